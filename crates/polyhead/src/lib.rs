@@ -1,0 +1,16 @@
+//! polyhead: one shared Transformer encoder with many task heads.
+//!
+//! A [`recipe::Recipe`] names an encoder, tasks and data. [`train::Trainer`] trains one encoder with a head for each
+//! task and yields its progress as events; [`infer::Session`] answers with the result.
+//!
+//! Data flows one way, and each name is a type:
+//!
+//! ```text
+//! file -> Example -> Features -> Batch -> Hidden -> Logits -> (Loss | Prediction) -> Counts -> Score
+//! ```
+
+pub mod data;
+pub mod error;
+pub mod metrics;
+
+pub use error::{Error, ErrorKind, Place, Result};

@@ -1,0 +1,1 @@
+//! Scores, to the digit as the reference scripts count them: pure counting, no tensors.
