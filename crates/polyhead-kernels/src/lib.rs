@@ -1,1 +1,30 @@
-//! x
+//! Fused operators for packed Transformer batches, as candle custom operators with hand-written backward passes.
+//!
+//! One operator a file: formula, forward, backward, a plain-candle twin (the reference in its tests and the path on
+//! devices that the fused one does not serve), tests. All work on packed batches: the tokens of all sequences end to
+//! end, `[tokens, hidden]`, with [`Segments`] saying where each sequence lies.
+//!
+//! The plain twins exist because some of candle's own operators have no backward pass at all (`layer_norm`,
+//! `softmax_last_dim`) and cut the gradient without an error; here every operator has one, and its test.
+//!
+//! Every operator gives the same bits at any number of threads: work is split over outputs in parts whose size depends
+//! on the shapes alone, never over a reduction.
+
+pub mod adamw;
+pub mod attention;
+pub mod cross_entropy;
+pub mod dropout;
+pub mod embedding;
+pub mod gelu;
+pub mod gemm;
+pub mod layer_norm;
+pub mod linear;
+pub mod math;
+pub mod rng;
+pub mod segments;
+mod storage;
+#[cfg(test)]
+mod testing;
+
+pub use dropout::Dropout;
+pub use segments::Segments;

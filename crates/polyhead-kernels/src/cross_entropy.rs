@@ -1,0 +1,173 @@
+//! Cross-entropy, over the classes of each token and over the tokens of each sequence.
+//!
+//! ```text
+//! forward   L = mean of -log softmax(z)[target]
+//! backward  dz = dL (softmax(z) - onehot(target)) / count
+//! ```
+//!
+//! [`token_cross_entropy`] takes the softmax over a row's classes, and the mean over the rows whose target is not
+//! [`IGNORE`]: PyTorch's `CrossEntropyLoss(ignore_index=-100)`, but 0 instead of NaN where every row is ignored.
+//! [`segment_cross_entropy`] takes the softmax over the real tokens of a sequence, for each column of its own, and the
+//! mean over sequences and columns: with the columns start and end that is the loss of extractive question answering.
+
+use crate::segments::Segments;
+use crate::storage::f32s;
+use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor};
+use std::sync::Mutex;
+
+/// The target of a row that does not count.
+pub const IGNORE: i64 = -100;
+
+/// The mean cross-entropy of logits `[tokens, classes]` against one class a token, or [`IGNORE`].
+pub fn token_cross_entropy(logits: &Tensor, targets: &[i64]) -> Result<Tensor> {
+    let (rows, classes) = logits.dims2()?;
+    if targets.len() != rows {
+        candle_core::bail!("cross-entropy: {rows} rows of logits but {} targets", targets.len());
+    }
+    let mut picks = Vec::with_capacity(rows);
+    for (row, &target) in targets.iter().enumerate().filter(|(_, target)| **target != IGNORE) {
+        let class = usize::try_from(target).ok().filter(|&class| class < classes);
+        let Some(class) = class else { candle_core::bail!("cross-entropy: target {target} of {classes} classes") };
+        picks.push(Pick { start: row * classes, stride: 1, count: classes, target: class });
+    }
+    apply(logits, picks)
+}
+
+/// The mean cross-entropy of logits `[rows, columns]` against one token a sequence and column, counted from the start of
+/// the sequence: `targets[sequence * columns + column]`.
+pub fn segment_cross_entropy(logits: &Tensor, segments: &Segments, targets: &[i64]) -> Result<Tensor> {
+    let (rows, columns) = logits.dims2()?;
+    if segments.rows() != rows || targets.len() != segments.len() * columns {
+        candle_core::bail!("cross-entropy: {rows} rows, {} sequences, {} targets", segments.len(), targets.len());
+    }
+    let mut picks = Vec::with_capacity(targets.len());
+    for (segment, targets) in segments.iter().zip(targets.chunks_exact(columns)) {
+        for (column, &target) in targets.iter().enumerate() {
+            let token = usize::try_from(target).ok().filter(|&token| token < segment.tokens);
+            let Some(target) = token else {
+                candle_core::bail!("cross-entropy: target {target} in a sequence of {} tokens", segment.tokens)
+            };
+            let start = segment.start * columns + column;
+            picks.push(Pick { start, stride: columns, count: segment.tokens, target });
+        }
+    }
+    apply(logits, picks)
+}
+
+/// One softmax: `count` logits from `start` on, `stride` apart, of which the `target`-th is the right one.
+#[derive(Clone, Copy)]
+struct Pick {
+    start: usize,
+    stride: usize,
+    count: usize,
+    target: usize,
+}
+
+fn apply(logits: &Tensor, picks: Vec<Pick>) -> Result<Tensor> {
+    if logits.device().is_cpu() && logits.dtype() == DType::F32 {
+        return logits.contiguous()?.apply_op1(CrossEntropy { picks, gradient: Mutex::default() });
+    }
+    plain(logits, &picks)
+}
+
+/// The same in candle's own operators.
+fn plain(logits: &Tensor, picks: &[Pick]) -> Result<Tensor> {
+    let flat = logits.flatten_all()?;
+    let mut total = flat.narrow(0, 0, 1)?.affine(0.0, 0.0)?;
+    for pick in picks {
+        let at = |i: usize| (pick.start + i * pick.stride) as u32;
+        let index = Tensor::from_vec((0..pick.count).map(at).collect::<Vec<_>>(), pick.count, logits.device())?;
+        let z = flat.index_select(&index, 0)?;
+        let max = z.max_keepdim(0)?.detach();
+        let log_sum = z.broadcast_sub(&max)?.exp()?.sum_keepdim(0)?.log()?.add(&max)?;
+        total = (total + (log_sum - z.narrow(0, pick.target, 1)?)?)?;
+    }
+    total.affine(1.0 / picks.len().max(1) as f64, 0.0)?.squeeze(0)
+}
+
+struct CrossEntropy {
+    picks: Vec<Pick>,
+    /// The gradient for a loss gradient of 1, made in the forward pass while the softmax is at hand.
+    gradient: Mutex<Vec<f32>>,
+}
+
+impl CustomOp1 for CrossEntropy {
+    fn name(&self) -> &'static str {
+        "cross-entropy"
+    }
+
+    fn cpu_fwd(&self, logits: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let z = f32s("cross-entropy", logits, layout)?;
+        let mut gradient = vec![0.0; z.len()];
+        let share = 1.0 / self.picks.len().max(1) as f64;
+        let mut total = 0.0_f64;
+        for &Pick { start, stride, count, target } in &self.picks {
+            let values = || (0..count).map(|i| f64::from(z[start + i * stride]));
+            let max = values().fold(f64::NEG_INFINITY, f64::max);
+            let sum: f64 = values().map(|z| (z - max).exp()).sum();
+            for (i, z) in values().enumerate() {
+                let onehot = if i == target { 1.0 } else { 0.0 };
+                gradient[start + i * stride] = (((z - max).exp() / sum - onehot) * share) as f32;
+            }
+            total += max + sum.ln() - f64::from(z[start + target * stride]);
+        }
+        *self.gradient.lock().map_err(|_| candle_core::Error::msg("cross-entropy: poisoned"))? = gradient;
+        Ok((CpuStorage::F32(vec![(total * share) as f32]), Shape::from(())))
+    }
+
+    fn bwd(&self, logits: &Tensor, _loss: &Tensor, dloss: &Tensor) -> Result<Option<Tensor>> {
+        let gradient = self.gradient.lock().map_err(|_| candle_core::Error::msg("cross-entropy: poisoned"))?;
+        let scale = f64::from(dloss.to_scalar::<f32>()?);
+        Ok(Some(Tensor::from_slice(&gradient, logits.shape(), logits.device())?.affine(scale, 0.0)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{assert_twins, normal};
+
+    #[test]
+    fn values_and_gradients_over_classes_are_those_of_the_plain_twin() {
+        let targets = [2, IGNORE, 0, 4, IGNORE, 4];
+        let picks: Vec<Pick> = (0..6)
+            .filter(|&row| targets[row] != IGNORE)
+            .map(|row| Pick { start: row * 5, stride: 1, count: 5, target: targets[row] as usize })
+            .collect();
+        assert_twins(
+            &[normal(1, &[6, 5])],
+            |[z]| token_cross_entropy(z, &targets)?.reshape(1),
+            |[z]| plain(z, &picks)?.reshape(1),
+            1e-6,
+        );
+    }
+
+    #[test]
+    fn values_and_gradients_over_tokens_are_those_of_the_plain_twin_and_padding_does_not_count() {
+        let segments = Segments::padded(&[1, 3, 7], 4);
+        let targets = [0, 0, 2, 1, 6, 3];
+        let mut picks = vec![];
+        for (segment, targets) in segments.iter().zip(targets.chunks(2)) {
+            for (column, &target) in targets.iter().enumerate() {
+                let start = segment.start * 2 + column;
+                picks.push(Pick { start, stride: 2, count: segment.tokens, target: target as usize });
+            }
+        }
+        assert_twins(
+            &[normal(1, &[segments.rows(), 2])],
+            |[z]| segment_cross_entropy(z, &segments, &targets)?.reshape(1),
+            |[z]| plain(z, &picks)?.reshape(1),
+            1e-6,
+        );
+    }
+
+    #[test]
+    fn no_target_at_all_is_no_loss_and_a_wrong_one_is_an_error() {
+        let z = normal(1, &[2, 3]);
+        assert_eq!(token_cross_entropy(&z, &[IGNORE, IGNORE]).unwrap().to_scalar::<f32>().unwrap(), 0.0);
+        assert!(token_cross_entropy(&z, &[3, 0]).is_err());
+        assert!(token_cross_entropy(&z, &[0]).is_err());
+        assert!(segment_cross_entropy(&z, &Segments::packed(&[2]), &[0, 1, 1]).is_ok());
+        assert!(segment_cross_entropy(&z, &Segments::packed(&[2]), &[0, 1, -1]).is_err());
+    }
+}
