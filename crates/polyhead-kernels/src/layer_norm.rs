@@ -36,6 +36,12 @@ pub fn dropout_residual_layer_norm(
     x.contiguous()?.apply_op3(&residual.contiguous()?, &gamma_beta, op)
 }
 
+/// `LayerNorm(x)` alone, over the last dimension of `[tokens, hidden]`.
+pub fn layer_norm(x: &Tensor, gamma: &Tensor, beta: &Tensor, epsilon: f64) -> Result<Tensor> {
+    // A residual of zeros: it is needed once a forward pass, after the embeddings, and costs one pass over its rows.
+    dropout_residual_layer_norm(x, &x.zeros_like()?, gamma, beta, epsilon, Dropout::OFF)
+}
+
 /// The same in candle's own operators.
 pub fn plain(
     x: &Tensor,

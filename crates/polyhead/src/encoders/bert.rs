@@ -1,0 +1,261 @@
+//! BERT (Devlin et al., arXiv:1810.04805): learned positions, token types, post-LayerNorm, exact GELU.
+//!
+//! ```text
+//! h₀ = dropout(LN(word + position + type))
+//! a  = LN(h + dropout(Wₒ attention(Wqkv h)))        per layer
+//! h  = LN(a + dropout(W₂ gelu(W₁ a)))
+//! ```
+//!
+//! Tensors are named as `transformers.BertModel` names them (`embeddings.word_embeddings.weight`,
+//! `encoder.layer.0.attention.self.query.weight` ...). The pooler is kept and saved, but no task uses it: it is not
+//! trained.
+
+use super::{Adjust, Encoder, EncoderKind, Pass};
+use crate::batch::Batch;
+use crate::error::{Error, Place, Result};
+use crate::parameters::{Train, Weights};
+use candle_core::Tensor;
+use polyhead_kernels::attention::attention;
+use polyhead_kernels::dropout::dropout;
+use polyhead_kernels::embedding::embedding;
+use polyhead_kernels::gelu::gelu;
+use polyhead_kernels::layer_norm::{dropout_residual_layer_norm, layer_norm};
+use polyhead_kernels::linear::linear;
+use serde::Deserialize;
+use std::path::Path;
+
+/// Its entry in [`super::ENCODERS`].
+pub const KIND: EncoderKind = EncoderKind { model_type: "bert", open: |path, config, adjust, weights| {
+    Ok(Box::new(Bert::open(path, config, adjust, weights)?))
+} };
+
+/// The fields of `config.json` that shape the computation.
+#[derive(Debug, Clone, Deserialize)]
+struct Config {
+    vocab_size: usize,
+    hidden_size: usize,
+    num_hidden_layers: usize,
+    num_attention_heads: usize,
+    intermediate_size: usize,
+    max_position_embeddings: usize,
+    #[serde(default = "two")]
+    type_vocab_size: usize,
+    #[serde(default = "gelu_name")]
+    hidden_act: String,
+    #[serde(default = "epsilon")]
+    layer_norm_eps: f64,
+    #[serde(default = "tenth")]
+    hidden_dropout_prob: f64,
+    #[serde(default = "tenth")]
+    attention_probs_dropout_prob: f64,
+    #[serde(default = "absolute")]
+    position_embedding_type: String,
+    #[serde(default = "range")]
+    initializer_range: f64,
+}
+
+fn two() -> usize {
+    2
+}
+fn gelu_name() -> String {
+    "gelu".into()
+}
+fn epsilon() -> f64 {
+    1e-12
+}
+fn tenth() -> f64 {
+    0.1
+}
+fn absolute() -> String {
+    "absolute".into()
+}
+fn range() -> f64 {
+    0.02
+}
+
+/// A BERT encoder.
+pub struct Bert {
+    config: Config,
+    words: Tensor,
+    positions: Tensor,
+    types: Tensor,
+    norm: Norm,
+    layers: Vec<Layer>,
+}
+
+struct Layer {
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    attention_output: Linear,
+    attention_norm: Norm,
+    intermediate: Linear,
+    output: Linear,
+    output_norm: Norm,
+}
+
+struct Linear {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+struct Norm {
+    gamma: Tensor,
+    beta: Tensor,
+}
+
+impl Bert {
+    fn open(path: &Path, config: &serde_json::Value, adjust: &Adjust, weights: &mut Weights) -> Result<Self> {
+        let mut config: Config = serde_json::from_value(config.clone())
+            .map_err(|cause| Error::data(format!("not the configuration of a BERT model: {cause}")).at(Place::file(path)))?;
+        config.hidden_dropout_prob = adjust.dropout.unwrap_or(config.hidden_dropout_prob);
+        config.attention_probs_dropout_prob = adjust.attention_dropout.unwrap_or(config.attention_probs_dropout_prob);
+        config.check().map_err(|error| error.at_least(Place::file(path)))?;
+        let Config { hidden_size: hidden, intermediate_size: inner, .. } = config;
+        let words = weights.get("embeddings.word_embeddings.weight", &[config.vocab_size, hidden], Train::Yes)?;
+        let positions =
+            weights.get("embeddings.position_embeddings.weight", &[config.max_position_embeddings, hidden], Train::Yes)?;
+        let types = weights.get("embeddings.token_type_embeddings.weight", &[config.type_vocab_size, hidden], Train::Yes)?;
+        let norm = Norm::open(weights, "embeddings.LayerNorm", hidden)?;
+        let layers = (0..config.num_hidden_layers)
+            .map(|layer| {
+                let at = |name: &str| format!("encoder.layer.{layer}.{name}");
+                Ok(Layer {
+                    query: Linear::open(weights, &at("attention.self.query"), hidden, hidden)?,
+                    key: Linear::open(weights, &at("attention.self.key"), hidden, hidden)?,
+                    value: Linear::open(weights, &at("attention.self.value"), hidden, hidden)?,
+                    attention_output: Linear::open(weights, &at("attention.output.dense"), hidden, hidden)?,
+                    attention_norm: Norm::open(weights, &at("attention.output.LayerNorm"), hidden)?,
+                    intermediate: Linear::open(weights, &at("intermediate.dense"), hidden, inner)?,
+                    output: Linear::open(weights, &at("output.dense"), inner, hidden)?,
+                    output_norm: Norm::open(weights, &at("output.LayerNorm"), hidden)?,
+                })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        // A checkpoint that was saved with a task head of its own may come without a pooler.
+        if weights.holds("pooler.dense.weight") {
+            weights.get("pooler.dense.weight", &[hidden, hidden], Train::No)?;
+            weights.get("pooler.dense.bias", &[hidden], Train::No)?;
+        }
+        Ok(Self { config, words, positions, types, norm, layers })
+    }
+}
+
+impl Config {
+    /// Refuses what this implementation would compute differently, and numbers that no tensor could have.
+    fn check(&self) -> Result<()> {
+        let fault = |field: &str, expected: &str, found: String| {
+            Err(Error::data(format!("`{field}`: expected {expected}, found {found}")))
+        };
+        if self.hidden_act != "gelu" {
+            return fault("hidden_act", "`gelu` (the exact one)", format!("`{}`", self.hidden_act));
+        }
+        if self.position_embedding_type != "absolute" {
+            return fault("position_embedding_type", "`absolute`", format!("`{}`", self.position_embedding_type));
+        }
+        for (field, value) in [
+            ("vocab_size", self.vocab_size),
+            ("hidden_size", self.hidden_size),
+            ("num_hidden_layers", self.num_hidden_layers),
+            ("num_attention_heads", self.num_attention_heads),
+            ("intermediate_size", self.intermediate_size),
+            ("max_position_embeddings", self.max_position_embeddings),
+            ("type_vocab_size", self.type_vocab_size),
+        ] {
+            if value == 0 || value > 1 << 24 {
+                return fault(field, "a number from 1 to 16,777,216", value.to_string());
+            }
+        }
+        if self.hidden_size % self.num_attention_heads != 0 {
+            let heads = self.num_attention_heads;
+            return fault("hidden_size", &format!("a multiple of num_attention_heads = {heads}"), self.hidden_size.to_string());
+        }
+        for (field, rate) in [
+            ("hidden_dropout_prob", self.hidden_dropout_prob),
+            ("attention_probs_dropout_prob", self.attention_probs_dropout_prob),
+        ] {
+            if !(0.0..1.0).contains(&rate) {
+                return fault(field, "a rate from 0 up to 1", rate.to_string());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Linear {
+    fn open(weights: &mut Weights, name: &str, inner: usize, outer: usize) -> Result<Self> {
+        let weight = weights.get(&format!("{name}.weight"), &[outer, inner], Train::Yes)?;
+        Ok(Self { weight, bias: weights.get(&format!("{name}.bias"), &[outer], Train::Yes)? })
+    }
+
+    fn apply(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(linear(x, &self.weight, &self.bias)?)
+    }
+}
+
+impl Norm {
+    fn open(weights: &mut Weights, name: &str, hidden: usize) -> Result<Self> {
+        let gamma = weights.get(&format!("{name}.weight"), &[hidden], Train::Yes)?;
+        Ok(Self { gamma, beta: weights.get(&format!("{name}.bias"), &[hidden], Train::Yes)? })
+    }
+}
+
+impl Encoder for Bert {
+    fn layers(&self, batch: &Batch, pass: Pass) -> Result<Vec<Tensor>> {
+        let Config { hidden_dropout_prob: rate, attention_probs_dropout_prob: attention_rate, .. } = self.config;
+        let epsilon = self.config.layer_norm_eps;
+        // All of [rows, hidden].
+        let embedded = embedding(batch.rows.clone(), &self.words, &self.positions, &self.types)?;
+        let normed = layer_norm(&embedded, &self.norm.gamma, &self.norm.beta, epsilon)?;
+        let mut states = vec![dropout(&normed, pass.dropout(rate, "embeddings", 0))?];
+        for (index, layer) in self.layers.iter().enumerate() {
+            let h = &states[index];
+            let qkv_weight = Tensor::cat(&[&layer.query.weight, &layer.key.weight, &layer.value.weight], 0)?;
+            let qkv_bias = Tensor::cat(&[&layer.query.bias, &layer.key.bias, &layer.value.bias], 0)?;
+            // [rows, 3 hidden]
+            let qkv = linear(h, &qkv_weight, &qkv_bias)?;
+            let drop = pass.dropout(attention_rate, "attention", index);
+            let mixed = attention(&qkv, &batch.segments, self.config.num_attention_heads, drop)?;
+            let attended = layer.attention_norm.end(
+                &layer.attention_output.apply(&mixed)?,
+                h,
+                epsilon,
+                pass.dropout(rate, "attention output", index),
+            )?;
+            // [rows, intermediate]
+            let inner = gelu(&layer.intermediate.apply(&attended)?)?;
+            let drop = pass.dropout(rate, "output", index);
+            states.push(layer.output_norm.end(&layer.output.apply(&inner)?, &attended, epsilon, drop)?);
+        }
+        Ok(states)
+    }
+
+    fn hidden_size(&self) -> usize {
+        self.config.hidden_size
+    }
+
+    fn max_tokens(&self) -> usize {
+        self.config.max_position_embeddings
+    }
+
+    fn vocabulary(&self) -> usize {
+        self.config.vocab_size
+    }
+
+    fn initializer_range(&self) -> f64 {
+        self.config.initializer_range
+    }
+}
+
+impl Norm {
+    /// The end of a sub-layer: `LN(dropout(x) + residual)`.
+    fn end(
+        &self,
+        x: &Tensor,
+        residual: &Tensor,
+        epsilon: f64,
+        dropout: Option<polyhead_kernels::Dropout>,
+    ) -> Result<Tensor> {
+        Ok(dropout_residual_layer_norm(x, residual, &self.gamma, &self.beta, epsilon, dropout)?)
+    }
+}

@@ -1,0 +1,97 @@
+//! Encoders: a packed batch of token ids becomes one hidden vector a token.
+//!
+//! One architecture a file; [`ENCODERS`] lists them. An encoder declares its tensors through [`Weights`], which checks
+//! names and shapes against the checkpoint, and computes with the operators of `polyhead-kernels`. It knows no task.
+
+pub mod bert;
+
+use crate::batch::Batch;
+use crate::error::Result;
+use crate::parameters::Weights;
+use candle_core::Tensor;
+use polyhead_kernels::Segments;
+use polyhead_kernels::rng::Key;
+use std::path::Path;
+
+/// The architectures, in the order in which they are tried and shown.
+pub const ENCODERS: &[EncoderKind] = &[bert::KIND];
+
+/// One architecture: how its `config.json` names it and how it is built.
+#[derive(Clone, Copy)]
+pub struct EncoderKind {
+    /// The `model_type` of its `config.json`.
+    pub model_type: &'static str,
+    /// Builds it from its `config.json` (the path is for errors) and a checkpoint's tensors.
+    pub open: fn(&Path, &serde_json::Value, &Adjust, &mut Weights) -> Result<Box<dyn Encoder>>,
+}
+
+/// What a recipe may change about an encoder.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Adjust {
+    /// Dropout of hidden states, instead of the checkpoint's own.
+    pub dropout: Option<f64>,
+    /// Dropout of attention probabilities, instead of the checkpoint's own.
+    pub attention_dropout: Option<f64>,
+}
+
+/// Whether a forward pass trains (dropout on, with the key of its masks) or evaluates.
+#[derive(Debug, Clone, Copy)]
+pub enum Pass {
+    /// Dropout on.
+    Train(Key),
+    /// Dropout off.
+    Evaluate,
+}
+
+impl Pass {
+    /// The dropout of one place in the network: `None` in evaluation.
+    pub fn dropout(self, rate: f64, place: &str, index: usize) -> Option<polyhead_kernels::Dropout> {
+        match self {
+            Pass::Train(key) => polyhead_kernels::Dropout::new(rate, key.purpose(place).with(index as u64)),
+            Pass::Evaluate => None,
+        }
+    }
+}
+
+/// What an encoder makes of a batch.
+#[derive(Debug, Clone)]
+pub struct Hidden {
+    /// One vector a row: `[rows, hidden]`.
+    pub states: Tensor,
+    /// Where each sequence lies in it.
+    pub segments: Segments,
+}
+
+impl Hidden {
+    /// The vector of each sequence's first token (`[CLS]`): `[sequences, hidden]`.
+    pub fn first_tokens(&self) -> Result<Tensor> {
+        let starts: Vec<u32> = self.segments.iter().map(|segment| segment.start as u32).collect();
+        let index = Tensor::from_vec(starts, self.segments.len(), self.states.device())?;
+        Ok(self.states.index_select(&index, 0)?)
+    }
+}
+
+/// A Transformer encoder.
+pub trait Encoder: Send + Sync {
+    /// Encodes a batch: `[rows] -> [rows, hidden]`.
+    fn encode(&self, batch: &Batch, pass: Pass) -> Result<Hidden> {
+        let mut layers = self.layers(batch, pass)?;
+        let states = layers.pop().ok_or_else(|| crate::Error::internal("an encoder without layers"))?;
+        Ok(Hidden { states, segments: batch.segments.clone() })
+    }
+
+    /// The output of the embeddings and of each layer, in order: `[rows, hidden]` each.
+    fn layers(&self, batch: &Batch, pass: Pass) -> Result<Vec<Tensor>>;
+
+    /// The width of its hidden states.
+    fn hidden_size(&self) -> usize;
+
+    /// The longest sequence it can encode, in tokens.
+    fn max_tokens(&self) -> usize;
+
+    /// The token ids it knows run from 0 to one less than this.
+    fn vocabulary(&self) -> usize;
+
+    /// The standard deviation with which new heads are initialised.
+    fn initializer_range(&self) -> f64;
+}

@@ -1,0 +1,13 @@
+//! Batches of all tasks in one random order: at every step a task is as likely as it has batches left.
+
+use super::Mix;
+
+pub(super) const MIX: Mix = Mix {
+    name: "proportional",
+    about: "the batches of all tasks in one random order",
+    epoch: |batches, key| {
+        let tasks: Vec<usize> =
+            batches.iter().enumerate().flat_map(|(task, &count)| std::iter::repeat_n(task, count)).collect();
+        key.permutation(tasks.len()).into_iter().map(|at| tasks[at]).collect()
+    },
+};

@@ -1,0 +1,98 @@
+//! Optimisation: the learning rate of a step, clipping, and AdamW over a model's parameters.
+
+use crate::error::{Error, Result};
+use crate::parameters::{Parameter, Parameters};
+use candle_core::Tensor;
+use candle_core::backprop::GradStore;
+use polyhead_kernels::adamw::{AdamW, Moments, Update, sum_of_squares};
+use std::collections::HashMap;
+
+/// Linear warm-up, then linear decay to 0: a pure function of the step.
+///
+/// ```text
+/// factor(s) = (s + 1) / W          for s < W,   s counted from 0, W = the steps of warm-up
+///             (N - s) / (N - W)    after that
+/// ```
+///
+/// The schedule of transformers, `get_linear_schedule_with_warmup`, has `s / W`: its first update is one of rate 0.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Schedule {
+    /// All steps, N.
+    pub steps: usize,
+    /// Steps of warm-up, W.
+    pub warmup: usize,
+}
+
+impl Schedule {
+    /// A schedule whose warm-up takes this share of the steps, rounded down.
+    pub fn new(steps: usize, warmup_share: f64) -> Self {
+        Self { steps, warmup: ((steps as f64 * warmup_share) as usize).min(steps) }
+    }
+
+    /// What multiplies the learning rate at a step, counted from 0.
+    pub fn factor(&self, step: usize) -> f64 {
+        if step < self.warmup {
+            (step + 1) as f64 / self.warmup as f64
+        } else {
+            self.steps.saturating_sub(step) as f64 / (self.steps - self.warmup).max(1) as f64
+        }
+    }
+}
+
+/// AdamW with its moments, clipping by the global norm.
+pub struct Optimizer {
+    method: AdamW,
+    decay: f64,
+    max_norm: f64,
+    moments: HashMap<String, Moments>,
+}
+
+impl Optimizer {
+    /// With decoupled weight decay (not on biases and LayerNorm) and gradients clipped to a global norm.
+    pub fn new(method: AdamW, decay: f64, max_norm: f64) -> Self {
+        Self { method, decay, max_norm, moments: HashMap::new() }
+    }
+
+    /// Updates every trained parameter that has a gradient; returns the global norm before clipping.
+    pub fn step(&mut self, parameters: &Parameters, gradients: &GradStore, lr: f64) -> Result<f64> {
+        let graded: Vec<(&Parameter, &Tensor)> = parameters
+            .trained()
+            .filter_map(|parameter| Some((parameter, gradients.get(&parameter.var)?)))
+            .collect();
+        let mut squares = 0.0;
+        for (parameter, gradient) in &graded {
+            let sum = sum_of_squares(gradient)?;
+            if !sum.is_finite() {
+                return Err(Error::internal(format!("the gradient of `{}` is not finite", parameter.name))
+                    .hint("a smaller learning rate helps; the model was not updated"));
+            }
+            squares += sum;
+        }
+        let norm = squares.sqrt();
+        // As torch.nn.utils.clip_grad_norm_ does it.
+        let clip = if self.max_norm > 0.0 { (self.max_norm / (norm + 1e-6)).min(1.0) } else { 1.0 };
+        for (parameter, gradient) in graded {
+            let count = parameter.var.elem_count();
+            let moments = self.moments.entry(parameter.name.clone()).or_insert_with(|| Moments::zeros(count));
+            let decay = if parameter.decays() { self.decay } else { 0.0 };
+            self.method.update(&parameter.var, gradient, moments, Update { lr, decay, clip })?;
+        }
+        Ok(norm)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_rises_to_one_and_falls_to_zero_without_a_wasted_step() {
+        let schedule = Schedule::new(10, 0.2);
+        let factors: Vec<f64> = (0..11).map(|step| schedule.factor(step)).collect();
+        assert_eq!(factors[..3], [0.5, 1.0, 1.0]);
+        assert_eq!(factors[9], 1.0 / 8.0);
+        assert_eq!(factors[10], 0.0);
+        assert_eq!(Schedule::new(4, 0.0).factor(0), 1.0);
+        assert_eq!(Schedule::new(1, 1.0).factor(0), 1.0);
+    }
+}

@@ -1,0 +1,257 @@
+//! The parameters of a model, in order, and the reading of them from a checkpoint.
+//!
+//! [`Parameters`] is an ordered list (order decides every sum over parameters, so it must not change from process to
+//! process). [`Weights`] hands the tensors of a checkpoint to whoever declares them, and checks names and shapes.
+
+use crate::error::{Error, Place, Result};
+use candle_core::{DType, Device, Tensor, Var};
+use polyhead_kernels::rng::Key;
+use safetensors::{Dtype, SafeTensors};
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+/// Whether a parameter is trained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Train {
+    /// It is trained.
+    Yes,
+    /// It is kept and saved as it is: no task uses it.
+    No,
+}
+
+/// Whose parameter it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Owner {
+    /// The shared encoder's.
+    Encoder,
+    /// The head's of the named task.
+    Head(String),
+}
+
+/// One named tensor of a model.
+#[derive(Debug, Clone)]
+pub struct Parameter {
+    /// Its name in the model folder.
+    pub name: String,
+    /// Its value, shared with the layer that computes with it.
+    pub var: Var,
+    /// Whether it is trained.
+    pub train: Train,
+    /// Whose it is.
+    pub owner: Owner,
+}
+
+impl Parameter {
+    /// Whether AdamW decays it: biases and LayerNorm weights are left alone, as the reference trainers do.
+    pub fn decays(&self) -> bool {
+        !(self.name.ends_with(".bias") || self.name.contains("LayerNorm."))
+    }
+}
+
+/// The parameters of a model in the order of their declaration.
+#[derive(Debug, Clone, Default)]
+pub struct Parameters(Vec<Parameter>);
+
+impl Parameters {
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Parameter> {
+        self.0.iter()
+    }
+
+    /// Those that are trained.
+    pub fn trained(&self) -> impl Iterator<Item = &Parameter> {
+        self.iter().filter(|parameter| parameter.train == Train::Yes)
+    }
+
+    /// The parameter of this name.
+    pub fn get(&self, name: &str) -> Option<&Parameter> {
+        self.iter().find(|parameter| parameter.name == name)
+    }
+
+    /// The numbers that these parameters hold, in all.
+    pub fn count(parameters: impl Iterator<Item = impl std::borrow::Borrow<Parameter>>) -> usize {
+        parameters.map(|parameter| parameter.borrow().var.elem_count()).sum()
+    }
+}
+
+/// How a new tensor begins.
+#[derive(Debug, Clone, Copy)]
+pub enum Init {
+    /// Normally distributed around 0 with this standard deviation.
+    Normal(f64),
+    /// All zero.
+    Zeros,
+}
+
+/// The tensors of a checkpoint, handed out by name to the encoder and the heads that declare them.
+pub struct Weights {
+    path: PathBuf,
+    tensors: BTreeMap<String, Tensor>,
+    parameters: Vec<Parameter>,
+    owner: Owner,
+    key: Key,
+    device: Device,
+    problems: Vec<Error>,
+}
+
+/// A checkpoint of a BERT with a language-modelling head, and what older versions of transformers saved beside it.
+const IGNORED: &[&str] = &["embeddings.position_ids", "cls.", "heads."];
+
+impl Weights {
+    /// Reads `model.safetensors`. The key initialises the tensors that the checkpoint lacks.
+    ///
+    /// Names are brought to one form: a prefix `bert.` is taken off, and `gamma` and `beta` of early checkpoints become
+    /// `weight` and `bias`.
+    pub fn read(path: &Path, key: Key, device: &Device) -> Result<Self> {
+        let bytes = std::fs::read(path).map_err(|cause| Error::reading(path, cause))?;
+        let file = SafeTensors::deserialize(&bytes).map_err(|cause| {
+            Error::data(format!("not a safetensors file: {cause}"))
+                .at(Place::file(path))
+                .hint("was the download cut short? Other formats (.bin, .pt) are not read")
+        })?;
+        let mut tensors = BTreeMap::new();
+        for (name, view) in file.tensors() {
+            if matches!(view.dtype(), Dtype::I64 | Dtype::I32 | Dtype::U8 | Dtype::BOOL) {
+                continue; // position_ids and the like
+            }
+            let place = || Place::tensor(path, &name);
+            let dtype = match view.dtype() {
+                Dtype::F32 => DType::F32,
+                Dtype::F16 => DType::F16,
+                Dtype::BF16 => DType::BF16,
+                Dtype::F64 => DType::F64,
+                other => return Err(Error::data(format!("expected floating point numbers, found {other:?}")).at(place())),
+            };
+            let tensor = Tensor::from_raw_buffer(view.data(), dtype, view.shape(), device)?.to_dtype(DType::F32)?;
+            if !tensor.sum_all()?.to_scalar::<f32>()?.is_finite() {
+                return Err(Error::data("expected finite numbers, found NaN or infinity").at(place()));
+            }
+            let name = name.strip_prefix("bert.").unwrap_or(&name).to_owned();
+            let name = match (name.strip_suffix(".gamma"), name.strip_suffix(".beta")) {
+                (Some(stem), _) => format!("{stem}.weight"),
+                (_, Some(stem)) => format!("{stem}.bias"),
+                _ => name,
+            };
+            tensors.insert(name, tensor);
+        }
+        let (parameters, problems) = (Vec::new(), Vec::new());
+        Ok(Self { path: path.to_owned(), tensors, parameters, owner: Owner::Encoder, key, device: device.clone(), problems })
+    }
+
+    /// Whether the checkpoint has this tensor (and it was not yet handed out).
+    pub fn holds(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
+    /// What is declared from here on belongs to `owner`.
+    pub fn for_owner(&mut self, owner: Owner) {
+        self.owner = owner;
+    }
+
+    /// Renames a tensor of the checkpoint, if it is there: single-task folders name their heads in their own way.
+    pub fn rename(&mut self, from: &str, to: &str) {
+        if let Some(tensor) = self.tensors.remove(from) {
+            self.tensors.insert(to.to_owned(), tensor);
+        }
+    }
+
+    /// Takes a tensor out of the checkpoint.
+    pub fn take(&mut self, name: &str) -> Option<Tensor> {
+        self.tensors.remove(name)
+    }
+
+    /// Puts a tensor in.
+    pub fn put(&mut self, name: &str, tensor: Tensor) {
+        self.tensors.insert(name.to_owned(), tensor);
+    }
+
+    /// The named tensor, which must be there in this shape.
+    ///
+    /// A missing or misshapen one is remembered, and zeros of no use stand in for it: [`Weights::finish`] then names all
+    /// of them at once.
+    pub fn get(&mut self, name: &str, shape: &[usize], train: Train) -> Result<Tensor> {
+        let place = Place::tensor(&self.path, name);
+        let tensor = match self.tensors.remove(name) {
+            Some(tensor) if tensor.dims() == shape => tensor,
+            Some(tensor) => {
+                let found = tensor.dims();
+                self.problems.push(Error::data(format!("expected the shape {shape:?}, found {found:?}")).at(place));
+                return Ok(Tensor::zeros(1, DType::F32, &self.device)?);
+            }
+            None => {
+                self.problems.push(Error::data(format!("expected a tensor {shape:?}, found none of this name")).at(place));
+                return Ok(Tensor::zeros(1, DType::F32, &self.device)?);
+            }
+        };
+        self.declare(name, &tensor, train)
+    }
+
+    /// The named tensor; a new one where the checkpoint has none of this name.
+    pub fn get_or_init(&mut self, name: &str, shape: &[usize], init: Init) -> Result<Tensor> {
+        if self.holds(name) {
+            return self.get(name, shape, Train::Yes);
+        }
+        let key = self.key.purpose(name);
+        let values: Vec<f32> = (0..shape.iter().product::<usize>() as u64)
+            .map(|index| match init {
+                Init::Normal(deviation) => (key.normal(index) * deviation) as f32,
+                Init::Zeros => 0.0,
+            })
+            .collect();
+        self.declare(name, &Tensor::from_vec(values, shape, &self.device)?, Train::Yes)
+    }
+
+    fn declare(&mut self, name: &str, tensor: &Tensor, train: Train) -> Result<Tensor> {
+        let var = Var::from_tensor(tensor)?;
+        let value = var.as_tensor().clone();
+        self.parameters.push(Parameter { name: name.to_owned(), var, train, owner: self.owner.clone() });
+        Ok(value)
+    }
+
+    /// All declared parameters; an error that names every missing, misshapen and unknown tensor if there is one.
+    pub fn finish(self) -> Result<Parameters> {
+        let mut problems: Vec<String> = self.problems.iter().map(ToString::to_string).collect();
+        for name in self.tensors.keys().filter(|name| !IGNORED.iter().any(|known| name.starts_with(known))) {
+            problems.push(format!("{}: unknown to this model", Place::tensor(&self.path, name)));
+        }
+        let Some((first, rest)) = problems.split_first() else { return Ok(Parameters(self.parameters)) };
+        let more = match rest.len() {
+            0 => String::new(),
+            count => format!("\nand {count} more:\n{}", rest[..count.min(20)].join("\n")),
+        };
+        Err(Error::data(format!("{first}{more}"))
+            .hint("do config.json and model.safetensors belong together? Shapes follow from hidden_size, vocab_size and so on"))
+    }
+}
+
+/// The bytes of a safetensors file of these tensors, in f32, with names as given.
+pub fn to_safetensors<'a>(tensors: impl Iterator<Item = (String, &'a Tensor)>) -> Result<Vec<u8>> {
+    struct Raw {
+        shape: Vec<usize>,
+        bytes: Vec<u8>,
+    }
+    impl safetensors::View for &Raw {
+        fn dtype(&self) -> Dtype {
+            Dtype::F32
+        }
+        fn shape(&self) -> &[usize] {
+            &self.shape
+        }
+        fn data(&self) -> std::borrow::Cow<'_, [u8]> {
+            (&self.bytes).into()
+        }
+        fn data_len(&self) -> usize {
+            self.bytes.len()
+        }
+    }
+    let mut raw = Vec::new();
+    for (name, tensor) in tensors {
+        let values = tensor.flatten_all()?.to_vec1::<f32>()?;
+        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        raw.push((name, Raw { shape: tensor.dims().to_vec(), bytes }));
+    }
+    // transformers refuses files that do not say which framework's layout they follow.
+    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    safetensors::serialize(raw.iter().map(|(name, raw)| (name, raw)), Some(metadata))
+        .map_err(|cause| Error::internal(format!("can't serialise tensors: {cause}")))
+}

@@ -1,0 +1,264 @@
+//! Tasks behind one object-safe face, so that a trainer can hold several kinds; and the one loop that runs examples
+//! through a model: in order, in batches, in constant memory.
+
+use super::{HeadShape, Logits, Purpose, Score, SingleTask, SingleTaskFolder, Task, Window};
+use crate::batch::{Encoded, Features};
+use crate::data::Skipped;
+use crate::encoders::{Hidden, Pass};
+use crate::error::{Error, Place, Result};
+use crate::parameters::Weights;
+use crate::text::Tokenizer;
+use candle_core::Tensor;
+use polyhead_kernels::Segments;
+use serde_json::Value;
+use std::any::Any;
+use std::path::Path;
+
+/// Windows are run together until they hold about this many tokens.
+const TOKENS: usize = 4096;
+
+/// Examples of some task.
+pub struct Examples {
+    items: Box<dyn Any + Send + Sync>,
+    /// How many there are.
+    pub len: usize,
+    /// Those that had to be left out.
+    pub skipped: Vec<Skipped>,
+    /// What was changed while reading.
+    pub notes: Vec<String>,
+}
+
+/// What runs windows through a model.
+pub struct Runner<'a> {
+    /// The model's tokenizer.
+    pub tokenizer: &'a Tokenizer,
+    /// The logits of each window.
+    pub logits: &'a dyn Fn(&[&Features]) -> Result<Vec<Logits>>,
+}
+
+/// Requests with what is to be returned beside each answer.
+pub type Requests<'a> = &'a mut dyn Iterator<Item = Result<(Value, Place)>>;
+
+/// A [`Task`] of any kind, with its head once it is bound to a model.
+#[allow(missing_docs)] // Each method is the task's method of the same name.
+pub trait AnyTask: Send + Sync {
+    fn kind(&self) -> &'static str;
+    fn config(&self) -> Value;
+    fn max_length(&self) -> usize;
+    fn labels(&self) -> &[String];
+    fn read(&self, path: &Path, limit: Option<usize>) -> Result<Examples>;
+    fn prepare(&mut self, train: &Examples) -> Result<()>;
+    fn check(&self, examples: &Examples) -> Result<()>;
+    fn place<'a>(&self, examples: &'a Examples, index: usize) -> Result<&'a Place>;
+    fn distribution(&self, examples: &Examples) -> Result<Vec<(String, usize)>>;
+    fn features(&self, examples: &Examples, index: usize, tokenizer: &Tokenizer, purpose: Purpose) -> Result<Encoded>;
+    /// Makes the head, with the checkpoint's tensors where it has them.
+    fn bind(&mut self, name: &str, shape: HeadShape, weights: &mut Weights) -> Result<()>;
+    fn logits(&self, hidden: &Hidden, pass: Pass) -> Result<Tensor>;
+    fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&[i64]]) -> Result<Tensor>;
+    /// Scores the examples; `each` sees the answers and their one-line descriptions in order.
+    fn evaluate(&self, examples: &Examples, runner: &Runner, each: &mut dyn FnMut(Value, String)) -> Result<Score>;
+    /// Answers requests in order; `id` of a request comes back with its answer.
+    fn predict(&self, requests: Requests, runner: &Runner, each: &mut dyn FnMut(Value) -> Result<()>) -> Result<()>;
+    fn export(&self) -> Result<Option<SingleTask>>;
+}
+
+struct Bound<T: Task> {
+    task: T,
+    head: Option<T::Head>,
+}
+
+pub(super) fn open<T: Task>(config: Value) -> Result<Box<dyn AnyTask>> {
+    Ok(Box::new(Bound { task: T::open(config)?, head: None }))
+}
+
+pub(super) fn import<T: Task>(folder: &SingleTaskFolder, weights: &mut Weights) -> Option<Result<Box<dyn AnyTask>>> {
+    let task = T::import(folder, weights)?;
+    Some(task.map(|task| Box::new(Bound { task, head: None }) as Box<dyn AnyTask>))
+}
+
+impl<T: Task> Bound<T> {
+    fn items<'a>(&self, examples: &'a Examples) -> Result<&'a [T::Example]> {
+        let items = examples.items.downcast_ref::<Vec<T::Example>>();
+        items.map(Vec::as_slice).ok_or_else(|| Error::internal(format!("examples of another task given to {}", T::KIND)))
+    }
+
+    fn head(&self) -> Result<&T::Head> {
+        self.head.as_ref().ok_or_else(|| Error::internal(format!("the head of {} is not bound to a model", T::KIND)))
+    }
+
+    /// Runs examples through the model; `each` sees every example with its prediction, in order.
+    fn run<X: std::borrow::Borrow<T::Example>>(
+        &self,
+        examples: &mut dyn Iterator<Item = Result<X>>,
+        runner: &Runner,
+        each: &mut dyn FnMut(X, T::Prediction) -> Result<()>,
+    ) -> Result<()> {
+        let mut waiting: Vec<(X, Vec<Features>)> = Vec::new();
+        let mut tokens = 0;
+        loop {
+            let next = examples.next();
+            let mut failed = None;
+            match next {
+                Some(Ok(example)) => {
+                    let windows = self.task.features(example.borrow(), runner.tokenizer, Purpose::Predict)?.windows;
+                    tokens += windows.iter().map(|window| window.ids.len()).sum::<usize>();
+                    waiting.push((example, windows));
+                    if tokens < TOKENS {
+                        continue;
+                    }
+                }
+                // What came before a failure is answered first.
+                Some(Err(error)) => failed = Some(error),
+                None if waiting.is_empty() => return Ok(()),
+                None => {}
+            }
+            self.flush(std::mem::take(&mut waiting), runner, each)?;
+            tokens = 0;
+            if let Some(error) = failed {
+                return Err(error);
+            }
+        }
+    }
+
+    fn flush<X: std::borrow::Borrow<T::Example>>(
+        &self,
+        waiting: Vec<(X, Vec<Features>)>,
+        runner: &Runner,
+        each: &mut dyn FnMut(X, T::Prediction) -> Result<()>,
+    ) -> Result<()> {
+        let all: Vec<&Features> = waiting.iter().flat_map(|(_, windows)| windows).collect();
+        let mut logits = Vec::with_capacity(all.len());
+        let mut start = 0;
+        while start < all.len() {
+            // One very long example is run in parts, so that memory stays bounded.
+            let (mut end, mut tokens) = (start, 0);
+            while end < all.len() && (end == start || tokens + all[end].ids.len() <= TOKENS) {
+                tokens += all[end].ids.len();
+                end += 1;
+            }
+            logits.extend((runner.logits)(&all[start..end])?);
+            start = end;
+        }
+        let mut logits = logits.into_iter();
+        for (example, windows) in waiting {
+            let windows: Vec<Window> = windows
+                .into_iter()
+                .zip(logits.by_ref())
+                .map(|(features, logits)| Window { features, logits })
+                .collect();
+            let prediction = self.task.decode(example.borrow(), &windows);
+            each(example, prediction)?;
+        }
+        Ok(())
+    }
+}
+
+/// A request's example with its identifier.
+struct Asked<E> {
+    example: E,
+    id: Option<Value>,
+}
+
+impl<E> std::borrow::Borrow<E> for Asked<E> {
+    fn borrow(&self) -> &E {
+        &self.example
+    }
+}
+
+impl<T: Task> AnyTask for Bound<T> {
+    fn kind(&self) -> &'static str {
+        T::KIND
+    }
+
+    fn config(&self) -> Value {
+        self.task.config()
+    }
+
+    fn max_length(&self) -> usize {
+        self.task.max_length()
+    }
+
+    fn labels(&self) -> &[String] {
+        self.task.labels()
+    }
+
+    fn read(&self, path: &Path, limit: Option<usize>) -> Result<Examples> {
+        let read = self.task.read(path, limit)?;
+        Ok(Examples {
+            len: read.examples.len(),
+            items: Box::new(read.examples),
+            skipped: read.skipped,
+            notes: read.notes,
+        })
+    }
+
+    fn prepare(&mut self, train: &Examples) -> Result<()> {
+        let items = self.items(train)?;
+        self.task.prepare(items)
+    }
+
+    fn check(&self, examples: &Examples) -> Result<()> {
+        self.task.check(self.items(examples)?)
+    }
+
+    fn place<'a>(&self, examples: &'a Examples, index: usize) -> Result<&'a Place> {
+        let example = self.items(examples)?.get(index);
+        example.map(|example| self.task.place(example)).ok_or_else(|| Error::internal("an example beyond the end"))
+    }
+
+    fn distribution(&self, examples: &Examples) -> Result<Vec<(String, usize)>> {
+        Ok(self.task.distribution(self.items(examples)?))
+    }
+
+    fn features(&self, examples: &Examples, index: usize, tokenizer: &Tokenizer, purpose: Purpose) -> Result<Encoded> {
+        let example = self.items(examples)?.get(index).ok_or_else(|| Error::internal("an example beyond the end"))?;
+        let place = || self.task.place(example).clone();
+        self.task.features(example, tokenizer, purpose).map_err(|error| error.at_least(place()))
+    }
+
+    fn bind(&mut self, name: &str, shape: HeadShape, weights: &mut Weights) -> Result<()> {
+        self.head = Some(self.task.head(name, shape, weights)?);
+        Ok(())
+    }
+
+    fn logits(&self, hidden: &Hidden, pass: Pass) -> Result<Tensor> {
+        self.task.logits(self.head()?, hidden, pass)
+    }
+
+    fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&[i64]]) -> Result<Tensor> {
+        self.task.loss(logits, segments, targets)
+    }
+
+    fn evaluate(&self, examples: &Examples, runner: &Runner, each: &mut dyn FnMut(Value, String)) -> Result<Score> {
+        let items = self.items(examples)?;
+        self.task.check(items)?;
+        let mut counts = T::Counts::default();
+        let mut source = items.iter().map(Ok);
+        self.run(&mut source, runner, &mut |example: &T::Example, prediction| {
+            self.task.count(example, &prediction, &mut counts);
+            each(self.task.answer(example, &prediction), self.task.describe(example, &prediction));
+            Ok(())
+        })?;
+        Ok(self.task.score(&counts))
+    }
+
+    fn predict(&self, requests: Requests, runner: &Runner, each: &mut dyn FnMut(Value) -> Result<()>) -> Result<()> {
+        let mut source = requests.map(|request| {
+            let (request, place) = request?;
+            let example = self.task.request(&request, place)?;
+            Ok(Asked { example, id: request.get("id").cloned() })
+        });
+        self.run(&mut source, runner, &mut |asked: Asked<T::Example>, prediction| {
+            let mut answer = self.task.answer(&asked.example, &prediction);
+            if let (Some(id), Value::Object(fields)) = (asked.id, &mut answer) {
+                fields.shift_insert(0, "id".into(), id);
+            }
+            each(answer)
+        })
+    }
+
+    fn export(&self) -> Result<Option<SingleTask>> {
+        self.task.export(self.head()?)
+    }
+}

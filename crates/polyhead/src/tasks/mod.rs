@@ -1,0 +1,285 @@
+//! Tasks: what a head predicts, how text becomes its features and its logits become answers, and how it is measured.
+//!
+//! One task a file, in four parts: its configuration; its codec (text only, no tensors); its head (tensors only, no
+//! text); its metric and its requests. [`TASKS`] lists them: a new task is one file and one line there.
+
+mod any;
+pub mod ner;
+pub mod qa;
+
+pub use any::{AnyTask, Examples, Runner};
+
+use crate::batch::{Encoded, Features};
+use crate::data::Read;
+use crate::encoders::{Hidden, Pass};
+use crate::error::{Place, Result};
+use crate::parameters::{Init, Weights};
+use crate::text::Tokenizer;
+use candle_core::Tensor;
+use polyhead_kernels::Segments;
+use serde::Serialize;
+use serde_json::Value;
+use std::path::Path;
+
+/// The tasks that a recipe can name, in the order in which they are shown.
+pub const TASKS: &[TaskKind] = &[TaskKind::of::<ner::Ner>(), TaskKind::of::<qa::Qa>()];
+
+/// A kind of task: an entry of [`TASKS`], or of a list of one's own.
+#[derive(Clone, Copy)]
+pub struct TaskKind {
+    /// What a recipe calls it.
+    pub kind: &'static str,
+    /// What it does, in a few words.
+    pub about: &'static str,
+    /// Opens it with its configuration.
+    pub open: fn(Value) -> Result<Box<dyn AnyTask>>,
+    /// Opens it from a folder of a single task, as transformers writes it, if it is of this kind.
+    pub import: fn(&SingleTaskFolder, &mut Weights) -> Option<Result<Box<dyn AnyTask>>>,
+}
+
+impl TaskKind {
+    /// The entry of a task.
+    pub const fn of<T: Task>() -> Self {
+        Self { kind: T::KIND, about: T::ABOUT, open: any::open::<T>, import: any::import::<T> }
+    }
+}
+
+/// What features are made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Training: with targets, and within the maximum length as the reference implementation cuts.
+    Train,
+    /// Prediction: nothing is cut; what is too long becomes overlapping windows.
+    Predict,
+}
+
+/// A task. See the files of this folder for two of them, and `examples/new_task.rs` for a third.
+pub trait Task: Send + Sync + Sized + 'static {
+    /// What a recipe calls it.
+    const KIND: &'static str;
+    /// What it does, in a few words.
+    const ABOUT: &'static str;
+    /// A text with gold answers, as a person wrote them.
+    type Example: Send + Sync;
+    /// What it answers: slices of the text, labels, scores.
+    type Prediction;
+    /// What the metric adds up.
+    type Counts: Default;
+    /// The tensors of its head.
+    type Head: Send + Sync;
+
+    // Configuration
+
+    /// Opens it with its table of a recipe or of a model folder. Unknown fields are an error.
+    fn open(config: Value) -> Result<Self>;
+    /// Its configuration, with what training data taught it (labels): what `open` takes back.
+    fn config(&self) -> Value;
+    /// The longest window it makes, in tokens.
+    fn max_length(&self) -> usize;
+    /// The labels that it predicts, if it has any.
+    fn labels(&self) -> &[String] {
+        &[]
+    }
+
+    // Codec
+
+    /// Reads a file of examples; `limit` takes the first so many.
+    fn read(&self, path: &Path, limit: Option<usize>) -> Result<Read<Self::Example>>;
+    /// Learns from the training examples what must be known before training: the set of labels.
+    fn prepare(&mut self, _train: &[Self::Example]) -> Result<()> {
+        Ok(())
+    }
+    /// Checks that gold answers can be represented (no label is unknown).
+    fn check(&self, _examples: &[Self::Example]) -> Result<()> {
+        Ok(())
+    }
+    /// Where an example stands.
+    fn place<'a>(&self, example: &'a Self::Example) -> &'a Place;
+    /// How often each label or kind of answer occurs, and how many of what there is.
+    fn distribution(&self, examples: &[Self::Example]) -> Vec<(String, usize)>;
+    /// An example's windows.
+    fn features(&self, example: &Self::Example, tokenizer: &Tokenizer, purpose: Purpose) -> Result<Encoded>;
+    /// The answer to an example, from its windows and their logits.
+    fn decode(&self, example: &Self::Example, windows: &[Window]) -> Self::Prediction;
+
+    // Head
+
+    /// Declares the tensors of the head, named `heads.{name}. ...`, for hidden states of this width.
+    fn head(&self, name: &str, shape: HeadShape, weights: &mut Weights) -> Result<Self::Head>;
+    /// From hidden states `[rows, hidden]` to logits `[rows, outputs]` (or one row a sequence, see [`Logits::split`]).
+    fn logits(&self, head: &Self::Head, hidden: &Hidden, pass: Pass) -> Result<Tensor>;
+    /// The loss of a batch, a scalar. `targets` are those of its windows, one after the other.
+    fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&[i64]]) -> Result<Tensor>;
+
+    // Metric and requests
+
+    /// Adds one prediction to the counts.
+    fn count(&self, example: &Self::Example, prediction: &Self::Prediction, counts: &mut Self::Counts);
+    /// What the counts come to.
+    fn score(&self, counts: &Self::Counts) -> Score;
+    /// An example without gold answers, from a JSON request.
+    fn request(&self, request: &Value, place: Place) -> Result<Self::Example>;
+    /// The JSON answer to a request. Offsets count characters.
+    fn answer(&self, example: &Self::Example, prediction: &Self::Prediction) -> Value;
+    /// One line for people: what was asked and what was found.
+    fn describe(&self, example: &Self::Example, prediction: &Self::Prediction) -> String;
+
+    // Exchange with transformers
+
+    /// The head as a single-task model of transformers has it; `None` if there is no such model.
+    fn export(&self, _head: &Self::Head) -> Result<Option<SingleTask>> {
+        Ok(None)
+    }
+    /// Opens the task from a single-task folder of transformers, renaming the head's tensors to `heads.{KIND}. ...`.
+    fn import(_folder: &SingleTaskFolder, _weights: &mut Weights) -> Option<Result<Self>> {
+        None
+    }
+}
+
+/// What a head must fit.
+#[derive(Debug, Clone, Copy)]
+pub struct HeadShape {
+    /// The width of the hidden states.
+    pub hidden: usize,
+    /// The standard deviation of new weights: the encoder's `initializer_range`.
+    pub range: f64,
+}
+
+/// A linear layer of a head.
+pub struct Dense {
+    /// `[outputs, hidden]`
+    pub weight: Tensor,
+    /// `[outputs]`
+    pub bias: Tensor,
+}
+
+impl Dense {
+    /// Declares `{name}.weight` and `{name}.bias`.
+    pub fn open(weights: &mut Weights, name: &str, shape: HeadShape, outputs: usize) -> Result<Self> {
+        let weight =
+            weights.get_or_init(&format!("{name}.weight"), &[outputs, shape.hidden], Init::Normal(shape.range))?;
+        let bias = weights.get_or_init(&format!("{name}.bias"), &[outputs], Init::Zeros)?;
+        Ok(Self { weight, bias })
+    }
+
+    /// `[rows, hidden] -> [rows, outputs]`
+    pub fn apply(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(polyhead_kernels::linear::linear(x, &self.weight, &self.bias)?)
+    }
+}
+
+/// A window with what the head made of it.
+#[derive(Debug, Clone)]
+pub struct Window {
+    /// The window.
+    pub features: Features,
+    /// Its logits.
+    pub logits: Logits,
+}
+
+/// The logits of one window: `[rows, outputs]` on the host, one row a token or one in all.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Logits {
+    values: Vec<f32>,
+    outputs: usize,
+}
+
+impl Logits {
+    /// Of these values, row by row.
+    pub fn new(values: Vec<f32>, outputs: usize) -> Self {
+        Self { values, outputs: outputs.max(1) }
+    }
+
+    /// The rows, in order.
+    pub fn rows(&self) -> std::slice::ChunksExact<'_, f32> {
+        self.values.chunks_exact(self.outputs)
+    }
+
+    /// One row; empty beyond the end.
+    pub fn row(&self, row: usize) -> &[f32] {
+        self.values.get(row * self.outputs..(row + 1) * self.outputs).unwrap_or(&[])
+    }
+
+    /// Splits the logits of a batch into those of its windows: by token where there is a row for each row of the
+    /// segments, else one row a window.
+    pub fn split(logits: &Tensor, segments: &Segments) -> Result<Vec<Self>> {
+        let (rows, outputs) = logits.dims2()?;
+        let values = logits.flatten_all()?.to_vec1::<f32>()?;
+        let part = |start: usize, count: usize| {
+            Self::new(values.get(start * outputs..(start + count) * outputs).unwrap_or(&[]).to_vec(), outputs)
+        };
+        if rows == segments.rows() {
+            return Ok(segments.iter().map(|segment| part(segment.start, segment.tokens)).collect());
+        }
+        Ok((0..segments.len()).map(|sequence| part(sequence, 1)).collect())
+    }
+}
+
+/// `softmax` of a row of logits, in f64.
+pub fn softmax(logits: &[f32]) -> Vec<f64> {
+    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let weights: Vec<f64> = logits.iter().map(|&z| f64::from(z - max).exp()).collect();
+    let sum: f64 = weights.iter().sum();
+    weights.into_iter().map(|weight| weight / sum).collect()
+}
+
+/// What a task scored on a data set. All values are percentages unless their name says otherwise.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Score {
+    /// The name of the value that decides which checkpoint is best.
+    pub headline: &'static str,
+    /// All values by name, in the order in which they are shown.
+    pub values: serde_json::Map<String, Value>,
+    /// The breakdown by type, if there is one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub types: Vec<TypeScore>,
+}
+
+impl Score {
+    /// The value that decides.
+    pub fn headline_value(&self) -> f64 {
+        self.get(self.headline).unwrap_or(0.0)
+    }
+
+    /// A value by name.
+    pub fn get(&self, name: &str) -> Option<f64> {
+        self.values.get(name).and_then(Value::as_f64)
+    }
+}
+
+/// One row of a breakdown by type, in per cent.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TypeScore {
+    /// The type.
+    pub name: String,
+    /// Precision.
+    pub precision: f64,
+    /// Recall.
+    pub recall: f64,
+    /// F1.
+    pub f1: f64,
+    /// How many gold ones there are.
+    pub support: usize,
+}
+
+/// A head in the form of a single-task model of transformers.
+#[derive(Debug, Clone)]
+pub struct SingleTask {
+    /// The architecture without the encoder's name: `ForTokenClassification`.
+    pub architecture: &'static str,
+    /// The pipeline that serves it: `token-classification`.
+    pub pipeline: &'static str,
+    /// Its tensors, as transformers names them.
+    pub tensors: Vec<(String, Tensor)>,
+    /// Fields for `config.json`.
+    pub config: serde_json::Map<String, Value>,
+}
+
+/// What a folder of a single task says of itself.
+#[derive(Debug, Clone)]
+pub struct SingleTaskFolder {
+    /// The first entry of `architectures`: `BertForTokenClassification`.
+    pub architecture: String,
+    /// The whole of `config.json`.
+    pub config: Value,
+}

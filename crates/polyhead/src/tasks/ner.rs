@@ -1,0 +1,407 @@
+//! Named-entity recognition: a label for each word, in the IOB2 scheme (Ramshaw and Marcus, 1995).
+//!
+//! The first sub-word of a word carries its label, as `run_ner.py` of transformers does it; the head is dropout and a
+//! linear layer. Measured by entity: see [`crate::metrics::span_f1`].
+
+use super::{Dense, HeadShape, Purpose, Score, SingleTask, SingleTaskFolder, Task, TypeScore, Window, softmax};
+use crate::batch::{Encoded, Features};
+use crate::data::{self, Read, Sentence};
+use crate::encoders::{Hidden, Pass};
+use crate::error::{Error, Place, Result};
+use crate::metrics::span_f1::{Scheme, Span, SpanCounts, entities};
+use crate::parameters::Weights;
+use crate::text::offsets::{OffsetUnit, from_byte, slice};
+use crate::text::{Tokenizer, windows, words};
+use candle_core::Tensor;
+use polyhead_kernels::Segments;
+use polyhead_kernels::cross_entropy::{IGNORE, token_cross_entropy};
+use polyhead_kernels::dropout::dropout;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::path::Path;
+
+// Configuration
+
+/// The configuration of an NER task.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The longest window, in tokens with `[CLS]` and `[SEP]`.
+    pub max_length: usize,
+    /// Tokens that neighbouring windows of a long text share. In training, long sentences are cut instead.
+    pub stride: usize,
+    /// Dropout before the linear layer.
+    pub dropout: f64,
+    /// The labels, in the order of the head's outputs. Left empty, they are taken from the training data.
+    pub labels: Vec<String>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { max_length: 128, stride: 32, dropout: 0.1, labels: Vec::new() }
+    }
+}
+
+/// Named-entity recognition.
+pub struct Ner {
+    config: Config,
+}
+
+/// A text split into words, each with a tag where it is gold.
+pub struct Tagged {
+    place: Place,
+    text: String,
+    words: Vec<Range<usize>>,
+    tags: Vec<String>,
+}
+
+/// A label and its probability for each word, and the entities that they spell.
+pub struct Labelled {
+    tags: Vec<String>,
+    entities: Vec<Entity>,
+}
+
+/// An entity that was found: a slice of the text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entity {
+    /// Its type.
+    pub kind: String,
+    /// Where it lies in the text, in bytes.
+    pub bytes: Range<usize>,
+    /// The mean probability of its words' labels.
+    pub score: f64,
+}
+
+// Codec
+
+impl Tagged {
+    fn from_sentence(sentence: Sentence) -> Self {
+        let mut text = String::new();
+        let mut words = Vec::with_capacity(sentence.words.len());
+        for word in &sentence.words {
+            if !text.is_empty() {
+                text.push(' ');
+            }
+            words.push(text.len()..text.len() + word.len());
+            text.push_str(word);
+        }
+        Self { place: sentence.place, text, words, tags: sentence.tags }
+    }
+
+    fn pieces(&self, tokenizer: &Tokenizer) -> Result<Vec<crate::text::Piece>> {
+        let words: Vec<&str> = self.words.iter().map(|range| slice(&self.text, range.start, range.end)).collect();
+        tokenizer.words(&words)
+    }
+}
+
+impl Ner {
+    fn label(&self, tag: &str) -> Option<usize> {
+        self.config.labels.iter().position(|label| label == tag)
+    }
+
+    /// One window over some of a sentence's sub-words.
+    fn window(&self, example: &Tagged, pieces: &[crate::text::Piece], range: Range<usize>, t: &Tokenizer) -> Features {
+        let mut features = Features { ids: vec![t.cls], spans: vec![None], target: vec![IGNORE], ..Features::default() };
+        for at in range {
+            let Some(piece) = pieces.get(at) else { break };
+            let first = at == 0 || pieces.get(at - 1).is_none_or(|before| before.word != piece.word);
+            let label = example.tags.get(piece.word).and_then(|tag| self.label(tag));
+            features.ids.push(piece.id);
+            features.spans.push(first.then_some((piece.word, piece.word + 1)));
+            features.target.push(if first { label.map_or(IGNORE, |label| label as i64) } else { IGNORE });
+        }
+        features.ids.push(t.sep);
+        features.spans.push(None);
+        features.target.push(IGNORE);
+        features.types = vec![0; features.ids.len()];
+        features
+    }
+}
+
+/// `O`, then `B-` and `I-` of each type in alphabetical order.
+fn labels_of(tags: impl Iterator<Item = impl AsRef<str>>) -> Vec<String> {
+    let kinds: BTreeSet<String> =
+        tags.filter_map(|tag| tag.as_ref().split_once('-').map(|(_, kind)| kind.to_owned())).collect();
+    let both = kinds.iter().flat_map(|kind| [format!("B-{kind}"), format!("I-{kind}")]);
+    std::iter::once("O".to_owned()).chain(both).collect()
+}
+
+impl Task for Ner {
+    const KIND: &'static str = "ner";
+    const ABOUT: &'static str = "named-entity recognition";
+    type Example = Tagged;
+    type Prediction = Labelled;
+    type Counts = Counts;
+    type Head = Dense;
+
+    fn open(config: Value) -> Result<Self> {
+        let config: Config = serde_json::from_value(config).map_err(|cause| Error::usage(cause.to_string()))?;
+        if config.max_length < 3 {
+            return Err(Error::usage(format!("max_length: expected at least 3 tokens, found {}", config.max_length)));
+        }
+        if config.stride + 2 >= config.max_length {
+            let limit = config.max_length - 3;
+            return Err(Error::usage(format!("stride: expected at most max_length - 3 = {limit}, found {}", config.stride)));
+        }
+        if !(0.0..1.0).contains(&config.dropout) {
+            return Err(Error::usage(format!("dropout: expected a rate from 0 up to 1, found {}", config.dropout)));
+        }
+        Ok(Self { config })
+    }
+
+    fn config(&self) -> Value {
+        json!(self.config)
+    }
+
+    fn max_length(&self) -> usize {
+        self.config.max_length
+    }
+
+    fn labels(&self) -> &[String] {
+        &self.config.labels
+    }
+
+    fn read(&self, path: &Path, limit: Option<usize>) -> Result<Read<Tagged>> {
+        let Read { examples, skipped, notes } = data::read_sentences(path, limit)?;
+        Ok(Read { examples: examples.into_iter().map(Tagged::from_sentence).collect(), skipped, notes })
+    }
+
+    fn prepare(&mut self, train: &[Tagged]) -> Result<()> {
+        if self.config.labels.is_empty() {
+            self.config.labels = labels_of(train.iter().flat_map(|example| &example.tags));
+        }
+        self.check(train)
+    }
+
+    fn check(&self, examples: &[Tagged]) -> Result<()> {
+        for example in examples {
+            if let Some(tag) = example.tags.iter().find(|tag| self.label(tag).is_none()) {
+                let known = self.config.labels.join(", ");
+                return Err(Error::data(format!("expected one of the tags {known}, found `{tag}`"))
+                    .at(example.place.clone())
+                    .hint("the labels are those of the training data; a tag that only other data has can't be predicted"));
+            }
+        }
+        Ok(())
+    }
+
+    fn place<'a>(&self, example: &'a Tagged) -> &'a Place {
+        &example.place
+    }
+
+    fn distribution(&self, examples: &[Tagged]) -> Vec<(String, usize)> {
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        let mut words = 0;
+        for example in examples {
+            words += example.words.len();
+            for entity in spans(&example.tags) {
+                *counts.entry(entity.kind).or_default() += 1;
+            }
+        }
+        let mut rows = vec![("words".to_owned(), words), ("entities".to_owned(), counts.values().sum())];
+        rows.extend(counts.into_iter().map(|(kind, count)| (format!("  {kind}"), count)));
+        rows
+    }
+
+    fn features(&self, example: &Tagged, tokenizer: &Tokenizer, purpose: Purpose) -> Result<Encoded> {
+        let pieces = example.pieces(tokenizer)?;
+        let room = self.config.max_length - 2;
+        if purpose == Purpose::Predict {
+            let ranges = windows::windows(pieces.len(), room, self.config.stride);
+            let windows = ranges.into_iter().map(|range| self.window(example, &pieces, range, tokenizer)).collect();
+            return Ok(Encoded { windows, ..Encoded::default() });
+        }
+        let kept = pieces.len().min(room);
+        // The first word that has no sub-word left.
+        let end = pieces.get(kept).map_or(example.words.len(), |cut| match kept {
+            0 => 0,
+            _ if pieces[kept - 1].word == cut.word => cut.word + 1,
+            _ => cut.word,
+        });
+        Ok(Encoded {
+            windows: vec![self.window(example, &pieces, 0..kept, tokenizer)],
+            lost_tokens: pieces.len() - kept,
+            lost_golds: spans(&example.tags).iter().filter(|span| span.end > end).count(),
+        })
+    }
+
+    fn decode(&self, example: &Tagged, windows: &[Window]) -> Labelled {
+        // Of the windows that hold a word's first sub-word, the one where it has most context on both sides decides.
+        let mut best: Vec<Option<(usize, &[f32])>> = vec![None; example.words.len()];
+        for Window { features, logits } in windows {
+            let whole = 0..features.ids.len();
+            for (at, span) in features.spans.iter().enumerate() {
+                let Some((word, _)) = *span else { continue };
+                let context = windows::context(&whole, at);
+                if let Some(slot) = best.get_mut(word).filter(|slot| slot.is_none_or(|(most, _)| context > most)) {
+                    *slot = Some((context, logits.row(at)));
+                }
+            }
+        }
+        // A word without sub-words (control characters only) is outside of everything.
+        let outside = || ("O".to_owned(), 0.0);
+        let (tags, scores): (Vec<String>, Vec<f64>) = best
+            .into_iter()
+            .map(|slot| {
+                let probabilities = softmax(slot.map_or(&[], |(_, row)| row));
+                let top = probabilities.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0)));
+                let named = top.and_then(|(label, &score)| Some((self.config.labels.get(label)?.clone(), score)));
+                named.unwrap_or_else(outside)
+            })
+            .unzip();
+        let entities = spans(&tags)
+            .into_iter()
+            .filter_map(|Span { kind, start, end }| {
+                let (first, last) = (example.words.get(start)?, example.words.get(end.checked_sub(1)?)?);
+                let scores = scores.get(start..end)?;
+                let score = scores.iter().sum::<f64>() / scores.len() as f64;
+                Some(Entity { kind, bytes: first.start..last.end, score })
+            })
+            .collect();
+        Labelled { tags, entities }
+    }
+
+    // Head
+
+    fn head(&self, name: &str, shape: HeadShape, weights: &mut Weights) -> Result<Dense> {
+        Dense::open(weights, &format!("heads.{name}"), shape, self.config.labels.len())
+    }
+
+    fn logits(&self, head: &Dense, hidden: &Hidden, pass: Pass) -> Result<Tensor> {
+        head.apply(&dropout(&hidden.states, pass.dropout(self.config.dropout, "ner head", 0))?)
+    }
+
+    fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&[i64]]) -> Result<Tensor> {
+        let mut rows = vec![IGNORE; segments.rows()];
+        for (segment, target) in segments.iter().zip(targets) {
+            for (row, &label) in rows.iter_mut().skip(segment.start).take(segment.tokens).zip(*target) {
+                *row = label;
+            }
+        }
+        Ok(token_cross_entropy(logits, &rows)?)
+    }
+
+    // Metric and requests
+
+    fn count(&self, example: &Tagged, prediction: &Labelled, counts: &mut Counts) {
+        counts.lenient.add(&example.tags, &prediction.tags, Scheme::Lenient);
+        counts.strict.add(&example.tags, &prediction.tags, Scheme::StrictIob2);
+    }
+
+    fn score(&self, counts: &Counts) -> Score {
+        let mut values = serde_json::Map::new();
+        for (scheme, counts) in [("", &counts.lenient), ("_strict", &counts.strict)] {
+            for (mean, prf) in [("micro", counts.micro()), ("macro", counts.macro_average())] {
+                for (name, value) in [("precision", prf.precision), ("recall", prf.recall), ("f1", prf.f1)] {
+                    values.insert(format!("{mean}_{name}{scheme}"), json!(100.0 * value));
+                }
+            }
+        }
+        values.insert("token_accuracy".into(), json!(100.0 * counts.lenient.accuracy()));
+        let types = counts
+            .lenient
+            .types()
+            .map(|(name, prf)| TypeScore {
+                name: name.to_owned(),
+                precision: 100.0 * prf.precision,
+                recall: 100.0 * prf.recall,
+                f1: 100.0 * prf.f1,
+                support: prf.support,
+            })
+            .collect();
+        Score { headline: "micro_f1", values, types }
+    }
+
+    fn request(&self, request: &Value, place: Place) -> Result<Tagged> {
+        let fault = |found: String| {
+            Error::data(format!("expected {{\"text\": \"...\"}} or {{\"words\": [\"...\", ...]}}, found {found}")).at(place.clone())
+        };
+        if let Some(text) = request.get("text") {
+            let text = text.as_str().ok_or_else(|| fault(format!("`text` = {text}")))?.to_owned();
+            return Ok(Tagged { words: words::words(&text), text, place, tags: Vec::new() });
+        }
+        let Some(Value::Array(items)) = request.get("words") else { return Err(fault("neither".into())) };
+        let words: Option<Vec<String>> = items.iter().map(|item| item.as_str().map(str::to_owned)).collect();
+        let words = words.ok_or_else(|| fault("`words` that are not all strings".into()))?;
+        Ok(Tagged::from_sentence(Sentence { place, words, tags: Vec::new() }))
+    }
+
+    fn answer(&self, example: &Tagged, prediction: &Labelled) -> Value {
+        let entities: Vec<Value> = prediction
+            .entities
+            .iter()
+            .map(|Entity { kind, bytes, score }| {
+                json!({
+                    "type": kind,
+                    "text": slice(&example.text, bytes.start, bytes.end),
+                    "start": from_byte(&example.text, bytes.start, OffsetUnit::Char),
+                    "end": from_byte(&example.text, bytes.end, OffsetUnit::Char),
+                    "score": score,
+                })
+            })
+            .collect();
+        json!({ "text": example.text, "entities": entities })
+    }
+
+    fn describe(&self, example: &Tagged, prediction: &Labelled) -> String {
+        let found: Vec<String> = prediction
+            .entities
+            .iter()
+            .map(|entity| format!("{} [{}]", slice(&example.text, entity.bytes.start, entity.bytes.end), entity.kind))
+            .collect();
+        let found = if found.is_empty() { "no entity".to_owned() } else { found.join(", ") };
+        format!("{}\n  -> {found}", example.text)
+    }
+
+    // Exchange with transformers
+
+    fn export(&self, head: &Dense) -> Result<Option<SingleTask>> {
+        let names = || self.config.labels.iter().enumerate();
+        let id2label: serde_json::Map<_, _> = names().map(|(id, label)| (id.to_string(), json!(label))).collect();
+        let label2id: serde_json::Map<_, _> = names().map(|(id, label)| (label.clone(), json!(id))).collect();
+        let mut config = serde_json::Map::new();
+        config.insert("id2label".into(), Value::Object(id2label));
+        config.insert("label2id".into(), Value::Object(label2id));
+        config.insert("classifier_dropout".into(), json!(self.config.dropout));
+        Ok(Some(SingleTask {
+            architecture: "ForTokenClassification",
+            pipeline: "token-classification",
+            tensors: vec![
+                ("classifier.weight".into(), head.weight.clone()),
+                ("classifier.bias".into(), head.bias.clone()),
+            ],
+            config,
+        }))
+    }
+
+    fn import(folder: &SingleTaskFolder, weights: &mut Weights) -> Option<Result<Self>> {
+        if !folder.architecture.ends_with("ForTokenClassification") {
+            return None;
+        }
+        weights.rename("classifier.weight", "heads.ner.weight");
+        weights.rename("classifier.bias", "heads.ner.bias");
+        let labels = folder.config.get("id2label").and_then(Value::as_object).and_then(|names| {
+            let mut labels: Vec<(usize, String)> = names
+                .iter()
+                .map(|(id, label)| Some((id.parse().ok()?, label.as_str()?.to_owned())))
+                .collect::<Option<_>>()?;
+            labels.sort();
+            Some(labels.into_iter().map(|(_, label)| label).collect::<Vec<_>>())
+        });
+        let fault = || Error::data("`id2label`: expected an object of numbers and label names").hint("see its config.json");
+        Some(labels.ok_or_else(fault).map(|labels| Self { config: Config { labels, ..Config::default() } }))
+    }
+}
+
+/// Counts by both ways of reading tags: see [`Scheme`].
+#[derive(Default)]
+pub struct Counts {
+    lenient: SpanCounts,
+    strict: SpanCounts,
+}
+
+fn spans(tags: &[String]) -> Vec<Span> {
+    entities(tags, Scheme::Lenient)
+}

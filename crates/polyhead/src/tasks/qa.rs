@@ -1,0 +1,395 @@
+//! Extractive question answering: the answer to a question is a slice of its context (SQuAD, arXiv:1606.05250 and
+//! arXiv:1806.03822).
+//!
+//! Windows are `[CLS] question [SEP] context [SEP]`; the head gives each token a score as the start and as the end of
+//! the answer. Windows, targets and the n-best search over all windows are those of `run_qa.py` of transformers;
+//! measured as the official SQuAD scripts do, see [`crate::metrics::squad`].
+
+use super::{Dense, HeadShape, Purpose, Score, SingleTask, SingleTaskFolder, Task, Window};
+use crate::batch::{Encoded, Features};
+use crate::data::{self, Question, Read};
+use crate::encoders::{Hidden, Pass};
+use crate::error::{Error, Place, Result};
+use crate::metrics::squad::{SquadCounts, Version};
+use crate::parameters::Weights;
+use crate::text::offsets::{OffsetUnit, from_byte, slice};
+use crate::text::{Tokenizer, windows};
+use candle_core::Tensor;
+use polyhead_kernels::Segments;
+use polyhead_kernels::cross_entropy::segment_cross_entropy;
+use polyhead_kernels::dropout::dropout;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::path::Path;
+
+// Configuration
+
+/// The configuration of a question-answering task.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The longest window, in tokens: question, context and three special tokens.
+    pub max_length: usize,
+    /// Tokens of the context that neighbouring windows share.
+    pub stride: usize,
+    /// The question's tokens beyond this are cut.
+    pub max_question_length: usize,
+    /// The longest answer, in tokens.
+    pub max_answer_length: usize,
+    /// How many answers are kept for each question while searching.
+    pub n_best: usize,
+    /// Dropout before the linear layers.
+    pub dropout: f64,
+    /// Whether "no answer" is an answer. Left open, the training data decide: do they hold questions without one?
+    pub no_answer: Option<NoAnswer>,
+    /// "No answer" wins where its score is more than this above the best answer's.
+    pub null_threshold: f64,
+}
+
+/// Whether "no answer" is an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NoAnswer {
+    /// Every question has an answer: SQuAD v1.1.
+    Never,
+    /// A question may have none: SQuAD v2.0.
+    Allowed,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_length: 384,
+            stride: 128,
+            max_question_length: 64,
+            max_answer_length: 30,
+            n_best: 20,
+            dropout: 0.1,
+            no_answer: None,
+            null_threshold: 0.0,
+        }
+    }
+}
+
+/// Extractive question answering.
+pub struct Qa {
+    config: Config,
+}
+
+/// The two linear layers.
+pub struct Head {
+    start: Dense,
+    end: Dense,
+}
+
+/// What was found: the best answers, best first.
+pub struct Found {
+    answers: Vec<Candidate>,
+    /// The score of "no answer" minus that of the best answer, where "no answer" is allowed.
+    null_difference: Option<f64>,
+    /// Whether "no answer" wins.
+    none: bool,
+}
+
+/// An answer that was found.
+#[derive(Debug, Clone, PartialEq)]
+struct Candidate {
+    start: usize,
+    end: usize,
+    /// The sum of its start and end logits, comparable across windows.
+    logit: f64,
+    /// Its share among the candidates: the softmax of the logits.
+    score: f64,
+}
+
+// Codec
+
+impl Qa {
+    /// The target of a window: the answer's first and last token, or `[CLS]` twice where the window does not hold it.
+    fn target(question: &Question, spans: &[Option<(usize, usize)>]) -> Option<Vec<i64>> {
+        let answer = question.answers.first()?;
+        let (from, to) = (answer.start, answer.start + answer.text.len());
+        let context = || spans.iter().enumerate().filter_map(|(at, span)| span.map(|span| (at, span)));
+        let (first, last) = (context().next()?.1, context().next_back()?.1);
+        if first.0 > from || last.1 < to {
+            return None;
+        }
+        let start = context().take_while(|(_, span)| span.0 <= from).last()?.0;
+        let end = context().rev().take_while(|(_, span)| span.1 >= to).last()?.0;
+        Some(vec![start as i64, end as i64])
+    }
+
+    /// The candidates of one window: the best pairs of its best starts and ends.
+    fn candidates(&self, window: &Window, into: &mut Vec<Candidate>) {
+        let spans = &window.features.spans;
+        let best = |column: usize| {
+            let mut order: Vec<(usize, f32)> =
+                window.logits.rows().enumerate().filter_map(|(at, row)| Some((at, *row.get(column)?))).collect();
+            order.sort_by(|a, b| b.1.total_cmp(&a.1));
+            order.truncate(self.config.n_best);
+            order
+        };
+        let ends = best(1);
+        for (start, start_logit) in best(0) {
+            for &(end, end_logit) in &ends {
+                let (Some(Some(from)), Some(Some(to))) = (spans.get(start), spans.get(end)) else { continue };
+                if end >= start && end - start < self.config.max_answer_length {
+                    let logit = f64::from(start_logit) + f64::from(end_logit);
+                    into.push(Candidate { start: from.0, end: to.1, logit, score: 0.0 });
+                }
+            }
+        }
+    }
+}
+
+impl Task for Qa {
+    const KIND: &'static str = "qa";
+    const ABOUT: &'static str = "extractive question answering";
+    type Example = Question;
+    type Prediction = Found;
+    type Counts = SquadCounts;
+    type Head = Head;
+
+    fn open(config: Value) -> Result<Self> {
+        let config: Config = serde_json::from_value(config).map_err(|cause| Error::usage(cause.to_string()))?;
+        let least = config.max_question_length + config.stride + 4;
+        if config.max_length < least {
+            return Err(Error::usage(format!(
+                "max_length: expected at least max_question_length + stride + 4 = {least}, found {}",
+                config.max_length
+            )));
+        }
+        for (name, value) in [("n_best", config.n_best), ("max_answer_length", config.max_answer_length)] {
+            if value == 0 {
+                return Err(Error::usage(format!("{name}: expected at least 1, found 0")));
+            }
+        }
+        if !(0.0..1.0).contains(&config.dropout) {
+            return Err(Error::usage(format!("dropout: expected a rate from 0 up to 1, found {}", config.dropout)));
+        }
+        Ok(Self { config })
+    }
+
+    fn config(&self) -> Value {
+        json!(self.config)
+    }
+
+    fn max_length(&self) -> usize {
+        self.config.max_length
+    }
+
+    fn read(&self, path: &Path, limit: Option<usize>) -> Result<Read<Question>> {
+        data::read_questions(path, limit)
+    }
+
+    fn prepare(&mut self, train: &[Question]) -> Result<()> {
+        let none = train.iter().any(|question| question.answers.is_empty());
+        let learnt = if none { NoAnswer::Allowed } else { NoAnswer::Never };
+        self.config.no_answer.get_or_insert(learnt);
+        Ok(())
+    }
+
+    fn place<'a>(&self, example: &'a Question) -> &'a Place {
+        &example.place
+    }
+
+    fn distribution(&self, examples: &[Question]) -> Vec<(String, usize)> {
+        let mut words: std::collections::BTreeMap<String, usize> = std::collections::BTreeMap::new();
+        const KINDS: [&str; 8] = ["who", "what", "when", "where", "which", "why", "how", "other"];
+        for example in examples {
+            let lower = example.question.to_lowercase();
+            let first = lower.split(|c: char| !c.is_alphabetic()).find(|word| KINDS.contains(word)).unwrap_or("other");
+            *words.entry(first.to_owned()).or_default() += 1;
+        }
+        let mut contexts: Vec<&str> = examples.iter().map(|example| example.context.as_str()).collect();
+        contexts.dedup();
+        let mut rows = vec![
+            ("contexts".to_owned(), contexts.len()),
+            ("without an answer".to_owned(), examples.iter().filter(|example| example.answers.is_empty()).count()),
+        ];
+        rows.extend(KINDS.iter().filter_map(|kind| Some((format!("  {kind}"), *words.get(*kind)?))));
+        rows
+    }
+
+    fn features(&self, example: &Question, tokenizer: &Tokenizer, purpose: Purpose) -> Result<Encoded> {
+        let mut question = tokenizer.text(example.question.trim_start())?;
+        let mut lost_tokens = question.len().saturating_sub(self.config.max_question_length);
+        question.truncate(self.config.max_question_length);
+        let context = tokenizer.text(&example.context)?;
+        let room = self.config.max_length.saturating_sub(question.len() + 3).max(1);
+        let mut encoded = Encoded::default();
+        for range in windows::windows(context.len(), room, self.config.stride) {
+            let mut features = Features { ids: vec![tokenizer.cls], ..Features::default() };
+            features.ids.extend(question.iter().map(|piece| piece.id));
+            features.ids.push(tokenizer.sep);
+            features.spans = vec![None; features.ids.len()];
+            features.types = vec![0; features.ids.len()];
+            for piece in context.get(range).unwrap_or(&[]) {
+                features.ids.push(piece.id);
+                features.spans.push(Some((piece.start, piece.end)));
+            }
+            features.ids.push(tokenizer.sep);
+            features.spans.push(None);
+            features.types.resize(features.ids.len(), 1);
+            if purpose == Purpose::Train {
+                features.target = Self::target(example, &features.spans).unwrap_or_else(|| vec![0, 0]);
+            }
+            encoded.windows.push(features);
+        }
+        if purpose == Purpose::Predict {
+            lost_tokens = 0;
+        } else if !example.answers.is_empty() && encoded.windows.iter().all(|window| window.target == [0, 0]) {
+            encoded.lost_golds = 1;
+        }
+        encoded.lost_tokens = lost_tokens;
+        Ok(encoded)
+    }
+
+    fn decode(&self, example: &Question, windows: &[Window]) -> Found {
+        let mut answers = Vec::new();
+        let mut null = f64::INFINITY;
+        for window in windows {
+            if let [start, end] = window.logits.row(0) {
+                null = null.min(f64::from(*start) + f64::from(*end));
+            }
+            self.candidates(window, &mut answers);
+        }
+        answers.retain(|answer| !slice(&example.context, answer.start, answer.end).is_empty());
+        answers.sort_by(|a, b| b.logit.total_cmp(&a.logit));
+        // Overlapping windows find the same slice more than once.
+        let mut seen = std::collections::HashSet::new();
+        answers.retain(|answer| seen.insert((answer.start, answer.end)));
+        answers.truncate(self.config.n_best);
+        let allowed = self.config.no_answer == Some(NoAnswer::Allowed);
+        let null_difference = answers.first().filter(|_| allowed).map(|best| null - best.logit);
+        let none = answers.is_empty() || null_difference.is_some_and(|difference| difference > self.config.null_threshold);
+        let top = answers.iter().map(|answer| answer.logit).chain(allowed.then_some(null)).fold(f64::MIN, f64::max);
+        let weight = |logit: f64| (logit - top).exp();
+        let total = answers.iter().map(|answer| weight(answer.logit)).sum::<f64>() + if allowed { weight(null) } else { 0.0 };
+        for answer in &mut answers {
+            answer.score = weight(answer.logit) / total;
+        }
+        Found { answers, null_difference, none }
+    }
+
+    // Head
+
+    fn head(&self, name: &str, shape: HeadShape, weights: &mut Weights) -> Result<Head> {
+        let start = Dense::open(weights, &format!("heads.{name}.start"), shape, 1)?;
+        Ok(Head { start, end: Dense::open(weights, &format!("heads.{name}.end"), shape, 1)? })
+    }
+
+    fn logits(&self, head: &Head, hidden: &Hidden, pass: Pass) -> Result<Tensor> {
+        let states = dropout(&hidden.states, pass.dropout(self.config.dropout, "qa head", 0))?;
+        // One product for both: [rows, 2].
+        let weight = Tensor::cat(&[&head.start.weight, &head.end.weight], 0)?;
+        let bias = Tensor::cat(&[&head.start.bias, &head.end.bias], 0)?;
+        Dense { weight, bias }.apply(&states)
+    }
+
+    fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&[i64]]) -> Result<Tensor> {
+        Ok(segment_cross_entropy(logits, segments, &targets.concat())?)
+    }
+
+    // Metric and requests
+
+    fn count(&self, example: &Question, prediction: &Found, counts: &mut SquadCounts) {
+        let golds: Vec<&str> = example.answers.iter().map(|answer| answer.text.as_str()).collect();
+        counts.add(prediction.text(example), &golds, prediction.null_difference.unwrap_or(0.0));
+    }
+
+    fn score(&self, counts: &SquadCounts) -> Score {
+        let version = if self.config.no_answer == Some(NoAnswer::Allowed) { Version::V2 } else { Version::V1 };
+        let mut values = serde_json::Map::new();
+        for (name, value) in counts.scores(version) {
+            values.insert(name.to_owned(), json!(value));
+        }
+        Score { headline: "f1", values, types: Vec::new() }
+    }
+
+    fn request(&self, request: &Value, place: Place) -> Result<Question> {
+        let field = |name: &str| match request.get(name) {
+            Some(Value::String(text)) => Ok(text.clone()),
+            other => {
+                let found = other.map_or("nothing".to_owned(), |value| format!("`{value}`"));
+                Err(Error::data(format!(
+                    "expected {{\"question\": \"...\", \"context\": \"...\"}}, found {found} as `{name}`"
+                ))
+                .at(place.clone()))
+            }
+        };
+        let (question, context) = (field("question")?, field("context")?);
+        Ok(Question { place, id: String::new(), question, context, answers: Vec::new() })
+    }
+
+    fn answer(&self, example: &Question, prediction: &Found) -> Value {
+        let text = &example.context;
+        let place = |answer: &Candidate| {
+            json!({
+                "answer": slice(text, answer.start, answer.end),
+                "start": from_byte(text, answer.start, OffsetUnit::Char),
+                "end": from_byte(text, answer.end, OffsetUnit::Char),
+                "score": answer.score,
+            })
+        };
+        let mut answer = match prediction.best() {
+            Some(best) => place(best),
+            None => json!({ "answer": "", "start": 0, "end": 0, "score": prediction.null_score() }),
+        };
+        if let Value::Object(fields) = &mut answer {
+            let others = prediction.answers.iter().skip(usize::from(!prediction.none)).take(2).map(place);
+            fields.insert("alternatives".into(), Value::Array(others.collect()));
+        }
+        answer
+    }
+
+    fn describe(&self, example: &Question, prediction: &Found) -> String {
+        let text = prediction.text(example);
+        format!("{}\n  -> {}", example.question, if text.is_empty() { "no answer" } else { text })
+    }
+
+    // Exchange with transformers
+
+    fn export(&self, head: &Head) -> Result<Option<SingleTask>> {
+        let tensors = vec![
+            ("qa_outputs.weight".into(), Tensor::cat(&[&head.start.weight, &head.end.weight], 0)?),
+            ("qa_outputs.bias".into(), Tensor::cat(&[&head.start.bias, &head.end.bias], 0)?),
+        ];
+        let config = serde_json::Map::new();
+        Ok(Some(SingleTask { architecture: "ForQuestionAnswering", pipeline: "question-answering", tensors, config }))
+    }
+
+    fn import(folder: &SingleTaskFolder, weights: &mut Weights) -> Option<Result<Self>> {
+        if !folder.architecture.ends_with("ForQuestionAnswering") {
+            return None;
+        }
+        let mut split = || -> Result<()> {
+            for part in ["weight", "bias"] {
+                let Some(both) = weights.take(&format!("qa_outputs.{part}")) else { continue };
+                if both.dim(0)? != 2 {
+                    return Err(Error::data(format!("qa_outputs.{part}: expected 2 rows, found {:?}", both.dims())));
+                }
+                for (row, name) in ["start", "end"].into_iter().enumerate() {
+                    weights.put(&format!("heads.qa.{name}.{part}"), both.narrow(0, row, 1)?.contiguous()?);
+                }
+            }
+            Ok(())
+        };
+        Some(split().map(|()| Self { config: Config { no_answer: Some(NoAnswer::Never), ..Config::default() } }))
+    }
+}
+
+impl Found {
+    fn best(&self) -> Option<&Candidate> {
+        self.answers.first().filter(|_| !self.none)
+    }
+
+    fn text<'a>(&self, example: &'a Question) -> &'a str {
+        self.best().map_or("", |best| slice(&example.context, best.start, best.end))
+    }
+
+    /// The probability of "no answer" among the candidates.
+    fn null_score(&self) -> f64 {
+        1.0 - self.answers.iter().map(|answer| answer.score).sum::<f64>()
+    }
+}

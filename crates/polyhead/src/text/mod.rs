@@ -1,0 +1,10 @@
+//! From text to token ids and back to the text: tokenizer, words, windows, offsets.
+//!
+//! Inside the library every offset is a byte offset into the text; [`offsets`] is the one place that converts.
+
+pub mod offsets;
+pub mod tokenizer;
+pub mod windows;
+pub mod words;
+
+pub use tokenizer::{Piece, Tokenizer};
