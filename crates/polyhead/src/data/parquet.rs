@@ -1,0 +1,216 @@
+//! Parquet tables in the layouts of the Hugging Face Hub.
+//!
+//! ```text
+//! sentences (lhoestq/conll2003)   tokens: list<string>, ner_tags: list<int64> (class numbers) or list<string>
+//! questions (rajpurkar/squad)     id, context, question: string, answers: {text: list<string>, answer_start: list<int>}
+//! ```
+//!
+//! The names of the classes stand in the file's metadata, under the key `huggingface`, as `datasets` writes them. A
+//! file without them is refused: numbers mean nothing by themselves. Other columns are neither read nor decoded.
+
+use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::record::reader::RowIter;
+use parquet::record::{Field, Row};
+use parquet::schema::types::Type;
+use serde_json::Value;
+
+use super::questions::{Context, Gatherer, Raw, RawAnswer};
+use super::{Question, Read, Sentence, iob, quoted};
+use crate::error::{Error, Place, Result};
+
+/// Reads sentences, one a row.
+pub(super) fn read_sentences(file: &Path, limit: Option<usize>) -> Result<Read<Sentence>> {
+    guarded(file, || {
+        let table = Table::open(file, &[&["tokens", "words"], &["ner_tags", "tags"]])?;
+        let names = table.class_names();
+        let mut sentences = Vec::new();
+        table.each_row(|place, row| {
+            let words = strings(field(row, &["tokens", "words"])?)?;
+            let tags = tags(field(row, &["ner_tags", "tags"])?, names.as_deref())?;
+            if words.len() != tags.len() {
+                let message = format!("expected a tag for each of {} words, found {}", words.len(), tags.len());
+                return Err(Error::data(message));
+            }
+            for tag in &tags {
+                iob::check_tag(tag, || place.clone())?;
+            }
+            sentences.push(Sentence { place: place.clone(), words, tags });
+            Ok(Next::Row)
+        })?;
+        iob::finish(file, sentences, Vec::new(), limit)
+    })
+}
+
+/// Reads questions, one a row.
+pub(super) fn read_questions(file: &Path, limit: Option<usize>) -> Result<Read<Question>> {
+    guarded(file, || {
+        let table = Table::open(file, &[&["id"], &["context"], &["question"], &["answers"]])?;
+        let mut gatherer = Gatherer::new(limit, Vec::new());
+        table.each_row(|place, row| {
+            let context = Context::new(string(field(row, &["context"])?)?);
+            let raw = Raw {
+                place: place.clone(),
+                id: string(field(row, &["id"])?)?,
+                question: string(field(row, &["question"])?)?,
+                context: &context,
+                answers: answers(field(row, &["answers"])?)?,
+                impossible: None,
+            };
+            Ok(if gatherer.push(raw).is_break() { Next::Enough } else { Next::Row })
+        })?;
+        gatherer.finish(file)
+    })
+}
+
+/// Whether a visitor of rows wants another one.
+enum Next {
+    Row,
+    Enough,
+}
+
+/// An open table and the columns to read.
+struct Table<'a> {
+    file: &'a Path,
+    reader: SerializedFileReader<File>,
+    columns: Type,
+}
+
+impl<'a> Table<'a> {
+    /// Opens a table that has one column of each group of names.
+    fn open(file: &'a Path, wanted: &[&[&str]]) -> Result<Self> {
+        let opened = File::open(file).map_err(|cause| Error::reading(file, cause))?;
+        if opened.metadata().is_ok_and(|metadata| metadata.is_dir()) {
+            return Err(Error::data("expected a file, found a directory").at(Place::file(file)));
+        }
+        let reader = SerializedFileReader::new(opened).map_err(|cause| malformed(file, cause))?;
+        let root = reader.metadata().file_metadata().schema();
+        let columns: Vec<_> = if root.is_group() { root.get_fields().to_vec() } else { Vec::new() };
+        let mut chosen: Vec<Arc<Type>> = Vec::new();
+        for names in wanted {
+            let Some(column) = columns.iter().find(|column| names.contains(&column.name())) else {
+                let found: Vec<_> = columns.iter().map(|column| quoted(column.name())).collect();
+                let message = format!("expected a column `{}`, found {}", names.join("` or `"), found.join(", "));
+                return Err(Error::data(message).at(Place::file(file)));
+            };
+            chosen.push(column.clone());
+        }
+        let columns = Type::group_type_builder(root.name()).with_fields(chosen).build();
+        let columns = columns.map_err(|cause| malformed(file, cause))?;
+        Ok(Self { file, reader, columns })
+    }
+
+    /// Calls `visit` with each row; an error that names no place is placed at its row (from 1).
+    fn each_row(&self, mut visit: impl FnMut(&Place, &Row) -> Result<Next>) -> Result<()> {
+        let rows = RowIter::from_file(Some(self.columns.clone()), &self.reader);
+        let rows = rows.map_err(|cause| malformed(self.file, cause))?;
+        for (index, row) in rows.enumerate() {
+            let place = Place::row(self.file, index + 1);
+            let row = row.map_err(|cause| malformed(self.file, cause).at(place.clone()))?;
+            match visit(&place, &row).map_err(|error| error.at_least(place.clone()))? {
+                Next::Row => {}
+                Next::Enough => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// The class names of the tag column, from the metadata that `datasets` writes.
+    fn class_names(&self) -> Option<Vec<String>> {
+        let metadata = self.reader.metadata().file_metadata().key_value_metadata()?;
+        let text = metadata.iter().find(|pair| pair.key == "huggingface")?.value.as_deref()?;
+        let json: Value = serde_json::from_str(text).ok()?;
+        let features = json.get("info")?.get("features")?;
+        let mut feature = features.get("ner_tags").or_else(|| features.get("tags"))?;
+        while let Some(inner) = feature.get("feature") {
+            feature = inner;
+        }
+        let names = feature.get("names")?.as_array()?;
+        names.iter().map(|name| name.as_str().map(str::to_owned)).collect()
+    }
+}
+
+/// Runs a reader; a panic inside the Parquet library becomes an error about the file.
+fn guarded<T>(file: &Path, read: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
+        Err(Error::data("expected a Parquet file, found one that its decoder can't take").at(Place::file(file)))
+    })
+}
+
+fn malformed(file: &Path, cause: parquet::errors::ParquetError) -> Error {
+    Error::data(format!("expected a whole Parquet file: {cause}")).at(Place::file(file)).because(cause)
+}
+
+fn field<'r>(row: &'r Row, names: &[&str]) -> Result<&'r Field> {
+    let found = row.get_column_iter().find(|(name, _)| names.contains(&name.as_str()));
+    found.map(|(_, field)| field).ok_or_else(|| Error::data(format!("expected a field `{}`", names.join("` or `"))))
+}
+
+fn unexpected(expected: &str, found: &Field) -> Error {
+    Error::data(format!("expected {expected}, found {}", quoted(&found.to_string())))
+}
+
+fn string(field: &Field) -> Result<String> {
+    match field {
+        Field::Str(text) => Ok(text.clone()),
+        other => Err(unexpected("a string", other)),
+    }
+}
+
+/// The elements of a list; null is an empty one.
+fn elements<'f>(field: &'f Field, what: &str) -> Result<&'f [Field]> {
+    match field {
+        Field::ListInternal(list) => Ok(list.elements()),
+        Field::Null => Ok(&[]),
+        other => Err(unexpected(what, other)),
+    }
+}
+
+fn strings(field: &Field) -> Result<Vec<String>> {
+    elements(field, "a list of strings")?.iter().map(string).collect()
+}
+
+fn integer(field: &Field) -> Result<i64> {
+    match field {
+        Field::Int(number) => Ok((*number).into()),
+        Field::Long(number) => Ok(*number),
+        other => Err(unexpected("a whole number", other)),
+    }
+}
+
+fn tags(field: &Field, names: Option<&[String]>) -> Result<Vec<String>> {
+    let tag = |field: &Field| {
+        if let Field::Str(tag) = field {
+            return Ok(tag.clone());
+        }
+        let number = integer(field)?;
+        let Some(names) = names else {
+            let message =
+                format!("expected the names of the classes in the metadata `huggingface`, for the tag {number}");
+            return Err(Error::data(message).hint("write the tags as strings, or save with `datasets` and ClassLabel"));
+        };
+        let name = usize::try_from(number).ok().and_then(|number| names.get(number));
+        name.cloned().ok_or_else(|| Error::data(format!("expected a class below {}, found {number}", names.len())))
+    };
+    elements(field, "a list of tags")?.iter().map(tag).collect()
+}
+
+fn answers(field: &Field) -> Result<Vec<RawAnswer>> {
+    let pair = match field {
+        Field::Group(pair) => pair,
+        Field::Null => return Ok(Vec::new()),
+        other => return Err(unexpected("answers {text, answer_start}", other)),
+    };
+    let texts = strings(self::field(pair, &["text"])?)?;
+    let starts = elements(self::field(pair, &["answer_start"])?, "a list of whole numbers")?;
+    if texts.len() != starts.len() {
+        let message = format!("expected an answer_start for each of {} texts, found {}", texts.len(), starts.len());
+        return Err(Error::data(message));
+    }
+    let pairs = texts.into_iter().zip(starts);
+    pairs.map(|(text, start)| Ok(RawAnswer { text, start: integer(start)? })).collect()
+}
