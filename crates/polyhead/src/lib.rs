@@ -11,6 +11,8 @@
 
 pub mod data;
 pub mod error;
+pub mod hub;
+pub mod io;
 pub mod metrics;
 
 pub use error::{Error, ErrorKind, Place, Result};

@@ -1,0 +1,168 @@
+//! A checkpoint in a folder of the user's: are the files there, and are the weights safetensors?
+
+use super::{Checkpoint, OPTIONAL, REQUIRED, Source, SourceFile, SourceKind};
+use crate::error::{Error, Place, Result};
+use crate::io::sha256_file;
+use std::path::{Path, PathBuf};
+
+/// Weights that can run code when they are loaded, or that we can't read.
+pub(super) const OTHER_WEIGHTS: [&str; 8] = [
+    "pytorch_model.bin",
+    "model.pt",
+    "model.pth",
+    "model.pkl",
+    "model.ckpt",
+    "tf_model.h5",
+    "flax_model.msgpack",
+    "model.bin",
+];
+/// The list of the pieces where weights come in several files.
+pub(super) const SHARDS: &str = "model.safetensors.index.json";
+
+/// Checks the folder and hashes its files.
+pub(super) fn checkpoint(folder: &Path) -> Result<Checkpoint> {
+    let folder = expand_home(folder);
+    let place = || Place::file(&folder);
+    if folder.is_file() {
+        return Err(Error::data("expected the folder of a checkpoint, found a file")
+            .at(place())
+            .hint("give the folder that holds config.json, tokenizer.json and model.safetensors"));
+    }
+    if !folder.is_dir() {
+        return Err(Error::missing("no such folder")
+            .at(place())
+            .hint("give a folder that holds config.json, tokenizer.json and model.safetensors, or a name on the Hub"));
+    }
+    for name in REQUIRED {
+        if !folder.join(name).is_file() {
+            return Err(missing(&folder, name));
+        }
+    }
+    let files = described(&folder)?;
+    let said = format!("local folder {}", folder.display());
+    Ok(Checkpoint { source: Source { kind: SourceKind::Local, said, revision: None, files }, folder })
+}
+
+/// The required files, and the optional ones that are there, with their digests.
+pub(super) fn described(folder: &Path) -> Result<Vec<SourceFile>> {
+    let there = OPTIONAL.iter().filter(|name| folder.join(name).is_file());
+    REQUIRED
+        .iter()
+        .chain(there)
+        .map(|&name| {
+            let path = folder.join(name);
+            let bytes = path.metadata().map_err(|cause| Error::reading(&path, cause))?.len();
+            Ok(SourceFile { name: name.to_owned(), sha256: sha256_file(&path)?, bytes })
+        })
+        .collect()
+}
+
+fn missing(folder: &Path, name: &str) -> Error {
+    if name != "model.safetensors" {
+        return no_tokenizer_or_config(name, folder.join("vocab.txt").is_file()).at(Place::file(folder));
+    }
+    if folder.join(SHARDS).is_file() {
+        return sharded().at(Place::file(folder.join(SHARDS)));
+    }
+    let pickled = |path: &Path| {
+        let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
+        path.is_file() && matches!(extension, "bin" | "pt" | "pth" | "pkl" | "ckpt" | "h5" | "msgpack")
+    };
+    let mut found: Vec<PathBuf> =
+        std::fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path()).filter(|p| pickled(p)).collect();
+    found.sort();
+    match found.first().and_then(|path| path.file_name()) {
+        Some(other) => only_safetensors(&other.to_string_lossy()).at(Place::file(folder)),
+        None => Error::missing("model.safetensors is missing").at(Place::file(folder)),
+    }
+}
+
+/// `config.json` or `tokenizer.json` is missing.
+pub(super) fn no_tokenizer_or_config(name: &str, has_vocabulary: impl Into<Option<bool>>) -> Error {
+    let error = Error::missing(format!("{name} is missing"));
+    match (name, has_vocabulary.into()) {
+        ("tokenizer.json", Some(true)) => error.hint(
+            "vocab.txt alone is not enough; `AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)` of Python's \
+             transformers writes tokenizer.json",
+        ),
+        _ => error.hint("a checkpoint needs config.json, tokenizer.json and model.safetensors"),
+    }
+}
+
+/// The weights come in several files.
+pub(super) fn sharded() -> Error {
+    Error::data("the weights come in several files, which is not supported: expected one model.safetensors")
+        .hint("`save_pretrained(FOLDER, max_shard_size=\"100GB\")` of Python's transformers writes one file")
+}
+
+/// There are weights, but in a format that we refuse.
+pub(super) fn only_safetensors(found: &str) -> Error {
+    Error::data(format!("model.safetensors is missing; found {found}, which is refused: expected safetensors only"))
+        .hint(
+            "loading such a file can run any code it holds; convert it once, where you trust it, with \
+             `save_pretrained(FOLDER, safe_serialization=True)` of Python's transformers",
+        )
+}
+
+fn expand_home(folder: &Path) -> PathBuf {
+    match (folder.strip_prefix("~"), std::env::var_os("HOME")) {
+        (Ok(rest), Some(home)) => PathBuf::from(home).join(rest),
+        _ => folder.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+    use std::fs;
+
+    fn folder(names: &[&str]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        names.iter().for_each(|name| fs::write(folder.path().join(name), name).unwrap());
+        folder
+    }
+
+    #[test]
+    fn a_complete_folder_is_taken_with_the_digest_of_every_file() {
+        let folder = folder(&["config.json", "tokenizer.json", "model.safetensors", "vocab.txt", "README.md"]);
+        let found = checkpoint(folder.path()).unwrap();
+        assert_eq!(found.folder, folder.path());
+        assert_eq!(found.source.kind, SourceKind::Local);
+        let names: Vec<_> = found.source.files.iter().map(|file| file.name.as_str()).collect();
+        assert_eq!(names, ["config.json", "tokenizer.json", "model.safetensors", "vocab.txt"]);
+        // echo -n config.json | sha256sum
+        let config = &found.source.files[0];
+        assert_eq!(config.sha256, sha256_file(folder.path().join("config.json")).unwrap());
+        assert_eq!((config.sha256.len(), config.bytes), (64, 11));
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        for missing in REQUIRED {
+            let others: Vec<_> = REQUIRED.into_iter().filter(|&name| name != missing).collect();
+            let error = checkpoint(folder(&others).path()).unwrap_err();
+            assert!(error.to_string().contains(missing), "{error}");
+            assert_eq!(error.kind(), crate::ErrorKind::MissingInput);
+        }
+    }
+
+    #[test]
+    fn only_safetensors_is_taken_as_weights() {
+        for name in ["pytorch_model.bin", "weights.pt", "x.pkl", "model.ckpt"] {
+            let error = checkpoint(folder(&["config.json", "tokenizer.json", name]).path()).unwrap_err();
+            assert!(error.to_string().contains(name) && error.hint_text().unwrap().contains("safe_serialization"));
+            assert_eq!(error.kind(), crate::ErrorKind::Data);
+        }
+        let error = checkpoint(folder(&["config.json", "tokenizer.json", SHARDS]).path()).unwrap_err();
+        assert!(error.to_string().contains("several files"));
+    }
+
+    #[test]
+    fn a_file_or_nothing_in_place_of_the_folder_is_said() {
+        let folder = folder(&["model.safetensors"]);
+        let file = checkpoint(&folder.path().join("model.safetensors")).unwrap_err();
+        assert!(file.to_string().contains("found a file"));
+        assert!(checkpoint(&folder.path().join("absent")).unwrap_err().to_string().contains("no such folder"));
+    }
+}

