@@ -61,8 +61,11 @@ impl Batch {
         };
         let segments = Segments::padded(&lengths, to);
         let count = segments.rows();
-        let mut rows =
-            Rows { ids: Vec::with_capacity(count), positions: Vec::with_capacity(count), types: Vec::with_capacity(count) };
+        let mut rows = Rows {
+            ids: Vec::with_capacity(count),
+            positions: Vec::with_capacity(count),
+            types: Vec::with_capacity(count),
+        };
         for (window, segment) in windows.iter().zip(segments.iter()) {
             let padded = |values: &[u32], fill: u32, into: &mut Vec<u32>| {
                 into.extend_from_slice(values);

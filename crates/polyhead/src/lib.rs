@@ -9,10 +9,18 @@
 //! file -> Example -> Features -> Batch -> Hidden -> Logits -> (Loss | Prediction) -> Counts -> Score
 //! ```
 
+pub mod batch;
 pub mod data;
+pub mod encoders;
 pub mod error;
 pub mod hub;
 pub mod io;
 pub mod metrics;
+pub mod mix;
+pub mod model;
+pub mod optim;
+pub mod parameters;
+pub mod tasks;
+pub mod text;
 
 pub use error::{Error, ErrorKind, Place, Result};

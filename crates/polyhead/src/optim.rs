@@ -55,10 +55,8 @@ impl Optimizer {
 
     /// Updates every trained parameter that has a gradient; returns the global norm before clipping.
     pub fn step(&mut self, parameters: &Parameters, gradients: &GradStore, lr: f64) -> Result<f64> {
-        let graded: Vec<(&Parameter, &Tensor)> = parameters
-            .trained()
-            .filter_map(|parameter| Some((parameter, gradients.get(&parameter.var)?)))
-            .collect();
+        let graded: Vec<(&Parameter, &Tensor)> =
+            parameters.trained().filter_map(|parameter| Some((parameter, gradients.get(&parameter.var)?))).collect();
         let mut squares = 0.0;
         for (parameter, gradient) in &graded {
             let sum = sum_of_squares(gradient)?;

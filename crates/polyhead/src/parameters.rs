@@ -120,7 +120,9 @@ impl Weights {
                 Dtype::F16 => DType::F16,
                 Dtype::BF16 => DType::BF16,
                 Dtype::F64 => DType::F64,
-                other => return Err(Error::data(format!("expected floating point numbers, found {other:?}")).at(place())),
+                other => {
+                    return Err(Error::data(format!("expected floating point numbers, found {other:?}")).at(place()));
+                }
             };
             let tensor = Tensor::from_raw_buffer(view.data(), dtype, view.shape(), device)?.to_dtype(DType::F32)?;
             if !tensor.sum_all()?.to_scalar::<f32>()?.is_finite() {
@@ -135,12 +137,25 @@ impl Weights {
             tensors.insert(name, tensor);
         }
         let (parameters, problems) = (Vec::new(), Vec::new());
-        Ok(Self { path: path.to_owned(), tensors, parameters, owner: Owner::Encoder, key, device: device.clone(), problems })
+        Ok(Self {
+            path: path.to_owned(),
+            tensors,
+            parameters,
+            owner: Owner::Encoder,
+            key,
+            device: device.clone(),
+            problems,
+        })
     }
 
     /// Whether the checkpoint has this tensor (and it was not yet handed out).
     pub fn holds(&self, name: &str) -> bool {
         self.tensors.contains_key(name)
+    }
+
+    /// Whether the checkpoint has a tensor whose name begins so.
+    pub fn holds_prefix(&self, prefix: &str) -> bool {
+        self.tensors.keys().any(|name| name.starts_with(prefix))
     }
 
     /// What is declared from here on belongs to `owner`.
@@ -179,7 +194,8 @@ impl Weights {
                 return Ok(Tensor::zeros(1, DType::F32, &self.device)?);
             }
             None => {
-                self.problems.push(Error::data(format!("expected a tensor {shape:?}, found none of this name")).at(place));
+                self.problems
+                    .push(Error::data(format!("expected a tensor {shape:?}, found none of this name")).at(place));
                 return Ok(Tensor::zeros(1, DType::F32, &self.device)?);
             }
         };

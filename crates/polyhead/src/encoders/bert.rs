@@ -25,9 +25,10 @@ use serde::Deserialize;
 use std::path::Path;
 
 /// Its entry in [`super::ENCODERS`].
-pub const KIND: EncoderKind = EncoderKind { model_type: "bert", open: |path, config, adjust, weights| {
-    Ok(Box::new(Bert::open(path, config, adjust, weights)?))
-} };
+pub const KIND: EncoderKind = EncoderKind {
+    model_type: "bert",
+    open: |path, config, adjust, weights| Ok(Box::new(Bert::open(path, config, adjust, weights)?)),
+};
 
 /// The fields of `config.json` that shape the computation.
 #[derive(Debug, Clone, Deserialize)]
@@ -106,16 +107,21 @@ struct Norm {
 
 impl Bert {
     fn open(path: &Path, config: &serde_json::Value, adjust: &Adjust, weights: &mut Weights) -> Result<Self> {
-        let mut config: Config = serde_json::from_value(config.clone())
-            .map_err(|cause| Error::data(format!("not the configuration of a BERT model: {cause}")).at(Place::file(path)))?;
+        let mut config: Config = serde_json::from_value(config.clone()).map_err(|cause| {
+            Error::data(format!("not the configuration of a BERT model: {cause}")).at(Place::file(path))
+        })?;
         config.hidden_dropout_prob = adjust.dropout.unwrap_or(config.hidden_dropout_prob);
         config.attention_probs_dropout_prob = adjust.attention_dropout.unwrap_or(config.attention_probs_dropout_prob);
         config.check().map_err(|error| error.at_least(Place::file(path)))?;
         let Config { hidden_size: hidden, intermediate_size: inner, .. } = config;
         let words = weights.get("embeddings.word_embeddings.weight", &[config.vocab_size, hidden], Train::Yes)?;
-        let positions =
-            weights.get("embeddings.position_embeddings.weight", &[config.max_position_embeddings, hidden], Train::Yes)?;
-        let types = weights.get("embeddings.token_type_embeddings.weight", &[config.type_vocab_size, hidden], Train::Yes)?;
+        let positions = weights.get(
+            "embeddings.position_embeddings.weight",
+            &[config.max_position_embeddings, hidden],
+            Train::Yes,
+        )?;
+        let types =
+            weights.get("embeddings.token_type_embeddings.weight", &[config.type_vocab_size, hidden], Train::Yes)?;
         let norm = Norm::open(weights, "embeddings.LayerNorm", hidden)?;
         let layers = (0..config.num_hidden_layers)
             .map(|layer| {
@@ -168,7 +174,11 @@ impl Config {
         }
         if self.hidden_size % self.num_attention_heads != 0 {
             let heads = self.num_attention_heads;
-            return fault("hidden_size", &format!("a multiple of num_attention_heads = {heads}"), self.hidden_size.to_string());
+            return fault(
+                "hidden_size",
+                &format!("a multiple of num_attention_heads = {heads}"),
+                self.hidden_size.to_string(),
+            );
         }
         for (field, rate) in [
             ("hidden_dropout_prob", self.hidden_dropout_prob),
@@ -188,8 +198,14 @@ impl Linear {
         Ok(Self { weight, bias: weights.get(&format!("{name}.bias"), &[outer], Train::Yes)? })
     }
 
-    fn apply(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(linear(x, &self.weight, &self.bias)?)
+    /// One layer whose outputs are those of several, side by side.
+    fn side_by_side(layers: [&Linear; 3], pass: Pass) -> Result<Self> {
+        let weight = Tensor::cat(&layers.map(|layer| pass.weight(&layer.weight)), 0)?;
+        Ok(Self { weight, bias: Tensor::cat(&layers.map(|layer| pass.weight(&layer.bias)), 0)? })
+    }
+
+    fn apply(&self, x: &Tensor, pass: Pass) -> Result<Tensor> {
+        Ok(linear(x, &pass.weight(&self.weight), &pass.weight(&self.bias))?)
     }
 }
 
@@ -201,33 +217,30 @@ impl Norm {
 }
 
 impl Encoder for Bert {
-    fn layers(&self, batch: &Batch, pass: Pass) -> Result<Vec<Tensor>> {
+    fn forward(&self, batch: &Batch, pass: Pass, each: &mut dyn FnMut(&Tensor)) -> Result<Tensor> {
         let Config { hidden_dropout_prob: rate, attention_probs_dropout_prob: attention_rate, .. } = self.config;
         let epsilon = self.config.layer_norm_eps;
         // All of [rows, hidden].
-        let embedded = embedding(batch.rows.clone(), &self.words, &self.positions, &self.types)?;
-        let normed = layer_norm(&embedded, &self.norm.gamma, &self.norm.beta, epsilon)?;
-        let mut states = vec![dropout(&normed, pass.dropout(rate, "embeddings", 0))?];
+        let tables = [&self.words, &self.positions, &self.types].map(|table| pass.weight(table));
+        let embedded = embedding(batch.rows.clone(), &tables[0], &tables[1], &tables[2])?;
+        let normed = layer_norm(&embedded, &pass.weight(&self.norm.gamma), &pass.weight(&self.norm.beta), epsilon)?;
+        let mut h = dropout(&normed, pass.dropout(rate, "embeddings", 0))?;
+        each(&h);
         for (index, layer) in self.layers.iter().enumerate() {
-            let h = &states[index];
-            let qkv_weight = Tensor::cat(&[&layer.query.weight, &layer.key.weight, &layer.value.weight], 0)?;
-            let qkv_bias = Tensor::cat(&[&layer.query.bias, &layer.key.bias, &layer.value.bias], 0)?;
             // [rows, 3 hidden]
-            let qkv = linear(h, &qkv_weight, &qkv_bias)?;
+            let qkv = Linear::side_by_side([&layer.query, &layer.key, &layer.value], pass)?.apply(&h, pass)?;
             let drop = pass.dropout(attention_rate, "attention", index);
             let mixed = attention(&qkv, &batch.segments, self.config.num_attention_heads, drop)?;
-            let attended = layer.attention_norm.end(
-                &layer.attention_output.apply(&mixed)?,
-                h,
-                epsilon,
-                pass.dropout(rate, "attention output", index),
-            )?;
+            let projected = layer.attention_output.apply(&mixed, pass)?;
+            let drop = pass.dropout(rate, "attention output", index);
+            let attended = layer.attention_norm.end(&projected, &h, epsilon, drop, pass)?;
             // [rows, intermediate]
-            let inner = gelu(&layer.intermediate.apply(&attended)?)?;
+            let inner = gelu(&layer.intermediate.apply(&attended, pass)?)?;
             let drop = pass.dropout(rate, "output", index);
-            states.push(layer.output_norm.end(&layer.output.apply(&inner)?, &attended, epsilon, drop)?);
+            h = layer.output_norm.end(&layer.output.apply(&inner, pass)?, &attended, epsilon, drop, pass)?;
+            each(&h);
         }
-        Ok(states)
+        Ok(h)
     }
 
     fn hidden_size(&self) -> usize {
@@ -255,7 +268,9 @@ impl Norm {
         residual: &Tensor,
         epsilon: f64,
         dropout: Option<polyhead_kernels::Dropout>,
+        pass: Pass,
     ) -> Result<Tensor> {
-        Ok(dropout_residual_layer_norm(x, residual, &self.gamma, &self.beta, epsilon, dropout)?)
+        let (gamma, beta) = (pass.weight(&self.gamma), pass.weight(&self.beta));
+        Ok(dropout_residual_layer_norm(x, residual, &gamma, &beta, epsilon, dropout)?)
     }
 }

@@ -44,6 +44,14 @@ pub enum Pass {
 }
 
 impl Pass {
+    /// A parameter as this pass uses it: without the graph for the backward pass where there is none.
+    pub fn weight(self, parameter: &Tensor) -> Tensor {
+        match self {
+            Pass::Train(_) => parameter.clone(),
+            Pass::Evaluate => parameter.detach(),
+        }
+    }
+
     /// The dropout of one place in the network: `None` in evaluation.
     pub fn dropout(self, rate: f64, place: &str, index: usize) -> Option<polyhead_kernels::Dropout> {
         match self {
@@ -73,15 +81,14 @@ impl Hidden {
 
 /// A Transformer encoder.
 pub trait Encoder: Send + Sync {
-    /// Encodes a batch: `[rows] -> [rows, hidden]`.
+    /// Encodes a batch, `[rows] -> [rows, hidden]`; `each` sees the output of the embeddings and of every layer.
+    fn forward(&self, batch: &Batch, pass: Pass, each: &mut dyn FnMut(&Tensor)) -> Result<Tensor>;
+
+    /// Encodes a batch.
     fn encode(&self, batch: &Batch, pass: Pass) -> Result<Hidden> {
-        let mut layers = self.layers(batch, pass)?;
-        let states = layers.pop().ok_or_else(|| crate::Error::internal("an encoder without layers"))?;
+        let states = self.forward(batch, pass, &mut |_| {})?;
         Ok(Hidden { states, segments: batch.segments.clone() })
     }
-
-    /// The output of the embeddings and of each layer, in order: `[rows, hidden]` each.
-    fn layers(&self, batch: &Batch, pass: Pass) -> Result<Vec<Tensor>>;
 
     /// The width of its hidden states.
     fn hidden_size(&self) -> usize;

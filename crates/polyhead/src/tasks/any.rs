@@ -80,7 +80,9 @@ pub(super) fn import<T: Task>(folder: &SingleTaskFolder, weights: &mut Weights) 
 impl<T: Task> Bound<T> {
     fn items<'a>(&self, examples: &'a Examples) -> Result<&'a [T::Example]> {
         let items = examples.items.downcast_ref::<Vec<T::Example>>();
-        items.map(Vec::as_slice).ok_or_else(|| Error::internal(format!("examples of another task given to {}", T::KIND)))
+        items
+            .map(Vec::as_slice)
+            .ok_or_else(|| Error::internal(format!("examples of another task given to {}", T::KIND)))
     }
 
     fn head(&self) -> Result<&T::Head> {
@@ -233,7 +235,7 @@ impl<T: Task> AnyTask for Bound<T> {
     fn evaluate(&self, examples: &Examples, runner: &Runner, each: &mut dyn FnMut(Value, String)) -> Result<Score> {
         let items = self.items(examples)?;
         self.task.check(items)?;
-        let mut counts = T::Counts::default();
+        let mut counts = self.task.counts();
         let mut source = items.iter().map(Ok);
         self.run(&mut source, runner, &mut |example: &T::Example, prediction| {
             self.task.count(example, &prediction, &mut counts);

@@ -64,7 +64,7 @@ pub trait Task: Send + Sync + Sized + 'static {
     /// What it answers: slices of the text, labels, scores.
     type Prediction;
     /// What the metric adds up.
-    type Counts: Default;
+    type Counts;
     /// The tensors of its head.
     type Head: Send + Sync;
 
@@ -113,6 +113,8 @@ pub trait Task: Send + Sync + Sized + 'static {
 
     // Metric and requests
 
+    /// Nothing counted yet.
+    fn counts(&self) -> Self::Counts;
     /// Adds one prediction to the counts.
     fn count(&self, example: &Self::Example, prediction: &Self::Prediction, counts: &mut Self::Counts);
     /// What the counts come to.

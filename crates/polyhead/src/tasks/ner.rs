@@ -8,7 +8,7 @@ use crate::batch::{Encoded, Features};
 use crate::data::{self, Read, Sentence};
 use crate::encoders::{Hidden, Pass};
 use crate::error::{Error, Place, Result};
-use crate::metrics::span_f1::{Scheme, Span, SpanCounts, entities};
+use crate::metrics::span_f1::{self, Scheme, Scores, Span, entities};
 use crate::parameters::Weights;
 use crate::text::offsets::{OffsetUnit, from_byte, slice};
 use crate::text::{Tokenizer, windows, words};
@@ -103,7 +103,8 @@ impl Ner {
 
     /// One window over some of a sentence's sub-words.
     fn window(&self, example: &Tagged, pieces: &[crate::text::Piece], range: Range<usize>, t: &Tokenizer) -> Features {
-        let mut features = Features { ids: vec![t.cls], spans: vec![None], target: vec![IGNORE], ..Features::default() };
+        let mut features =
+            Features { ids: vec![t.cls], spans: vec![None], target: vec![IGNORE], ..Features::default() };
         for at in range {
             let Some(piece) = pieces.get(at) else { break };
             let first = at == 0 || pieces.get(at - 1).is_none_or(|before| before.word != piece.word);
@@ -143,7 +144,10 @@ impl Task for Ner {
         }
         if config.stride + 2 >= config.max_length {
             let limit = config.max_length - 3;
-            return Err(Error::usage(format!("stride: expected at most max_length - 3 = {limit}, found {}", config.stride)));
+            return Err(Error::usage(format!(
+                "stride: expected at most max_length - 3 = {limit}, found {}",
+                config.stride
+            )));
         }
         if !(0.0..1.0).contains(&config.dropout) {
             return Err(Error::usage(format!("dropout: expected a rate from 0 up to 1, found {}", config.dropout)));
@@ -181,7 +185,9 @@ impl Task for Ner {
                 let known = self.config.labels.join(", ");
                 return Err(Error::data(format!("expected one of the tags {known}, found `{tag}`"))
                     .at(example.place.clone())
-                    .hint("the labels are those of the training data; a tag that only other data has can't be predicted"));
+                    .hint(
+                        "the labels are those of the training data; a tag that only other data has can't be predicted",
+                    ));
             }
         }
         Ok(())
@@ -285,38 +291,39 @@ impl Task for Ner {
 
     // Metric and requests
 
+    fn counts(&self) -> Counts {
+        Counts { lenient: span_f1::Counts::new(Scheme::Lenient), strict: span_f1::Counts::new(Scheme::StrictIob2) }
+    }
+
     fn count(&self, example: &Tagged, prediction: &Labelled, counts: &mut Counts) {
-        counts.lenient.add(&example.tags, &prediction.tags, Scheme::Lenient);
-        counts.strict.add(&example.tags, &prediction.tags, Scheme::StrictIob2);
+        counts.lenient.add(&example.tags, &prediction.tags);
+        counts.strict.add(&example.tags, &prediction.tags);
     }
 
     fn score(&self, counts: &Counts) -> Score {
         let mut values = serde_json::Map::new();
         for (scheme, counts) in [("", &counts.lenient), ("_strict", &counts.strict)] {
-            for (mean, prf) in [("micro", counts.micro()), ("macro", counts.macro_average())] {
-                for (name, value) in [("precision", prf.precision), ("recall", prf.recall), ("f1", prf.f1)] {
+            for (mean, scores) in [("micro", Scores::from(counts.micro())), ("macro", counts.macro_average())] {
+                for (name, value) in [("precision", scores.precision), ("recall", scores.recall), ("f1", scores.f1)] {
                     values.insert(format!("{mean}_{name}{scheme}"), json!(100.0 * value));
                 }
             }
         }
         values.insert("token_accuracy".into(), json!(100.0 * counts.lenient.accuracy()));
-        let types = counts
-            .lenient
-            .types()
-            .map(|(name, prf)| TypeScore {
-                name: name.to_owned(),
-                precision: 100.0 * prf.precision,
-                recall: 100.0 * prf.recall,
-                f1: 100.0 * prf.f1,
-                support: prf.support,
-            })
-            .collect();
-        Score { headline: "micro_f1", values, types }
+        let types = counts.lenient.kinds().map(|(name, tally)| TypeScore {
+            name: name.to_owned(),
+            precision: 100.0 * tally.precision(),
+            recall: 100.0 * tally.recall(),
+            f1: 100.0 * tally.f1(),
+            support: tally.gold as usize,
+        });
+        Score { headline: "micro_f1", values, types: types.collect() }
     }
 
     fn request(&self, request: &Value, place: Place) -> Result<Tagged> {
         let fault = |found: String| {
-            Error::data(format!("expected {{\"text\": \"...\"}} or {{\"words\": [\"...\", ...]}}, found {found}")).at(place.clone())
+            Error::data(format!("expected {{\"text\": \"...\"}} or {{\"words\": [\"...\", ...]}}, found {found}"))
+                .at(place.clone())
         };
         if let Some(text) = request.get("text") {
             let text = text.as_str().ok_or_else(|| fault(format!("`text` = {text}")))?.to_owned();
@@ -390,16 +397,16 @@ impl Task for Ner {
             labels.sort();
             Some(labels.into_iter().map(|(_, label)| label).collect::<Vec<_>>())
         });
-        let fault = || Error::data("`id2label`: expected an object of numbers and label names").hint("see its config.json");
+        let fault =
+            || Error::data("`id2label`: expected an object of numbers and label names").hint("see its config.json");
         Some(labels.ok_or_else(fault).map(|labels| Self { config: Config { labels, ..Config::default() } }))
     }
 }
 
 /// Counts by both ways of reading tags: see [`Scheme`].
-#[derive(Default)]
 pub struct Counts {
-    lenient: SpanCounts,
-    strict: SpanCounts,
+    lenient: span_f1::Counts,
+    strict: span_f1::Counts,
 }
 
 fn spans(tags: &[String]) -> Vec<Span> {

@@ -10,7 +10,8 @@ use crate::batch::{Encoded, Features};
 use crate::data::{self, Question, Read};
 use crate::encoders::{Hidden, Pass};
 use crate::error::{Error, Place, Result};
-use crate::metrics::squad::{SquadCounts, Version};
+use crate::metrics::squad::{self, Rules};
+use crate::metrics::squad_threshold::{Judged, Measure, best_threshold};
 use crate::parameters::Weights;
 use crate::text::offsets::{OffsetUnit, from_byte, slice};
 use crate::text::{Tokenizer, windows};
@@ -147,7 +148,7 @@ impl Task for Qa {
     const ABOUT: &'static str = "extractive question answering";
     type Example = Question;
     type Prediction = Found;
-    type Counts = SquadCounts;
+    type Counts = Counts;
     type Head = Head;
 
     fn open(config: Value) -> Result<Self> {
@@ -262,10 +263,12 @@ impl Task for Qa {
         answers.truncate(self.config.n_best);
         let allowed = self.config.no_answer == Some(NoAnswer::Allowed);
         let null_difference = answers.first().filter(|_| allowed).map(|best| null - best.logit);
-        let none = answers.is_empty() || null_difference.is_some_and(|difference| difference > self.config.null_threshold);
+        let none =
+            answers.is_empty() || null_difference.is_some_and(|difference| difference > self.config.null_threshold);
         let top = answers.iter().map(|answer| answer.logit).chain(allowed.then_some(null)).fold(f64::MIN, f64::max);
         let weight = |logit: f64| (logit - top).exp();
-        let total = answers.iter().map(|answer| weight(answer.logit)).sum::<f64>() + if allowed { weight(null) } else { 0.0 };
+        let total =
+            answers.iter().map(|answer| weight(answer.logit)).sum::<f64>() + if allowed { weight(null) } else { 0.0 };
         for answer in &mut answers {
             answer.score = weight(answer.logit) / total;
         }
@@ -293,17 +296,38 @@ impl Task for Qa {
 
     // Metric and requests
 
-    fn count(&self, example: &Question, prediction: &Found, counts: &mut SquadCounts) {
-        let golds: Vec<&str> = example.answers.iter().map(|answer| answer.text.as_str()).collect();
-        counts.add(prediction.text(example), &golds, prediction.null_difference.unwrap_or(0.0));
+    fn counts(&self) -> Counts {
+        let rules = if self.config.no_answer == Some(NoAnswer::Allowed) { Rules::V2 } else { Rules::V1 };
+        Counts { squad: squad::Counts::new(rules), judged: Vec::new() }
     }
 
-    fn score(&self, counts: &SquadCounts) -> Score {
-        let version = if self.config.no_answer == Some(NoAnswer::Allowed) { Version::V2 } else { Version::V1 };
-        let mut values = serde_json::Map::new();
-        for (name, value) in counts.scores(version) {
-            values.insert(name.to_owned(), json!(value));
+    fn count(&self, example: &Question, prediction: &Found, counts: &mut Counts) {
+        let golds: Vec<&str> = example.answers.iter().map(|answer| answer.text.as_str()).collect();
+        counts.squad.add(Some(prediction.text(example)), &golds);
+        if counts.squad.rules() == Rules::V2 {
+            let best = prediction.answers.first().map_or("", |best| slice(&example.context, best.start, best.end));
+            counts.judged.push(Judged::new(best, &golds, prediction.null_difference.unwrap_or(0.0)));
         }
+    }
+
+    fn score(&self, counts: &Counts) -> Score {
+        let mut values = serde_json::Map::new();
+        let mut put = |name: &str, value: f64| values.insert(name.to_owned(), json!(value));
+        let all = counts.squad.all();
+        put("exact_match", 100.0 * all.means().exact);
+        put("f1", 100.0 * all.means().f1);
+        if counts.squad.rules() == Rules::V2 {
+            for (name, tally) in [("has_answer", counts.squad.has_answer()), ("no_answer", counts.squad.no_answer())] {
+                put(&format!("{name}_exact_match"), 100.0 * tally.means().exact);
+                put(&format!("{name}_f1"), 100.0 * tally.means().f1);
+            }
+            for (name, measure) in [("best_exact_match", Measure::Exact), ("best_f1", Measure::F1)] {
+                let best = best_threshold(&counts.judged, measure);
+                put(name, 100.0 * best.score);
+                put(&format!("{name}_threshold"), best.threshold.unwrap_or(0.0));
+            }
+        }
+        put("questions", all.questions() as f64);
         Score { headline: "f1", values, types: Vec::new() }
     }
 
@@ -377,6 +401,12 @@ impl Task for Qa {
         };
         Some(split().map(|()| Self { config: Config { no_answer: Some(NoAnswer::Never), ..Config::default() } }))
     }
+}
+
+/// Counts by the official scripts; with "no answer" also what their search for the best threshold needs.
+pub struct Counts {
+    squad: squad::Counts,
+    judged: Vec<Judged>,
 }
 
 impl Found {

@@ -51,7 +51,9 @@ impl Tokenizer {
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|cause| fault(cause.to_string()))?;
         let special = |token: &str| {
-            inner.token_to_id(token).ok_or_else(|| fault(format!("it has no special token `{token}`, which BERT needs")))
+            inner
+                .token_to_id(token)
+                .ok_or_else(|| fault(format!("it has no special token `{token}`, which BERT needs")))
         };
         let (cls, sep, pad) = (special("[CLS]")?, special("[SEP]")?, special("[PAD]")?);
         Ok(Self { inner, cls, sep, pad })

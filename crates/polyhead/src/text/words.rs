@@ -61,7 +61,9 @@ fn is_mark(c: char) -> bool {
     match c {
         '$' | '%' | '#' | '@' | '&' | '+' | '=' | '<' | '>' | '_' | '\\' | '^' | '|' | '~' => false,
         c if c.is_ascii() => c.is_ascii_punctuation(),
-        c => matches!(c, '\u{2010}'..='\u{2027}' | '\u{2039}' | '\u{203a}' | '«' | '»' | '¿' | '¡' | '…' | '\u{3001}'..='\u{3003}' | '\u{3008}'..='\u{3011}' | '！' | '？' | '，' | '：' | '；'),
+        c => {
+            matches!(c, '\u{2010}'..='\u{2027}' | '\u{2039}' | '\u{203a}' | '«' | '»' | '¿' | '¡' | '\u{3001}'..='\u{3003}' | '\u{3008}'..='\u{3011}' | '！' | '？' | '，' | '：' | '；')
+        }
     }
 }
 
@@ -69,7 +71,9 @@ fn is_mark(c: char) -> bool {
 fn is_abbreviation(word: &str) -> bool {
     let stops = word.matches('.').count();
     stops > 0
-        && word.split_terminator('.').all(|part| (1..=2).contains(&part.chars().count()) && part.chars().all(char::is_alphabetic))
+        && word
+            .split_terminator('.')
+            .all(|part| (1..=2).contains(&part.chars().count()) && part.chars().all(char::is_alphabetic))
         && (stops > 1 || word.chars().next().is_some_and(char::is_uppercase) && word.chars().count() == 2)
 }
 
@@ -94,12 +98,14 @@ mod tests {
     #[test]
     fn words_are_split_as_in_the_conll_files() {
         assert_eq!(split_of("EU rejects German call."), ["EU", "rejects", "German", "call", "."]);
-        assert_eq!(split_of("\"I don't,\" said J. Smith of the U.S."), [
-            "\"", "I", "do", "n't", ",", "\"", "said", "J.", "Smith", "of", "the", "U.S."
-        ]);
-        assert_eq!(split_of("Amazon's Rio de Janeiro-based unit (up 3.5%)..."), [
-            "Amazon", "'s", "Rio", "de", "Janeiro-based", "unit", "(", "up", "3.5%", ")", "..."
-        ]);
+        assert_eq!(
+            split_of("\"I don't,\" said J. Smith of the U.S."),
+            ["\"", "I", "do", "n't", ",", "\"", "said", "J.", "Smith", "of", "the", "U.S."]
+        );
+        assert_eq!(
+            split_of("Amazon's Rio de Janeiro-based unit (up 3.5%)..."),
+            ["Amazon", "'s", "Rio", "de", "Janeiro-based", "unit", "(", "up", "3.5%", ")", "..."]
+        );
         assert_eq!(split_of("  ...  "), ["..."]);
         assert_eq!(split_of(""), Vec::<&str>::new());
     }

@@ -1,0 +1,85 @@
+//! Model cards: the `README.md` of a model folder, with the front matter that the Hub reads.
+
+use super::{Model, NamedTask};
+use crate::tasks::SingleTask;
+use serde_json::Value;
+use std::fmt::Write;
+
+/// The card of a whole model: what it does, its scores, how it was made and how it is used.
+pub fn model_card(model: &Model) -> String {
+    let mut card = front_matter(model, None);
+    let tasks: Vec<&str> = model.tasks.iter().map(|task| task.name.as_str()).collect();
+    let _ = write!(
+        card,
+        "# One encoder, {} heads: {}\n\nTrained with polyhead {}: one shared Transformer encoder with a head for each task.\n\n",
+        tasks.len(),
+        tasks.join(", "),
+        env!("CARGO_PKG_VERSION"),
+    );
+    scores(model, &mut card);
+    let _ = write!(card, "## Use\n\n```\n");
+    for task in &model.tasks {
+        let call = match task.task.kind() {
+            "ner" => "\"Ada Lovelace was born in London .\"".to_owned(),
+            "qa" => "--question \"Who ...?\" --context \"...\"".to_owned(),
+            _ => "--input requests.jsonl".to_owned(),
+        };
+        let _ = writeln!(card, "polyhead predict THIS_FOLDER --task {} {call}", task.name);
+    }
+    let _ = write!(
+        card,
+        "```\n\n`transformers.AutoModel.from_pretrained(THIS_FOLDER)` loads the encoder; `polyhead export` writes a task as a \
+         single-task model of transformers.\n\n"
+    );
+    origin(model, &mut card);
+    card
+}
+
+/// The card of one exported task.
+pub fn single_task_card(model: &Model, task: &NamedTask, single: &SingleTask) -> String {
+    let mut card = front_matter(model, Some(single.pipeline));
+    let _ = write!(
+        card,
+        "# {}: {}\n\nOne task of a multi-task model trained with polyhead.\n\n",
+        task.name, single.architecture
+    );
+    scores(model, &mut card);
+    origin(model, &mut card);
+    card
+}
+
+fn front_matter(model: &Model, pipeline: Option<&str>) -> String {
+    let mut card = "---\nlibrary_name: transformers\n".to_owned();
+    if let Some(pipeline) = pipeline {
+        let _ = writeln!(card, "pipeline_tag: {pipeline}");
+    }
+    let _ = writeln!(card, "tags:\n- polyhead\n- multi-task");
+    for task in &model.tasks {
+        let _ = writeln!(card, "- {}", task.name);
+    }
+    card + "---\n\n"
+}
+
+fn scores(model: &Model, card: &mut String) {
+    if model.about.scores.is_empty() {
+        return;
+    }
+    let epoch = model.about.epoch.map_or(String::new(), |epoch| format!(", after epoch {epoch}"));
+    let _ = write!(card, "## Scores on the validation data{epoch}\n\n| task | measure | value |\n|---|---|---|\n");
+    for (task, values) in &model.about.scores {
+        for (name, value) in values {
+            let value = value.as_f64().map_or_else(|| Value::to_string(value), |value| format!("{value:.2}"));
+            let _ = writeln!(card, "| {task} | {name} | {value} |");
+        }
+    }
+    card.push('\n');
+}
+
+fn origin(model: &Model, card: &mut String) {
+    if let Some(source) = &model.about.source {
+        let _ = write!(card, "## Origin\n\n{}\n\n", source.said);
+    }
+    if let Some(recipe) = &model.about.recipe {
+        let _ = write!(card, "## Recipe\n\n```toml\n{}\n```\n", recipe.trim());
+    }
+}

@@ -1,0 +1,204 @@
+//! Model folders in Hugging Face layout: `config.json`, `model.safetensors`, the tokenizer's files, a model card.
+//!
+//! The encoder's tensors keep the names of `transformers.BertModel`, so `AutoModel.from_pretrained` loads the folder as
+//! an encoder; the heads are `heads.{task}. ...` beside them, and the field `polyhead` of `config.json` says what they
+//! are. Folders of single-task models of transformers load too, and can be written.
+
+use super::{Model, NamedTask, card};
+use crate::encoders::Adjust;
+use crate::error::{Error, Place, Result};
+use crate::hub::{OPTIONAL, Source};
+use crate::io::{write_atomic, write_folder_atomic};
+use crate::parameters::{Owner, Weights, to_safetensors};
+use crate::tasks::{SingleTaskFolder, TaskKind};
+use candle_core::Device;
+use polyhead_kernels::rng::Key;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// What is known of a model's origin; kept in its folder.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct About {
+    /// The encoder that training began with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
+    /// The recipe that made it, as TOML.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recipe: Option<String>,
+    /// Its scores on the validation data, by task.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub scores: BTreeMap<String, Map<String, Value>>,
+    /// The epochs after which it was saved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<usize>,
+}
+
+/// The field `polyhead` of `config.json`.
+#[derive(Debug, Serialize, Deserialize)]
+struct Polyhead {
+    version: String,
+    tasks: Vec<SavedTask>,
+    #[serde(flatten)]
+    about: About,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct SavedTask {
+    name: String,
+    kind: String,
+    config: Value,
+}
+
+pub(super) fn read_config(folder: &Path) -> Result<Value> {
+    let path = folder.join("config.json");
+    let text = std::fs::read_to_string(&path).map_err(|cause| Error::reading(&path, cause))?;
+    serde_json::from_str(&text).map_err(|cause| {
+        Error::data(format!("not valid JSON: {cause}")).at(Place::column(&path, cause.line(), cause.column()))
+    })
+}
+
+/// `tokenizer.json` and what stands beside it, as they are.
+pub(super) fn read_tokenizer_files(folder: &Path) -> Result<Vec<(String, Vec<u8>)>> {
+    let mut files = Vec::new();
+    for name in ["tokenizer.json"].into_iter().chain(OPTIONAL) {
+        let path = folder.join(name);
+        match std::fs::read(&path) {
+            Ok(bytes) => files.push((name.to_owned(), bytes)),
+            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound && name != "tokenizer.json" => {}
+            Err(cause) => return Err(Error::reading(&path, cause)),
+        }
+    }
+    Ok(files)
+}
+
+impl Model {
+    /// Loads a model folder of ours, or of a single task as transformers writes it; `kinds` are the known tasks.
+    ///
+    /// A run folder is taken for its best model.
+    pub fn load(folder: &Path, kinds: &[TaskKind]) -> Result<Self> {
+        let best = folder.join("best");
+        let folder =
+            if !folder.join("config.json").exists() && best.join("config.json").exists() { &best } else { folder };
+        if !folder.is_dir() {
+            return Err(Error::missing("expected a model folder, found none")
+                .at(Place::file(folder))
+                .hint("`polyhead train RECIPE` makes one: RUN/best"));
+        }
+        let mut config = read_config(folder)?;
+        let mut weights = Weights::read(&folder.join("model.safetensors"), Key::seed(0), &Device::Cpu)?;
+        let at = || Place::field(folder.join("config.json"), "polyhead");
+        let (tasks, about) = match config.as_object_mut().and_then(|fields| fields.shift_remove("polyhead")) {
+            Some(ours) => {
+                let Polyhead { tasks, about, .. } = serde_json::from_value(ours)
+                    .map_err(|cause| Error::data(format!("not what this version writes: {cause}")).at(at()))?;
+                let open = |SavedTask { name, kind, config }: SavedTask| {
+                    let kind = kinds.iter().find(|known| known.kind == kind).ok_or_else(|| {
+                        Error::data(format!("the task `{name}` is of the unknown kind `{kind}`")).at(at())
+                    })?;
+                    let task = (kind.open)(config).map_err(|error| error.at_least(at()))?;
+                    Ok(NamedTask { name, task })
+                };
+                (tasks.into_iter().map(open).collect::<Result<Vec<_>>>()?, about)
+            }
+            None => (vec![import(folder, &config, kinds, &mut weights)?], About::default()),
+        };
+        for NamedTask { name, .. } in &tasks {
+            if !weights.holds_prefix(&format!("heads.{name}.")) {
+                let message = format!("expected the tensors `heads.{name}. ...`, found none of them");
+                return Err(Error::data(message).at(Place::file(folder.join("model.safetensors"))));
+            }
+        }
+        Self::assemble(folder, config, about, tasks, &Adjust::default(), weights)
+    }
+
+    /// Writes the model folder, whole or not at all. An existing folder is replaced.
+    pub fn save(&self, folder: &Path) -> Result<()> {
+        let tasks = self.tasks.iter().map(|NamedTask { name, task }| SavedTask {
+            name: name.clone(),
+            kind: task.kind().to_owned(),
+            config: task.config(),
+        });
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        let ours = Polyhead { version, tasks: tasks.collect(), about: self.about.clone() };
+        let mut config = self.config.clone();
+        if let Some(fields) = config.as_object_mut() {
+            fields.insert("architectures".into(), json!([self.architecture("Model")]));
+            // The first task with labels names the model's outputs for tools that look for them.
+            if let Some(labels) = self.tasks.iter().map(|task| task.task.labels()).find(|labels| !labels.is_empty()) {
+                let pairs = || labels.iter().enumerate();
+                fields.insert(
+                    "id2label".into(),
+                    pairs().map(|(id, l)| (id.to_string(), json!(l))).collect::<Map<_, _>>().into(),
+                );
+                fields.insert(
+                    "label2id".into(),
+                    pairs().map(|(id, l)| (l.clone(), json!(id))).collect::<Map<_, _>>().into(),
+                );
+            }
+            fields.insert("polyhead".into(), json!(ours));
+        }
+        let tensors = self.parameters.iter().map(|parameter| (parameter.name.clone(), parameter.var.as_tensor()));
+        let weights = to_safetensors(tensors)?;
+        self.write(folder, config, weights, card::model_card(self))
+    }
+
+    fn write(&self, folder: &Path, config: Value, weights: Vec<u8>, card: String) -> Result<()> {
+        write_folder_atomic(folder, |folder| {
+            write_atomic(folder.join("config.json"), format!("{config:#}\n"))?;
+            for (name, bytes) in &self.files {
+                write_atomic(folder.join(name), bytes)?;
+            }
+            write_atomic(folder.join("README.md"), card)?;
+            write_atomic(folder.join("model.safetensors"), weights)
+        })
+    }
+
+    /// The class of transformers for this encoder: `BertModel`, `BertForTokenClassification`.
+    fn architecture(&self, ending: &str) -> String {
+        let family = self.config.get("model_type").and_then(Value::as_str).unwrap_or("bert");
+        let mut letters = family.chars();
+        let first = letters.next().map(|letter| letter.to_ascii_uppercase());
+        first.into_iter().chain(letters).chain(ending.chars()).collect()
+    }
+}
+
+/// Writes one task of a model as the single-task folder that transformers loads.
+pub fn export_single_task(model: &Model, task: &NamedTask, folder: &Path) -> Result<()> {
+    let Some(single) = task.task.export()? else {
+        return Err(Error::usage(format!("transformers has no single-task model for `{}`", task.name)));
+    };
+    let mut config = model.config.clone();
+    let family = config.get("model_type").and_then(Value::as_str).unwrap_or("bert").to_owned();
+    if let Some(fields) = config.as_object_mut() {
+        for name in ["id2label", "label2id"] {
+            fields.shift_remove(name);
+        }
+        fields.insert("architectures".into(), json!([model.architecture(single.architecture)]));
+        fields.extend(single.config.clone());
+    }
+    // These classes of transformers have no pooler.
+    let encoder = model
+        .parameters
+        .iter()
+        .filter(|parameter| parameter.owner == Owner::Encoder && !parameter.name.starts_with("pooler."))
+        .map(|parameter| (format!("{family}.{}", parameter.name), parameter.var.as_tensor()));
+    let head = single.tensors.iter().map(|(name, tensor)| (name.clone(), tensor));
+    let weights = to_safetensors(encoder.chain(head))?;
+    model.write(folder, config, weights, card::single_task_card(model, task, &single))
+}
+
+fn import(folder: &Path, config: &Value, kinds: &[TaskKind], weights: &mut Weights) -> Result<NamedTask> {
+    let architecture = config.pointer("/architectures/0").and_then(Value::as_str).unwrap_or("none").to_owned();
+    let single = SingleTaskFolder { architecture, config: config.clone() };
+    for kind in kinds {
+        if let Some(task) = (kind.import)(&single, weights) {
+            return Ok(NamedTask { name: kind.kind.to_owned(), task: task? });
+        }
+    }
+    let message = format!("expected a model of polyhead or a single-task model, found `{}`", single.architecture);
+    Err(Error::data(message)
+        .at(Place::field(folder.join("config.json"), "architectures"))
+        .hint("a bare encoder has no heads to use: name it as `encoder.checkpoint` in a recipe and train"))
+}

@@ -1,0 +1,139 @@
+//! A model: one encoder, a head for each task, the tokenizer, and what is known of its origin.
+
+pub mod card;
+mod folder;
+
+pub use folder::{About, export_single_task};
+
+use crate::batch::{Batch, Features, Padding};
+use crate::encoders::{Adjust, ENCODERS, Encoder, Pass};
+use crate::error::{Error, Place, Result};
+use crate::parameters::{Owner, Parameters, Weights};
+use crate::tasks::{AnyTask, HeadShape, Logits, Runner};
+use crate::text::Tokenizer;
+use candle_core::{Device, Tensor};
+use polyhead_kernels::rng::Key;
+use serde_json::Value;
+use std::path::Path;
+
+/// A task under the name that a recipe gives it.
+pub struct NamedTask {
+    /// Its name: also that of its tensors, `heads.{name}. ...`.
+    pub name: String,
+    /// The task.
+    pub task: Box<dyn AnyTask>,
+}
+
+/// One encoder with a head for each task.
+pub struct Model {
+    /// The tokenizer.
+    pub tokenizer: Tokenizer,
+    /// The shared encoder.
+    pub encoder: Box<dyn Encoder>,
+    /// All tensors, in order.
+    pub parameters: Parameters,
+    /// The tasks, in the order of the recipe.
+    pub tasks: Vec<NamedTask>,
+    /// Where it came from and how it was made.
+    pub about: About,
+    /// The encoder's `config.json`.
+    config: Value,
+    /// The tokenizer's files, kept as they were: name and bytes.
+    files: Vec<(String, Vec<u8>)>,
+}
+
+/// The loss of a batch and what went into it.
+pub struct Loss {
+    /// A scalar with its graph.
+    pub value: Tensor,
+    /// Real tokens of the batch, padding not counted.
+    pub tokens: usize,
+}
+
+impl Model {
+    /// A pretrained encoder with a new head for each task. `key` initialises the heads.
+    pub fn pretrained(folder: &Path, about: About, tasks: Vec<NamedTask>, adjust: &Adjust, key: Key) -> Result<Self> {
+        let weights = Weights::read(&folder.join("model.safetensors"), key, &Device::Cpu)?;
+        Self::assemble(folder, folder::read_config(folder)?, about, tasks, adjust, weights)
+    }
+
+    fn assemble(
+        folder: &Path,
+        config: Value,
+        about: About,
+        mut tasks: Vec<NamedTask>,
+        adjust: &Adjust,
+        mut weights: Weights,
+    ) -> Result<Self> {
+        let path = folder.join("config.json");
+        let model_type = config.get("model_type").and_then(Value::as_str).unwrap_or("none");
+        let kind = ENCODERS.iter().find(|kind| kind.model_type == model_type).ok_or_else(|| {
+            let known: Vec<&str> = ENCODERS.iter().map(|kind| kind.model_type).collect();
+            let message = format!("expected one of {}, found `{model_type}`", known.join(", "));
+            Error::data(message).at(Place::field(&path, "model_type")).hint("this encoder is not supported yet")
+        })?;
+        let encoder = (kind.open)(&path, &config, adjust, &mut weights)?;
+        let shape = HeadShape { hidden: encoder.hidden_size(), range: encoder.initializer_range() };
+        for NamedTask { name, task } in &mut tasks {
+            if task.max_length() > encoder.max_tokens() {
+                let message = format!(
+                    "tasks.{name}.max_length: the encoder takes at most {} tokens, found {}",
+                    encoder.max_tokens(),
+                    task.max_length()
+                );
+                return Err(Error::usage(message).hint("lower max_length, or take an encoder with more positions"));
+            }
+            weights.for_owner(Owner::Head(name.clone()));
+            task.bind(name, shape, &mut weights)?;
+        }
+        let parameters = weights.finish()?;
+        let tokenizer = Tokenizer::load(&folder.join("tokenizer.json"))?;
+        if tokenizer.vocabulary() > encoder.vocabulary() {
+            let message = format!(
+                "expected ids below the encoder's vocabulary of {}, found ids up to {}",
+                encoder.vocabulary(),
+                tokenizer.vocabulary() - 1
+            );
+            return Err(Error::data(message)
+                .at(Place::file(folder.join("tokenizer.json")))
+                .hint("tokenizer.json and model.safetensors must be of one model"));
+        }
+        let files = folder::read_tokenizer_files(folder)?;
+        Ok(Self { tokenizer, encoder, parameters, tasks, about, config, files })
+    }
+
+    /// The task of this name, or the only one of this kind.
+    pub fn task(&self, name: &str) -> Result<&NamedTask> {
+        let by_kind = || {
+            let mut of_kind = self.tasks.iter().filter(|task| task.task.kind() == name);
+            of_kind.next().filter(|_| of_kind.next().is_none())
+        };
+        self.tasks.iter().find(|task| task.name == name).or_else(by_kind).ok_or_else(|| {
+            let known: Vec<&str> = self.tasks.iter().map(|task| task.name.as_str()).collect();
+            Error::usage(format!("expected one of this model's tasks ({}), found `{name}`", known.join(", ")))
+        })
+    }
+
+    /// The loss of a batch of training windows.
+    pub fn loss(&self, task: &NamedTask, windows: &[&Features], padding: Padding, pass: Pass) -> Result<Loss> {
+        let batch = Batch::new(windows, padding, task.task.max_length(), self.tokenizer.pad);
+        let hidden = self.encoder.encode(&batch, pass)?;
+        let logits = task.task.logits(&hidden, pass)?;
+        let targets: Vec<&[i64]> = windows.iter().map(|window| window.target.as_slice()).collect();
+        let value = task.task.loss(&logits, &batch.segments, &targets)?;
+        Ok(Loss { value, tokens: batch.segments.tokens() })
+    }
+
+    /// The logits of each window.
+    pub fn logits(&self, task: &NamedTask, windows: &[&Features]) -> Result<Vec<Logits>> {
+        let batch = Batch::new(windows, Padding::Packed, task.task.max_length(), self.tokenizer.pad);
+        let hidden = self.encoder.encode(&batch, Pass::Evaluate)?;
+        Logits::split(&task.task.logits(&hidden, Pass::Evaluate)?, &hidden.segments)
+    }
+
+    /// Runs `f` with what a task needs to run examples through this model.
+    pub fn run<R>(&self, task: &NamedTask, f: impl FnOnce(&dyn AnyTask, &Runner) -> Result<R>) -> Result<R> {
+        let logits = |windows: &[&Features]| self.logits(task, windows);
+        f(&*task.task, &Runner { tokenizer: &self.tokenizer, logits: &logits })
+    }
+}
