@@ -14,6 +14,7 @@ pub mod data;
 pub mod encoders;
 pub mod error;
 pub mod hub;
+pub mod infer;
 pub mod io;
 pub mod metrics;
 pub mod mix;

@@ -1,0 +1,75 @@
+//! A loaded model that answers: text in, predictions out.
+
+use crate::data::Skipped;
+use crate::error::{Error, Place, Result};
+use crate::model::Model;
+use crate::tasks::{Score, TASKS, TaskKind};
+use serde_json::Value;
+use std::path::Path;
+
+/// A model in use.
+pub struct Session {
+    /// The model.
+    pub model: Model,
+}
+
+/// What an evaluation found.
+pub struct Evaluation {
+    /// The score.
+    pub score: Score,
+    /// Examples that could not be used, and why.
+    pub skipped: Vec<Skipped>,
+    /// What was changed while reading.
+    pub notes: Vec<String>,
+    /// Examples that were scored.
+    pub examples: usize,
+}
+
+impl Session {
+    /// Loads a model folder (or a run folder: then its best model).
+    pub fn open(folder: impl AsRef<Path>) -> Result<Self> {
+        Self::open_with(folder, TASKS)
+    }
+
+    /// Loads a model folder whose tasks may be of kinds of one's own.
+    pub fn open_with(folder: impl AsRef<Path>, kinds: &[TaskKind]) -> Result<Self> {
+        Ok(Self { model: Model::load(folder.as_ref(), kinds)? })
+    }
+
+    /// Answers one request: `{"text": ...}` for `ner`, `{"question": ..., "context": ...}` for `qa`.
+    pub fn ask(&self, task: &str, request: &Value) -> Result<Value> {
+        let mut answers = Vec::with_capacity(1);
+        let mut requests = std::iter::once(Ok((request.clone(), Place::file("request"))));
+        self.predict(task, &mut requests, &mut |answer| {
+            answers.push(answer);
+            Ok(())
+        })?;
+        answers.pop().ok_or_else(|| Error::internal("a request without an answer"))
+    }
+
+    /// Answers requests in order, in constant memory. A malformed one ends it, after all before it were answered.
+    pub fn predict(
+        &self,
+        task: &str,
+        requests: &mut dyn Iterator<Item = Result<(Value, Place)>>,
+        each: &mut dyn FnMut(Value) -> Result<()>,
+    ) -> Result<()> {
+        self.model.run(self.model.task(task)?, |task, runner| task.predict(requests, runner, each))
+    }
+
+    /// Scores the model on a file of examples with gold answers; `limit` takes the first so many. `each` sees every
+    /// answer and its one-line description.
+    pub fn evaluate(
+        &self,
+        task: &str,
+        data: &Path,
+        limit: Option<usize>,
+        each: &mut dyn FnMut(Value, String),
+    ) -> Result<Evaluation> {
+        self.model.run(self.model.task(task)?, |task, runner| {
+            let examples = task.read(data, limit)?;
+            let score = task.evaluate(&examples, runner, each)?;
+            Ok(Evaluation { score, examples: examples.len, skipped: examples.skipped, notes: examples.notes })
+        })
+    }
+}
