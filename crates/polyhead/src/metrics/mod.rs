@@ -1,1 +1,7 @@
 //! Scores, to the digit as the reference scripts count them: pure counting, no tensors.
+//!
+//! Counts add up over batches and are divided once, at the end, so that no score depends on the size of a batch.
+
+pub mod span_f1;
+pub mod squad;
+pub mod squad_threshold;
