@@ -286,6 +286,8 @@ fn every_malformed_table_is_an_error_with_its_place() {
         (sentences[..sentences.len() / 2].to_vec(), Sentences, "expected a whole Parquet file"),
         (sentences.clone(), Questions, "expected a column `context`, found `id`, `tokens`"),
         (questions, Sentences, "expected a column `tokens` or `words`, found `id`, `title`"),
+        (nested(200_000), Sentences, "expected at most 1000 columns, found 200001"),
+        (nested(900), Sentences, "expected a column `tokens` or `words`, found `c`"),
         (replaced(&sentences, b"huggingface", b"huggingfacE"), Sentences, "expected the names of the classes"),
     ];
     for (bytes, what, expected) in cases {
@@ -295,6 +297,37 @@ fn every_malformed_table_is_an_error_with_its_place() {
         assert_eq!(error.kind(), ErrorKind::Data, "{error}");
         assert!(error.to_string().contains("a.parquet: ") && error.to_string().contains(expected), "{error}");
     }
+}
+
+/// A table without rows whose one column holds a column that holds a column ...
+#[cfg(feature = "parquet")]
+fn nested(depth: u32) -> Vec<u8> {
+    let number = |mut value: u32| {
+        let mut bytes = Vec::new();
+        while value >= 0x80 {
+            bytes.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        bytes.push(value as u8);
+        bytes
+    };
+    let mut metadata = [&[0x15, 2, 0x19, 0xFC][..], &number(depth + 1)].concat();
+    for level in 0..=depth {
+        if level > 0 {
+            metadata.extend([if level < depth { 0x35 } else { 0x15 }, if level < depth { 2 } else { 4 }]);
+            if level == depth {
+                metadata.extend([0x25, 2]); // the innermost is an optional number; the others are optional groups
+            }
+        }
+        metadata.extend(if level == 0 { [0x48, 1] } else { [0x18, 1] });
+        metadata.push(b'c');
+        if level < depth {
+            metadata.extend([0x15, 2]);
+        }
+        metadata.push(0);
+    }
+    metadata.extend([0x16, 0, 0x19, 0x0C, 0]);
+    [b"PAR1", &metadata[..], &u32::try_from(metadata.len()).unwrap().to_le_bytes(), b"PAR1"].concat()
 }
 
 #[cfg(feature = "parquet")]
