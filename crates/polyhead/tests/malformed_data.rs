@@ -244,7 +244,8 @@ fn examples_that_can_not_be_used_are_skipped_with_their_reason() {
 fn a_path_that_is_no_readable_file_is_an_error_with_its_kind() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
-    let extensions = if cfg!(feature = "parquet") { &["txt", "json", "jsonl", "parquet"][..] } else { &["txt", "json"] };
+    let extensions =
+        if cfg!(feature = "parquet") { &["txt", "json", "jsonl", "parquet"][..] } else { &["txt", "json"] };
     for &extension in extensions {
         let what = if extension == "txt" { Sentences } else { Questions };
         let missing = read(&what, &at(&format!("none.{extension}"))).unwrap_err();
