@@ -5,17 +5,6 @@ use crate::error::{Error, Place, Result};
 use crate::io::sha256_file;
 use std::path::{Path, PathBuf};
 
-/// Weights that can run code when they are loaded, or that we can't read.
-pub(super) const OTHER_WEIGHTS: [&str; 8] = [
-    "pytorch_model.bin",
-    "model.pt",
-    "model.pth",
-    "model.pkl",
-    "model.ckpt",
-    "tf_model.h5",
-    "flax_model.msgpack",
-    "model.bin",
-];
 /// The list of the pieces where weights come in several files.
 pub(super) const SHARDS: &str = "model.safetensors.index.json";
 
