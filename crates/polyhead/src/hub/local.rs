@@ -120,7 +120,6 @@ mod tests {
         assert_eq!(found.source.kind, SourceKind::Local);
         let names: Vec<_> = found.source.files.iter().map(|file| file.name.as_str()).collect();
         assert_eq!(names, ["config.json", "tokenizer.json", "model.safetensors", "vocab.txt"]);
-        // echo -n config.json | sha256sum
         let config = &found.source.files[0];
         assert_eq!(config.sha256, sha256_file(folder.path().join("config.json")).unwrap());
         assert_eq!((config.sha256.len(), config.bytes), (64, 11));
