@@ -22,6 +22,7 @@ pub mod model;
 pub mod optim;
 pub mod parameters;
 pub mod recipe;
+pub mod report;
 pub mod tasks;
 pub mod text;
 pub mod train;

@@ -64,7 +64,7 @@ pub struct Read<T> {
 }
 
 /// An example that was left out, and why.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Skipped {
     /// Where it stands in its file.
     pub place: Place,

@@ -21,7 +21,7 @@ mod run_folder;
 
 pub use event::{Evaluated, Event, Finished, Sample, Step};
 pub use plan::{Plan, TaskPlan};
-pub use prepare::{Lane, Prepared, prepare};
+pub use prepare::{Lane, Lost, Prepared, TrainingWindow, prepare};
 
 use crate::encoders::Pass;
 use crate::error::{Error, Result};

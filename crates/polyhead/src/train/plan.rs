@@ -40,7 +40,8 @@ pub struct TaskPlan {
 }
 
 impl Plan {
-    pub(super) fn new(recipe: &Recipe, lanes: &[Lane]) -> Self {
+    /// The plan of a recipe and its data.
+    pub fn new(recipe: &Recipe, lanes: &[Lane]) -> Self {
         let tasks: Vec<TaskPlan> = lanes
             .iter()
             .map(|lane| TaskPlan {
