@@ -5,17 +5,16 @@
 //! backward  dx = dy W    dW = dyᵀ x    db = sum of dy over tokens
 //! ```
 
-use crate::gemm::{Factor, add_to, matmul, sum_rows};
+use crate::gemm::{Factor, Precision, add_to, matmul, sum_rows};
 use crate::storage::{f32s, with_f32s};
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
-use rayon::prelude::*;
 
 /// `x Wᵀ + b` for x `[tokens, in]`, weight `[out, in]` and bias `[out]`: `[tokens, out]`.
-pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
+pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor, precision: Precision) -> Result<Tensor> {
     if !x.device().is_cpu() {
         return plain(x, weight, bias);
     }
-    x.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, Linear)
+    x.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, Linear(precision))
 }
 
 /// The same in candle's own operators.
@@ -23,7 +22,7 @@ pub fn plain(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
     x.matmul(&weight.t()?)?.broadcast_add(bias)
 }
 
-struct Linear;
+struct Linear(Precision);
 
 impl CustomOp3 for Linear {
     fn name(&self) -> &'static str {
@@ -45,12 +44,7 @@ impl CustomOp3 for Linear {
         }
         let (x, w, b) =
             (f32s("linear x", x, x_layout)?, f32s("linear W", w, w_layout)?, f32s("linear b", b, b_layout)?);
-        let mut y = matmul(Factor::plain(x, tokens, inner), Factor::transposed(w, inner, outer));
-        y.par_chunks_mut(outer.max(1) * 64).for_each(|rows| {
-            for row in rows.chunks_exact_mut(outer) {
-                add_to(row, b);
-            }
-        });
+        let y = matmul(Factor::plain(x, tokens, inner), Factor::transposed(w, inner, outer), Some(b), self.0);
         Ok((CpuStorage::F32(y), (tokens, outer).into()))
     }
 
@@ -64,8 +58,8 @@ impl CustomOp3 for Linear {
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let ((tokens, inner), outer) = (x.dims2()?, w.dim(0)?);
         let (dx, dw, db) = with_f32s([x, w, dy], |[x, w, dy]| {
-            let dx = matmul(Factor::plain(dy, tokens, outer), Factor::plain(w, outer, inner));
-            let dw = matmul(Factor::transposed(dy, outer, tokens), Factor::plain(x, tokens, inner));
+            let dx = matmul(Factor::plain(dy, tokens, outer), Factor::plain(w, outer, inner), None, self.0);
+            let dw = matmul(Factor::transposed(dy, outer, tokens), Factor::plain(x, tokens, inner), None, self.0);
             let db = sum_rows(tokens, outer, |row, sums| add_to(sums, &dy[row * outer..(row + 1) * outer]));
             Ok((dx, dw, db))
         })?;
@@ -87,7 +81,9 @@ mod tests {
     fn values_and_gradients_are_those_of_the_plain_twin() {
         for (tokens, inner, outer) in [(1, 8, 3), (70, 33, 130), (200, 64, 16)] {
             let args = [normal(1, &[tokens, inner]), normal(2, &[outer, inner]), normal(3, &[outer])];
-            assert_twins(&args, |[x, w, b]| linear(x, w, b), |[x, w, b]| plain(x, w, b), 1e-5);
+            for (precision, tolerance) in [(Precision::F32, 1e-5), (Precision::Bf16, 8e-3)] {
+                assert_twins(&args, |[x, w, b]| linear(x, w, b, precision), |[x, w, b]| plain(x, w, b), tolerance);
+            }
         }
     }
 }

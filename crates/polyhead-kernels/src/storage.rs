@@ -36,6 +36,24 @@ pub(crate) fn with_f32s<const N: usize, R>(
     f(slices)
 }
 
+/// A vector of this length for results that are written whole before anyone reads them.
+///
+/// Zeroing large buffers costs a pass over memory that every operator would pay on every step.
+pub(crate) fn uninit<T: Plain>(len: usize) -> Vec<T> {
+    let mut values = Vec::with_capacity(len);
+    // SAFETY: any bits are a value of these types, and every caller writes all of it.
+    #[allow(clippy::uninit_vec)]
+    unsafe {
+        values.set_len(len)
+    };
+    values
+}
+
+/// Types of which any bits are a value.
+pub(crate) trait Plain: Copy {}
+impl Plain for f32 {}
+impl Plain for u32 {}
+
 /// A slice that the tasks of one parallel loop write to, each its own part.
 pub(crate) struct Parts<'a, T> {
     start: *mut T,

@@ -1,11 +1,35 @@
 //! Matrix products, `C = A B`, with the work split over parts of C whose size depends on the shapes alone.
 //!
-//! The products themselves are those of the `gemm` crate (AVX-512, AVX2 + FMA, NEON, portable, chosen at run time). Its
+//! In f32 the products themselves are those of the `gemm` crate (AVX-512, AVX2 + FMA, NEON, portable, chosen at run time). Its
 //! own threading is not used: here one call makes one part of C from start to end, so that any number of threads gives
 //! the same bits.
 
+#[cfg(target_arch = "x86_64")]
+mod bf16;
+
 use crate::storage::Parts;
 use rayon::prelude::*;
+
+/// What products are computed in. Sums are always f32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Precision {
+    /// f32 throughout.
+    #[default]
+    F32,
+    /// Factors rounded to bf16. On a processor without the instructions this is f32.
+    Bf16,
+}
+
+impl Precision {
+    /// bf16 where the processor multiplies it natively.
+    pub fn auto() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        if bf16::available() {
+            return Self::Bf16;
+        }
+        Self::F32
+    }
+}
 
 /// How a factor of a product lies in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,10 +69,28 @@ impl<'a> Factor<'a> {
     }
 }
 
-/// `A B`, `[m, n]` row by row, where A is `m x k` and B is `k x n`.
-pub fn matmul(a: Factor, b: Factor) -> Vec<f32> {
+/// `A B`, `[m, n]` row by row, where A is `m x k` and B is `k x n`; `bias` of length n is added to every row.
+pub fn matmul(a: Factor, b: Factor, bias: Option<&[f32]>, precision: Precision) -> Vec<f32> {
     let (m, n, k) = (a.rows, b.columns, a.columns);
     assert_eq!(k, b.rows, "A is {m} x {k} but B is {} x {n}", b.rows);
+    assert!(bias.is_none_or(|bias| bias.len() == n), "a bias of another length than {n}");
+    #[cfg(target_arch = "x86_64")]
+    if precision == Precision::Bf16 && m > 0 && n > 0 && k > 0 && bf16::available() {
+        return bf16::matmul(a, b, bias);
+    }
+    let mut c = matmul_f32(a, b);
+    if let Some(bias) = bias {
+        c.par_chunks_mut(n.max(1) * 64).for_each(|rows| {
+            for row in rows.chunks_exact_mut(n) {
+                add_to(row, bias);
+            }
+        });
+    }
+    c
+}
+
+fn matmul_f32(a: Factor, b: Factor) -> Vec<f32> {
+    let (m, n, k) = (a.rows, b.columns, a.columns);
     let mut c = vec![0.0; m * n];
     if m == 0 || n == 0 || k == 0 {
         return c;
@@ -158,25 +200,45 @@ mod tests {
 
     #[test]
     fn a_product_is_that_of_three_loops_in_every_form() {
-        for (m, n, k) in [(1, 1, 1), (3, 5, 7), (1, 200, 33), (200, 1, 33), (130, 70, 64), (70, 300, 20)] {
+        for (m, n, k) in [
+            (1, 1, 1),
+            (3, 5, 7),
+            (1, 200, 33),
+            (200, 1, 33),
+            (130, 70, 64),
+            (70, 300, 20),
+            (12, 32, 96),
+            (205, 97, 131),
+        ] {
             let key = Key::seed((m * n * k) as u64);
             let a: Vec<f32> = (0..m * k).map(|i| key.normal(i as u64) as f32).collect();
             let b: Vec<f32> = (0..k * n).map(|i| key.with(1).normal(i as u64) as f32).collect();
             let transpose = |x: &[f32], rows: usize, columns: usize| -> Vec<f32> {
                 (0..columns).flat_map(|c| (0..rows).map(move |r| x[r * columns + c])).collect()
             };
-            let want: Vec<f32> = (0..m * n)
-                .map(|i| (0..k).map(|j| f64::from(a[i / n * k + j]) * f64::from(b[j * n + i % n])).sum::<f64>() as f32)
-                .collect();
             let (at, bt) = (transpose(&a, m, k), transpose(&b, k, n));
-            for got in [
-                matmul(Factor::plain(&a, m, k), Factor::plain(&b, k, n)),
-                matmul(Factor::transposed(&at, m, k), Factor::plain(&b, k, n)),
-                matmul(Factor::plain(&a, m, k), Factor::transposed(&bt, k, n)),
-                matmul(Factor::transposed(&at, m, k), Factor::transposed(&bt, k, n)),
-            ] {
-                for (g, w) in got.iter().zip(&want) {
-                    assert!((g - w).abs() < 1e-4 * (1.0 + w.abs()), "{m}x{n}x{k}: {g} for {w}");
+            let bias: Vec<f32> = (0..n).map(|i| key.with(2).normal(i as u64) as f32).collect();
+            // Rounded to bf16 (ties to even) a product is exact in f32, so the same tolerance serves both.
+            let rounded = |x: f32| f32::from_bits((x.to_bits() + 0x7fff + (x.to_bits() >> 16 & 1)) & 0xffff_0000);
+            let bf16 = Precision::auto() == Precision::Bf16;
+            for precision in [Precision::F32, Precision::Bf16] {
+                let factor = |x: f32| f64::from(if bf16 && precision == Precision::Bf16 { rounded(x) } else { x });
+                let want: Vec<f32> = (0..m * n)
+                    .map(|i| (0..k).map(|j| factor(a[i / n * k + j]) * factor(b[j * n + i % n])).sum::<f64>() as f32)
+                    .collect();
+                for (a, b) in [
+                    (Factor::plain(&a, m, k), Factor::plain(&b, k, n)),
+                    (Factor::transposed(&at, m, k), Factor::plain(&b, k, n)),
+                    (Factor::plain(&a, m, k), Factor::transposed(&bt, k, n)),
+                    (Factor::transposed(&at, m, k), Factor::transposed(&bt, k, n)),
+                ] {
+                    let got = matmul(a, b, None, precision);
+                    let biased = matmul(a, b, Some(&bias), precision);
+                    for (i, w) in want.iter().enumerate() {
+                        let (g, s) = (got[i], biased[i] - bias[i % n]);
+                        assert!((g - w).abs() < 1e-4 * (1.0 + w.abs()), "{m}x{n}x{k} {precision:?}: {g} for {w}");
+                        assert!((s - w).abs() < 1e-4 * (1.0 + w.abs()), "{m}x{n}x{k} {precision:?}: {s} for {w}");
+                    }
                 }
             }
         }
@@ -190,8 +252,14 @@ mod tests {
         let run = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| {
-                let c = matmul(Factor::plain(&a, 300, 170), Factor::plain(&b, 170, 210));
-                (c.clone(), sum_rows(300, 210, |row, sums| add_to(sums, &c[row * 210..(row + 1) * 210])))
+                let product =
+                    |precision| matmul(Factor::plain(&a, 300, 170), Factor::plain(&b, 170, 210), None, precision);
+                let c = product(Precision::F32);
+                (
+                    c.clone(),
+                    product(Precision::Bf16),
+                    sum_rows(300, 210, |row, sums| add_to(sums, &c[row * 210..(row + 1) * 210])),
+                )
             })
         };
         let one = run(1);
