@@ -1,6 +1,7 @@
 //! A loaded model that answers: text in, predictions out.
 
 use crate::data::Skipped;
+use crate::encoders::{Adjust, Precision};
 use crate::error::{Error, Place, Result};
 use crate::model::Model;
 use crate::tasks::{Score, TASKS, TaskKind};
@@ -33,7 +34,13 @@ impl Session {
 
     /// Loads a model folder whose tasks may be of kinds of one's own.
     pub fn open_with(folder: impl AsRef<Path>, kinds: &[TaskKind]) -> Result<Self> {
-        Ok(Self { model: Model::load(folder.as_ref(), kinds)? })
+        Self::open_in(folder, kinds, Precision::auto())
+    }
+
+    /// The same with matrix products in this precision; the others take bf16 where the processor multiplies it natively.
+    pub fn open_in(folder: impl AsRef<Path>, kinds: &[TaskKind], precision: Precision) -> Result<Self> {
+        let adjust = Adjust { precision, ..Adjust::default() };
+        Ok(Self { model: Model::load_adjusted(folder.as_ref(), kinds, &adjust)? })
     }
 
     /// Answers one request: `{"text": ...}` for `ner`, `{"question": ..., "context": ...}` for `qa`.

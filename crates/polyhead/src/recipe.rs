@@ -3,7 +3,7 @@
 //! An unknown key is refused with its line and the nearest known one.
 
 use crate::batch::Padding;
-use crate::encoders::Adjust;
+use crate::encoders::{Adjust, Precision};
 use crate::error::{Error, Place, Result};
 use crate::mix;
 use serde::{Deserialize, Serialize};
@@ -55,10 +55,26 @@ pub struct EncoderRecipe {
     pub attention_dropout: Option<f64>,
 }
 
-impl EncoderRecipe {
-    /// What it changes about the checkpoint.
-    pub fn adjust(&self) -> Adjust {
-        Adjust { dropout: self.dropout, attention_dropout: self.attention_dropout }
+/// What matrix products are computed in. Weights, statistics and sums are f32 in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PrecisionRecipe {
+    /// bf16 where the processor multiplies it natively, else f32.
+    #[default]
+    Auto,
+    /// f32.
+    F32,
+    /// bf16; f32 where the processor has no such instructions.
+    Bf16,
+}
+
+impl PrecisionRecipe {
+    /// What it comes to on this machine.
+    pub fn resolve(self) -> Precision {
+        match self {
+            PrecisionRecipe::F32 => Precision::F32,
+            PrecisionRecipe::Auto | PrecisionRecipe::Bf16 => Precision::auto(),
+        }
     }
 }
 
@@ -95,6 +111,8 @@ pub struct TrainRecipe {
     pub max_grad_norm: f64,
     /// Which task takes the next step: see [`crate::mix::MIXES`].
     pub mix: String,
+    /// What matrix products are computed in.
+    pub precision: PrecisionRecipe,
     /// How sequences of a batch are brought together.
     pub padding: Padding,
     /// Which epoch's model is kept: `mean` of the tasks' headline scores, `worst` of them, or a task's name.
@@ -113,6 +131,7 @@ impl Default for TrainRecipe {
             warmup: 0.1,
             max_grad_norm: 1.0,
             mix: "round_robin".into(),
+            precision: PrecisionRecipe::Auto,
             padding: Padding::Packed,
             best: "mean".into(),
             max_steps: None,
@@ -169,6 +188,15 @@ impl Recipe {
             )
         })?;
         recipe.checked(path)
+    }
+
+    /// What the recipe changes about the checkpoint.
+    pub fn adjust(&self) -> Adjust {
+        Adjust {
+            precision: self.train.precision.resolve(),
+            dropout: self.encoder.dropout,
+            attention_dropout: self.encoder.attention_dropout,
+        }
     }
 
     /// The recipe as TOML: with every default written out, and runnable as it is.

@@ -21,6 +21,14 @@ pub enum Precision {
 }
 
 impl Precision {
+    /// `f32` or `bf16`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Precision::F32 => "f32",
+            Precision::Bf16 => "bf16",
+        }
+    }
+
     /// bf16 where the processor multiplies it natively.
     pub fn auto() -> Self {
         #[cfg(target_arch = "x86_64")]

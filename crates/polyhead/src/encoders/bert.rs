@@ -10,7 +10,7 @@
 //! `encoder.layer.0.attention.self.query.weight` ...). The pooler is kept and saved, but no task uses it: it is not
 //! trained.
 
-use super::{Adjust, Encoder, EncoderKind, Pass};
+use super::{Adjust, Encoder, EncoderKind, Pass, Precision};
 use crate::batch::Batch;
 use crate::error::{Error, Place, Result};
 use crate::parameters::{Train, Weights};
@@ -81,6 +81,7 @@ fn range() -> f64 {
 /// A BERT encoder.
 pub struct Bert {
     config: Config,
+    precision: Precision,
     words: Tensor,
     positions: Tensor,
     types: Tensor,
@@ -97,6 +98,13 @@ struct Layer {
     intermediate: Linear,
     output: Linear,
     output_norm: Norm,
+}
+
+/// How a linear layer computes.
+#[derive(Clone, Copy)]
+struct How {
+    pass: Pass,
+    precision: Precision,
 }
 
 struct Linear {
@@ -147,7 +155,7 @@ impl Bert {
             weights.get("pooler.dense.weight", &[hidden, hidden], Train::No)?;
             weights.get("pooler.dense.bias", &[hidden], Train::No)?;
         }
-        Ok(Self { config, words, positions, types, norm, layers })
+        Ok(Self { config, precision: adjust.precision, words, positions, types, norm, layers })
     }
 }
 
@@ -217,8 +225,9 @@ impl Linear {
         Ok(Self { weight, bias: Tensor::cat(&layers.map(|layer| pass.weight(&layer.bias)), 0)? })
     }
 
-    fn apply(&self, x: &Tensor, pass: Pass) -> Result<Tensor> {
-        Ok(linear(x, &pass.weight(&self.weight), &pass.weight(&self.bias))?)
+    fn apply(&self, x: &Tensor, how: How) -> Result<Tensor> {
+        let How { pass, precision } = how;
+        Ok(linear(x, &pass.weight(&self.weight), &pass.weight(&self.bias), precision)?)
     }
 }
 
@@ -232,7 +241,7 @@ impl Norm {
 impl Encoder for Bert {
     fn forward(&self, batch: &Batch, pass: Pass, each: &mut dyn FnMut(&Tensor)) -> Result<Tensor> {
         let Config { hidden_dropout_prob: rate, attention_probs_dropout_prob: attention_rate, .. } = self.config;
-        let epsilon = self.config.layer_norm_eps;
+        let (epsilon, how) = (self.config.layer_norm_eps, How { pass, precision: self.precision });
         // All of [rows, hidden].
         let tables = [&self.words, &self.positions, &self.types].map(|table| pass.weight(table));
         let embedded = embedding(batch.rows.clone(), &tables[0], &tables[1], &tables[2])?;
@@ -241,16 +250,16 @@ impl Encoder for Bert {
         each(&h);
         for (index, layer) in self.layers.iter().enumerate() {
             // [rows, 3 hidden]
-            let qkv = Linear::side_by_side([&layer.query, &layer.key, &layer.value], pass)?.apply(&h, pass)?;
+            let qkv = Linear::side_by_side([&layer.query, &layer.key, &layer.value], pass)?.apply(&h, how)?;
             let drop = pass.dropout(attention_rate, "attention", index);
             let mixed = attention(&qkv, &batch.segments, self.config.num_attention_heads, drop)?;
-            let projected = layer.attention_output.apply(&mixed, pass)?;
+            let projected = layer.attention_output.apply(&mixed, how)?;
             let drop = pass.dropout(rate, "attention output", index);
             let attended = layer.attention_norm.end(&projected, &h, epsilon, drop, pass)?;
             // [rows, intermediate]
-            let inner = gelu(&layer.intermediate.apply(&attended, pass)?)?;
+            let inner = gelu(&layer.intermediate.apply(&attended, how)?)?;
             let drop = pass.dropout(rate, "output", index);
-            h = layer.output_norm.end(&layer.output.apply(&inner, pass)?, &attended, epsilon, drop, pass)?;
+            h = layer.output_norm.end(&layer.output.apply(&inner, how)?, &attended, epsilon, drop, pass)?;
             each(&h);
         }
         Ok(h)

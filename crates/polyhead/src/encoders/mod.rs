@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::parameters::Weights;
 use candle_core::Tensor;
 use polyhead_kernels::Segments;
+pub use polyhead_kernels::gemm::Precision;
 use polyhead_kernels::rng::Key;
 use std::path::Path;
 
@@ -28,6 +29,8 @@ pub struct EncoderKind {
 /// What a recipe may change about an encoder.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Adjust {
+    /// What its matrix products are computed in.
+    pub precision: Precision,
     /// Dropout of hidden states, instead of the checkpoint's own.
     pub dropout: Option<f64>,
     /// Dropout of attention probabilities, instead of the checkpoint's own.

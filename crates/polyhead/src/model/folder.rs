@@ -77,6 +77,11 @@ impl Model {
     ///
     /// A run folder is taken for its best model.
     pub fn load(folder: &Path, kinds: &[TaskKind]) -> Result<Self> {
+        Self::load_adjusted(folder, kinds, &Adjust::default())
+    }
+
+    /// The same with what may be changed about the encoder.
+    pub fn load_adjusted(folder: &Path, kinds: &[TaskKind], adjust: &Adjust) -> Result<Self> {
         let best = folder.join("best");
         let folder =
             if !folder.join("config.json").exists() && best.join("config.json").exists() { &best } else { folder };
@@ -103,7 +108,7 @@ impl Model {
             }
             None => (vec![import(folder, &config, kinds, &mut weights)?], About::default()),
         };
-        Self::assemble(folder, config, about, tasks, &Adjust::default(), weights)
+        Self::assemble(folder, config, about, tasks, adjust, weights)
     }
 
     /// Writes the model folder, whole or not at all. An existing folder is replaced.

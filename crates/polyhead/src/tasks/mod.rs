@@ -11,12 +11,13 @@ pub use any::{AnyTask, Examples, Runner};
 
 use crate::batch::{Encoded, Features};
 use crate::data::Read;
-use crate::encoders::{Hidden, Pass};
+use crate::encoders::{Hidden, Pass, Precision};
 use crate::error::{Place, Result};
 use crate::parameters::{Init, Weights};
 use crate::text::Tokenizer;
 use candle_core::Tensor;
 use polyhead_kernels::Segments;
+use polyhead_kernels::linear::linear;
 use serde::Serialize;
 use serde_json::Value;
 use std::path::Path;
@@ -166,7 +167,8 @@ impl Dense {
 
     /// `[rows, hidden] -> [rows, outputs]`
     pub fn apply(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(polyhead_kernels::linear::linear(x, &self.weight, &self.bias)?)
+        // A head is small: f32 costs nothing here.
+        Ok(linear(x, &self.weight, &self.bias, Precision::F32)?)
     }
 }
 

@@ -20,6 +20,8 @@ pub struct Plan {
     pub steps: usize,
     /// Steps in which the learning rate rises.
     pub warmup_steps: usize,
+    /// What matrix products are computed in: `f32` or `bf16`.
+    pub precision: &'static str,
 }
 
 /// What a task brings to each epoch.
@@ -57,7 +59,8 @@ impl Plan {
         let epochs = recipe.train.epochs;
         let steps = (steps_per_epoch * epochs).min(recipe.train.max_steps.unwrap_or(usize::MAX));
         let warmup_steps = Schedule::new(steps, recipe.train.warmup).warmup;
-        Self { tasks, epochs, steps_per_epoch, steps, warmup_steps }
+        let precision = recipe.train.precision.resolve().name();
+        Self { tasks, epochs, steps_per_epoch, steps, warmup_steps, precision }
     }
 }
 

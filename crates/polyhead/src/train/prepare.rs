@@ -95,7 +95,7 @@ pub fn prepare(recipe: &Recipe, kinds: &[TaskKind], notify: &mut dyn FnMut(&str)
     notify(&checkpoint.source.said);
     let about = About { source: Some(checkpoint.source), recipe: Some(recipe.to_toml()?), ..About::default() };
     let key = Key::seed(recipe.seed).purpose("init");
-    let model = Model::pretrained(&checkpoint.folder, about, tasks, &recipe.encoder.adjust(), key)?;
+    let model = Model::pretrained(&checkpoint.folder, about, tasks, &recipe.adjust(), key)?;
     notify(&format!(
         "{} parameters, {} of them trained",
         Parameters::count(model.parameters.iter()),
