@@ -172,6 +172,10 @@ impl Config {
                 return fault(field, "a number from 1 to 16,777,216", value.to_string());
             }
         }
+        // Every layer is a list of tensors to look for, so that a wrong number here would fill the memory.
+        if self.num_hidden_layers > 1024 {
+            return fault("num_hidden_layers", "a number from 1 to 1,024", self.num_hidden_layers.to_string());
+        }
         if self.hidden_size % self.num_attention_heads != 0 {
             let heads = self.num_attention_heads;
             return fault(
