@@ -74,9 +74,9 @@ pub fn matmul(a: Factor, b: Factor) -> Vec<f32> {
     c
 }
 
-/// The rows (or columns) of C that one task makes: about sixteen tasks, none too small to pay for its packing.
+/// The rows (or columns) of C that one task makes: about eight tasks, none too small to pay for its packing.
 fn block_of(len: usize) -> usize {
-    len.div_ceil(16).next_multiple_of(32).max(64)
+    len.div_ceil(8).next_multiple_of(32).max(64)
 }
 
 /// A pointer to the first number of a matrix, with the distances from row to row and from column to column.

@@ -98,6 +98,13 @@ impl fmt::Display for Place {
     }
 }
 
+/// As its text.
+impl serde::Serialize for Place {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 /// An error with its place and a hint. Boxed, so that a `Result` stays one word wide.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]

@@ -21,7 +21,10 @@ pub mod mix;
 pub mod model;
 pub mod optim;
 pub mod parameters;
+pub mod recipe;
+pub mod report;
 pub mod tasks;
 pub mod text;
+pub mod train;
 
 pub use error::{Error, ErrorKind, Place, Result};

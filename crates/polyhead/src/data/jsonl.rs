@@ -19,7 +19,7 @@ use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visi
 
 use super::lines::Lines;
 use super::questions::{Context, Gatherer, Raw, RawAnswer};
-use super::{Question, Read, Sentence, iob};
+use super::{Question, Read, Sentence, iob, json};
 use crate::error::{Error, Place, Result};
 
 /// A line holds one example, and an example may be a long document.
@@ -79,7 +79,7 @@ pub(super) fn read_questions(file: &Path, limit: Option<usize>) -> Result<Read<Q
 
 fn parse<'a, T: Deserialize<'a>>(file: &Path, number: usize, line: &'a str) -> Result<T> {
     serde_json::from_str(line).map_err(|cause| {
-        let message = super::json_message(&cause);
+        let message = json::message(&cause);
         let place = Place::column(file, number, cause.column().max(1));
         let hint = if message.starts_with("tags: ") && message.contains("integer") {
             "tags are names (`B-PER`), not class numbers"
@@ -254,7 +254,7 @@ impl<'de> Deserialize<'de> for Answers {
             }
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Answers, A::Error> {
                 let mut answers = Vec::new();
-                while let Some(Pair { text, answer_start: start }) = list.next_element()? {
+                while let Some(json::Object(Pair { text, answer_start: start })) = list.next_element()? {
                     answers.push(RawAnswer { text, start });
                 }
                 Ok(Answers(answers))

@@ -93,10 +93,12 @@ pub(super) fn read_whole(file: &Path, largest: u64) -> Result<(String, Vec<Strin
         bytes.drain(..BYTE_ORDER_MARK.len());
         notes.push(MARK_NOTE.to_owned());
     }
-    match String::from_utf8(bytes) {
-        Ok(text) => Ok((text, notes)),
-        Err(wrong) => decode(file, wrong.as_bytes(), 1).map(|text| (text.to_owned(), notes)),
-    }
+    let bytes = match String::from_utf8(bytes) {
+        Ok(text) if !text.contains('\0') => return Ok((text, notes)),
+        Ok(text) => text.into_bytes(),
+        Err(wrong) => wrong.into_bytes(),
+    };
+    decode(file, &bytes, 1).map(|text| (text.to_owned(), notes))
 }
 
 fn check_is_text(file: &Path, start: &[u8]) -> Result<()> {

@@ -9,6 +9,7 @@
 //! file without them is refused: numbers mean nothing by themselves. Other columns are neither read nor decoded.
 
 use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
@@ -87,6 +88,7 @@ impl<'a> Table<'a> {
         if opened.metadata().is_ok_and(|metadata| metadata.is_dir()) {
             return Err(Error::data("expected a file, found a directory").at(Place::file(file)));
         }
+        check_schema_size(&opened).map_err(|error| error.at_least(Place::file(file)))?;
         let reader = SerializedFileReader::new(opened).map_err(|cause| malformed(file, cause))?;
         let root = reader.metadata().file_metadata().schema();
         let columns: Vec<_> = if root.is_group() { root.get_fields().to_vec() } else { Vec::new() };
@@ -139,6 +141,58 @@ fn guarded<T>(file: &Path, read: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
         Err(Error::data("expected a Parquet file, found one that its decoder can't take").at(Place::file(file)))
     })
+}
+
+/// The most columns, inner ones included, that a table of examples may have.
+const MOST_COLUMNS: u64 = 1000;
+
+/// Refuses a schema that is deep enough to overflow the stack, which the decoder descends without a bound.
+///
+/// The file ends with its metadata, their length and a magic number. The metadata open with the version and the list
+/// of schema elements (Thrift's compact protocol, in which every writer puts them in this order); its length is enough.
+fn check_schema_size(mut file: &File) -> Result<()> {
+    let mut tail = [0; 8];
+    let mut read = |from: SeekFrom, into: &mut [u8]| file.seek(from).and_then(|_| file.read(into)).ok();
+    if read(SeekFrom::End(-8), &mut tail) != Some(8) {
+        return Ok(()); // too short: the decoder says so
+    }
+    let [a, b, c, d, magic @ ..] = tail;
+    if &magic != b"PAR1" {
+        return Ok(()); // no Parquet file: the decoder says so
+    }
+    let mut head = [0; 24];
+    let from = SeekFrom::End(-8 - i64::from(u32::from_le_bytes([a, b, c, d])));
+    if read(from, &mut head).is_none() {
+        return Ok(()); // a length beyond the file: the decoder says so
+    }
+    match schema_elements(&head) {
+        Some(elements) if elements <= MOST_COLUMNS => Ok(()),
+        Some(elements) => Err(Error::data(format!("expected at most {MOST_COLUMNS} columns, found {elements}"))),
+        None => Err(Error::data("expected the metadata to open with the version and the schema")),
+    }
+}
+
+/// The number of schema elements, from the first bytes of the metadata.
+fn schema_elements(head: &[u8]) -> Option<u64> {
+    const VERSION: u8 = 0x15; // the next field, a 32-bit integer
+    const SCHEMA: u8 = 0x19; // the next field, a list
+    const LONG_LIST: u8 = 0xF0; // a list whose length follows; a shorter one has it in these four bits
+    let mut bytes = head.iter().copied();
+    let number = |bytes: &mut dyn Iterator<Item = u8>| {
+        let mut value = 0_u64;
+        for (index, byte) in bytes.take(5).enumerate() {
+            value |= u64::from(byte & 0x7F) << (7 * index);
+            if byte < 0x80 {
+                return Some(value);
+            }
+        }
+        None
+    };
+    bytes.next().filter(|&byte| byte == VERSION)?;
+    number(&mut bytes)?;
+    bytes.next().filter(|&byte| byte == SCHEMA)?;
+    let list = bytes.next()?;
+    if list & LONG_LIST == LONG_LIST { number(&mut bytes) } else { Some(u64::from(list >> 4)) }
 }
 
 fn malformed(file: &Path, cause: parquet::errors::ParquetError) -> Error {

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, Error as _, SeqAccess, Visitor};
 
 use super::questions::{Context, Gatherer, Raw, RawAnswer};
-use super::{Question, Read, lines};
+use super::{Question, Read, json, lines};
 use crate::error::{Error, Place, Result};
 
 /// The text is held in memory as a whole; SQuAD's own training file has 30 MB.
@@ -63,12 +63,12 @@ struct Given {
 
 /// Reads the questions of a SQuAD file.
 pub(super) fn read(file: &Path, limit: Option<usize>) -> Result<Read<Question>> {
-    let (json, notes) = lines::read_whole(file, LARGEST_FILE)?;
-    let parsed: File = serde_json::from_str(&json).map_err(|cause| malformed(file, &json, cause))?;
-    drop(json);
+    let (text, notes) = lines::read_whole(file, LARGEST_FILE)?;
+    let parsed: json::Object<File> = serde_json::from_str(&text).map_err(|cause| malformed(file, &text, cause))?;
+    drop(text);
     let mut gatherer = Gatherer::new(limit, notes);
     let mut flow = ControlFlow::Continue(());
-    for (i, article) in parsed.data.into_iter().enumerate() {
+    for (i, article) in parsed.0.data.into_iter().enumerate() {
         for (j, paragraph) in article.paragraphs.into_iter().enumerate() {
             let context = Context::new(paragraph.context);
             for (k, asked) in paragraph.qas.into_iter().enumerate() {
@@ -96,14 +96,14 @@ impl Asked {
     }
 }
 
-fn malformed(file: &Path, json: &str, cause: serde_json::Error) -> Error {
+fn malformed(file: &Path, text: &str, cause: serde_json::Error) -> Error {
     let (line, column) = (cause.line(), cause.column());
-    let message = super::json_message(&cause);
+    let message = json::message(&cause);
     let hint = if message.contains("EOF while parsing") {
         "the file ends too early: was it downloaded or written to its end?"
     } else if message.contains("trailing characters") {
         "one JSON value a line? Then give the file the extension .jsonl"
-    } else if !message.starts_with("data") && !json.contains("\"paragraphs\"") {
+    } else if !text.contains("\"paragraphs\"") {
         "a SQuAD file has the form {\"data\": [{\"paragraphs\": [{\"context\": ..., \"qas\": [...]}]}]}"
     } else {
         "look at this place of the file"
@@ -147,7 +147,7 @@ fn plain<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<T, D
     T::deserialize(from)
 }
 
-/// A list whose errors begin with the index of the element that is wrong.
+/// A list of objects whose errors begin with the index of the element that is wrong.
 fn list<'de, D: Deserializer<'de>, T: DeserializeOwned>(from: D) -> Result<Vec<T>, D::Error> {
     struct List<T>(std::marker::PhantomData<T>);
     impl<'de, T: DeserializeOwned> Visitor<'de> for List<T> {
@@ -158,9 +158,9 @@ fn list<'de, D: Deserializer<'de>, T: DeserializeOwned>(from: D) -> Result<Vec<T
         fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Vec<T>, A::Error> {
             let mut all = Vec::new();
             loop {
-                let element = elements.next_element();
+                let element = elements.next_element::<json::Object<T>>();
                 match element.map_err(|cause| A::Error::custom(indexed(all.len(), &cause.to_string())))? {
-                    Some(element) => all.push(element),
+                    Some(json::Object(element)) => all.push(element),
                     None => return Ok(all),
                 }
             }

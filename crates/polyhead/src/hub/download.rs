@@ -109,7 +109,16 @@ fn append(job: &Job, partial: &Path, notify: &mut dyn FnMut(HubEvent)) -> Result
     if total.is_some_and(|total| here >= total) {
         return Ok(()); // the digest decides whether it is right
     }
-    let answer = job.client.bytes(job.repository, &job.description.commit, job.name, here)?;
+    if total.is_none() && here > 0 {
+        remove(partial)?; // without a length nobody can say whether the part is the whole
+        here = 0;
+    }
+    let answer = match job.client.bytes(job.repository, &job.description.commit, job.name, here) {
+        Err(Failure::Absent) => {
+            return Err(Failure::Unreachable("the server has lost the file's bytes (404)".to_owned()));
+        }
+        other => other?,
+    };
     if answer.from < here {
         File::create(partial).map_err(writing)?; // the server sends the whole file: from the start, then
         here = 0;

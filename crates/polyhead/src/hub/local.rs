@@ -5,17 +5,6 @@ use crate::error::{Error, Place, Result};
 use crate::io::sha256_file;
 use std::path::{Path, PathBuf};
 
-/// Weights that can run code when they are loaded, or that we can't read.
-pub(super) const OTHER_WEIGHTS: [&str; 8] = [
-    "pytorch_model.bin",
-    "model.pt",
-    "model.pth",
-    "model.pkl",
-    "model.ckpt",
-    "tf_model.h5",
-    "flax_model.msgpack",
-    "model.bin",
-];
 /// The list of the pieces where weights come in several files.
 pub(super) const SHARDS: &str = "model.safetensors.index.json";
 
@@ -131,7 +120,6 @@ mod tests {
         assert_eq!(found.source.kind, SourceKind::Local);
         let names: Vec<_> = found.source.files.iter().map(|file| file.name.as_str()).collect();
         assert_eq!(names, ["config.json", "tokenizer.json", "model.safetensors", "vocab.txt"]);
-        // echo -n config.json | sha256sum
         let config = &found.source.files[0];
         assert_eq!(config.sha256, sha256_file(folder.path().join("config.json")).unwrap());
         assert_eq!((config.sha256.len(), config.bytes), (64, 11));

@@ -156,3 +156,20 @@ fn without_downloads(what: &str, _: &HubOptions, _: &mut dyn FnMut(HubEvent)) ->
     crate::Error::usage(format!("`{what}` would have to be downloaded, and this polyhead was built without downloads"))
         .hint("build with `--features hub`, or give a local folder that holds config.json, tokenizer.json and model.safetensors")
 }
+
+#[cfg(all(test, not(feature = "hub")))]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    #[test]
+    fn without_the_feature_a_folder_works_and_a_name_says_what_to_build() {
+        let (options, folder) = (HubOptions::from_lookup(&|_| None), tempfile::tempdir().unwrap());
+        let error = encoder("owner/name", &options, &mut |_| ()).unwrap_err();
+        assert!(error.hint_text().unwrap().contains("--features hub"), "{error}");
+        assert!(dataset_file("hf://datasets/o/n/x", &options, &mut |_| ()).is_err());
+        REQUIRED.iter().for_each(|name| std::fs::write(folder.path().join(name), name).unwrap());
+        let found = encoder(folder.path().to_str().unwrap(), &options, &mut |_| ()).unwrap();
+        assert_eq!(found.source.kind, SourceKind::Local);
+    }
+}

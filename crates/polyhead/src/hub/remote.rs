@@ -3,11 +3,23 @@
 use super::cache::{Cached, RepositoryCache};
 use super::client::{Client, Description, Failure};
 use super::download::{Job, fetch};
-use super::local::{self, OTHER_WEIGHTS, SHARDS};
+use super::local::{self, SHARDS};
 use super::name::{Repository, RepositoryFile};
 use super::{Checkpoint, HubEvent, HubOptions, Network, OPTIONAL, PACKAGES, REQUIRED, Source, SourceKind, pypi};
 use crate::error::{Error, Result};
 use std::path::PathBuf;
+
+/// Weights that can run code when they are loaded, or that we can't read.
+const OTHER_WEIGHTS: [&str; 8] = [
+    "pytorch_model.bin",
+    "model.pt",
+    "model.pth",
+    "model.pkl",
+    "model.ckpt",
+    "tf_model.h5",
+    "flax_model.msgpack",
+    "model.bin",
+];
 
 pub(super) fn encoder(
     repository: &Repository,
@@ -90,7 +102,10 @@ fn online(options: &HubOptions) -> Result<(), Failure> {
 fn unreachable_because(failure: Failure, options: &HubOptions) -> Result<String> {
     match failure {
         Failure::Unreachable(why) if options.network == Network::Offline => Ok(why),
-        Failure::Unreachable(why) => Ok(format!("the Hub ({}) can't be reached: {why}", options.endpoint)),
+        Failure::Unreachable(why) => {
+            let why: String = why.chars().take(160).collect(); // a certificate's error can be a page long
+            Ok(format!("the Hub ({}) can't be reached: {why}", options.endpoint))
+        }
         Failure::Absent => Err(Error::internal("a missing file was not named")),
         Failure::Refused(error) => Err(error),
     }

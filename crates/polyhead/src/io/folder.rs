@@ -82,6 +82,11 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
 
+    fn put(folder: &Path, name: &str, text: &str) -> Result<()> {
+        fs::write(folder.join(name), text).unwrap();
+        Ok(())
+    }
+
     fn names(folder: &Path) -> Vec<String> {
         let mut names: Vec<_> =
             fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -110,7 +115,7 @@ mod tests {
     fn a_failed_fill_keeps_the_old_folder_and_leaves_no_litter() {
         let root = tempfile::tempdir().unwrap();
         let destination = root.path().join("best");
-        write_folder_atomic(&destination, |folder| Ok(fs::write(folder.join("kept"), "x").unwrap())).unwrap();
+        write_folder_atomic(&destination, |folder| put(folder, "kept", "x")).unwrap();
         let failed: Result<()> = write_folder_atomic(&destination, |folder| {
             fs::write(folder.join("half"), "x").unwrap();
             Err(Error::internal("stopped"))
@@ -135,10 +140,10 @@ mod tests {
         use std::sync::atomic::{AtomicBool, Ordering};
         let root = tempfile::tempdir().unwrap();
         let destination = root.path().join("model");
-        let put = |text: &str| {
-            write_folder_atomic(&destination, |folder| Ok(fs::write(folder.join("file"), text).unwrap())).unwrap();
+        let replace = |text: &str| {
+            write_folder_atomic(&destination, |folder| put(folder, "file", text)).unwrap();
         };
-        put("0");
+        replace("0");
         let done = AtomicBool::new(false);
         std::thread::scope(|scope| {
             scope.spawn(|| {
@@ -147,7 +152,7 @@ mod tests {
                     assert!(destination.is_dir());
                 }
             });
-            (1..50).for_each(|n| put(&n.to_string()));
+            (1..50).for_each(|n| replace(&n.to_string()));
             done.store(true, Ordering::Relaxed);
         });
         assert_eq!(fs::read_to_string(destination.join("file")).unwrap(), "49");

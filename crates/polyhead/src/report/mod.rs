@@ -1,0 +1,3 @@
+//! Reports: what will be trained on.
+
+pub mod data;

@@ -1,0 +1,98 @@
+//! What a trainer tells: plan, steps, scores, the end. Each serialises to one line of `metrics.jsonl`.
+
+use super::Plan;
+use crate::tasks::Score;
+use serde::Serialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// Something that happened.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// What will be done; the first event.
+    Planned(Plan),
+    /// An update of the parameters.
+    Step(Step),
+    /// The end of an epoch.
+    Evaluated(Evaluated),
+    /// The end; the last event.
+    Finished(Finished),
+}
+
+/// An update of the parameters: one batch of one task.
+#[derive(Debug, Clone, Serialize)]
+pub struct Step {
+    /// Its number, from 1.
+    pub step: usize,
+    /// How many there will be.
+    pub steps: usize,
+    /// Its epoch, from 1.
+    pub epoch: usize,
+    /// Whose batch it was.
+    pub task: String,
+    /// The task's loss, before its weight.
+    pub loss: f64,
+    /// The learning rate.
+    pub lr: f64,
+    /// The global norm of the gradient, before clipping.
+    pub grad_norm: f64,
+    /// Real tokens of the batch, padding not counted.
+    pub tokens: usize,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// The end of an epoch.
+#[derive(Debug, Clone, Serialize)]
+pub struct Evaluated {
+    /// Its number, from 1.
+    pub epoch: usize,
+    /// The mean training loss of each task in this epoch.
+    pub losses: BTreeMap<String, f64>,
+    /// The score of each task that has validation data.
+    pub scores: BTreeMap<String, Score>,
+    /// The value by which epochs are compared; none without validation data.
+    pub value: Option<f64>,
+    /// Whether this is the best epoch so far, whose model is kept.
+    pub improved: bool,
+    /// How long the evaluation took, saving included.
+    pub seconds: f64,
+    /// A few answers of each task: those to its last validation examples.
+    pub samples: Vec<Sample>,
+}
+
+/// An answer to a validation example.
+#[derive(Debug, Clone, Serialize)]
+pub struct Sample {
+    /// The task.
+    pub task: String,
+    /// The answer as `predict` gives it.
+    pub answer: Value,
+    /// One or two lines for people.
+    pub text: String,
+}
+
+/// The end of a run.
+#[derive(Debug, Clone, Serialize)]
+pub struct Finished {
+    /// The run folder.
+    pub folder: PathBuf,
+    /// The folder of the best model.
+    pub model: PathBuf,
+    /// The epoch of the best model, from 1.
+    pub best_epoch: usize,
+    /// Its value by the rule.
+    pub best_value: f64,
+    /// The rule, for people.
+    pub rule: String,
+    /// Its scores.
+    pub scores: BTreeMap<String, Score>,
+    /// Steps taken.
+    pub steps: usize,
+    /// Real tokens trained on.
+    pub tokens: u64,
+    /// How long it took, evaluation included.
+    pub seconds: f64,
+}

@@ -1,0 +1,87 @@
+//! What a run will do, known before it begins: batches, steps, warm-up; and the rule for the best epoch.
+
+use super::Lane;
+use crate::optim::Schedule;
+use crate::recipe::Recipe;
+use crate::tasks::Score;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// What a run will do.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Plan {
+    /// What each task brings.
+    pub tasks: Vec<TaskPlan>,
+    /// Passes over the data.
+    pub epochs: usize,
+    /// Steps of one epoch.
+    pub steps_per_epoch: usize,
+    /// All steps.
+    pub steps: usize,
+    /// Steps in which the learning rate rises.
+    pub warmup_steps: usize,
+}
+
+/// What a task brings to each epoch.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TaskPlan {
+    /// Its name.
+    pub name: String,
+    /// Training examples.
+    pub examples: usize,
+    /// Windows that they make.
+    pub windows: usize,
+    /// Batches of those.
+    pub batches: usize,
+    /// Real tokens.
+    pub tokens: usize,
+    /// Validation examples.
+    pub validation: usize,
+}
+
+impl Plan {
+    /// The plan of a recipe and its data.
+    pub fn new(recipe: &Recipe, lanes: &[Lane]) -> Self {
+        let tasks: Vec<TaskPlan> = lanes
+            .iter()
+            .map(|lane| TaskPlan {
+                name: lane.name.clone(),
+                examples: lane.train.len,
+                windows: lane.windows.len(),
+                batches: lane.windows.len().div_ceil(lane.batch_size),
+                tokens: lane.windows.iter().map(|window| window.features.ids.len()).sum(),
+                validation: lane.validation.as_ref().map_or(0, |examples| examples.len),
+            })
+            .collect();
+        let steps_per_epoch: usize = tasks.iter().map(|task| task.batches).sum();
+        let epochs = recipe.train.epochs;
+        let steps = (steps_per_epoch * epochs).min(recipe.train.max_steps.unwrap_or(usize::MAX));
+        let warmup_steps = Schedule::new(steps, recipe.train.warmup).warmup;
+        Self { tasks, epochs, steps_per_epoch, steps, warmup_steps }
+    }
+}
+
+/// The value by which epochs are compared.
+pub(super) fn best_value(rule: &str, scores: &BTreeMap<String, Score>) -> Option<f64> {
+    let values = || scores.values().map(Score::headline_value);
+    if scores.is_empty() {
+        return None;
+    }
+    Some(match rule {
+        "mean" => values().sum::<f64>() / scores.len() as f64,
+        "worst" => values().fold(f64::INFINITY, f64::min),
+        task => scores.get(task)?.headline_value(),
+    })
+}
+
+/// The rule in words.
+pub(super) fn best_rule(rule: &str, scores: &BTreeMap<String, Score>) -> String {
+    let named = |(task, score): (&String, &Score)| format!("{task} {}", score.headline);
+    let all: Vec<String> = scores.iter().map(named).collect();
+    match rule {
+        _ if all.is_empty() => "the first epoch: there is no validation data".to_owned(),
+        "mean" => format!("highest mean of {}", all.join(" and ")),
+        "worst" => format!("highest worst of {}", all.join(" and ")),
+        task => format!("highest {}", scores.get_key_value(task).map_or_else(|| task.to_owned(), named)),
+    }
+}

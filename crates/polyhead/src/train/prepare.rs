@@ -1,0 +1,172 @@
+//! From a recipe to what training needs: the encoder with its heads, and every task's windows.
+
+use crate::batch::{Encoded, Features};
+use crate::error::{Error, Place, Result};
+use crate::hub::{self, HubEvent, HubOptions};
+use crate::model::{About, Model, NamedTask};
+use crate::parameters::Parameters;
+use crate::recipe::{Recipe, TaskRecipe, with_suggestion};
+use crate::tasks::{AnyTask, Examples, Purpose, TaskKind};
+use crate::text::Tokenizer;
+use polyhead_kernels::rng::Key;
+use rayon::prelude::*;
+use std::path::PathBuf;
+
+/// What a recipe comes to before the first step.
+pub struct Prepared {
+    /// The pretrained encoder with new heads.
+    pub model: Model,
+    /// The data of each task, in the order of the model's tasks.
+    pub lanes: Vec<Lane>,
+}
+
+/// A task's data.
+pub struct Lane {
+    /// The task's name.
+    pub name: String,
+    /// Windows of one step.
+    pub batch_size: usize,
+    /// What multiplies its loss.
+    pub loss_weight: f64,
+    /// The training examples.
+    pub train: Examples,
+    /// Their windows, in order.
+    pub windows: Vec<TrainingWindow>,
+    /// What did not fit into the windows.
+    pub lost: Lost,
+    /// The validation examples.
+    pub validation: Option<Examples>,
+    places: Vec<Place>,
+}
+
+/// What truncation costs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Lost {
+    /// Tokens that were cut off.
+    pub tokens: usize,
+    /// Gold entities or answers that no window holds whole.
+    pub golds: usize,
+}
+
+/// A window and the example that it is of.
+pub struct TrainingWindow {
+    /// The index of its example.
+    pub example: usize,
+    /// The window.
+    pub features: Features,
+}
+
+impl Lane {
+    /// Where a training example stands.
+    pub fn place(&self, example: usize) -> Option<&Place> {
+        self.places.get(example)
+    }
+}
+
+/// Reads the data, gets the encoder, makes the windows. `notify` hears what is worth a line.
+pub fn prepare(recipe: &Recipe, kinds: &[TaskKind], notify: &mut dyn FnMut(&str)) -> Result<Prepared> {
+    let options = HubOptions::from_env();
+    let mut tasks = Vec::new();
+    let mut data = Vec::new();
+    // Data first: a mistake in it should not wait for a download.
+    for TaskRecipe { name, kind, batch_size, loss_weight, config } in recipe.tasks()? {
+        let mut task = open_task(kinds, &name, &kind, config)?;
+        let spec =
+            recipe.data.get(&name).ok_or_else(|| Error::usage(format!("data.{name}: expected the task's data")))?;
+        let train = task.read(&locate(&spec.train, &options, notify)?, spec.limit)?;
+        told(&format!("data.{name}.train"), &train, notify);
+        if train.len == 0 {
+            return Err(Error::data(format!("data.{name}.train: no usable example")).at(Place::file(&spec.train)));
+        }
+        task.prepare(&train)?;
+        let validation = match &spec.validation {
+            Some(path) => {
+                let examples = task.read(&locate(path, &options, notify)?, spec.validation_limit)?;
+                told(&format!("data.{name}.validation"), &examples, notify);
+                task.check(&examples)?;
+                Some(examples)
+            }
+            None => None,
+        };
+        tasks.push(NamedTask { name, task });
+        data.push((batch_size, loss_weight, train, validation));
+    }
+    let checkpoint = hub::encoder(&recipe.encoder.checkpoint, &options, &mut |event| hear(event, notify))?;
+    notify(&checkpoint.source.said);
+    let about = About { source: Some(checkpoint.source), recipe: Some(recipe.to_toml()?), ..About::default() };
+    let key = Key::seed(recipe.seed).purpose("init");
+    let model = Model::pretrained(&checkpoint.folder, about, tasks, &recipe.encoder.adjust(), key)?;
+    notify(&format!(
+        "{} parameters, {} of them trained",
+        Parameters::count(model.parameters.iter()),
+        Parameters::count(model.parameters.trained())
+    ));
+    let lanes = model.tasks.iter().zip(data).map(|(named, (batch_size, loss_weight, train, validation))| {
+        let (windows, lost) = encode(&*named.task, &train, &model.tokenizer)?;
+        let places = (0..train.len).map(|index| named.task.place(&train, index).cloned()).collect::<Result<_>>()?;
+        Ok(Lane { name: named.name.clone(), batch_size, loss_weight, train, windows, lost, validation, places })
+    });
+    let lanes = lanes.collect::<Result<Vec<_>>>()?;
+    Ok(Prepared { model, lanes })
+}
+
+fn open_task(kinds: &[TaskKind], name: &str, kind: &str, config: serde_json::Value) -> Result<Box<dyn AnyTask>> {
+    let Some(known) = kinds.iter().find(|known| known.kind == kind) else {
+        let names: Vec<&str> = kinds.iter().map(|kind| kind.kind).collect();
+        return Err(Error::usage(format!("tasks.{name}.kind: expected one of {}, found `{kind}`", names.join(", "))));
+    };
+    (known.open)(config).map_err(|error| {
+        let message = error.to_string();
+        with_suggestion(Error::usage(format!("tasks.{name}: {message}")), &message)
+    })
+}
+
+/// The windows of all examples, in order.
+fn encode(task: &dyn AnyTask, train: &Examples, tokenizer: &Tokenizer) -> Result<(Vec<TrainingWindow>, Lost)> {
+    let all: Vec<Encoded> = (0..train.len)
+        .into_par_iter()
+        .map(|index| task.features(train, index, tokenizer, Purpose::Train))
+        .collect::<Result<_>>()?;
+    let lost = Lost {
+        tokens: all.iter().map(|encoded| encoded.lost_tokens).sum(),
+        golds: all.iter().map(|encoded| encoded.lost_golds).sum(),
+    };
+    let windows = all.into_iter().enumerate().flat_map(|(example, encoded)| {
+        encoded.windows.into_iter().map(move |features| TrainingWindow { example, features })
+    });
+    Ok((windows.collect(), lost))
+}
+
+/// A local path as it is; a file of a data set on the Hub, downloaded.
+fn locate(path: &str, options: &HubOptions, notify: &mut dyn FnMut(&str)) -> Result<PathBuf> {
+    if path.starts_with("hf://") {
+        return hub::dataset_file(path, options, &mut |event| hear(event, notify));
+    }
+    Ok(path.into())
+}
+
+fn hear(event: HubEvent, notify: &mut dyn FnMut(&str)) {
+    match event {
+        HubEvent::Note(note) => notify(&note),
+        HubEvent::Started { file, bytes, .. } => match bytes {
+            Some(bytes) => notify(&format!("downloading {file} ({:.1} MB)", bytes as f64 / 1e6)),
+            None => notify(&format!("downloading {file}")),
+        },
+        HubEvent::Progress { .. } | HubEvent::Finished { .. } => {}
+    }
+}
+
+fn told(what: &str, examples: &Examples, notify: &mut dyn FnMut(&str)) {
+    for note in &examples.notes {
+        notify(&format!("{what}: {note}"));
+    }
+    if !examples.skipped.is_empty() {
+        let first = &examples.skipped[0];
+        notify(&format!(
+            "{what}: {} examples can't be used (`polyhead data` lists them); the first: {}: {}",
+            examples.skipped.len(),
+            first.place,
+            first.reason
+        ));
+    }
+}

@@ -1,0 +1,410 @@
+//! Malformed data files: each kind is an error that names its place and what was found (guarantee D1), or an example
+//! that is skipped with its reason. And no byte string at all makes a reader panic.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use polyhead::data::{read_questions, read_sentences};
+use polyhead::{Error, ErrorKind};
+use proptest::prelude::*;
+
+enum What {
+    Sentences,
+    Questions,
+}
+use What::{Questions, Sentences};
+
+fn read(what: &What, path: &Path) -> Result<Vec<String>, Error> {
+    let texts = |skipped: Vec<polyhead::data::Skipped>| {
+        skipped.into_iter().map(|skip| format!("{}: {}", skip.place, skip.reason)).collect()
+    };
+    match what {
+        Sentences => read_sentences(path, None).map(|read| texts(read.skipped)),
+        Questions => read_questions(path, None).map(|read| texts(read.skipped)),
+    }
+}
+
+/// One question in SQuAD's form, as the text of its `qas` element.
+fn squad(qas: &str) -> Vec<u8> {
+    format!(r#"{{"data": [{{"paragraphs": [{{"context": "Ada did it.", "qas": [{qas}]}}]}}]}}"#).into_bytes()
+}
+
+const GOOD: &str = r#"{"id": "g", "question": "Who?", "answers": [{"text": "Ada", "answer_start": 0}]}"#;
+
+fn with_good(qas: &str) -> Vec<u8> {
+    squad(&format!("{GOOD}, {qas}"))
+}
+
+/// Name of the file, its bytes, what to read, and what the error must say; the first is its place.
+fn malformed() -> Vec<(&'static str, Vec<u8>, What, &'static [&'static str])> {
+    let long_line = [b"EU B-ORG\n".as_slice(), &vec![b'x'; 3 << 20]].concat();
+    let long_json = [b"{\"words\": [\"".as_slice(), &vec![b'x'; 17 << 20]].concat();
+    let deep = [b"{\"data\": ".as_slice(), &vec![b'['; 200_000]].concat();
+    let deep_line = [b"{\"words\": ".as_slice(), &vec![b'['; 200_000], b"\n"].concat();
+    let text = |text: &str| text.as_bytes().to_vec();
+    vec![
+        // Columns.
+        ("a.txt", text(""), Sentences, &["a.txt: ", "expected sentences, found none"]),
+        ("a.txt", text("\n\n  \n\t\n"), Sentences, &["a.txt: ", "found none"]),
+        ("a.txt", text("-DOCSTART- -X- O O\n\n"), Sentences, &["a.txt: ", "found none"]),
+        ("a.txt", text("\u{FEFF}"), Sentences, &["a.txt: ", "found none"]),
+        ("a.txt", text(&"\n".repeat(10_000_000)), Sentences, &["a.txt: ", "found none"]),
+        ("a.txt", text("EU B-ORG\nrejects\n"), Sentences, &["a.txt:2: ", "at least two columns", "`rejects`"]),
+        ("a.txt", text("EU B-ORG\n\tO\n"), Sentences, &["a.txt:2: ", "at least two columns"]),
+        ("a.txt", text("EU\u{A0}B-ORG\n"), Sentences, &["a.txt:1: ", "at least two columns"]),
+        (
+            "a.txt",
+            text("EU NNP B-ORG\n\nrejects O\n"),
+            Sentences,
+            &["a.txt:3: ", "expected 3 columns", "line 1", "found 2"],
+        ),
+        ("a.txt", text("# a comment\nEU B-ORG\n"), Sentences, &["a.txt:1: ", "expected a tag", "`comment`"]),
+        ("a.txt", text("EU B-ORG\nrejects NN\n"), Sentences, &["a.txt:2: ", "`O`, `B-type` or `I-type`", "`NN`"]),
+        ("a.txt", text("EU B-\n"), Sentences, &["a.txt:1: ", "`B-`", "hint: an entity needs a type"]),
+        ("a.txt", text("EU o\n"), Sentences, &["a.txt:1: ", "`o`"]),
+        ("a.txt", text("EU S-ORG\n"), Sentences, &["a.txt:1: ", "`S-ORG`", "hint: BIOES"]),
+        ("a.txt", text("EU 3\n"), Sentences, &["a.txt:1: ", "`3`", "not class numbers"]),
+        ("a.txt", text("EU O B-ORG EU\n"), Sentences, &["a.txt:1: ", "`EU`", "is the tag the last column"]),
+        ("a.txt", b"EU B-ORG\nM\xFCnchen B-LOC\n".to_vec(), Sentences, &["a.txt:2:2: ", "UTF-8", "0xFC"]),
+        ("a.txt", b"EU B-ORG\nMu\xC3".to_vec(), Sentences, &["a.txt:2:3: ", "UTF-8", "0xC3"]),
+        ("a.txt", text("EU B-ORG\nrej\0ects O\n"), Sentences, &["a.txt:2:4: ", "a NUL byte"]),
+        ("a.txt", text("EU B-ORG\rrejects O\r"), Sentences, &["a.txt:1: ", "carriage return"]),
+        ("a.txt", long_line, Sentences, &["a.txt:2: ", "at most 1048576 bytes"]),
+        ("a.txt", b"\x1F\x8B\x08\0\0\0".to_vec(), Sentences, &["a.txt: ", "gzip", "hint: decompress"]),
+        ("a.txt", b"PK\x03\x04....".to_vec(), Sentences, &["a.txt: ", "a zip archive"]),
+        ("a.txt", b"BZh91AY".to_vec(), Sentences, &["a.txt: ", "bzip2"]),
+        ("a.conll", b"\xFF\xFEE\0U\0".to_vec(), Sentences, &["a.conll: ", "UTF-16"]),
+        ("a.bio", b"PAR1\x15\x04".to_vec(), Sentences, &["a.bio: ", "a Parquet file", "hint: give it the extension"]),
+        ("a.txt", text("\u{200B} O\n"), Sentences, &["a.txt:1: ", "none of 1 sentences", "invisible"]),
+        // SQuAD.
+        ("a.json", text(""), Questions, &["a.json:1:1: ", "EOF while parsing", "hint: the file ends too early"]),
+        ("a.json", text("[1, 2]"), Questions, &["a.json:1:", "hint: a SQuAD file has the form"]),
+        ("a.json", text("{\"version\": \"1.1\"}"), Questions, &["a.json:1:18: ", "missing field `data`"]),
+        ("a.json", text("{\"data\": []}"), Questions, &["a.json: ", "expected questions, found none"]),
+        ("a.json", text("{\"data\": {}}"), Questions, &["a.json:1:", "data: invalid type: map, expected a list"]),
+        ("a.json", text("{\"data\": [{}]}"), Questions, &["a.json:1:12: ", "data[0].paragraphs: missing"]),
+        ("a.json", text("{\"data\": [],\n\"data\": []}"), Questions, &["a.json:2:", "duplicate field `data`"]),
+        ("a.json", squad(GOOD)[..90].to_vec(), Questions, &["a.json:1:90: ", "data[0].paragraphs[0].qas[0]", "EOF"]),
+        ("a.json", [squad(GOOD), squad(GOOD)].join(&b"\n"[..]), Questions, &["a.json:2:1: ", "trailing", ".jsonl"]),
+        ("a.json", with_good("{\"question\": \"q\", \"answers\": []}"), Questions, &["qas[1].id: missing"]),
+        ("a.json", with_good("{\"id\": \"1\", \"answers\": []}"), Questions, &["[0].qas[1].question: missing"]),
+        ("a.json", with_good("{\"id\": \"1\", \"question\": \"q\"}"), Questions, &["qas[1].answers: missing"]),
+        ("a.json", with_good("{\"id\": 1}"), Questions, &["a.json:1:", "qas[1].id: invalid type: integer `1`"]),
+        ("a.json", with_good("{\"id\": \"1\", \"answers\": null}"), Questions, &["qas[1].answers: invalid type: null"]),
+        ("a.json", with_good("{\"id\": \"1\", \"id\": \"2\"}"), Questions, &["qas[1]: duplicate field `id`"]),
+        (
+            "a.json",
+            with_good("{\"answers\": [{\"text\": \"Ada\"}]}"),
+            Questions,
+            &["a.json:1:", "data[0].paragraphs[0].qas[1].answers[0].answer_start: missing"],
+        ),
+        (
+            "a.json",
+            with_good("{\"answers\": [{\"text\": \"A\", \"answer_start\": 1.5}]}"),
+            Questions,
+            &["qas[1].answers[0].answer_start: invalid type: floating point"],
+        ),
+        (
+            "a.json",
+            with_good("{\"answers\": [{\"text\": \"A\", \"answer_start\": 99999999999999999999}]}"),
+            Questions,
+            &["a.json:1:", "qas[1].answers[0].answer_start: invalid"],
+        ),
+        ("a.json", with_good("{\"id\": \"\\ud800\"}"), Questions, &["qas[1].id: ", "hex escape"]),
+        ("a.json", with_good("{\"id\": NaN}"), Questions, &["qas[1].id: expected value"]),
+        ("a.json", deep, Questions, &["a.json:1:", "data[0]: invalid type"]),
+        ("a.json", b"{\"data\":\n \"\xE9\"}".to_vec(), Questions, &["a.json:2:3: ", "UTF-8", "0xE9"]),
+        ("a.json", b"\x1F\x8B\x08".to_vec(), Questions, &["a.json: ", "gzip"]),
+        ("a.json", b"{\"data\":\0}".to_vec(), Questions, &["a.json:1:9: ", "NUL"]),
+        // JSON Lines.
+        ("a.jsonl", text(""), Sentences, &["a.jsonl: ", "found none"]),
+        ("a.jsonl", text("\n\n"), Questions, &["a.jsonl: ", "found none"]),
+        ("a.jsonl", text("\n{\"words\": [\"a\"]}"), Sentences, &["a.jsonl:2:16: ", "missing field `tags`"]),
+        (
+            "a.jsonl",
+            text("{\"words\": [\"a\"], \"tags\": []}"),
+            Sentences,
+            &["a.jsonl:1: ", "each of 1 words, found 0"],
+        ),
+        ("a.jsonl", text("{\"words\": [\"a\"], \"tags\": [\"X\"]}"), Sentences, &["a.jsonl:1: ", "found `X`"]),
+        ("a.jsonl", text("{\"words\": [\"a\"], \"tags\": [3]}"), Sentences, &["a.jsonl:1:", "tags: ", "class numbers"]),
+        (
+            "a.jsonl",
+            text("{\"words\": \"a b\", \"tags\": []}"),
+            Sentences,
+            &["a.jsonl:1:15: ", "words: ", "a sequence"],
+        ),
+        ("a.jsonl", text("{\"words\": [], \"tokens\": []}"), Sentences, &["a.jsonl:1:", "duplicate field `words`"]),
+        ("a.jsonl", text("{\n\"words\": []\n}"), Sentences, &["a.jsonl:1:1: ", "EOF", "is this indented JSON?"]),
+        ("a.jsonl", text("{\"words\": [], \"tags\": []} x"), Sentences, &["a.jsonl:1:27: ", "trailing characters"]),
+        ("a.jsonl", text("{\"words\": [], \"tags\": []}"), Sentences, &["a.jsonl:1: ", "it has no words"]),
+        ("a.jsonl", text("[]"), Questions, &["a.jsonl:1:", "expected an object with `question`"]),
+        ("a.jsonl", text("{\"context\": \"c\"}"), Questions, &["a.jsonl:1:16: ", "missing field `question`"]),
+        ("a.jsonl", text("{\"question\": \"q\"}"), Questions, &["a.jsonl:1:17: ", "missing field `context`"]),
+        ("a.jsonl", text("{\"id\": []}"), Questions, &["a.jsonl:1:", "id: invalid type", "a whole number"]),
+        ("a.jsonl", text("{\"answers\": 3}"), Questions, &["a.jsonl:1:13: ", "answers: invalid type"]),
+        (
+            "a.jsonl",
+            text("{\"answers\": [{\"text\": \"\"}]}"),
+            Questions,
+            &["a.jsonl:1:", "missing field `answer_start`"],
+        ),
+        (
+            "a.jsonl",
+            text("{\"answers\": {\"text\": [\"a\"], \"answer_start\": []}}"),
+            Questions,
+            &["a.jsonl:1:", "each of 1 texts, found 0"],
+        ),
+        ("a.jsonl", deep_line, Sentences, &["a.jsonl:1:", "words: invalid type"]),
+        ("a.jsonl", long_json, Sentences, &["a.jsonl:1: ", "at most 16777216 bytes"]),
+        ("a.ndjson", b"{}\n{\"a\": \"\xFF\"}".to_vec(), Sentences, &["a.ndjson:1:2: ", "missing field `words`"]),
+        ("a.ndjson", b"{\"a\": \"\xFF\"}".to_vec(), Sentences, &["a.ndjson:1:8: ", "0xFF"]),
+    ]
+}
+
+#[test]
+fn every_malformed_file_is_an_error_with_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let cases = malformed();
+    assert!(cases.len() >= 40, "{} kinds", cases.len());
+    let mut wrong = Vec::new();
+    for (name, bytes, what, expected) in cases {
+        let path = folder.path().join(name);
+        fs::write(&path, &bytes).unwrap();
+        let start = String::from_utf8_lossy(&bytes[..bytes.len().min(120)]).into_owned();
+        let Err(error) = read(&what, &path) else {
+            wrong.push(format!("{start}\n    is read"));
+            continue;
+        };
+        let said = format!("{error}\nhint: {}", error.hint_text().unwrap_or("none"));
+        let said = said.strip_prefix(&format!("{}/", folder.path().display())).unwrap_or(&said);
+        let good = said.starts_with(name) && expected.iter().all(|part| said.contains(part));
+        if !good || error.kind() != ErrorKind::Data || said.len() > 600 {
+            wrong.push(format!("{start}\n    is refused with: {said}\n    expected: {expected:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn examples_that_can_not_be_used_are_skipped_with_their_reason() {
+    let q = |rest: &str| with_good(&format!(r#"{{"id": "x", "question": "Who?", "answers": {rest}}}"#));
+    let cases: Vec<(&str, Vec<u8>, &[&str])> = vec![
+        (
+            "a.json",
+            q(r#"[{"text": "did", "answer_start": 3}]"#),
+            &["qas[1]", "`did` at character 3, found ` di`", "once", "character 4"],
+        ),
+        ("a.json", q(r#"[{"text": "did", "answer_start": -1}]"#), &["qas[1]", "character -1", "a context of 11"]),
+        ("a.json", q(r#"[{"text": "it.", "answer_start": 11}]"#), &["qas[1]", "character 11", "a context of 11"]),
+        ("a.json", q(r#"[{"text": "nobody", "answer_start": 0}]"#), &["qas[1]", "the context does not hold it"]),
+        ("a.json", q(r#"[{"text": "d", "answer_start": 0}]"#), &["qas[1]", "more than once"]),
+        ("a.json", q(r#"[{"text": " ", "answer_start": 3}]"#), &["qas[1]", "the answer is blank"]),
+        (
+            "a.json",
+            q(r#"[{"text": "x", "answer_start": 3}, {"text": "Ada", "answer_start": 0}]"#),
+            &["qas[1]", "answers[0] was left out, the question kept"],
+        ),
+        ("a.json", q(r#"[], "is_impossible": false"#), &["qas[1]", "`is_impossible` is false"]),
+        (
+            "a.json",
+            q(r#"[{"text": "Ada", "answer_start": 0}], "is_impossible": true"#),
+            &["qas[1]", "is true, but it has 1"],
+        ),
+        ("a.json", with_good(GOOD), &["qas[1]", "identifier is that of the question at", "qas[0]"]),
+        ("a.json", with_good(r#"{"id": "x", "question": " ", "answers": []}"#), &["qas[1]", "the question is blank"]),
+        (
+            "a.jsonl",
+            "{\"question\": \"q\", \"context\": \"c\"}\n{\"question\": \"q\", \"context\": \"\u{A0}\"}\n".into(),
+            &["a.jsonl:2", "its context is blank"],
+        ),
+        (
+            "a.jsonl",
+            "{\"question\": \"q\", \"context\": \"c\"}\n{\"question\": \"q\", \"context\": \"é x\", \
+             \"answers\": [{\"text\": \"x\", \"answer_start\": 3}]}\n"
+                .into(),
+            &["a.jsonl:2", "once in the context, at character 2 (the file seems to count bytes"],
+        ),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    for (name, bytes, expected) in cases {
+        let path = folder.path().join(name);
+        fs::write(&path, &bytes).unwrap();
+        let skipped = read(&Questions, &path).unwrap();
+        assert_eq!(skipped.len(), 1, "{expected:?}: {skipped:?}");
+        for part in expected {
+            assert!(skipped[0].contains(part), "expected {part:?} in: {}", skipped[0]);
+        }
+    }
+}
+
+#[test]
+fn a_path_that_is_no_readable_file_is_an_error_with_its_kind() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let extensions =
+        if cfg!(feature = "parquet") { &["txt", "json", "jsonl", "parquet"][..] } else { &["txt", "json"] };
+    for &extension in extensions {
+        let what = if extension == "txt" { Sentences } else { Questions };
+        let missing = read(&what, &at(&format!("none.{extension}"))).unwrap_err();
+        assert_eq!(missing.kind(), ErrorKind::MissingInput, "{missing}");
+        let folder = at(&format!("folder.{extension}"));
+        fs::create_dir(&folder).unwrap();
+        let directory = read(&what, &folder).unwrap_err();
+        assert_eq!(directory.kind(), ErrorKind::Data, "{directory}");
+        assert!(directory.to_string().contains("found a directory"), "{directory}");
+        #[cfg(unix)]
+        {
+            let cycle = at(&format!("cycle.{extension}"));
+            std::os::unix::fs::symlink(&cycle, &cycle).unwrap();
+            assert_eq!(read(&what, &cycle).unwrap_err().kind(), ErrorKind::MissingInput);
+        }
+    }
+    for (name, what, expected) in [
+        ("a.xml", Sentences, "found the extension `.xml`"),
+        ("a", Questions, "found a file without an extension"),
+        ("a.txt.gz", Sentences, "found the extension `.gz`"),
+        ("a.json", Sentences, "found SQuAD JSON, which holds none"),
+        ("a.conll", Questions, "found CoNLL columns, which holds none"),
+    ] {
+        let error = read(&what, &at(name)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Usage);
+        let said = error.to_string();
+        assert!(said.contains(expected) && said.contains(name) && said.contains(".jsonl"), "{said}");
+    }
+}
+
+#[cfg(feature = "parquet")]
+#[test]
+fn every_malformed_table_is_an_error_with_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let sentences = fixture("conll2003.parquet");
+    let questions = fixture("squad.parquet");
+    let cases: Vec<(Vec<u8>, What, &str)> = vec![
+        (Vec::new(), Sentences, "expected a whole Parquet file"),
+        (b"EU B-ORG\nrejects O\n".to_vec(), Sentences, "expected a whole Parquet file"),
+        (sentences[..sentences.len() / 2].to_vec(), Sentences, "expected a whole Parquet file"),
+        (sentences.clone(), Questions, "expected a column `context`, found `id`, `tokens`"),
+        (questions, Sentences, "expected a column `tokens` or `words`, found `id`, `title`"),
+        (nested(200_000), Sentences, "expected at most 1000 columns, found 200001"),
+        (nested(900), Sentences, "expected a column `tokens` or `words`, found `c`"),
+        (replaced(&sentences, b"huggingface", b"huggingfacE"), Sentences, "expected the names of the classes"),
+    ];
+    for (bytes, what, expected) in cases {
+        let path = folder.path().join("a.parquet");
+        fs::write(&path, bytes).unwrap();
+        let error = read(&what, &path).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Data, "{error}");
+        assert!(error.to_string().contains("a.parquet: ") && error.to_string().contains(expected), "{error}");
+    }
+}
+
+/// A table without rows whose one column holds a column that holds a column ...
+#[cfg(feature = "parquet")]
+fn nested(depth: u32) -> Vec<u8> {
+    let number = |mut value: u32| {
+        let mut bytes = Vec::new();
+        while value >= 0x80 {
+            bytes.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        bytes.push(value as u8);
+        bytes
+    };
+    let mut metadata = [&[0x15, 2, 0x19, 0xFC][..], &number(depth + 1)].concat();
+    for level in 0..=depth {
+        if level > 0 {
+            metadata.extend([if level < depth { 0x35 } else { 0x15 }, if level < depth { 2 } else { 4 }]);
+            if level == depth {
+                metadata.extend([0x25, 2]); // the innermost is an optional number; the others are optional groups
+            }
+        }
+        metadata.extend(if level == 0 { [0x48, 1] } else { [0x18, 1] });
+        metadata.push(b'c');
+        if level < depth {
+            metadata.extend([0x15, 2]);
+        }
+        metadata.push(0);
+    }
+    metadata.extend([0x16, 0, 0x19, 0x0C, 0]);
+    [b"PAR1", &metadata[..], &u32::try_from(metadata.len()).unwrap().to_le_bytes(), b"PAR1"].concat()
+}
+
+#[cfg(feature = "parquet")]
+fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    while let Some(at) = bytes.windows(from.len()).position(|window| window == from) {
+        bytes[at..at + to.len()].copy_from_slice(to);
+    }
+    bytes
+}
+
+fn fixture(name: &str) -> Vec<u8> {
+    fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures").join(name)).unwrap()
+}
+
+/// Good files, to start from: their mutations reach further into a reader than random bytes do.
+fn seeds() -> Vec<Vec<u8>> {
+    let mut seeds = vec![
+        "-DOCSTART- O\n\nEU NNP I-ORG\r\nM\u{FC}nchen NNP B-ORG\n\n. . O\n".as_bytes().to_vec(),
+        squad(GOOD),
+        "{\"words\": [\"EU\", \"\u{200B}\"], \"tags\": [\"I-A\", \"O\"], \"more\": [1]}\n".as_bytes().to_vec(),
+        "{\"id\": 1, \"question\": \"q\", \"context\": \"\u{1F98A} x\", \"answers\": \
+         {\"text\": [\"x\"], \"answer_start\": [2]}}\n"
+            .as_bytes()
+            .to_vec(),
+    ];
+    if cfg!(feature = "parquet") {
+        seeds.extend([fixture("conll2003.parquet"), fixture("squad.parquet")]);
+    }
+    seeds
+}
+
+fn any_file() -> impl Strategy<Value = Vec<u8>> {
+    let edits = proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..4_u8), 0..8);
+    let mutated = (prop::sample::select(seeds()), edits).prop_map(|(mut bytes, edits)| {
+        for (index, byte, how) in edits {
+            if bytes.is_empty() {
+                break;
+            }
+            let at = index.index(bytes.len());
+            match how {
+                0 => bytes[at] = byte,
+                1 => bytes.insert(at, byte),
+                2 => drop(bytes.remove(at)),
+                _ => bytes.truncate(at.max(bytes.len() / 2)),
+            }
+        }
+        bytes
+    });
+    let lines = "([a-zA-Z\u{E9}\u{1F98A}{}\\[\\]\":,0-9 \t\r\n-]|B-X|I-X| O\n){0,80}".prop_map(String::into_bytes);
+    prop_oneof![1 => proptest::collection::vec(any::<u8>(), 0..200), 1 => lines, 3 => mutated]
+}
+
+fn paths(folder: &Path) -> Vec<(What, PathBuf)> {
+    let mut paths = Vec::new();
+    for name in ["a.txt", "a.jsonl", "a.parquet"] {
+        paths.push((Sentences, folder.join(name)));
+    }
+    for name in ["a.json", "a.jsonl", "a.parquet"] {
+        paths.push((Questions, folder.join(name)));
+    }
+    paths
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn no_byte_string_makes_a_reader_panic(bytes in any_file()) {
+        let folder = tempfile::tempdir().unwrap();
+        for (what, path) in paths(folder.path()) {
+            fs::write(&path, &bytes).unwrap();
+            if let Err(error) = read(&what, &path) {
+                prop_assert!(matches!(error.kind(), ErrorKind::Data | ErrorKind::Usage), "{error}");
+                prop_assert!(error.place().is_some(), "{error}");
+            }
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! The metrics equal the reference scripts: seqeval and the official SQuAD scripts on thousands of recorded cases.
+//! The generators of the cases stand beside them in `fixtures/`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::fs;
+use std::path::Path;
+
+use polyhead::metrics::span_f1::{self, Scheme, Span, entities};
+use polyhead::metrics::squad::{self, Rules, normalise};
+use polyhead::metrics::squad_threshold::{Judged, Measure, best_threshold};
+use serde_json::Value;
+
+const NEAR: f64 = 1e-12;
+
+fn fixture(name: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures").join(name)).unwrap()
+}
+
+fn cases(name: &str) -> Vec<Value> {
+    fixture(name).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn texts(list: &Value) -> Vec<&str> {
+    list.as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect()
+}
+
+#[track_caller]
+fn near(ours: f64, theirs: &Value, what: &dyn std::fmt::Display) {
+    let theirs = theirs.as_f64().unwrap();
+    assert!((ours - theirs).abs() <= NEAR, "ours {ours}, theirs {theirs}: {what}");
+}
+
+fn counted(case: &Value, scheme: Scheme) -> span_f1::Counts {
+    let mut counts = span_f1::Counts::new(scheme);
+    let (gold, predicted) = (case["true"].as_array().unwrap(), case["pred"].as_array().unwrap());
+    gold.iter().zip(predicted).for_each(|(gold, predicted)| counts.add(&texts(gold), &texts(predicted)));
+    counts
+}
+
+#[test]
+fn span_f1_equals_seqeval() {
+    let cases = cases("seqeval_cases.jsonl");
+    assert!(cases.len() >= 2_000, "{}", cases.len());
+    let mut strict = 0;
+    for case in &cases {
+        for (name, scheme) in [("lenient", Scheme::Lenient), ("strict", Scheme::StrictIob2)] {
+            let (ours, theirs) = (counted(case, scheme), &case[name]);
+            if theirs.is_null() {
+                continue; // tags that strict IOB2 refuses
+            }
+            strict += usize::from(scheme == Scheme::StrictIob2);
+            let micro = ours.micro();
+            for (index, score) in [micro.precision(), micro.recall(), micro.f1()].into_iter().enumerate() {
+                near(score, &theirs["micro"][index], case);
+            }
+            let mean = ours.macro_average();
+            for (index, score) in [mean.precision, mean.recall, mean.f1].into_iter().enumerate() {
+                match theirs["macro"].is_null() {
+                    true => assert_eq!(score, 0.0, "{case}"),
+                    false => near(score, &theirs["macro"][index], case),
+                }
+            }
+            let kinds = theirs["types"].as_object().unwrap();
+            assert_eq!(ours.kinds().count(), kinds.len(), "{name} {case}");
+            for (kind, tally) in ours.kinds() {
+                let row = &kinds[kind];
+                let scores = [tally.precision(), tally.recall(), tally.f1(), tally.gold as f64];
+                scores.into_iter().enumerate().for_each(|(index, score)| near(score, &row[index], case));
+            }
+            match case["accuracy"].is_null() {
+                true => assert_eq!(ours.tokens(), 0),
+                false => near(ours.accuracy(), &case["accuracy"], case),
+            }
+        }
+    }
+    assert!(strict >= 1_000, "{strict}");
+}
+
+#[test]
+fn span_counts_add_up_over_batches() {
+    for scheme in [Scheme::Lenient, Scheme::StrictIob2] {
+        let all = cases("seqeval_cases.jsonl");
+        let whole = all.iter().map(|case| counted(case, scheme)).reduce(|mut sum, counts| {
+            sum.merge(&counts);
+            sum
+        });
+        let mut batches = span_f1::Counts::new(scheme);
+        for batch in all.rchunks(7) {
+            let mut counts = span_f1::Counts::new(scheme);
+            batch.iter().for_each(|case| counts.merge(&counted(case, scheme)));
+            batches.merge(&counts);
+        }
+        assert_eq!(whole.unwrap(), batches);
+    }
+}
+
+#[test]
+fn an_entity_ends_before_its_end() {
+    let span = |kind: &str, start, end| Span { kind: kind.to_owned(), start, end };
+    let tags = ["B-LOC-CITY", "I-LOC-CITY", "O", "I-PER", "B-PER", "I-ORG"];
+    let both = [span("LOC-CITY", 0, 2), span("PER", 3, 4), span("PER", 4, 5), span("ORG", 5, 6)];
+    assert_eq!(entities(&tags, Scheme::Lenient), both);
+    assert_eq!(entities(&tags, Scheme::StrictIob2), [span("LOC-CITY", 0, 2), span("PER", 4, 5)]);
+    assert_eq!(entities::<&str>(&[], Scheme::Lenient), []);
+    assert_eq!(entities(&["", "I", "-", "é-x"], Scheme::StrictIob2), []);
+}
+
+#[test]
+fn words_without_a_prediction_count_as_wrong() {
+    let mut counts = span_f1::Counts::new(Scheme::Lenient);
+    counts.add(&["B-A", "O", "B-A", "O"], &["B-A", "O"]);
+    assert_eq!((counts.accuracy(), counts.micro().recall(), counts.micro().precision()), (0.5, 0.5, 1.0));
+}
+
+#[test]
+fn answer_scores_equal_the_official_scripts() {
+    let cases = cases("squad_cases.jsonl");
+    assert!(cases.len() >= 2_000, "{}", cases.len());
+    for case in &cases {
+        let (prediction, golds) = (case["pred"].as_str().unwrap(), texts(&case["golds"]));
+        for (name, rules) in [("v1", Rules::V1), ("v2", Rules::V2)] {
+            if !case[name].is_null() {
+                let ours = squad::score(prediction, &golds, rules);
+                near(ours.exact, &case[name]["em"], &format!("{name} {case}"));
+                near(ours.f1, &case[name]["f1"], &format!("{name} {case}"));
+            }
+        }
+    }
+}
+
+/// Each question of a SQuAD file: its identifier and the texts of its answers.
+fn questions(dataset: &Value) -> Vec<(&str, Vec<&str>)> {
+    let mut all = Vec::new();
+    for article in dataset["data"].as_array().unwrap() {
+        for paragraph in article["paragraphs"].as_array().unwrap() {
+            for asked in paragraph["qas"].as_array().unwrap() {
+                let answers = asked["answers"].as_array().unwrap();
+                let texts = answers.iter().map(|answer| answer["text"].as_str().unwrap()).collect();
+                all.push((asked["id"].as_str().unwrap(), texts));
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn the_evaluation_of_a_dataset_equals_the_official_scripts() {
+    let all: Value = serde_json::from_str(&fixture("squad_dataset.json")).unwrap();
+    let na = |id: &str| all["na_probs"][id].as_f64().unwrap();
+    let cut = all["na_prob_thresh"].as_f64().unwrap();
+
+    for (name, threshold) in [("v2", 1.0), ("v2_thresh", cut), ("v2_plain", f64::INFINITY)] {
+        let theirs = &all[name];
+        let mut counts = squad::Counts::new(Rules::V2);
+        for (id, golds) in questions(&all["dataset"]) {
+            let judged = Judged::new(all["predictions"][id].as_str().unwrap(), &golds, na(id));
+            counts.add_scored(judged.at(threshold), &golds);
+        }
+        for (part, tally) in [("", counts.all()), ("HasAns_", *counts.has_answer()), ("NoAns_", *counts.no_answer())] {
+            near(tally.means().exact * 100.0, &theirs[format!("{part}exact")], &name);
+            near(tally.means().f1 * 100.0, &theirs[format!("{part}f1")], &name);
+            assert_eq!(tally.questions(), theirs[format!("{part}total")].as_u64().unwrap());
+        }
+    }
+
+    let golds: std::collections::HashMap<_, _> = questions(&all["dataset"]).into_iter().collect();
+    let in_file_order = all["na_probs"].as_object().unwrap();
+    let judged: Vec<_> = in_file_order
+        .keys()
+        .map(|id| Judged::new(all["predictions"][id].as_str().unwrap(), &golds[id.as_str()], na(id)))
+        .collect();
+    for (name, measure) in [("best_exact", Measure::Exact), ("best_f1", Measure::F1)] {
+        let best = best_threshold(&judged, measure);
+        near(best.score * 100.0, &all["v2"][name], &name);
+        assert_eq!(best.threshold.unwrap_or(0.0), all["v2"][format!("{name}_thresh")].as_f64().unwrap());
+    }
+
+    let v1 = &all["v1"];
+    let mut counts = squad::Counts::new(Rules::V1);
+    for (id, golds) in questions(&v1["dataset"]) {
+        counts.add(v1["predictions"][id].as_str(), &golds);
+    }
+    near(counts.all().means().exact * 100.0, &v1["exact_match"], &"v1");
+    near(counts.all().means().f1 * 100.0, &v1["f1"], &"v1");
+    assert_eq!(counts.missing(), 1);
+}
+
+#[test]
+fn answer_counts_do_not_depend_on_batches_in_any_bit() {
+    let cases = cases("squad_cases.jsonl");
+    let of = |cases: &[Value]| {
+        let mut counts = squad::Counts::new(Rules::V2);
+        for case in cases {
+            counts.add(case["pred"].as_str(), &texts(&case["golds"]));
+        }
+        counts
+    };
+    let whole = of(&cases);
+    for size in [1, 7, 64] {
+        let mut sum = squad::Counts::new(Rules::V2);
+        cases.rchunks(size).for_each(|batch| sum.merge(&of(batch)));
+        assert_eq!(sum, whole, "batches of {size}");
+    }
+}
+
+#[test]
+fn normalising_follows_python() {
+    for (answer, expected) in [
+        ("The  Cat's  a hat!", "cats hat"),
+        ("the-cat", "thecat"),
+        ("“the” cat", "“ ” cat"),
+        ("a\u{301}b the\u{1C}x", "\u{301}b x"),
+        ("a1 an_ ΟΔΟΣ", "a1 οδος"),
+    ] {
+        assert_eq!(normalise(answer), expected, "{answer}");
+    }
+}
