@@ -51,7 +51,8 @@ struct SavedTask {
     config: Value,
 }
 
-pub(super) fn read_config(path: &Path) -> Result<Value> {
+/// Reads a `config.json`.
+pub fn read_config(path: &Path) -> Result<Value> {
     let text = std::fs::read_to_string(path).map_err(|cause| Error::reading(path, cause))?;
     serde_json::from_str(&text).map_err(|cause| {
         Error::data(format!("not valid JSON: {cause}")).at(Place::column(path, cause.line(), cause.column()))

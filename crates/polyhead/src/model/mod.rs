@@ -4,7 +4,7 @@ pub mod card;
 mod folder;
 mod shapes;
 
-pub use folder::{About, export_single_task};
+pub use folder::{About, export_single_task, read_config};
 pub use shapes::{Share, shapes, shares};
 
 use crate::batch::{Batch, Features, Padding};
