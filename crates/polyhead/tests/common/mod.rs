@@ -1,0 +1,192 @@
+//! What the tests of whole models share: fixtures, model folders made of them, and the numbers of a model by name.
+//!
+//! The names are those of `fixtures/bert_parity.py`: what PyTorch recorded and what polyhead computes compare one to
+//! one. `examples/dump_parity.rs` uses this file too.
+
+#![allow(dead_code, missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+use candle_core::backprop::GradStore;
+use candle_core::{DType, Device, Tensor};
+use polyhead::batch::{Batch, Features, Padding};
+use polyhead::encoders::{Encoder, Pass};
+use polyhead::model::Model;
+use polyhead::optim::{Optimizer, Schedule};
+use polyhead::parameters::to_safetensors;
+use polyhead::tasks::TASKS;
+use polyhead_kernels::adamw::AdamW;
+use polyhead_kernels::rng::Key;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Tensors by name.
+pub type Tensors = BTreeMap<String, Tensor>;
+
+/// A training pass of models whose dropout is 0: the key decides nothing.
+pub const TRAIN: fn() -> Pass = || Pass::Train(Key::seed(0));
+
+/// The updates of the recorded training, of which two warm up; the rate, weight decay and norm of its optimiser.
+pub const SCHEDULE: Schedule = Schedule { steps: 10, warmup: 2 };
+pub const RATE: f64 = 1e-3;
+pub const DECAY: f64 = 0.01;
+pub const CLIP: f64 = 1.0;
+
+pub fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures").join(name)
+}
+
+pub fn read(path: &Path) -> Tensors {
+    candle_core::safetensors::load(path, &Device::Cpu).expect("a safetensors file").into_iter().collect()
+}
+
+pub fn write(path: &Path, tensors: &Tensors) {
+    let tensors = tensors.iter().map(|(name, tensor)| (name.clone(), tensor));
+    std::fs::write(path, to_safetensors(tensors).unwrap()).unwrap();
+}
+
+pub fn floats(tensor: &Tensor) -> Vec<f32> {
+    tensor.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+pub fn integers(tensor: &Tensor) -> Vec<i64> {
+    tensor.flatten_all().unwrap().to_dtype(DType::I64).unwrap().to_vec1().unwrap()
+}
+
+/// `max |a - b| / max |b|`: how far `a` is from the reference `b`.
+pub fn error(a: &Tensor, b: &Tensor) -> f64 {
+    assert_eq!(a.elem_count(), b.elem_count(), "{:?} for {:?}", a.dims(), b.dims());
+    let far = floats(a).iter().zip(floats(b)).map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max);
+    far / largest(b).max(f64::from(f32::MIN_POSITIVE))
+}
+
+/// The largest magnitude.
+pub fn largest(tensor: &Tensor) -> f64 {
+    floats(tensor).iter().map(|x| f64::from(x.abs())).fold(0.0, f64::max)
+}
+
+/// Copies the tokenizer and configuration of an encoder's folder, with `polyhead` naming an NER and a QA task, no
+/// dropout, and the heads of `reference` beside the encoder's tensors in `model.safetensors`.
+pub fn write_model(encoder: &Path, reference: &Tensors, into: &Path) {
+    let mut tensors = read(&encoder.join("model.safetensors"));
+    let heads = reference.iter().filter(|(name, _)| name.starts_with("heads."));
+    tensors.extend(heads.map(|(name, tensor)| (name.clone(), tensor.clone())));
+    tensors.retain(|_, tensor| tensor.dtype() == DType::F32);
+    write(&into.join("model.safetensors"), &tensors);
+    let mut config: Value = serde_json::from_slice(&std::fs::read(encoder.join("config.json")).unwrap()).unwrap();
+    let length = config["max_position_embeddings"].clone();
+    let classes = reference["heads.ner.bias"].elem_count();
+    let labels: Vec<String> =
+        (0..classes).map(|class| if class == 0 { "O".into() } else { format!("B-{class}") }).collect();
+    config["hidden_dropout_prob"] = json!(0.0);
+    config["attention_probs_dropout_prob"] = json!(0.0);
+    config["polyhead"] = json!({
+        "version": "0.1.0",
+        "tasks": [
+            { "name": "ner", "kind": "ner",
+              "config": { "max_length": length, "stride": 8, "dropout": 0.0, "labels": labels } },
+            { "name": "qa", "kind": "qa",
+              "config": { "max_length": length, "stride": 8, "max_question_length": 16, "dropout": 0.0 } },
+        ],
+    });
+    std::fs::write(into.join("config.json"), config.to_string()).unwrap();
+    std::fs::copy(encoder.join("tokenizer.json"), into.join("tokenizer.json")).unwrap();
+}
+
+pub fn load(folder: &Path) -> Model {
+    Model::load(folder, TASKS).unwrap()
+}
+
+/// The tiny model of the fixtures with its recorded reference.
+pub fn tiny() -> (Model, Tensors) {
+    let folder = tempfile::tempdir().unwrap();
+    let reference = read(&fixture("bert_parity.safetensors"));
+    write_model(&fixture("tiny-bert"), &reference, folder.path());
+    (load(folder.path()), reference)
+}
+
+/// The windows of packed inputs (`ids`, `type_ids`, `lengths`), without targets.
+pub fn windows(inputs: &Tensors) -> Vec<Features> {
+    let (ids, types) = (integers(&inputs["ids"]), integers(&inputs["type_ids"]));
+    let mut at = 0;
+    integers(&inputs["lengths"])
+        .into_iter()
+        .map(|length| {
+            let range = at..at + length as usize;
+            at = range.end;
+            let part = |values: &[i64]| values[range.clone()].iter().map(|&value| value as u32).collect();
+            Features { ids: part(&ids), types: part(&types), ..Features::default() }
+        })
+        .collect()
+}
+
+/// The windows with the targets of a task: `ner_labels`, or `qa_start` and `qa_end`.
+pub fn targets(inputs: &Tensors, task: &str) -> Vec<Features> {
+    let mut windows = windows(inputs);
+    let (labels, starts, ends) = ("ner_labels", "qa_start", "qa_end");
+    let [labels, starts, ends] = [labels, starts, ends].map(|name| integers(&inputs[name]));
+    let mut at = 0;
+    for (row, window) in windows.iter_mut().enumerate() {
+        let range = at..at + window.ids.len();
+        at = range.end;
+        window.target = if task == "ner" { labels[range].to_vec() } else { vec![starts[row], ends[row]] };
+    }
+    windows
+}
+
+pub fn loss(model: &Model, task: &str, windows: &[Features], padding: Padding, pass: Pass) -> Tensor {
+    let windows: Vec<&Features> = windows.iter().collect();
+    model.loss(model.task(task).unwrap(), &windows, padding, pass).unwrap().value
+}
+
+/// The logits of each window: row by row, `[tokens, outputs]`.
+pub fn logits(model: &Model, task: &str, windows: &[Features]) -> Vec<Vec<f32>> {
+    let windows: Vec<&Features> = windows.iter().collect();
+    let logits = model.logits(model.task(task).unwrap(), &windows).unwrap();
+    logits.iter().map(|window| window.rows().flatten().copied().collect()).collect()
+}
+
+/// The output of the embeddings and of every layer: `hidden.0`, `hidden.1` ..., each `[tokens, hidden]`.
+pub fn hidden(encoder: &dyn Encoder, windows: &[Features]) -> Tensors {
+    let windows: Vec<&Features> = windows.iter().collect();
+    let batch = Batch::new(&windows, Padding::Packed, 0, 0);
+    let mut levels = Tensors::new();
+    let mut keep = |level: &Tensor| {
+        levels.insert(format!("hidden.{}", levels.len()), level.clone());
+    };
+    encoder.forward(&batch, Pass::Evaluate, &mut keep).unwrap();
+    levels
+}
+
+/// The gradients of trained parameters, as `grad.{task}.{parameter}`.
+pub fn gradients(model: &Model, task: &str, store: &GradStore) -> Tensors {
+    let graded = model.parameters.trained().filter_map(|parameter| Some((parameter, store.get(&parameter.var)?)));
+    graded.map(|(parameter, gradient)| (format!("grad.{task}.{}", parameter.name), gradient.clone())).collect()
+}
+
+/// Everything that `bert_parity.py` records, under its names. Training comes last: the model is another one after it.
+pub fn measure(model: &Model, inputs: &Tensors) -> Tensors {
+    let mut found = hidden(&*model.encoder, &windows(inputs));
+    for task in ["ner", "qa"] {
+        let windows = targets(inputs, task);
+        let values = logits(model, task, &windows).concat();
+        let tokens = windows.iter().map(|window| window.ids.len()).sum::<usize>();
+        let shape = (tokens, values.len() / tokens);
+        found.insert(format!("{task}_logits"), Tensor::from_vec(values, shape, &Device::Cpu).unwrap());
+        let loss = loss(model, task, &windows, Padding::Packed, TRAIN());
+        found.extend(gradients(model, task, &loss.backward().unwrap()));
+        found.insert(format!("{task}_loss"), loss.detach().reshape(1).unwrap());
+    }
+    let mut optimizer = Optimizer::new(AdamW::default(), DECAY, CLIP);
+    let (mut losses, mut norms) = (Vec::new(), Vec::new());
+    for step in 0..SCHEDULE.steps {
+        let task = ["ner", "qa"][step % 2];
+        let loss = loss(model, task, &targets(inputs, task), Padding::Packed, TRAIN());
+        losses.push(loss.to_scalar::<f32>().unwrap());
+        let rate = RATE * SCHEDULE.factor(step);
+        norms.push(optimizer.step(&model.parameters, &loss.backward().unwrap(), rate).unwrap() as f32);
+    }
+    for (name, values) in [("losses", losses), ("grad_norms", norms)] {
+        found.insert(name.into(), Tensor::new(values, &Device::Cpu).unwrap());
+    }
+    found
+}

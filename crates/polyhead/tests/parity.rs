@@ -1,0 +1,206 @@
+//! One small BERT against PyTorch: every layer, logits, losses, every gradient and ten steps of training; and what must
+//! not change a result: padding, neighbours, the size of a batch, the number of threads.
+//!
+//! The reference is `fixtures/bert_parity.safetensors`, made by the script beside it. Errors are `max |a - b| / max |b|`
+//! over a tensor.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod common;
+
+use common::{TRAIN, Tensors, error, floats, gradients, largest, logits, loss, measure, targets, tiny};
+use polyhead::batch::{Features, Padding};
+use polyhead::model::Model;
+
+/// The largest error allowed.
+const TOLERANCE: f64 = 1e-4;
+
+/// Gradients that are zero in exact arithmetic, so that both sides hold nothing but rounding noise: a softmax does not
+/// see what all its scores share. For attention that is the key's bias. For question answering it is what all tokens
+/// of a sequence share: both biases of the head, and the last LayerNorm's bias.
+///
+/// They have no relative error. Both sides must stay below [`NOISE`] of the model's largest gradient instead.
+fn is_zero_in_theory(name: &str, layers: usize) -> bool {
+    name.ends_with(".attention.self.key.bias")
+        || ["heads.qa.start.bias", "heads.qa.end.bias", &format!("encoder.layer.{}.output.LayerNorm.bias", layers - 1)]
+            .iter()
+            .any(|zero| name == format!("grad.qa.{zero}"))
+}
+
+/// What rounding may leave of a gradient that is zero in theory, as a share of the largest gradient.
+const NOISE: f64 = 1e-6;
+
+#[test]
+fn layers_logits_losses_gradients_and_ten_steps_of_training_are_those_of_pytorch() {
+    let (model, reference) = tiny();
+    let layers = 3;
+    let found = measure(&model, &reference);
+    let mut worst: (f64, &str) = (0.0, "none");
+    let mut compared = 0;
+    for (name, want) in &reference {
+        let is_input =
+            ["ids", "type_ids", "lengths", "ner_labels", "qa_start", "qa_end"].contains(&name.as_str());
+        if is_input || name.starts_with("heads.") {
+            continue;
+        }
+        let got = found.get(name).unwrap_or_else(|| panic!("{name} was not computed"));
+        assert_eq!(got.dims(), want.dims(), "{name}");
+        compared += 1;
+        if is_zero_in_theory(name, layers) {
+            let task = name.split('.').nth(1).unwrap();
+            let noise = largest(got).max(largest(want)) / largest_gradient(&reference, task);
+            assert!(noise < NOISE, "{name}: {noise:e} of the largest gradient, expected zero but for rounding");
+            continue;
+        }
+        let error = error(got, want);
+        if error > worst.0 {
+            worst = (error, name);
+        }
+        assert!(error <= TOLERANCE, "{name}: error {error:e}");
+    }
+    // 4 levels, 2 logits, 2 losses, the losses and norms of training; gradients of 53 encoder tensors and a head.
+    assert_eq!(compared, 4 + 2 + 2 + 2 + (53 + 2) + (53 + 4));
+    assert_eq!(found.len(), compared, "computed, but not in the reference");
+    println!("worst error {:e}: {}", worst.0, worst.1);
+}
+
+fn largest_gradient(tensors: &Tensors, task: &str) -> f64 {
+    let of_task = tensors.iter().filter(|(name, _)| name.starts_with(&format!("grad.{task}.")));
+    of_task.map(|(_, gradient)| largest(gradient)).fold(0.0, f64::max)
+}
+
+#[test]
+fn a_batch_of_each_task_gives_every_trained_tensor_a_gradient() {
+    let (model, reference) = tiny();
+    let mut found = Tensors::new();
+    for task in ["ner", "qa"] {
+        let loss = loss(&model, task, &targets(&reference, task), Padding::Packed, TRAIN());
+        for (name, gradient) in gradients(&model, task, &loss.backward().unwrap()) {
+            found.insert(name.trim_start_matches(&format!("grad.{task}.")).to_owned(), gradient);
+        }
+    }
+    for parameter in model.parameters.trained() {
+        let gradient = found.get(&parameter.name).unwrap_or_else(|| panic!("{} has no gradient", parameter.name));
+        assert!(largest(gradient) > 0.0, "{} has a gradient of zeros", parameter.name);
+    }
+    let untrained: Vec<&str> = model
+        .parameters
+        .iter()
+        .map(|parameter| parameter.name.as_str())
+        .filter(|name| !model.parameters.trained().any(|trained| trained.name == *name))
+        .collect();
+    assert_eq!(untrained, ["pooler.dense.weight", "pooler.dense.bias"]);
+}
+
+#[test]
+fn padding_changes_neither_losses_nor_gradients() {
+    let (model, reference) = tiny();
+    for task in ["ner", "qa"] {
+        let windows = &targets(&reference, task)[..4]; // 1 to 33 tokens, so that both kinds of padding pad
+        let run = |padding| {
+            let loss = loss(&model, task, windows, padding, TRAIN());
+            let mut found = gradients(&model, task, &loss.backward().unwrap());
+            found.insert("loss".into(), loss.detach());
+            found
+        };
+        let packed = run(Padding::Packed);
+        for padding in [Padding::Longest, Padding::Max] {
+            let padded = run(padding);
+            let scale = largest_gradient(&packed, task);
+            for (name, want) in &packed {
+                let far = error(&padded[name], want) * largest(want);
+                assert!(far <= 1e-5 * largest(want).max(1e-2 * scale), "{padding:?} {name}: {far:e}");
+            }
+        }
+    }
+}
+
+#[test]
+fn padding_changes_no_logits() {
+    use polyhead::batch::Batch;
+    use polyhead::encoders::Pass;
+    use polyhead::tasks::Logits;
+    let (model, reference) = tiny();
+    for task in ["ner", "qa"] {
+        let windows = &common::windows(&reference)[..4];
+        let want = logits(&model, task, windows);
+        let task = model.task(task).unwrap();
+        for padding in [Padding::Longest, Padding::Max] {
+            let batch =
+                Batch::new(&windows.iter().collect::<Vec<_>>(), padding, task.task.max_length(), model.tokenizer.pad);
+            let hidden = model.encoder.encode(&batch, Pass::Evaluate).unwrap();
+            let padded = task.task.logits(&hidden, Pass::Evaluate).unwrap();
+            for (window, want) in Logits::split(&padded, &hidden.segments).unwrap().iter().zip(&want) {
+                assert_close(&window.rows().flatten().copied().collect::<Vec<_>>(), want);
+            }
+        }
+    }
+}
+
+#[test]
+fn neighbours_in_a_batch_change_nothing() {
+    let (model, reference) = tiny();
+    let windows = common::windows(&reference);
+    for task in ["ner", "qa"] {
+        let together = logits(&model, task, &windows);
+        let reversed: Vec<Features> = windows.iter().rev().cloned().collect();
+        let mut backwards = logits(&model, task, &reversed);
+        backwards.reverse();
+        for ((window, want), other) in windows.iter().zip(&together).zip(&backwards) {
+            assert_close(&logits(&model, task, std::slice::from_ref(window))[0], want);
+            assert_close(other, want);
+        }
+    }
+}
+
+#[test]
+fn a_batch_of_one_is_a_batch_of_eight() {
+    let (model, reference) = tiny();
+    for task in ["ner", "qa"] {
+        for window in targets(&reference, task) {
+            let eight = vec![window.clone(); 8];
+            let one = [window];
+            let losses = [&one[..], &eight].map(|windows| {
+                loss(&model, task, windows, Padding::Packed, TRAIN()).to_scalar::<f32>().unwrap()
+            });
+            assert!((losses[0] - losses[1]).abs() <= 1e-5 * losses[0].abs().max(1.0), "{losses:?}");
+            let want = &logits(&model, task, &one)[0];
+            for got in logits(&model, task, &eight) {
+                assert_close(&got, want);
+            }
+        }
+    }
+}
+
+#[test]
+fn any_number_of_threads_gives_the_same_bits() {
+    let (model, reference) = tiny();
+    let run = |threads: usize, model: &Model| -> Vec<u32> {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            let mut bits = Vec::new();
+            for task in ["ner", "qa"] {
+                // Enough rows (936) for every operator to split its work.
+                let windows = vec![targets(&reference, task); 8].concat();
+                let loss = loss(model, task, &windows, Padding::Packed, TRAIN());
+                let gradients = gradients(model, task, &loss.backward().unwrap());
+                bits.push(loss.to_scalar::<f32>().unwrap().to_bits());
+                bits.extend(gradients.values().flat_map(|gradient| floats(gradient)).map(f32::to_bits));
+            }
+            bits
+        })
+    };
+    let one = run(1, &model);
+    assert!(one.len() > 50_000);
+    for threads in [2, 3, 8] {
+        assert!(run(threads, &model) == one, "{threads} threads differ from one");
+    }
+}
+
+fn assert_close(got: &[f32], want: &[f32]) {
+    assert_eq!(got.len(), want.len());
+    let scale = want.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
+    for (got, want) in got.iter().zip(want) {
+        assert!((got - want).abs() <= 1e-5 * scale, "{got} for {want}");
+    }
+}
