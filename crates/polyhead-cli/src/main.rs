@@ -21,9 +21,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// One shared BERT-family encoder with many task heads: train, measure and use it.
 #[derive(Parser)]
-#[command(name = "polyhead", version, after_help = HELP, propagate_version = true, max_term_width = 110)]
+#[command(name = "polyhead", version, after_help = HELP, max_term_width = 110)]
 struct Cli {
-    /// When to colour: what is not a terminal, and NO_COLOR, mean no colour
+    /// When to colour; `auto` is on a terminal, unless NO_COLOR is set
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
     color: Color,
     #[command(subcommand)]

@@ -13,11 +13,9 @@ use std::io::{BufWriter, ErrorKind, IsTerminal, Stdout, Write};
 /// When to colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Color {
-    /// On a terminal, unless NO_COLOR is set
+    // Without documentation help lists them on one line.
     Auto,
-    /// Always
     Always,
-    /// Never
     Never,
 }
 

@@ -38,8 +38,7 @@ fn layers_logits_losses_gradients_and_ten_steps_of_training_are_those_of_pytorch
     let mut worst: (f64, &str) = (0.0, "none");
     let mut compared = 0;
     for (name, want) in &reference {
-        let is_input =
-            ["ids", "type_ids", "lengths", "ner_labels", "qa_start", "qa_end"].contains(&name.as_str());
+        let is_input = ["ids", "type_ids", "lengths", "ner_labels", "qa_start", "qa_end"].contains(&name.as_str());
         if is_input || name.starts_with("heads.") {
             continue;
         }
@@ -160,9 +159,8 @@ fn a_batch_of_one_is_a_batch_of_eight() {
         for window in targets(&reference, task) {
             let eight = vec![window.clone(); 8];
             let one = [window];
-            let losses = [&one[..], &eight].map(|windows| {
-                loss(&model, task, windows, Padding::Packed, TRAIN()).to_scalar::<f32>().unwrap()
-            });
+            let losses = [&one[..], &eight]
+                .map(|windows| loss(&model, task, windows, Padding::Packed, TRAIN()).to_scalar::<f32>().unwrap());
             assert!((losses[0] - losses[1]).abs() <= 1e-5 * losses[0].abs().max(1.0), "{losses:?}");
             let want = &logits(&model, task, &one)[0];
             for got in logits(&model, task, &eight) {

@@ -5,11 +5,11 @@ use crate::out::Out;
 use crate::progress::{counter, downloads};
 use crate::scores;
 use crate::table::{counted, start_of};
+use polyhead::Result;
 use polyhead::data::Skipped;
 use polyhead::hub::{self, HubOptions};
 use polyhead::infer::{Evaluation, Session};
 use polyhead::io::write_atomic;
-use polyhead::Result;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
