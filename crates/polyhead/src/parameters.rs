@@ -109,13 +109,22 @@ pub enum Init {
     Zeros,
 }
 
+/// Where the tensors of heads come from.
+#[derive(Debug, Clone, Copy)]
+pub enum Heads {
+    /// From the checkpoint where it has them; the others are initialised with this key.
+    New(Key),
+    /// From the checkpoint, which must have them all.
+    Stored,
+}
+
 /// The tensors of a checkpoint, handed out by name to the encoder and the heads that declare them.
 pub struct Weights {
     path: PathBuf,
     tensors: BTreeMap<String, Tensor>,
     parameters: Vec<Parameter>,
     owner: Owner,
-    key: Key,
+    heads: Heads,
     device: Device,
     problems: Vec<Error>,
     /// What was declared, where there is no checkpoint and only shapes are asked for.
@@ -123,24 +132,30 @@ pub struct Weights {
 }
 
 /// A checkpoint of a BERT with a language-modelling head, and what older versions of transformers saved beside it.
-const IGNORED: &[&str] = &["embeddings.position_ids", "cls.", "heads."];
+const IGNORED: &[&str] = &["embeddings.position_ids", "cls."];
 
 impl Weights {
-    /// Reads `model.safetensors`. The key initialises the tensors that the checkpoint lacks.
+    /// Reads `model.safetensors`.
     ///
     /// Names are brought to one form: a prefix `bert.` is taken off, and `gamma` and `beta` of early checkpoints become
     /// `weight` and `bias`.
-    pub fn read(path: &Path, key: Key, device: &Device) -> Result<Self> {
-        let bytes = std::fs::read(path).map_err(|cause| Error::reading(path, cause))?;
+    pub fn read(path: &Path, heads: Heads, device: &Device) -> Result<Self> {
+        let bytes = std::fs::read(path).map_err(|cause| {
+            Error::reading(path, cause).hint(match other_weights_beside(path) {
+                Some(other) => format!("`{other}` is there, but only one file of safetensors is read: convert it"),
+                None => "a model folder has config.json, model.safetensors and tokenizer.json".to_owned(),
+            })
+        })?;
         let file = SafeTensors::deserialize(&bytes).map_err(|cause| {
             Error::data(format!("not a safetensors file: {cause}"))
                 .at(Place::file(path))
-                .hint("was the download cut short? Other formats (.bin, .pt) are not read")
+                .hint("was the download cut short? Other formats (.bin, .pt) are not read: they may hold code")
         })?;
         let mut tensors = BTreeMap::new();
         for (name, view) in file.tensors() {
-            if matches!(view.dtype(), Dtype::I64 | Dtype::I32 | Dtype::U8 | Dtype::BOOL) {
-                continue; // position_ids and the like
+            let plain = plain_name(&name);
+            if IGNORED.iter().any(|known| plain.starts_with(known)) {
+                continue;
             }
             let place = || Place::tensor(path, &name);
             let dtype = match view.dtype() {
@@ -153,16 +168,13 @@ impl Weights {
                 }
             };
             let tensor = Tensor::from_raw_buffer(view.data(), dtype, view.shape(), device)?.to_dtype(DType::F32)?;
-            if !tensor.sum_all()?.to_scalar::<f32>()?.is_finite() {
+            // Nothing but NaN and infinity differs from 0 after a product with 0 (a plain sum may overflow).
+            if tensor.affine(0.0, 0.0)?.sum_all()?.to_scalar::<f32>()? != 0.0 {
                 return Err(Error::data("expected finite numbers, found NaN or infinity").at(place()));
             }
-            let name = name.strip_prefix("bert.").unwrap_or(&name).to_owned();
-            let name = match (name.strip_suffix(".gamma"), name.strip_suffix(".beta")) {
-                (Some(stem), _) => format!("{stem}.weight"),
-                (_, Some(stem)) => format!("{stem}.bias"),
-                _ => name,
-            };
-            tensors.insert(name, tensor);
+            if tensors.insert(plain.clone(), tensor).is_some() {
+                return Err(Error::data(format!("two tensors for `{plain}`")).at(place()));
+            }
         }
         let (parameters, problems) = (Vec::new(), Vec::new());
         Ok(Self {
@@ -170,7 +182,7 @@ impl Weights {
             tensors,
             parameters,
             owner: Owner::Encoder,
-            key,
+            heads,
             device: device.clone(),
             problems,
             shapes: None,
@@ -185,7 +197,7 @@ impl Weights {
             tensors: BTreeMap::new(),
             parameters: Vec::new(),
             owner: Owner::Encoder,
-            key: Key::seed(0),
+            heads: Heads::Stored,
             device: Device::Cpu,
             problems: Vec::new(),
             shapes: Some(Vec::new()),
@@ -200,11 +212,6 @@ impl Weights {
     /// Whether the checkpoint has this tensor (and it was not yet handed out).
     pub fn holds(&self, name: &str) -> bool {
         self.shapes.is_some() || self.tensors.contains_key(name)
-    }
-
-    /// Whether the checkpoint has a tensor whose name begins so.
-    pub fn holds_prefix(&self, prefix: &str) -> bool {
-        self.tensors.keys().any(|name| name.starts_with(prefix))
     }
 
     /// What is declared from here on belongs to `owner`.
@@ -255,12 +262,13 @@ impl Weights {
         self.declare(name, &tensor, train)
     }
 
-    /// The named tensor; a new one where the checkpoint has none of this name.
+    /// The named tensor of a head; a new one where the checkpoint has none of this name and [`Heads`] allow it.
     pub fn get_or_init(&mut self, name: &str, shape: &[usize], init: Init) -> Result<Tensor> {
-        if self.holds(name) {
-            return self.get(name, shape, Train::Yes);
-        }
-        let key = self.key.purpose(name);
+        let key = match self.heads {
+            // Nothing is made for a checkpoint that is refused: its sizes may be anything.
+            Heads::New(key) if self.problems.is_empty() && !self.holds(name) => key.purpose(name),
+            _ => return self.get(name, shape, Train::Yes),
+        };
         let values: Vec<f32> = (0..shape.iter().product::<usize>() as u64)
             .map(|index| match init {
                 Init::Normal(deviation) => (key.normal(index) * deviation) as f32,
@@ -280,7 +288,9 @@ impl Weights {
     /// All declared parameters; an error that names every missing, misshapen and unknown tensor if there is one.
     pub fn finish(self) -> Result<Parameters> {
         let mut problems: Vec<String> = self.problems.iter().map(ToString::to_string).collect();
-        for name in self.tensors.keys().filter(|name| !IGNORED.iter().any(|known| name.starts_with(known))) {
+        // A model that begins with the encoder of another leaves that one's heads behind.
+        let left = |name: &&String| matches!(self.heads, Heads::New(_)) && name.starts_with("heads.");
+        for name in self.tensors.keys().filter(|name| !left(name)) {
             problems.push(format!("{}: unknown to this model", Place::tensor(&self.path, name)));
         }
         let Some((first, rest)) = problems.split_first() else { return Ok(Parameters(self.parameters)) };
@@ -291,6 +301,22 @@ impl Weights {
         Err(Error::data(format!("{first}{more}"))
             .hint("do config.json and model.safetensors belong together? Shapes follow from hidden_size, vocab_size and so on"))
     }
+}
+
+/// One form for the names of all checkpoints.
+fn plain_name(name: &str) -> String {
+    let name = name.strip_prefix("bert.").unwrap_or(name);
+    match (name.strip_suffix(".gamma"), name.strip_suffix(".beta")) {
+        (Some(stem), _) => format!("{stem}.weight"),
+        (_, Some(stem)) => format!("{stem}.bias"),
+        _ => name.to_owned(),
+    }
+}
+
+/// Weights in a format that is not read, where `model.safetensors` is missing.
+fn other_weights_beside(path: &Path) -> Option<&'static str> {
+    let names = ["pytorch_model.bin", "model.safetensors.index.json", "tf_model.h5", "model.onnx"];
+    names.into_iter().find(|name| path.with_file_name(name).exists())
 }
 
 /// The bytes of a safetensors file of these tensors, in f32, with names as given.

@@ -53,6 +53,10 @@ struct Config {
     position_embedding_type: String,
     #[serde(default = "range")]
     initializer_range: f64,
+    #[serde(default)]
+    is_decoder: bool,
+    #[serde(default)]
+    add_cross_attention: bool,
 }
 
 fn two() -> usize {
@@ -159,22 +163,27 @@ impl Config {
         if self.position_embedding_type != "absolute" {
             return fault("position_embedding_type", "`absolute`", format!("`{}`", self.position_embedding_type));
         }
-        for (field, value) in [
-            ("vocab_size", self.vocab_size),
-            ("hidden_size", self.hidden_size),
-            ("num_hidden_layers", self.num_hidden_layers),
-            ("num_attention_heads", self.num_attention_heads),
-            ("intermediate_size", self.intermediate_size),
-            ("max_position_embeddings", self.max_position_embeddings),
-            ("type_vocab_size", self.type_vocab_size),
+        if self.is_decoder || self.add_cross_attention {
+            return fault("is_decoder, add_cross_attention", "false (an encoder)", "true".to_owned());
+        }
+        const MOST: usize = 1 << 24;
+        for (field, value, most) in [
+            ("vocab_size", self.vocab_size, MOST),
+            ("hidden_size", self.hidden_size, MOST),
+            ("num_hidden_layers", self.num_hidden_layers, 1024), // missing tensors are listed layer by layer
+            ("num_attention_heads", self.num_attention_heads, MOST),
+            ("intermediate_size", self.intermediate_size, MOST),
+            ("max_position_embeddings", self.max_position_embeddings, MOST),
+            ("type_vocab_size", self.type_vocab_size, MOST),
         ] {
-            if value == 0 || value > 1 << 24 {
-                return fault(field, "a number from 1 to 16,777,216", value.to_string());
+            if value == 0 || value > most {
+                return fault(field, &format!("a number from 1 to {most}"), value.to_string());
             }
         }
-        // Every layer is a list of tensors to look for, so that a wrong number here would fill the memory.
-        if self.num_hidden_layers > 1024 {
-            return fault("num_hidden_layers", "a number from 1 to 1,024", self.num_hidden_layers.to_string());
+        for (field, value) in [("layer_norm_eps", self.layer_norm_eps), ("initializer_range", self.initializer_range)] {
+            if !(value > 0.0 && value < 1.0) {
+                return fault(field, "a number between 0 and 1", value.to_string());
+            }
         }
         if self.hidden_size % self.num_attention_heads != 0 {
             let heads = self.num_attention_heads;

@@ -9,10 +9,9 @@ use crate::encoders::Adjust;
 use crate::error::{Error, Place, Result};
 use crate::hub::{OPTIONAL, Source};
 use crate::io::{write_atomic, write_folder_atomic};
-use crate::parameters::{Owner, Weights, to_safetensors};
+use crate::parameters::{Heads, Owner, Weights, to_safetensors};
 use crate::tasks::{SingleTaskFolder, TaskKind};
 use candle_core::Device;
-use polyhead_kernels::rng::Key;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -87,7 +86,7 @@ impl Model {
                 .hint("`polyhead train RECIPE` makes one: RUN/best"));
         }
         let mut config = read_config(&folder.join("config.json"))?;
-        let mut weights = Weights::read(&folder.join("model.safetensors"), Key::seed(0), &Device::Cpu)?;
+        let mut weights = Weights::read(&folder.join("model.safetensors"), Heads::Stored, &Device::Cpu)?;
         let at = || Place::field(folder.join("config.json"), "polyhead");
         let (tasks, about) = match config.as_object_mut().and_then(|fields| fields.shift_remove("polyhead")) {
             Some(ours) => {
@@ -104,12 +103,6 @@ impl Model {
             }
             None => (vec![import(folder, &config, kinds, &mut weights)?], About::default()),
         };
-        for NamedTask { name, .. } in &tasks {
-            if !weights.holds_prefix(&format!("heads.{name}.")) {
-                let message = format!("expected the tensors `heads.{name}. ...`, found none of them");
-                return Err(Error::data(message).at(Place::file(folder.join("model.safetensors"))));
-            }
-        }
         Self::assemble(folder, config, about, tasks, &Adjust::default(), weights)
     }
 
@@ -144,7 +137,15 @@ impl Model {
         self.write(folder, config, weights, card::model_card(self))
     }
 
-    fn write(&self, folder: &Path, config: Value, weights: Vec<u8>, card: String) -> Result<()> {
+    fn write(&self, folder: &Path, mut config: Value, weights: Vec<u8>, card: String) -> Result<()> {
+        if let Some(fields) = config.as_object_mut() {
+            // transformers would load the weights, f32 now, in the precision that the first checkpoint had.
+            for name in ["dtype", "torch_dtype"] {
+                if let Some(dtype) = fields.get_mut(name) {
+                    *dtype = json!("float32");
+                }
+            }
+        }
         write_folder_atomic(folder, |folder| {
             write_atomic(folder.join("config.json"), format!("{config:#}\n"))?;
             for (name, bytes) in &self.files {
@@ -194,7 +195,8 @@ fn import(folder: &Path, config: &Value, kinds: &[TaskKind], weights: &mut Weigh
     let single = SingleTaskFolder { architecture, config: config.clone() };
     for kind in kinds {
         if let Some(task) = (kind.import)(&single, weights) {
-            return Ok(NamedTask { name: kind.kind.to_owned(), task: task? });
+            let place = || Place::file(folder.join("config.json"));
+            return Ok(NamedTask { name: kind.kind.to_owned(), task: task.map_err(|error| error.at_least(place()))? });
         }
     }
     let message = format!("expected a model of polyhead or a single-task model, found `{}`", single.architecture);

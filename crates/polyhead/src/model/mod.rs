@@ -10,7 +10,7 @@ pub use shapes::{Share, shapes, shares};
 use crate::batch::{Batch, Features, Padding};
 use crate::encoders::{Adjust, ENCODERS, Encoder, Pass};
 use crate::error::{Error, Place, Result};
-use crate::parameters::{Owner, Parameters, Weights};
+use crate::parameters::{Heads, Owner, Parameters, Weights};
 use crate::tasks::{AnyTask, HeadShape, Logits, Runner};
 use crate::text::Tokenizer;
 use candle_core::{Device, Tensor};
@@ -55,7 +55,7 @@ pub struct Loss {
 impl Model {
     /// A pretrained encoder with a new head for each task. `key` initialises the heads.
     pub fn pretrained(folder: &Path, about: About, tasks: Vec<NamedTask>, adjust: &Adjust, key: Key) -> Result<Self> {
-        let weights = Weights::read(&folder.join("model.safetensors"), key, &Device::Cpu)?;
+        let weights = Weights::read(&folder.join("model.safetensors"), Heads::New(key), &Device::Cpu)?;
         Self::assemble(folder, folder::read_config(&folder.join("config.json"))?, about, tasks, adjust, weights)
     }
 
@@ -67,8 +67,17 @@ impl Model {
         adjust: &Adjust,
         mut weights: Weights,
     ) -> Result<Self> {
+        check_names(&tasks)?;
         let encoder = build(&folder.join("config.json"), &config, adjust, &mut tasks, &mut weights)?;
         let parameters = weights.finish()?;
+        for NamedTask { name, task } in &tasks {
+            let (most, found) = (encoder.max_tokens(), task.max_length());
+            if found > most {
+                let message =
+                    format!("tasks.{name}.max_length: the encoder takes at most {most} tokens, found {found}");
+                return Err(Error::usage(message).hint("lower max_length, or take an encoder with more positions"));
+            }
+        }
         let tokenizer = Tokenizer::load(&folder.join("tokenizer.json"))?;
         if tokenizer.vocabulary() > encoder.vocabulary() {
             let message = format!(
@@ -142,16 +151,23 @@ fn build(
     let encoder = (kind.open)(path, config, adjust, weights)?;
     let shape = HeadShape { hidden: encoder.hidden_size(), range: encoder.initializer_range() };
     for NamedTask { name, task } in tasks {
-        if task.max_length() > encoder.max_tokens() {
-            let message = format!(
-                "tasks.{name}.max_length: the encoder takes at most {} tokens, found {}",
-                encoder.max_tokens(),
-                task.max_length()
-            );
-            return Err(Error::usage(message).hint("lower max_length, or take an encoder with more positions"));
-        }
         weights.for_owner(Owner::Head(name.clone()));
         task.bind(name, shape, weights)?;
     }
     Ok(encoder)
+}
+
+/// Names are parts of tensor names (`heads.{name}.weight`) and of addresses: a dot or two equal ones would mix heads up.
+fn check_names(tasks: &[NamedTask]) -> Result<()> {
+    for (index, NamedTask { name, .. }) in tasks.iter().enumerate() {
+        let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
+        if !name.starts_with(|c: char| c != '_' && c != '-' && fits(c)) || !name.chars().all(fits) || name.len() > 64 {
+            let message = format!("tasks: expected a name of lower-case letters, digits, `-` and `_`, found `{name}`");
+            return Err(Error::usage(message).hint("at most 64 characters, of which the first is a letter or a digit"));
+        }
+        if tasks.iter().take(index).any(|other| other.name == *name) {
+            return Err(Error::usage(format!("tasks: two tasks of the name `{name}`")).hint("give each its own name"));
+        }
+    }
+    Ok(())
 }

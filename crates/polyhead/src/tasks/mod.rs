@@ -277,6 +277,13 @@ pub struct SingleTask {
     pub config: serde_json::Map<String, Value>,
 }
 
+impl SingleTaskFolder {
+    /// The longest sequence that its encoder takes, if it says so.
+    pub fn max_tokens(&self) -> Option<usize> {
+        self.config.get("max_position_embeddings")?.as_u64()?.try_into().ok()
+    }
+}
+
 /// What a folder of a single task says of itself.
 #[derive(Debug, Clone)]
 pub struct SingleTaskFolder {

@@ -142,7 +142,7 @@ impl Task for Ner {
         if config.max_length < 3 {
             return Err(Error::usage(format!("max_length: expected at least 3 tokens, found {}", config.max_length)));
         }
-        if config.stride + 2 >= config.max_length {
+        if config.stride.saturating_add(2) >= config.max_length {
             let limit = config.max_length - 3;
             return Err(Error::usage(format!(
                 "stride: expected at most max_length - 3 = {limit}, found {}",
@@ -399,7 +399,10 @@ impl Task for Ner {
         });
         let fault =
             || Error::data("`id2label`: expected an object of numbers and label names").hint("see its config.json");
-        Some(labels.ok_or_else(fault).map(|labels| Self { config: Config { labels, ..Config::default() } }))
+        let usual = Config::default();
+        let max_length = folder.max_tokens().unwrap_or(usual.max_length).min(usual.max_length);
+        let config = |labels| Config { labels, max_length, stride: usual.stride.min(max_length / 4), ..usual };
+        Some(labels.ok_or_else(fault).and_then(|labels| Self::open(json!(config(labels)))))
     }
 }
 

@@ -153,7 +153,7 @@ impl Task for Qa {
 
     fn open(config: Value) -> Result<Self> {
         let config: Config = serde_json::from_value(config).map_err(|cause| Error::usage(cause.to_string()))?;
-        let least = config.max_question_length + config.stride + 4;
+        let least = config.max_question_length.saturating_add(config.stride).saturating_add(4);
         if config.max_length < least {
             return Err(Error::usage(format!(
                 "max_length: expected at least max_question_length + stride + 4 = {least}, found {}",
@@ -399,7 +399,16 @@ impl Task for Qa {
             }
             Ok(())
         };
-        Some(split().map(|()| Self { config: Config { no_answer: Some(NoAnswer::Never), ..Config::default() } }))
+        let usual = Config::default();
+        let max_length = folder.max_tokens().unwrap_or(usual.max_length).min(usual.max_length);
+        let config = Config {
+            max_length,
+            stride: usual.stride.min(max_length / 3),
+            max_question_length: usual.max_question_length.min(max_length / 4),
+            no_answer: Some(NoAnswer::Never),
+            ..usual
+        };
+        Some(split().and_then(|()| Self::open(json!(config))))
     }
 }
 

@@ -1,0 +1,109 @@
+//! Exchange with transformers: single-task folders that it saved load here and answer alike, and what is exported is
+//! what it would have saved. `bench/transformers_roundtrip.py` proves the other direction with transformers itself.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod common;
+
+use candle_core::Tensor;
+use common::{error, fixture, floats, load, logits, read, windows};
+use polyhead::model::{Model, export_single_task};
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+use tempfile::TempDir;
+
+/// A folder of `fixtures/single-task` with a tokenizer beside it.
+fn imported(task: &str) -> (TempDir, Model) {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["config.json", "model.safetensors"] {
+        fs::copy(fixture("single-task").join(task).join(name), folder.path().join(name)).unwrap();
+    }
+    fs::copy(fixture("tiny-bert/tokenizer.json"), folder.path().join("tokenizer.json")).unwrap();
+    let model = load(folder.path());
+    (folder, model)
+}
+
+fn config(folder: &Path) -> Value {
+    serde_json::from_slice(&fs::read(folder.join("config.json")).unwrap()).unwrap()
+}
+
+#[test]
+fn a_single_task_folder_of_transformers_answers_as_it_does_there() {
+    let reference = read(&fixture("single-task/logits.safetensors"));
+    for task in ["ner", "qa"] {
+        let (folder, model) = imported(task);
+        let want = &reference[&format!("{task}_logits")];
+        let found = |model: &Model| {
+            Tensor::from_vec(logits(model, task, &windows(&reference)).concat(), want.shape(), want.device()).unwrap()
+        };
+        assert!(error(&found(&model), want) < 1e-5, "{task}: {:e}", error(&found(&model), want));
+        // It is a model like any other: saved in our own form, it is the same one.
+        let saved = folder.path().join("saved");
+        model.save(&saved).unwrap();
+        assert_eq!(floats(&found(&load(&saved))), floats(&found(&model)), "{task}");
+    }
+    assert_eq!(imported("ner").1.tasks[0].task.labels(), ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]);
+}
+
+#[test]
+fn an_exported_task_is_the_folder_that_transformers_saved() {
+    for task in ["ner", "qa"] {
+        let (folder, model) = imported(task);
+        let exported = folder.path().join("exported");
+        export_single_task(&model, model.task(task).unwrap(), &exported).unwrap();
+        let (ours, theirs) = (exported.join("model.safetensors"), folder.path().join("model.safetensors"));
+        let (ours, theirs) = (read(&ours), read(&theirs));
+        assert_eq!(ours.keys().collect::<Vec<_>>(), theirs.keys().collect::<Vec<_>>(), "{task}");
+        for (name, tensor) in &theirs {
+            assert_eq!(ours[name].dims(), tensor.dims(), "{name}");
+            assert_eq!(floats(&ours[name]), floats(tensor), "{name}");
+        }
+        let (ours, theirs) = (config(&exported), config(folder.path()));
+        for (field, value) in theirs.as_object().unwrap().iter().filter(|(name, _)| *name != "classifier_dropout") {
+            assert_eq!(ours.get(field), Some(value), "{task}: {field}");
+        }
+        assert!(ours.get("polyhead").is_none());
+    }
+}
+
+#[test]
+fn a_task_of_a_multi_task_model_is_exported_alone_and_answers_as_before() {
+    let (model, reference) = common::tiny();
+    for task in ["ner", "qa"] {
+        let folder = tempfile::tempdir().unwrap();
+        let exported = folder.path().join("exported");
+        export_single_task(&model, model.task(task).unwrap(), &exported).unwrap();
+        let single = load(&exported);
+        assert_eq!(single.tasks.len(), 1);
+        assert_eq!(single.tasks[0].task.labels(), model.task(task).unwrap().task.labels());
+        let windows = windows(&reference);
+        assert_eq!(logits(&single, task, &windows), logits(&model, task, &windows), "{task}");
+    }
+}
+
+#[test]
+fn a_single_task_folder_without_its_head_or_labels_is_refused_by_name() {
+    use polyhead::tasks::TASKS;
+    let refusal = |task: &str, change: &dyn Fn(&Path)| {
+        let (folder, _) = imported(task);
+        change(folder.path());
+        Model::load(folder.path(), TASKS).err().unwrap().to_string()
+    };
+    let without = |folder: &Path, name: &str| {
+        let path = folder.join("model.safetensors");
+        let mut tensors = read(&path);
+        tensors.remove(name).unwrap();
+        common::write(&path, &tensors);
+    };
+    let error = refusal("ner", &|folder| without(folder, "classifier.bias"));
+    assert!(error.contains("`heads.ner.bias`: expected a tensor [5]"), "{error}");
+    let error = refusal("qa", &|folder| without(folder, "qa_outputs.weight"));
+    assert!(error.contains("`heads.qa.start.weight`: expected a tensor [1, 16]"), "{error}");
+    let error = refusal("ner", &|folder| {
+        let mut config = config(folder);
+        config["id2label"] = serde_json::json!({ "zero": "O" });
+        fs::write(folder.join("config.json"), config.to_string()).unwrap();
+    });
+    assert!(error.contains("config.json: `id2label`: expected"), "{error}");
+}
