@@ -183,7 +183,7 @@ fn any_number_of_threads_gives_the_same_bits() {
                 let loss = loss(model, task, &windows, Padding::Packed, TRAIN());
                 let gradients = gradients(model, task, &loss.backward().unwrap());
                 bits.push(loss.to_scalar::<f32>().unwrap().to_bits());
-                bits.extend(gradients.values().flat_map(|gradient| floats(gradient)).map(f32::to_bits));
+                bits.extend(gradients.values().flat_map(floats).map(f32::to_bits));
             }
             bits
         })

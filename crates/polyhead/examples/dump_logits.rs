@@ -1,0 +1,36 @@
+//! Writes the hidden states and logits of a model folder, to be compared with transformers:
+//! `bench/transformers_roundtrip.py` drives it.
+//!
+//! ```text
+//! cargo run --release --example dump_logits -- MODEL_FOLDER INPUTS.safetensors OUTPUTS.safetensors
+//! ```
+//!
+//! Inputs: `ids`, `type_ids` (packed end to end) and `lengths`. Outputs: `hidden.N` `[tokens, hidden]` after the
+//! embeddings and every layer, and `logits.TASK` `[tokens, outputs]` for every task of the model.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "../tests/common/mod.rs"]
+mod common;
+
+use candle_core::{Device, Tensor};
+use std::path::Path;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [model, inputs, outputs] = &arguments[..] else {
+        eprintln!("usage: dump_logits MODEL_FOLDER INPUTS.safetensors OUTPUTS.safetensors");
+        std::process::exit(2);
+    };
+    let windows = common::windows(&common::read(Path::new(inputs)));
+    let model = common::load(Path::new(model));
+    let mut found = common::hidden(&*model.encoder, &windows);
+    let tokens: usize = windows.iter().map(|window| window.ids.len()).sum();
+    for task in &model.tasks {
+        let values = common::logits(&model, &task.name, &windows).concat();
+        let shape = (tokens, values.len() / tokens);
+        let logits = Tensor::from_vec(values, shape, &Device::Cpu).unwrap();
+        found.insert(format!("logits.{}", task.name), logits);
+    }
+    common::write(Path::new(outputs), &found);
+}
