@@ -70,13 +70,8 @@ pub struct Training {
 impl Training {
     /// Before the first step.
     pub fn new(show: Show) -> Self {
-        let target = match show {
-            Show::Progress => ProgressDrawTarget::stderr(),
-            Show::Nothing => ProgressDrawTarget::hidden(),
-        };
-        let bar = ProgressBar::with_draw_target(None, target);
         Self {
-            bar,
+            bar: ProgressBar::hidden(),
             show,
             epochs: 0,
             losses: BTreeMap::new(),
@@ -87,11 +82,13 @@ impl Training {
         }
     }
 
-    /// What will be done.
+    /// What will be done: the bar begins.
     pub fn plan(&mut self, plan: &Plan) {
         self.epochs = plan.epochs;
-        self.bar.set_length(plan.steps as u64);
-        self.bar.set_style(style("{bar:24} {pos}/{len} {msg}"));
+        if self.show == Show::Progress {
+            self.bar = ProgressBar::with_draw_target(Some(plan.steps as u64), ProgressDrawTarget::stderr());
+            self.bar.set_style(style("{bar:10} {pos}/{len} {wide_msg}"));
+        }
     }
 
     /// A step was taken.
@@ -108,20 +105,20 @@ impl Training {
         self.bar.set_message(told.clone());
         let due = self.said.elapsed() >= LINE_EVERY || step.step - self.said_step >= step.steps.div_ceil(LINES);
         if self.bar.is_hidden() && (due || step.step == 1 || step.step == step.steps) {
-            out.note(format!("step {}/{} {told}", step.step, step.steps));
+            out.note(format!("step {}/{}, {told}", step.step, step.steps));
             (self.said, self.said_step) = (Instant::now(), step.step);
         }
     }
 
     fn told(&self, step: &Step) -> String {
-        let losses: Vec<String> = self.losses.iter().map(|(task, loss)| format!("{task} {loss:.3}")).collect();
+        let losses: Vec<String> = self.losses.iter().map(|(task, loss)| format!("{task} {loss:.2}")).collect();
         let rate = self.tokens as f64 / self.seconds.max(1e-9);
         let left = self.seconds / step.step.max(1) as f64 * step.steps.saturating_sub(step.step) as f64;
         format!(
-            "epoch {}/{}  loss {}  {} tokens/s  ETA {}",
+            "epoch {}/{}, loss {}, {} tokens/s, ETA {}",
             step.epoch,
             self.epochs,
-            losses.join(", "),
+            losses.join(" "),
             count(rate as usize),
             duration(left),
         )

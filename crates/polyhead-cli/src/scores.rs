@@ -90,12 +90,14 @@ fn belongs(name: &str, stem: &str) -> bool {
     ["_recall", "_f1"].iter().any(|part| name.contains(part) && name.replacen(part, "", 1) == stem)
 }
 
-fn words(name: &str) -> String {
+/// The name of a measure for people.
+pub fn words(name: &str) -> String {
     let name = name.replace('_', " ");
     if name == "f1" { "F1".to_owned() } else { name.replace(" f1", " F1") }
 }
 
-fn number(name: &str, value: &Value) -> String {
+/// A value as it is shown.
+pub fn number(name: &str, value: &Value) -> String {
     match value.as_f64() {
         Some(value) if name == "questions" => count(value as usize),
         Some(value) => decimal(value),

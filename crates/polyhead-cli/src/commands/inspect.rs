@@ -4,7 +4,8 @@
 use super::Format;
 use crate::out::Out;
 use crate::progress::downloads;
-use crate::table::{Align, Table, count, counted, decimal, percent};
+use crate::scores;
+use crate::table::{Align, Table, count, counted, percent};
 use polyhead::encoders::Adjust;
 use polyhead::hub::{self, HubOptions, Source};
 use polyhead::io::sha256_file;
@@ -161,8 +162,7 @@ fn print(name: &str, facts: &Facts, out: &mut Out) -> Result<()> {
             task.row([field.replace('_', " "), value.to_string()]);
         }
         for (measure, value) in facts.about.scores.get(name).into_iter().flatten() {
-            let value = value.as_f64().map_or_else(|| value.to_string(), decimal);
-            task.row([format!("score: {}", measure.replace('_', " ")), value]);
+            task.row([format!("score: {}", scores::words(measure)), scores::number(measure, value)]);
         }
         out.line(task)?;
     }

@@ -42,6 +42,8 @@ pub fn run(args: Args, out: &mut Out) -> Result<()> {
             out.note(note);
         }
     })?;
+    let tasks: Vec<(String, &str)> =
+        trainer.model().tasks.iter().map(|task| (task.name.clone(), task.task.kind())).collect();
     let mut progress = Training::new(show);
     progress.say(|| out.note(format!("run folder: {}", trainer.folder().display())));
     // Those of the best epoch so far, whose model is kept.
@@ -54,8 +56,8 @@ pub fn run(args: Args, out: &mut Out) -> Result<()> {
         }
         match event {
             Event::Planned(plan) => {
-                progress.plan(&plan);
                 progress.say(|| tell_plan(&plan, out));
+                progress.plan(&plan);
             }
             Event::Step(step) => progress.step(&step, out),
             Event::Evaluated(evaluated) => {
@@ -69,6 +71,7 @@ pub fn run(args: Args, out: &mut Out) -> Result<()> {
                 progress.say(|| out.note(progress.summary(finished.steps)));
                 if !args.format.json {
                     results(&finished, &samples, out)?;
+                    next(&finished, &tasks, out)?;
                 }
             }
         }
@@ -118,9 +121,9 @@ fn tell_epoch(evaluated: &Evaluated, out: &Out) {
     out.note_heading(&format!("\nEpoch {}", evaluated.epoch));
     out.note(format!("mean training loss {}; evaluated in {}", losses.join(", "), duration(evaluated.seconds)));
     for (task, score) in &evaluated.scores {
-        for table in scores::tables(score) {
-            out.note(format!("\n{task}\n{table}"));
-        }
+        out.note(format!("\n{task}"));
+        let tables: Vec<String> = scores::tables(score).iter().map(ToString::to_string).collect();
+        out.note(tables.join("\n\n"));
     }
     if let Some(value) = evaluated.value {
         let kept = if evaluated.improved { "the best so far: its model is kept" } else { "not better: not kept" };
@@ -129,7 +132,7 @@ fn tell_epoch(evaluated: &Evaluated, out: &Out) {
     out.note("");
 }
 
-/// The end: scores, a few predictions, where the model is, what to try next.
+/// The end: scores, a few predictions, where the model is.
 fn results(finished: &Finished, samples: &[Sample], out: &mut Out) -> Result<()> {
     if !finished.scores.is_empty() {
         out.heading("Scores on the validation data")?;
@@ -147,8 +150,22 @@ fn results(finished: &Finished, samples: &[Sample], out: &mut Out) -> Result<()>
     for sample in samples {
         out.line(format!("{}: {}", sample.task, sample.text))?;
     }
+    out.line(format!("\nmodel: {} (after {})", finished.model.display(), duration(finished.seconds)))
+}
+
+/// What to try next: the first task that takes its request on the command line, and the suite.
+fn next(finished: &Finished, tasks: &[(String, &str)], out: &mut Out) -> Result<()> {
     let model = finished.model.display();
-    out.line(format!("\nmodel: {model} (after {})", duration(finished.seconds)))?;
-    out.line(format!("next:  polyhead predict {model} --task ner \"Ada Lovelace was born in London.\""))?;
-    out.line(format!("       polyhead suite {model}"))
+    let example = tasks.iter().find_map(|(name, kind)| match *kind {
+        "ner" => Some(format!("--task {name} \"Ada Lovelace was born in London.\"")),
+        "qa" => Some(format!("--task {name} --question \"Where was she born?\" --context \"Ada was born in London.\"")),
+        _ => None,
+    });
+    match example {
+        Some(example) => {
+            out.line(format!("next:  polyhead predict {model} {example}"))?;
+            out.line(format!("       polyhead suite {model}"))
+        }
+        None => out.line(format!("next:  polyhead inspect {model}")),
+    }
 }
