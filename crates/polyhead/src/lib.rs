@@ -23,8 +23,10 @@ pub mod optim;
 pub mod parameters;
 pub mod recipe;
 pub mod report;
+pub mod suite;
 pub mod tasks;
 pub mod text;
 pub mod train;
 
 pub use error::{Error, ErrorKind, Place, Result};
+pub use polyhead_kernels::rng::Key;

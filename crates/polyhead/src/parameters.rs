@@ -48,6 +48,32 @@ impl Parameter {
     }
 }
 
+/// A parameter without its value: what there is to know of it before a checkpoint is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shape {
+    /// Its name in the model folder.
+    pub name: String,
+    /// Its dimensions.
+    pub dims: Vec<usize>,
+    /// Whether it is trained.
+    pub train: Train,
+    /// Whose it is.
+    pub owner: Owner,
+}
+
+impl Shape {
+    /// The numbers that it holds.
+    pub fn count(&self) -> usize {
+        self.dims.iter().product()
+    }
+}
+
+impl From<&Parameter> for Shape {
+    fn from(Parameter { name, var, train, owner }: &Parameter) -> Self {
+        Self { name: name.clone(), dims: var.dims().to_vec(), train: *train, owner: owner.clone() }
+    }
+}
+
 /// The parameters of a model in the order of their declaration.
 #[derive(Debug, Clone, Default)]
 pub struct Parameters(Vec<Parameter>);
@@ -77,8 +103,8 @@ impl Parameters {
 /// How a new tensor begins.
 #[derive(Debug, Clone, Copy)]
 pub enum Init {
-    /// Normally distributed around 0 with this standard deviation.
-    Normal(f64),
+    /// Uniform between minus this and this.
+    Uniform(f64),
     /// All zero.
     Zeros,
 }
@@ -101,6 +127,8 @@ pub struct Weights {
     heads: Heads,
     device: Device,
     problems: Vec<Error>,
+    /// What was declared, where there is no checkpoint and only shapes are asked for.
+    shapes: Option<Vec<Shape>>,
 }
 
 /// A checkpoint of a BERT with a language-modelling head, and what older versions of transformers saved beside it.
@@ -157,12 +185,33 @@ impl Weights {
             heads,
             device: device.clone(),
             problems,
+            shapes: None,
         })
+    }
+
+    /// Weights that hold every tensor that is asked for, in the shape that is asked for, and none of its values:
+    /// [`Weights::into_shapes`] then says what was declared. Nothing of the model's size is allocated.
+    pub fn shapes_only() -> Self {
+        Self {
+            path: PathBuf::new(),
+            tensors: BTreeMap::new(),
+            parameters: Vec::new(),
+            owner: Owner::Encoder,
+            heads: Heads::Stored,
+            device: Device::Cpu,
+            problems: Vec::new(),
+            shapes: Some(Vec::new()),
+        }
+    }
+
+    /// What was declared to [`Weights::shapes_only`], in order.
+    pub fn into_shapes(self) -> Vec<Shape> {
+        self.shapes.unwrap_or_default()
     }
 
     /// Whether the checkpoint has this tensor (and it was not yet handed out).
     pub fn holds(&self, name: &str) -> bool {
-        self.tensors.contains_key(name)
+        self.shapes.is_some() || self.tensors.contains_key(name)
     }
 
     /// What is declared from here on belongs to `owner`.
@@ -192,6 +241,10 @@ impl Weights {
     /// A missing or misshapen one is remembered, and zeros of no use stand in for it: [`Weights::finish`] then names all
     /// of them at once.
     pub fn get(&mut self, name: &str, shape: &[usize], train: Train) -> Result<Tensor> {
+        if let Some(shapes) = &mut self.shapes {
+            shapes.push(Shape { name: name.to_owned(), dims: shape.to_vec(), train, owner: self.owner.clone() });
+            return Ok(Tensor::zeros(1, DType::F32, &self.device)?);
+        }
         let place = Place::tensor(&self.path, name);
         let tensor = match self.tensors.remove(name) {
             Some(tensor) if tensor.dims() == shape => tensor,
@@ -218,7 +271,7 @@ impl Weights {
         };
         let values: Vec<f32> = (0..shape.iter().product::<usize>() as u64)
             .map(|index| match init {
-                Init::Normal(deviation) => (key.normal(index) * deviation) as f32,
+                Init::Uniform(bound) => ((2.0 * key.uniform(index) - 1.0) * bound) as f32,
                 Init::Zeros => 0.0,
             })
             .collect();

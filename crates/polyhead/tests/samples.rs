@@ -98,7 +98,10 @@ fn the_suite_covers_its_domains_and_kinds_and_its_gold_is_in_its_texts() {
     for case in &qa {
         let context = text(case, "context");
         let answers = case["answers"].as_array().unwrap();
-        assert!(!answers.is_empty() && answers.iter().all(|answer| context.contains(answer.as_str().unwrap())), "{case}");
+        assert!(
+            !answers.is_empty() && answers.iter().all(|answer| context.contains(answer.as_str().unwrap())),
+            "{case}"
+        );
     }
 }
 

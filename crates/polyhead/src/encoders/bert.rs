@@ -51,8 +51,6 @@ struct Config {
     attention_probs_dropout_prob: f64,
     #[serde(default = "absolute")]
     position_embedding_type: String,
-    #[serde(default = "range")]
-    initializer_range: f64,
     #[serde(default)]
     is_decoder: bool,
     #[serde(default)]
@@ -73,9 +71,6 @@ fn tenth() -> f64 {
 }
 fn absolute() -> String {
     "absolute".into()
-}
-fn range() -> f64 {
-    0.02
 }
 
 /// A BERT encoder.
@@ -188,10 +183,8 @@ impl Config {
                 return fault(field, &format!("a number from 1 to {most}"), value.to_string());
             }
         }
-        for (field, value) in [("layer_norm_eps", self.layer_norm_eps), ("initializer_range", self.initializer_range)] {
-            if !(value > 0.0 && value < 1.0) {
-                return fault(field, "a number between 0 and 1", value.to_string());
-            }
+        if !(self.layer_norm_eps > 0.0 && self.layer_norm_eps < 1.0) {
+            return fault("layer_norm_eps", "a number between 0 and 1", self.layer_norm_eps.to_string());
         }
         if self.hidden_size % self.num_attention_heads != 0 {
             let heads = self.num_attention_heads;
@@ -275,10 +268,6 @@ impl Encoder for Bert {
 
     fn vocabulary(&self) -> usize {
         self.config.vocab_size
-    }
-
-    fn initializer_range(&self) -> f64 {
-        self.config.initializer_range
     }
 }
 

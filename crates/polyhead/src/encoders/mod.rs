@@ -101,7 +101,4 @@ pub trait Encoder: Send + Sync {
 
     /// The token ids it knows run from 0 to one less than this.
     fn vocabulary(&self) -> usize;
-
-    /// The standard deviation with which new heads are initialised.
-    fn initializer_range(&self) -> f64;
 }

@@ -50,11 +50,11 @@ struct SavedTask {
     config: Value,
 }
 
-pub(super) fn read_config(folder: &Path) -> Result<Value> {
-    let path = folder.join("config.json");
-    let text = std::fs::read_to_string(&path).map_err(|cause| Error::reading(&path, cause))?;
+/// Reads a `config.json`.
+pub fn read_config(path: &Path) -> Result<Value> {
+    let text = std::fs::read_to_string(path).map_err(|cause| Error::reading(path, cause))?;
     serde_json::from_str(&text).map_err(|cause| {
-        Error::data(format!("not valid JSON: {cause}")).at(Place::column(&path, cause.line(), cause.column()))
+        Error::data(format!("not valid JSON: {cause}")).at(Place::column(path, cause.line(), cause.column()))
     })
 }
 
@@ -90,7 +90,7 @@ impl Model {
                 .at(Place::file(folder))
                 .hint("`polyhead train RECIPE` makes one: RUN/best"));
         }
-        let mut config = read_config(folder)?;
+        let mut config = read_config(&folder.join("config.json"))?;
         let mut weights = Weights::read(&folder.join("model.safetensors"), Heads::Stored, &Device::Cpu)?;
         let at = || Place::field(folder.join("config.json"), "polyhead");
         let (tasks, about) = match config.as_object_mut().and_then(|fields| fields.shift_remove("polyhead")) {

@@ -2,8 +2,10 @@
 
 pub mod card;
 mod folder;
+mod shapes;
 
-pub use folder::{About, export_single_task};
+pub use folder::{About, export_single_task, read_config};
+pub use shapes::{Share, shapes, shares};
 
 use crate::batch::{Batch, Features, Padding};
 use crate::encoders::{Adjust, ENCODERS, Encoder, Pass};
@@ -54,7 +56,7 @@ impl Model {
     /// A pretrained encoder with a new head for each task. `key` initialises the heads.
     pub fn pretrained(folder: &Path, about: About, tasks: Vec<NamedTask>, adjust: &Adjust, key: Key) -> Result<Self> {
         let weights = Weights::read(&folder.join("model.safetensors"), Heads::New(key), &Device::Cpu)?;
-        Self::assemble(folder, folder::read_config(folder)?, about, tasks, adjust, weights)
+        Self::assemble(folder, folder::read_config(&folder.join("config.json"))?, about, tasks, adjust, weights)
     }
 
     fn assemble(
@@ -66,19 +68,7 @@ impl Model {
         mut weights: Weights,
     ) -> Result<Self> {
         check_names(&tasks)?;
-        let path = folder.join("config.json");
-        let model_type = config.get("model_type").and_then(Value::as_str).unwrap_or("none");
-        let kind = ENCODERS.iter().find(|kind| kind.model_type == model_type).ok_or_else(|| {
-            let known: Vec<&str> = ENCODERS.iter().map(|kind| kind.model_type).collect();
-            let message = format!("expected one of {}, found `{model_type}`", known.join(", "));
-            Error::data(message).at(Place::field(&path, "model_type")).hint("this encoder is not supported yet")
-        })?;
-        let encoder = (kind.open)(&path, &config, adjust, &mut weights)?;
-        let shape = HeadShape { hidden: encoder.hidden_size(), range: encoder.initializer_range() };
-        for NamedTask { name, task } in &mut tasks {
-            weights.for_owner(Owner::Head(name.clone()));
-            task.bind(name, shape, &mut weights)?;
-        }
+        let encoder = build(&folder.join("config.json"), &config, adjust, &mut tasks, &mut weights)?;
         let parameters = weights.finish()?;
         for NamedTask { name, task } in &tasks {
             let (most, found) = (encoder.max_tokens(), task.max_length());
@@ -101,6 +91,11 @@ impl Model {
         }
         let files = folder::read_tokenizer_files(folder)?;
         Ok(Self { tokenizer, encoder, parameters, tasks, about, config, files })
+    }
+
+    /// The encoder's `config.json`.
+    pub fn config(&self) -> &Value {
+        &self.config
     }
 
     /// The task of this name, or the only one of this kind.
@@ -137,6 +132,29 @@ impl Model {
         let logits = |windows: &[&Features]| self.logits(task, windows);
         f(&*task.task, &Runner { tokenizer: &self.tokenizer, logits: &logits })
     }
+}
+
+/// Builds the encoder that `config.json` describes, and the head of each task, out of the weights.
+fn build(
+    path: &Path,
+    config: &Value,
+    adjust: &Adjust,
+    tasks: &mut [NamedTask],
+    weights: &mut Weights,
+) -> Result<Box<dyn Encoder>> {
+    let model_type = config.get("model_type").and_then(Value::as_str).unwrap_or("none");
+    let kind = ENCODERS.iter().find(|kind| kind.model_type == model_type).ok_or_else(|| {
+        let known: Vec<&str> = ENCODERS.iter().map(|kind| kind.model_type).collect();
+        let message = format!("expected one of {}, found `{model_type}`", known.join(", "));
+        Error::data(message).at(Place::field(path, "model_type")).hint("this encoder is not supported yet")
+    })?;
+    let encoder = (kind.open)(path, config, adjust, weights)?;
+    let shape = HeadShape { hidden: encoder.hidden_size() };
+    for NamedTask { name, task } in tasks {
+        weights.for_owner(Owner::Head(name.clone()));
+        task.bind(name, shape, weights)?;
+    }
+    Ok(encoder)
 }
 
 /// Names are parts of tensor names (`heads.{name}.weight`) and of addresses: a dot or two equal ones would mix heads up.

@@ -239,7 +239,11 @@ impl<T: Task> AnyTask for Bound<T> {
         let mut source = items.iter().map(Ok);
         self.run(&mut source, runner, &mut |example: &T::Example, prediction| {
             self.task.count(example, &prediction, &mut counts);
-            each(self.task.answer(example, &prediction), self.task.describe(example, &prediction));
+            let mut answer = self.task.answer(example, &prediction);
+            if let Value::Object(fields) = &mut answer {
+                fields.shift_insert(0, "place".into(), self.task.place(example).to_string().into());
+            }
+            each(answer, self.task.describe(example, &prediction));
             Ok(())
         })?;
         Ok(self.task.score(&counts))

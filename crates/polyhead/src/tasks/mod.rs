@@ -144,8 +144,6 @@ pub trait Task: Send + Sync + Sized + 'static {
 pub struct HeadShape {
     /// The width of the hidden states.
     pub hidden: usize,
-    /// The standard deviation of new weights: the encoder's `initializer_range`.
-    pub range: f64,
 }
 
 /// A linear layer of a head.
@@ -157,12 +155,12 @@ pub struct Dense {
 }
 
 impl Dense {
-    /// Declares `{name}.weight` and `{name}.bias`.
+    /// Declares `{name}.weight` and `{name}.bias`. New ones are uniform within `1 / sqrt(hidden)`, as those of
+    /// `torch.nn.Linear` (see docs/adr/0008-heads-begin-as-torch-linear.md).
     pub fn open(weights: &mut Weights, name: &str, shape: HeadShape, outputs: usize) -> Result<Self> {
-        let weight =
-            weights.get_or_init(&format!("{name}.weight"), &[outputs, shape.hidden], Init::Normal(shape.range))?;
-        let bias = weights.get_or_init(&format!("{name}.bias"), &[outputs], Init::Zeros)?;
-        Ok(Self { weight, bias })
+        let init = Init::Uniform(1.0 / (shape.hidden as f64).sqrt());
+        let weight = weights.get_or_init(&format!("{name}.weight"), &[outputs, shape.hidden], init)?;
+        Ok(Self { weight, bias: weights.get_or_init(&format!("{name}.bias"), &[outputs], init)? })
     }
 
     /// `[rows, hidden] -> [rows, outputs]`

@@ -1,0 +1,116 @@
+//! `polyhead eval`: all scores of a model on a file with gold answers.
+
+use super::Format;
+use crate::out::Out;
+use crate::progress::{counter, downloads};
+use crate::scores;
+use crate::table::{counted, start_of};
+use polyhead::Result;
+use polyhead::data::Skipped;
+use polyhead::hub::{self, HubOptions};
+use polyhead::infer::{Evaluation, Session};
+use polyhead::io::write_atomic;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+
+/// So many of the skipped examples are listed; `--json` lists all.
+const LISTED: usize = 20;
+
+const HELP: &str = "\
+Examples:
+  polyhead eval runs/quickstart --task ner --data samples/ner/validation.conll
+  polyhead eval runs/quickstart --task qa --data dev-v1.1.json --limit 500 --json
+  polyhead eval runs/quickstart --task ner --data hf://datasets/lhoestq/conll2003/data/test-00000-of-00001.parquet
+
+The extension tells the format: CoNLL columns (.txt .conll .bio .iob .iob2 .tsv), SQuAD (.json), JSON Lines
+(.jsonl), Parquet in the Hub's layouts (.parquet).";
+
+#[derive(clap::Args)]
+#[command(after_help = HELP)]
+pub struct Args {
+    /// A model folder, or a run folder (then its best model)
+    model: PathBuf,
+    /// The task; may be left out where the model has only one
+    #[arg(long, value_name = "NAME")]
+    task: Option<String>,
+    /// The file with gold answers, or hf://datasets/OWNER/NAME/PATH
+    #[arg(long, value_name = "FILE")]
+    data: String,
+    /// Score the first N examples only
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    limit: Option<u64>,
+    /// Write every answer to this file, as JSON Lines
+    #[arg(long, value_name = "FILE")]
+    predictions: Option<PathBuf>,
+    #[command(flatten)]
+    format: Format,
+}
+
+pub fn run(args: &Args, out: &mut Out) -> Result<()> {
+    let session = Session::open(&args.model)?;
+    let task = super::task(&session.model, args.task.as_deref())?;
+    let data = located(&args.data, out)?;
+    let limit = args.limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    let bar = counter("examples");
+    let mut predictions = String::new();
+    let evaluation = session.evaluate(&task.name, &data, limit, &mut |answer, _| {
+        bar.inc(1);
+        if args.predictions.is_some() {
+            predictions += &format!("{answer}\n");
+        }
+    })?;
+    bar.finish_and_clear();
+    if let Some(path) = &args.predictions {
+        write_atomic(path, predictions)?;
+    }
+    if args.format.json {
+        return out.json(&report(args, &task.name, task.task.kind(), &evaluation));
+    }
+    let Evaluation { score, skipped, notes, examples } = &evaluation;
+    tell_left_out(skipped, notes, out);
+    out.heading(&format!("{} on {}", task.name, args.data))?;
+    let left_out = match skipped.len() {
+        0 => "none skipped".to_owned(),
+        number => format!("{} skipped", counted(number, "example")),
+    };
+    out.line(format!("{} scored, {left_out}", counted(*examples, "example")))?;
+    for table in scores::tables(score) {
+        out.line(format!("\n{table}"))?;
+    }
+    Ok(())
+}
+
+/// A local path as it is; a file of a data set on the Hub, downloaded.
+fn located(data: &str, out: &Out) -> Result<PathBuf> {
+    match data.starts_with("hf://") {
+        true => hub::dataset_file(data, &HubOptions::from_env(), &mut downloads(out)),
+        false => Ok(data.into()),
+    }
+}
+
+/// Notes and skipped examples, to standard error.
+pub fn tell_left_out(skipped: &[Skipped], notes: &[String], out: &Out) {
+    for note in notes {
+        out.note(format!("note: {note}"));
+    }
+    for Skipped { place, example, reason } in skipped.iter().take(LISTED) {
+        out.note(format!("skipped: {place}: {}: {reason}", start_of(example, 60)));
+    }
+    if skipped.len() > LISTED {
+        out.note(format!("skipped: and {} more; --json lists all", skipped.len() - LISTED));
+    }
+}
+
+fn report(args: &Args, name: &str, kind: &str, evaluation: &Evaluation) -> Value {
+    let Evaluation { score, skipped, notes, examples } = evaluation;
+    json!({
+        "model": args.model,
+        "task": name,
+        "kind": kind,
+        "data": args.data,
+        "examples": examples,
+        "skipped": skipped,
+        "notes": notes,
+        "score": score,
+    })
+}

@@ -1,0 +1,266 @@
+//! `polyhead inspect`: the parameter table, labels, tokenizer, recipe and origin of a model; or what a bare encoder
+//! would come to with the heads that training adds.
+
+use super::Format;
+use crate::out::Out;
+use crate::progress::downloads;
+use crate::scores;
+use crate::table::{Align, Table, count, counted, percent};
+use polyhead::encoders::Adjust;
+use polyhead::hub::{self, HubOptions, Source};
+use polyhead::io::sha256_file;
+use polyhead::model::{About, Model, NamedTask, Share, read_config, shapes, shares};
+use polyhead::parameters::Owner;
+use polyhead::tasks::TASKS;
+use polyhead::{Error, Key, Result};
+use serde_json::{Map, Value, json};
+use std::path::Path;
+
+const HELP: &str = "\
+Examples:
+  polyhead inspect runs/quickstart
+  polyhead inspect bert-base-uncased --labels 9
+  polyhead inspect path/to/config.json --labels 9
+
+An encoder without heads is counted with those that training adds: question answering, and named-entity
+recognition where --labels says how many labels it has. A config.json alone is counted without any weights.";
+
+#[derive(clap::Args)]
+#[command(after_help = HELP)]
+pub struct Args {
+    /// A model folder, a run folder, an encoder (a folder, or a name on the Hub), or a config.json
+    model: String,
+    /// For an encoder without heads: how many NER labels to count with
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    labels: Option<u32>,
+    #[command(flatten)]
+    format: Format,
+}
+
+/// What there is to say of a model.
+struct Facts {
+    shares: Vec<Share>,
+    config: Value,
+    /// The tokenizer's model and vocabulary.
+    tokenizer: Option<(&'static str, usize)>,
+    /// Its own tasks: name, kind, labels, configuration.
+    tasks: Vec<(String, &'static str, Vec<String>, Value)>,
+    about: About,
+    /// The digest of its weights, where `about` does not have it.
+    sha256: Option<String>,
+}
+
+pub fn run(args: &Args, out: &mut Out) -> Result<()> {
+    let facts = facts(args, out)?;
+    if args.format.json { out.json(&json(&args.model, &facts)) } else { print(&args.model, &facts, out) }
+}
+
+fn facts(args: &Args, out: &Out) -> Result<Facts> {
+    let path = Path::new(&args.model);
+    if path.is_file() {
+        let shares = shares(&shapes(path, new_heads(args.labels)?)?);
+        let (config, about) = (read_config(path)?, About::default());
+        return Ok(Facts { shares, config, tokenizer: None, tasks: Vec::new(), about, sha256: None });
+    }
+    let best = path.join("best");
+    let local = if !path.join("config.json").exists() && best.join("config.json").exists() { &best } else { path };
+    let (folder, source) = match local.is_dir() && has_heads(local)? {
+        true => (local.to_owned(), None),
+        false => {
+            let checkpoint = hub::encoder(&args.model, &HubOptions::from_env(), &mut downloads(out))?;
+            (checkpoint.folder, Some(checkpoint.source))
+        }
+    };
+    if has_heads(&folder)? {
+        if args.labels.is_some() {
+            return Err(Error::usage("--labels is for an encoder without heads; this model has its own")
+                .hint("leave --labels out"));
+        }
+        let mut model = Model::load(&folder, TASKS)?;
+        if model.about.source.is_none() {
+            model.about.source = source;
+        }
+        let task =
+            |NamedTask { name, task }: &NamedTask| (name.clone(), task.kind(), task.labels().to_vec(), task.config());
+        let tasks = model.tasks.iter().map(task).collect();
+        return Ok(of_model(model, tasks, Some(sha256_file(folder.join("model.safetensors"))?)));
+    }
+    let about = About { source, ..About::default() };
+    let model = Model::pretrained(&folder, about, new_heads(args.labels)?, &Adjust::default(), Key::seed(0))?;
+    Ok(of_model(model, Vec::new(), None))
+}
+
+fn of_model(model: Model, tasks: Vec<(String, &'static str, Vec<String>, Value)>, sha256: Option<String>) -> Facts {
+    let tokenizer = Some((model.tokenizer.model(), model.tokenizer.vocabulary()));
+    Facts {
+        shares: shares(&model.shapes()),
+        config: model.config().clone(),
+        tokenizer,
+        tasks,
+        about: model.about,
+        sha256,
+    }
+}
+
+/// Whether a folder holds a model with heads: ours, or a single-task model of transformers.
+fn has_heads(folder: &Path) -> Result<bool> {
+    let config = read_config(&folder.join("config.json"))?;
+    let architecture = config.pointer("/architectures/0").and_then(Value::as_str).unwrap_or("");
+    let single = ["ForTokenClassification", "ForQuestionAnswering"].iter().any(|ending| architecture.ends_with(ending));
+    Ok(config.get("polyhead").is_some() || single)
+}
+
+/// The heads that training would add to an encoder, as far as they have a size.
+fn new_heads(labels: Option<u32>) -> Result<Vec<NamedTask>> {
+    // Lengths that every encoder can take: they do not count.
+    let ner = labels.map(|labels| {
+        let labels: Vec<String> = (0..labels).map(|label| format!("LABEL_{label}")).collect();
+        ("ner", json!({ "labels": labels, "max_length": 8, "stride": 0 }))
+    });
+    let qa = ("qa", json!({ "max_length": 8, "stride": 0, "max_question_length": 1 }));
+    let open = |(name, config): (&str, Value)| {
+        let kind = TASKS.iter().find(|kind| kind.kind == name);
+        let kind = kind.ok_or_else(|| Error::internal(format!("no task is called `{name}`")))?;
+        Ok(NamedTask { name: name.to_owned(), task: (kind.open)(config)? })
+    };
+    ner.into_iter().chain([qa]).map(open).collect()
+}
+
+/// The fields of `config.json` that people ask for: their names there, and ours.
+const SHAPE: [(&str, &str); 6] = [
+    ("num_hidden_layers", "layers"),
+    ("hidden_size", "hidden size"),
+    ("num_attention_heads", "attention heads"),
+    ("intermediate_size", "feed-forward size"),
+    ("max_position_embeddings", "positions"),
+    ("vocab_size", "vocabulary"),
+];
+
+fn print(name: &str, facts: &Facts, out: &mut Out) -> Result<()> {
+    out.heading(name)?;
+    out.line(parameters(&facts.shares))?;
+    out.heading("\nEncoder")?;
+    let mut encoder = Table::pairs();
+    encoder.row(["architecture", model_type(facts)]);
+    for (field, name) in SHAPE {
+        if let Some(value) = facts.config.get(field).and_then(Value::as_u64) {
+            encoder.row([name.to_owned(), count(value as usize)]);
+        }
+    }
+    if let Some((model, vocabulary)) = facts.tokenizer {
+        encoder.row(["tokenizer".to_owned(), format!("{model}, {}", counted(vocabulary, "token"))]);
+    }
+    out.line(encoder)?;
+    for (name, kind, labels, config) in &facts.tasks {
+        out.heading(&format!("\nTask {name}"))?;
+        let mut task = Table::pairs();
+        task.row(["kind", kind]);
+        if !labels.is_empty() {
+            task.row(["labels".to_owned(), format!("{}: {}", labels.len(), labels.join(" "))]);
+        }
+        for (field, value) in config.as_object().into_iter().flatten().filter(|(field, _)| *field != "labels") {
+            task.row([field.replace('_', " "), value.to_string()]);
+        }
+        for (measure, value) in facts.about.scores.get(name).into_iter().flatten() {
+            task.row([format!("score: {}", scores::words(measure)), scores::number(measure, value)]);
+        }
+        out.line(task)?;
+    }
+    origin(facts, out)
+}
+
+fn model_type(facts: &Facts) -> &str {
+    facts.config.get("model_type").and_then(Value::as_str).unwrap_or("")
+}
+
+fn parameters(shares: &[Share]) -> Table {
+    let mut table = Table::new(&[
+        ("", Align::Left),
+        ("parameters", Align::Right),
+        ("per cent", Align::Right),
+        ("trained", Align::Right),
+    ]);
+    let total: usize = shares.iter().map(|share| share.total).sum();
+    let trained: usize = shares.iter().map(|share| share.trained).sum();
+    let mut row = |name: String, parameters: usize, trained: usize| {
+        table.row([name, count(parameters), percent(parameters, total), count(trained)]);
+    };
+    for share in shares {
+        let name = match &share.owner {
+            // What of an encoder is not trained is its pooler.
+            Owner::Encoder if share.total > share.trained => "shared encoder (pooler included)".to_owned(),
+            Owner::Encoder => "shared encoder".to_owned(),
+            Owner::Head(task) => format!("head `{task}`"),
+        };
+        row(name, share.total, share.trained);
+    }
+    row("total".to_owned(), total, trained);
+    table
+}
+
+fn origin(facts: &Facts, out: &mut Out) -> Result<()> {
+    let About { source, recipe, epoch, .. } = &facts.about;
+    if source.is_some() || facts.sha256.is_some() {
+        out.heading("\nOrigin")?;
+    }
+    if let Some(sha256) = &facts.sha256 {
+        out.line(format!("model.safetensors of this model: sha256 {sha256}"))?;
+    }
+    if let Some(epoch) = epoch {
+        out.line(format!("saved after epoch {epoch}"))?;
+    }
+    if let Some(Source { said, revision, files, .. }) = source {
+        out.line(format!("encoder: {said}"))?;
+        if let Some(revision) = revision {
+            out.line(format!("revision: {revision}"))?;
+        }
+        let mut table = Table::new(&[("file", Align::Left), ("bytes", Align::Right), ("sha256", Align::Left)]);
+        for file in files {
+            table.row([file.name.clone(), count(file.bytes as usize), file.sha256.clone()]);
+        }
+        out.line(table)?;
+    }
+    if let Some(recipe) = recipe {
+        out.heading("\nRecipe")?;
+        out.line(recipe.trim())?;
+    }
+    Ok(())
+}
+
+fn json(name: &str, facts: &Facts) -> Value {
+    let sum = |count: fn(&Share) -> usize| facts.shares.iter().map(count).sum::<usize>();
+    let encoder = facts.shares.iter().find(|share| share.owner == Owner::Encoder).map_or(0, |share| share.total);
+    let heads: Map<String, Value> = facts
+        .shares
+        .iter()
+        .filter_map(|share| match &share.owner {
+            Owner::Head(task) => Some((task.clone(), json!(share.total))),
+            Owner::Encoder => None,
+        })
+        .collect();
+    let shape = SHAPE.iter().filter_map(|(field, _)| Some(((*field).to_owned(), facts.config.get(*field)?.clone())));
+    let mut shape: Map<String, Value> = shape.collect();
+    shape.insert("model_type".into(), json!(model_type(facts)));
+    json!({
+        "model": name,
+        "parameters": {
+            "encoder": encoder,
+            "heads": heads,
+            "total": sum(|share| share.total),
+            "trained": sum(|share| share.trained),
+        },
+        "encoder": shape,
+        "tokenizer": facts.tokenizer.map(|(model, vocabulary)| json!({ "model": model, "vocabulary": vocabulary })),
+        "tasks": facts.tasks.iter().map(|(name, kind, labels, config)| json!({
+            "name": name,
+            "kind": kind,
+            "labels": labels,
+            "config": config,
+            "scores": facts.about.scores.get(name),
+        })).collect::<Vec<_>>(),
+        "sha256": facts.sha256,
+        "epoch": facts.about.epoch,
+        "source": facts.about.source,
+        "recipe": facts.about.recipe,
+    })
+}

@@ -1,0 +1,104 @@
+//! The commands, one a file, in the order in which help lists them.
+
+mod data;
+mod eval;
+mod export;
+mod import;
+mod inspect;
+mod predict;
+mod suite;
+mod train;
+
+use crate::out::Out;
+use clap::Subcommand;
+use polyhead::model::{Model, NamedTask};
+use polyhead::{Error, Place, Result};
+use std::path::Path;
+
+/// What to do.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Train one encoder with a head for each task of a recipe
+    Train(train::Args),
+    /// Show what a recipe will train on, and what had to be left out
+    Data(data::Args),
+    /// Score a model on a file with gold answers
+    Eval(eval::Args),
+    /// Answer one text, or a stream of requests
+    Predict(predict::Args),
+    /// Run the demonstration suite: texts of sixteen kinds, with gold answers
+    Suite(suite::Args),
+    /// Show a model's parameters, labels, tokenizer, recipe and origin
+    Inspect(inspect::Args),
+    /// Write one task as a single-task model of transformers
+    Export(export::Args),
+    /// Make a model out of a single-task model of transformers
+    Import(import::Args),
+}
+
+impl Command {
+    /// Does it.
+    pub fn run(self, out: &mut Out) -> Result<()> {
+        match self {
+            Command::Train(args) => train::run(args, out),
+            Command::Data(args) => data::run(&args, out),
+            Command::Eval(args) => eval::run(&args, out),
+            Command::Predict(args) => predict::run(args, out),
+            Command::Suite(args) => suite::run(&args, out),
+            Command::Inspect(args) => inspect::run(&args, out),
+            Command::Export(args) => export::run(&args, out),
+            Command::Import(args) => import::run(&args, out),
+        }
+    }
+}
+
+/// How the answer is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::Args)]
+pub struct Format {
+    /// Print JSON instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+/// The task that is asked for; the model's only one if none is.
+fn task<'a>(model: &'a Model, name: Option<&str>) -> Result<&'a NamedTask> {
+    match (name, model.tasks.as_slice()) {
+        (Some(name), _) => model.task(name),
+        (None, [only]) => Ok(only),
+        (None, several) => {
+            let names: Vec<&str> = several.iter().map(|task| task.name.as_str()).collect();
+            Err(Error::usage(format!("expected --task with one of this model's tasks: {}", names.join(", "))))
+        }
+    }
+}
+
+/// Whether a folder that exists may be replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::Args)]
+struct Overwrite {
+    /// Replace the model folder that is there
+    #[arg(long)]
+    overwrite: bool,
+}
+
+/// Checks that a model folder may be written here, and makes the folders above it.
+///
+/// Writing replaces the whole folder, so that only a model folder is ever replaced, and only when asked for.
+fn destination(folder: &Path, overwrite: Overwrite) -> Result<()> {
+    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
+    if let Some(parent) = parent {
+        std::fs::create_dir_all(parent).map_err(|cause| Error::writing(parent, cause))?;
+    }
+    let mut entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(cause) => return Err(Error::writing(folder, cause)),
+    };
+    if entries.next().is_none() {
+        return Ok(());
+    }
+    let there = Error::cannot_write("the folder exists and is not empty").at(Place::file(folder));
+    if !folder.join("config.json").is_file() || !folder.join("model.safetensors").is_file() {
+        return Err(there.hint("it is no model folder: name another one"));
+    }
+    if overwrite.overwrite { Ok(()) } else { Err(there.hint("--overwrite replaces it")) }
+}

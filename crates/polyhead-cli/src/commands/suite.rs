@@ -1,0 +1,107 @@
+//! `polyhead suite`: the demonstration suite, case by case, with honest totals.
+
+use super::Format;
+use crate::out::{Good, Out};
+use crate::table::{counted, decimal};
+use polyhead::Result;
+use polyhead::infer::Session;
+use polyhead::suite::{self, Entity, Question, Report, Sentence, Verdict};
+use std::path::PathBuf;
+
+const HELP: &str = "\
+Example:
+  polyhead suite runs/quickstart
+
+A sentence is right if every gold entity was found with its type at its place, and nothing else.
+A question is right if the answer matches a gold one exactly, as the official SQuAD script compares.";
+
+#[derive(clap::Args)]
+#[command(after_help = HELP)]
+pub struct Args {
+    /// A model folder, or a run folder (then its best model)
+    model: PathBuf,
+    #[command(flatten)]
+    format: Format,
+}
+
+pub fn run(args: &Args, out: &mut Out) -> Result<()> {
+    let report = suite::run(&Session::open(&args.model)?)?;
+    if args.format.json {
+        return out.json(&report);
+    }
+    for case in &report.sentences {
+        sentence(case, out)?;
+    }
+    for case in &report.questions {
+        question(case, out)?;
+    }
+    totals(&report, out)
+}
+
+fn verdict(verdict: Verdict, title: &str, out: &mut Out) -> Result<()> {
+    let (good, word) = match verdict {
+        Verdict::Right => (Good::Yes, "right"),
+        Verdict::Wrong => (Good::No, "wrong"),
+    };
+    let word = out.verdict(good, word);
+    out.painted(&format!("{word}  {title}"))
+}
+
+fn sentence(case: &Sentence, out: &mut Out) -> Result<()> {
+    let Sentence { gold, found, correct, .. } = case;
+    verdict(case.verdict, &format!("ner, {}: {correct} of {} found", case.domain, gold.len()), out)?;
+    out.line(format!("  {}", case.text))?;
+    out.line(format!("  found: {}", listed(found)))?;
+    let missed: Vec<Entity> = gold.iter().filter(|entity| !found.contains(entity)).cloned().collect();
+    let surplus: Vec<Entity> = found.iter().filter(|entity| !gold.contains(entity)).cloned().collect();
+    for (what, entities) in [("missed", missed), ("not so", surplus)] {
+        if !entities.is_empty() {
+            out.line(format!("  {what}: {}", listed(&entities)))?;
+        }
+    }
+    out.line("")
+}
+
+fn listed(entities: &[Entity]) -> String {
+    let all: Vec<String> = entities.iter().map(|entity| format!("{} [{}]", entity.text, entity.kind)).collect();
+    if all.is_empty() { "nothing".to_owned() } else { all.join(", ") }
+}
+
+fn question(case: &Question, out: &mut Out) -> Result<()> {
+    verdict(case.verdict, &format!("qa, {}: F1 {}", case.kind, decimal(case.f1)), out)?;
+    out.line(format!("  {}", case.context))?;
+    out.line(format!("  {}", case.question))?;
+    let found = if case.found.is_empty() { "no answer" } else { &case.found };
+    out.line(format!("  found: {found} (score {})", decimal(case.score)))?;
+    if case.verdict == Verdict::Wrong {
+        out.line(format!("  right: {}", case.gold.join(" | ")))?;
+    }
+    out.line("")
+}
+
+fn totals(report: &Report, out: &mut Out) -> Result<()> {
+    let totals = &report.totals;
+    out.heading("Totals")?;
+    if !report.sentences.is_empty() {
+        out.line(format!(
+            "ner: {} of {} right; {} of {} gold entities found, and {} that are none",
+            totals.sentences_right,
+            counted(report.sentences.len(), "sentence"),
+            totals.entities_correct,
+            totals.entities_gold,
+            totals.entities_found.saturating_sub(totals.entities_correct),
+        ))?;
+    } else {
+        out.line("ner: this model has no such task")?;
+    }
+    if !report.questions.is_empty() {
+        out.line(format!(
+            "qa: {} of {} answered exactly; mean F1 {}",
+            totals.questions_right,
+            counted(report.questions.len(), "question"),
+            decimal(totals.questions_f1),
+        ))
+    } else {
+        out.line("qa: this model has no such task")
+    }
+}

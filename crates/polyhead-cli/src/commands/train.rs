@@ -1,0 +1,171 @@
+//! `polyhead train`: a run from a recipe, with its progress on standard error and what came of it on standard output.
+
+use super::Format;
+use crate::out::Out;
+use crate::progress::{Show, Training, duration};
+use crate::scores;
+use crate::table::{Align, Table, count, counted, decimal};
+use polyhead::Result;
+use polyhead::recipe::Recipe;
+use polyhead::train::{Evaluated, Event, Finished, Plan, Sample, Trainer};
+use std::path::PathBuf;
+
+const HELP: &str = "\
+Examples:
+  polyhead train recipes/quickstart.toml
+  polyhead train recipes/quickstart.toml --set train.epochs=1 --set data.ner.train=my.conll
+  polyhead train recipes/report.toml --json --quiet > events.jsonl
+
+--set takes any key of the recipe, dotted; a value that is not TOML is a string.
+--json prints one event a line: `planned`, then `step` for each update, `evaluated` for each epoch, `finished`.";
+
+#[derive(clap::Args)]
+#[command(after_help = HELP)]
+pub struct Args {
+    /// The recipe (TOML)
+    recipe: PathBuf,
+    /// Override a value of the recipe
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// No progress and no notes
+    #[arg(long, short)]
+    quiet: bool,
+    #[command(flatten)]
+    format: Format,
+}
+
+pub fn run(args: Args, out: &mut Out) -> Result<()> {
+    let show = if args.quiet { Show::Nothing } else { Show::Progress };
+    let recipe = Recipe::read(&args.recipe, &args.set)?;
+    let trainer = Trainer::new(recipe, &mut |note| {
+        if show == Show::Progress {
+            out.note(note);
+        }
+    })?;
+    let tasks: Vec<(String, &str)> =
+        trainer.model().tasks.iter().map(|task| (task.name.clone(), task.task.kind())).collect();
+    let mut progress = Training::new(show);
+    progress.say(|| out.note(format!("run folder: {}", trainer.folder().display())));
+    // Those of the best epoch so far, whose model is kept.
+    let mut samples = Vec::new();
+    for event in trainer {
+        let event = event.inspect_err(|_| progress.finish())?;
+        if args.format.json {
+            out.json(&event)?;
+            out.flush()?;
+        }
+        match event {
+            Event::Planned(plan) => {
+                progress.say(|| tell_plan(&plan, out));
+                progress.plan(&plan);
+            }
+            Event::Step(step) => progress.step(&step, out),
+            Event::Evaluated(evaluated) => {
+                progress.say(|| tell_epoch(&evaluated, out));
+                if evaluated.improved {
+                    samples = evaluated.samples;
+                }
+            }
+            Event::Finished(finished) => {
+                progress.finish();
+                progress.say(|| out.note(progress.summary(finished.steps)));
+                if !args.format.json {
+                    results(&finished, &samples, out)?;
+                    next(&finished, &tasks, out)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The batches of each task and the steps in all.
+fn tell_plan(plan: &Plan, out: &Out) {
+    out.note_heading("\nPlan");
+    out.note(plan_table(plan));
+    out.note(steps(plan));
+    out.note("");
+}
+
+/// What each task brings to an epoch.
+pub fn plan_table(plan: &Plan) -> Table {
+    let mut table = Table::new(&[
+        ("task", Align::Left),
+        ("examples", Align::Right),
+        ("windows", Align::Right),
+        ("tokens", Align::Right),
+        ("batches", Align::Right),
+        ("validation", Align::Right),
+    ]);
+    for task in &plan.tasks {
+        let counts = [task.examples, task.windows, task.tokens, task.batches, task.validation];
+        table.row(std::iter::once(task.name.clone()).chain(counts.map(count)));
+    }
+    table
+}
+
+/// `125 + 129 batches an epoch, 3 epochs: 762 steps, 76 of them warm-up`.
+pub fn steps(plan: &Plan) -> String {
+    let batches: Vec<String> = plan.tasks.iter().map(|task| count(task.batches)).collect();
+    format!(
+        "{} batches an epoch, {}: {}, {} of them warm-up",
+        batches.join(" + "),
+        counted(plan.epochs, "epoch"),
+        counted(plan.steps, "step"),
+        count(plan.warmup_steps)
+    )
+}
+
+fn tell_epoch(evaluated: &Evaluated, out: &Out) {
+    let losses: Vec<String> = evaluated.losses.iter().map(|(task, loss)| format!("{task} {loss:.4}")).collect();
+    out.note_heading(&format!("\nEpoch {}", evaluated.epoch));
+    out.note(format!("mean training loss {}; evaluated in {}", losses.join(", "), duration(evaluated.seconds)));
+    for (task, score) in &evaluated.scores {
+        out.note(format!("\n{task}"));
+        let tables: Vec<String> = scores::tables(score).iter().map(ToString::to_string).collect();
+        out.note(tables.join("\n\n"));
+    }
+    if let Some(value) = evaluated.value {
+        let kept = if evaluated.improved { "the best so far: its model is kept" } else { "not better: not kept" };
+        out.note(format!("\nvalue {} ({kept})", decimal(value)));
+    }
+    out.note("");
+}
+
+/// The end: scores, a few predictions, where the model is.
+fn results(finished: &Finished, samples: &[Sample], out: &mut Out) -> Result<()> {
+    if !finished.scores.is_empty() {
+        out.heading("Scores on the validation data")?;
+        out.line(scores::summary(&finished.scores))?;
+        out.line(format!(
+            "\nbest epoch: {} (rule: {}; value {})",
+            finished.best_epoch,
+            finished.rule,
+            decimal(finished.best_value)
+        ))?;
+    }
+    if !samples.is_empty() {
+        out.heading("\nPredictions for the last validation examples")?;
+    }
+    for sample in samples {
+        out.line(format!("{}: {}", sample.task, sample.text))?;
+    }
+    out.line(format!("\nmodel: {} (after {})", finished.model.display(), duration(finished.seconds)))
+}
+
+/// What to try next: the first task that takes its request on the command line, and the suite.
+fn next(finished: &Finished, tasks: &[(String, &str)], out: &mut Out) -> Result<()> {
+    let model = finished.model.display();
+    let example = tasks.iter().find_map(|(name, kind)| match *kind {
+        "ner" => Some(format!("--task {name} \"Ada Lovelace was born in London.\"")),
+        "qa" => Some(format!("--task {name} --question \"Where was she born?\" --context \"Ada was born in London.\"")),
+        _ => None,
+    });
+    match example {
+        Some(example) => {
+            out.line(format!("next:  polyhead predict {model} {example}"))?;
+            out.line(format!("       polyhead suite {model}"))
+        }
+        None => out.line(format!("next:  polyhead inspect {model}")),
+    }
+}

@@ -1,0 +1,63 @@
+//! `polyhead export` and `polyhead import`: there and back, and no folder of the user's is lost on the way.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+use support::{model, path, polyhead, text};
+
+#[test]
+fn an_exported_task_comes_back_with_the_same_answers() {
+    let folder = model();
+    for (task, question) in [
+        ("ner", &["Ada lived in London."][..]),
+        ("qa", &["--question", "Who?", "--context", "Ada lived in London. She left."]),
+    ] {
+        let (out, back) = (folder.path().join("out").join(task), folder.path().join("back").join(task));
+        let ran = polyhead(&["export", &path(&folder), "--task", task, "--to", text(&out)]);
+        assert!(ran.stderr.contains(text(&out)));
+        assert_eq!(ran.success(), "");
+        for name in ["config.json", "model.safetensors", "tokenizer.json", "README.md"] {
+            assert!(out.join(name).is_file(), "{name}");
+        }
+        assert_eq!(polyhead(&["import", text(&out), "--to", text(&back)]).success(), "");
+        let ask =
+            |model: &str, more: &[&str]| polyhead(&[&["predict", model, "--json"], more, question].concat()).json();
+        let answer = ask(text(&back), &[]);
+        assert_eq!(answer, ask(&path(&folder), &["--task", task]), "the only task needs no name");
+        assert!(polyhead(&["inspect", text(&back)]).success().contains("local folder"), "where it came from is kept");
+        let facts = polyhead(&["inspect", text(&out), "--json"]).json();
+        assert_eq!(facts["tasks"][0]["kind"], task, "an exported folder can be looked at as it is");
+    }
+}
+
+#[test]
+fn a_folder_that_exists_is_replaced_only_when_asked_and_only_if_it_is_a_model() {
+    let folder = model();
+    let export =
+        |to: &str, more: &[&str]| polyhead(&[&["export", &path(&folder), "--task", "ner", "--to", to], more].concat());
+    let mine = folder.path().join("mine");
+    std::fs::create_dir(&mine).unwrap();
+    export(text(&mine), &[]).success();
+    assert!(export(text(&mine), &[]).failure(73).contains("--overwrite"));
+    export(text(&mine), &["--overwrite"]).success();
+    let precious = folder.path().join("precious");
+    std::fs::create_dir(&precious).unwrap();
+    std::fs::write(precious.join("thesis.txt"), "years of work").unwrap();
+    for call in [&[][..], &["--overwrite"]] {
+        export(text(&precious), call).failure(73);
+        polyhead(&[&["import", text(&mine), "--to", text(&precious)], call].concat()).failure(73);
+    }
+    assert_eq!(std::fs::read_to_string(precious.join("thesis.txt")).unwrap(), "years of work");
+    let file = support::file(&folder, "file", "");
+    export(&file, &["--overwrite"]).failure(73);
+}
+
+#[test]
+fn what_is_no_single_task_model_is_not_imported() {
+    let folder = model();
+    let to = folder.path().join("to");
+    polyhead(&["import", text(&support::tiny_bert()), "--to", text(&to)]).failure(65);
+    polyhead(&["import", "./nowhere", "--to", text(&to)]).failure(66);
+    polyhead(&["export", &path(&folder), "--task", "pos", "--to", text(&to)]).failure(2);
+    polyhead(&["export", &path(&folder), "--to", text(&to)]).failure(2);
+    assert!(!to.exists());
+}

@@ -1,0 +1,259 @@
+//! The demonstration suite: ten sentences of ten domains and six questions of six kinds, with gold answers.
+//!
+//! ```text
+//! suite/ner.jsonl {"domain", "text", "entities": [{"type", "text", "start"}]}   start counts characters
+//! suite/qa.jsonl  {"kind", "question", "context", "answers": ["...", ...]}
+//! ```
+//!
+//! A sentence is right if every gold entity was found with its type at its place, and nothing else. A question is right
+//! if the answer matches a gold one exactly, as the official SQuAD script compares; F1 is that script's too.
+
+use crate::error::{Error, Place, Result};
+use crate::infer::Session;
+use crate::metrics::squad::{self, Rules};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+const NER: &str = include_str!("../suite/ner.jsonl");
+const QA: &str = include_str!("../suite/qa.jsonl");
+
+/// What came of the whole suite.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// The sentences, if the model has such a task.
+    pub sentences: Vec<Sentence>,
+    /// The questions, if the model has such a task.
+    pub questions: Vec<Question>,
+    /// The sums.
+    pub totals: Totals,
+}
+
+/// Whether a case came out right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// All of it, and nothing else.
+    Right,
+    /// Anything less.
+    Wrong,
+}
+
+/// An entity, gold or found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entity {
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Its text.
+    pub text: String,
+    /// Where it starts, in characters.
+    pub start: usize,
+}
+
+/// A sentence and what was found in it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Sentence {
+    /// What it is about.
+    pub domain: String,
+    /// The sentence.
+    pub text: String,
+    /// The entities that it holds.
+    pub gold: Vec<Entity>,
+    /// The entities that were found.
+    pub found: Vec<Entity>,
+    /// How many of those found are gold.
+    pub correct: usize,
+    /// Whether both are the same.
+    pub verdict: Verdict,
+}
+
+/// A question and its answer.
+#[derive(Debug, Clone, Serialize)]
+pub struct Question {
+    /// What is asked for.
+    pub kind: String,
+    /// The question.
+    pub question: String,
+    /// The text that holds the answer.
+    pub context: String,
+    /// The answers that count as right.
+    pub gold: Vec<String>,
+    /// The answer that was found.
+    pub found: String,
+    /// How sure the model is, from 0 to 1.
+    pub score: f64,
+    /// F1 of its words, in per cent.
+    pub f1: f64,
+    /// Whether it matches a gold answer.
+    pub verdict: Verdict,
+}
+
+/// Sums over the suite.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Totals {
+    /// Sentences in which everything is right, of [`Report::sentences`].
+    pub sentences_right: usize,
+    /// Gold entities.
+    pub entities_gold: usize,
+    /// Entities that were found.
+    pub entities_found: usize,
+    /// Entities that were found and are gold.
+    pub entities_correct: usize,
+    /// Questions that were answered exactly, of [`Report::questions`].
+    pub questions_right: usize,
+    /// The mean F1 of the questions, in per cent.
+    pub questions_f1: f64,
+}
+
+#[derive(Deserialize)]
+struct SentenceCase {
+    domain: String,
+    text: String,
+    entities: Vec<Entity>,
+}
+
+#[derive(Deserialize)]
+struct QuestionCase {
+    kind: String,
+    question: String,
+    context: String,
+    answers: Vec<String>,
+}
+
+/// Asks the model everything. A task that it does not have is left out.
+pub fn run(session: &Session) -> Result<Report> {
+    let has = |kind: &str| session.model.tasks.iter().find(|task| task.task.kind() == kind).map(|task| &*task.name);
+    let sentences = has("ner").map(|task| sentences(session, task)).transpose()?.unwrap_or_default();
+    let questions = has("qa").map(|task| questions(session, task)).transpose()?.unwrap_or_default();
+    if sentences.is_empty() && questions.is_empty() {
+        return Err(Error::usage(
+            "the suite has cases for named-entity recognition and question answering; this model does neither",
+        ));
+    }
+    let totals = totals(&sentences, &questions);
+    Ok(Report { sentences, questions, totals })
+}
+
+fn cases<T: serde::de::DeserializeOwned>(file: &str, text: &str) -> Result<Vec<T>> {
+    let parse = |(at, line): (usize, &str)| {
+        serde_json::from_str(line)
+            .map_err(|cause| Error::internal(format!("a case of the suite: {cause}")).at(Place::line(file, at + 1)))
+    };
+    text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).map(parse).collect()
+}
+
+/// The answers to requests, in order.
+fn answers(session: &Session, task: &str, requests: Vec<Value>) -> Result<Vec<Value>> {
+    let mut answers = Vec::with_capacity(requests.len());
+    let mut requests = requests.into_iter().map(|request| Ok((request, Place::file("suite"))));
+    session.predict(task, &mut requests, &mut |answer| {
+        answers.push(answer);
+        Ok(())
+    })?;
+    Ok(answers)
+}
+
+fn sentences(session: &Session, task: &str) -> Result<Vec<Sentence>> {
+    let cases: Vec<SentenceCase> = cases("suite/ner.jsonl", NER)?;
+    let requests = cases.iter().map(|case| json!({ "text": case.text })).collect();
+    let answers = answers(session, task, requests)?;
+    let pairs = cases.into_iter().zip(answers);
+    Ok(pairs
+        .map(|(SentenceCase { domain, text, entities: gold }, answer)| {
+            let found: Vec<Entity> = answer
+                .get("entities")
+                .and_then(|entities| serde_json::from_value(entities.clone()).ok())
+                .unwrap_or_default();
+            let correct = found.iter().filter(|entity| gold.contains(entity)).count();
+            let verdict = verdict(correct == gold.len() && correct == found.len());
+            Sentence { domain, text, gold, found, correct, verdict }
+        })
+        .collect())
+}
+
+fn questions(session: &Session, task: &str) -> Result<Vec<Question>> {
+    let cases: Vec<QuestionCase> = cases("suite/qa.jsonl", QA)?;
+    let requests = cases.iter().map(|case| json!({ "question": case.question, "context": case.context })).collect();
+    let answers = answers(session, task, requests)?;
+    let pairs = cases.into_iter().zip(answers);
+    Ok(pairs
+        .map(|(QuestionCase { kind, question, context, answers: gold }, answer)| {
+            let found = answer.get("answer").and_then(Value::as_str).unwrap_or("").to_owned();
+            let score = answer.get("score").and_then(Value::as_f64).unwrap_or(0.0);
+            let scores = squad::score(&found, &gold, Rules::V1);
+            let verdict = verdict(scores.exact == 1.0);
+            Question { kind, question, context, gold, found, score, f1: 100.0 * scores.f1, verdict }
+        })
+        .collect())
+}
+
+fn verdict(right: bool) -> Verdict {
+    if right { Verdict::Right } else { Verdict::Wrong }
+}
+
+fn totals(sentences: &[Sentence], questions: &[Question]) -> Totals {
+    Totals {
+        sentences_right: sentences.iter().filter(|case| case.verdict == Verdict::Right).count(),
+        entities_gold: sentences.iter().map(|case| case.gold.len()).sum(),
+        entities_found: sentences.iter().map(|case| case.found.len()).sum(),
+        entities_correct: sentences.iter().map(|case| case.correct).sum(),
+        questions_right: questions.iter().filter(|case| case.verdict == Verdict::Right).count(),
+        questions_f1: questions.iter().map(|case| case.f1).sum::<f64>() / questions.len().max(1) as f64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::text::offsets::char_to_byte;
+
+    #[test]
+    fn every_gold_entity_is_a_slice_of_its_sentence() {
+        let cases: Vec<SentenceCase> = cases("ner", NER).unwrap();
+        assert_eq!(cases.len(), 10);
+        for case in &cases {
+            assert!(!case.entities.is_empty(), "{}", case.text);
+            for entity in &case.entities {
+                let at = char_to_byte(&case.text, entity.start).unwrap();
+                assert!(case.text[at..].starts_with(&entity.text), "{}: {}", case.text, entity.text);
+            }
+        }
+        let mut domains: Vec<&str> = cases.iter().map(|case| &*case.domain).collect();
+        domains.dedup();
+        assert_eq!(domains.len(), 10, "one sentence a domain");
+    }
+
+    #[test]
+    fn every_gold_answer_is_a_slice_of_its_context() {
+        let cases: Vec<QuestionCase> = cases("qa", QA).unwrap();
+        assert_eq!(cases.len(), 6);
+        for case in &cases {
+            assert!(!case.answers.is_empty(), "{}", case.question);
+            for answer in &case.answers {
+                assert!(case.context.contains(answer), "{}: {answer}", case.question);
+            }
+        }
+    }
+
+    #[test]
+    fn partly_right_is_counted_and_is_not_right() {
+        let entity = |kind: &str, start| Entity { kind: kind.into(), text: "Ada".into(), start };
+        let sentence = |found: Vec<Entity>, correct, verdict| Sentence {
+            domain: String::new(),
+            text: String::new(),
+            gold: vec![entity("PER", 0), entity("PER", 9)],
+            found,
+            correct,
+            verdict,
+        };
+        let sentences = [
+            sentence(vec![entity("PER", 0), entity("PER", 9)], 2, Verdict::Right),
+            sentence(vec![entity("PER", 0), entity("LOC", 9), entity("PER", 20)], 1, Verdict::Wrong),
+        ];
+        let totals = totals(&sentences, &[]);
+        assert_eq!((totals.sentences_right, totals.entities_gold), (1, 4));
+        assert_eq!((totals.entities_found, totals.entities_correct), (5, 3));
+        assert_eq!(totals.questions_f1, 0.0);
+    }
+}
