@@ -190,6 +190,12 @@ impl Error {
         self.0.hint = Some(hint.into());
         self
     }
+    /// Adds what only the caller knows to the message.
+    #[must_use]
+    pub fn adding(mut self, detail: impl fmt::Display) -> Self {
+        self.0.message.push_str(&format!(": {detail}"));
+        self
+    }
     /// Keeps the cause.
     #[must_use]
     pub fn because(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Self {

@@ -339,6 +339,11 @@ pub fn to_safetensors<'a>(tensors: impl Iterator<Item = (String, &'a Tensor)>) -
     let mut raw = Vec::new();
     for (name, tensor) in tensors {
         let values = tensor.flatten_all()?.to_vec1::<f32>()?;
+        // What `Weights::read` would refuse is not written: the last good model stays.
+        if values.iter().any(|value| !value.is_finite()) {
+            return Err(Error::internal(format!("the tensor `{name}` is not finite, so it is not saved"))
+                .hint("a smaller train.learning_rate helps"));
+        }
         let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         raw.push((name, Raw { shape: tensor.dims().to_vec(), bytes }));
     }

@@ -288,6 +288,15 @@ impl Recipe {
         if learning_rate == 0.0 {
             return fault("train.learning_rate", "a number above 0", "0".into());
         }
+        let counts = [("train.max_steps".to_owned(), self.train.max_steps)].into_iter().chain(
+            self.data.iter().flat_map(|(name, data)| {
+                [("limit", data.limit), ("validation_limit", data.validation_limit)]
+                    .map(|(key, value)| (format!("data.{name}.{key}"), value))
+            }),
+        );
+        if let Some((key, _)) = counts.into_iter().find(|(_, value)| *value == Some(0)) {
+            return fault(&key, "at least 1", "0".into());
+        }
         if !(0.0..=1.0).contains(&warmup) {
             return fault("train.warmup", "a share from 0 to 1", warmup.to_string());
         }
@@ -308,6 +317,14 @@ impl Recipe {
                 self.train.best
             ));
             return Err(suggest(error, &self.train.best, rules));
+        }
+        if let Some(DataRecipe { validation: None, .. }) = self.data.get(&self.train.best) {
+            let task = &self.train.best;
+            return fault(
+                "train.best",
+                "a task with validation data",
+                format!("`{task}`, and there is no data.{task}.validation"),
+            );
         }
         self.tasks().map(|_| ())
     }

@@ -51,7 +51,7 @@ impl TaskKind {
 /// What features are made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// Training: with targets, and within the maximum length as the reference implementation cuts.
+    /// Training: within the maximum length, as the reference implementation cuts.
     Train,
     /// Prediction: nothing is cut; what is too long becomes overlapping windows.
     Predict,

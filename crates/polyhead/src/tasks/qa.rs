@@ -232,9 +232,7 @@ impl Task for Qa {
             features.ids.push(tokenizer.sep);
             features.spans.push(None);
             features.types.resize(features.ids.len(), 1);
-            if purpose == Purpose::Train {
-                features.target = Self::target(example, &features.spans).unwrap_or_else(|| vec![0, 0]);
-            }
+            features.target = Self::target(example, &features.spans).unwrap_or_else(|| vec![0, 0]);
             encoded.windows.push(features);
         }
         if purpose == Purpose::Predict {

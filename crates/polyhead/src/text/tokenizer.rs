@@ -2,8 +2,10 @@
 //! offsets are bytes without surrounding white space, and a panic inside it is an error.
 
 use crate::error::{Error, Place, Result};
+use regex::Regex;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::LazyLock;
 
 /// No tokenizer in use is larger than a few tens of megabytes.
 const LIMIT: u64 = 256 << 20;
@@ -91,14 +93,32 @@ impl Tokenizer {
         let encoding = guarded(|| self.inner.encode(input, false).map_err(|cause| cause.to_string()))
             .map_err(|message| Error::internal(format!("the tokenizer failed: {message}")))?;
         let pieces = encoding.get_ids().iter().zip(encoding.get_offsets()).zip(encoding.get_word_ids());
-        Ok(pieces
+        let mut pieces: Vec<Piece> = pieces
             .map(|((&id, &(start, end)), word)| {
                 let word = if pretokenized { word.map_or(0, |word| word as usize) } else { 0 };
                 let (start, end) = trim(of(word), start, end);
                 Piece { id, start, end, word }
             })
-            .collect())
+            .collect();
+        let mut next: Option<Piece> = None;
+        for piece in pieces.iter_mut().rev() {
+            let text = of(piece.word);
+            let limit = next.filter(|next| next.word == piece.word).map_or(text.len(), |next| next.start);
+            piece.end += dropped(text.get(piece.end..limit).unwrap_or(""));
+            next = Some(*piece);
+        }
+        Ok(pieces)
     }
+}
+
+/// Accents and other marks that combine with the character before them, and the joiners of emoji and of Indic scripts.
+#[allow(clippy::expect_used)] // a pattern of ours that the tests run
+static MARKS: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"^[\p{M}\u{200c}\u{200d}]+").expect("a valid pattern"));
+
+/// The bytes of the marks that a text begins with. Uncased tokenizers drop them: without them a sub-word would end in
+/// the middle of what a reader sees as one character, and the answer `café` would lose its accent.
+fn dropped(rest: &str) -> usize {
+    MARKS.find(rest).map_or(0, |marks| marks.len())
 }
 
 /// Offsets without the white space that BPE and SentencePiece tokenizers include.

@@ -150,14 +150,17 @@ impl Trainer {
         let loss = self.model.loss(task, &windows, self.recipe.train.padding, pass)?;
         let value = f64::from(loss.value.to_scalar::<f32>()?);
         if !value.is_finite() {
-            return Err(not_finite(lane, picks, self.state.step));
+            return Err(Error::internal("the loss is not finite")
+                .adding(at_step(lane, picks, self.state.step))
+                .hint("a smaller train.learning_rate helps; the model was not updated"));
         }
         let weighted = if lane.loss_weight == 1.0 { loss.value } else { (loss.value * lane.loss_weight)? };
         let gradients = weighted.backward()?;
         let lr = self.recipe.train.learning_rate * self.schedule.factor(self.state.step);
-        let grad_norm = self.optimizer.step(&self.model.parameters, &gradients, lr)?;
+        let stepped = self.optimizer.step(&self.model.parameters, &gradients, lr);
+        let grad_norm = stepped.map_err(|error| error.adding(at_step(lane, picks, self.state.step)))?;
         if let Some(movement) = &mut self.movement {
-            movement.saw(lane_index, &self.model.parameters, &gradients);
+            movement.saw(lane_index, &self.model.parameters, &gradients)?;
             if movement.complete() {
                 movement.verdict(&self.model.parameters)?;
                 self.movement = None;
@@ -261,16 +264,11 @@ impl Trainer {
     }
 }
 
-fn not_finite(lane: &Lane, picks: &[usize], step: usize) -> Error {
+/// A step for a message: whose it is and the places of its examples.
+fn at_step(lane: &Lane, picks: &[usize], step: usize) -> String {
     let places: Vec<String> =
         picks.iter().filter_map(|&pick| Some(lane.place(lane.windows.get(pick)?.example)?.to_string())).collect();
-    Error::internal(format!(
-        "the loss of `{}` at step {} is not finite; its examples: {}",
-        lane.name,
-        step + 1,
-        places.join(", ")
-    ))
-    .hint("a smaller train.learning_rate helps; the model was not updated")
+    format!("`{}` at step {}; its examples: {}", lane.name, step + 1, places.join(", "))
 }
 
 impl Iterator for Trainer {

@@ -82,7 +82,7 @@ pub(super) fn best_rule(rule: &str, scores: &BTreeMap<String, Score>) -> String 
     let named = |(task, score): (&String, &Score)| format!("{task} {}", score.headline);
     let all: Vec<String> = scores.iter().map(named).collect();
     match rule {
-        _ if all.is_empty() => "the first epoch: there is no validation data".to_owned(),
+        _ if all.is_empty() => "the last epoch: there is no validation data".to_owned(),
         "mean" => format!("highest mean of {}", all.join(" and ")),
         "worst" => format!("highest worst of {}", all.join(" and ")),
         task => format!("highest {}", scores.get_key_value(task).map_or_else(|| task.to_owned(), named)),
