@@ -1,6 +1,6 @@
 //! Elementary functions in a form that the compiler vectorises: no branches, no calls, no table.
 //!
-//! [`simd!`] compiles a loop over them once for each instruction set and picks one at run time. None of them uses a
+//! `simd!` compiles a loop over them once for each instruction set and picks one at run time. None of them uses a
 //! fused multiply-add, so every instruction set gives the same bits.
 
 /// Compiles a function for AVX-512, AVX2 and the baseline, and calls the best that the processor has.

@@ -20,6 +20,7 @@ pub mod metrics;
 pub mod mix;
 pub mod model;
 pub mod optim;
+pub mod order;
 pub mod parameters;
 pub mod recipe;
 pub mod report;

@@ -6,6 +6,7 @@ use crate::batch::Padding;
 use crate::encoders::{Adjust, Precision};
 use crate::error::{Error, Place, Result};
 use crate::mix;
+use crate::order::Order;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -111,6 +112,8 @@ pub struct TrainRecipe {
     pub max_grad_norm: f64,
     /// Which task takes the next step: see [`crate::mix::MIXES`].
     pub mix: String,
+    /// How windows come together in batches.
+    pub order: Order,
     /// What matrix products are computed in.
     pub precision: PrecisionRecipe,
     /// How sequences of a batch are brought together.
@@ -131,6 +134,7 @@ impl Default for TrainRecipe {
             warmup: 0.1,
             max_grad_norm: 1.0,
             mix: "round_robin".into(),
+            order: Order::Random,
             precision: PrecisionRecipe::Auto,
             padding: Padding::Packed,
             best: "mean".into(),

@@ -27,6 +27,7 @@ use crate::encoders::Pass;
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::optim::{Optimizer, Schedule};
+use crate::order;
 use crate::recipe::Recipe;
 use crate::tasks::{Score, TASKS, TaskKind};
 use crate::{batch::Features, mix};
@@ -61,8 +62,8 @@ struct State {
     epoch: usize,
     /// The tasks of this epoch's steps that are still to come.
     upcoming: VecDeque<usize>,
-    /// The order of each task's windows in this epoch, and how many were taken.
-    orders: Vec<(Vec<usize>, usize)>,
+    /// The batches of each task that are still to come in this epoch: indices of its windows.
+    batches: Vec<VecDeque<Vec<usize>>>,
     /// Sum and count of each task's losses in this epoch.
     losses: Vec<(f64, usize)>,
     /// Real tokens so far.
@@ -98,7 +99,7 @@ impl Trainer {
             step: 0,
             epoch: 0,
             upcoming: VecDeque::new(),
-            orders: Vec::new(),
+            batches: Vec::new(),
             losses: Vec::new(),
             tokens: 0,
             best: None,
@@ -129,11 +130,12 @@ impl Trainer {
         if let Some(mix) = mix::find(&self.recipe.train.mix) {
             self.state.upcoming = (mix.epoch)(&batches, key.purpose("mix")).into();
         }
-        self.state.orders = self
-            .lanes
-            .iter()
-            .map(|lane| (key.purpose("order").purpose(&lane.name).permutation(lane.windows.len()), 0))
-            .collect();
+        let batches = |lane: &Lane| {
+            let lengths: Vec<usize> = lane.windows.iter().map(|window| window.features.ids.len()).collect();
+            let key = key.purpose("order").purpose(&lane.name);
+            order::batches(&lengths, lane.batch_size, self.recipe.train.order, key)
+        };
+        self.state.batches = self.lanes.iter().map(batches).collect();
         self.state.losses = vec![(0.0, 0); self.lanes.len()];
     }
 
@@ -142,23 +144,21 @@ impl Trainer {
         let began = Instant::now();
         let lane = &self.lanes[lane_index];
         let task = &self.model.tasks[lane_index];
-        let (order, taken) = &mut self.state.orders[lane_index];
-        let picks = &order[*taken..order.len().min(*taken + lane.batch_size)];
-        *taken += picks.len();
+        let picks = self.state.batches[lane_index].pop_front().unwrap_or_default();
         let windows: Vec<&Features> = picks.iter().map(|&pick| &lane.windows[pick].features).collect();
         let pass = Pass::Train(self.key.purpose("dropout").with(self.state.step as u64));
         let loss = self.model.loss(task, &windows, self.recipe.train.padding, pass)?;
         let value = f64::from(loss.value.to_scalar::<f32>()?);
         if !value.is_finite() {
             return Err(Error::internal("the loss is not finite")
-                .adding(at_step(lane, picks, self.state.step))
+                .adding(at_step(lane, &picks, self.state.step))
                 .hint("a smaller train.learning_rate helps; the model was not updated"));
         }
         let weighted = if lane.loss_weight == 1.0 { loss.value } else { (loss.value * lane.loss_weight)? };
         let gradients = weighted.backward()?;
         let lr = self.recipe.train.learning_rate * self.schedule.factor(self.state.step);
         let stepped = self.optimizer.step(&self.model.parameters, &gradients, lr);
-        let grad_norm = stepped.map_err(|error| error.adding(at_step(lane, picks, self.state.step)))?;
+        let grad_norm = stepped.map_err(|error| error.adding(at_step(lane, &picks, self.state.step)))?;
         if let Some(movement) = &mut self.movement {
             movement.saw(lane_index, &self.model.parameters, &gradients)?;
             if movement.complete() {
