@@ -355,8 +355,11 @@ fn set(table: &mut toml::Table, pair: &str) -> Result<()> {
 
 /// Adds the nearest of the known names as a hint.
 fn suggest<'a>(error: Error, found: &str, known: impl Iterator<Item = &'a str>) -> Error {
-    let nearest = known.max_by(|a, b| strsim::jaro_winkler(found, a).total_cmp(&strsim::jaro_winkler(found, b)));
-    match nearest.filter(|near| strsim::jaro_winkler(found, near) > 0.6) {
+    // Jaro-Winkler sees no likeness between short names with two letters exchanged (`nre`); Damerau-Levenshtein does.
+    let alike =
+        |known: &str| strsim::jaro_winkler(found, known).max(strsim::normalized_damerau_levenshtein(found, known));
+    let nearest = known.max_by(|a, b| alike(a).total_cmp(&alike(b)));
+    match nearest.filter(|near| alike(near) > 0.6) {
         Some(near) => error.hint(format!("did you mean `{near}`?")),
         None => error,
     }
