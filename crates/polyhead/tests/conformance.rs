@@ -39,7 +39,7 @@ fn case(entry: &TaskKind, lengths: &[usize]) -> Case {
     assert_eq!((examples.len, examples.skipped.len()), (lengths.len(), 0), "{:?}", examples.skipped);
     task.prepare(&examples).unwrap();
     let named = vec![NamedTask { name: entry.kind.to_owned(), task }];
-    let still = Adjust { dropout: Some(0.0), attention_dropout: Some(0.0) };
+    let still = Adjust { dropout: Some(0.0), attention_dropout: Some(0.0), ..Adjust::default() };
     let model = Model::pretrained(&small::fixture("tiny-bert"), About::default(), named, &still, Key::seed(7)).unwrap();
     let Data { golds, .. } = (kind.data)(lengths);
     Case { kind, model, examples, golds }
