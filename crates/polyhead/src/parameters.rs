@@ -105,8 +105,6 @@ impl Parameters {
 pub enum Init {
     /// Uniform between minus this and this.
     Uniform(f64),
-    /// All zero.
-    Zeros,
 }
 
 /// Where the tensors of heads come from.
@@ -272,7 +270,6 @@ impl Weights {
         let values: Vec<f32> = (0..shape.iter().product::<usize>() as u64)
             .map(|index| match init {
                 Init::Uniform(bound) => ((2.0 * key.uniform(index) - 1.0) * bound) as f32,
-                Init::Zeros => 0.0,
             })
             .collect();
         self.declare(name, &Tensor::from_vec(values, shape, &self.device)?, Train::Yes)

@@ -63,7 +63,7 @@ pub(crate) fn matmul(a: Factor, b: Factor, bias: Option<&[f32]>) -> Vec<f32> {
             let column = panel * COLUMNS;
             let b = &right.pairs[panel * half * COLUMNS..(panel + 1) * half * COLUMNS];
             let width = COLUMNS.min(n - column);
-            let mask = (u32::MAX >> (COLUMNS - width)) as u32;
+            let mask = u32::MAX >> (COLUMNS - width);
             let start = bias.map(|bias| &bias[column..column + width]);
             for row in rows.clone().step_by(ROWS) {
                 let count = ROWS.min(rows.end - row);

@@ -186,7 +186,7 @@ impl Config {
         if !(self.layer_norm_eps > 0.0 && self.layer_norm_eps < 1.0) {
             return fault("layer_norm_eps", "a number between 0 and 1", self.layer_norm_eps.to_string());
         }
-        if self.hidden_size % self.num_attention_heads != 0 {
+        if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
             let heads = self.num_attention_heads;
             return fault(
                 "hidden_size",

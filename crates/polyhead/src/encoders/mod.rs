@@ -22,9 +22,12 @@ pub const ENCODERS: &[EncoderKind] = &[bert::KIND];
 pub struct EncoderKind {
     /// The `model_type` of its `config.json`.
     pub model_type: &'static str,
-    /// Builds it from its `config.json` (the path is for errors) and a checkpoint's tensors.
-    pub open: fn(&Path, &serde_json::Value, &Adjust, &mut Weights) -> Result<Box<dyn Encoder>>,
+    /// Builds it.
+    pub open: OpenEncoder,
 }
+
+/// Builds an encoder from its `config.json` (the path is for errors) and a checkpoint's tensors.
+pub type OpenEncoder = fn(&Path, &serde_json::Value, &Adjust, &mut Weights) -> Result<Box<dyn Encoder>>;
 
 /// What a recipe may change about an encoder.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]

@@ -98,29 +98,26 @@ impl<T: Task> Bound<T> {
     ) -> Result<()> {
         let mut waiting: Vec<(X, Vec<Features>)> = Vec::new();
         let mut tokens = 0;
-        loop {
-            let next = examples.next();
-            let mut failed = None;
-            match next {
-                Some(Ok(example)) => {
-                    let windows = self.task.features(example.borrow(), runner.tokenizer, Purpose::Predict)?.windows;
-                    tokens += windows.iter().map(|window| window.ids.len()).sum::<usize>();
-                    waiting.push((example, windows));
-                    if tokens < TOKENS {
-                        continue;
-                    }
-                }
-                // What came before a failure is answered first.
-                Some(Err(error)) => failed = Some(error),
-                None if waiting.is_empty() => return Ok(()),
-                None => {}
+        let end = loop {
+            let example = match examples.next() {
+                Some(Ok(example)) => example,
+                Some(Err(error)) => break Err(error),
+                None => break Ok(()),
+            };
+            let windows = match self.task.features(example.borrow(), runner.tokenizer, Purpose::Predict) {
+                Ok(encoded) => encoded.windows,
+                Err(error) => break Err(error),
+            };
+            tokens += windows.iter().map(|window| window.ids.len()).sum::<usize>();
+            waiting.push((example, windows));
+            if tokens >= TOKENS {
+                self.flush(std::mem::take(&mut waiting), runner, each)?;
+                tokens = 0;
             }
-            self.flush(std::mem::take(&mut waiting), runner, each)?;
-            tokens = 0;
-            if let Some(error) = failed {
-                return Err(error);
-            }
-        }
+        };
+        // What came before the end, or before a failure, is answered first.
+        self.flush(waiting, runner, each)?;
+        end
     }
 
     fn flush<X: std::borrow::Borrow<T::Example>>(

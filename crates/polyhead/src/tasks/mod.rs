@@ -35,8 +35,11 @@ pub struct TaskKind {
     /// Opens it with its configuration.
     pub open: fn(Value) -> Result<Box<dyn AnyTask>>,
     /// Opens it from a folder of a single task, as transformers writes it, if it is of this kind.
-    pub import: fn(&SingleTaskFolder, &mut Weights) -> Option<Result<Box<dyn AnyTask>>>,
+    pub import: ImportTask,
 }
+
+/// Opens a task from a single-task folder; `None` if the folder is of another kind.
+pub type ImportTask = fn(&SingleTaskFolder, &mut Weights) -> Option<Result<Box<dyn AnyTask>>>;
 
 impl TaskKind {
     /// The entry of a task.

@@ -47,8 +47,8 @@ impl Tokenizer {
                 .at(Place::file(path))
                 .hint("expected the `tokenizer.json` of a fast Hugging Face tokenizer")
         };
-        let mut inner = guarded(|| tokenizers::Tokenizer::from_bytes(&bytes).map_err(|cause| cause.to_string()))
-            .map_err(|message| fault(message))?;
+        let mut inner =
+            guarded(|| tokenizers::Tokenizer::from_bytes(&bytes).map_err(|cause| cause.to_string())).map_err(fault)?;
         // Files as published carry the settings of their last use (MiniLM: pad everything to 128).
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|cause| fault(cause.to_string()))?;

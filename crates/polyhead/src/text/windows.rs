@@ -34,8 +34,8 @@ mod tests {
     #[test]
     fn windows_overlap_as_stated() {
         assert_eq!(windows(10, 4, 2), [0..4, 2..6, 4..8, 6..10]);
-        assert_eq!(windows(4, 4, 2), [0..4]);
-        assert_eq!(windows(0, 4, 2), [0..0]);
+        assert_eq!(windows(4, 4, 2), vec![0..4; 1]);
+        assert_eq!(windows(0, 4, 2), vec![0..0; 1]);
     }
 
     proptest! {
