@@ -351,8 +351,9 @@ fn set(table: &mut toml::Table, pair: &str) -> Result<()> {
 
 /// Adds the nearest of the known names as a hint.
 fn suggest<'a>(error: Error, found: &str, known: impl Iterator<Item = &'a str>) -> Error {
-    let nearest = known.max_by(|a, b| strsim::jaro_winkler(found, a).total_cmp(&strsim::jaro_winkler(found, b)));
-    match nearest.filter(|near| strsim::jaro_winkler(found, near) > 0.6) {
+    // Swapped letters are one slip: `nre` is near `ner`.
+    let alike = |name: &str| strsim::normalized_damerau_levenshtein(found, name);
+    match known.max_by(|a, b| alike(a).total_cmp(&alike(b))).filter(|near| alike(near) > 0.5) {
         Some(near) => error.hint(format!("did you mean `{near}`?")),
         None => error,
     }
@@ -413,7 +414,8 @@ epochs = 2
         let recipe = recipe.unwrap();
         assert_eq!((recipe.train.epochs, recipe.name.as_str()), (7, "other"));
         assert_eq!(recipe.data["ner"].train, "/a/b.txt");
-        assert!(parse(RECIPE, &["train.best=ner", "train.max_steps=3", "tasks.ner.loss_weight=2"]).is_ok());
+        let values = ["train.best=ner", "data.ner.validation=x", "train.max_steps=3", "tasks.ner.loss_weight=2"];
+        assert!(parse(RECIPE, &values).is_ok());
     }
 
     #[test]
