@@ -94,6 +94,17 @@ impl Parameters {
         self.iter().find(|parameter| parameter.name == name)
     }
 
+    /// Refuses what [`Weights::read`] would refuse, before it is written: the last good model stays.
+    pub fn check_finite(&self) -> Result<()> {
+        for Parameter { name, var, .. } in self.iter() {
+            if !var.sum_all()?.to_scalar::<f32>()?.is_finite() {
+                return Err(Error::internal(format!("the tensor `{name}` is not finite, so the model is not saved"))
+                    .hint("a smaller train.learning_rate helps"));
+            }
+        }
+        Ok(())
+    }
+
     /// The numbers that these parameters hold, in all.
     pub fn count(parameters: impl Iterator<Item = impl std::borrow::Borrow<Parameter>>) -> usize {
         parameters.map(|parameter| parameter.borrow().var.elem_count()).sum()
@@ -339,11 +350,6 @@ pub fn to_safetensors<'a>(tensors: impl Iterator<Item = (String, &'a Tensor)>) -
     let mut raw = Vec::new();
     for (name, tensor) in tensors {
         let values = tensor.flatten_all()?.to_vec1::<f32>()?;
-        // What `Weights::read` would refuse is not written: the last good model stays.
-        if values.iter().any(|value| !value.is_finite()) {
-            return Err(Error::internal(format!("the tensor `{name}` is not finite, so it is not saved"))
-                .hint("a smaller train.learning_rate helps"));
-        }
         let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         raw.push((name, Raw { shape: tensor.dims().to_vec(), bytes }));
     }

@@ -420,7 +420,8 @@ epochs = 2
         let recipe = recipe.unwrap();
         assert_eq!((recipe.train.epochs, recipe.name.as_str()), (7, "other"));
         assert_eq!(recipe.data["ner"].train, "/a/b.txt");
-        assert!(parse(RECIPE, &["train.best=ner", "train.max_steps=3", "tasks.ner.loss_weight=2"]).is_ok());
+        let values = ["train.best=ner", "data.ner.validation=x", "train.max_steps=3", "tasks.ner.loss_weight=2"];
+        assert!(parse(RECIPE, &values).is_ok());
     }
 
     #[test]

@@ -108,7 +108,9 @@ fn padding_changes_neither_losses_nor_gradients() {
             let scale = largest_gradient(&packed, task);
             for (name, want) in &packed {
                 let far = error(&padded[name], want) * largest(want);
-                assert!(far <= 1e-5 * largest(want).max(1e-2 * scale), "{padding:?} {name}: {far:e}");
+                let allowed =
+                    if is_zero_in_theory(name, 3) { NOISE * scale } else { 1e-5 * largest(want).max(1e-2 * scale) };
+                assert!(far <= allowed, "{padding:?} {name}: {far:e}");
             }
         }
     }

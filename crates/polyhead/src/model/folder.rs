@@ -113,6 +113,7 @@ impl Model {
 
     /// Writes the model folder, whole or not at all. An existing folder is replaced.
     pub fn save(&self, folder: &Path) -> Result<()> {
+        self.parameters.check_finite()?;
         let tasks = self.tasks.iter().map(|NamedTask { name, task }| SavedTask {
             name: name.clone(),
             kind: task.kind().to_owned(),

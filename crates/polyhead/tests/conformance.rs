@@ -1,0 +1,398 @@
+//! What every task promises, held for each entry of TASKS: a new one needs a row in `small/mod.rs` and no test.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod small;
+
+use candle_core::Tensor;
+use polyhead::batch::{Features, Padding};
+use polyhead::encoders::{Adjust, Pass};
+use polyhead::infer::Session;
+use polyhead::model::{About, Model, NamedTask};
+use polyhead::optim::Optimizer;
+use polyhead::parameters::Owner;
+use polyhead::tasks::{Examples, Logits, Purpose, Runner, Score, TASKS, TaskKind};
+use polyhead::{ErrorKind, Place};
+use polyhead_kernels::adamw::AdamW;
+use polyhead_kernels::rng::Key;
+use serde_json::{Value, json};
+use small::{Data, Kind};
+
+/// tiny-bert with one new head, its examples and their gold answers.
+struct Case {
+    kind: &'static Kind,
+    model: Model,
+    examples: Examples,
+    golds: Vec<Value>,
+}
+
+fn cases(lengths: &[usize]) -> impl Iterator<Item = Case> {
+    TASKS.iter().map(move |kind| case(kind, lengths))
+}
+
+fn case(entry: &TaskKind, lengths: &[usize]) -> Case {
+    let kind = small::kind(entry.kind);
+    let folder = tempfile::tempdir().unwrap();
+    let path = small::write_data(kind, "train", lengths, folder.path());
+    let mut task = (entry.open)((kind.config)()).unwrap();
+    let examples = task.read(&path, None).unwrap();
+    assert_eq!((examples.len, examples.skipped.len()), (lengths.len(), 0), "{:?}", examples.skipped);
+    task.prepare(&examples).unwrap();
+    let named = vec![NamedTask { name: entry.kind.to_owned(), task }];
+    let still = Adjust { dropout: Some(0.0), attention_dropout: Some(0.0), ..Adjust::default() };
+    let model = Model::pretrained(&small::fixture("tiny-bert"), About::default(), named, &still, Key::seed(7)).unwrap();
+    let Data { golds, .. } = (kind.data)(lengths);
+    Case { kind, model, examples, golds }
+}
+
+impl Case {
+    fn name(&self) -> &'static str {
+        self.kind.kind
+    }
+
+    fn task(&self) -> &NamedTask {
+        &self.model.tasks[0]
+    }
+
+    fn windows(&self, purpose: Purpose) -> Vec<Features> {
+        let windows =
+            |index| self.task().task.features(&self.examples, index, &self.model.tokenizer, purpose).unwrap().windows;
+        (0..self.examples.len).flat_map(windows).collect()
+    }
+
+    fn loss(&self, windows: &[Features]) -> Tensor {
+        let windows: Vec<&Features> = windows.iter().collect();
+        let pass = Pass::Train(Key::seed(0));
+        self.model.loss(self.task(), &windows, Padding::Packed, pass).unwrap().value
+    }
+
+    /// The score of the examples and what was found in each.
+    fn evaluate(&self, runner: &Runner) -> (Score, Vec<Value>) {
+        let mut found = Vec::new();
+        let task = &self.task().task;
+        let score = task.evaluate(&self.examples, runner, &mut |answer, _| found.push((self.kind.found)(&answer)));
+        (score.unwrap(), found)
+    }
+
+    fn answers_of_the_model(&self) -> (Score, Vec<Value>) {
+        self.model.run(self.task(), |_, runner| Ok(self.evaluate(runner))).unwrap()
+    }
+
+    /// Answers to requests, with logits of the test's own instead of the model's.
+    fn answers(&self, requests: &[Value], logits: &dyn Fn(&Features) -> Logits) -> Vec<Value> {
+        let all = |windows: &[&Features]| Ok(windows.iter().map(|window| logits(window)).collect());
+        let runner = Runner { tokenizer: &self.model.tokenizer, logits: &all };
+        let mut answers = Vec::new();
+        let mut requests = requests.iter().map(|request| Ok((request.clone(), Place::file("request"))));
+        let mut keep = |answer| {
+            answers.push(answer);
+            Ok(())
+        };
+        self.task().task.predict(&mut requests, &runner, &mut keep).unwrap();
+        answers
+    }
+
+    fn labels(&self) -> usize {
+        self.task().task.labels().len()
+    }
+}
+
+/// Every number that is no integer, in order, and the answer without them.
+fn split_scores(answer: &Value) -> (Value, Vec<f64>) {
+    fn walk(value: &mut Value, scores: &mut Vec<f64>) {
+        match value {
+            Value::Number(number) if number.is_f64() => {
+                scores.push(number.as_f64().unwrap());
+                *value = Value::Null;
+            }
+            Value::Array(items) => items.iter_mut().for_each(|item| walk(item, scores)),
+            Value::Object(fields) => fields.values_mut().for_each(|field| walk(field, scores)),
+            _ => {}
+        }
+    }
+    let (mut rest, mut scores) = (answer.clone(), Vec::new());
+    walk(&mut rest, &mut scores);
+    (rest, scores)
+}
+
+/// Every slice that an answer reports, `(start, end, text)`, wherever it stands; a score that is no number is refused.
+fn slices(answer: &Value) -> Vec<(usize, usize, String)> {
+    let mut found = Vec::new();
+    match answer {
+        Value::Array(items) => items.iter().for_each(|item| found.extend(slices(item))),
+        Value::Object(fields) => {
+            if let Some(score) = fields.get("score") {
+                let score = score.as_f64().unwrap_or_else(|| panic!("a score that is no number: {answer}"));
+                assert!((-1e-9..=1.0 + 1e-9).contains(&score), "{answer}");
+            }
+            if let (Some(start), Some(end)) = (fields.get("start"), fields.get("end")) {
+                let text = ["text", "answer"].iter().find_map(|name| fields.get(*name)?.as_str()).unwrap();
+                let at = |value: &Value| value.as_u64().unwrap() as usize;
+                found.push((at(start), at(end), text.to_owned()));
+            }
+            fields.values().for_each(|field| found.extend(slices(field)));
+        }
+        _ => {}
+    }
+    found
+}
+
+#[test]
+fn decoding_the_gold_logits_gives_the_gold_answers_over_one_window_and_over_many() {
+    for case in cases(&[1, 2, 3, 5, 8, 13, 21, 30, 60, 90, 200, 400, 7, 9, 70, 150]) {
+        let many = case.windows(Purpose::Predict).len();
+        assert!(many > case.examples.len + 16, "{}: {many} windows", case.name());
+        let all = |windows: &[&Features]| {
+            Ok(windows.iter().map(|window| (case.kind.perfect)(window, case.labels())).collect())
+        };
+        let runner = Runner { tokenizer: &case.model.tokenizer, logits: &all };
+        let (score, found) = case.evaluate(&runner);
+        for (index, (found, gold)) in found.iter().zip(&case.golds).enumerate() {
+            assert_eq!(found, gold, "{}, example {index}", case.name());
+        }
+        assert_eq!(found.len(), case.golds.len());
+        assert_eq!(score.headline_value(), 100.0, "{}", case.name());
+    }
+}
+
+#[test]
+fn every_task_overfits_one_batch() {
+    for case in cases(&[5, 6, 7, 8]) {
+        let windows = case.windows(Purpose::Train);
+        let mut optimizer = Optimizer::new(AdamW::default(), 0.0, 1.0);
+        let mut last = f32::MAX;
+        for _ in 0..300 {
+            let loss = case.loss(&windows);
+            last = loss.to_scalar::<f32>().unwrap();
+            if last < 0.05 {
+                break;
+            }
+            optimizer.step(&case.model.parameters, &loss.backward().unwrap(), 3e-3).unwrap();
+        }
+        assert!(last < 0.05, "{}: a loss of {last} after 300 steps", case.name());
+        let (score, found) = case.answers_of_the_model();
+        assert_eq!(found, case.golds, "{}", case.name());
+        assert_eq!(score.headline_value(), 100.0, "{}", case.name());
+    }
+}
+
+#[test]
+fn one_step_moves_every_parameter_of_the_head_and_of_the_encoder() {
+    for case in cases(&[5, 6, 7, 8]) {
+        let before: Vec<Tensor> = case.model.parameters.iter().map(|p| p.var.copy().unwrap()).collect();
+        let gradients = case.loss(&case.windows(Purpose::Train)).backward().unwrap();
+        Optimizer::new(AdamW::default(), 0.01, 1.0).step(&case.model.parameters, &gradients, 1e-3).unwrap();
+        let mut of_head = 0;
+        for (parameter, before) in case.model.parameters.iter().zip(&before) {
+            let moved =
+                parameter.var.sub(before).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
+            let expected = !parameter.name.starts_with("pooler.");
+            assert_eq!(moved > 0.0, expected, "{}: {} moved by {moved}", case.name(), parameter.name);
+            of_head += usize::from(parameter.owner == Owner::Head(case.name().to_owned()));
+        }
+        assert!(of_head >= 2, "{}", case.name());
+    }
+}
+
+#[test]
+fn saving_and_loading_changes_no_logit_and_no_score() {
+    for mut case in cases(&[5, 30, 100, 2]) {
+        let folder = tempfile::tempdir().unwrap();
+        // Scores whose last digit shows how numbers are read.
+        let scores = [("thirds", json!(200.0 / 3.0)), ("digits", json!(1.513_074_755_668_640_1))];
+        let scores = scores.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        case.model.about.scores.insert(case.name().to_owned(), scores);
+        let saved = folder.path().join("model");
+        case.model.save(&saved).unwrap();
+        let again = Case { model: Model::load(&saved, TASKS).unwrap(), ..case_like(&case) };
+        let windows = case.windows(Purpose::Predict);
+        assert_eq!(windows, again.windows(Purpose::Predict), "{}", case.name());
+        let windows: Vec<&Features> = windows.iter().collect();
+        let bits = |case: &Case| -> Vec<u32> {
+            let logits = case.model.logits(case.task(), &windows).unwrap();
+            logits.iter().flat_map(|logits| logits.rows().flatten().map(|x| x.to_bits()).collect::<Vec<_>>()).collect()
+        };
+        assert!(bits(&case) == bits(&again), "{}: other logits after loading", case.name());
+        assert_eq!(case.answers_of_the_model(), again.answers_of_the_model(), "{}", case.name());
+        // And once more, to the byte.
+        again.model.save(&folder.path().join("again")).unwrap();
+        for file in ["model.safetensors", "config.json", "tokenizer.json", "README.md"] {
+            let read = |name: &str| std::fs::read(folder.path().join(name).join(file)).unwrap();
+            assert!(read("model") == read("again"), "{}: {file} differs", case.name());
+        }
+    }
+}
+
+/// The same case with a model of its own.
+fn case_like(other: &Case) -> Case {
+    case(TASKS.iter().find(|entry| entry.kind == other.name()).unwrap(), &[5, 30, 100, 2])
+}
+
+#[test]
+fn empty_one_token_and_very_long_input_are_answered() {
+    for case in cases(&[5, 6]) {
+        let session = Session { model: case.model };
+        let kind = case.kind;
+        let long = ["ada"; 10_000].join(" ");
+        for text in ["", " ", "\n\t ", "a", ".", "\u{200d}", "\u{0}", "\u{feff}", &"a".repeat(5_000), &long] {
+            let request = (kind.request)(text);
+            let answer = session.ask(kind.kind, &request).unwrap();
+            let source: Vec<char> = (kind.source)(&request).chars().collect();
+            for (start, end, said) in slices(&answer) {
+                assert_eq!(source[start..end].iter().collect::<String>(), said, "{}", kind.kind);
+            }
+        }
+    }
+}
+
+/// Pieces of text that go wrong where offsets do: outside of the basic plane, combining, joined, right to left, wide.
+const UGLY: &[&str] = &[
+    "Zoë",
+    "cafe\u{301}",
+    "\u{301}",
+    "👩\u{200d}👩\u{200d}👧",
+    "🇩🇪",
+    "✌🏽",
+    "東京都",
+    "日本",
+    "ｆｕｌｌ",
+    "ﬁn",
+    "שָׁלוֹם",
+    "مرحبا",
+    "नमस्ते",
+    "한국어",
+    "각",
+    "İstanbul",
+    "ß",
+    "ẞ",
+    "\u{200d}",
+    "\u{200b}",
+    "\u{ad}",
+    "\u{feff}",
+    "\u{1f}",
+    "\u{85}",
+    "\u{2028}",
+    "a\u{0}b",
+    "𝒳",
+    "𐍈",
+    "\u{fffd}",
+    "…",
+    "«ada»",
+    "don’t",
+    "U.S.",
+    "x\u{300}\u{301}\u{302}",
+    "e\u{301}\u{200d}",
+    "London",
+    ".",
+    "1,000",
+];
+
+#[test]
+fn every_reported_slice_is_the_text_between_its_offsets_in_any_script() {
+    for case in cases(&[5, 6]) {
+        for round in 0..200u64 {
+            let key = Key::seed(3).with(round);
+            let length = if round % 50 == 49 { 150 } else { 1 + round % 12 };
+            let joint = [" ", " ", "", "\u{a0}", "\n"][(key.bits(0) % 5) as usize];
+            let pick = |at| UGLY[(key.bits(1 + at) >> 9) as usize % UGLY.len()];
+            let text = (0..length).map(pick).collect::<Vec<_>>().join(joint);
+            let request = (case.kind.request)(&text);
+            // Logits at random find answers everywhere.
+            let width = if case.labels() > 0 { case.labels() } else { 2 };
+            let logits = |window: &Features| {
+                let key = key.with(u64::from(window.ids.len() as u32));
+                Logits::new((0..(window.ids.len() * width) as u64).map(|at| key.normal(at) as f32).collect(), width)
+            };
+            let source: Vec<char> = (case.kind.source)(&request).chars().collect();
+            for answer in case.answers(&[request], &logits) {
+                for (start, end, said) in slices(&answer) {
+                    assert!(start <= end && end <= source.len(), "{}: {start} to {end} of {text:?}", case.name());
+                    let between: String = source[start..end].iter().collect();
+                    assert_eq!(between, said, "{}: {text:?}", case.name());
+                    assert_eq!(said.trim(), said, "{}: {text:?}", case.name());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_batch_of_one_answers_as_a_batch_of_eight() {
+    for case in cases(&[5, 6]) {
+        let texts = [
+            "ada",
+            "ada was in london",
+            "東京 and paris",
+            "",
+            "the queen of the north was mary .",
+            "x y z",
+            "1",
+            "war",
+        ];
+        let requests: Vec<Value> = texts.iter().map(|text| (case.kind.request)(text)).collect();
+        let session = Session { model: case.model };
+        let task = case.kind.kind;
+        let mut together = Vec::new();
+        let mut all = requests.iter().map(|request| Ok((request.clone(), Place::file("requests"))));
+        let mut keep = |answer| {
+            together.push(answer);
+            Ok(())
+        };
+        session.predict(task, &mut all, &mut keep).unwrap();
+        for (request, together) in requests.iter().zip(&together) {
+            let (rest, scores) = split_scores(&session.ask(task, request).unwrap());
+            let (rest_together, scores_together) = split_scores(together);
+            assert_eq!(rest, rest_together, "{task}");
+            for (one, eight) in scores.iter().zip(&scores_together) {
+                assert!((one - eight).abs() <= 1e-5, "{task}: {one} alone, {eight} among eight");
+            }
+        }
+        assert_eq!(together.len(), 8);
+    }
+}
+
+#[test]
+fn malformed_requests_are_errors_that_name_their_place() {
+    for case in cases(&[5, 6]) {
+        let wrong = json!({ "text": 1, "words": 1, "question": 1, "context": 1 });
+        let deep = (0..200).fold(json!("x"), |inner, _| json!([inner]));
+        let anyone =
+            [json!(null), json!(true), json!(1), json!("text"), json!([]), json!(["text"]), json!({}), wrong, deep];
+        let session = Session { model: case.model };
+        let task = case.kind.kind;
+        for request in anyone.into_iter().chain((case.kind.malformed)()) {
+            let mut answered = 0;
+            let good = || Ok(((case.kind.request)("ada was here"), Place::line("in.jsonl", 1)));
+            let mut requests = [good(), Ok((request.clone(), Place::line("in.jsonl", 2))), good()].into_iter();
+            let mut count = |_| {
+                answered += 1;
+                Ok(())
+            };
+            let error = session.predict(task, &mut requests, &mut count).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Data, "{task} {request}: {error}");
+            assert!(error.to_string().starts_with("in.jsonl:2: expected"), "{task} {request}: {error}");
+            assert!(error.to_string().len() < 1000, "{task}: {error}");
+            assert_eq!(answered, 1, "{task} {request}: what came before it is answered");
+        }
+        let error = session.ask("no such task", &json!({})).unwrap_err();
+        assert!(error.to_string().contains(task), "{error}");
+    }
+}
+
+#[test]
+fn a_configuration_with_an_unknown_or_impossible_value_is_refused() {
+    for entry in TASKS {
+        let kind = small::kind(entry.kind);
+        for (field, value) in
+            [("max_lenght", json!(5)), ("max_length", json!(0)), ("max_length", json!(-1)), ("max_length", json!("x"))]
+        {
+            let mut config = (kind.config)();
+            config[field] = value;
+            let error = (entry.open)(config).map(|_| ()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Usage, "{}: {error}", entry.kind);
+        }
+        for config in [json!(null), json!("x"), json!(3)] {
+            assert!((entry.open)(config).is_err(), "{}", entry.kind);
+        }
+    }
+}

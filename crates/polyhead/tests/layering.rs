@@ -1,0 +1,166 @@
+//! Who may use whom inside the library: read from the sources, held against one table.
+//!
+//! Data flows one way, and so do imports. A room that is not in the table, or that uses one that its row does not
+//! name, fails here: either the code moves, or the table changes in a line that a reviewer sees.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// A room and the rooms that it uses; every room stands below those it uses.
+const ROOMS: &[(&str, &[&str])] = &[
+    ("error", &[]),
+    ("metrics", &[]),
+    ("batch", &[]),
+    ("mix", &[]),
+    ("io", &["error"]),
+    ("text", &["error"]),
+    ("data", &["error"]),
+    ("parameters", &["error"]),
+    ("encoders", &["batch", "error", "parameters"]),
+    ("tasks", &["batch", "data", "encoders", "error", "metrics", "parameters", "text"]),
+    ("hub", &["error", "io"]),
+    ("optim", &["error", "parameters"]),
+    ("model", &["batch", "encoders", "error", "hub", "io", "parameters", "tasks", "text"]),
+    ("recipe", &["batch", "encoders", "error", "mix"]),
+    (
+        "train",
+        &["batch", "encoders", "error", "hub", "io", "mix", "model", "optim", "parameters", "recipe", "tasks", "text"],
+    ),
+    ("infer", &["data", "encoders", "error", "model", "tasks"]),
+    ("suite", &["error", "infer", "metrics", "text"]),
+    ("report", &["data", "error", "tasks", "text", "train"]),
+];
+
+/// Rooms whose files are entries of one list and know nothing of each other; the files named here serve all of them.
+const LISTS: &[(&str, &[&str])] = &[("tasks", &["mod", "any"]), ("encoders", &["mod"]), ("mix", &["mod"])];
+
+fn source() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+/// Every source file: its path, and its text without comments.
+fn files(folder: &Path) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let code: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+            found.push((path, code.join("\n")));
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The room of a file: `tasks` for `tasks/ner.rs`, `batch` for `batch.rs`.
+fn room(path: &Path) -> String {
+    let first = path.strip_prefix(source()).unwrap().components().next().unwrap();
+    Path::new(&first).file_stem().unwrap().to_str().unwrap().to_owned()
+}
+
+/// What follows each `prefix::`: one name, or those of a group in braces.
+fn names_after<'a>(code: &'a str, prefix: &str) -> BTreeSet<&'a str> {
+    let name = |text: &'a str| text.split(|c: char| !(c.is_alphanumeric() || c == '_')).next().unwrap_or("");
+    let mut found = BTreeSet::new();
+    for (at, _) in code.match_indices(prefix) {
+        let rest = &code[at + prefix.len()..];
+        let Some(group) = rest.strip_prefix('{') else {
+            found.insert(name(rest));
+            continue;
+        };
+        let mut depth = 0;
+        let mut start = true;
+        for (at, c) in group.char_indices() {
+            match c {
+                '{' => depth += 1,
+                '}' if depth == 0 => break,
+                '}' => depth -= 1,
+                ',' if depth == 0 => start = true,
+                c if start && !c.is_whitespace() => {
+                    found.insert(name(&group[at..]));
+                    start = false;
+                }
+                _ => {}
+            }
+        }
+    }
+    found
+}
+
+/// The rooms that each room uses, and a file where it does.
+fn uses() -> BTreeMap<String, BTreeMap<String, PathBuf>> {
+    let mut uses: BTreeMap<String, BTreeMap<String, PathBuf>> = BTreeMap::new();
+    for (path, code) in files(&source()) {
+        let own = room(&path);
+        if own == "lib" {
+            continue;
+        }
+        let used = uses.entry(own.clone()).or_default();
+        for name in names_after(&code, "crate::") {
+            // The root of the crate hands out the names of `error`.
+            let name = if name.starts_with(char::is_uppercase) { "error" } else { name };
+            if name != own {
+                used.entry(name.to_owned()).or_insert_with(|| path.clone());
+            }
+        }
+    }
+    uses
+}
+
+#[test]
+fn every_room_uses_only_the_rooms_that_the_table_grants_and_all_of_them() {
+    let uses = uses();
+    let rooms: BTreeSet<&str> = uses.keys().map(String::as_str).collect();
+    assert_eq!(rooms, ROOMS.iter().map(|(room, _)| *room).collect(), "the rooms of the library, and of the table");
+    for (room, granted) in ROOMS {
+        for (used, file) in &uses[*room] {
+            assert!(granted.contains(&used.as_str()), "{room} uses {used}, in {}", file.display());
+        }
+        let unused: Vec<_> = granted.iter().filter(|name| !uses[*room].contains_key(**name)).collect();
+        assert!(unused.is_empty(), "{room} does not use {unused:?}: take it out of the table");
+    }
+}
+
+#[test]
+fn no_room_uses_one_that_uses_it() {
+    for (at, (room, granted)) in ROOMS.iter().enumerate() {
+        for used in *granted {
+            assert!(ROOMS[..at].iter().any(|(above, _)| above == used), "{room} stands above {used}, which it uses");
+        }
+    }
+}
+
+#[test]
+fn entries_of_a_list_know_nothing_of_each_other() {
+    for (room, shared) in LISTS {
+        let folder = source().join(room);
+        let files = files(&folder);
+        let stem = |path: &Path| path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let entries: BTreeSet<String> =
+            files.iter().map(|(path, _)| stem(path)).filter(|stem| !shared.contains(&stem.as_str())).collect();
+        assert!(!entries.is_empty(), "{room}");
+        for (path, code) in &files {
+            // The list itself names its entries.
+            if stem(path) == "mod" {
+                continue;
+            }
+            for prefix in ["super::", &format!("crate::{room}::")] {
+                let others: Vec<_> =
+                    names_after(code, prefix).into_iter().filter(|name| entries.contains(*name)).collect();
+                assert!(others.is_empty(), "{} uses {others:?}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn only_the_kernels_may_have_unsafe_code() {
+    for (path, code) in files(&source()) {
+        assert!(!code.contains("unsafe "), "{}", path.display());
+    }
+}

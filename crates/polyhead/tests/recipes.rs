@@ -1,0 +1,97 @@
+//! Every recipe in `recipes/` parses and runs from end to end: as it is, but with tiny-bert, a few examples and one
+//! epoch. A recipe that is added later is run, too.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod small;
+
+use polyhead::infer::Session;
+use polyhead::recipe::Recipe;
+use polyhead::report::data::data_report;
+use polyhead::tasks::TASKS;
+use polyhead::train::{Event, Plan, prepare};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// Every recipe, in alphabetical order.
+fn recipes() -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(workspace().join("recipes")).unwrap();
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
+    paths.sort();
+    assert!(!paths.is_empty());
+    paths
+}
+
+/// What makes a recipe small: the encoder, the data, the lengths of windows. All else stays the recipe's own.
+fn reductions(recipe: &Recipe, folder: &Path) -> Vec<String> {
+    let mut overrides = vec![
+        format!("encoder.checkpoint={}", small::fixture("tiny-bert").display()),
+        format!("output={}", folder.join("runs").display()),
+        "train.epochs=1".to_owned(),
+    ];
+    for task in recipe.tasks().unwrap() {
+        let (name, kind) = (&task.name, small::kind(&task.kind));
+        let Value::Object(config) = (kind.config)() else { panic!("{name}: a table") };
+        let lengths = config.iter().filter(|(_, value)| value.is_u64());
+        overrides.extend(lengths.map(|(key, value)| format!("tasks.{name}.{key}={value}")));
+        overrides.push(format!("tasks.{name}.batch_size=4"));
+        for (split, examples) in [("train", 12), ("validation", 4)] {
+            let path = small::write_data(kind, &format!("{name}-{split}"), &vec![8; examples], folder);
+            overrides.push(format!("data.{name}.{split}={}", path.display()));
+        }
+    }
+    overrides
+}
+
+#[test]
+fn every_recipe_parses_and_its_own_toml_says_the_same() {
+    for path in recipes() {
+        let recipe = Recipe::read(&path, &[]).unwrap_or_else(|error| panic!("{error}"));
+        let text = recipe.to_toml().unwrap();
+        assert_eq!(Recipe::parse(&text, &path, &[]).unwrap().to_toml().unwrap(), text);
+        assert_eq!(path.file_stem().unwrap().to_str().unwrap(), recipe.name, "a recipe is named as its file");
+        let about = std::fs::read_to_string(&path).unwrap();
+        assert!(about.starts_with("# "), "{}: it says in its first line what it is for", path.display());
+    }
+}
+
+#[test]
+fn every_file_that_a_recipe_takes_from_this_repository_is_there() {
+    for path in recipes() {
+        for (task, data) in Recipe::read(&path, &[]).unwrap().data {
+            for file in [Some(data.train), data.validation].into_iter().flatten().filter(|file| !file.contains("://")) {
+                assert!(workspace().join(&file).is_file(), "{}: data.{task}: no file {file}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn every_recipe_runs_from_end_to_end_at_reduced_size() {
+    for path in recipes() {
+        let folder = tempfile::tempdir().unwrap();
+        let overrides = reductions(&Recipe::read(&path, &[]).unwrap(), folder.path());
+        let recipe = Recipe::read(&path, &overrides).unwrap_or_else(|error| panic!("{error}"));
+        // What `polyhead data` says ...
+        let prepared = prepare(&recipe, TASKS, &mut |_| {}).unwrap();
+        let plan = Plan::new(&recipe, &prepared.lanes);
+        assert_eq!(data_report(&prepared, plan).unwrap().tasks.len(), recipe.tasks.len());
+        // ... `polyhead train` does ...
+        let events = small::train(recipe.clone());
+        let Some(Event::Finished(end)) = events.last() else { panic!("{}: no end", path.display()) };
+        assert_eq!(end.scores.len(), recipe.tasks.len(), "{}", path.display());
+        let steps = events.iter().filter(|event| matches!(event, Event::Step(_))).count();
+        assert!(steps > 0 && steps == end.steps, "{}", path.display());
+        // ... and `polyhead predict` answers with.
+        let session = Session::open(&end.folder).unwrap();
+        for task in recipe.tasks().unwrap() {
+            let answer = session.ask(&task.name, &(small::kind(&task.kind).request)("ada was in london .")).unwrap();
+            assert!(answer.is_object(), "{}: {answer}", path.display());
+        }
+    }
+}

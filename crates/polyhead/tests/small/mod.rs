@@ -1,0 +1,220 @@
+//! What the tests of whole runs share: tiny-bert, data files made on the spot, a recipe that trains on them in a second.
+//!
+//! [`KINDS`] says once for each kind of task what its data, its requests and its right answers look like. A new task
+//! needs a row here, and then has the tests of `conformance.rs` and `recipes.rs` for nothing.
+
+#![allow(dead_code, missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+use polyhead::batch::Features;
+use polyhead::recipe::Recipe;
+use polyhead::tasks::Logits;
+use polyhead::train::{Event, Trainer};
+use polyhead_kernels::rng::Key;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+
+/// What the shared tests must know of a kind of task.
+pub struct Kind {
+    pub kind: &'static str,
+    /// A configuration whose windows fit tiny-bert's 64 positions, without dropout.
+    pub config: fn() -> Value,
+    /// The extension of its data files.
+    pub extension: &'static str,
+    /// A data file with an example of each of these lengths, in words, and their gold answers.
+    pub data: fn(lengths: &[usize]) -> Data,
+    /// What [`Data::golds`] holds, of an answer.
+    pub found: fn(answer: &Value) -> Value,
+    /// The logits that say exactly what the target says; `labels` is how many labels the task has.
+    pub perfect: fn(window: &Features, labels: usize) -> Logits,
+    /// A request about a text.
+    pub request: fn(text: &str) -> Value,
+    /// The text that the offsets of an answer count in.
+    pub source: fn(request: &Value) -> String,
+    /// Requests that only this kind refuses; those that no kind takes are in the tests.
+    pub malformed: fn() -> Vec<Value>,
+}
+
+/// A data file and its gold answers.
+pub struct Data {
+    pub file: String,
+    pub golds: Vec<Value>,
+}
+
+pub const KINDS: &[Kind] = &[
+    Kind {
+        kind: "ner",
+        config: || json!({ "max_length": 48, "stride": 12, "dropout": 0.0 }),
+        extension: "conll",
+        data: tagged,
+        found: |answer| {
+            let entities = answer["entities"].as_array().unwrap().iter();
+            entities.map(|entity| json!([entity["type"], entity["text"]])).collect()
+        },
+        perfect: |window, labels| {
+            let row = |&target: &i64| (0..labels).map(move |label| if target == label as i64 { 20.0 } else { 0.0 });
+            Logits::new(window.target.iter().flat_map(row).collect(), labels)
+        },
+        request: |text| json!({ "text": text }),
+        source: |request| request["text"].as_str().unwrap().to_owned(),
+        malformed: || {
+            vec![
+                json!({ "words": "london" }),
+                json!({ "words": ["london", 1] }),
+                json!({ "words": { "0": "london" } }),
+                json!({ "text": ["london"] }),
+            ]
+        },
+    },
+    Kind {
+        kind: "qa",
+        config: || json!({ "max_length": 64, "stride": 16, "max_question_length": 16, "dropout": 0.0 }),
+        extension: "json",
+        data: questions,
+        found: |answer| answer["answer"].clone(),
+        perfect: |window, _| {
+            let hot = |row: usize, at: usize| if window.target[at] == row as i64 { 10.0 } else { 0.0 };
+            Logits::new((0..window.ids.len()).flat_map(|row| [hot(row, 0), hot(row, 1)]).collect(), 2)
+        },
+        request: |text| json!({ "question": "who was it ?", "context": text }),
+        source: |request| request["context"].as_str().unwrap().to_owned(),
+        malformed: || {
+            vec![
+                json!({ "question": "who ?" }),
+                json!({ "context": "ada" }),
+                json!({ "question": "who ?", "context": null }),
+                json!({ "question": ["who ?"], "context": "ada" }),
+            ]
+        },
+    },
+];
+
+/// The row of a kind of task.
+pub fn kind(name: &str) -> &'static Kind {
+    KINDS
+        .iter()
+        .find(|kind| kind.kind == name)
+        .unwrap_or_else(|| panic!("add a row for `{name}` to tests/small/mod.rs"))
+}
+
+const PLAIN: &[&str] = &["the", "of", "and", "was", "in", "river", "queen", "company", "book", "north", "war", "is"];
+
+/// Names of one and two words; some in scripts that tiny-bert spells as [UNK], or with characters that it drops.
+const NAMES: &[(&str, &str)] = &[
+    ("ada lovelace", "PER"),
+    ("london", "LOC"),
+    ("mary", "PER"),
+    ("paris", "LOC"),
+    ("john smith", "PER"),
+    ("東京", "LOC"),
+    ("Zoë 👩\u{200d}🚀", "PER"),
+    ("café", "LOC"),
+    ("cafe\u{301}", "LOC"),
+    ("ירושלים", "LOC"),
+    ("नेहरू", "PER"),
+];
+
+/// Words and names in turn, at random but always the same: `(word, tag)`, and the names with their types.
+fn sentence(index: usize, length: usize) -> (Vec<(String, String)>, Vec<(String, String)>) {
+    let key = Key::seed(11).with(index as u64);
+    let (mut words, mut names) = (Vec::new(), Vec::new());
+    while words.len() < length || names.is_empty() {
+        let bits = key.bits(words.len() as u64) >> 8;
+        let (name, kind) = NAMES[(bits / 3) as usize % NAMES.len()];
+        // The first place holds a name in most sentences, the rest one in three.
+        if bits.is_multiple_of(3) || words.len() + 1 >= length && names.is_empty() {
+            for (at, word) in name.split(' ').enumerate() {
+                words.push((word.to_owned(), format!("{}-{kind}", if at == 0 { 'B' } else { 'I' })));
+            }
+            names.push((name.to_owned(), kind.to_owned()));
+        } else {
+            words.push((PLAIN[(bits / 3) as usize % PLAIN.len()].to_owned(), "O".into()));
+        }
+    }
+    (words, names)
+}
+
+fn tagged(lengths: &[usize]) -> Data {
+    let (mut file, mut golds) = (String::new(), Vec::new());
+    for (index, &length) in lengths.iter().enumerate() {
+        let (words, names) = sentence(index, length);
+        file.extend(words.iter().map(|(word, tag)| format!("{word} {tag}\n")));
+        file.push('\n');
+        golds.push(names.iter().map(|(name, kind)| json!([kind, name])).collect());
+    }
+    Data { file, golds }
+}
+
+fn questions(lengths: &[usize]) -> Data {
+    let (mut asked, mut golds) = (Vec::new(), Vec::new());
+    for (index, &length) in lengths.iter().enumerate() {
+        let (words, names) = sentence(index, length);
+        let words: Vec<&str> = words.iter().map(|(word, _)| word.as_str()).collect();
+        // The last name, so that it lies in a late window of a long context.
+        let (name, kind) = names.last().unwrap();
+        let question = format!("{} was {name} ?", if kind == "PER" { "who" } else { "where" });
+        asked.push((words.join(" "), question, name.clone()));
+        golds.push(json!(name));
+    }
+    Data { file: squad(&asked), golds }
+}
+
+/// A SQuAD file of `(context, question, answer)`; the answer's last place in the context is meant.
+pub fn squad(asked: &[(String, String, String)]) -> String {
+    let paragraphs: Vec<Value> = asked
+        .iter()
+        .enumerate()
+        .map(|(index, (context, question, answer))| {
+            let start = context[..context.rfind(answer.as_str()).unwrap()].chars().count();
+            let answers = json!([{ "text": answer, "answer_start": start }]);
+            json!({ "context": context, "qas": [{ "id": index.to_string(), "question": question, "answers": answers }] })
+        })
+        .collect();
+    json!({ "version": "1.1", "data": [{ "title": "made", "paragraphs": paragraphs }] }).to_string()
+}
+
+/// Writes a data file of a kind, and says where.
+pub fn write_data(kind: &Kind, name: &str, lengths: &[usize], folder: &Path) -> PathBuf {
+    let path = folder.join(format!("{}-{name}.{}", kind.kind, kind.extension));
+    std::fs::write(&path, (kind.data)(lengths).file).unwrap();
+    path
+}
+
+/// A folder of the fixtures.
+pub fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures").join(name)
+}
+
+/// A recipe of NER and QA with tiny-bert as TOML, its data beside it: 24 examples of each to train on, 8 to score.
+pub fn recipe_text(folder: &Path) -> String {
+    let mut text = format!(
+        "name = 'tiny'\noutput = {:?}\nencoder.checkpoint = {:?}\ntrain = {{ epochs = 2, learning_rate = 1e-3 }}\n",
+        folder.join("runs"),
+        fixture("tiny-bert"),
+    );
+    for kind in ["ner", "qa"].map(kind) {
+        let train = write_data(kind, "train", &(0..24).map(|at| 6 + at % 9).collect::<Vec<_>>(), folder);
+        let validation = write_data(kind, "validation", &[7; 8], folder);
+        let mut config = (kind.config)();
+        config["batch_size"] = json!(8);
+        let (name, config) = (kind.kind, toml::Value::try_from(config).unwrap());
+        text += &format!("tasks.{name} = {config}\n");
+        text += &format!("data.{name} = {{ train = {train:?}, validation = {validation:?} }}\n");
+    }
+    text
+}
+
+/// The same, with overrides.
+pub fn recipe(folder: &Path, overrides: &[&str]) -> Recipe {
+    let overrides: Vec<String> = overrides.iter().map(|&pair| pair.to_owned()).collect();
+    Recipe::parse(&recipe_text(folder), &folder.join("tiny.toml"), &overrides).unwrap()
+}
+
+/// A trainer that keeps its notes to itself.
+pub fn trainer(recipe: Recipe) -> Trainer {
+    Trainer::new(recipe, &mut |_| {}).unwrap()
+}
+
+/// All events of a run.
+pub fn train(recipe: Recipe) -> Vec<Event> {
+    trainer(recipe).map(Result::unwrap).collect()
+}

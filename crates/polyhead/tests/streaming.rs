@@ -1,0 +1,82 @@
+//! A session answers a stream: in order, with the identifiers of the requests, in constant memory.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod small;
+
+use polyhead::encoders::Adjust;
+use polyhead::infer::Session;
+use polyhead::model::{About, Model, NamedTask};
+use polyhead::tasks::TASKS;
+use polyhead::{Error, Place};
+use polyhead_kernels::rng::Key;
+use serde_json::{Value, json};
+use std::cell::Cell;
+
+/// No more requests than this are read before the first of them is answered: a window has two tokens at least, and
+/// windows are run together until they hold 4,096.
+const AHEAD: usize = 4096 / 2;
+
+fn session() -> Session {
+    let tasks = TASKS.iter().map(|entry| {
+        let kind = small::kind(entry.kind);
+        let folder = tempfile::tempdir().unwrap();
+        let mut task = (entry.open)((kind.config)()).unwrap();
+        let path = small::write_data(kind, "train", &[20, 30], folder.path());
+        task.prepare(&task.read(&path, None).unwrap()).unwrap();
+        NamedTask { name: entry.kind.to_owned(), task }
+    });
+    let folder = small::fixture("tiny-bert");
+    let model = Model::pretrained(&folder, About::default(), tasks.collect(), &Adjust::default(), Key::seed(1));
+    Session { model: model.unwrap() }
+}
+
+#[test]
+fn twenty_thousand_requests_are_answered_in_order_with_their_ids_and_none_is_held_for_long() {
+    let session = session();
+    for (task, count) in [("ner", 20_000), ("qa", 5_000)] {
+        let (asked, answered, furthest) = (Cell::new(0), Cell::new(0), Cell::new(0));
+        let mut requests = (0..count).map(|index| {
+            asked.set(index + 1);
+            furthest.set(furthest.get().max(index + 1 - answered.get()));
+            let mut request = (small::kind(task).request)(if index % 3 == 0 { "ada" } else { "the queen of paris" });
+            // Any JSON may be an identifier; it comes back as it is.
+            request["id"] = if index % 2 == 0 { json!(index) } else { json!({ "n": [index.to_string()] }) };
+            Ok((request, Place::line("stream", index + 1)))
+        });
+        let mut each = |answer: Value| {
+            let index = answered.get();
+            let id = if index % 2 == 0 { json!(index) } else { json!({ "n": [index.to_string()] }) };
+            assert_eq!(answer["id"], id);
+            assert_eq!(answer.as_object().unwrap().keys().next().unwrap(), "id", "the identifier comes first");
+            answered.set(index + 1);
+            Ok(())
+        };
+        session.predict(task, &mut requests, &mut each).unwrap();
+        assert_eq!((asked.get(), answered.get()), (count, count));
+        assert!(furthest.get() <= AHEAD, "{task}: {} requests ahead of their answers", furthest.get());
+    }
+}
+
+#[test]
+fn requests_without_an_id_are_answered_without_one() {
+    let answer = session().ask("ner", &json!({ "text": "ada" })).unwrap();
+    assert!(answer.get("id").is_none());
+}
+
+#[test]
+fn an_error_of_the_reader_or_of_the_consumer_ends_the_stream_after_what_came_before() {
+    let session = session();
+    let request = |text: &str| Ok(((small::kind("ner").request)(text), Place::file("stream")));
+    let mut answered = 0;
+    let mut requests = [request("ada"), request("mary"), Err(Error::data("cut short")), request("john")].into_iter();
+    let mut count = |_| {
+        answered += 1;
+        Ok(())
+    };
+    assert_eq!(session.predict("ner", &mut requests, &mut count).unwrap_err().to_string(), "cut short");
+    assert_eq!(answered, 2);
+    let mut requests = std::iter::repeat_with(|| request("ada")); // without end
+    let mut close = |_| Err(Error::cannot_write("closed"));
+    assert_eq!(session.predict("ner", &mut requests, &mut close).unwrap_err().to_string(), "closed");
+}
