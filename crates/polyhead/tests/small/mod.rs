@@ -113,8 +113,11 @@ const NAMES: &[(&str, &str)] = &[
     ("नेहरू", "PER"),
 ];
 
-/// Words and names in turn, at random but always the same: `(word, tag)`, and the names with their types.
-fn sentence(index: usize, length: usize) -> (Vec<(String, String)>, Vec<(String, String)>) {
+/// Words with their tags, or names with their types.
+type Pairs = Vec<(String, String)>;
+
+/// Words and names in turn, at random but always the same: the words with their tags, and the names with their types.
+fn sentence(index: usize, length: usize) -> (Pairs, Pairs) {
     let key = Key::seed(11).with(index as u64);
     let (mut words, mut names) = (Vec::new(), Vec::new());
     while words.len() < length || names.is_empty() {
