@@ -126,8 +126,8 @@ fn packed_and_padded_batches_have_the_same_losses() {
 
 #[test]
 fn every_epoch_takes_every_example_once_in_an_order_of_its_own() {
-    // Every example has a length of its own, and a batch is one example: the tokens of a step say which it was. Two
-    // names first, so that all labels of the validation data occur.
+    // Every example has a length of its own, and a batch is one example: the tokens of a step say which it was. Each
+    // ends in two names, so that all labels of the validation data occur.
     let folder = tempfile::tempdir().unwrap();
     let lengths: Vec<usize> = (2..=41).collect();
     let sentences: String =
@@ -136,9 +136,9 @@ fn every_epoch_takes_every_example_once_in_an_order_of_its_own() {
     std::fs::write(&path, sentences).unwrap();
     let overrides =
         [format!("data.ner.train={}", path.display()), "tasks.ner.batch_size=1".into(), "train.epochs=3".into()];
-    let orders = |seed: u64| {
-        let seed = format!("seed={seed}");
-        let overrides: Vec<&str> = overrides.iter().map(String::as_str).chain([seed.as_str()]).collect();
+    let orders = |order: &str, seed: u64| {
+        let (order, seed) = (format!("train.order={order}"), format!("seed={seed}"));
+        let overrides: Vec<&str> = overrides.iter().map(String::as_str).chain([order.as_str(), &seed]).collect();
         let mut epochs: Vec<Vec<usize>> = vec![Vec::new(); 3];
         for event in small::train(small::recipe(folder.path(), &overrides)) {
             if let Event::Step(step) = event
@@ -149,13 +149,15 @@ fn every_epoch_takes_every_example_once_in_an_order_of_its_own() {
         }
         epochs
     };
-    let epochs = orders(42);
-    for epoch in &epochs {
-        let mut sorted = epoch.clone();
-        sorted.sort_unstable();
-        assert_eq!(sorted, lengths);
-        assert_ne!(&sorted, epoch, "the order of the file");
+    for order in ["random", "by_length"] {
+        let epochs = orders(order, 42);
+        for epoch in &epochs {
+            let mut sorted = epoch.clone();
+            sorted.sort_unstable();
+            assert_eq!(sorted, lengths);
+            assert_ne!(&sorted, epoch, "the order of the file");
+        }
+        assert!(epochs[0] != epochs[1] && epochs[1] != epochs[2] && epochs[0] != epochs[2]);
+        assert_ne!(epochs, orders(order, 43));
     }
-    assert!(epochs[0] != epochs[1] && epochs[1] != epochs[2] && epochs[0] != epochs[2]);
-    assert_ne!(epochs, orders(43));
 }
