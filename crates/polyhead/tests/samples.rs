@@ -24,6 +24,13 @@ fn questions(split: &str) -> Vec<Question> {
     read.examples
 }
 
+/// The titles, which the reader of questions does not keep.
+fn titles(split: &str) -> HashSet<String> {
+    let file = std::fs::read_to_string(root().join(format!("samples/qa/{split}.json"))).unwrap();
+    let file: Value = serde_json::from_str(&file).unwrap();
+    file["data"].as_array().unwrap().iter().map(|article| text(article, "title")).collect()
+}
+
 fn suite(task: &str) -> Vec<Value> {
     let text = std::fs::read_to_string(root().join(format!("crates/polyhead/suite/{task}.jsonl"))).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -77,6 +84,9 @@ fn nothing_stands_on_both_sides_of_the_split_or_twice() {
     assert_eq!(all.len(), train.len() + validation.len());
     let (train, validation) = (contexts(&questions("train")), contexts(&questions("validation")));
     assert!(train.is_disjoint(&validation));
+    // A title belongs to one passage, so a title lost in the set would be a title used twice.
+    assert_eq!((titles("train").len(), titles("validation").len()), (train.len(), validation.len()));
+    assert!(titles("train").is_disjoint(&titles("validation")));
 }
 
 #[test]
@@ -85,6 +95,7 @@ fn the_suite_covers_its_domains_and_kinds_and_its_gold_is_in_its_texts() {
     let domains: HashSet<String> = ner.iter().map(|case| text(case, "domain")).collect();
     assert_eq!((ner.len(), domains.len()), (10, 10));
     for case in &ner {
+        assert!((2..=5).contains(&case["entities"].as_array().unwrap().len()), "{case}");
         let characters: Vec<char> = text(case, "text").chars().collect();
         for entity in case["entities"].as_array().unwrap() {
             let (want, start) = (text(entity, "text"), entity["start"].as_u64().unwrap() as usize);
