@@ -126,16 +126,16 @@ impl Trainer {
 
     fn begin_epoch(&mut self) {
         let key = self.key.purpose("epoch").with(self.state.epoch as u64);
-        let batches: Vec<usize> = self.plan.tasks.iter().map(|task| task.batches).collect();
-        if let Some(mix) = mix::find(&self.recipe.train.mix) {
-            self.state.upcoming = (mix.epoch)(&batches, key.purpose("mix")).into();
-        }
         let batches = |lane: &Lane| {
             let lengths: Vec<usize> = lane.windows.iter().map(|window| window.features.ids.len()).collect();
             let key = key.purpose("order").purpose(&lane.name);
             order::batches(&lengths, lane.batch_size, self.recipe.train.order, key)
         };
         self.state.batches = self.lanes.iter().map(batches).collect();
+        let counts: Vec<usize> = self.state.batches.iter().map(VecDeque::len).collect();
+        if let Some(mix) = mix::find(&self.recipe.train.mix) {
+            self.state.upcoming = (mix.epoch)(&counts, key.purpose("mix")).into();
+        }
         self.state.losses = vec![(0.0, 0); self.lanes.len()];
     }
 
