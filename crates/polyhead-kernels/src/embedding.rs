@@ -1,13 +1,21 @@
-//! The sum of word, position and token-type embeddings.
+//! The sum of word, position and token-type embeddings, its LayerNorm and dropout: the beginning of BERT.
 //!
 //! ```text
-//! forward   h[t] = W[id[t]] + P[position[t]] + T[type[t]]     W [vocabulary, hidden], P [positions, hidden], T [types, hidden]
-//! backward  dW[id[t]] += dh[t], and so for P and T, in the order of the tokens
+//! forward   e[t] = W[id[t]] + P[position[t]] + T[type[t]]     W [vocabulary, hidden], P [positions, hidden], T [types, hidden]
+//!           h = dropout(LayerNorm(e))                         [tokens, hidden]
+//! backward  de through both;  dW[id[t]] += de[t], and so for P and T, in the order of the tokens
 //! ```
+//!
+//! The gradients of the tables hold the rows that were used and no others.
 
-use crate::gemm::add_to;
-use crate::storage::{f32s, with_f32s};
-use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
+use crate::dropout::{self, Dropout};
+use crate::gemm::{Matrix, Precision, add_to, sum_rows};
+use crate::layer_norm::{Norm, NormValues, gradient, masked, normalise, scale};
+use crate::storage::Parts;
+use crate::tape::{State, Tape, Value};
+use crate::weight::Weight;
+use crate::workspace::Buffer;
+use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 
 /// Which row of each table a token takes.
@@ -21,104 +29,160 @@ pub struct Rows {
     pub types: Vec<u32>,
 }
 
-/// `words[ids] + positions[positions] + types[types]`: `[tokens, hidden]`.
-pub fn embedding(rows: Rows, words: &Tensor, positions: &Tensor, types: &Tensor) -> Result<Tensor> {
-    for (what, table, rows) in
-        [("id", words, &rows.ids), ("position", positions, &rows.positions), ("token type", types, &rows.types)]
-    {
-        if let Some(row) = rows.iter().find(|&&row| row as usize >= table.dims().first().copied().unwrap_or(0)) {
-            candle_core::bail!("{what} {row} lies outside the embedding table of {:?}", table.dims());
+/// The tables, `[.., hidden]` each.
+#[derive(Clone)]
+pub struct Tables {
+    /// A row for each token id.
+    pub words: Weight,
+    /// A row for each position.
+    pub positions: Weight,
+    /// A row for each token type.
+    pub types: Weight,
+}
+
+impl Tape {
+    /// `dropout(LayerNorm(words[ids] + positions[positions] + types[types]))`, a hidden state.
+    pub fn embeddings(&mut self, rows: &Rows, tables: &Tables, norm: &Norm, dropout: Option<Dropout>) -> Result<Value> {
+        let pairs = [("id", &tables.words, &rows.ids), ("position", &tables.positions, &rows.positions)];
+        for (what, table, rows) in pairs.into_iter().chain([("token type", &tables.types, &rows.types)]) {
+            if let Some(row) = rows.iter().find(|&&row| row as usize >= table.dims().first().copied().unwrap_or(0)) {
+                candle_core::bail!("{what} {row} lies outside the embedding table of {:?}", table.dims());
+            }
         }
+        if !self.fused() {
+            let weight = |weight: &_| self.plain(weight);
+            let pick =
+                |table: &Weight, rows: &[u32]| weight(table)?.index_select(&Tensor::new(rows, self.device())?, 0);
+            let sum = pick(&tables.words, &rows.ids)?.add(&pick(&tables.positions, &rows.positions)?)?;
+            let sum = sum.add(&pick(&tables.types, &rows.types)?)?;
+            return Ok(Value(State::Plain(dropout::plain(&norm.plain(&sum, weight)?, dropout)?)));
+        }
+        let (tokens, columns) = (rows.ids.len(), tables.words.dims().get(1).copied().unwrap_or(0));
+        let values = norm.values(columns)?;
+        let mut h = Buffer::uninit(tokens * columns);
+        // The normalised rows, for the way back, and what they were divided by.
+        let mut kept = self.trains.then(|| (Buffer::uninit(tokens * columns), Buffer::uninit(tokens)));
+        let mut rounded = (self.precision == Precision::Bf16).then(|| Matrix::uninit(Precision::Bf16, tokens, columns));
+        tables.words.read_rows(&rows.ids, |words| {
+            tables.positions.read_rows(&rows.positions, |positions| {
+                tables.types.read_rows(&rows.types, |types| {
+                    let parts = Parts::new(&mut h);
+                    let kept = kept.as_mut().map(|(n, inverse)| (Parts::new(n), Parts::new(inverse)));
+                    let writer = rounded.as_mut().map(Matrix::writer);
+                    let of = |table: &'_ [f32], row: u32| -> std::ops::Range<usize> {
+                        debug_assert!((row as usize + 1) * columns <= table.len());
+                        row as usize * columns..(row as usize + 1) * columns
+                    };
+                    (0..tokens).into_par_iter().with_min_len(16).for_each(|t| {
+                        // SAFETY: each token writes its own row.
+                        let h = unsafe { parts.part(t * columns, columns) };
+                        h.copy_from_slice(&words[of(words, rows.ids[t])]);
+                        add_to(h, &positions[of(positions, rows.positions[t])]);
+                        add_to(h, &types[of(types, rows.types[t])]);
+                        let inverse = normalise(h, values.epsilon);
+                        if let Some((n, inverses)) = &kept {
+                            // SAFETY: as above.
+                            unsafe {
+                                n.part(t * columns, columns).copy_from_slice(h);
+                                inverses.part(t, 1)[0] = inverse;
+                            }
+                        }
+                        scale(h, &values.gamma, &values.beta);
+                        masked(h, dropout, (t * columns) as u32);
+                        if let Some(writer) = &writer {
+                            // SAFETY: as above.
+                            unsafe { writer.write(t, 0, h) };
+                        }
+                    });
+                    Ok(())
+                })
+            })
+        })?;
+        let h = self.hidden(Matrix::f32(tokens, columns, h), rounded);
+        if let Some((n, inverses)) = kept {
+            let (rows, tables, norm, node) = (rows.clone(), tables.clone(), norm.clone(), h.node);
+            self.record(move |flow| {
+                let mut de = flow.take_hidden(node)?;
+                let sums = backward(&mut de, &n, &inverses, &norm.values(columns)?, dropout);
+                norm.gather(&sums)?;
+                tables.words.gather_rows(&rows.ids, &de)?;
+                tables.positions.gather_rows(&rows.positions, &de)?;
+                tables.types.gather_rows(&rows.types, &de)
+            });
+        }
+        Ok(Value(State::Fused(h)))
     }
-    if !words.device().is_cpu() {
-        return plain(&rows, words, positions, types);
-    }
-    words.apply_op3(positions, types, Embedding(rows))
 }
 
-/// The same in candle's own operators.
-pub fn plain(rows: &Rows, words: &Tensor, positions: &Tensor, types: &Tensor) -> Result<Tensor> {
-    let pick = |table: &Tensor, rows: &[u32]| table.index_select(&Tensor::new(rows, table.device())?, 0);
-    pick(words, &rows.ids)?.add(&pick(positions, &rows.positions)?)?.add(&pick(types, &rows.types)?)
-}
-
-struct Embedding(Rows);
-
-impl CustomOp3 for Embedding {
-    fn name(&self) -> &'static str {
-        "embedding"
-    }
-
-    fn cpu_fwd(
-        &self,
-        words: &CpuStorage,
-        w_layout: &Layout,
-        positions: &CpuStorage,
-        p_layout: &Layout,
-        types: &CpuStorage,
-        t_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let hidden = w_layout.shape().dims2()?.1;
-        let (words, positions, types) = (
-            f32s("word embeddings", words, w_layout)?,
-            f32s("position embeddings", positions, p_layout)?,
-            f32s("type embeddings", types, t_layout)?,
-        );
-        let Rows { ids, positions: at, types: kinds } = &self.0;
-        let mut h = vec![0.0; ids.len() * hidden];
-        h.par_chunks_mut(hidden).enumerate().for_each(|(t, h)| {
-            let row = |table: &'_ [f32], row: u32| -> std::ops::Range<usize> {
-                let start = row as usize * hidden;
-                debug_assert!(start + hidden <= table.len());
-                start..start + hidden
-            };
-            h.copy_from_slice(&words[row(words, ids[t])]);
-            add_to(h, &positions[row(positions, at[t])]);
-            add_to(h, &types[row(types, kinds[t])]);
-        });
-        Ok((CpuStorage::F32(h), (ids.len(), hidden).into()))
-    }
-
-    fn bwd(
-        &self,
-        words: &Tensor,
-        positions: &Tensor,
-        types: &Tensor,
-        _h: &Tensor,
-        dh: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let hidden = dh.dim(1)?;
-        with_f32s([dh], |[dh]| {
-            let scatter = |table: &Tensor, rows: &[u32]| -> Result<Option<Tensor>> {
-                let mut grad = vec![0.0; table.elem_count()];
-                for (&row, dh) in rows.iter().zip(dh.chunks_exact(hidden)) {
-                    add_to(&mut grad[row as usize * hidden..][..hidden], dh);
-                }
-                Ok(Some(Tensor::from_vec(grad, table.shape(), table.device())?))
-            };
-            Ok((scatter(words, &self.0.ids)?, scatter(positions, &self.0.positions)?, scatter(types, &self.0.types)?))
-        })
-    }
+/// From dh to de, in place; returns `[dγ, dβ]`.
+fn backward(
+    de: &mut Buffer<f32>,
+    n: &[f32],
+    inverses: &[f32],
+    norm: &NormValues,
+    dropout: Option<Dropout>,
+) -> Vec<f32> {
+    let columns = norm.gamma.len();
+    let de = Parts::new(de);
+    sum_rows(inverses.len(), 2 * columns, |row, sums| {
+        let start = row * columns;
+        // SAFETY: each row is visited once, and writes its own part.
+        let de = unsafe { de.part(start, columns) };
+        masked(de, dropout, start as u32);
+        let (dgamma, dbeta) = sums.split_at_mut(columns);
+        gradient(de, &n[start..start + columns], &norm.gamma, inverses[row], dgamma, dbeta);
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{assert_twins, normal};
+    use crate::rng::Key;
+    use crate::testing::{PRECISIONS, assert_tape, normal};
+    use candle_core::Device;
 
     fn rows() -> Rows {
         Rows { ids: vec![3, 0, 3, 9, 1], positions: vec![0, 1, 2, 0, 1], types: vec![0, 0, 1, 0, 0] }
     }
 
+    fn plain([words, positions, types, gamma, beta]: [&Tensor; 5], dropout: Option<Dropout>) -> Result<Tensor> {
+        let pick = |table: &Tensor, rows: &[u32]| table.index_select(&Tensor::new(rows, table.device())?, 0);
+        let rows = rows();
+        let e = pick(words, &rows.ids)?.add(&pick(positions, &rows.positions)?)?.add(&pick(types, &rows.types)?)?;
+        let centred = e.broadcast_sub(&e.mean_keepdim(1)?)?;
+        let deviation = (centred.sqr()?.mean_keepdim(1)? + 1e-12)?.sqrt()?;
+        let y = centred.broadcast_div(&deviation)?.broadcast_mul(gamma)?.broadcast_add(beta)?;
+        dropout::plain(&y, dropout)
+    }
+
     #[test]
     fn values_and_gradients_are_those_of_the_plain_twin() {
-        let args = [normal(1, &[10, 6]), normal(2, &[4, 6]), normal(3, &[2, 6])];
-        assert_twins(&args, |[w, p, t]| embedding(rows(), w, p, t), |[w, p, t]| plain(&rows(), w, p, t), 1e-6);
+        let args = [normal(1, &[10, 6]), normal(2, &[4, 6]), normal(3, &[2, 6]), normal(4, &[6]), normal(5, &[6])];
+        for drop in [None, Dropout::new(0.2, Key::seed(4))] {
+            for (precision, _) in PRECISIONS {
+                assert_tape(
+                    &args,
+                    precision,
+                    |tape, [words, positions, types, gamma, beta]| {
+                        let (words, positions, types) = (words.clone(), positions.clone(), types.clone());
+                        let norm = Norm::new(gamma.clone(), beta.clone(), 1e-12);
+                        tape.embeddings(&rows(), &Tables { words, positions, types }, &norm, drop)
+                    },
+                    |args| plain(args, drop),
+                    2e-5,
+                );
+            }
+        }
     }
 
     #[test]
     fn a_row_outside_its_table_is_named() {
-        let error = embedding(rows(), &normal(1, &[9, 6]), &normal(2, &[4, 6]), &normal(3, &[2, 6])).unwrap_err();
+        let table = |rows| Weight::new(&normal(1, &[rows, 6])).unwrap();
+        let tables = Tables { words: table(9), positions: table(4), types: table(2) };
+        let ones = Weight::new(&normal(1, &[6])).unwrap();
+        let norm = Norm::new(ones.clone(), ones, 1e-12);
+        let mut tape = Tape::new(Precision::F32, false, &Device::Cpu);
+        let error = tape.embeddings(&rows(), &tables, &norm, None).err().unwrap();
         assert!(error.to_string().contains("id 9 lies outside"), "{error}");
     }
 }

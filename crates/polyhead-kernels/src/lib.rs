@@ -11,20 +11,27 @@
 //! on the shapes alone, never over a reduction.
 
 pub mod adamw;
-pub mod attention;
+mod attention;
 pub mod cross_entropy;
 pub mod dropout;
 pub mod embedding;
-pub mod gelu;
 pub mod gemm;
 pub mod layer_norm;
 pub mod linear;
+mod linear_gelu;
+mod linear_residual_norm;
 pub mod math;
 pub mod rng;
 pub mod segments;
 mod storage;
+pub mod tape;
 #[cfg(test)]
 mod testing;
+pub mod weight;
+mod workspace;
 
 pub use dropout::Dropout;
+pub use gemm::Precision;
 pub use segments::Segments;
+pub use tape::{Tape, Value};
+pub use weight::{Gradient, Weight};

@@ -36,24 +36,6 @@ pub(crate) fn with_f32s<const N: usize, R>(
     f(slices)
 }
 
-/// A vector of this length for results that are written whole before anyone reads them.
-///
-/// Zeroing large buffers costs a pass over memory that every operator would pay on every step.
-pub(crate) fn uninit<T: Plain>(len: usize) -> Vec<T> {
-    let mut values = Vec::with_capacity(len);
-    // SAFETY: any bits are a value of these types, and every caller writes all of it.
-    #[allow(clippy::uninit_vec)]
-    unsafe {
-        values.set_len(len)
-    };
-    values
-}
-
-/// Types of which any bits are a value.
-pub(crate) trait Plain: Copy {}
-impl Plain for f32 {}
-impl Plain for u32 {}
-
 /// A slice that the tasks of one parallel loop write to, each its own part.
 pub(crate) struct Parts<'a, T> {
     start: *mut T,
@@ -82,12 +64,5 @@ impl<'a, T> Parts<'a, T> {
         assert!(start.checked_add(len).is_some_and(|end| end <= self.len));
         // SAFETY: in bounds by the assertion, unaliased by the caller's promise.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(start), len) }
-    }
-
-    /// A pointer to the element at `start`, for strided writes.
-    pub(crate) fn pointer(&self, start: usize) -> *mut T {
-        assert!(start <= self.len);
-        // SAFETY: in bounds by the assertion.
-        unsafe { self.start.add(start) }
     }
 }

@@ -1,10 +1,9 @@
 //! Optimisation: the learning rate of a step, clipping, and AdamW over a model's parameters.
 
 use crate::error::{Error, Result};
-use crate::parameters::{Parameter, Parameters};
-use candle_core::Tensor;
-use candle_core::backprop::GradStore;
+use crate::parameters::{Gradients, Parameters};
 use polyhead_kernels::adamw::{AdamW, Moments, Update, sum_of_squares};
+use polyhead_kernels::tape::in_pool;
 use std::collections::HashMap;
 
 /// Linear warm-up, then linear decay to 0: a pure function of the step.
@@ -54,12 +53,15 @@ impl Optimizer {
     }
 
     /// Updates every trained parameter that has a gradient; returns the global norm before clipping.
-    pub fn step(&mut self, parameters: &Parameters, gradients: &GradStore, lr: f64) -> Result<f64> {
-        let graded: Vec<(&Parameter, &Tensor)> =
-            parameters.trained().filter_map(|parameter| Some((parameter, gradients.get(&parameter.var)?))).collect();
+    pub fn step(&mut self, parameters: &Parameters, gradients: &Gradients, lr: f64) -> Result<f64> {
+        in_pool(|| self.step_here(parameters, gradients, lr))
+    }
+
+    fn step_here(&mut self, parameters: &Parameters, gradients: &Gradients, lr: f64) -> Result<f64> {
+        let graded = || gradients.of(parameters).filter_map(|(parameter, gradient)| Some((parameter, gradient?)));
         let mut squares = 0.0;
-        for (parameter, gradient) in &graded {
-            let sum = sum_of_squares(gradient)?;
+        for (parameter, gradient) in graded() {
+            let sum = sum_of_squares(gradient);
             if !sum.is_finite() {
                 return Err(Error::internal(format!("the gradient of `{}` is not finite", parameter.name))
                     .hint("a smaller learning rate helps; the model was not updated"));
@@ -69,11 +71,11 @@ impl Optimizer {
         let norm = squares.sqrt();
         // As torch.nn.utils.clip_grad_norm_ does it.
         let clip = if self.max_norm > 0.0 { (self.max_norm / (norm + 1e-6)).min(1.0) } else { 1.0 };
-        for (parameter, gradient) in graded {
-            let count = parameter.var.elem_count();
+        for (parameter, gradient) in graded() {
+            let count = parameter.weight.count();
             let moments = self.moments.entry(parameter.name.clone()).or_insert_with(|| Moments::zeros(count));
             let decay = if parameter.decays() { self.decay } else { 0.0 };
-            self.method.update(&parameter.var, gradient, moments, Update { lr, decay, clip })?;
+            self.method.update(&parameter.weight, gradient, moments, Update { lr, decay, clip })?;
         }
         Ok(norm)
     }

@@ -4,8 +4,9 @@
 //! process). [`Weights`] hands the tensors of a checkpoint to whoever declares them, and checks names and shapes.
 
 use crate::error::{Error, Place, Result};
-use candle_core::{DType, Device, Tensor, Var};
+use candle_core::{DType, Device, Tensor};
 use polyhead_kernels::rng::Key;
+use polyhead_kernels::{Gradient, Weight};
 use safetensors::{Dtype, SafeTensors};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -29,12 +30,12 @@ pub enum Owner {
 }
 
 /// One named tensor of a model.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Parameter {
     /// Its name in the model folder.
     pub name: String,
-    /// Its value, shared with the layer that computes with it.
-    pub var: Var,
+    /// Its value and its gradient, shared with the layer that computes with it.
+    pub weight: Weight,
     /// Whether it is trained.
     pub train: Train,
     /// Whose it is.
@@ -69,14 +70,24 @@ impl Shape {
 }
 
 impl From<&Parameter> for Shape {
-    fn from(Parameter { name, var, train, owner }: &Parameter) -> Self {
-        Self { name: name.clone(), dims: var.dims().to_vec(), train: *train, owner: owner.clone() }
+    fn from(Parameter { name, weight, train, owner }: &Parameter) -> Self {
+        Self { name: name.clone(), dims: weight.dims().to_vec(), train: *train, owner: owner.clone() }
     }
 }
 
 /// The parameters of a model in the order of their declaration.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Parameters(Vec<Parameter>);
+
+/// The gradients that a loss sent to trained parameters, in the order of these.
+pub struct Gradients(Vec<Option<Gradient>>);
+
+impl Gradients {
+    /// Each trained parameter with its gradient, if it received one.
+    pub fn of<'a>(&'a self, parameters: &'a Parameters) -> impl Iterator<Item = (&'a Parameter, Option<&'a Gradient>)> {
+        parameters.trained().zip(self.0.iter().map(Option::as_ref))
+    }
+}
 
 impl Parameters {
     /// All of them.
@@ -94,10 +105,34 @@ impl Parameters {
         self.iter().find(|parameter| parameter.name == name)
     }
 
+    /// The name and the value of each.
+    pub fn tensors(&self) -> Result<Vec<(&str, &Tensor)>> {
+        self.iter().map(|parameter| Ok((parameter.name.as_str(), parameter.weight.tensor()?))).collect()
+    }
+
+    /// Sends the gradient of a loss back to the parameters.
+    ///
+    /// Those of the encoder gather at their weights, those of heads come from candle's own graph.
+    pub fn backward(&self, loss: &Tensor) -> Result<Gradients> {
+        for parameter in self.trained() {
+            // What a backward pass that failed half-way left behind.
+            parameter.weight.take_gradient();
+        }
+        let store = loss.backward()?;
+        let of = |parameter: &Parameter| -> Result<Option<Gradient>> {
+            match (parameter.weight.take_gradient(), store.get(parameter.weight.var()?)) {
+                (Some(gradient), _) => Ok(Some(gradient)),
+                (None, Some(tensor)) => Ok(Some(Gradient::from_tensor(tensor)?)),
+                (None, None) => Ok(None),
+            }
+        };
+        Ok(Gradients(self.trained().map(of).collect::<Result<_>>()?))
+    }
+
     /// Refuses what [`Weights::read`] would refuse, before it is written: the last good model stays.
     pub fn check_finite(&self) -> Result<()> {
-        for Parameter { name, var, .. } in self.iter() {
-            if !var.sum_all()?.to_scalar::<f32>()?.is_finite() {
+        for Parameter { name, weight, .. } in self.iter() {
+            if !weight.tensor()?.sum_all()?.to_scalar::<f32>()?.is_finite() {
                 return Err(Error::internal(format!("the tensor `{name}` is not finite, so the model is not saved"))
                     .hint("a smaller train.learning_rate helps"));
             }
@@ -107,7 +142,7 @@ impl Parameters {
 
     /// The numbers that these parameters hold, in all.
     pub fn count(parameters: impl Iterator<Item = impl std::borrow::Borrow<Parameter>>) -> usize {
-        parameters.map(|parameter| parameter.borrow().var.elem_count()).sum()
+        parameters.map(|parameter| parameter.borrow().weight.count()).sum()
     }
 }
 
@@ -213,6 +248,11 @@ impl Weights {
         }
     }
 
+    /// Where the tensors live.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
     /// What was declared to [`Weights::shapes_only`], in order.
     pub fn into_shapes(self) -> Vec<Shape> {
         self.shapes.unwrap_or_default()
@@ -249,10 +289,10 @@ impl Weights {
     ///
     /// A missing or misshapen one is remembered, and zeros of no use stand in for it: [`Weights::finish`] then names all
     /// of them at once.
-    pub fn get(&mut self, name: &str, shape: &[usize], train: Train) -> Result<Tensor> {
+    pub fn get(&mut self, name: &str, shape: &[usize], train: Train) -> Result<Weight> {
         if let Some(shapes) = &mut self.shapes {
             shapes.push(Shape { name: name.to_owned(), dims: shape.to_vec(), train, owner: self.owner.clone() });
-            return Ok(Tensor::zeros(1, DType::F32, &self.device)?);
+            return self.stand_in();
         }
         let place = Place::tensor(&self.path, name);
         let tensor = match self.tensors.remove(name) {
@@ -260,12 +300,12 @@ impl Weights {
             Some(tensor) => {
                 let found = tensor.dims();
                 self.problems.push(Error::data(format!("expected the shape {shape:?}, found {found:?}")).at(place));
-                return Ok(Tensor::zeros(1, DType::F32, &self.device)?);
+                return self.stand_in();
             }
             None => {
                 self.problems
                     .push(Error::data(format!("expected a tensor {shape:?}, found none of this name")).at(place));
-                return Ok(Tensor::zeros(1, DType::F32, &self.device)?);
+                return self.stand_in();
             }
         };
         self.declare(name, &tensor, train)
@@ -276,21 +316,27 @@ impl Weights {
         let key = match self.heads {
             // Nothing is made for a checkpoint that is refused: its sizes may be anything.
             Heads::New(key) if self.problems.is_empty() && !self.holds(name) => key.purpose(name),
-            _ => return self.get(name, shape, Train::Yes),
+            _ => return Ok(self.get(name, shape, Train::Yes)?.tensor()?.clone()),
         };
         let values: Vec<f32> = (0..shape.iter().product::<usize>() as u64)
             .map(|index| match init {
                 Init::Uniform(bound) => ((2.0 * key.uniform(index) - 1.0) * bound) as f32,
             })
             .collect();
-        self.declare(name, &Tensor::from_vec(values, shape, &self.device)?, Train::Yes)
+        let weight = self.declare(name, &Tensor::from_vec(values, shape, &self.device)?, Train::Yes)?;
+        Ok(weight.tensor()?.clone())
     }
 
-    fn declare(&mut self, name: &str, tensor: &Tensor, train: Train) -> Result<Tensor> {
-        let var = Var::from_tensor(tensor)?;
-        let value = var.as_tensor().clone();
-        self.parameters.push(Parameter { name: name.to_owned(), var, train, owner: self.owner.clone() });
-        Ok(value)
+    fn declare(&mut self, name: &str, tensor: &Tensor, train: Train) -> Result<Weight> {
+        let weight = Weight::new(tensor)?;
+        let (name, owner) = (name.to_owned(), self.owner.clone());
+        self.parameters.push(Parameter { name, weight: weight.clone(), train, owner });
+        Ok(weight)
+    }
+
+    /// What is handed out where there is nothing to hand out.
+    fn stand_in(&self) -> Result<Weight> {
+        Ok(Weight::new(&Tensor::zeros(1, DType::F32, &self.device)?)?)
     }
 
     /// All declared parameters; an error that names every missing, misshapen and unknown tensor if there is one.

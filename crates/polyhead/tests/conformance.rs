@@ -167,7 +167,7 @@ fn every_task_overfits_one_batch() {
             if last < 0.05 {
                 break;
             }
-            optimizer.step(&case.model.parameters, &loss.backward().unwrap(), 3e-3).unwrap();
+            optimizer.step(&case.model.parameters, &case.model.parameters.backward(&loss).unwrap(), 3e-3).unwrap();
         }
         assert!(last < 0.05, "{}: a loss of {last} after 300 steps", case.name());
         let (score, found) = case.answers_of_the_model();
@@ -179,13 +179,14 @@ fn every_task_overfits_one_batch() {
 #[test]
 fn one_step_moves_every_parameter_of_the_head_and_of_the_encoder() {
     for case in cases(&[5, 6, 7, 8]) {
-        let before: Vec<Tensor> = case.model.parameters.iter().map(|p| p.var.copy().unwrap()).collect();
-        let gradients = case.loss(&case.windows(Purpose::Train)).backward().unwrap();
+        let before: Vec<Tensor> =
+            case.model.parameters.iter().map(|p| p.weight.tensor().unwrap().copy().unwrap()).collect();
+        let gradients = case.model.parameters.backward(&case.loss(&case.windows(Purpose::Train))).unwrap();
         Optimizer::new(AdamW::default(), 0.01, 1.0).step(&case.model.parameters, &gradients, 1e-3).unwrap();
         let mut of_head = 0;
         for (parameter, before) in case.model.parameters.iter().zip(&before) {
-            let moved =
-                parameter.var.sub(before).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
+            let moved = parameter.weight.tensor().unwrap().sub(before).unwrap().abs().unwrap();
+            let moved = moved.max_all().unwrap().to_scalar::<f32>().unwrap();
             let expected = !parameter.name.starts_with("pooler.");
             assert_eq!(moved > 0.0, expected, "{}: {} moved by {moved}", case.name(), parameter.name);
             of_head += usize::from(parameter.owner == Owner::Head(case.name().to_owned()));

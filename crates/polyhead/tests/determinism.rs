@@ -69,7 +69,8 @@ fn two_processes_and_any_number_of_threads_write_the_same_bits_and_another_seed_
 /// The sha256 of a model's tensors.
 fn digest(model: &Model) -> String {
     use sha2::{Digest, Sha256};
-    let tensors = model.parameters.iter().map(|parameter| (parameter.name.clone(), parameter.var.as_tensor()));
+    let tensors = model.parameters.tensors().unwrap();
+    let tensors = tensors.iter().map(|(name, tensor)| (name.to_string(), *tensor));
     hex(&Sha256::digest(to_safetensors(tensors).unwrap()))
 }
 

@@ -74,7 +74,7 @@ fn a_batch_of_each_task_gives_every_trained_tensor_a_gradient() {
     let mut found = Tensors::new();
     for task in ["ner", "qa"] {
         let loss = loss(&model, task, &targets(&reference, task), Padding::Packed, TRAIN());
-        for (name, gradient) in gradients(&model, task, &loss.backward().unwrap()) {
+        for (name, gradient) in gradients(&model, task, &loss) {
             found.insert(name.trim_start_matches(&format!("grad.{task}.")).to_owned(), gradient);
         }
     }
@@ -98,7 +98,7 @@ fn padding_changes_neither_losses_nor_gradients() {
         let windows = &targets(&reference, task)[..4]; // 1 to 33 tokens, so that both kinds of padding pad
         let run = |padding| {
             let loss = loss(&model, task, windows, padding, TRAIN());
-            let mut found = gradients(&model, task, &loss.backward().unwrap());
+            let mut found = gradients(&model, task, &loss);
             found.insert("loss".into(), loss.detach());
             found
         };
@@ -183,7 +183,7 @@ fn any_number_of_threads_gives_the_same_bits() {
                 // Enough rows (936) for every operator to split its work.
                 let windows = vec![targets(&reference, task); 8].concat();
                 let loss = loss(model, task, &windows, Padding::Packed, TRAIN());
-                let gradients = gradients(model, task, &loss.backward().unwrap());
+                let gradients = gradients(model, task, &loss);
                 bits.push(loss.to_scalar::<f32>().unwrap().to_bits());
                 bits.extend(gradients.values().flat_map(floats).map(f32::to_bits));
             }

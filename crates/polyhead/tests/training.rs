@@ -26,7 +26,7 @@ const MODEL: &str = "POLYHEAD_TEST_MODEL";
 fn bits(parameters: &Parameters) -> BTreeMap<String, Vec<u32>> {
     let values = |tensor: &candle_core::Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
     let bits = |tensor| values(tensor).into_iter().map(f32::to_bits).collect();
-    parameters.iter().map(|parameter| (parameter.name.clone(), bits(parameter.var.as_tensor()))).collect()
+    parameters.iter().map(|parameter| (parameter.name.clone(), bits(parameter.weight.tensor().unwrap()))).collect()
 }
 
 fn steps(events: &[Event]) -> Vec<&Step> {

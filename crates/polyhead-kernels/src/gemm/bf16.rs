@@ -1,275 +1,374 @@
 //! `C = A B` with the factors rounded to bf16 and products accumulated in f32 (AVX-512 BF16: `vdpbf16ps`).
 //!
 //! ```text
-//! A  m x k   rounded to pairs (k, k + 1) of one u32, kept in the order in which they lie
-//! B  k x n   rounded to pairs, in panels of 32 columns: [n / 32][k / 2][32]
-//! C  m x n   f32, made in tiles of 12 x 32: 24 registers of 16 sums each over all of k
+//! A  m x k   pairs (k, k + 1) of one u32: row by row as activations lie, or in tiles where A is read transposed
+//! B  k x n   the same pairs, in panels of up to 48 columns: [n / 48][k / 2][48]
+//! C  m x n   f32, made in tiles of 8 x 48: 24 registers of 16 sums each over all of k
 //! ```
 //!
 //! A tile's sums never leave the registers, so each element of C is one sum in one fixed order, whatever the threads.
-//! An instruction takes a pair from each side: A's is broadcast from memory, B's are two loads of 16 columns.
+//! An instruction takes a pair from each side: A's is broadcast from memory, B's are three loads of 16 columns. The
+//! finished tile goes to a [`Sink`] while it is in the first cache.
 
-#![cfg(target_arch = "x86_64")]
-
-use super::{Factor, Form};
-use crate::storage::Parts;
+use super::{Part, Sink};
+use crate::workspace::Buffer;
 use rayon::prelude::*;
-use std::arch::x86_64::*;
+use std::ops::Range;
 
 /// Rows of a tile.
-const ROWS: usize = 12;
-/// Columns of a tile and of a panel of B.
-const COLUMNS: usize = 32;
-/// Tiles of rows that one task makes with all panels of its columns: what A needs of the L2 cache.
-const TILES: usize = 16;
+pub(crate) const ROWS: usize = 8;
+/// Columns of a register.
+const LANES: usize = 16;
+/// Columns of the widest panel.
+const WIDEST: usize = 3 * LANES;
 
 /// Whether this processor multiplies bf16.
 pub(crate) fn available() -> bool {
-    is_x86_feature_detected!("avx512bf16")
+    #[cfg(target_arch = "x86_64")]
+    return is_x86_feature_detected!("avx512bf16")
         && is_x86_feature_detected!("avx512f")
         && is_x86_feature_detected!("avx512bw")
         && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512dq");
+    #[cfg(not(target_arch = "x86_64"))]
+    false
 }
 
-/// A rounded to pairs: the pair `p` of row `r` stands at `r * row + p * pair`.
-struct Left {
-    pairs: Vec<u32>,
+/// A, or a part of it: the pair `p` of row `r` stands at `(r / 8) * tile + (r % 8) * row + p * pair`.
+#[derive(Clone, Copy)]
+pub(crate) struct Left<'a> {
+    pairs: &'a [u32],
+    rows: usize,
+    tile: usize,
     row: usize,
     pair: usize,
 }
 
-/// B rounded to pairs, in panels.
-struct Right {
-    pairs: Vec<u32>,
+impl<'a> Left<'a> {
+    /// Row by row, `stride` pairs from one to the next.
+    pub(crate) fn plain(pairs: &'a [u32], rows: usize, stride: usize) -> Self {
+        Self { pairs, rows, tile: ROWS * stride, row: stride, pair: 1 }
+    }
+
+    /// `[k / 2][rows]`: pairs across the rows of the matrix whose transpose this is.
+    pub(crate) fn across(pairs: &'a [u32], rows: usize) -> Self {
+        Self { pairs, rows, tile: ROWS, row: 1, pair: rows }
+    }
 }
 
-/// `A B`, plus `bias` on every row if there is one; `[m, n]` row by row. The processor must have the instructions.
-pub(crate) fn matmul(a: Factor, b: Factor, bias: Option<&[f32]>) -> Vec<f32> {
-    assert!(available());
-    let (m, n, k) = (a.rows, b.columns, a.columns);
-    let mut c = crate::storage::uninit(m * n);
-    let half = k.div_ceil(2);
-    let (left, right) = rayon::join(|| left(a), || right(b));
-    let panels = n.div_ceil(COLUMNS);
-    // Tasks are blocks of C: rows by TILES tiles, columns by as many panels as give each thread a few tasks.
-    let row_blocks = m.div_ceil(ROWS * TILES);
-    let panel_block = panels.div_ceil(16_usize.div_ceil(row_blocks)).max(1);
-    let column_blocks = panels.div_ceil(panel_block);
-    let parts = Parts::new(&mut c);
-    (0..row_blocks * column_blocks).into_par_iter().for_each(|task| {
-        let (row_block, column_block) = (task % row_blocks, task / row_blocks);
-        let rows = row_block * ROWS * TILES..m.min((row_block + 1) * ROWS * TILES);
-        for panel in column_block * panel_block..panels.min((column_block + 1) * panel_block) {
-            let column = panel * COLUMNS;
-            let b = &right.pairs[panel * half * COLUMNS..(panel + 1) * half * COLUMNS];
-            let width = COLUMNS.min(n - column);
-            let mask = u32::MAX >> (COLUMNS - width);
-            let start = bias.map(|bias| &bias[column..column + width]);
-            for row in rows.clone().step_by(ROWS) {
-                let count = ROWS.min(rows.end - row);
-                let tile = Tile {
-                    a: left.pairs[row * left.row..].as_ptr(),
-                    row: left.row,
-                    pair: left.pair,
-                    b: b.as_ptr(),
-                    half,
-                    c: parts.pointer(row * n + column),
-                    stride: n,
-                    mask,
-                    start,
-                };
-                // SAFETY: the instructions are there (asserted above); the rows of A and the panel of B lie in their
-                // buffers by construction; no other task writes these elements of C.
-                unsafe { tile.make(count) };
+/// The transpose of a rounded matrix as a left factor: `[rows / 8][k / 2][8]`, each tile's pairs end to end.
+pub(crate) struct Transposed {
+    pairs: Buffer<u32>,
+    rows: usize,
+    half: usize,
+}
+
+impl Transposed {
+    /// Of `columns` (from an even one on) of a matrix of so many rows, of which a row takes `stride` pairs.
+    pub(crate) fn new(matrix: &[u32], rows: usize, columns: Range<usize>, stride: usize) -> Self {
+        /// Columns that one task takes.
+        const BLOCK: usize = 16 * ROWS;
+        let half = rows.div_ceil(2);
+        let mut pairs = Buffer::uninit(columns.len().div_ceil(ROWS) * half * ROWS);
+        pairs.par_chunks_mut((BLOCK * half).max(1)).enumerate().for_each(|(block, pairs)| {
+            let start = columns.start + block * BLOCK;
+            let count = BLOCK.min(columns.end - start);
+            let mut across = [0_u32; BLOCK];
+            for p in 0..half {
+                let row = |row: usize| &matrix[row * stride + start / 2..][..count.div_ceil(2)];
+                interleave(&mut across[..count], row(2 * p), (2 * p + 1 < rows).then(|| row(2 * p + 1)));
+                for (tile, across) in pairs.chunks_exact_mut(half * ROWS).zip(across.chunks_exact(ROWS)) {
+                    tile[p * ROWS..(p + 1) * ROWS].copy_from_slice(across);
+                }
+            }
+        });
+        Self { pairs, rows: columns.len(), half }
+    }
+
+    pub(crate) fn left(&self) -> Left<'_> {
+        Left { pairs: &self.pairs, rows: self.rows, tile: ROWS * self.half, row: 1, pair: ROWS }
+    }
+}
+
+/// B in panels.
+pub(crate) struct Panels {
+    pub pairs: Buffer<u32>,
+    pub half: usize,
+    pub columns: usize,
+    pub width: usize,
+}
+
+impl Panels {
+    fn uninit(k: usize, columns: usize) -> Self {
+        let (half, width) = (k.div_ceil(2), width_of(columns));
+        let mut pairs = Buffer::uninit(columns.div_ceil(width) * half * width);
+        // The columns that the last panel lacks: read, and their sums thrown away, but they must be numbers.
+        if columns % width > 0 {
+            let last = columns / width * half * width;
+            pairs[last..].fill(0);
+        }
+        Self { pairs, half, columns, width }
+    }
+
+    /// B whose column `j` is `rows[j]`: pairs lie along the rows that are given.
+    pub(crate) fn along(rows: &[&[f32]]) -> Self {
+        let k = rows.first().map_or(0, |row| row.len());
+        let mut panels = Self::uninit(k, rows.len());
+        let (half, width) = (panels.half, panels.width);
+        panels.pairs.par_chunks_mut((half * width).max(1)).zip(rows.par_chunks(width)).for_each(|(panel, rows)| {
+            let mut rounded = vec![0_u32; half];
+            for (j, row) in rows.iter().enumerate() {
+                round_along(&mut rounded, row);
+                for (p, &pair) in rounded.iter().enumerate() {
+                    panel[p * width + j] = pair;
+                }
+            }
+        });
+        panels
+    }
+
+    /// B whose rows are given: pairs lie across two of them.
+    pub(crate) fn across(rows: &[&[f32]]) -> Self {
+        let columns = rows.first().map_or(0, |row| row.len());
+        let mut panels = Self::uninit(rows.len(), columns);
+        let (half, width) = (panels.half, panels.width);
+        panels.pairs.par_chunks_mut((half * width).max(1)).enumerate().for_each(|(index, panel)| {
+            let at = index * width..columns.min((index + 1) * width);
+            for (panel, two) in panel.chunks_exact_mut(width).zip(rows.chunks(2)) {
+                let odd = two.get(1).map(|row| &row[at.clone()]);
+                round_across(&mut panel[..at.len()], &two[0][at.clone()], odd);
+            }
+        });
+        panels
+    }
+
+    /// B whose column `j` is row `j` of a rounded matrix `[columns, k]` of which a row takes `stride` pairs; in this thread.
+    pub(crate) fn along_rounded(matrix: &[u32], columns: usize, k: usize, stride: usize) -> Self {
+        let mut panels = Self::uninit(k, columns);
+        let (half, width) = (panels.half, panels.width);
+        for (index, panel) in panels.pairs.chunks_exact_mut((half * width).max(1)).enumerate() {
+            for j in 0..width.min(columns - index * width) {
+                let row = &matrix[(index * width + j) * stride..][..half];
+                for (p, &pair) in row.iter().enumerate() {
+                    panel[p * width + j] = pair;
+                }
             }
         }
-    });
-    c
+        panels
+    }
+
+    /// B whose rows are those of a rounded matrix of which a row takes `stride` pairs.
+    pub(crate) fn across_rounded(matrix: &[u32], rows: usize, columns: usize, stride: usize) -> Self {
+        let mut panels = Self::uninit(rows, columns);
+        let (half, width) = (panels.half, panels.width);
+        panels.pairs.par_chunks_mut((half * width).max(1)).enumerate().for_each(|(index, panel)| {
+            let (start, count) = (index * width, width.min(columns - index * width));
+            for (p, panel) in panel.chunks_exact_mut(width).enumerate() {
+                let row = |row: usize| &matrix[row * stride + start / 2..][..count.div_ceil(2)];
+                let odd = (2 * p + 1 < rows).then(|| row(2 * p + 1));
+                interleave(&mut panel[..count], row(2 * p), odd);
+            }
+        });
+        panels
+    }
 }
 
-struct Tile<'a> {
+/// The width of panels for this many columns: whole registers, as many as leave the fewest columns empty.
+fn width_of(columns: usize) -> usize {
+    let narrow = 2 * LANES;
+    match columns.next_multiple_of(LANES).max(LANES) {
+        whole if whole <= WIDEST => whole,
+        _ if columns.next_multiple_of(narrow) < columns.next_multiple_of(WIDEST) => narrow,
+        _ => WIDEST,
+    }
+}
+
+/// `A B`, handed to `sink` part by part. The processor must have the instructions.
+pub(crate) fn product<S: Sink>(a: Left, b: &Panels, sink: &S) {
+    assert!(available());
+    let (m, n) = (a.rows, b.columns);
+    if m == 0 || n == 0 {
+        return;
+    }
+    let panels = n.div_ceil(b.width);
+    // Many rows: a task makes some rows from the first column to the last, and the sink sees them while they are in the
+    // second cache. Few rows: tasks are blocks of both, so that there are enough of them.
+    const MANY: usize = 512;
+    if m >= MANY {
+        let block = (m / 32).next_multiple_of(ROWS).clamp(32, 128);
+        (0..m.div_ceil(block)).into_par_iter().for_each(|task| {
+            let rows = task * block..m.min((task + 1) * block);
+            tiles(a, b, rows.clone(), 0..panels, sink);
+            sink.rows(rows);
+        });
+        return;
+    }
+    let row_blocks = m.div_ceil(128);
+    let panel_block = if m * n * b.half < 1 << 16 { panels } else { panels.div_ceil(16_usize.div_ceil(row_blocks)) };
+    let column_blocks = panels.div_ceil(panel_block);
+    let run = |task: usize| {
+        let (row_block, column_block) = (task % row_blocks, task / row_blocks);
+        let rows = row_block * 128..m.min((row_block + 1) * 128);
+        tiles(a, b, rows, column_block * panel_block..panels.min((column_block + 1) * panel_block), sink);
+    };
+    match row_blocks * column_blocks {
+        1 => run(0),
+        tasks => (0..tasks).into_par_iter().for_each(run),
+    }
+    const FEW: usize = 16;
+    match m.div_ceil(FEW) {
+        1 => sink.rows(0..m),
+        tasks => (0..tasks).into_par_iter().for_each(|task| sink.rows(task * FEW..m.min((task + 1) * FEW))),
+    }
+}
+
+/// The same into a matrix of which a row takes `stride` numbers, in this thread.
+///
+/// # Safety
+/// `c` must be good for all rows and columns, and no one else may touch them.
+pub(crate) unsafe fn product_into(a: Left, b: &Panels, c: *mut f32, stride: usize) {
+    debug_assert!(available());
+    for panel in 0..b.columns.div_ceil(b.width) {
+        let column = panel * b.width;
+        let columns = b.width.min(b.columns - column);
+        for row in (0..a.rows).step_by(ROWS) {
+            let tile = Tile::new(a, b, row, panel);
+            // SAFETY: the caller's promise.
+            unsafe { tile.make(c.add(row * stride + column), stride, ROWS.min(a.rows - row), b.width, columns) };
+        }
+    }
+}
+
+fn tiles<S: Sink>(a: Left, b: &Panels, rows: Range<usize>, panels: Range<usize>, sink: &S) {
+    let mut values = [0.0_f32; ROWS * WIDEST];
+    for panel in panels {
+        let column = panel * b.width;
+        let columns = b.width.min(b.columns - column);
+        for row in rows.clone().step_by(ROWS) {
+            let count = ROWS.min(rows.end - row);
+            // SAFETY: the tile fits into `values`.
+            unsafe { Tile::new(a, b, row, panel).make(values.as_mut_ptr(), WIDEST, count, b.width, b.width) };
+            sink.part(Part { row, column, rows: count, columns, values: &mut values, stride: WIDEST });
+        }
+    }
+}
+
+/// What a tile reads: pointers to its first pairs.
+#[derive(Clone, Copy)]
+struct Tile {
     a: *const u32,
     row: usize,
     pair: usize,
     b: *const u32,
     half: usize,
-    c: *mut f32,
-    stride: usize,
-    mask: u32,
-    start: Option<&'a [f32]>,
 }
 
-impl Tile<'_> {
+impl Tile {
+    fn new(a: Left, b: &Panels, row: usize, panel: usize) -> Self {
+        let at = |row: usize| row / ROWS * a.tile + row % ROWS * a.row;
+        let last = at(a.rows - 1) + (b.half.max(1) - 1) * a.pair;
+        assert!(
+            row < a.rows && row.is_multiple_of(ROWS) && last < a.pairs.len().max(1),
+            "a left factor beyond its pairs"
+        );
+        Self {
+            a: a.pairs[at(row)..].as_ptr(),
+            row: a.row,
+            pair: a.pair,
+            b: b.pairs[panel * b.half * b.width..].as_ptr(),
+            half: b.half,
+        }
+    }
+
+    /// Makes `rows` rows of the panel's width and stores the first `columns` columns.
+    ///
     /// # Safety
-    /// The pointers must be good for `count` rows, `half` pairs and the columns of the mask; the processor must have
-    /// AVX-512 BF16.
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
-    unsafe fn make(&self, count: usize) {
+    /// The pointers must be good for that; on x86-64 the processor must have AVX-512 BF16.
+    unsafe fn make(self, c: *mut f32, stride: usize, rows: usize, width: usize, columns: usize) {
+        #[cfg(target_arch = "x86_64")]
         // SAFETY: the caller's promise.
         unsafe {
-            match count {
-                12 => self.rows::<12>(),
-                11 => self.rows::<11>(),
-                10 => self.rows::<10>(),
-                9 => self.rows::<9>(),
-                8 => self.rows::<8>(),
-                7 => self.rows::<7>(),
-                6 => self.rows::<6>(),
-                5 => self.rows::<5>(),
-                4 => self.rows::<4>(),
-                3 => self.rows::<3>(),
-                2 => self.rows::<2>(),
-                _ => self.rows::<1>(),
+            x86::make(self, c, stride, rows, width, columns);
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        for r in 0..rows {
+            for j in 0..columns {
+                let mut sum = 0.0;
+                for p in 0..self.half {
+                    // SAFETY: the caller's promise.
+                    let (a, b) = unsafe { (*self.a.add(r * self.row + p * self.pair), *self.b.add(p * width + j)) };
+                    let (low, high) = (|x: u32| f32::from_bits(x << 16), |x: u32| f32::from_bits(x & 0xffff_0000));
+                    sum += low(a) * low(b) + high(a) * high(b);
+                }
+                // SAFETY: the caller's promise.
+                unsafe { *c.add(r * stride + j) = sum };
             }
         }
     }
-
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
-    unsafe fn rows<const R: usize>(&self) {
-        let (low_mask, high_mask) = (self.mask as u16, (self.mask >> 16) as u16);
-        // SAFETY: the caller's promise, for every load and store below.
-        unsafe {
-            let (low, high) = match self.start {
-                Some(bias) => (
-                    _mm512_maskz_loadu_ps(low_mask, bias.as_ptr()),
-                    _mm512_maskz_loadu_ps(high_mask, bias.as_ptr().wrapping_add(16)),
-                ),
-                None => (_mm512_setzero_ps(), _mm512_setzero_ps()),
-            };
-            let mut sums = [[low, high]; R];
-            let (mut a, mut b) = (self.a, self.b);
-            for _ in 0..self.half {
-                let b0: __m512bh = std::mem::transmute(_mm512_loadu_si512(b.cast()));
-                let b1: __m512bh = std::mem::transmute(_mm512_loadu_si512(b.wrapping_add(16).cast()));
-                for (r, sum) in sums.iter_mut().enumerate() {
-                    let pair: __m512bh = std::mem::transmute(_mm512_set1_epi32(*a.wrapping_add(r * self.row) as i32));
-                    sum[0] = _mm512_dpbf16_ps(sum[0], pair, b0);
-                    sum[1] = _mm512_dpbf16_ps(sum[1], pair, b1);
-                }
-                a = a.wrapping_add(self.pair);
-                b = b.wrapping_add(COLUMNS);
-            }
-            for (r, sum) in sums.iter().enumerate() {
-                let c = self.c.wrapping_add(r * self.stride);
-                _mm512_mask_storeu_ps(c, low_mask, sum[0]);
-                _mm512_mask_storeu_ps(c.wrapping_add(16), high_mask, sum[1]);
-            }
-        }
-    }
-}
-
-/// Rounds A. Row by row it stays so, `[m][k / 2]`; transposed it becomes `[k / 2][m]`.
-fn left(a: Factor) -> Left {
-    let (m, k) = (a.rows, a.columns);
-    let half = k.div_ceil(2);
-    let mut pairs = crate::storage::uninit(m * half);
-    match a.form {
-        Form::Plain => {
-            pairs.par_chunks_mut(half.max(1) * 16).zip(a.values.par_chunks(k.max(1) * 16)).for_each(
-                |(pairs, values)| {
-                    for (pairs, values) in pairs.chunks_exact_mut(half).zip(values.chunks_exact(k)) {
-                        // SAFETY: `matmul` asserted that the instructions are there.
-                        unsafe { round_along(pairs, values) };
-                    }
-                },
-            );
-            Left { pairs, row: half, pair: 1 }
-        }
-        Form::Transposed => {
-            pairs.par_chunks_mut(m.max(1)).enumerate().for_each(|(p, pairs)| {
-                let (even, odd) = two_rows(a.values, 2 * p, m);
-                // SAFETY: as above.
-                unsafe { round_across(pairs, even, odd) };
-            });
-            Left { pairs, row: 1, pair: m }
-        }
-    }
-}
-
-/// Rounds B into panels.
-fn right(b: Factor) -> Right {
-    let (k, n) = (b.rows, b.columns);
-    let half = k.div_ceil(2);
-    let mut pairs = vec![0; n.div_ceil(COLUMNS) * half * COLUMNS];
-    pairs.par_chunks_mut((half * COLUMNS).max(1)).enumerate().for_each(|(panel, pairs)| {
-        let column = panel * COLUMNS;
-        let width = COLUMNS.min(n - column);
-        match b.form {
-            Form::Plain => {
-                for (p, pairs) in pairs.chunks_exact_mut(COLUMNS).enumerate() {
-                    let (even, odd) = two_rows(b.values, 2 * p, n);
-                    let odd = odd.map(|odd| &odd[column..column + width]);
-                    // SAFETY: `matmul` asserted that the instructions are there.
-                    unsafe { round_across(&mut pairs[..width], &even[column..column + width], odd) };
-                }
-            }
-            Form::Transposed => {
-                let mut rounded = vec![0_u32; half];
-                for j in 0..width {
-                    // SAFETY: as above.
-                    unsafe { round_along(&mut rounded, &b.values[(column + j) * k..(column + j + 1) * k]) };
-                    for (p, &pair) in rounded.iter().enumerate() {
-                        pairs[p * COLUMNS + j] = pair;
-                    }
-                }
-            }
-        }
-    });
-    Right { pairs }
-}
-
-/// Rows `row` and `row + 1` of a matrix of this width; the second is missing after the last.
-fn two_rows(values: &[f32], row: usize, width: usize) -> (&[f32], Option<&[f32]>) {
-    let odd = values.get((row + 1) * width..(row + 2) * width);
-    (&values[row * width..(row + 1) * width], odd)
 }
 
 /// Pairs of neighbours: `pairs[p] = (values[2 p], values[2 p + 1])`, the last with 0 if it has none.
-///
-/// # Safety
-/// The processor must have AVX-512 BF16.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
-unsafe fn round_along(pairs: &mut [u32], values: &[f32]) {
-    let mut at = 0;
-    while at + 32 <= values.len() {
-        // SAFETY: 32 values from `at` on, and 16 pairs, are in bounds.
-        unsafe {
-            let (low, high) = (_mm512_loadu_ps(values.as_ptr().add(at)), _mm512_loadu_ps(values.as_ptr().add(at + 16)));
-            let rounded: __m512i = std::mem::transmute(_mm512_cvtne2ps_pbh(high, low));
-            _mm512_storeu_si512(pairs.as_mut_ptr().add(at / 2).cast(), rounded);
-        }
-        at += 32;
+pub(crate) fn round_along(pairs: &mut [u32], values: &[f32]) {
+    assert!(pairs.len() >= values.len().div_ceil(2));
+    #[cfg(target_arch = "x86_64")]
+    if available() {
+        // SAFETY: the processor has the instructions, and there are as many pairs as values need.
+        return unsafe { x86::round_along(pairs, values) };
     }
-    while at < values.len() {
-        let odd = values.get(at + 1).copied().unwrap_or(0.0);
-        pairs[at / 2] = round(values[at]) | round(odd) << 16;
-        at += 2;
+    for (pair, two) in pairs.iter_mut().zip(values.chunks(2)) {
+        *pair = round(two[0]) | two.get(1).map_or(0, |&odd| round(odd) << 16);
     }
 }
 
 /// Pairs of two rows: `pairs[j] = (even[j], odd[j])`, with 0 for a missing row.
-///
-/// # Safety
-/// The processor must have AVX-512 BF16.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
-unsafe fn round_across(pairs: &mut [u32], even: &[f32], odd: Option<&[f32]>) {
-    let mut at = 0;
-    while at + 16 <= even.len() {
-        // SAFETY: 16 values of each row from `at` on, and 16 pairs, are in bounds.
-        unsafe {
-            let widen = |row: &[f32]| {
-                let rounded: __m256i = std::mem::transmute(_mm512_cvtneps_pbh(_mm512_loadu_ps(row.as_ptr().add(at))));
-                _mm512_cvtepu16_epi32(rounded)
-            };
-            let low = widen(even);
-            let high = odd.map_or(_mm512_setzero_si512(), |odd| _mm512_slli_epi32::<16>(widen(odd)));
-            _mm512_storeu_si512(pairs.as_mut_ptr().add(at).cast(), _mm512_or_si512(low, high));
-        }
-        at += 16;
+pub(crate) fn round_across(pairs: &mut [u32], even: &[f32], odd: Option<&[f32]>) {
+    assert!(pairs.len() == even.len() && odd.is_none_or(|odd| odd.len() == even.len()));
+    #[cfg(target_arch = "x86_64")]
+    if available() {
+        // SAFETY: the processor has the instructions, and all have one length.
+        return unsafe { x86::round_across(pairs, even, odd) };
     }
-    for at in at..even.len() {
-        pairs[at] = round(even[at]) | odd.map_or(0, |odd| round(odd[at]) << 16);
+    for (j, (pair, &even)) in pairs.iter_mut().zip(even).enumerate() {
+        *pair = round(even) | odd.map_or(0, |odd| round(odd[j]) << 16);
+    }
+}
+
+crate::math::simd! {
+    /// From two rows of pairs along to one row of pairs across: `pairs[j] = (even[j], odd[j])`.
+    pub(crate) fn interleave(pairs: &mut [u32], even: &[u32], odd: Option<&[u32]>) {
+        let count = pairs.len() / 2;
+        let (two, last) = pairs.split_at_mut(2 * count);
+        match odd {
+            Some(odd) => {
+                for ((pairs, &e), &o) in two.chunks_exact_mut(2).zip(even).zip(odd) {
+                    pairs[0] = (e & 0xffff) | (o << 16);
+                    pairs[1] = (e >> 16) | (o & 0xffff_0000);
+                }
+            }
+            None => {
+                for (pairs, &e) in two.chunks_exact_mut(2).zip(even) {
+                    pairs[0] = e & 0xffff;
+                    pairs[1] = e >> 16;
+                }
+            }
+        }
+        if let Some(last) = last.first_mut() {
+            *last = (even[count] & 0xffff) | odd.map_or(0, |odd| odd[count] << 16);
+        }
+    }
+}
+
+/// Copies a row of 16-bit numbers from pairs to f32.
+#[inline(always)]
+pub(crate) fn widen(values: &mut [f32], pairs: &[u32]) {
+    let count = values.len() / 2;
+    let (two, last) = values.split_at_mut(2 * count);
+    for (values, &pair) in two.chunks_exact_mut(2).zip(pairs) {
+        values[0] = f32::from_bits(pair << 16);
+        values[1] = f32::from_bits(pair & 0xffff_0000);
+    }
+    if let (Some(last), Some(&pair)) = (last.first_mut(), pairs.get(count)) {
+        *last = f32::from_bits(pair << 16);
     }
 }
 
@@ -280,4 +379,125 @@ fn round(x: f32) -> u32 {
         return (bits >> 16) | 0x40;
     }
     bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16
+}
+
+/// The instructions themselves.
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::{LANES, Tile, round};
+    use std::arch::x86_64::*;
+
+    /// Makes `rows` rows of the panel's width and stores the first `columns` columns.
+    ///
+    /// # Safety
+    /// The pointers must be good for that; the processor must have AVX-512 BF16.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")]
+    pub(super) unsafe fn make(tile: Tile, c: *mut f32, stride: usize, rows: usize, width: usize, columns: usize) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match width / LANES {
+                3 => wide::<3>(tile, c, stride, rows, columns),
+                2 => wide::<2>(tile, c, stride, rows, columns),
+                _ => wide::<1>(tile, c, stride, rows, columns),
+            }
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")]
+    unsafe fn wide<const V: usize>(tile: Tile, c: *mut f32, stride: usize, rows: usize, columns: usize) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match rows {
+                8 => fixed::<8, V>(tile, c, stride, columns),
+                7 => fixed::<7, V>(tile, c, stride, columns),
+                6 => fixed::<6, V>(tile, c, stride, columns),
+                5 => fixed::<5, V>(tile, c, stride, columns),
+                4 => fixed::<4, V>(tile, c, stride, columns),
+                3 => fixed::<3, V>(tile, c, stride, columns),
+                2 => fixed::<2, V>(tile, c, stride, columns),
+                _ => fixed::<1, V>(tile, c, stride, columns),
+            }
+        }
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")]
+    unsafe fn fixed<const R: usize, const V: usize>(tile: Tile, c: *mut f32, stride: usize, columns: usize) {
+        let zero = _mm512_setzero_ps();
+        let mut sums = [[zero; V]; R];
+        let (mut a, mut b) = (tile.a, tile.b);
+        for _ in 0..tile.half {
+            // SAFETY: the caller's promise: `half` pairs of R rows, and of the panel.
+            unsafe {
+                let right: [__m512bh; V] =
+                    std::array::from_fn(|v| std::mem::transmute(_mm512_loadu_si512(b.add(v * LANES).cast())));
+                for (r, sums) in sums.iter_mut().enumerate() {
+                    let pair: __m512bh = std::mem::transmute(_mm512_set1_epi32(*a.add(r * tile.row) as i32));
+                    for (sum, right) in sums.iter_mut().zip(right) {
+                        *sum = _mm512_dpbf16_ps(*sum, pair, right);
+                    }
+                }
+            }
+            a = a.wrapping_add(tile.pair);
+            b = b.wrapping_add(V * LANES);
+        }
+        for (r, sums) in sums.iter().enumerate() {
+            for (v, &sum) in sums.iter().enumerate() {
+                let rest = columns.saturating_sub(v * LANES).min(LANES) as u32;
+                let mask = (0xffff_u32 >> (LANES as u32 - rest)) as u16;
+                // SAFETY: the caller's promise: R rows of `columns` columns.
+                unsafe { _mm512_mask_storeu_ps(c.wrapping_add(r * stride + v * LANES), mask, sum) };
+            }
+        }
+    }
+
+    /// Pairs of neighbours: `pairs[p] = (values[2 p], values[2 p + 1])`, the last with 0 if it has none.
+    ///
+    /// # Safety
+    /// The processor must have AVX-512 BF16, and there must be a pair for every two values.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")]
+    pub(super) unsafe fn round_along(pairs: &mut [u32], values: &[f32]) {
+        let mut at = 0;
+        while at + 2 * LANES <= values.len() {
+            // SAFETY: 32 values from `at` on, and 16 pairs, are in bounds.
+            unsafe {
+                let (low, high) =
+                    (_mm512_loadu_ps(values.as_ptr().add(at)), _mm512_loadu_ps(values.as_ptr().add(at + 16)));
+                let rounded: __m512i = std::mem::transmute(_mm512_cvtne2ps_pbh(high, low));
+                _mm512_storeu_si512(pairs.as_mut_ptr().add(at / 2).cast(), rounded);
+            }
+            at += 2 * LANES;
+        }
+        while at < values.len() {
+            let odd = values.get(at + 1).copied().unwrap_or(0.0);
+            pairs[at / 2] = round(values[at]) | round(odd) << 16;
+            at += 2;
+        }
+    }
+
+    /// Pairs of two rows: `pairs[j] = (even[j], odd[j])`, with 0 for a missing row.
+    ///
+    /// # Safety
+    /// The processor must have AVX-512 BF16.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")]
+    pub(super) unsafe fn round_across(pairs: &mut [u32], even: &[f32], odd: Option<&[f32]>) {
+        let mut at = 0;
+        while at + LANES <= even.len() {
+            // SAFETY: 16 values of each row from `at` on, and 16 pairs, are in bounds.
+            unsafe {
+                let widen = |row: &[f32]| {
+                    let rounded: __m256i =
+                        std::mem::transmute(_mm512_cvtneps_pbh(_mm512_loadu_ps(row.as_ptr().add(at))));
+                    _mm512_cvtepu16_epi32(rounded)
+                };
+                let low = widen(even);
+                let high = odd.map_or(_mm512_setzero_si512(), |odd| _mm512_slli_epi32::<16>(widen(odd)));
+                _mm512_storeu_si512(pairs.as_mut_ptr().add(at).cast(), _mm512_or_si512(low, high));
+            }
+            at += LANES;
+        }
+        for at in at..even.len() {
+            pairs[at] = round(even[at]) | odd.map_or(0, |odd| round(odd[at]) << 16);
+        }
+    }
 }

@@ -1,14 +1,20 @@
 //! Matrix products, `C = A B`, with the work split over parts of C whose size depends on the shapes alone.
 //!
-//! In f32 the products themselves are those of the `gemm` crate (AVX-512, AVX2 + FMA, NEON, portable, chosen at run time). Its
-//! own threading is not used: here one call makes one part of C from start to end, so that any number of threads gives
-//! the same bits.
+//! In f32 the products themselves are those of the `gemm` crate (AVX-512, AVX2 + FMA, NEON, portable, chosen at run time).
+//! Its own threading is not used: here one call makes one part of C from start to end, so that any number of threads gives
+//! the same bits. In bf16 they are our own ([`bf16`]): nothing kept does them on this processor.
+//!
+//! What becomes of C is up to a [`Sink`]: it gets the parts of C while they are in the processor's cache, so that a bias,
+//! an activation or a whole LayerNorm costs no pass over memory of its own.
 
-#[cfg(target_arch = "x86_64")]
-mod bf16;
+pub(crate) mod bf16;
+mod matrix;
+
+pub(crate) use matrix::{Matrix, StoreMatrix, Values, Writer};
 
 use crate::storage::Parts;
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// What products are computed in. Sums are always f32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -31,119 +37,208 @@ impl Precision {
 
     /// bf16 where the processor multiplies it natively.
     pub fn auto() -> Self {
-        #[cfg(target_arch = "x86_64")]
-        if bf16::available() {
-            return Self::Bf16;
+        if bf16::available() { Self::Bf16 } else { Self::F32 }
+    }
+
+    /// This precision where the processor has it, else f32.
+    #[must_use]
+    pub fn here(self) -> Self {
+        if Self::auto() == Self::Bf16 { self } else { Self::F32 }
+    }
+}
+
+/// A finished part of C: `values[r * stride + c]` is the element `(row + r, column + c)`, for the sink to change at will.
+pub(crate) struct Part<'a> {
+    pub row: usize,
+    pub column: usize,
+    pub rows: usize,
+    pub columns: usize,
+    pub values: &'a mut [f32],
+    pub stride: usize,
+}
+
+impl Part<'_> {
+    /// The rows of this part, each with its number in C.
+    pub(crate) fn each_row(&mut self) -> impl Iterator<Item = (usize, &mut [f32])> {
+        let (row, columns) = (self.row, self.columns);
+        self.values.chunks_mut(self.stride).take(self.rows).enumerate().map(move |(r, x)| (row + r, &mut x[..columns]))
+    }
+}
+
+/// Where the parts of C go.
+pub(crate) trait Sink: Sync {
+    /// Takes a part. Every element of C comes once, from any thread.
+    fn part(&self, part: Part<'_>);
+
+    /// All columns of these rows have come; every row is named once, from any thread.
+    fn rows(&self, _rows: Range<usize>) {}
+}
+
+/// C as an f32 matrix `[rows, columns]`.
+pub(crate) struct Store<'a> {
+    values: Parts<'a, f32>,
+    columns: usize,
+    bias: Option<&'a [f32]>,
+    /// Whether the matrix holds something that C is added to.
+    add: bool,
+}
+
+impl<'a> Store<'a> {
+    pub(crate) fn new(values: &'a mut [f32], columns: usize) -> Self {
+        Self { values: Parts::new(values), columns, bias: None, add: false }
+    }
+
+    /// Adds a bias to every row.
+    pub(crate) fn with_bias(self, bias: Option<&'a [f32]>) -> Self {
+        Self { bias, ..self }
+    }
+
+    /// Adds C to what is there.
+    pub(crate) fn adding(self, add: bool) -> Self {
+        Self { add, ..self }
+    }
+}
+
+impl Sink for Store<'_> {
+    fn part(&self, mut part: Part<'_>) {
+        let Part { column, columns, .. } = part;
+        for (row, values) in part.each_row() {
+            // SAFETY: each element comes once.
+            let target = unsafe { self.values.part(row * self.columns + column, columns) };
+            match (self.add, self.bias) {
+                (true, _) => add_to(target, values),
+                (false, None) => target.copy_from_slice(values),
+                (false, Some(bias)) => sum_into(target, values, &bias[column..column + columns]),
+            }
         }
-        Self::F32
     }
 }
 
 /// How a factor of a product lies in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+enum Form {
     /// Row by row, as it stands in the product.
     Plain,
     /// Row by row, but to be read transposed.
     Transposed,
 }
 
-/// A factor of a product: its numbers, `rows x columns` as they stand in the product, and its form.
+/// A factor of a product in f32: its numbers, `rows x columns` as they stand in the product, and its form.
 #[derive(Debug, Clone, Copy)]
-pub struct Factor<'a> {
+pub(crate) struct Factor<'a> {
     values: &'a [f32],
     rows: usize,
     columns: usize,
+    stride: usize,
     form: Form,
 }
 
 impl<'a> Factor<'a> {
     /// A matrix as it stands: `rows x columns`, row by row.
-    pub fn plain(values: &'a [f32], rows: usize, columns: usize) -> Self {
+    pub(crate) fn plain(values: &'a [f32], rows: usize, columns: usize) -> Self {
         assert_eq!(values.len(), rows * columns, "a matrix of {rows} x {columns}");
-        Self { values, rows, columns, form: Form::Plain }
+        Self { values, rows, columns, stride: columns, form: Form::Plain }
     }
 
     /// The transpose of a matrix of `columns x rows` that lies row by row: `rows x columns` in the product.
-    pub fn transposed(values: &'a [f32], rows: usize, columns: usize) -> Self {
-        Self { form: Form::Transposed, ..Self::plain(values, rows, columns) }
+    pub(crate) fn transposed(values: &'a [f32], rows: usize, columns: usize) -> Self {
+        assert_eq!(values.len(), rows * columns, "a matrix of {columns} x {rows}");
+        Self { values, rows, columns, stride: rows, form: Form::Transposed }
     }
 
-    fn strides(&self) -> (isize, isize) {
+    /// Of a transposed factor, the rows of this range.
+    pub(crate) fn rows_of_transposed(self, rows: Range<usize>) -> Self {
+        assert!(self.form == Form::Transposed && rows.end <= self.rows);
+        Self { values: &self.values[rows.start.min(self.values.len())..], rows: rows.len(), ..self }
+    }
+
+    fn strided(&self) -> Strided<*const f32> {
         match self.form {
-            Form::Plain => (self.columns as isize, 1),
-            Form::Transposed => (1, self.rows as isize),
+            Form::Plain => Strided(self.values.as_ptr(), self.stride as isize, 1),
+            Form::Transposed => Strided(self.values.as_ptr(), 1, self.stride as isize),
         }
     }
 }
 
-/// `A B`, `[m, n]` row by row, where A is `m x k` and B is `k x n`; `bias` of length n is added to every row.
-pub fn matmul(a: Factor, b: Factor, bias: Option<&[f32]>, precision: Precision) -> Vec<f32> {
+/// `A B` in f32, handed to `sink` part by part; A is `m x k` and B `k x n`.
+pub(crate) fn product_f32<S: Sink>(a: Factor, b: Factor, sink: &S) {
     let (m, n, k) = (a.rows, b.columns, a.columns);
     assert_eq!(k, b.rows, "A is {m} x {k} but B is {} x {n}", b.rows);
-    assert!(bias.is_none_or(|bias| bias.len() == n), "a bias of another length than {n}");
-    #[cfg(target_arch = "x86_64")]
-    if precision == Precision::Bf16 && m > 0 && n > 0 && k > 0 && bf16::available() {
-        return bf16::matmul(a, b, bias);
+    if m == 0 || n == 0 {
+        return;
     }
-    let mut c = matmul_f32(a, b);
-    if let Some(bias) = bias {
-        c.par_chunks_mut(n.max(1) * 64).for_each(|rows| {
-            for row in rows.chunks_exact_mut(n) {
-                add_to(row, bias);
-            }
-        });
-    }
-    c
-}
-
-fn matmul_f32(a: Factor, b: Factor) -> Vec<f32> {
-    let (m, n, k) = (a.rows, b.columns, a.columns);
-    let mut c = vec![0.0; m * n];
-    if m == 0 || n == 0 || k == 0 {
-        return c;
-    }
-    let ((a_row, a_column), (b_row, b_column)) = (a.strides(), b.strides());
-    let parts = Parts::new(&mut c);
-    let block = block_of(m.max(n));
-    (0..m.max(n).div_ceil(block)).into_par_iter().for_each(|task| {
+    // About eight tasks, none too small to pay for its packing: blocks of rows, or of columns where there are more.
+    let block = m.max(n).div_ceil(8).next_multiple_of(32).max(64);
+    let (a, b) = (a.strided(), b.strided());
+    let (a, b) = (Shared(a), Shared(b));
+    let run = |task: usize| {
+        let (a, b) = (&a, &b);
         let start = task * block;
         let (rows, columns) =
             if m >= n { (start..m.min(start + block), 0..n) } else { (0..m, start..n.min(start + block)) };
-        // SAFETY: each task writes its own rows (or columns) of C, and reads parts of A and B that `Factor` checked.
+        let mut c = crate::workspace::Buffer::uninit(rows.len() * columns.len());
+        // SAFETY: C is ours, and the parts of A and B lie in what `Factor` checked.
         unsafe {
             multiply(
                 [rows.len(), columns.len(), k],
-                Strided(parts.pointer(rows.start * n + columns.start), n as isize, 1),
-                Strided(a.values.as_ptr().offset(rows.start as isize * a_row), a_row, a_column),
-                Strided(b.values.as_ptr().offset(columns.start as isize * b_column), b_row, b_column),
-                1.0,
+                Strided(c.as_mut_ptr(), columns.len() as isize, 1),
+                Strided(a.0.0.offset(rows.start as isize * a.0.1), a.0.1, a.0.2),
+                Strided(b.0.0.offset(columns.start as isize * b.0.2), b.0.1, b.0.2),
+                false,
             );
         }
-    });
-    c
+        let whole = columns.len() == n;
+        let stride = columns.len();
+        sink.part(Part {
+            row: rows.start,
+            column: columns.start,
+            rows: rows.len(),
+            columns: stride,
+            values: &mut c,
+            stride,
+        });
+        if whole {
+            sink.rows(rows);
+        }
+    };
+    let tasks = m.max(n).div_ceil(block);
+    match tasks {
+        1 => run(0),
+        _ => (0..tasks).into_par_iter().for_each(run),
+    }
+    if m < n && tasks > 1 {
+        sink.rows(0..m);
+    }
 }
 
-/// The rows (or columns) of C that one task makes: about eight tasks, none too small to pay for its packing.
-fn block_of(len: usize) -> usize {
-    len.div_ceil(8).next_multiple_of(32).max(64)
+/// A pointer that tasks share to read.
+struct Shared(Strided<*const f32>);
+// SAFETY: what it points at is borrowed for as long as the tasks run, and only read.
+unsafe impl Sync for Shared {}
+
+/// `A B` in f32: `[m, n]` row by row; `bias` of length n is added to every row.
+pub(crate) fn matmul(a: Factor, b: Factor, bias: Option<&[f32]>) -> Vec<f32> {
+    let (m, n) = (a.rows, b.columns);
+    assert!(bias.is_none_or(|bias| bias.len() == n), "a bias of another length than {n}");
+    let mut c = vec![0.0; m * n];
+    product_f32(a, b, &Store::new(&mut c, n).with_bias(bias));
+    c
 }
 
 /// A pointer to the first number of a matrix, with the distances from row to row and from column to column.
 #[derive(Clone, Copy)]
 pub(crate) struct Strided<P>(pub P, pub isize, pub isize);
 
-/// `C = factor * A B` for strided matrices in one thread; `shape` is `[m, n, k]`.
+/// `C = A B` for strided matrices in one thread, or `C += A B`; `shape` is `[m, n, k]`.
 ///
 /// # Safety
-/// All elements must lie in live allocations, those of C must not be touched by anyone else, and they must be
-/// initialised (they are not read).
+/// All elements must lie in live allocations, and those of C must not be touched by anyone else.
 pub(crate) unsafe fn multiply(
     shape: [usize; 3],
     c: Strided<*mut f32>,
     a: Strided<*const f32>,
     b: Strided<*const f32>,
-    factor: f32,
+    add: bool,
 ) {
     let [m, n, k] = shape;
     // SAFETY: the caller's promise.
@@ -155,15 +250,15 @@ pub(crate) unsafe fn multiply(
             c.0,
             c.2,
             c.1,
-            false,
+            add,
             a.0,
             a.2,
             a.1,
             b.0,
             b.2,
             b.1,
-            0.0,
-            factor,
+            if add { 1.0 } else { 0.0 },
+            1.0,
             false,
             false,
             false,
@@ -194,85 +289,20 @@ pub(crate) fn sum_rows(rows: usize, columns: usize, add: impl Fn(usize, &mut [f3
     total
 }
 
-/// `total += values`.
-pub(crate) fn add_to(total: &mut [f32], values: &[f32]) {
-    for (t, v) in total.iter_mut().zip(values) {
-        *t += v;
+crate::math::simd! {
+    /// `total += values`.
+    pub(crate) fn add_to(total: &mut [f32], values: &[f32]) {
+        for (t, v) in total.iter_mut().zip(values) {
+            *t += v;
+        }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::rng::Key;
-
-    #[test]
-    fn a_product_is_that_of_three_loops_in_every_form() {
-        for (m, n, k) in [
-            (1, 1, 1),
-            (3, 5, 7),
-            (1, 200, 33),
-            (200, 1, 33),
-            (130, 70, 64),
-            (70, 300, 20),
-            (12, 32, 96),
-            (205, 97, 131),
-        ] {
-            let key = Key::seed((m * n * k) as u64);
-            let a: Vec<f32> = (0..m * k).map(|i| key.normal(i as u64) as f32).collect();
-            let b: Vec<f32> = (0..k * n).map(|i| key.with(1).normal(i as u64) as f32).collect();
-            let transpose = |x: &[f32], rows: usize, columns: usize| -> Vec<f32> {
-                (0..columns).flat_map(|c| (0..rows).map(move |r| x[r * columns + c])).collect()
-            };
-            let (at, bt) = (transpose(&a, m, k), transpose(&b, k, n));
-            let bias: Vec<f32> = (0..n).map(|i| key.with(2).normal(i as u64) as f32).collect();
-            // Rounded to bf16 (ties to even) a product is exact in f32, so the same tolerance serves both.
-            let rounded = |x: f32| f32::from_bits((x.to_bits() + 0x7fff + (x.to_bits() >> 16 & 1)) & 0xffff_0000);
-            let bf16 = Precision::auto() == Precision::Bf16;
-            for precision in [Precision::F32, Precision::Bf16] {
-                let factor = |x: f32| f64::from(if bf16 && precision == Precision::Bf16 { rounded(x) } else { x });
-                let want: Vec<f32> = (0..m * n)
-                    .map(|i| (0..k).map(|j| factor(a[i / n * k + j]) * factor(b[j * n + i % n])).sum::<f64>() as f32)
-                    .collect();
-                for (a, b) in [
-                    (Factor::plain(&a, m, k), Factor::plain(&b, k, n)),
-                    (Factor::transposed(&at, m, k), Factor::plain(&b, k, n)),
-                    (Factor::plain(&a, m, k), Factor::transposed(&bt, k, n)),
-                    (Factor::transposed(&at, m, k), Factor::transposed(&bt, k, n)),
-                ] {
-                    let got = matmul(a, b, None, precision);
-                    let biased = matmul(a, b, Some(&bias), precision);
-                    for (i, w) in want.iter().enumerate() {
-                        let (g, s) = (got[i], biased[i] - bias[i % n]);
-                        assert!((g - w).abs() < 1e-4 * (1.0 + w.abs()), "{m}x{n}x{k} {precision:?}: {g} for {w}");
-                        assert!((s - w).abs() < 1e-4 * (1.0 + w.abs()), "{m}x{n}x{k} {precision:?}: {s} for {w}");
-                    }
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn any_number_of_threads_gives_the_same_bits() {
-        let key = Key::seed(9);
-        let a: Vec<f32> = (0..300 * 170).map(|i| key.normal(i) as f32).collect();
-        let b: Vec<f32> = (0..170 * 210).map(|i| key.with(1).normal(i) as f32).collect();
-        let run = |threads| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| {
-                let product =
-                    |precision| matmul(Factor::plain(&a, 300, 170), Factor::plain(&b, 170, 210), None, precision);
-                let c = product(Precision::F32);
-                (
-                    c.clone(),
-                    product(Precision::Bf16),
-                    sum_rows(300, 210, |row, sums| add_to(sums, &c[row * 210..(row + 1) * 210])),
-                )
-            })
-        };
-        let one = run(1);
-        for threads in [2, 3, 8] {
-            assert!(run(threads) == one, "{threads} threads differ from one");
+crate::math::simd! {
+    /// `target = a + b`.
+    fn sum_into(target: &mut [f32], a: &[f32], b: &[f32]) {
+        for ((t, a), b) in target.iter_mut().zip(a).zip(b) {
+            *t = a + b;
         }
     }
 }

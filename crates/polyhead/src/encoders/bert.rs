@@ -10,19 +10,17 @@
 //! `encoder.layer.0.attention.self.query.weight` ...). The pooler is kept and saved, but no task uses it: it is not
 //! trained.
 
-use super::{Adjust, Encoder, EncoderKind, Pass, Precision};
+use super::{Adjust, Encoder, EncoderKind, Levels, Pass, Precision};
 use crate::batch::Batch;
 use crate::error::{Error, Place, Result};
 use crate::parameters::{Train, Weights};
-use candle_core::Tensor;
-use polyhead_kernels::attention::attention;
-use polyhead_kernels::dropout::dropout;
-use polyhead_kernels::embedding::embedding;
-use polyhead_kernels::gelu::gelu;
-use polyhead_kernels::layer_norm::{dropout_residual_layer_norm, layer_norm};
-use polyhead_kernels::linear::linear;
+use candle_core::{Device, Tensor};
+use polyhead_kernels::embedding::Tables;
+use polyhead_kernels::layer_norm::Norm;
+use polyhead_kernels::linear::Linear;
 use serde::Deserialize;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Its entry in [`super::ENCODERS`].
 pub const KIND: EncoderKind = EncoderKind {
@@ -77,39 +75,20 @@ fn absolute() -> String {
 pub struct Bert {
     config: Config,
     precision: Precision,
-    words: Tensor,
-    positions: Tensor,
-    types: Tensor,
+    tables: Tables,
     norm: Norm,
     layers: Vec<Layer>,
+    device: Device,
 }
 
 struct Layer {
-    query: Linear,
-    key: Linear,
-    value: Linear,
-    attention_output: Linear,
+    /// Queries, keys and values: one product.
+    qkv: Arc<Linear>,
+    attention_output: Arc<Linear>,
     attention_norm: Norm,
-    intermediate: Linear,
-    output: Linear,
+    intermediate: Arc<Linear>,
+    output: Arc<Linear>,
     output_norm: Norm,
-}
-
-/// How a linear layer computes.
-#[derive(Clone, Copy)]
-struct How {
-    pass: Pass,
-    precision: Precision,
-}
-
-struct Linear {
-    weight: Tensor,
-    bias: Tensor,
-}
-
-struct Norm {
-    gamma: Tensor,
-    beta: Tensor,
 }
 
 impl Bert {
@@ -121,27 +100,26 @@ impl Bert {
         config.attention_probs_dropout_prob = adjust.attention_dropout.unwrap_or(config.attention_probs_dropout_prob);
         config.check().map_err(|error| error.at_least(Place::file(path)))?;
         let Config { hidden_size: hidden, intermediate_size: inner, .. } = config;
-        let words = weights.get("embeddings.word_embeddings.weight", &[config.vocab_size, hidden], Train::Yes)?;
-        let positions = weights.get(
-            "embeddings.position_embeddings.weight",
-            &[config.max_position_embeddings, hidden],
-            Train::Yes,
-        )?;
-        let types =
-            weights.get("embeddings.token_type_embeddings.weight", &[config.type_vocab_size, hidden], Train::Yes)?;
-        let norm = Norm::open(weights, "embeddings.LayerNorm", hidden)?;
+        let mut table =
+            |name: &str, rows| weights.get(&format!("embeddings.{name}.weight"), &[rows, hidden], Train::Yes);
+        let tables = Tables {
+            words: table("word_embeddings", config.vocab_size)?,
+            positions: table("position_embeddings", config.max_position_embeddings)?,
+            types: table("token_type_embeddings", config.type_vocab_size)?,
+        };
+        let epsilon = config.layer_norm_eps;
+        let norm = open_norm(weights, "embeddings.LayerNorm", hidden, epsilon)?;
         let layers = (0..config.num_hidden_layers)
             .map(|layer| {
                 let at = |name: &str| format!("encoder.layer.{layer}.{name}");
+                let [query, key, value] = ["query", "key", "value"].map(|name| at(&format!("attention.self.{name}")));
                 Ok(Layer {
-                    query: Linear::open(weights, &at("attention.self.query"), hidden, hidden)?,
-                    key: Linear::open(weights, &at("attention.self.key"), hidden, hidden)?,
-                    value: Linear::open(weights, &at("attention.self.value"), hidden, hidden)?,
-                    attention_output: Linear::open(weights, &at("attention.output.dense"), hidden, hidden)?,
-                    attention_norm: Norm::open(weights, &at("attention.output.LayerNorm"), hidden)?,
-                    intermediate: Linear::open(weights, &at("intermediate.dense"), hidden, inner)?,
-                    output: Linear::open(weights, &at("output.dense"), inner, hidden)?,
-                    output_norm: Norm::open(weights, &at("output.LayerNorm"), hidden)?,
+                    qkv: open_linear(weights, &[query, key, value], hidden, hidden)?,
+                    attention_output: open_linear(weights, &[at("attention.output.dense")], hidden, hidden)?,
+                    attention_norm: open_norm(weights, &at("attention.output.LayerNorm"), hidden, epsilon)?,
+                    intermediate: open_linear(weights, &[at("intermediate.dense")], hidden, inner)?,
+                    output: open_linear(weights, &[at("output.dense")], inner, hidden)?,
+                    output_norm: open_norm(weights, &at("output.LayerNorm"), hidden, epsilon)?,
                 })
             })
             .collect::<Result<Vec<_>>>()?;
@@ -150,7 +128,10 @@ impl Bert {
             weights.get("pooler.dense.weight", &[hidden, hidden], Train::No)?;
             weights.get("pooler.dense.bias", &[hidden], Train::No)?;
         }
-        Ok(Self { config, precision: adjust.precision, words, positions, types, norm, layers })
+        // Products in bf16 take their factors in pairs of neighbours, which must not reach across heads.
+        let paired = [hidden / config.num_attention_heads, inner].iter().all(|width| width.is_multiple_of(2));
+        let precision = if paired { adjust.precision } else { Precision::F32 };
+        Ok(Self { config, precision, tables, norm, layers, device: weights.device().clone() })
     }
 }
 
@@ -206,56 +187,45 @@ impl Config {
     }
 }
 
-impl Linear {
-    fn open(weights: &mut Weights, name: &str, inner: usize, outer: usize) -> Result<Self> {
+/// Linear layers of these names, side by side.
+fn open_linear(weights: &mut Weights, names: &[String], inner: usize, outer: usize) -> Result<Arc<Linear>> {
+    let mut part = |name: &String| {
         let weight = weights.get(&format!("{name}.weight"), &[outer, inner], Train::Yes)?;
-        Ok(Self { weight, bias: weights.get(&format!("{name}.bias"), &[outer], Train::Yes)? })
-    }
-
-    /// One layer whose outputs are those of several, side by side.
-    fn side_by_side(layers: [&Linear; 3], pass: Pass) -> Result<Self> {
-        let weight = Tensor::cat(&layers.map(|layer| pass.weight(&layer.weight)), 0)?;
-        Ok(Self { weight, bias: Tensor::cat(&layers.map(|layer| pass.weight(&layer.bias)), 0)? })
-    }
-
-    fn apply(&self, x: &Tensor, how: How) -> Result<Tensor> {
-        let How { pass, precision } = how;
-        Ok(linear(x, &pass.weight(&self.weight), &pass.weight(&self.bias), precision)?)
-    }
+        Ok((weight, weights.get(&format!("{name}.bias"), &[outer], Train::Yes)?))
+    };
+    let parts = names.iter().map(&mut part).collect::<Result<Vec<_>>>()?;
+    Ok(Arc::new(Linear::new(parts)))
 }
 
-impl Norm {
-    fn open(weights: &mut Weights, name: &str, hidden: usize) -> Result<Self> {
-        let gamma = weights.get(&format!("{name}.weight"), &[hidden], Train::Yes)?;
-        Ok(Self { gamma, beta: weights.get(&format!("{name}.bias"), &[hidden], Train::Yes)? })
-    }
+fn open_norm(weights: &mut Weights, name: &str, hidden: usize, epsilon: f64) -> Result<Norm> {
+    let gamma = weights.get(&format!("{name}.weight"), &[hidden], Train::Yes)?;
+    Ok(Norm::new(gamma, weights.get(&format!("{name}.bias"), &[hidden], Train::Yes)?, epsilon))
 }
 
 impl Encoder for Bert {
-    fn forward(&self, batch: &Batch, pass: Pass, each: &mut dyn FnMut(&Tensor)) -> Result<Tensor> {
+    fn forward(&self, batch: &Batch, pass: Pass, mut each: Option<&mut Levels>) -> Result<Tensor> {
         let Config { hidden_dropout_prob: rate, attention_probs_dropout_prob: attention_rate, .. } = self.config;
-        let (epsilon, how) = (self.config.layer_norm_eps, How { pass, precision: self.precision });
-        // All of [rows, hidden].
-        let tables = [&self.words, &self.positions, &self.types].map(|table| pass.weight(table));
-        let embedded = embedding(batch.rows.clone(), &tables[0], &tables[1], &tables[2])?;
-        let normed = layer_norm(&embedded, &pass.weight(&self.norm.gamma), &pass.weight(&self.norm.beta), epsilon)?;
-        let mut h = dropout(&normed, pass.dropout(rate, "embeddings", 0))?;
-        each(&h);
+        let heads = self.config.num_attention_heads;
+        let mut tape = pass.tape(self.precision, &self.device);
+        let mut h = tape.embeddings(&batch.rows, &self.tables, &self.norm, pass.dropout(rate, "embeddings", 0))?;
         for (index, layer) in self.layers.iter().enumerate() {
-            // [rows, 3 hidden]
-            let qkv = Linear::side_by_side([&layer.query, &layer.key, &layer.value], pass)?.apply(&h, how)?;
+            if let Some(each) = &mut each {
+                each(tape.peek(&h)?);
+            }
             let drop = pass.dropout(attention_rate, "attention", index);
-            let mixed = attention(&qkv, &batch.segments, self.config.num_attention_heads, drop)?;
-            let projected = layer.attention_output.apply(&mixed, how)?;
+            let mixed = tape.self_attention(&h, &layer.qkv, &batch.segments, heads, drop)?;
             let drop = pass.dropout(rate, "attention output", index);
-            let attended = layer.attention_norm.end(&projected, &h, epsilon, drop, pass)?;
+            let (output, norm) = (&layer.attention_output, &layer.attention_norm);
+            let attended = tape.linear_residual_norm(&mixed, output, &h, norm, drop)?;
             // [rows, intermediate]
-            let inner = gelu(&layer.intermediate.apply(&attended, how)?)?;
+            let inner = tape.linear_gelu(&attended, &layer.intermediate)?;
             let drop = pass.dropout(rate, "output", index);
-            h = layer.output_norm.end(&layer.output.apply(&inner, how)?, &attended, epsilon, drop, pass)?;
-            each(&h);
+            h = tape.linear_residual_norm(&inner, &layer.output, &attended, &layer.output_norm, drop)?;
         }
-        Ok(h)
+        if let Some(each) = each {
+            each(tape.peek(&h)?);
+        }
+        Ok(tape.finish(&h)?)
     }
 
     fn hidden_size(&self) -> usize {
@@ -268,20 +238,5 @@ impl Encoder for Bert {
 
     fn vocabulary(&self) -> usize {
         self.config.vocab_size
-    }
-}
-
-impl Norm {
-    /// The end of a sub-layer: `LN(dropout(x) + residual)`.
-    fn end(
-        &self,
-        x: &Tensor,
-        residual: &Tensor,
-        epsilon: f64,
-        dropout: Option<polyhead_kernels::Dropout>,
-        pass: Pass,
-    ) -> Result<Tensor> {
-        let (gamma, beta) = (pass.weight(&self.gamma), pass.weight(&self.beta));
-        Ok(dropout_residual_layer_norm(x, residual, &gamma, &beta, epsilon, dropout)?)
     }
 }

@@ -8,10 +8,11 @@ pub mod bert;
 use crate::batch::Batch;
 use crate::error::Result;
 use crate::parameters::Weights;
-use candle_core::Tensor;
-use polyhead_kernels::Segments;
-pub use polyhead_kernels::gemm::Precision;
+use candle_core::{Device, Tensor};
+pub use polyhead_kernels::Precision;
 use polyhead_kernels::rng::Key;
+use polyhead_kernels::tape::in_pool;
+use polyhead_kernels::{Segments, Tape};
 use std::path::Path;
 
 /// The architectures, in the order in which they are tried and shown.
@@ -50,12 +51,9 @@ pub enum Pass {
 }
 
 impl Pass {
-    /// A parameter as this pass uses it: without the graph for the backward pass where there is none.
-    pub fn weight(self, parameter: &Tensor) -> Tensor {
-        match self {
-            Pass::Train(_) => parameter.clone(),
-            Pass::Evaluate => parameter.detach(),
-        }
+    /// The tape of this pass.
+    pub fn tape(self, precision: Precision, device: &Device) -> Tape {
+        Tape::new(precision, matches!(self, Pass::Train(_)), device)
     }
 
     /// The dropout of one place in the network: `None` in evaluation.
@@ -85,14 +83,18 @@ impl Hidden {
     }
 }
 
+/// Sees the output of the embeddings and of every layer, `[rows, hidden]` each.
+pub type Levels<'a> = dyn FnMut(Tensor) + Send + 'a;
+
 /// A Transformer encoder.
 pub trait Encoder: Send + Sync {
-    /// Encodes a batch, `[rows] -> [rows, hidden]`; `each` sees the output of the embeddings and of every layer.
-    fn forward(&self, batch: &Batch, pass: Pass, each: &mut dyn FnMut(&Tensor)) -> Result<Tensor>;
+    /// Encodes a batch, `[rows] -> [rows, hidden]`. `each` sees the output of the embeddings and of every layer.
+    fn forward(&self, batch: &Batch, pass: Pass, each: Option<&mut Levels>) -> Result<Tensor>;
 
     /// Encodes a batch.
     fn encode(&self, batch: &Batch, pass: Pass) -> Result<Hidden> {
-        let states = self.forward(batch, pass, &mut |_| {})?;
+        // In the pool: a parallel loop that starts there needs no thread to be woken first.
+        let states = in_pool(|| self.forward(batch, pass, None))?;
         Ok(Hidden { states, segments: batch.segments.clone() })
     }
 

@@ -138,7 +138,8 @@ impl Model {
             }
             fields.insert("polyhead".into(), json!(ours));
         }
-        let tensors = self.parameters.iter().map(|parameter| (parameter.name.clone(), parameter.var.as_tensor()));
+        let tensors = self.parameters.tensors()?;
+        let tensors = tensors.iter().map(|(name, tensor)| (name.to_string(), *tensor));
         let weights = to_safetensors(tensors)?;
         self.write(folder, config, weights, card::model_card(self))
     }
@@ -190,9 +191,10 @@ pub fn export_single_task(model: &Model, task: &NamedTask, folder: &Path) -> Res
         .parameters
         .iter()
         .filter(|parameter| parameter.owner == Owner::Encoder && !parameter.name.starts_with("pooler."))
-        .map(|parameter| (format!("{family}.{}", parameter.name), parameter.var.as_tensor()));
+        .map(|parameter| Ok((format!("{family}.{}", parameter.name), parameter.weight.tensor()?)))
+        .collect::<Result<Vec<_>>>()?;
     let head = single.tensors.iter().map(|(name, tensor)| (name.clone(), tensor));
-    let weights = to_safetensors(encoder.chain(head))?;
+    let weights = to_safetensors(encoder.into_iter().chain(head))?;
     model.write(folder, config, weights, card::single_task_card(model, task, &single))
 }
 

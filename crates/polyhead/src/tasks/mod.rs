@@ -11,7 +11,7 @@ pub use any::{AnyTask, Examples, Runner};
 
 use crate::batch::{Encoded, Features};
 use crate::data::Read;
-use crate::encoders::{Hidden, Pass, Precision};
+use crate::encoders::{Hidden, Pass};
 use crate::error::{Place, Result};
 use crate::parameters::{Init, Weights};
 use crate::text::Tokenizer;
@@ -166,10 +166,9 @@ impl Dense {
         Ok(Self { weight, bias: weights.get_or_init(&format!("{name}.bias"), &[outputs], init)? })
     }
 
-    /// `[rows, hidden] -> [rows, outputs]`
+    /// `[rows, hidden] -> [rows, outputs]`, in f32: a head is small.
     pub fn apply(&self, x: &Tensor) -> Result<Tensor> {
-        // A head is small: f32 costs nothing here.
-        Ok(linear(x, &self.weight, &self.bias, Precision::F32)?)
+        Ok(linear(x, &self.weight, &self.bias)?)
     }
 }
 

@@ -5,9 +5,8 @@
 //! (those of question answering). Its gradient is zero but for rounding, and at times exactly zero.
 
 use crate::error::{Error, Result};
-use crate::parameters::Parameters;
+use crate::parameters::{Gradients, Parameters};
 use candle_core::Tensor;
-use candle_core::backprop::GradStore;
 use std::collections::HashSet;
 
 /// Below this the gradient of a tensor of one number is taken for rounding: such a tensor may stand still.
@@ -24,7 +23,7 @@ pub(super) struct MovementCheck {
 
 impl MovementCheck {
     pub(super) fn new(parameters: &Parameters, lanes: usize) -> Result<Self> {
-        let copies = parameters.trained().map(|parameter| Ok(parameter.var.copy()?));
+        let copies = parameters.trained().map(|parameter| Ok(parameter.weight.tensor()?.copy()?));
         Ok(Self {
             before: copies.collect::<Result<_>>()?,
             graded: HashSet::new(),
@@ -33,16 +32,15 @@ impl MovementCheck {
         })
     }
 
-    pub(super) fn saw(&mut self, lane: usize, parameters: &Parameters, gradients: &GradStore) -> Result<()> {
+    pub(super) fn saw(&mut self, lane: usize, parameters: &Parameters, gradients: &Gradients) {
         self.waiting.remove(&lane);
-        for parameter in parameters.trained() {
-            let Some(gradient) = gradients.get(&parameter.var) else { continue };
+        for (parameter, gradient) in gradients.of(parameters) {
+            let Some(gradient) = gradient else { continue };
             self.graded.insert(parameter.name.clone());
-            if gradient.elem_count() > 1 || gradient.sum_all()?.to_scalar::<f32>()?.abs() > NOISE {
+            if parameter.weight.count() > 1 || gradient.values().iter().any(|value| value.abs() > NOISE) {
                 self.pushed.insert(parameter.name.clone());
             }
         }
-        Ok(())
     }
 
     /// Whether every task has had a step.
@@ -56,7 +54,7 @@ impl MovementCheck {
             if !self.graded.contains(name) {
                 return Err(Error::internal(format!("the tensor `{name}` is to be trained but received no gradient")));
             }
-            let moved = parameter.var.sub(before)?.abs()?.sum_all()?.to_scalar::<f32>()?;
+            let moved = parameter.weight.tensor()?.sub(before)?.abs()?.sum_all()?.to_scalar::<f32>()?;
             if moved == 0.0 && self.pushed.contains(name) {
                 return Err(Error::internal(format!("the tensor `{name}` received a gradient but did not move"))
                     .hint("is train.learning_rate too small for f32?"));

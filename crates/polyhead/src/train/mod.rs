@@ -155,12 +155,12 @@ impl Trainer {
                 .hint("a smaller train.learning_rate helps; the model was not updated"));
         }
         let weighted = if lane.loss_weight == 1.0 { loss.value } else { (loss.value * lane.loss_weight)? };
-        let gradients = weighted.backward()?;
+        let gradients = self.model.parameters.backward(&weighted)?;
         let lr = self.recipe.train.learning_rate * self.schedule.factor(self.state.step);
         let stepped = self.optimizer.step(&self.model.parameters, &gradients, lr);
         let grad_norm = stepped.map_err(|error| error.adding(at_step(lane, &picks, self.state.step)))?;
         if let Some(movement) = &mut self.movement {
-            movement.saw(lane_index, &self.model.parameters, &gradients)?;
+            movement.saw(lane_index, &self.model.parameters, &gradients);
             if movement.complete() {
                 movement.verdict(&self.model.parameters)?;
                 self.movement = None;

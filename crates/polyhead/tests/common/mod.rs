@@ -5,7 +5,6 @@
 
 #![allow(dead_code, missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
-use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor};
 use polyhead::batch::{Batch, Features, Padding};
 use polyhead::encoders::{Encoder, Pass};
@@ -150,17 +149,19 @@ pub fn hidden(encoder: &dyn Encoder, windows: &[Features]) -> Tensors {
     let windows: Vec<&Features> = windows.iter().collect();
     let batch = Batch::new(&windows, Padding::Packed, 0, 0);
     let mut levels = Tensors::new();
-    let mut keep = |level: &Tensor| {
-        levels.insert(format!("hidden.{}", levels.len()), level.clone());
+    let mut keep = |level: Tensor| {
+        levels.insert(format!("hidden.{}", levels.len()), level);
     };
-    encoder.forward(&batch, Pass::Evaluate, &mut keep).unwrap();
+    encoder.forward(&batch, Pass::Evaluate, Some(&mut keep)).unwrap();
     levels
 }
 
-/// The gradients of trained parameters, as `grad.{task}.{parameter}`.
-pub fn gradients(model: &Model, task: &str, store: &GradStore) -> Tensors {
-    let graded = model.parameters.trained().filter_map(|parameter| Some((parameter, store.get(&parameter.var)?)));
-    graded.map(|(parameter, gradient)| (format!("grad.{task}.{}", parameter.name), gradient.clone())).collect()
+/// The gradients of a loss for trained parameters, as `grad.{task}.{parameter}`.
+pub fn gradients(model: &Model, task: &str, loss: &Tensor) -> Tensors {
+    let gradients = model.parameters.backward(loss).unwrap();
+    let graded = gradients.of(&model.parameters).filter_map(|(parameter, gradient)| Some((parameter, gradient?)));
+    let whole = graded.map(|(parameter, gradient)| (parameter, gradient.to_tensor(parameter.weight.dims()).unwrap()));
+    whole.map(|(parameter, gradient)| (format!("grad.{task}.{}", parameter.name), gradient)).collect()
 }
 
 /// Everything that `bert_parity.py` records, under its names. Training comes last: the model is another one after it.
@@ -173,7 +174,7 @@ pub fn measure(model: &Model, inputs: &Tensors) -> Tensors {
         let shape = (tokens, values.len() / tokens);
         found.insert(format!("{task}_logits"), Tensor::from_vec(values, shape, &Device::Cpu).unwrap());
         let loss = loss(model, task, &windows, Padding::Packed, TRAIN());
-        found.extend(gradients(model, task, &loss.backward().unwrap()));
+        found.extend(gradients(model, task, &loss));
         found.insert(format!("{task}_loss"), loss.detach().reshape(1).unwrap());
     }
     let mut optimizer = Optimizer::new(AdamW::default(), DECAY, CLIP);
@@ -183,7 +184,7 @@ pub fn measure(model: &Model, inputs: &Tensors) -> Tensors {
         let loss = loss(model, task, &targets(inputs, task), Padding::Packed, TRAIN());
         losses.push(loss.to_scalar::<f32>().unwrap());
         let rate = RATE * SCHEDULE.factor(step);
-        norms.push(optimizer.step(&model.parameters, &loss.backward().unwrap(), rate).unwrap() as f32);
+        norms.push(optimizer.step(&model.parameters, &model.parameters.backward(&loss).unwrap(), rate).unwrap() as f32);
     }
     for (name, values) in [("losses", losses), ("grad_norms", norms)] {
         found.insert(name.into(), Tensor::new(values, &Device::Cpu).unwrap());

@@ -1,0 +1,129 @@
+//! One head of one sequence with products in bf16 and everything else in f32.
+//!
+//! Scores and probabilities exist for [`BLOCK`] queries at a time. On the way back `dS` and `P m` of the whole head are
+//! kept rounded, as pairs across two queries: so the products for dK and dV read them.
+
+use super::{Task, soften, through_softmax};
+use crate::gemm::Writer;
+use crate::gemm::bf16::{Left, Panels, product_into, round_across, round_along};
+
+/// Queries whose probabilities are made at a time: two tiles of a product. Even, so that pairs do not cross blocks.
+const BLOCK: usize = 16;
+
+/// What one thread works in.
+#[derive(Default)]
+pub(super) struct Scratch {
+    /// `[BLOCK, tokens]`.
+    s: Vec<f32>,
+    dp: Vec<f32>,
+    /// The same rounded, pairs along: `[BLOCK, tokens / 2]`.
+    rounded: Vec<u32>,
+    /// Pairs across: `[tokens / 2, tokens]`.
+    ds: Vec<u32>,
+    pm: Vec<u32>,
+    /// `[tokens, d]`.
+    out: Vec<f32>,
+}
+
+/// Queries (0), keys (1) or values (2) of a head from a row on, in `[rows, 3 hidden / 2]` pairs.
+fn part(task: Task, qkv: &[u32], which: usize, row: usize) -> &[u32] {
+    &qkv[(task.start + row) * stride(task) + (which * task.hidden + task.column) / 2..]
+}
+
+/// Pairs from one row to the next.
+fn stride(task: Task) -> usize {
+    (3 * task.hidden).div_ceil(2)
+}
+
+pub(super) fn forward(task: Task, qkv: &[u32], out: &Writer, statistics: &mut [f32], scratch: &mut Scratch) {
+    let Task { tokens: n, size, .. } = task;
+    let (half, stride) = (n.div_ceil(2), stride(task));
+    let Scratch { s, rounded, out: o, .. } = scratch;
+    s.resize(BLOCK * n, 0.0);
+    rounded.resize(BLOCK * half, 0);
+    o.resize(BLOCK * size, 0.0);
+    let keys = Panels::along_rounded(part(task, qkv, 1, 0), n, size, stride);
+    let values = Panels::across_rounded(part(task, qkv, 2, 0), n, size, stride);
+    for first in (0..n).step_by(BLOCK) {
+        let rows = BLOCK.min(n - first);
+        // SAFETY: s holds BLOCK rows of n.
+        unsafe { product_into(Left::plain(part(task, qkv, 0, first), rows, stride), &keys, s.as_mut_ptr(), n) };
+        for (row, (s, rounded)) in s.chunks_exact_mut(n).zip(rounded.chunks_exact_mut(half)).take(rows).enumerate() {
+            let (largest, inverse) = soften(s, task.scale(), task.dropout, ((first + row) * n) as u32);
+            statistics[2 * (first + row)..][..2].copy_from_slice(&[largest, inverse]);
+            round_along(rounded, s);
+        }
+        // SAFETY: o holds BLOCK rows of a head.
+        unsafe { product_into(Left::plain(rounded, rows, half), &values, o.as_mut_ptr(), size) };
+        for (row, o) in o.chunks_exact_mut(size).take(rows).enumerate() {
+            let inverse = statistics[2 * (first + row) + 1];
+            o.iter_mut().for_each(|o| *o *= inverse);
+            // SAFETY: this task alone writes the columns of its head in the rows of its sequence.
+            unsafe { out.write(task.start + first + row, task.column, o) };
+        }
+    }
+}
+
+pub(super) fn backward(
+    task: Task,
+    qkv: &[u32],
+    statistics: &[f32],
+    dout: &[u32],
+    dqkv: &Writer,
+    scratch: &mut Scratch,
+) {
+    let Task { tokens: n, size, hidden, .. } = task;
+    let (half, stride) = (n.div_ceil(2), stride(task));
+    let Scratch { s, dp, rounded, ds, pm, out } = scratch;
+    s.resize(BLOCK * n, 0.0);
+    dp.resize(BLOCK * n, 0.0);
+    rounded.resize(BLOCK * half, 0);
+    ds.resize(half * n, 0);
+    pm.resize(half * n, 0);
+    out.resize(n.max(BLOCK) * size, 0.0);
+    let (q, k, v) = (part(task, qkv, 0, 0), part(task, qkv, 1, 0), part(task, qkv, 2, 0));
+    let gradient_stride = hidden.div_ceil(2);
+    let gradient = &dout[task.start * gradient_stride + task.column / 2..];
+    let write = |row: usize, which: usize, values: &[f32]| {
+        for (i, values) in values.chunks_exact(size).enumerate() {
+            // SAFETY: this task alone writes the columns of its head in the rows of its sequence.
+            unsafe { dqkv.write(task.start + row + i, which * hidden + task.column, values) };
+        }
+    };
+    let keys_along = Panels::along_rounded(k, n, size, stride);
+    let values_along = Panels::along_rounded(v, n, size, stride);
+    let keys = Panels::across_rounded(k, n, size, stride);
+    for first in (0..n).step_by(BLOCK) {
+        let rows = BLOCK.min(n - first);
+        // SAFETY: s and dp hold BLOCK rows of n.
+        unsafe {
+            product_into(Left::plain(&q[first * stride..], rows, stride), &keys_along, s.as_mut_ptr(), n);
+            let gradient = Left::plain(&gradient[first * gradient_stride..], rows, gradient_stride);
+            product_into(gradient, &values_along, dp.as_mut_ptr(), n);
+        }
+        for row in 0..rows {
+            let (s, dp) = (&mut s[row * n..(row + 1) * n], &mut dp[row * n..(row + 1) * n]);
+            let (largest, inverse) = (statistics[2 * (first + row)], statistics[2 * (first + row) + 1]);
+            let start = ((first + row) * n) as u32;
+            through_softmax(s, dp, largest, inverse, task.scale(), task.dropout, start);
+            round_along(&mut rounded[row * half..(row + 1) * half], s);
+        }
+        for row in (0..rows).step_by(2) {
+            let pair = (first + row) / 2;
+            for (source, target) in [(&*s, &mut *ds), (&*dp, &mut *pm)] {
+                let odd = (row + 1 < rows).then(|| &source[(row + 1) * n..(row + 2) * n]);
+                round_across(&mut target[pair * n..(pair + 1) * n], &source[row * n..(row + 1) * n], odd);
+            }
+        }
+        // SAFETY: out holds BLOCK rows of a head.
+        unsafe { product_into(Left::plain(rounded, rows, half), &keys, out.as_mut_ptr(), size) };
+        write(first, 0, &out[..rows * size]);
+    }
+    let queries = Panels::across_rounded(q, n, size, stride);
+    let gradient = Panels::across_rounded(gradient, n, size, gradient_stride);
+    for (which, left, right) in [(1, ds, queries), (2, pm, gradient)] {
+        // SAFETY: out holds n rows of a head.
+        unsafe { product_into(Left::across(&left[..half * n], n), &right, out.as_mut_ptr(), size) };
+        write(0, which, &out[..n * size]);
+    }
+}

@@ -1,0 +1,349 @@
+//! Multi-head self-attention over packed sequences (Vaswani et al., arXiv:1706.03762), with the projection to queries, keys
+//! and values and with dropout inside.
+//!
+//! ```text
+//! forward   [Q K V] = x Wᵀ + b                                            one product for all three
+//!           S = Q Kᵀ / √d,  P = softmax(S),  O = (P m) V                  per sequence and head
+//! backward  dV = (P m)ᵀ dO,  dP = (dO Vᵀ) m,  dS = P (dP - Σ dP P),  dQ = dS K / √d,  dK = dSᵀ Q / √d
+//! ```
+//!
+//! x is `[rows, hidden]`; queries, keys and values lie side by side, `[rows, 3 hidden]`, each `[heads, d]`; O is
+//! `[rows, hidden]`. A sequence attends to its own real tokens only; rows of padding come out as zeros. Probabilities are
+//! made for a block of queries at a time, and made again on the way back from the largest score and the sum of each row:
+//! what lives in between grows with the tokens, not with their square.
+
+mod head_bf16;
+mod head_f32;
+
+use crate::dropout::Dropout;
+use crate::gemm::{Matrix, StoreMatrix, Values, Writer, add_to, sum_rows};
+use crate::linear::Linear;
+use crate::math::{dot, exp, max, simd, sum};
+use crate::segments::{Segment, Segments};
+use crate::storage::Parts;
+use crate::tape::{State, Tape, Value};
+use crate::workspace::Buffer;
+use candle_core::{D, Result, Shape, Tensor};
+use rayon::prelude::*;
+use std::sync::Arc;
+
+impl Tape {
+    /// Attention of each sequence to itself; `qkv` projects to queries, keys and values side by side.
+    pub fn self_attention(
+        &mut self,
+        x: &Value,
+        qkv: &Arc<Linear>,
+        segments: &Segments,
+        heads: usize,
+        dropout: Option<Dropout>,
+    ) -> Result<Value> {
+        let (rows, width) = (x.rows()?, qkv.outputs());
+        if segments.rows() != rows || heads == 0 || width % (3 * heads) != 0 {
+            candle_core::bail!("attention: [{rows}, {width}] for {} rows and {heads} heads", segments.rows());
+        }
+        if !self.fused() {
+            let projected = qkv.plain(x.tensor()?, |weight| self.plain(weight))?;
+            return Ok(Value(State::Plain(plain(&projected, segments, heads, dropout)?)));
+        }
+        let x = x.fused()?.clone();
+        let job = Job { segments: segments.clone(), heads, hidden: width / 3, dropout };
+        let mut projected = Matrix::uninit(self.precision, rows, width);
+        qkv.forward(&x.operand, &StoreMatrix { writer: projected.writer(), bias: Some(&qkv.bias()?) })?;
+        let mut out = Matrix::uninit(self.precision, rows, job.hidden);
+        // Of every row and head: the largest score, and one over the sum.
+        let mut statistics = Buffer::uninit(rows * heads * 2);
+        job.forward(&projected, &mut out, &mut statistics)?;
+        let out = self.inner(out);
+        let (qkv, node, operand, of) = (qkv.clone(), x.node, x.operand, out.node);
+        self.record(move |flow| {
+            let gradient = flow.take(of)?;
+            let mut projected_gradient = Matrix::uninit(gradient.precision(), rows, width);
+            job.backward(&projected, &statistics, &gradient, &mut projected_gradient)?;
+            drop((gradient, projected, statistics));
+            flow.through(node, &qkv, &projected_gradient)?;
+            let sums = column_sums(&projected_gradient);
+            qkv.backward_weights(&projected_gradient, &operand, &sums)
+        });
+        Ok(Value(State::Fused(out)))
+    }
+}
+
+/// Attention of packed `[rows, 3 hidden]` queries, keys and values in candle's own operators, sequence by sequence.
+fn plain(qkv: &Tensor, segments: &Segments, heads: usize, dropout: Option<Dropout>) -> Result<Tensor> {
+    let hidden = qkv.dim(1)? / 3;
+    let size = hidden / heads;
+    let mut parts = Vec::with_capacity(segments.len());
+    for (index, Segment { start, rows, tokens }) in segments.iter().enumerate() {
+        // [tokens, 3 hidden] -> three of [heads, tokens, size]
+        let part = qkv.narrow(0, start, tokens)?;
+        let of = |i: usize| {
+            part.narrow(1, i * hidden, hidden)?.reshape((tokens, heads, size))?.transpose(0, 1)?.contiguous()
+        };
+        let (q, k, v) = (of(0)?, of(1)?, of(2)?);
+        let scores = (q.matmul(&k.t()?)? / (size as f64).sqrt())?;
+        let weights = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?.detach())?.exp()?;
+        let mut p = weights.broadcast_div(&weights.sum_keepdim(D::Minus1)?)?;
+        if let Some(dropout) = dropout {
+            let shape = Shape::from((tokens, tokens));
+            let mask = |head| dropout.part((index * heads + head) as u64).mask(&shape, qkv.device());
+            p = p.mul(&Tensor::stack(&(0..heads).map(mask).collect::<Result<Vec<_>>>()?, 0)?)?;
+        }
+        let out = p.matmul(&v)?.transpose(0, 1)?.reshape((tokens, hidden))?;
+        parts.push(out.pad_with_zeros(0, 0, rows - tokens)?);
+    }
+    Tensor::cat(&parts, 0)
+}
+
+struct Job {
+    segments: Segments,
+    heads: usize,
+    hidden: usize,
+    dropout: Option<Dropout>,
+}
+
+/// One head of one sequence.
+#[derive(Clone, Copy)]
+struct Task {
+    /// The first row of its sequence.
+    start: usize,
+    tokens: usize,
+    /// The width of a head, and the first column of this one in O.
+    size: usize,
+    column: usize,
+    hidden: usize,
+    /// Where its statistics begin.
+    statistics: usize,
+    dropout: Option<Dropout>,
+}
+
+impl Task {
+    fn scale(&self) -> f32 {
+        1.0 / (self.size as f32).sqrt()
+    }
+}
+
+impl Job {
+    /// The long sequences first: the last tasks to end are then short ones.
+    fn tasks(&self) -> Vec<Task> {
+        let size = self.hidden / self.heads;
+        let mut tasks = Vec::with_capacity(self.segments.len() * self.heads);
+        for (index, Segment { start, tokens, .. }) in self.segments.iter().enumerate() {
+            for head in 0..self.heads {
+                let dropout = self.dropout.map(|dropout| dropout.part((index * self.heads + head) as u64));
+                let statistics = 2 * (start * self.heads + head * tokens);
+                tasks.push(Task { start, tokens, size, column: head * size, hidden: self.hidden, statistics, dropout });
+            }
+        }
+        tasks.retain(|task| task.tokens > 0);
+        tasks.sort_by_key(|task| std::cmp::Reverse(task.tokens));
+        tasks
+    }
+
+    fn forward(&self, qkv: &Matrix, out: &mut Matrix, statistics: &mut [f32]) -> Result<()> {
+        let (statistics, writer) = (Parts::new(statistics), out.writer());
+        self.clear_padding(&writer, self.hidden);
+        let tasks = self.tasks();
+        // SAFETY: each task has its own statistics.
+        let of = |task: &Task| unsafe { statistics.part(task.statistics, 2 * task.tokens) };
+        match &qkv.values {
+            Values::F32(qkv) => {
+                tasks.into_par_iter().with_max_len(1).for_each_init(head_f32::Scratch::default, |scratch, task| {
+                    head_f32::forward(task, qkv, &writer, of(&task), scratch);
+                })
+            }
+            Values::Bf16(qkv) => {
+                self.check_pairs()?;
+                tasks.into_par_iter().with_max_len(1).for_each_init(head_bf16::Scratch::default, |scratch, task| {
+                    head_bf16::forward(task, qkv, &writer, of(&task), scratch);
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn backward(&self, qkv: &Matrix, statistics: &[f32], dout: &Matrix, dqkv: &mut Matrix) -> Result<()> {
+        let writer = dqkv.writer();
+        self.clear_padding(&writer, 3 * self.hidden);
+        let tasks = self.tasks();
+        let of = |task: &Task| &statistics[task.statistics..][..2 * task.tokens];
+        match (&qkv.values, &dout.values) {
+            (Values::F32(qkv), Values::F32(dout)) => {
+                tasks.into_par_iter().with_max_len(1).for_each_init(head_f32::Scratch::default, |scratch, task| {
+                    head_f32::backward(task, qkv, of(&task), dout, &writer, scratch);
+                });
+            }
+            (Values::Bf16(qkv), Values::Bf16(dout)) => {
+                tasks.into_par_iter().with_max_len(1).for_each_init(head_bf16::Scratch::default, |scratch, task| {
+                    head_bf16::backward(task, qkv, of(&task), dout, &writer, scratch);
+                });
+            }
+            _ => candle_core::bail!("attention: values and a gradient of different precision"),
+        }
+        Ok(())
+    }
+
+    /// Pairs of neighbours must not reach across heads.
+    fn check_pairs(&self) -> Result<()> {
+        if (self.hidden / self.heads).is_multiple_of(2) {
+            return Ok(());
+        }
+        candle_core::bail!("attention: heads of an odd width ({}) in bf16", self.hidden / self.heads)
+    }
+
+    fn clear_padding(&self, writer: &Writer, columns: usize) {
+        let zeros = vec![0.0; columns];
+        for Segment { start, rows, tokens } in self.segments.iter() {
+            for row in start + tokens..start + rows {
+                // SAFETY: no task writes rows of padding.
+                unsafe { writer.write(row, 0, &zeros) };
+            }
+        }
+    }
+}
+
+/// The sums of the columns of a matrix.
+fn column_sums(matrix: &Matrix) -> Vec<f32> {
+    const BLOCK: usize = 256;
+    sum_rows(matrix.rows, matrix.columns, |row, sums| {
+        let mut values = [0.0; BLOCK];
+        for (block, sums) in sums.chunks_mut(BLOCK).enumerate() {
+            let values = &mut values[..sums.len()];
+            matrix.read(row, block * BLOCK, values);
+            add_to(sums, values);
+        }
+    })
+}
+
+simd! {
+    /// From scores to `exp(scale (s - max))`, masked after they were summed; returns the largest score and one over the sum.
+    fn soften(row: &mut [f32], scale: f32, dropout: Option<Dropout>, start: u32) -> (f32, f32) {
+        let largest = max(row);
+        for s in row.iter_mut() {
+            *s = exp((*s - largest) * scale);
+        }
+        let inverse = 1.0 / sum(row);
+        if let Some(dropout) = dropout {
+            let factor = dropout.factors(start);
+            for (i, p) in row.iter_mut().enumerate() {
+                *p *= factor(i as u32);
+            }
+        }
+        (largest, inverse)
+    }
+}
+
+simd! {
+    /// From scores in s and `dO Vᵀ` in dp to `dS / √d` in s and `P m` in dp.
+    fn through_softmax(
+        s: &mut [f32], dp: &mut [f32], largest: f32, inverse: f32, scale: f32, dropout: Option<Dropout>, start: u32,
+    ) {
+        for s in s.iter_mut() {
+            *s = exp((*s - largest) * scale) * inverse;
+        }
+        match dropout {
+            None => {
+                let along = dot(dp, s);
+                for (dp, s) in dp.iter_mut().zip(s.iter_mut()) {
+                    let p = *s;
+                    *s = p * (*dp - along) * scale;
+                    *dp = p;
+                }
+            }
+            Some(dropout) => {
+                let factor = dropout.factors(start);
+                for (i, dp) in dp.iter_mut().enumerate() {
+                    *dp *= factor(i as u32);
+                }
+                let along = dot(dp, s);
+                for (i, (dp, s)) in dp.iter_mut().zip(s.iter_mut()).enumerate() {
+                    let p = *s;
+                    *s = p * (*dp - along) * scale;
+                    *dp = p * factor(i as u32);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gemm::Precision;
+    use crate::rng::Key;
+    use crate::testing::{PRECISIONS, assert_tape, normal, weights};
+    use crate::weight::Weight;
+    use candle_core::Device;
+
+    #[test]
+    fn values_and_gradients_are_those_of_the_plain_twin() {
+        for (segments, heads, hidden) in [
+            (Segments::packed(&[1]), 3, 24),
+            (Segments::packed(&[3, 1, 17, 40]), 3, 24),
+            (Segments::packed(&[100, 37]), 2, 128),
+            (Segments::padded(&[3, 1, 9], 5), 3, 24),
+            (Segments::packed(&[512]), 1, 32),
+        ] {
+            for drop in [None, Dropout::new(0.1, Key::seed(3))] {
+                let args = [
+                    normal(1, &[segments.rows(), 16]),
+                    (normal(2, &[3 * hidden, 16]) * 0.3).unwrap(),
+                    normal(3, &[3 * hidden]),
+                ];
+                for (precision, tolerance) in PRECISIONS {
+                    assert_tape(
+                        &args,
+                        precision,
+                        |tape, [x, w, b]| {
+                            let x = tape.input(x)?;
+                            tape.self_attention(&x, &weights([(w, b)]), &segments, heads, drop)
+                        },
+                        |[x, w, b]| plain(&crate::linear::plain(x, w, b)?, &segments, heads, drop),
+                        tolerance,
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn queries_keys_and_values_of_three_layers_are_those_of_one() {
+        let segments = Segments::packed(&[5, 9]);
+        let parts: Vec<Tensor> =
+            (0..3).flat_map(|i| [(normal(i, &[8, 6]) * 0.3).unwrap(), normal(9 + i, &[8])]).collect();
+        let args: [Tensor; 7] = std::array::from_fn(|i| if i == 6 { normal(7, &[14, 6]) } else { parts[i].clone() });
+        for (precision, tolerance) in PRECISIONS {
+            assert_tape(
+                &args,
+                precision,
+                |tape, [qw, qb, kw, kb, vw, vb, x]| {
+                    let x = tape.input(x)?;
+                    tape.self_attention(&x, &weights([(qw, qb), (kw, kb), (vw, vb)]), &segments, 2, None)
+                },
+                |[qw, qb, kw, kb, vw, vb, x]| {
+                    let (w, b) = (Tensor::cat(&[qw, kw, vw], 0)?, Tensor::cat(&[qb, kb, vb], 0)?);
+                    plain(&crate::linear::plain(x, &w, &b)?, &segments, 2, None)
+                },
+                // The keys' bias has no gradient but rounding: softmax does not see it.
+                tolerance,
+            );
+        }
+    }
+
+    #[test]
+    fn neighbours_in_the_batch_change_nothing() {
+        let args = [normal(2, &[36, 10]), normal(3, &[36])].map(|arg| Weight::new(&arg).unwrap());
+        let layer = weights([(&args[0], &args[1])]);
+        for precision in [Precision::F32, Precision::Bf16] {
+            let run = |x: &Tensor, lengths: &[usize]| {
+                let mut tape = Tape::new(precision, false, &Device::Cpu);
+                let x = tape.input(&Weight::new(x).unwrap()).unwrap();
+                let y = tape.self_attention(&x, &layer, &Segments::packed(lengths), 2, None).unwrap();
+                tape.finish(&y).unwrap()
+            };
+            let x = normal(1, &[20, 10]);
+            let alone = run(&x.narrow(0, 5, 8).unwrap(), &[8]);
+            let middle = run(&x, &[5, 8, 7]).narrow(0, 5, 8).unwrap();
+            assert_eq!(middle.to_vec2::<f32>().unwrap(), alone.to_vec2::<f32>().unwrap());
+        }
+    }
+}

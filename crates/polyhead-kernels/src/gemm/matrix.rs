@@ -1,0 +1,126 @@
+//! A matrix of activations as products read it: row by row, in f32 or in bf16.
+//!
+//! ```text
+//! f32    [rows, columns]
+//! bf16   [rows, columns / 2] pairs of neighbours in one u32; an odd last column has a 0 beside it
+//! ```
+
+use super::bf16;
+use super::{Part, Precision, Sink};
+use crate::storage::Parts;
+use crate::workspace::Buffer;
+
+/// Activations, or their gradient.
+pub(crate) struct Matrix {
+    pub rows: usize,
+    pub columns: usize,
+    pub values: Values,
+}
+
+/// The numbers of a matrix.
+pub(crate) enum Values {
+    F32(Buffer<f32>),
+    Bf16(Buffer<u32>),
+}
+
+impl Matrix {
+    /// A matrix that holds anything, in the precision that the processor has.
+    pub(crate) fn uninit(precision: Precision, rows: usize, columns: usize) -> Self {
+        let values = match precision.here() {
+            Precision::F32 => Values::F32(Buffer::uninit(rows * columns)),
+            Precision::Bf16 => Values::Bf16(Buffer::uninit(rows * columns.div_ceil(2))),
+        };
+        Self { rows, columns, values }
+    }
+
+    /// An f32 matrix of these numbers.
+    pub(crate) fn f32(rows: usize, columns: usize, values: Buffer<f32>) -> Self {
+        assert_eq!(values.len(), rows * columns);
+        Self { rows, columns, values: Values::F32(values) }
+    }
+
+    /// A copy of f32 numbers in a precision.
+    pub(crate) fn rounded(precision: Precision, rows: usize, columns: usize, values: &[f32]) -> Self {
+        let mut matrix = Self::uninit(precision, rows, columns);
+        let writer = matrix.writer();
+        for (row, values) in values.chunks_exact(columns.max(1)).enumerate() {
+            // SAFETY: one writer, one row after the other.
+            unsafe { writer.write(row, 0, values) };
+        }
+        matrix
+    }
+
+    /// What it is in.
+    pub(crate) fn precision(&self) -> Precision {
+        match self.values {
+            Values::F32(_) => Precision::F32,
+            Values::Bf16(_) => Precision::Bf16,
+        }
+    }
+
+    /// Writes into it from parallel tasks.
+    pub(crate) fn writer(&mut self) -> Writer<'_> {
+        match &mut self.values {
+            Values::F32(values) => Writer::F32(Parts::new(values), self.columns),
+            Values::Bf16(pairs) => Writer::Bf16(Parts::new(pairs), self.columns.div_ceil(2)),
+        }
+    }
+
+    /// A copy of some columns of a row, in f32; the first column must be even.
+    #[inline(always)]
+    pub(crate) fn read(&self, row: usize, column: usize, into: &mut [f32]) {
+        match &self.values {
+            Values::F32(values) => into.copy_from_slice(&values[row * self.columns + column..][..into.len()]),
+            Values::Bf16(pairs) => {
+                let start = row * self.columns.div_ceil(2) + column / 2;
+                bf16::widen(into, &pairs[start..][..into.len().div_ceil(2)]);
+            }
+        }
+    }
+}
+
+/// Writes rows, or parts of rows, of a matrix.
+pub(crate) enum Writer<'a> {
+    /// The numbers, and how many a row has.
+    F32(Parts<'a, f32>, usize),
+    /// The pairs, and how many a row has.
+    Bf16(Parts<'a, u32>, usize),
+}
+
+impl Writer<'_> {
+    /// Writes some columns of a row, from an even one on.
+    ///
+    /// # Safety
+    /// No two calls at once may write the same elements.
+    pub(crate) unsafe fn write(&self, row: usize, column: usize, values: &[f32]) {
+        match self {
+            // SAFETY: the caller's promise.
+            Self::F32(parts, columns) => unsafe {
+                parts.part(row * columns + column, values.len()).copy_from_slice(values);
+            },
+            // SAFETY: the caller's promise.
+            Self::Bf16(parts, pairs) => unsafe {
+                bf16::round_along(parts.part(row * pairs + column / 2, values.len().div_ceil(2)), values);
+            },
+        }
+    }
+}
+
+/// C as a matrix, plus a bias on every row.
+pub(crate) struct StoreMatrix<'a> {
+    pub writer: Writer<'a>,
+    pub bias: Option<&'a [f32]>,
+}
+
+impl Sink for StoreMatrix<'_> {
+    fn part(&self, mut part: Part<'_>) {
+        let Part { column, columns, .. } = part;
+        for (row, values) in part.each_row() {
+            if let Some(bias) = self.bias {
+                super::add_to(values, &bias[column..column + columns]);
+            }
+            // SAFETY: each element comes once.
+            unsafe { self.writer.write(row, column, values) };
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Linear layer and Gaussian error linear unit, the exact one (Hendrycks and Gimpel, arXiv:1606.08415), as one operator.
+//!
+//! ```text
+//! forward   u = x Wᵀ + b,  y = u Φ(u),  Φ(u) = (1 + erf(u / √2)) / 2
+//! backward  du = dy (Φ(u) + u φ(u)),  φ(u) = exp(-u² / 2) / √(2π),  dx = du W,  dW = duᵀ x,  db = Σ du
+//! ```
+//!
+//! x is `[tokens, in]`; u, which the way back keeps, and y are `[tokens, out]` in the precision of products.
+
+use crate::gemm::{Matrix, Part, Sink, Writer, add_to, sum_rows};
+use crate::linear::Linear;
+use crate::math::{erf, exp, simd};
+use crate::tape::{State, Tape, Value};
+use candle_core::Result;
+use std::sync::Arc;
+
+impl Tape {
+    /// `gelu(x Wᵀ + b)`, for products to read.
+    pub fn linear_gelu(&mut self, x: &Value, layer: &Arc<Linear>) -> Result<Value> {
+        if !self.fused() {
+            return Ok(Value(State::Plain(layer.plain(x.tensor()?, |weight| self.plain(weight))?.gelu_erf()?)));
+        }
+        let x = x.fused()?.clone();
+        let (rows, columns) = (x.node.rows, layer.outputs());
+        let mut y = Matrix::uninit(self.precision, rows, columns);
+        let mut u = self.trains.then(|| Matrix::uninit(self.precision, rows, columns));
+        let sink = Gelu { u: u.as_mut().map(Matrix::writer), y: y.writer(), bias: &layer.bias()? };
+        layer.forward(&x.operand, &sink)?;
+        drop(sink);
+        let y = self.inner(y);
+        if let Some(u) = u {
+            let (layer, node, operand, y) = (layer.clone(), x.node, x.operand, y.node);
+            self.record(move |flow| {
+                let dy = flow.take(y)?;
+                let mut du = Matrix::uninit(dy.precision(), rows, columns);
+                let sums = backward(&dy, &u, &mut du);
+                drop((dy, u));
+                flow.through(node, &layer, &du)?;
+                layer.backward_weights(&du, &operand, &sums)
+            });
+        }
+        Ok(Value(State::Fused(y)))
+    }
+}
+
+struct Gelu<'a> {
+    u: Option<Writer<'a>>,
+    y: Writer<'a>,
+    bias: &'a [f32],
+}
+
+impl Sink for Gelu<'_> {
+    fn part(&self, mut part: Part<'_>) {
+        let Part { column, columns, .. } = part;
+        for (row, values) in part.each_row() {
+            add_to(values, &self.bias[column..column + columns]);
+            if let Some(u) = &self.u {
+                // SAFETY: each element comes once.
+                unsafe { u.write(row, column, values) };
+            }
+            forward(values);
+            // SAFETY: as above.
+            unsafe { self.y.write(row, column, values) };
+        }
+    }
+}
+
+/// From dy to du; returns `db`.
+fn backward(dy: &Matrix, u: &Matrix, du: &mut Matrix) -> Vec<f32> {
+    /// Columns that are brought to f32 at a time.
+    const BLOCK: usize = 256;
+    let columns = dy.columns;
+    let writer = du.writer();
+    sum_rows(dy.rows, columns, |row, sums| {
+        let (mut gradient, mut u_values) = ([0.0; BLOCK], [0.0; BLOCK]);
+        for (block, sums) in sums.chunks_mut(BLOCK).enumerate() {
+            let (column, gradient) = (block * BLOCK, &mut gradient[..sums.len()]);
+            let u_values = &mut u_values[..sums.len()];
+            dy.read(row, column, gradient);
+            u.read(row, column, u_values);
+            through(gradient, u_values);
+            add_to(sums, gradient);
+            // SAFETY: every row is visited once.
+            unsafe { writer.write(row, column, gradient) };
+        }
+    })
+}
+
+simd! {
+    fn forward(x: &mut [f32]) {
+        for x in x.iter_mut() {
+            *x = *x * 0.5 * (1.0 + erf(*x * std::f32::consts::FRAC_1_SQRT_2));
+        }
+    }
+}
+
+simd! {
+    fn through(gradient: &mut [f32], u: &[f32]) {
+        let density = 0.398_942_3_f32;
+        for (gradient, &u) in gradient.iter_mut().zip(u) {
+            let distribution = 0.5 * (1.0 + erf(u * std::f32::consts::FRAC_1_SQRT_2));
+            *gradient *= distribution + u * density * exp(-0.5 * u * u);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::linear::plain;
+    use crate::testing::{PRECISIONS, assert_tape, normal, weights};
+
+    #[test]
+    fn values_and_gradients_are_those_of_the_plain_twin() {
+        for (tokens, inner, outer) in [(1, 8, 6), (70, 34, 130), (600, 64, 96)] {
+            let args = [normal(1, &[tokens, inner]), normal(2, &[outer, inner]), normal(3, &[outer])];
+            for (precision, tolerance) in PRECISIONS {
+                assert_tape(
+                    &args,
+                    precision,
+                    |tape, [x, w, b]| {
+                        let x = tape.input(x)?;
+                        tape.linear_gelu(&x, &weights([(w, b)]))
+                    },
+                    |[x, w, b]| plain(x, w, b)?.gelu_erf(),
+                    tolerance,
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Linear layer, dropout, residual connection and LayerNorm as one operator: the end of every BERT sub-layer.
+//!
+//! ```text
+//! forward   h = dropout(x Wᵀ + b) + residual,  y = LayerNorm(h)
+//! backward  dh through LayerNorm,  dresidual = dh,  dz = dh m,  dx = dz W,  dW = dzᵀ x,  db = Σ dz
+//! ```
+//!
+//! x is `[tokens, in]`; residual, h and y are `[tokens, hidden]`. The rows of the product are normalised while they are in
+//! the processor's cache; h is what the way back keeps.
+
+use crate::dropout::{self, Dropout};
+use crate::gemm::{Matrix, Part, Precision, Sink, Writer, sum_rows};
+use crate::layer_norm::{Norm, NormValues, end_of_layer, gradient, masked, normalise, scale};
+use crate::linear::Linear;
+use crate::storage::Parts;
+use crate::tape::{State, Tape, Value};
+use crate::workspace::Buffer;
+use candle_core::Result;
+use std::ops::Range;
+use std::sync::Arc;
+
+impl Tape {
+    /// `LayerNorm(dropout(x Wᵀ + b) + residual)`, a hidden state.
+    pub fn linear_residual_norm(
+        &mut self,
+        x: &Value,
+        layer: &Arc<Linear>,
+        residual: &Value,
+        norm: &Norm,
+        dropout: Option<Dropout>,
+    ) -> Result<Value> {
+        if !self.fused() {
+            let weight = |weight: &_| self.plain(weight);
+            let x = dropout::plain(&layer.plain(x.tensor()?, weight)?, dropout)?;
+            return Ok(Value(State::Plain(norm.plain(&x.add(residual.tensor()?)?, weight)?)));
+        }
+        let (x, residual) = (x.fused()?.clone(), residual.fused()?.clone());
+        let (rows, columns) = (x.node.rows, layer.outputs());
+        let values = norm.values(columns)?;
+        if residual.node.rows != rows || residual.node.columns != columns {
+            candle_core::bail!("linear-residual-norm: {rows} x {columns} onto {:?}", residual.node);
+        }
+        let mut y = Buffer::uninit(rows * columns);
+        let mut h = self.trains.then(|| Buffer::uninit(rows * columns));
+        let mut rounded = (self.precision == Precision::Bf16).then(|| Matrix::uninit(Precision::Bf16, rows, columns));
+        layer.forward(
+            &x.operand,
+            &End {
+                y: Parts::new(&mut y),
+                h: h.as_mut().map(|h| Parts::new(h)),
+                rounded: rounded.as_mut().map(Matrix::writer),
+                columns,
+                bias: &layer.bias()?,
+                residual: residual.floats()?,
+                dropout,
+                norm: &values,
+            },
+        )?;
+        let y = self.hidden(Matrix::f32(rows, columns, y), rounded);
+        if let Some(h) = h {
+            let (layer, norm, precision) = (layer.clone(), norm.clone(), self.precision);
+            let (y, residual, node, operand) = (y.node, residual.node, x.node, x.operand);
+            self.record(move |flow| {
+                let mut dh = flow.take_hidden(y)?;
+                let mut dz = Matrix::uninit(precision, rows, columns);
+                let sums = backward(&mut dh, h, &mut dz, &norm.values(columns)?, dropout);
+                flow.add(residual, dh)?;
+                flow.through(node, &layer, &dz)?;
+                layer.backward_weights(&dz, &operand, &sums[2 * columns..])?;
+                norm.gather(&sums[..2 * columns])
+            });
+        }
+        Ok(Value(State::Fused(y)))
+    }
+}
+
+/// Ends the rows of the product.
+struct End<'a> {
+    y: Parts<'a, f32>,
+    h: Option<Parts<'a, f32>>,
+    rounded: Option<Writer<'a>>,
+    columns: usize,
+    bias: &'a [f32],
+    residual: &'a [f32],
+    dropout: Option<Dropout>,
+    norm: &'a NormValues,
+}
+
+impl Sink for End<'_> {
+    fn part(&self, mut part: Part<'_>) {
+        let Part { column, columns, .. } = part;
+        for (row, values) in part.each_row() {
+            // SAFETY: each element comes once.
+            unsafe { self.y.part(row * self.columns + column, columns) }.copy_from_slice(values);
+        }
+    }
+
+    fn rows(&self, rows: Range<usize>) {
+        for row in rows {
+            let start = row * self.columns;
+            // SAFETY: every row comes once, after all of its columns.
+            let y = unsafe { self.y.part(start, self.columns) };
+            end_of_layer(y, self.bias, &self.residual[start..start + self.columns], self.dropout, start as u32);
+            if let Some(h) = &self.h {
+                // SAFETY: as above.
+                unsafe { h.part(start, self.columns) }.copy_from_slice(y);
+            }
+            normalise(y, self.norm.epsilon);
+            scale(y, &self.norm.gamma, &self.norm.beta);
+            if let Some(rounded) = &self.rounded {
+                // SAFETY: as above.
+                unsafe { rounded.write(row, 0, y) };
+            }
+        }
+    }
+}
+
+/// From dy to dh, in place, and dz; returns `[dγ, dβ, db]`.
+fn backward(
+    dh: &mut Buffer<f32>,
+    mut h: Buffer<f32>,
+    dz: &mut Matrix,
+    norm: &NormValues,
+    dropout: Option<Dropout>,
+) -> Vec<f32> {
+    let (rows, columns) = (dz.rows, dz.columns);
+    let (dh, h, dz) = (Parts::new(dh), Parts::new(&mut h), dz.writer());
+    sum_rows(rows, 3 * columns, |row, sums| {
+        let start = row * columns;
+        // SAFETY: each row is visited once, and writes its own parts.
+        let (dh, n) = unsafe { (dh.part(start, columns), h.part(start, columns)) };
+        let (dgamma, rest) = sums.split_at_mut(columns);
+        let (dbeta, dbias) = rest.split_at_mut(columns);
+        let inverse = normalise(n, norm.epsilon);
+        gradient(dh, n, &norm.gamma, inverse, dgamma, dbeta);
+        // h has served: its row becomes that of dz.
+        n.copy_from_slice(dh);
+        masked(n, dropout, start as u32);
+        crate::gemm::add_to(dbias, n);
+        // SAFETY: as above.
+        unsafe { dz.write(row, 0, n) };
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Key;
+    use crate::testing::{PRECISIONS, assert_tape, normal, weights};
+    use candle_core::Tensor;
+
+    fn plain([x, w, b, residual, gamma, beta]: [&Tensor; 6], dropout: Option<Dropout>) -> Result<Tensor> {
+        let h = dropout::plain(&crate::linear::plain(x, w, b)?, dropout)?.add(residual)?;
+        let centred = h.broadcast_sub(&h.mean_keepdim(1)?)?;
+        let deviation = (centred.sqr()?.mean_keepdim(1)? + 1e-12)?.sqrt()?;
+        centred.broadcast_div(&deviation)?.broadcast_mul(gamma)?.broadcast_add(beta)
+    }
+
+    #[test]
+    fn values_and_gradients_are_those_of_the_plain_twin() {
+        for (tokens, inner, hidden) in [(1, 8, 6), (5, 34, 98), (600, 64, 64)] {
+            for drop in [None, Dropout::new(0.2, Key::seed(4))] {
+                let args = [
+                    normal(1, &[tokens, inner]),
+                    normal(2, &[hidden, inner]),
+                    normal(3, &[hidden]),
+                    normal(4, &[tokens, hidden]),
+                    normal(5, &[hidden]),
+                    normal(6, &[hidden]),
+                ];
+                for (precision, tolerance) in PRECISIONS {
+                    assert_tape(
+                        &args,
+                        precision,
+                        |tape, [x, w, b, residual, gamma, beta]| {
+                            let (x, residual) = (tape.input(x)?, tape.input(residual)?);
+                            let norm = Norm::new(gamma.clone(), beta.clone(), 1e-12);
+                            tape.linear_residual_norm(&x, &weights([(w, b)]), &residual, &norm, drop)
+                        },
+                        |args| plain(args, drop),
+                        tolerance,
+                    );
+                }
+            }
+        }
+    }
+}
