@@ -8,9 +8,9 @@
 //!
 //! The gradients of the tables hold the rows that were used and no others.
 
-use crate::dropout::{self, Dropout};
+use crate::dropout::{self, Dropout, masked};
 use crate::gemm::{Matrix, Precision, add_to, sum_rows};
-use crate::layer_norm::{Norm, NormValues, gradient, masked, normalise, scale};
+use crate::layer_norm::{Norm, NormValues, gradient, normalise, scale};
 use crate::storage::Parts;
 use crate::tape::{State, Tape, Value};
 use crate::weight::Weight;

@@ -87,18 +87,6 @@ simd! {
 }
 
 simd! {
-    /// Multiplies a row with its mask; `start` is the index of its first element.
-    pub(crate) fn masked(y: &mut [f32], dropout: Option<Dropout>, start: u32) {
-        if let Some(dropout) = dropout {
-            let factor = dropout.factors(start);
-            for (i, y) in y.iter_mut().enumerate() {
-                *y *= factor(i as u32);
-            }
-        }
-    }
-}
-
-simd! {
     /// Takes the mean from a row and divides it by its deviation; returns `1 / √(var + ε)`.
     pub(crate) fn normalise(h: &mut [f32], epsilon: f32) -> f32 {
         let count = h.len() as f32;

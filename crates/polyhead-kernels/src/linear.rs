@@ -7,14 +7,16 @@
 //!
 //! [`Linear`] is a layer of the encoder, or several side by side that read the same input and are computed as one
 //! product (queries, keys and values). Its weights are rounded and brought into panels once a step, and once for all
-//! where nothing trains. [`linear`] is the layer of a head, an operator of candle's graph in f32.
+//! where nothing trains. [`dropout_linear`] is the layer of a head, an operator of candle's graph in f32.
 
+use crate::dropout::{self, Dropout, masked};
 use crate::gemm::bf16::{self, Left, Panels, Transposed};
 use crate::gemm::{Factor, Matrix, Sink, Store, Values, add_to, matmul, product_f32, sum_rows};
 use crate::storage::{f32s, with_f32s};
 use crate::weight::Weight;
 use crate::workspace::Buffer;
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
+use rayon::prelude::*;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Linear layers side by side, on one input.
@@ -202,24 +204,35 @@ fn rows_of<'a>(parts: &[&'a [f32]], inner: usize) -> Vec<&'a [f32]> {
     parts.iter().flat_map(|part| part.chunks_exact(inner.max(1))).collect()
 }
 
-/// `x Wᵀ + b` for x `[tokens, in]`, weight `[out, in]` and bias `[out]`: `[tokens, out]`.
-pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
+/// `dropout(x) Wᵀ + b` for x `[tokens, in]`, weight `[out, in]` and bias `[out]`: `[tokens, out]`, the layer of a head.
+pub fn dropout_linear(x: &Tensor, weight: &Tensor, bias: &Tensor, dropout: Option<Dropout>) -> Result<Tensor> {
     if !x.device().is_cpu() {
-        return plain(x, weight, bias);
+        return plain(&dropout::plain(x, dropout)?, weight, bias);
     }
-    x.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, Product)
+    x.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, Head(dropout))
 }
 
-/// The same in candle's own operators.
-pub fn plain(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
+/// `x Wᵀ + b` in candle's own operators.
+pub(crate) fn plain(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
     x.matmul(&weight.t()?)?.broadcast_add(bias)
 }
 
-struct Product;
+struct Head(Option<Dropout>);
 
-impl CustomOp3 for Product {
+impl Head {
+    /// Multiplies the rows of a matrix with their masks.
+    fn mask(&self, values: &mut [f32], columns: usize) {
+        if self.0.is_some() {
+            values.par_chunks_mut(columns.max(1)).with_min_len(16).enumerate().for_each(|(row, values)| {
+                masked(values, self.0, (row * columns) as u32);
+            });
+        }
+    }
+}
+
+impl CustomOp3 for Head {
     fn name(&self) -> &'static str {
-        "linear"
+        "dropout-linear"
     }
 
     fn cpu_fwd(
@@ -237,7 +250,9 @@ impl CustomOp3 for Product {
         }
         let (x, w, b) =
             (f32s("linear x", x, x_layout)?, f32s("linear W", w, w_layout)?, f32s("linear b", b, b_layout)?);
-        let y = matmul(Factor::plain(x, tokens, inner), Factor::transposed(w, inner, outer), Some(b));
+        let mut x = Buffer::copy_of(x);
+        self.mask(&mut x, inner);
+        let y = matmul(Factor::plain(&x, tokens, inner), Factor::transposed(w, inner, outer), Some(b));
         Ok((CpuStorage::F32(y), (tokens, outer).into()))
     }
 
@@ -251,8 +266,11 @@ impl CustomOp3 for Product {
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let ((tokens, inner), outer) = (x.dims2()?, w.dim(0)?);
         let (dx, dw, db) = with_f32s([x, w, dy], |[x, w, dy]| {
-            let dx = matmul(Factor::plain(dy, tokens, outer), Factor::plain(w, outer, inner), None);
-            let dw = matmul(Factor::transposed(dy, outer, tokens), Factor::plain(x, tokens, inner), None);
+            let mut x = Buffer::copy_of(x);
+            self.mask(&mut x, inner);
+            let dw = matmul(Factor::transposed(dy, outer, tokens), Factor::plain(&x, tokens, inner), None);
+            let mut dx = matmul(Factor::plain(dy, tokens, outer), Factor::plain(w, outer, inner), None);
+            self.mask(&mut dx, inner);
             let db = sum_rows(tokens, outer, |row, sums| add_to(sums, &dy[row * outer..(row + 1) * outer]));
             Ok((dx, dw, db))
         })?;
@@ -268,13 +286,21 @@ impl CustomOp3 for Product {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rng::Key;
     use crate::testing::{assert_twins, normal};
 
     #[test]
     fn values_and_gradients_are_those_of_the_plain_twin() {
         for (tokens, inner, outer) in [(1, 8, 3), (70, 33, 130), (200, 64, 16)] {
-            let args = [normal(1, &[tokens, inner]), normal(2, &[outer, inner]), normal(3, &[outer])];
-            assert_twins(&args, |[x, w, b]| linear(x, w, b), |[x, w, b]| plain(x, w, b), 1e-5);
+            for drop in [None, Dropout::new(0.3, Key::seed(1))] {
+                let args = [normal(1, &[tokens, inner]), normal(2, &[outer, inner]), normal(3, &[outer])];
+                assert_twins(
+                    &args,
+                    |[x, w, b]| dropout_linear(x, w, b, drop),
+                    |[x, w, b]| plain(&dropout::plain(x, drop)?, w, b),
+                    1e-5,
+                );
+            }
         }
     }
 }

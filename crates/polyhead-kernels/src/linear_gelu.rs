@@ -58,7 +58,11 @@ impl Sink for Gelu<'_> {
                 // SAFETY: each element comes once.
                 unsafe { u.write(row, column, values) };
             }
-            forward(values);
+        }
+        // What lies between the rows of a part is ours too: one loop over all of it.
+        let all = part.values.len().min(part.rows * part.stride);
+        forward(&mut part.values[..all]);
+        for (row, values) in part.each_row() {
             // SAFETY: as above.
             unsafe { self.y.write(row, column, values) };
         }

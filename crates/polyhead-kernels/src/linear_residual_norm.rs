@@ -8,9 +8,9 @@
 //! x is `[tokens, in]`; residual, h and y are `[tokens, hidden]`. The rows of the product are normalised while they are in
 //! the processor's cache; h is what the way back keeps.
 
-use crate::dropout::{self, Dropout};
+use crate::dropout::{self, Dropout, masked};
 use crate::gemm::{Matrix, Part, Precision, Sink, Writer, sum_rows};
-use crate::layer_norm::{Norm, NormValues, end_of_layer, gradient, masked, normalise, scale};
+use crate::layer_norm::{Norm, NormValues, end_of_layer, gradient, normalise, scale};
 use crate::linear::Linear;
 use crate::storage::Parts;
 use crate::tape::{State, Tape, Value};

@@ -1,7 +1,7 @@
 //! Elementary functions in a form that the compiler vectorises: no branches, no calls, no table.
 //!
-//! `simd!` compiles a loop over them once for each instruction set and picks one at run time. None of them uses a
-//! fused multiply-add, so every instruction set gives the same bits.
+//! `simd!` compiles a loop over them once for each instruction set and picks one at run time. Fused multiply-adds are
+//! written as such, so every instruction set gives the same bits; one without them computes them slowly.
 
 /// Compiles a function for AVX-512, AVX2 and the baseline, and calls the best that the processor has.
 macro_rules! simd {
@@ -15,20 +15,18 @@ macro_rules! simd {
             fn portable($($arg: $ty),*) $(-> $ret)? $body
             #[cfg(target_arch = "x86_64")]
             {
-                #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+                #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,fma")]
                 #[allow(clippy::too_many_arguments)]
                 fn avx512($($arg: $ty),*) $(-> $ret)? { portable($($arg),*) }
-                #[target_feature(enable = "avx2")]
+                #[target_feature(enable = "avx2,fma")]
                 #[allow(clippy::too_many_arguments)]
                 fn avx2($($arg: $ty),*) $(-> $ret)? { portable($($arg),*) }
-                if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw")
-                    && is_x86_feature_detected!("avx512vl") && is_x86_feature_detected!("avx512dq") {
-                    // SAFETY: the processor has these instructions, as just detected.
-                    return unsafe { avx512($($arg),*) };
-                }
-                if is_x86_feature_detected!("avx2") {
+                match $crate::math::instructions() {
+                    // SAFETY: the processor has these instructions, as detected.
+                    $crate::math::Instructions::Avx512 => return unsafe { avx512($($arg),*) },
                     // SAFETY: as above.
-                    return unsafe { avx2($($arg),*) };
+                    $crate::math::Instructions::Avx2 => return unsafe { avx2($($arg),*) },
+                    $crate::math::Instructions::Baseline => {}
                 }
             }
             portable($($arg),*)
@@ -36,6 +34,34 @@ macro_rules! simd {
     };
 }
 pub(crate) use simd;
+
+/// What `simd!` chooses from.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy)]
+pub(crate) enum Instructions {
+    Avx512,
+    Avx2,
+    Baseline,
+}
+
+/// What this processor has.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+pub(crate) fn instructions() -> Instructions {
+    static DETECTED: std::sync::LazyLock<Instructions> = std::sync::LazyLock::new(|| {
+        let fused = is_x86_feature_detected!("fma");
+        let wide = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx512dq");
+        match (fused, wide, is_x86_feature_detected!("avx2")) {
+            (true, true, _) => Instructions::Avx512,
+            (true, false, true) => Instructions::Avx2,
+            _ => Instructions::Baseline,
+        }
+    });
+    *DETECTED
+}
 
 /// `e^x` within 2 units in the last place; 0 below -87, infinite nowhere (the argument is held to 88).
 ///
@@ -45,16 +71,18 @@ pub fn exp(x: f32) -> f32 {
     let x = x.clamp(-87.3, 88.0);
     // Rounds to the nearest integer by adding and taking away 1.5 * 2^23.
     let shifter = 12_582_912.0_f32;
-    let n = (x * std::f32::consts::LOG2_E + shifter) - shifter;
-    let r = (x - n * 0.693_359_4) - n * -2.121_944_4e-4;
-    let p = 1.987_569_1e-4;
-    let p = p * r + 1.398_199_9e-3;
-    let p = p * r + 8.333_452e-3;
-    let p = p * r + 4.166_579_6e-2;
-    let p = p * r + 1.666_666_5e-1;
-    let p = p * r + 0.5;
-    let p = p * (r * r) + r + 1.0;
-    p * f32::from_bits((((n as i32) + 127) as u32) << 23)
+    let shifted = x.mul_add(std::f32::consts::LOG2_E, shifter);
+    let n = shifted - shifter;
+    let r = n.mul_add(2.121_944_4e-4, n.mul_add(-0.693_359_4, x));
+    let p = 1.987_569_1e-4_f32;
+    let p = p.mul_add(r, 1.398_199_9e-3);
+    let p = p.mul_add(r, 8.333_452e-3);
+    let p = p.mul_add(r, 4.166_579_6e-2);
+    let p = p.mul_add(r, 1.666_666_5e-1);
+    let p = p.mul_add(r, 0.5);
+    let p = p.mul_add(r * r, r) + 1.0;
+    // The integer stands in the lowest bits of what was shifted: from there it goes to the exponent.
+    p * f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23))
 }
 
 /// The error function, within 4e-7 absolute.
@@ -65,18 +93,18 @@ pub fn exp(x: f32) -> f32 {
 pub fn erf(x: f32) -> f32 {
     let x = x.clamp(-4.0, 4.0);
     let s = x * x;
-    let p = -2.726_142e-10;
-    let p = p * s + 2.770_681_6e-8;
-    let p = p * s + -2.101_024_1e-6;
-    let p = p * s + -5.692_506_4e-5;
-    let p = p * s + -7.349_906_3e-4;
-    let p = p * s + -2.954_600_1e-3;
-    let p = p * s + -1.609_603_3e-2;
-    let q = -1.456_607_2e-5;
-    let q = q * s + -2.133_740_3e-4;
-    let q = q * s + -1.682_827e-3;
-    let q = q * s + -7.373_329e-3;
-    let q = q * s + -1.426_473_9e-2;
+    let p = -2.726_142e-10_f32;
+    let p = p.mul_add(s, 2.770_681_6e-8);
+    let p = p.mul_add(s, -2.101_024_1e-6);
+    let p = p.mul_add(s, -5.692_506_4e-5);
+    let p = p.mul_add(s, -7.349_906_3e-4);
+    let p = p.mul_add(s, -2.954_600_1e-3);
+    let p = p.mul_add(s, -1.609_603_3e-2);
+    let q = -1.456_607_2e-5_f32;
+    let q = q.mul_add(s, -2.133_740_3e-4);
+    let q = q.mul_add(s, -1.682_827e-3);
+    let q = q.mul_add(s, -7.373_329e-3);
+    let q = q.mul_add(s, -1.426_473_9e-2);
     x * p / q
 }
 
@@ -93,7 +121,7 @@ pub fn dot(x: &[f32], y: &[f32]) -> f32 {
     let (mut xs, mut ys) = (x.chunks_exact(16), y.chunks_exact(16));
     for (a, b) in (&mut xs).zip(&mut ys) {
         for i in 0..16 {
-            lanes[i] += a[i] * b[i];
+            lanes[i] = a[i].mul_add(b[i], lanes[i]);
         }
     }
     let tail: f32 = xs.remainder().iter().zip(ys.remainder()).map(|(a, b)| a * b).sum();

@@ -128,7 +128,7 @@ impl Task for Classify {
         Dense::open(weights, &format!("heads.{name}"), shape, self.labels.len())
     }
     fn logits(&self, head: &Dense, hidden: &Hidden, _: Pass) -> Result<Tensor> {
-        head.apply(&hidden.first_tokens()?)
+        head.apply(&hidden.first_tokens()?, None)
     }
     fn loss(&self, logits: &Tensor, _: &Segments, targets: &[&[i64]]) -> Result<Tensor> {
         Ok(token_cross_entropy(logits, &targets.concat())?)

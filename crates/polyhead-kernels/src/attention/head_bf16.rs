@@ -13,14 +13,15 @@ const BLOCK: usize = 16;
 /// What one thread works in.
 #[derive(Default)]
 pub(super) struct Scratch {
-    /// `[BLOCK, tokens]`.
+    /// `[BLOCK, tokens]`, rows filled up to whole registers: loops over them have no remainder.
     s: Vec<f32>,
     dp: Vec<f32>,
-    /// The same rounded, pairs along: `[BLOCK, tokens / 2]`.
+    pm: Vec<f32>,
+    /// Rounded, pairs along: `[BLOCK, tokens / 2]`.
     rounded: Vec<u32>,
     /// Pairs across: `[tokens / 2, tokens]`.
-    ds: Vec<u32>,
-    pm: Vec<u32>,
+    ds_across: Vec<u32>,
+    pm_across: Vec<u32>,
     /// `[tokens, d]`.
     out: Vec<f32>,
 }
@@ -30,6 +31,11 @@ fn part(task: Task, qkv: &[u32], which: usize, row: usize) -> &[u32] {
     &qkv[(task.start + row) * stride(task) + (which * task.hidden + task.column) / 2..]
 }
 
+/// The length of a row of scores.
+fn filled(tokens: usize) -> usize {
+    tokens.next_multiple_of(16)
+}
+
 /// Pairs from one row to the next.
 fn stride(task: Task) -> usize {
     (3 * task.hidden).div_ceil(2)
@@ -37,24 +43,27 @@ fn stride(task: Task) -> usize {
 
 pub(super) fn forward(task: Task, qkv: &[u32], out: &Writer, statistics: &mut [f32], scratch: &mut Scratch) {
     let Task { tokens: n, size, .. } = task;
-    let (half, stride) = (n.div_ceil(2), stride(task));
+    let (line, stride) = (filled(n), stride(task));
     let Scratch { s, rounded, out: o, .. } = scratch;
-    s.resize(BLOCK * n, 0.0);
-    rounded.resize(BLOCK * half, 0);
+    s.resize(BLOCK * line, 0.0);
+    rounded.resize(BLOCK * line / 2, 0);
     o.resize(BLOCK * size, 0.0);
     let keys = Panels::along_rounded(part(task, qkv, 1, 0), n, size, stride);
     let values = Panels::across_rounded(part(task, qkv, 2, 0), n, size, stride);
     for first in (0..n).step_by(BLOCK) {
         let rows = BLOCK.min(n - first);
-        // SAFETY: s holds BLOCK rows of n.
-        unsafe { product_into(Left::plain(part(task, qkv, 0, first), rows, stride), &keys, s.as_mut_ptr(), n) };
-        for (row, (s, rounded)) in s.chunks_exact_mut(n).zip(rounded.chunks_exact_mut(half)).take(rows).enumerate() {
+        // SAFETY: s holds BLOCK rows of `line`.
+        unsafe { product_into(Left::plain(part(task, qkv, 0, first), rows, stride), &keys, s.as_mut_ptr(), line) };
+        let lines = s.chunks_exact_mut(line).zip(rounded.chunks_exact_mut(line / 2));
+        for (row, (s, rounded)) in lines.take(rows).enumerate() {
+            // What fills the row up has a probability of next to nothing, and meets no value.
+            s[n..].fill(f32::NEG_INFINITY);
             let (largest, inverse) = soften(s, task.scale(), task.dropout, ((first + row) * n) as u32);
             statistics[2 * (first + row)..][..2].copy_from_slice(&[largest, inverse]);
             round_along(rounded, s);
         }
         // SAFETY: o holds BLOCK rows of a head.
-        unsafe { product_into(Left::plain(rounded, rows, half), &values, o.as_mut_ptr(), size) };
+        unsafe { product_into(Left::plain(rounded, rows, line / 2), &values, o.as_mut_ptr(), size) };
         for (row, o) in o.chunks_exact_mut(size).take(rows).enumerate() {
             let inverse = statistics[2 * (first + row) + 1];
             o.iter_mut().for_each(|o| *o *= inverse);
@@ -73,13 +82,15 @@ pub(super) fn backward(
     scratch: &mut Scratch,
 ) {
     let Task { tokens: n, size, hidden, .. } = task;
-    let (half, stride) = (n.div_ceil(2), stride(task));
-    let Scratch { s, dp, rounded, ds, pm, out } = scratch;
-    s.resize(BLOCK * n, 0.0);
-    dp.resize(BLOCK * n, 0.0);
-    rounded.resize(BLOCK * half, 0);
-    ds.resize(half * n, 0);
-    pm.resize(half * n, 0);
+    let (line, half, stride) = (filled(n), n.div_ceil(2), stride(task));
+    let Scratch { s, dp, pm, rounded, ds_across, pm_across, out } = scratch;
+    for x in [&mut *s, &mut *dp, &mut *pm] {
+        x.resize(BLOCK * line, 0.0);
+    }
+    rounded.resize(BLOCK * line / 2, 0);
+    for x in [&mut *ds_across, &mut *pm_across] {
+        x.resize(half * n, 0);
+    }
     out.resize(n.max(BLOCK) * size, 0.0);
     let (q, k, v) = (part(task, qkv, 0, 0), part(task, qkv, 1, 0), part(task, qkv, 2, 0));
     let gradient_stride = hidden.div_ceil(2);
@@ -95,33 +106,35 @@ pub(super) fn backward(
     let keys = Panels::across_rounded(k, n, size, stride);
     for first in (0..n).step_by(BLOCK) {
         let rows = BLOCK.min(n - first);
-        // SAFETY: s and dp hold BLOCK rows of n.
+        // SAFETY: s and dp hold BLOCK rows of `line`.
         unsafe {
-            product_into(Left::plain(&q[first * stride..], rows, stride), &keys_along, s.as_mut_ptr(), n);
+            product_into(Left::plain(&q[first * stride..], rows, stride), &keys_along, s.as_mut_ptr(), line);
             let gradient = Left::plain(&gradient[first * gradient_stride..], rows, gradient_stride);
-            product_into(gradient, &values_along, dp.as_mut_ptr(), n);
+            product_into(gradient, &values_along, dp.as_mut_ptr(), line);
         }
         for row in 0..rows {
-            let (s, dp) = (&mut s[row * n..(row + 1) * n], &mut dp[row * n..(row + 1) * n]);
+            let [s, dp, pm] = [&mut *s, &mut *dp, &mut *pm].map(|x| &mut x[row * line..(row + 1) * line]);
+            s[n..].fill(f32::NEG_INFINITY);
+            dp[n..].fill(0.0);
             let (largest, inverse) = (statistics[2 * (first + row)], statistics[2 * (first + row) + 1]);
             let start = ((first + row) * n) as u32;
-            through_softmax(s, dp, largest, inverse, task.scale(), task.dropout, start);
-            round_along(&mut rounded[row * half..(row + 1) * half], s);
+            through_softmax(s, dp, pm, largest, inverse, task.scale(), task.dropout, start);
+            round_along(&mut rounded[row * line / 2..(row + 1) * line / 2], s);
         }
         for row in (0..rows).step_by(2) {
             let pair = (first + row) / 2;
-            for (source, target) in [(&*s, &mut *ds), (&*dp, &mut *pm)] {
-                let odd = (row + 1 < rows).then(|| &source[(row + 1) * n..(row + 2) * n]);
-                round_across(&mut target[pair * n..(pair + 1) * n], &source[row * n..(row + 1) * n], odd);
+            for (source, target) in [(&*s, &mut *ds_across), (&*pm, &mut *pm_across)] {
+                let odd = (row + 1 < rows).then(|| &source[(row + 1) * line..][..n]);
+                round_across(&mut target[pair * n..(pair + 1) * n], &source[row * line..][..n], odd);
             }
         }
         // SAFETY: out holds BLOCK rows of a head.
-        unsafe { product_into(Left::plain(rounded, rows, half), &keys, out.as_mut_ptr(), size) };
+        unsafe { product_into(Left::plain(rounded, rows, line / 2), &keys, out.as_mut_ptr(), size) };
         write(first, 0, &out[..rows * size]);
     }
     let queries = Panels::across_rounded(q, n, size, stride);
     let gradient = Panels::across_rounded(gradient, n, size, gradient_stride);
-    for (which, left, right) in [(1, ds, queries), (2, pm, gradient)] {
+    for (which, left, right) in [(1, ds_across, queries), (2, pm_across, gradient)] {
         // SAFETY: out holds n rows of a head.
         unsafe { product_into(Left::across(&left[..half * n], n), &right, out.as_mut_ptr(), size) };
         write(0, which, &out[..n * size]);

@@ -9,9 +9,10 @@ const BLOCK: usize = 64;
 /// What one thread works in.
 #[derive(Default)]
 pub(super) struct Scratch {
-    /// `[BLOCK, tokens]` twice, and results `[tokens, d]` three times.
+    /// `[BLOCK, tokens]` three times, and results `[tokens, d]` three times.
     s: Vec<f32>,
     dp: Vec<f32>,
+    pm: Vec<f32>,
     out: [Vec<f32>; 3],
 }
 
@@ -61,9 +62,10 @@ pub(super) fn backward(
     scratch: &mut Scratch,
 ) {
     let Task { tokens: n, size, hidden, .. } = task;
-    let Scratch { s, dp, out } = scratch;
+    let Scratch { s, dp, pm, out } = scratch;
     s.resize(BLOCK * n, 0.0);
     dp.resize(BLOCK * n, 0.0);
+    pm.resize(BLOCK * n, 0.0);
     out.iter_mut().for_each(|out| out.resize(n * size, 0.0));
     for first in (0..n).step_by(BLOCK) {
         let rows = BLOCK.min(n - first);
@@ -76,14 +78,15 @@ pub(super) fn backward(
             multiply([rows, n, size], Strided(s, n as isize, 1), q, turned(part(task, qkv, 1, 0)), false);
             multiply([rows, n, size], Strided(dp, n as isize, 1), gradient, turned(part(task, qkv, 2, 0)), false);
         }
-        for (row, (s, dp)) in s.chunks_exact_mut(n).zip(dp.chunks_exact_mut(n)).take(rows).enumerate() {
+        for row in 0..rows {
+            let [s, dp, pm] = [&mut *s, &mut *dp, &mut *pm].map(|x| &mut x[row * n..(row + 1) * n]);
             let (largest, inverse) = (statistics[2 * (first + row)], statistics[2 * (first + row) + 1]);
             let start = ((first + row) * n) as u32;
-            through_softmax(s, dp, largest, inverse, task.scale(), task.dropout, start);
+            through_softmax(s, dp, pm, largest, inverse, task.scale(), task.dropout, start);
         }
         let [dq, dk, dv] = &mut *out;
         let target = |x: &mut [f32]| Strided(x.as_mut_ptr(), size as isize, 1);
-        let (ds, pm) = (Strided(s.as_ptr(), n as isize, 1), Strided(dp.as_ptr(), n as isize, 1));
+        let (ds, pm) = (Strided(s.as_ptr(), n as isize, 1), Strided(pm.as_ptr(), n as isize, 1));
         // SAFETY: as above.
         unsafe {
             multiply([rows, size, n], target(&mut dq[first * size..]), ds, part(task, qkv, 1, 0), false);

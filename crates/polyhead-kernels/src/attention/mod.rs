@@ -233,34 +233,28 @@ simd! {
 }
 
 simd! {
-    /// From scores in s and `dO Vᵀ` in dp to `dS / √d` in s and `P m` in dp.
+    /// From scores in s and `dO Vᵀ` in dp to `dS / √d` in s and `P m` in pm.
     fn through_softmax(
-        s: &mut [f32], dp: &mut [f32], largest: f32, inverse: f32, scale: f32, dropout: Option<Dropout>, start: u32,
+        s: &mut [f32], dp: &mut [f32], pm: &mut [f32], largest: f32, inverse: f32, scale: f32,
+        dropout: Option<Dropout>, start: u32,
     ) {
         for s in s.iter_mut() {
             *s = exp((*s - largest) * scale) * inverse;
         }
         match dropout {
-            None => {
-                let along = dot(dp, s);
-                for (dp, s) in dp.iter_mut().zip(s.iter_mut()) {
-                    let p = *s;
-                    *s = p * (*dp - along) * scale;
-                    *dp = p;
-                }
-            }
+            None => pm.copy_from_slice(s),
             Some(dropout) => {
                 let factor = dropout.factors(start);
-                for (i, dp) in dp.iter_mut().enumerate() {
-                    *dp *= factor(i as u32);
-                }
-                let along = dot(dp, s);
-                for (i, (dp, s)) in dp.iter_mut().zip(s.iter_mut()).enumerate() {
-                    let p = *s;
-                    *s = p * (*dp - along) * scale;
-                    *dp = p * factor(i as u32);
+                for (i, ((s, dp), pm)) in s.iter().zip(dp.iter_mut()).zip(pm).enumerate() {
+                    let factor = factor(i as u32);
+                    *dp *= factor;
+                    *pm = s * factor;
                 }
             }
+        }
+        let along = dot(dp, s);
+        for (s, dp) in s.iter_mut().zip(dp.iter()) {
+            *s *= (dp - along) * scale;
         }
     }
 }

@@ -11,6 +11,7 @@
 //! finished tile goes to a [`Sink`] while it is in the first cache.
 
 use super::{Part, Sink};
+use crate::storage::Parts;
 use crate::workspace::Buffer;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -25,11 +26,17 @@ const WIDEST: usize = 3 * LANES;
 /// Whether this processor multiplies bf16.
 pub(crate) fn available() -> bool {
     #[cfg(target_arch = "x86_64")]
-    return is_x86_feature_detected!("avx512bf16")
-        && is_x86_feature_detected!("avx512f")
-        && is_x86_feature_detected!("avx512bw")
-        && is_x86_feature_detected!("avx512vl")
-        && is_x86_feature_detected!("avx512dq");
+    {
+        use std::sync::LazyLock;
+        static AVAILABLE: LazyLock<bool> = LazyLock::new(|| {
+            is_x86_feature_detected!("avx512bf16")
+                && is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512vl")
+                && is_x86_feature_detected!("avx512dq")
+        });
+        *AVAILABLE
+    }
     #[cfg(not(target_arch = "x86_64"))]
     false
 }
@@ -66,19 +73,20 @@ pub(crate) struct Transposed {
 impl Transposed {
     /// Of `columns` (from an even one on) of a matrix of so many rows, of which a row takes `stride` pairs.
     pub(crate) fn new(matrix: &[u32], rows: usize, columns: Range<usize>, stride: usize) -> Self {
-        /// Columns that one task takes.
-        const BLOCK: usize = 16 * ROWS;
-        let half = rows.div_ceil(2);
-        let mut pairs = Buffer::uninit(columns.len().div_ceil(ROWS) * half * ROWS);
-        pairs.par_chunks_mut((BLOCK * half).max(1)).enumerate().for_each(|(block, pairs)| {
-            let start = columns.start + block * BLOCK;
-            let count = BLOCK.min(columns.end - start);
-            let mut across = [0_u32; BLOCK];
-            for p in 0..half {
-                let row = |row: usize| &matrix[row * stride + start / 2..][..count.div_ceil(2)];
+        /// Pairs of rows that one task takes.
+        const BLOCK: usize = 32;
+        let (half, count) = (rows.div_ceil(2), columns.len());
+        let mut pairs = Buffer::uninit(count.div_ceil(ROWS) * half * ROWS);
+        let parts = Parts::new(&mut pairs);
+        (0..half.div_ceil(BLOCK)).into_par_iter().for_each_init(Vec::new, |across, block| {
+            // The last tile may lack rows of the result: they are read, and their sums thrown away.
+            across.resize(count.next_multiple_of(ROWS), 0);
+            for p in block * BLOCK..half.min((block + 1) * BLOCK) {
+                let row = |row: usize| &matrix[row * stride + columns.start / 2..][..count.div_ceil(2)];
                 interleave(&mut across[..count], row(2 * p), (2 * p + 1 < rows).then(|| row(2 * p + 1)));
-                for (tile, across) in pairs.chunks_exact_mut(half * ROWS).zip(across.chunks_exact(ROWS)) {
-                    tile[p * ROWS..(p + 1) * ROWS].copy_from_slice(across);
+                for (tile, across) in across.chunks_exact(ROWS).enumerate() {
+                    // SAFETY: each pair of rows is visited once.
+                    unsafe { parts.part((tile * half + p) * ROWS, ROWS) }.copy_from_slice(across);
                 }
             }
         });
@@ -333,28 +341,21 @@ pub(crate) fn round_across(pairs: &mut [u32], even: &[f32], odd: Option<&[f32]>)
     }
 }
 
-crate::math::simd! {
-    /// From two rows of pairs along to one row of pairs across: `pairs[j] = (even[j], odd[j])`.
-    pub(crate) fn interleave(pairs: &mut [u32], even: &[u32], odd: Option<&[u32]>) {
-        let count = pairs.len() / 2;
-        let (two, last) = pairs.split_at_mut(2 * count);
-        match odd {
-            Some(odd) => {
-                for ((pairs, &e), &o) in two.chunks_exact_mut(2).zip(even).zip(odd) {
-                    pairs[0] = (e & 0xffff) | (o << 16);
-                    pairs[1] = (e >> 16) | (o & 0xffff_0000);
-                }
-            }
-            None => {
-                for (pairs, &e) in two.chunks_exact_mut(2).zip(even) {
-                    pairs[0] = e & 0xffff;
-                    pairs[1] = e >> 16;
-                }
-            }
-        }
-        if let Some(last) = last.first_mut() {
-            *last = (even[count] & 0xffff) | odd.map_or(0, |odd| odd[count] << 16);
-        }
+/// From two rows of pairs along to one row of pairs across: `pairs[j] = (even[j], odd[j])`.
+pub(crate) fn interleave(pairs: &mut [u32], even: &[u32], odd: Option<&[u32]>) {
+    let needs = pairs.len().div_ceil(2);
+    assert!(even.len() >= needs && odd.is_none_or(|odd| odd.len() >= needs));
+    let mut done = 0;
+    #[cfg(target_arch = "x86_64")]
+    if let Some(odd) = odd
+        && available()
+    {
+        // SAFETY: the processor has the instructions, and all are long enough.
+        done = unsafe { x86::interleave(pairs, even, odd) };
+    }
+    for (at, pair) in pairs.iter_mut().enumerate().skip(done) {
+        let half = |row: &[u32]| row[at / 2] >> (16 * (at % 2)) & 0xffff;
+        *pair = half(even) | odd.map_or(0, half) << 16;
     }
 }
 
@@ -451,6 +452,44 @@ mod x86 {
         }
     }
 
+    /// As many pairs across as whole registers give; returns how many that are.
+    ///
+    /// # Safety
+    /// The processor must have AVX-512 BW; the rows must have a pair for every two of `pairs`.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")]
+    pub(super) unsafe fn interleave(pairs: &mut [u32], even: &[u32], odd: &[u32]) -> usize {
+        // Of 32 numbers of each row: number j of the first, then of the second (from 32 on), for 16 columns.
+        let order = |from: i16| -> __m512i {
+            let lanes: [i16; 32] = std::array::from_fn(|i| from + (i / 2) as i16 + 32 * (i % 2) as i16);
+            // SAFETY: both are 64 bytes.
+            unsafe { std::mem::transmute(lanes) }
+        };
+        let (low, high) = (order(0), order(16));
+        let whole = pairs.len() / 32;
+        for i in 0..whole {
+            // SAFETY: 16 pairs of each row and 32 of the result are in bounds.
+            unsafe {
+                let e = _mm512_loadu_si512(even.as_ptr().add(16 * i).cast());
+                let o = _mm512_loadu_si512(odd.as_ptr().add(16 * i).cast());
+                let target = pairs.as_mut_ptr().add(32 * i);
+                _mm512_storeu_si512(target.cast(), _mm512_permutex2var_epi16(e, low, o));
+                _mm512_storeu_si512(target.add(16).cast(), _mm512_permutex2var_epi16(e, high, o));
+            }
+        }
+        let rest = pairs.len() - 32 * whole;
+        if rest >= 16 {
+            // SAFETY: 8 pairs of each row and 16 of the result are in bounds.
+            unsafe {
+                let e = _mm512_castsi256_si512(_mm256_loadu_si256(even.as_ptr().add(16 * whole).cast()));
+                let o = _mm512_castsi256_si512(_mm256_loadu_si256(odd.as_ptr().add(16 * whole).cast()));
+                let target = pairs.as_mut_ptr().add(32 * whole);
+                _mm512_storeu_si512(target.cast(), _mm512_permutex2var_epi16(e, low, o));
+            }
+            return 32 * whole + 16;
+        }
+        32 * whole
+    }
+
     /// Pairs of neighbours: `pairs[p] = (values[2 p], values[2 p + 1])`, the last with 0 if it has none.
     ///
     /// # Safety
@@ -461,17 +500,24 @@ mod x86 {
         while at + 2 * LANES <= values.len() {
             // SAFETY: 32 values from `at` on, and 16 pairs, are in bounds.
             unsafe {
-                let (low, high) =
-                    (_mm512_loadu_ps(values.as_ptr().add(at)), _mm512_loadu_ps(values.as_ptr().add(at + 16)));
+                let low = _mm512_loadu_ps(values.as_ptr().add(at));
+                let high = _mm512_loadu_ps(values.as_ptr().add(at + LANES));
                 let rounded: __m512i = std::mem::transmute(_mm512_cvtne2ps_pbh(high, low));
                 _mm512_storeu_si512(pairs.as_mut_ptr().add(at / 2).cast(), rounded);
             }
             at += 2 * LANES;
         }
-        while at < values.len() {
-            let odd = values.get(at + 1).copied().unwrap_or(0.0);
-            pairs[at / 2] = round(values[at]) | round(odd) << 16;
-            at += 2;
+        let rest = values.len() - at;
+        if rest > 0 {
+            // SAFETY: the masks end at the last value; a missing odd one is a 0.
+            unsafe {
+                let mask = u32::MAX >> (2 * LANES - rest);
+                let low = _mm512_maskz_loadu_ps(mask as u16, values.as_ptr().add(at));
+                let high = _mm512_maskz_loadu_ps((mask >> 16) as u16, values.as_ptr().wrapping_add(at + LANES));
+                let rounded: __m512i = std::mem::transmute(_mm512_cvtne2ps_pbh(high, low));
+                let mask = 0xffff_u16 >> (LANES - rest.div_ceil(2));
+                _mm512_mask_storeu_epi32(pairs.as_mut_ptr().add(at / 2).cast(), mask, rounded);
+            }
         }
     }
 

@@ -220,7 +220,7 @@ unsafe impl Sync for Shared {}
 pub(crate) fn matmul(a: Factor, b: Factor, bias: Option<&[f32]>) -> Vec<f32> {
     let (m, n) = (a.rows, b.columns);
     assert!(bias.is_none_or(|bias| bias.len() == n), "a bias of another length than {n}");
-    let mut c = vec![0.0; m * n];
+    let mut c = crate::storage::uninit(m * n);
     product_f32(a, b, &Store::new(&mut c, n).with_bias(bias));
     c
 }

@@ -17,7 +17,8 @@ use crate::parameters::{Init, Weights};
 use crate::text::Tokenizer;
 use candle_core::Tensor;
 use polyhead_kernels::Segments;
-use polyhead_kernels::linear::linear;
+use polyhead_kernels::linear::dropout_linear;
+use polyhead_kernels::Dropout;
 use serde::Serialize;
 use serde_json::Value;
 use std::path::Path;
@@ -166,9 +167,9 @@ impl Dense {
         Ok(Self { weight, bias: weights.get_or_init(&format!("{name}.bias"), &[outputs], init)? })
     }
 
-    /// `[rows, hidden] -> [rows, outputs]`, in f32: a head is small.
-    pub fn apply(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(linear(x, &self.weight, &self.bias)?)
+    /// `[rows, hidden] -> [rows, outputs]` with dropout before it, in f32: a head is small.
+    pub fn apply(&self, x: &Tensor, dropout: Option<Dropout>) -> Result<Tensor> {
+        Ok(dropout_linear(x, &self.weight, &self.bias, dropout)?)
     }
 }
 

@@ -15,7 +15,6 @@ use crate::text::{Tokenizer, windows, words};
 use candle_core::Tensor;
 use polyhead_kernels::Segments;
 use polyhead_kernels::cross_entropy::{IGNORE, token_cross_entropy};
-use polyhead_kernels::dropout::dropout;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -276,7 +275,7 @@ impl Task for Ner {
     }
 
     fn logits(&self, head: &Dense, hidden: &Hidden, pass: Pass) -> Result<Tensor> {
-        head.apply(&dropout(&hidden.states, pass.dropout(self.config.dropout, "ner head", 0))?)
+        head.apply(&hidden.states, pass.dropout(self.config.dropout, "ner head", 0))
     }
 
     fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&[i64]]) -> Result<Tensor> {

@@ -18,7 +18,6 @@ use crate::text::{Tokenizer, windows};
 use candle_core::Tensor;
 use polyhead_kernels::Segments;
 use polyhead_kernels::cross_entropy::segment_cross_entropy;
-use polyhead_kernels::dropout::dropout;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -281,11 +280,10 @@ impl Task for Qa {
     }
 
     fn logits(&self, head: &Head, hidden: &Hidden, pass: Pass) -> Result<Tensor> {
-        let states = dropout(&hidden.states, pass.dropout(self.config.dropout, "qa head", 0))?;
         // One product for both: [rows, 2].
         let weight = Tensor::cat(&[&head.start.weight, &head.end.weight], 0)?;
         let bias = Tensor::cat(&[&head.start.bias, &head.end.bias], 0)?;
-        Dense { weight, bias }.apply(&states)
+        Dense { weight, bias }.apply(&hidden.states, pass.dropout(self.config.dropout, "qa head", 0))
     }
 
     fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&[i64]]) -> Result<Tensor> {
