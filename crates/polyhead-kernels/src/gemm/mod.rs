@@ -306,3 +306,162 @@ crate::math::simd! {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::bf16::{Left, Panels, Transposed, available, product_into};
+    use super::*;
+    use crate::rng::Key;
+
+    /// `[m, n, k]`: edges of tiles, of panels, of tasks; odd lengths; as many rows as make tasks of whole rows.
+    const SHAPES: [[usize; 3]; 9] = [
+        [1, 1, 1],
+        [3, 5, 7],
+        [1, 200, 33],
+        [200, 1, 33],
+        [130, 70, 64],
+        [8, 48, 96],
+        [205, 98, 131],
+        [600, 50, 20],
+        [70, 300, 20],
+    ];
+
+    fn normal(seed: u64, count: usize) -> Vec<f32> {
+        (0..count as u64).map(|i| Key::seed(seed).normal(i) as f32).collect()
+    }
+
+    fn transpose(x: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+        (0..columns).flat_map(|c| (0..rows).map(move |r| x[r * columns + c])).collect()
+    }
+
+    /// Three loops in f64, over factors that are changed first.
+    fn reference([m, n, k]: [usize; 3], a: &[f32], b: &[f32], change: fn(f32) -> f32) -> Vec<f32> {
+        let product = |i: usize, j: usize, p: usize| f64::from(change(a[i * k + p])) * f64::from(change(b[p * n + j]));
+        (0..m * n).map(|at| (0..k).map(|p| product(at / n, at % n, p)).sum::<f64>() as f32).collect()
+    }
+
+    fn assert_close(shape: [usize; 3], what: &str, got: &[f32], want: &[f32]) {
+        for (g, w) in got.iter().zip(want) {
+            assert!((g - w).abs() < 1e-4 * (1.0 + w.abs()), "{shape:?} {what}: {g} for {w}");
+        }
+        assert_eq!(got.len(), want.len());
+    }
+
+    #[test]
+    fn products_in_f32_are_those_of_three_loops_in_every_form() {
+        for [m, n, k] in SHAPES {
+            let (a, b, bias) = (normal(1, m * k), normal(2, k * n), normal(3, n));
+            let (at, bt) = (transpose(&a, m, k), transpose(&b, k, n));
+            let want = reference([m, n, k], &a, &b, |x| x);
+            for a in [Factor::plain(&a, m, k), Factor::transposed(&at, m, k)] {
+                for b in [Factor::plain(&b, k, n), Factor::transposed(&bt, k, n)] {
+                    assert_close([m, n, k], "plain", &matmul(a, b, None), &want);
+                    let unbiased: Vec<f32> =
+                        matmul(a, b, Some(&bias)).iter().enumerate().map(|(i, x)| x - bias[i % n]).collect();
+                    assert_close([m, n, k], "biased", &unbiased, &want);
+                }
+            }
+        }
+    }
+
+    /// Rounded to bf16 (ties to even) a product is exact in f32, so the tolerance is that of f32 sums.
+    fn to_bf16(x: f32) -> f32 {
+        f32::from_bits((x.to_bits() + 0x7fff + (x.to_bits() >> 16 & 1)) & 0xffff_0000)
+    }
+
+    #[test]
+    fn products_in_bf16_are_those_of_rounded_factors_in_every_form() {
+        if !available() {
+            eprintln!("skipped: this processor does not multiply bf16");
+            return;
+        }
+        for [m, n, k] in SHAPES {
+            let (a, b) = (normal(1, m * k), normal(2, k * n));
+            let (at, bt) = (transpose(&a, m, k), transpose(&b, k, n));
+            let want = reference([m, n, k], &a, &b, to_bf16);
+            let rounded = |rows, columns, values: &[f32]| {
+                let matrix = Matrix::rounded(Precision::Bf16, rows, columns, values);
+                let Values::Bf16(pairs) = matrix.values else { panic!("not rounded") };
+                pairs
+            };
+            let (a, at, b_rounded) = (rounded(m, k, &a), rounded(k, m, &at), rounded(k, n, &b));
+            let bt_rounded = rounded(n, k, &bt);
+            let turned = Transposed::new(&at, k, 0..m, m.div_ceil(2));
+            let mut across = vec![0; k.div_ceil(2) * m];
+            for (p, across) in across.chunks_exact_mut(m).enumerate() {
+                let row = |row: usize| &at[row * m.div_ceil(2)..][..m.div_ceil(2)];
+                super::bf16::interleave(across, row(2 * p), (2 * p + 1 < k).then(|| row(2 * p + 1)));
+            }
+            let (columns, rows): (Vec<&[f32]>, Vec<&[f32]>) = (bt.chunks(k).collect(), b.chunks(n).collect());
+            let (along, across_rows) = (Panels::along(&columns), Panels::across(&rows));
+            let along_rounded = Panels::along_rounded(&bt_rounded, n, k, k.div_ceil(2));
+            let across_rounded = Panels::across_rounded(&b_rounded, k, n, n.div_ceil(2));
+            for left in [Left::plain(&a, m, k.div_ceil(2)), turned.left(), Left::across(&across, m)] {
+                for right in [&along, &across_rows, &along_rounded, &across_rounded] {
+                    let mut c = vec![f32::NAN; m * n];
+                    super::bf16::product(left, right, &Store::new(&mut c, n));
+                    assert_close([m, n, k], "in parts", &c, &want);
+                    super::bf16::product(left, right, &Store::new(&mut c, n).adding(true));
+                    assert_close([m, n, k], "added", &c, &want.iter().map(|x| 2.0 * x).collect::<Vec<_>>());
+                    // SAFETY: c holds m rows of n.
+                    unsafe { product_into(left, right, c.as_mut_ptr(), n) };
+                    assert_close([m, n, k], "in one thread", &c, &want);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_row_ends_once_after_all_its_columns() {
+        use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+        struct Count(Vec<AtomicUsize>, Vec<AtomicUsize>, usize);
+        impl Sink for Count {
+            fn part(&self, mut part: Part<'_>) {
+                let columns = part.columns;
+                part.each_row().for_each(|(row, _)| _ = self.0[row].fetch_add(columns, Relaxed));
+            }
+            fn rows(&self, rows: Range<usize>) {
+                for row in rows {
+                    assert_eq!(self.0[row].load(Relaxed), self.2, "row {row} ended early");
+                    self.1[row].fetch_add(1, Relaxed);
+                }
+            }
+        }
+        for [m, n, k] in SHAPES {
+            let (a, b) = (normal(1, m * k), normal(2, k * n));
+            let zeros = || (0..m).map(|_| AtomicUsize::new(0)).collect();
+            let mut sinks = vec![Count(zeros(), zeros(), n)];
+            product_f32(Factor::plain(&a, m, k), Factor::plain(&b, k, n), &sinks[0]);
+            if available() {
+                sinks.push(Count(zeros(), zeros(), n));
+                let Values::Bf16(a) = Matrix::rounded(Precision::Bf16, m, k, &a).values else { panic!() };
+                let panels = Panels::across(&b.chunks(n).collect::<Vec<_>>());
+                super::bf16::product(Left::plain(&a, m, k.div_ceil(2)), &panels, &sinks[1]);
+            }
+            for sink in &sinks {
+                assert!(sink.1.iter().all(|count| count.load(Relaxed) == 1), "{m} x {n}");
+            }
+        }
+    }
+
+    #[test]
+    fn any_number_of_threads_gives_the_same_bits() {
+        let (a, b) = (normal(1, 700 * 170), normal(2, 170 * 210));
+        let run = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                let c = matmul(Factor::plain(&a, 700, 170), Factor::plain(&b, 170, 210), None);
+                let mut rounded = vec![0.0; 700 * 210];
+                if let Values::Bf16(a) = Matrix::rounded(Precision::Bf16, 700, 170, &a).values {
+                    let panels = Panels::across(&b.chunks(210).collect::<Vec<_>>());
+                    super::bf16::product(Left::plain(&a, 700, 85), &panels, &Store::new(&mut rounded, 210));
+                }
+                (sum_rows(700, 210, |row, sums| add_to(sums, &c[row * 210..(row + 1) * 210])), c, rounded)
+            })
+        };
+        let one = run(1);
+        for threads in [2, 3, 8] {
+            assert!(run(threads) == one, "{threads} threads differ from one");
+        }
+    }
+}
