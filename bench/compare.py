@@ -1,0 +1,304 @@
+#!/usr/bin/env python3
+"""polyhead beside its peers on the same data, one after the other in one go: ratios first, then figures.
+
+    python3 bench/compare.py --encoder MINILM_DIR --data DATA_DIR --peer peer_pytorch.py > comparison.md
+
+DATA_DIR holds conll2003/train.txt and squad/train-v1.1.json.
+
+Training: recipes/report.toml on the first sentences and questions, `polyhead train` against the same system in PyTorch
+(PEER: `tuned`, the fastest we know, and `seed`, which pads to 128 and 384 in f32). All train on the same windows and
+must count the same steps and real tokens (padding is none); which windows share a batch is up to each side's own
+generator. Rates are over the seconds of the training loop: reading, tokenizing and evaluation are outside. `seed` takes
+ten times as long, so it takes part in a short job only, of the first examples.
+
+Inference: latency of a sentence and of a question window, throughput of batches, from token ids to logits, against
+PyTorch and ONNX Runtime with the same weights. Every run's logits are compared with those of PyTorch in f32, and a run
+that is further off than its bound ends the script.
+
+Peers run in a virtual environment that is made on the first run (gigabytes: PyTorch); --python takes another instead,
+with the packages of REQUIREMENTS. This script needs the standard library alone.
+"""
+import argparse
+import hashlib
+import json
+import math
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import venv
+from pathlib import Path
+
+from harness import CORES, ROOT, Busy, build, machine, machine_lines, make_model, run, say, spread, table, train
+
+REQUIREMENTS = ["torch==2.15.0", "transformers==5.23.0", "onnxruntime==1.32.0", "onnx==1.23.2"]
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "polyhead-bench"
+
+REFERENCE = "PyTorch f32"
+POLYHEAD = {"polyhead": "auto", "polyhead f32": "f32"}
+PEERS = {
+    REFERENCE: "pytorch:f32",
+    "PyTorch bf16 (autocast)": "pytorch:bf16-autocast",
+    "PyTorch bf16 (weights)": "pytorch:bf16-weights",
+    "ONNX Runtime f32": "onnx:f32",
+    "ONNX Runtime int8": "onnx:int8",
+}
+# How far logits may be from PyTorch's in f32: max|a - b| / max|b| over a workload. A bf16 has 8 significant bits; what
+# int8 loses is shown, and nothing is asked of it.
+BOUND = {"f32": 1e-3, "bf16": 5e-2, "int8": math.inf}
+
+
+def environment(python: str | None, cache: Path) -> str:
+    """The Python of the peers; its virtual environment is made unless it is there, whole."""
+    if python:
+        return python
+    folder = cache / hashlib.sha256(" ".join([sys.version, *REQUIREMENTS]).encode()).hexdigest()[:12]
+    found = folder / "bin/python"
+    if not (folder / "complete").exists():
+        say(f"making {folder}: {' '.join(REQUIREMENTS)}")
+        venv.create(folder, with_pip=True, clear=True)
+        subprocess.run([found, "-m", "pip", "install", "--quiet", *REQUIREMENTS], check=True, stdout=sys.stderr)
+        (folder / "complete").touch()
+    return str(found)
+
+
+def versions(python: str) -> dict[str, str]:
+    names = [requirement.split("==")[0] for requirement in REQUIREMENTS]
+    code = "import sys, importlib.metadata as m; print(sys.version.split()[0], *map(m.version, sys.argv[1:]))"
+    return dict(zip(["python", *names], run([python, "-c", code, *names], 1).output.split()))
+
+
+# Training
+
+
+def train_polyhead(args, examples: int, epochs: int, precision: str) -> dict:
+    overrides = {
+        "encoder.checkpoint": args.encoder, "output": args.scratch, "name": "training", "seed": 42,
+        "train.epochs": epochs, "train.precision": precision,
+        "data.ner.train": args.conll, "data.ner.validation": args.conll, "data.ner.limit": examples,
+        "data.qa.train": args.squad, "data.qa.validation": args.squad, "data.qa.limit": examples,
+        "data.ner.validation_limit": 1, "data.qa.validation_limit": 1,
+    }
+    events, done = train(args.binaries["polyhead"], ROOT / "recipes/report.toml", overrides, args.threads)
+    end = events[-1]
+    shutil.rmtree(end["folder"])
+    evaluation = sum(event["seconds"] for event in events if event["event"] == "evaluated")
+    seconds = end["seconds"] - evaluation
+    return {"tokens": end["tokens"], "steps": end["steps"], "seconds": seconds, "wall": done.wall,
+            "memory": done.memory, "precision": events[0]["precision"]}
+
+
+def train_peer(args, examples: int, epochs: int, mode: str) -> dict:
+    command = [args.python, args.peer, "--mode", mode, "--encoder", args.encoder, "--conll", args.conll,
+               "--squad", args.squad, "--n-ner", examples, "--n-qa", examples, "--epochs", epochs, "--seed", 42,
+               "--threads", args.threads]
+    done = run(command, args.threads)
+    found = json.loads(done.output.splitlines()[-1])
+    return {"tokens": found["real_tokens"], "steps": found["steps"], "seconds": found["wall_s"], "wall": done.wall,
+            "memory": done.memory, "precision": "bf16" if mode == "tuned" else "f32"}
+
+
+def job(args, examples: int, epochs: int, sides: list[str]) -> dict:
+    """All sides in turn, as often as asked."""
+    name = f"{examples} sentences and {examples} questions, {epochs} epoch{'s' if epochs > 1 else ''}"
+    runs = {side: [] for side in sides}
+    for number in range(args.training_runs):
+        for side in sides:
+            say(f"training on {name}, run {number + 1} of {args.training_runs}: {side}")
+            if side in POLYHEAD:
+                found = train_polyhead(args, examples, epochs, POLYHEAD[side])
+            else:
+                found = train_peer(args, examples, epochs, side.removeprefix("PyTorch "))
+            runs[side].append(found | {"rate": found["tokens"] / found["seconds"]})
+    counts = {side: (runs[side][0]["steps"], runs[side][0]["tokens"]) for side in sides}
+    if len(set(counts.values())) > 1:
+        sys.exit(f"expected the same steps and real tokens on every side, found {counts}")
+    return {"name": name, "runs": runs}
+
+
+def ratios(ours: list[dict], theirs: list[dict], value) -> list[float]:
+    """Run by run: those of one turn had the same neighbours on the machine."""
+    return [value(a) / value(b) for a, b in zip(ours, theirs)]
+
+
+def training_tables(jobs: list[dict]) -> tuple[str, str]:
+    compared, figures = [], []
+    for runs, name in [(found["runs"], found["name"]) for found in jobs]:
+        for peer in [side for side in runs if side not in POLYHEAD]:
+            for side in [side for side in runs if side in POLYHEAD]:
+                pair = (runs[side], runs[peer])
+                cells = [ratios(*pair, lambda run: run["rate"]), ratios(*pair, lambda run: 1 / run["wall"]),
+                         ratios(*pair, lambda run: run["memory"])]
+                compared.append([name, label(side, runs), peer, *(spread(cell, ".2f") for cell in cells)])
+        for side, found in runs.items():
+            counts = [f"{found[0][key]:,}" for key in ("steps", "tokens")]
+            forms = {"rate": ",.0f", "seconds": ",.1f", "wall": ",.1f", "memory": ",.0f"}
+            cells = [spread([run[key] for run in found], form) for key, form in forms.items()]
+            figures.append([name, label(side, runs), *counts, *cells])
+    head = ["job", "side", "against", "tokens/s, times", "whole process, times as fast", "peak memory, share"]
+    head_figures = ["job", "side", "steps", "real tokens", "real tokens/s", "training s", "whole process s", "peak MiB"]
+    return table(head, compared), table(head_figures, figures)
+
+
+def label(side: str, runs: dict[str, list[dict]]) -> str:
+    """polyhead takes bf16 or f32, as the processor has it: the name says which it was."""
+    return f"polyhead {runs[side][0]['precision']}" if side == "polyhead" else side
+
+
+# Inference
+
+
+def workloads(args) -> list[dict]:
+    """What is timed, as windows of token ids, out of the data."""
+    overrides = [f"encoder.checkpoint={args.encoder}", "data.ner.limit=512", "data.qa.limit=2000",
+                 *(f"data.ner.{part}={args.conll}" for part in ("train", "validation")),
+                 *(f"data.qa.{part}={args.squad}" for part in ("train", "validation"))]
+    done = run([args.binaries["dump_features"], "recipes/report.toml", *overrides], args.threads)
+    windows = {"ner": [], "qa": []}
+    for row in map(json.loads, done.output.splitlines()):
+        windows[row["task"]].append({"ids": row["ids"], "types": row["types"]})
+
+    def length(window):
+        return len(window["ids"])
+
+    def workload(name, task, unit, chosen, batch, warmup, rounds):
+        batches = [chosen[at : at + batch] for at in range(0, len(chosen), batch)]
+        return {"name": name, "task": task, "unit": unit, "tokens": sum(map(length, chosen)), "warmup": warmup,
+                "rounds": max(1, round(rounds * args.effort)), "batches": batches}
+
+    sentence = min(windows["ner"], key=lambda window: abs(length(window) - 16))  # about twelve words
+    # By length, so that whoever pads pads little; questions from all over the data, for each paragraph has several.
+    sentences = sorted(windows["ner"][: args.sentences], key=length)
+    questions = sorted(windows["qa"][:: len(windows["qa"]) // args.questions][: args.questions], key=length)
+    return [
+        workload("NER, one sentence", "ner", "ms", [sentence], 1, 10, 100),
+        workload(f"NER, {len(sentences)} sentences by 32", "ner", "real tokens/s", sentences, 32, 1, 3),
+        workload(f"QA, {len(questions)} windows by 16", "qa", "real tokens/s", questions, 16, 1, 3),
+        workload("QA, one window", "qa", "ms", [max(windows["qa"], key=length)], 1, 3, 20),
+    ]
+
+
+def inference(args) -> dict:
+    """Every side in turn, as often as asked; the turn begins with another side each time."""
+    model = make_model(args.binaries["polyhead"], args.encoder, args.scratch, args.threads)
+    for task in ["ner", "qa"]:
+        run([args.binaries["polyhead"], "export", model, "--task", task, "--to", args.scratch / task], args.threads)
+    say("exporting to ONNX")
+    run([args.python, ROOT / "bench/peers.py", "export", args.scratch], args.threads)
+    timed = workloads(args)
+    file = args.scratch / "workloads.json"
+    file.write_text(json.dumps(timed))
+    sides = [*PEERS, *POLYHEAD]
+    runs, reference = {side: [] for side in sides}, None
+    for number in range(args.inference_runs):
+        first = number % len(sides)
+        for side in sides[first:] + sides[:first]:
+            say(f"inference, run {number + 1} of {args.inference_runs}: {side}")
+            if side in POLYHEAD:
+                command = [args.binaries["bench_inference"], model, file, POLYHEAD[side]]
+            else:
+                command = [args.python, ROOT / "bench/peers.py", "time", PEERS[side], args.scratch, file, args.threads]
+            output = json.loads(run(command, args.threads).output)
+            reference = reference or [found["logits"] for found in output["workloads"]]  # the first side is PyTorch f32
+            precision = output.get("precision") or next(kind for kind in BOUND if kind in side)
+            far = max(difference(found["logits"], want) for found, want in zip(output["workloads"], reference))
+            if not far <= BOUND[precision]:
+                sys.exit(f"{side}: expected logits within {BOUND[precision]} of those of {REFERENCE}, found {far:.1e}")
+            seconds = [statistics.median(map(sum, found["seconds"])) for found in output["workloads"]]
+            runs[side].append({"precision": precision, "seconds": seconds, "difference": far})
+    shown = [{key: value for key, value in workload.items() if key != "batches"} for workload in timed]
+    return {"workloads": shown, "runs": runs}
+
+
+def difference(found: list[float], want: list[float]) -> float:
+    """max|a - b| / max|b|; infinite where numbers are missing or are none, which `max` would not see."""
+    if len(found) != len(want) or not all(value is not None and math.isfinite(value) for value in found):
+        return math.inf
+    return max(abs(a - b) for a, b in zip(found, want)) / max(map(abs, want))
+
+
+def inference_tables(found: dict) -> tuple[str, str]:
+    runs, timed = found["runs"], found["workloads"]
+    columns = range(len(timed))
+    names = [f"{workload['name']} ({workload['tokens']:,} tokens)" for workload in timed]
+    compared, figures = [], []
+    for side in POLYHEAD:
+        for peer in PEERS:
+            cells = [ratios(runs[peer], runs[side], lambda run: run["seconds"][at]) for at in columns]
+            compared.append([label(side, runs), peer, *(spread(cell, ".2f") for cell in cells)])
+    for side in [*POLYHEAD, *PEERS]:
+        of_side, cells = runs[side], []
+        for at, workload in enumerate(timed):
+            seconds = [run["seconds"][at] for run in of_side]
+            if workload["unit"] == "ms":
+                cells.append(spread([1e3 * value for value in seconds], ",.2f"))
+            else:
+                cells.append(spread([workload["tokens"] / value for value in seconds]))
+        figures.append([label(side, runs), *cells, f"{max(run['difference'] for run in of_side):.0e}"])
+    units = [f"{name}: {workload['unit']}" for name, workload in zip(names, timed)]
+    return table(["side", "against", *names], compared), table(["side", *units, "logits off by"], figures)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--encoder", required=True, type=Path, help="a BERT folder in Hugging Face layout")
+    parser.add_argument("--data", type=Path, default=ROOT / "../shared/data")
+    parser.add_argument("--peer", type=Path, default=ROOT / "../shared/reference/peer_pytorch.py")
+    parser.add_argument("--python", help="the Python of the peers, instead of an environment of our own")
+    parser.add_argument("--cache", type=Path, default=CACHE, help="where that environment is made (%(default)s)")
+    parser.add_argument("--threads", type=int, default=CORES, help="of every side (all cores: %(default)s)")
+    parser.add_argument("--only", choices=["training", "inference"])
+    parser.add_argument("--examples", type=int, default=2000, help="of each task in the full job; 0: no full job")
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--short-examples", type=int, default=160, help="of each task in the short job; 0: none")
+    parser.add_argument("--training-runs", type=int, default=1)
+    parser.add_argument("--sentences", type=int, default=512)
+    parser.add_argument("--questions", type=int, default=64)
+    parser.add_argument("--inference-runs", type=int, default=5)
+    parser.add_argument("--effort", type=float, default=1.0, help="of the timed rounds, this share (for trials)")
+    parser.add_argument("--json", type=Path, help="also writes everything to this file")
+    args = parser.parse_args()
+    args.encoder, args.data, args.peer = (path.resolve() for path in (args.encoder, args.data, args.peer))
+    args.conll, args.squad = args.data / "conll2003/train.txt", args.data / "squad/train-v1.1.json"
+    needed = [args.encoder, args.conll, args.squad, *([] if args.only == "inference" else [args.peer])]
+    if missing := [str(path) for path in needed if not path.exists()]:
+        sys.exit(f"expected {', '.join(missing)}: see --encoder, --data and --peer")
+
+    result, busy = {"machine": machine(args.threads)}, Busy()
+    args.binaries = build("bench_inference", "dump_features")
+    args.python = environment(args.python, args.cache)
+    result["versions"] = versions(args.python)
+    with tempfile.TemporaryDirectory(prefix="polyhead-bench-") as scratch:
+        args.scratch = Path(scratch)
+        # Training first: the most memory of a process counts from what its parent had, and logits come in large lists.
+        result["training"] = []
+        if args.only != "inference":
+            short = [*POLYHEAD, "PyTorch tuned", "PyTorch seed"]
+            plans = [(args.examples, args.epochs, ["polyhead", "PyTorch tuned"]), (args.short_examples, 1, short)]
+            result["training"] = [job(args, *plan) for plan in plans if plan[0]]
+        result["inference"] = inference(args) if args.only != "training" else None
+    result["machine"]["other work on the machine meanwhile"] = busy.others()
+    if args.json:
+        args.json.write_text(json.dumps(result, indent=1))
+    show(result)
+
+
+def show(result: dict) -> None:
+    ratio, figures = [], []
+    if result["training"]:
+        compared, absolute = training_tables(result["training"])
+        ratio += ["### Training", compared]
+        figures += ["### Training", absolute]
+    if result["inference"]:
+        compared, absolute = inference_tables(result["inference"])
+        ratio += ["### Inference, times as fast", compared]
+        figures += ["### Inference", absolute]
+    about = "Medians; in brackets the least and the greatest of the runs."
+    where = machine_lines(result["machine"] | result["versions"])
+    print("## polyhead to its peers", about, *ratio, "## Figures", *figures, "## Where and when", where, sep="\n\n")
+
+
+if __name__ == "__main__":
+    main()

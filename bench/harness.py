@@ -1,0 +1,129 @@
+"""What compare.py and scaling.py share: building, running a process and measuring it, the machine, tables.
+
+Only the standard library, and nothing large is kept here: the memory of a child counts from what its parent had.
+"""
+import datetime
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+CORES = len(os.sched_getaffinity(0))
+# What tells how fast a processor can multiply: Intel's and AMD's flags, and those of Arm.
+FLAGS = ["avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimddp", "bf16", "i8mm", "sve"]
+
+
+def say(message: str) -> None:
+    print(time.strftime("%H:%M:%S"), message, file=sys.stderr, flush=True)
+
+
+def build(*examples: str) -> dict[str, Path]:
+    """The binary and these examples, by name."""
+    say("building polyhead")
+    named = [part for example in examples for part in ("--example", example)]
+    command = ["cargo", "build", "--release", "--workspace", "--bin", "polyhead", *named, "--message-format=json"]
+    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+    messages = [json.loads(line) for line in done.stdout.splitlines()]
+    return {m["target"]["name"]: Path(m["executable"]) for m in messages if m.get("executable")}
+
+
+@dataclass
+class Finished:
+    """A process that ran to its end."""
+
+    output: str
+    wall: float  # seconds from start to end
+    memory: float  # the most that was resident, in MiB
+
+
+def run(command: list, threads: int) -> Finished:
+    """Runs a command in the repository, every library in it held to so many threads; its messages show if it fails."""
+    names = ["RAYON_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"]
+    environment = os.environ | {name: str(threads) for name in names}
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as messages:
+        began = time.perf_counter()
+        words = [str(part) for part in command]
+        process = subprocess.Popen(words, cwd=ROOT, env=environment, stdout=output, stderr=messages)
+        _, status, usage = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - began
+        process.returncode = os.waitstatus_to_exitcode(status)
+        output.seek(0), messages.seek(0)
+        if process.returncode:
+            sys.exit(f"{messages.read()[-4000:]}\nstatus {process.returncode}: {' '.join(words)}")
+        return Finished(output.read(), wall, usage.ru_maxrss / 1024)
+
+
+def train(polyhead: Path, recipe: Path, overrides: dict, threads: int) -> tuple[list[dict], Finished]:
+    """Trains; what it told, event by event."""
+    pairs = [part for key, value in overrides.items() for part in ("--set", f"{key}={value}")]
+    done = run([polyhead, "train", recipe, "--json", "--quiet", *pairs], threads)
+    return [json.loads(line) for line in done.output.splitlines()], done
+
+
+def make_model(polyhead: Path, encoder: Path, output: Path, threads: int) -> Path:
+    """A model folder with an NER and a QA head: one step of training each, for what is timed need not be right."""
+    overrides = {"encoder.checkpoint": encoder, "output": output, "name": "model", "train.max_steps": 2}
+    overrides |= {"data.ner.validation_limit": 1, "data.qa.validation_limit": 1}
+    events, _ = train(polyhead, ROOT / "recipes/quickstart.toml", overrides, threads)
+    return Path(events[-1]["model"])
+
+
+class Busy:
+    """How much of the machine others took from the start on: what makes figures worthless, and a load average hides."""
+
+    def __init__(self):
+        self.start = self.now()
+
+    @staticmethod
+    def now() -> tuple[float, float, float]:
+        """CPU seconds of all cores, of those in use by anyone, and of this process with its children."""
+        first = Path("/proc/stat").read_text().split("\n")[0].split()[1:9]
+        ticks = [int(field) / os.sysconf("SC_CLK_TCK") for field in first]
+        idle = ticks[3] + ticks[4]
+        return sum(ticks), sum(ticks) - idle, sum(os.times()[:4])
+
+    def others(self) -> str:
+        total, used, own = (now - then for now, then in zip(self.now(), self.start))
+        return f"{max(0.0, used - own) / max(total, 1e-9):.0%} of its CPU time"
+
+
+def machine(threads: int) -> dict:
+    """What was measured on, and when."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    fields = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    flags = (fields.get("flags") or fields.get("Features") or "").split()
+    git = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    return {
+        "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+        "processor": fields.get("model name") or platform.processor() or platform.machine(),
+        "cores": CORES,
+        "flags": [flag for flag in FLAGS if flag in flags],
+        "threads": threads,
+        "load average at the start": [round(load, 2) for load in os.getloadavg()],
+        "system": platform.platform(),
+        "polyhead": git.stdout.strip(),
+    }
+
+
+def machine_lines(found: dict) -> str:
+    shown = ((name, " ".join(map(str, value)) if isinstance(value, list) else value) for name, value in found.items())
+    return "\n".join(f"- {name}: {value}" for name, value in shown)
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def spread(values: list[float], form: str = ",.0f") -> str:
+    """The median; with several values also the least and the greatest."""
+    median = format(statistics.median(values), form)
+    return median if len(values) == 1 else f"{median} ({min(values):{form}} to {max(values):{form}})"
