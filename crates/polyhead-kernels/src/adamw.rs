@@ -262,7 +262,7 @@ mod tests {
                 })
             })
             .unwrap();
-            lazy.gather_rows(&used, &gradients).unwrap();
+            lazy.add_gradient_of_rows(&used, &gradients).unwrap();
             let gradient = lazy.take_gradient().unwrap();
             let whole = dense_of(&gradient.to_tensor(&[rows, columns]).unwrap());
             let update = Update { lr: 1e-2 / (1 + t) as f64, decay: 0.1, clip: 0.7 };

@@ -105,9 +105,9 @@ impl Tape {
                 let mut de = flow.take_hidden(node)?;
                 let sums = backward(&mut de, &n, &inverses, &norm.values(columns)?, dropout);
                 norm.gather(&sums)?;
-                tables.words.gather_rows(&rows.ids, &de)?;
-                tables.positions.gather_rows(&rows.positions, &de)?;
-                tables.types.gather_rows(&rows.types, &de)
+                tables.words.add_gradient_of_rows(&rows.ids, &de)?;
+                tables.positions.add_gradient_of_rows(&rows.positions, &de)?;
+                tables.types.add_gradient_of_rows(&rows.types, &de)
             });
         }
         Ok(Value(State::Fused(h)))

@@ -109,17 +109,25 @@ impl Tape {
         }
     }
 
+    /// A given hidden state `[rows, columns]` that has no use for its gradient.
+    pub fn constant(&mut self, tensor: &Tensor) -> Result<Value> {
+        if !self.fused() {
+            return Ok(Value(State::Plain(tensor.detach())));
+        }
+        let (rows, columns) = tensor.dims2()?;
+        let values = with_f32s([tensor], |[values]| Ok(Buffer::copy_of(values)))?;
+        let rounded = (self.precision == Precision::Bf16)
+            .then(|| Matrix::rounded(self.precision, rows, columns, &values));
+        Ok(Value(State::Fused(self.hidden(Matrix::f32(rows, columns, values), rounded))))
+    }
+
     /// A given hidden state, whose gradient goes to the weight that holds it.
     pub fn input(&mut self, weight: &Weight) -> Result<Value> {
         if !self.fused() {
             return Ok(Value(State::Plain(self.plain(weight)?)));
         }
-        let &[rows, columns] = weight.dims() else { candle_core::bail!("an input of {:?}", weight.dims()) };
-        let values = weight.read(|values| Ok(Buffer::copy_of(values)))?;
-        let rounded =
-            (self.precision == Precision::Bf16).then(|| Matrix::rounded(self.precision, rows, columns, &values));
-        let value = self.hidden(Matrix::f32(rows, columns, values), rounded);
-        let (node, weight) = (value.node, weight.clone());
+        let value = self.constant(weight.tensor()?)?;
+        let (node, weight) = (value.fused()?.node, weight.clone());
         self.record(move |flow| {
             let gradient = flow.take_hidden(node)?;
             weight.gather(|sum, holds| {
@@ -130,7 +138,7 @@ impl Tape {
                 Ok(())
             })
         });
-        Ok(Value(State::Fused(value)))
+        Ok(value)
     }
 
     /// A copy of a hidden state, without a graph.
@@ -154,7 +162,7 @@ impl Tape {
         }
         // candle walks back to variables only: this one stands for all that the tape holds.
         let anchor = Var::zeros(1, DType::F32, &self.device)?;
-        let steps = Mutex::new(std::mem::take(&mut self.steps));
+        let steps = Mutex::new(Some(std::mem::take(&mut self.steps)));
         let output = Mutex::new(fused.to_vec());
         anchor.as_tensor().apply_op1(Pass { node: fused.node, values: self.values, steps, output })
     }
@@ -211,7 +219,7 @@ impl Fused {
 struct Pass {
     node: Node,
     values: usize,
-    steps: Mutex<Vec<Step>>,
+    steps: Mutex<Option<Vec<Step>>>,
     output: Mutex<Vec<f32>>,
 }
 
@@ -226,10 +234,9 @@ impl CustomOp1 for Pass {
     }
 
     fn bwd(&self, _anchor: &Tensor, _output: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        let steps = std::mem::take(&mut *self.steps.lock().unwrap_or_else(PoisonError::into_inner));
-        if steps.is_empty() {
-            candle_core::bail!("a second backward pass along one tape");
-        }
+        let Some(steps) = self.steps.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+            candle_core::bail!("a second backward pass along one tape")
+        };
         let mut flow = Flow { gradients: (0..self.values).map(|_| None).collect() };
         let Node { rows, columns, hidden, precision, .. } = self.node;
         let precision = if hidden { Precision::F32 } else { precision };

@@ -173,7 +173,7 @@ impl Weight {
 
     /// Adds to its gradient the gradients of the rows that tokens took: `gradients` is `[tokens, columns]`. Each row's sum
     /// is made in the order of its tokens.
-    pub(crate) fn gather_rows(&self, tokens: &[u32], gradients: &[f32]) -> Result<()> {
+    pub fn add_gradient_of_rows(&self, tokens: &[u32], gradients: &[f32]) -> Result<()> {
         use rayon::prelude::*;
         let columns = self.dims().last().copied().unwrap_or(0);
         let mut slot = lock(&self.0.gradient);
@@ -319,7 +319,7 @@ mod tests {
     fn a_gradient_of_rows_is_the_sum_over_tokens_and_joins_a_dense_one() {
         let weight = Weight::new(&normal(1, &[5, 3])).unwrap();
         let gradients: Vec<f32> = (0..12).map(|i| i as f32).collect();
-        weight.gather_rows(&[4, 1, 4, 0], &gradients).unwrap();
+        weight.add_gradient_of_rows(&[4, 1, 4, 0], &gradients).unwrap();
         let rows = weight.take_gradient().unwrap();
         assert!(matches!(&rows, Gradient::Rows { rows, .. } if *rows == [0, 1, 4]));
         let whole = rows.to_tensor(&[5, 3]).unwrap().to_vec2::<f32>().unwrap();
@@ -335,7 +335,7 @@ mod tests {
             if dense_first {
                 weight.gather(dense).unwrap();
             }
-            weight.gather_rows(&[4, 1, 4, 0], &gradients).unwrap();
+            weight.add_gradient_of_rows(&[4, 1, 4, 0], &gradients).unwrap();
             if !dense_first {
                 weight.gather(dense).unwrap();
             }

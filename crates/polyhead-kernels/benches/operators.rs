@@ -1,0 +1,366 @@
+//! Every operator against the machine's own limits, measured in the same run.
+//!
+//! ```text
+//! cargo bench -p polyhead-kernels [-- FILTER]
+//! ```
+//!
+//! Operators that multiply are held against the peak of the multiplying instructions (a loop over registers on every
+//! core), the others against the bandwidth of copying memory that no cache holds. A figure is the median of many passes,
+//! forward alone and forward with backward. Shapes are those of all-MiniLM-L6-v2 and of BERT base.
+//!
+//! No library of benchmarks is used: what is wanted is one ratio to a limit of this machine, which none of them prints.
+
+#![allow(clippy::unwrap_used)]
+
+use candle_core::{Device, Tensor};
+use polyhead_kernels::adamw::{AdamW, Moments, Update};
+use polyhead_kernels::cross_entropy::token_cross_entropy;
+use polyhead_kernels::embedding::{Rows, Tables};
+use polyhead_kernels::layer_norm::Norm;
+use polyhead_kernels::linear::{Linear, dropout_linear};
+use polyhead_kernels::rng::Key;
+use polyhead_kernels::tape::in_pool;
+use polyhead_kernels::{Dropout, Gradient, Precision, Segments, Tape, Value, Weight};
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long an operator is measured, and how many passes it takes at least.
+const TIME: Duration = Duration::from_millis(700);
+const PASSES: usize = 7;
+
+fn main() {
+    let filter = std::env::args().skip(1).find(|arg| !arg.starts_with('-')).unwrap_or_default();
+    let limits = Limits::measure();
+    println!(
+        "{} threads; peak {:.0} GFLOP/s in bf16, {:.0} in f32; memory {:.1} GB/s (read and write)\n",
+        rayon::current_num_threads(),
+        limits.bf16 / 1e9,
+        limits.f32 / 1e9,
+        limits.bytes / 1e9
+    );
+    println!("{:<66} {:>9} {:>9} {:>9}", "operator", "ms", "GFLOP/s", "of peak");
+    let bench = Bench { filter, limits };
+    for precision in [Precision::Bf16, Precision::F32] {
+        if precision.here() != precision {
+            println!("bf16 is left out: this processor does not multiply it");
+            continue;
+        }
+        for (hidden, inner, heads) in [(384, 1536, 12), (768, 3072, 12)] {
+            for tokens in [16, 256, 2048] {
+                bench.linear_layers(precision, tokens, hidden, inner);
+            }
+            for (count, length) in [(128, 16), (16, 128), (8, 256), (5, 384), (4, 512)] {
+                bench.attention(precision, count, length, hidden, heads);
+            }
+        }
+    }
+    println!("\n{:<66} {:>9} {:>9} {:>9}", "operator", "ms", "GB/s", "of memory");
+    bench.embeddings(2048, 384);
+    bench.cross_entropy(2048, 9);
+    bench.head(2048, 384, 9);
+    bench.adamw();
+}
+
+/// What this machine can do.
+struct Limits {
+    bf16: f64,
+    f32: f64,
+    bytes: f64,
+}
+
+struct Bench {
+    filter: String,
+    limits: Limits,
+}
+
+/// The times of many passes, sorted; a pass says itself how long what is measured took.
+fn times(mut pass: impl FnMut() -> Duration) -> Vec<f64> {
+    pass();
+    let (began, mut times) = (Instant::now(), Vec::new());
+    while times.len() < PASSES || began.elapsed() < TIME {
+        times.push(pass().as_secs_f64());
+    }
+    times.sort_by(f64::total_cmp);
+    times
+}
+
+/// The median time of a pass.
+fn median(pass: impl FnMut() -> Duration) -> f64 {
+    let times = times(pass);
+    times[times.len() / 2]
+}
+
+fn timed(f: impl FnOnce()) -> Duration {
+    let start = Instant::now();
+    f();
+    start.elapsed()
+}
+
+fn normal(seed: u64, shape: &[usize]) -> Tensor {
+    let (key, count) = (Key::seed(seed), shape.iter().product::<usize>() as u64);
+    let values: Vec<f32> = (0..count).map(|i| key.normal(i) as f32 * 0.05).collect();
+    Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+}
+
+fn weight(seed: u64, shape: &[usize]) -> Weight {
+    Weight::new(&normal(seed, shape)).unwrap()
+}
+
+fn layer(outer: usize, inner: usize) -> Arc<Linear> {
+    Arc::new(Linear::new(vec![(weight(1, &[outer, inner]), weight(2, &[outer]))]))
+}
+
+impl Bench {
+    /// Measures an operator forward, and forward and back; `flop` is that of the forward pass. Making its inputs is not
+    /// measured; what candle does with a tensor of the output's size, once a step, is measured alone and taken off.
+    fn tape(
+        &self,
+        name: &str,
+        precision: Precision,
+        flop: f64,
+        inputs: &[&Tensor],
+        operator: impl Fn(&mut Tape, &[Value]) -> Value + Sync,
+    ) {
+        let name = format!("{name}, {}", precision.name());
+        if !name.contains(&self.filter) {
+            return;
+        }
+        let peak = if precision == Precision::Bf16 { self.limits.bf16 } else { self.limits.f32 };
+        let pass = |trains: bool, inputs: &[&Tensor], operator: &(dyn Fn(&mut Tape, &[Value]) -> Value + Sync)| {
+            in_pool(|| {
+                let mut tape = Tape::new(precision, trains, &Device::Cpu);
+                let inputs: Vec<Value> = inputs.iter().map(|input| tape.constant(input).unwrap()).collect();
+                let mut shape = (0, 0);
+                let took = timed(|| {
+                    let value = black_box(operator(&mut tape, &inputs));
+                    if trains {
+                        let y = tape.finish(&value).unwrap();
+                        shape = y.dims2().unwrap();
+                        black_box(y.sum_all().unwrap().backward().unwrap());
+                    }
+                });
+                (took, shape)
+            })
+        };
+        let (_, (rows, columns)) = pass(true, inputs, &operator);
+        let like = normal(1, &[rows, columns]);
+        let around = median(|| pass(true, &[&like], &|_, x| x[0].clone()).0);
+        for (what, trains, flop, around) in
+            [("forward", false, flop, 0.0), ("forward, backward", true, 3.0 * flop, around)]
+        {
+            let seconds = median(|| pass(trains, inputs, &operator).0) - around;
+            let rate = flop / seconds;
+            let line = format!("{name}: {what}");
+            println!("{line:<66} {:>9.3} {:>9.1} {:>9.2}", 1e3 * seconds, rate / 1e9, rate / peak);
+        }
+    }
+
+    fn linear_layers(&self, precision: Precision, tokens: usize, hidden: usize, inner: usize) {
+        let (narrow, wide) = (normal(3, &[tokens, hidden]), normal(4, &[tokens, inner]));
+        let flop = |a: usize, b: usize| 2.0 * (tokens * a * b) as f64;
+        let up = layer(inner, hidden);
+        let name = format!("linear, gelu {tokens} x {hidden} -> {inner}");
+        self.tape(&name, precision, flop(hidden, inner), &[&narrow], |tape, x| tape.linear_gelu(&x[0], &up).unwrap());
+        let norm = Norm::new(weight(5, &[hidden]), weight(6, &[hidden]), 1e-12);
+        let drop = Dropout::new(0.1, Key::seed(1));
+        for (x, width) in [(&narrow, hidden), (&wide, inner)] {
+            let down = layer(hidden, width);
+            let name = format!("linear, residual, norm {tokens} x {width} -> {hidden}");
+            self.tape(&name, precision, flop(width, hidden), &[x, &narrow], |tape, x| {
+                tape.linear_residual_norm(&x[0], &down, &x[1], &norm, drop).unwrap()
+            });
+        }
+    }
+
+    fn attention(&self, precision: Precision, count: usize, length: usize, hidden: usize, heads: usize) {
+        let tokens = count * length;
+        let (x, qkv) = (normal(3, &[tokens, hidden]), layer(3 * hidden, hidden));
+        let segments = Segments::packed(&vec![length; count]);
+        // The projection and the two products of attention.
+        let flop = 2.0 * (tokens * hidden) as f64 * (3 * hidden + 2 * length) as f64;
+        let drop = Dropout::new(0.1, Key::seed(1));
+        self.tape(&format!("self-attention {count} x {length} x {hidden}"), precision, flop, &[&x], |tape, x| {
+            tape.self_attention(&x[0], &qkv, &segments, heads, drop).unwrap()
+        });
+    }
+
+    /// Prints what moved so many bytes in so many seconds.
+    fn moved(&self, name: &str, bytes: usize, mut pass: impl FnMut()) {
+        if !name.contains(&self.filter) {
+            return;
+        }
+        let seconds = median(|| timed(&mut pass));
+        let rate = bytes as f64 / seconds;
+        println!("{name:<66} {:>9.3} {:>9.1} {:>9.2}", 1e3 * seconds, rate / 1e9, rate / self.limits.bytes);
+    }
+
+    fn embeddings(&self, tokens: usize, hidden: usize) {
+        let tables = Tables {
+            words: weight(1, &[30_522, hidden]),
+            positions: weight(2, &[512, hidden]),
+            types: weight(3, &[2, hidden]),
+        };
+        let norm = Norm::new(weight(5, &[hidden]), weight(6, &[hidden]), 1e-12);
+        let rows = Rows {
+            ids: (0..tokens as u64).map(|i| (Key::seed(1).bits(i) % 30_522) as u32).collect(),
+            positions: (0..tokens as u32).map(|i| i % 512).collect(),
+            types: vec![0; tokens],
+        };
+        // A row of words read, a row written; back, one of each again.
+        self.moved(&format!("embeddings {tokens} x {hidden}: forward, backward"), 4 * 4 * tokens * hidden, || {
+            let mut tape = Tape::new(Precision::auto(), true, &Device::Cpu);
+            let h = tape.embeddings(&rows, &tables, &norm, Dropout::new(0.1, Key::seed(1))).unwrap();
+            let y = tape.finish(&h).unwrap();
+            black_box(y.sum_all().unwrap().backward().unwrap());
+            tables.words.take_gradient();
+        });
+    }
+
+    fn cross_entropy(&self, tokens: usize, classes: usize) {
+        let z = candle_core::Var::from_tensor(&normal(1, &[tokens, classes])).unwrap();
+        let targets: Vec<i64> = (0..tokens as i64).map(|i| i % classes as i64).collect();
+        self.moved(&format!("cross-entropy {tokens} x {classes}: forward, backward"), 8 * tokens * classes, || {
+            black_box(token_cross_entropy(&z, &targets).unwrap().backward().unwrap());
+        });
+    }
+
+    fn head(&self, tokens: usize, hidden: usize, outputs: usize) {
+        let [x, w, b] = [vec![tokens, hidden], vec![outputs, hidden], vec![outputs]]
+            .map(|shape| candle_core::Var::from_tensor(&normal(1, &shape)).unwrap());
+        self.moved(&format!("head {tokens} x {hidden} -> {outputs}: forward, backward"), 12 * tokens * hidden, || {
+            let y = dropout_linear(&x, &w, &b, Dropout::new(0.1, Key::seed(1))).unwrap();
+            black_box(y.sum_all().unwrap().backward().unwrap());
+        });
+    }
+
+    /// All weights of the layers of MiniLM-L6 in one tensor, and an embedding table of which a tenth was ever used.
+    fn adamw(&self) {
+        let (method, update) = (AdamW::default(), Update { lr: 1e-4, decay: 0.01, clip: 1.0 });
+        let count = 10_640_000;
+        let (w, gradient) = (weight(1, &[count]), Gradient::from_tensor(&normal(2, &[count])).unwrap());
+        let mut moments = Moments::zeros(count);
+        self.moved(&format!("adamw {count}"), 7 * 4 * count, || {
+            in_pool(|| method.update(&w, &gradient, &mut moments, update).unwrap());
+        });
+        let (rows, columns) = (30_522, 384);
+        let table = weight(1, &[rows, columns]);
+        let gradient = normal(3, &[rows / 10, columns]);
+        let mut moments = Moments::zeros(rows * columns);
+        let ids: Vec<u32> = (0..rows as u32 / 10).map(|row| row * 10).collect();
+        let values = gradient.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        table.add_gradient_of_rows(&ids, &values).unwrap();
+        let gradient = table.take_gradient().unwrap();
+        self.moved(&format!("adamw {rows} x {columns}, a tenth touched"), 7 * 4 * (rows / 10) * columns, || {
+            in_pool(|| method.update(&table, &gradient, &mut moments, update).unwrap());
+        });
+    }
+}
+
+impl Limits {
+    fn measure() -> Self {
+        let threads = rayon::current_num_threads();
+        // A limit is the best that was seen.
+        let on_all = |work: fn(usize) -> f32, rounds: usize, each: f64| {
+            let pass = || {
+                timed(|| {
+                    std::thread::scope(|scope| {
+                        for _ in 0..threads {
+                            scope.spawn(move || black_box(work(black_box(rounds))));
+                        }
+                    });
+                })
+            };
+            each * (rounds * threads) as f64 / times(pass)[0]
+        };
+        let bf16 = on_all(peak::bf16, 2_000_000, peak::FLOP_BF16);
+        let f32 = on_all(peak::f32, 2_000_000, peak::FLOP_F32);
+        // 128 MB from one place to another on every thread: more than any cache.
+        const COUNT: usize = 32 << 20;
+        let mut memory: Vec<(Vec<f32>, Vec<f32>)> =
+            (0..threads).map(|_| (vec![1.0; COUNT], vec![2.0; COUNT])).collect();
+        let pass = || {
+            timed(|| {
+                std::thread::scope(|scope| {
+                    for (from, to) in &mut memory {
+                        scope.spawn(|| to.copy_from_slice(black_box(from)));
+                    }
+                });
+            })
+        };
+        Self { bf16, f32, bytes: (threads * 2 * 4 * COUNT) as f64 / times(pass)[0] }
+    }
+}
+
+/// Loops over registers: as many independent sums as hide the latency of the instruction.
+#[cfg(target_arch = "x86_64")]
+mod peak {
+    use std::arch::x86_64::*;
+
+    const SUMS: usize = 24;
+    /// What a round does: 24 instructions on 16 lanes, a multiplication and an addition for one pair or two.
+    pub const FLOP_BF16: f64 = (SUMS * 16 * 4) as f64;
+    pub const FLOP_F32: f64 = (SUMS * 16 * 2) as f64;
+
+    pub fn bf16(rounds: usize) -> f32 {
+        if !is_x86_feature_detected!("avx512bf16") {
+            return f32::NAN;
+        }
+        #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+        fn run(rounds: usize) -> f32 {
+            // SAFETY: 64 bytes each.
+            let [a, b]: [__m512bh; 2] = unsafe { std::mem::transmute([[0x3f80_3f80_u32; 16], [0x3f81_3f81; 16]]) };
+            let mut sums = [_mm512_setzero_ps(); SUMS];
+            for _ in 0..rounds {
+                for sum in &mut sums {
+                    *sum = _mm512_dpbf16_ps(*sum, a, b);
+                }
+            }
+            let mut total = 0.0;
+            for sum in sums {
+                total += _mm512_reduce_add_ps(sum);
+            }
+            total
+        }
+        // SAFETY: detected above.
+        unsafe { run(rounds) }
+    }
+
+    pub fn f32(rounds: usize) -> f32 {
+        if !is_x86_feature_detected!("avx512f") {
+            return f32::NAN;
+        }
+        #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+        fn run(rounds: usize) -> f32 {
+            let (a, b) = (_mm512_set1_ps(1.0), _mm512_set1_ps(1.5));
+            let mut sums = [_mm512_setzero_ps(); SUMS];
+            for _ in 0..rounds {
+                for sum in &mut sums {
+                    *sum = _mm512_fmadd_ps(a, b, *sum);
+                }
+            }
+            let mut total = 0.0;
+            for sum in sums {
+                total += _mm512_reduce_add_ps(sum);
+            }
+            total
+        }
+        // SAFETY: detected above.
+        unsafe { run(rounds) }
+    }
+}
+
+/// Elsewhere no peak is known, and ratios to it are not numbers.
+#[cfg(not(target_arch = "x86_64"))]
+mod peak {
+    pub const FLOP_BF16: f64 = f64::NAN;
+    pub const FLOP_F32: f64 = f64::NAN;
+
+    pub fn bf16(_: usize) -> f32 {
+        f32::NAN
+    }
+
+    pub fn f32(_: usize) -> f32 {
+        f32::NAN
+    }
+}
