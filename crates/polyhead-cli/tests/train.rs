@@ -20,6 +20,7 @@ checkpoint = {encoder:?}
 [train]
 epochs = 2
 learning_rate = 1e-3
+feature_cache = false
 [tasks.ner]
 batch_size = 2
 max_length = 32

@@ -52,6 +52,8 @@ pub struct Batch {
 
 impl Batch {
     /// Brings windows together. `pad` is the id of the padding token, `max_length` the task's.
+    ///
+    /// This copies a few thousand numbers: microseconds of a step, so that nothing is won by doing it ahead.
     pub fn new(windows: &[&Features], padding: Padding, max_length: usize, pad: u32) -> Self {
         let lengths: Vec<usize> = windows.iter().map(|window| window.ids.len()).collect();
         let to = match padding {

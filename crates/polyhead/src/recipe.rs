@@ -118,6 +118,8 @@ pub struct TrainRecipe {
     pub precision: PrecisionRecipe,
     /// How sequences of a batch are brought together.
     pub padding: Padding,
+    /// Whether the tokenised training data are kept for later runs, in the cache folder.
+    pub feature_cache: bool,
     /// Which epoch's model is kept: `mean` of the tasks' headline scores, `worst` of them, or a task's name.
     pub best: String,
     /// Stops after so many steps: for trials.
@@ -137,6 +139,7 @@ impl Default for TrainRecipe {
             order: Order::Random,
             precision: PrecisionRecipe::Auto,
             padding: Padding::Packed,
+            feature_cache: true,
             best: "mean".into(),
             max_steps: None,
         }

@@ -33,6 +33,8 @@ fn reductions(recipe: &Recipe, folder: &Path) -> Vec<String> {
         format!("encoder.checkpoint={}", small::fixture("tiny-bert").display()),
         format!("output={}", folder.join("runs").display()),
         "train.epochs=1".to_owned(),
+        // Not into the cache of whoever runs the tests.
+        "train.feature_cache=false".to_owned(),
     ];
     for task in recipe.tasks().unwrap() {
         let (name, kind) = (&task.name, small::kind(&task.kind));

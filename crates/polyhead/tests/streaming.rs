@@ -2,16 +2,18 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod cut;
 mod small;
 
 use polyhead::encoders::Adjust;
 use polyhead::infer::Session;
 use polyhead::model::{About, Model, NamedTask};
-use polyhead::tasks::TASKS;
+use polyhead::tasks::{TASKS, TaskKind};
 use polyhead::{Error, Place};
 use polyhead_kernels::rng::Key;
 use serde_json::{Value, json};
 use std::cell::Cell;
+use std::sync::atomic::Ordering;
 
 /// No more requests than this are read before the first of them is answered: a window has two tokens at least, and
 /// windows are run together until they hold 4,096.
@@ -79,4 +81,32 @@ fn an_error_of_the_reader_or_of_the_consumer_ends_the_stream_after_what_came_bef
     let mut requests = std::iter::repeat_with(|| request("ada")); // without end
     let mut close = |_| Err(Error::cannot_write("closed"));
     assert_eq!(session.predict("ner", &mut requests, &mut close).unwrap_err().to_string(), "closed");
+}
+
+#[test]
+fn an_evaluation_answers_in_order_holds_few_windows_and_a_failure_comes_after_all_before_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = small::write_data(small::kind("ner"), "validation", &[5; 1000], folder.path());
+    let mut task = (TaskKind::of::<cut::Failing>().open)(json!({ "max_length": 48, "stride": 12 })).unwrap();
+    let examples = task.read(&path, None).unwrap();
+    task.prepare(&examples).unwrap();
+    let first = cut::first_failing(&path);
+    let named = vec![NamedTask { name: "cut".to_owned(), task }];
+    let folder = small::fixture("tiny-bert");
+    let model = Model::pretrained(&folder, About::default(), named, &Adjust::default(), Key::seed(1)).unwrap();
+    let mut answered = 0;
+    let error = model.run(&model.tasks[0], |task, runner| {
+        let before = cut::ENCODED.load(Ordering::SeqCst);
+        task.evaluate(&examples, runner, &mut |answer, _| {
+            assert_eq!(answer["place"], task.place(&examples, answered).unwrap().to_string());
+            // A sentence of this file has seven tokens at least.
+            let held = cut::ENCODED.load(Ordering::SeqCst) - before - answered;
+            assert!(held <= 2 * (4096 / 7 + 1), "{held} sentences ahead of their answers");
+            answered += 1;
+        })
+    });
+    let (index, place) = first;
+    assert_eq!(error.unwrap_err().place(), Some(&place));
+    assert!(index * 7 > 4096, "more than one pack");
+    assert_eq!(answered, index);
 }

@@ -11,7 +11,7 @@ use polyhead::model::Model;
 use polyhead::parameters::{Parameters, Train};
 use polyhead::recipe::Recipe;
 use polyhead::tasks::{TASKS, TaskKind};
-use polyhead::train::{Evaluated, Event, Finished, Plan, Step, Trainer};
+use polyhead::train::{Evaluated, Event, Finished, Plan, Step, Trainer, prepare};
 use polyhead::{Error, ErrorKind};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -136,6 +136,21 @@ fn a_tensor_that_receives_no_gradient_is_named() {
         let expected = format!("the tensor `{tensor}` is to be trained but received no gradient");
         assert_eq!(error.to_string(), expected);
     }
+}
+
+#[test]
+fn of_several_examples_without_windows_the_first_in_order_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = small::write_data(small::kind("ner"), "train", &[5; 1000], folder.path());
+    let text = format!(
+        "name = 'cut'\noutput = {:?}\nencoder.checkpoint = {:?}\n\
+         tasks.cut = {{ max_length = 48, stride = 8 }}\ndata.cut.train = {data:?}\n",
+        folder.path(),
+        small::fixture("tiny-bert"),
+    );
+    let recipe = Recipe::parse(&text, Path::new("cut.toml"), &[]).unwrap();
+    let error = prepare(&recipe, &[TaskKind::of::<cut::Failing>()], &mut |_| {}).err().unwrap();
+    assert_eq!(error.place(), Some(&cut::first_failing(&data).1));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Tasks behind one object-safe face, so that a trainer can hold several kinds; and the one loop that runs examples
 //! through a model: in order, in batches, in constant memory.
 
-use super::{HeadShape, Logits, Purpose, Score, SingleTask, SingleTaskFolder, Task, Window};
+use super::{Fingerprint, HeadShape, Logits, Purpose, Score, SingleTask, SingleTaskFolder, Task, Window};
 use crate::batch::{Encoded, Features};
 use crate::data::Skipped;
 use crate::encoders::{Hidden, Pass};
@@ -13,6 +13,7 @@ use polyhead_kernels::Segments;
 use serde_json::Value;
 use std::any::Any;
 use std::path::Path;
+use std::sync::mpsc;
 
 /// Windows are run together until they hold about this many tokens.
 const TOKENS: usize = 4096;
@@ -52,6 +53,7 @@ pub trait AnyTask: Send + Sync {
     fn place<'a>(&self, examples: &'a Examples, index: usize) -> Result<&'a Place>;
     fn distribution(&self, examples: &Examples) -> Result<Vec<(String, usize)>>;
     fn features(&self, examples: &Examples, index: usize, tokenizer: &Tokenizer, purpose: Purpose) -> Result<Encoded>;
+    fn fingerprint(&self, examples: &Examples, index: usize) -> Result<Option<Fingerprint>>;
     /// Makes the head, with the checkpoint's tensors where it has them.
     fn bind(&mut self, name: &str, shape: HeadShape, weights: &mut Weights) -> Result<()>;
     fn logits(&self, hidden: &Hidden, pass: Pass) -> Result<Tensor>;
@@ -89,44 +91,14 @@ impl<T: Task> Bound<T> {
         self.head.as_ref().ok_or_else(|| Error::internal(format!("the head of {} is not bound to a model", T::KIND)))
     }
 
-    /// Runs examples through the model; `each` sees every example with its prediction, in order.
-    fn run<X: std::borrow::Borrow<T::Example>>(
-        &self,
-        examples: &mut dyn Iterator<Item = Result<X>>,
-        runner: &Runner,
-        each: &mut dyn FnMut(X, T::Prediction) -> Result<()>,
-    ) -> Result<()> {
-        let mut waiting: Vec<(X, Vec<Features>)> = Vec::new();
-        let mut tokens = 0;
-        let end = loop {
-            let example = match examples.next() {
-                Some(Ok(example)) => example,
-                Some(Err(error)) => break Err(error),
-                None => break Ok(()),
-            };
-            let windows = match self.task.features(example.borrow(), runner.tokenizer, Purpose::Predict) {
-                Ok(encoded) => encoded.windows,
-                Err(error) => break Err(error),
-            };
-            tokens += windows.iter().map(|window| window.ids.len()).sum::<usize>();
-            waiting.push((example, windows));
-            if tokens >= TOKENS {
-                self.flush(std::mem::take(&mut waiting), runner, each)?;
-                tokens = 0;
-            }
-        };
-        // What came before the end, or before a failure, is answered first.
-        self.flush(waiting, runner, each)?;
-        end
-    }
-
+    /// Runs a pack through the model; `each` sees every example with its prediction, in order.
     fn flush<X: std::borrow::Borrow<T::Example>>(
         &self,
-        waiting: Vec<(X, Vec<Features>)>,
+        pack: Pack<X>,
         runner: &Runner,
         each: &mut dyn FnMut(X, T::Prediction) -> Result<()>,
     ) -> Result<()> {
-        let all: Vec<&Features> = waiting.iter().flat_map(|(_, windows)| windows).collect();
+        let all: Vec<&Features> = pack.iter().flat_map(|(_, windows)| windows).collect();
         let mut logits = Vec::with_capacity(all.len());
         let mut start = 0;
         while start < all.len() {
@@ -140,7 +112,7 @@ impl<T: Task> Bound<T> {
             start = end;
         }
         let mut logits = logits.into_iter();
-        for (example, windows) in waiting {
+        for (example, windows) in pack {
             let windows: Vec<Window> = windows
                 .into_iter()
                 .zip(logits.by_ref())
@@ -151,6 +123,34 @@ impl<T: Task> Bound<T> {
         }
         Ok(())
     }
+}
+
+/// Examples with their windows, to be run together.
+type Pack<X> = Vec<(X, Vec<Features>)>;
+
+/// Brings examples together, in order, until they hold about [`TOKENS`]. A failure of the source ends it and comes with
+/// the last pack: what came before it is answered first.
+fn packs<X>(
+    mut source: impl Iterator<Item = Result<(X, Vec<Features>)>>,
+) -> impl Iterator<Item = (Pack<X>, Result<()>)> {
+    let mut open = true;
+    std::iter::from_fn(move || {
+        if !open {
+            return None;
+        }
+        let (mut pack, mut tokens, mut end) = (Vec::new(), 0, Ok(()));
+        while open && tokens < TOKENS {
+            match source.next() {
+                Some(Ok((example, windows))) => {
+                    tokens += windows.iter().map(|window| window.ids.len()).sum::<usize>();
+                    pack.push((example, windows));
+                }
+                Some(Err(error)) => (open, end) = (false, Err(error)),
+                None => open = false,
+            }
+        }
+        Some((pack, end))
+    })
 }
 
 /// A request's example with its identifier.
@@ -216,6 +216,11 @@ impl<T: Task> AnyTask for Bound<T> {
         self.task.features(example, tokenizer, purpose).map_err(|error| error.at_least(place()))
     }
 
+    fn fingerprint(&self, examples: &Examples, index: usize) -> Result<Option<Fingerprint>> {
+        let example = self.items(examples)?.get(index).ok_or_else(|| Error::internal("an example beyond the end"))?;
+        Ok(self.task.fingerprint(example))
+    }
+
     fn bind(&mut self, name: &str, shape: HeadShape, weights: &mut Weights) -> Result<()> {
         self.head = Some(self.task.head(name, shape, weights)?);
         Ok(())
@@ -233,8 +238,7 @@ impl<T: Task> AnyTask for Bound<T> {
         let items = self.items(examples)?;
         self.task.check(items)?;
         let mut counts = self.task.counts();
-        let mut source = items.iter().map(Ok);
-        self.run(&mut source, runner, &mut |example: &T::Example, prediction| {
+        let mut count = |example: &T::Example, prediction| {
             self.task.count(example, &prediction, &mut counts);
             let mut answer = self.task.answer(example, &prediction);
             if let Value::Object(fields) = &mut answer {
@@ -242,23 +246,47 @@ impl<T: Task> AnyTask for Bound<T> {
             }
             each(answer, self.task.describe(example, &prediction));
             Ok(())
+        };
+        let tokenizer = runner.tokenizer;
+        let encoded = items.iter().map(|example| {
+            let encoded = self.task.features(example, tokenizer, Purpose::Predict)?;
+            Ok((example, encoded.windows))
+        });
+        // While the model runs one pack, another thread makes the next. It hands it over only when it is asked for, so
+        // there are never more than two.
+        std::thread::scope(|scope| {
+            let (sender, receiver) = mpsc::sync_channel(0);
+            // Sending fails once this side has stopped listening: then there is nothing left to do.
+            scope.spawn(move || packs(encoded).try_for_each(|pack| sender.send(pack)));
+            for (pack, end) in receiver {
+                self.flush(pack, runner, &mut count)?;
+                end?;
+            }
+            Ok::<(), Error>(())
         })?;
         Ok(self.task.score(&counts))
     }
 
     fn predict(&self, requests: Requests, runner: &Runner, each: &mut dyn FnMut(Value) -> Result<()>) -> Result<()> {
-        let mut source = requests.map(|request| {
+        let encoded = requests.map(|request| {
             let (request, place) = request?;
             let example = self.task.request(&request, place)?;
-            Ok(Asked { example, id: request.get("id").cloned() })
+            let encoded = self.task.features(&example, runner.tokenizer, Purpose::Predict)?;
+            Ok((Asked { example, id: request.get("id").cloned() }, encoded.windows))
         });
-        self.run(&mut source, runner, &mut |asked: Asked<T::Example>, prediction| {
+        let mut answer = |asked: Asked<T::Example>, prediction| {
             let mut answer = self.task.answer(&asked.example, &prediction);
             if let (Some(id), Value::Object(fields)) = (asked.id, &mut answer) {
                 fields.shift_insert(0, "id".into(), id);
             }
             each(answer)
-        })
+        };
+        // Nothing is asked for ahead: whoever sends requests may wait for answers before sending more.
+        for (pack, end) in packs(encoded) {
+            self.flush(pack, runner, &mut answer)?;
+            end?;
+        }
+        Ok(())
     }
 
     fn export(&self) -> Result<Option<SingleTask>> {

@@ -21,6 +21,7 @@ use polyhead_kernels::linear::dropout_linear;
 use polyhead_kernels::Dropout;
 use serde::Serialize;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use std::path::Path;
 
 /// The tasks that a recipe can name, in the order in which they are shown.
@@ -104,6 +105,11 @@ pub trait Task: Send + Sync + Sized + 'static {
     fn distribution(&self, examples: &[Self::Example]) -> Vec<(String, usize)>;
     /// An example's windows.
     fn features(&self, example: &Self::Example, tokenizer: &Tokenizer, purpose: Purpose) -> Result<Encoded>;
+    /// All that `features` reads of an example in training, so that its windows can be kept between runs. `None`: they
+    /// are not.
+    fn fingerprint(&self, _example: &Self::Example) -> Option<Fingerprint> {
+        None
+    }
     /// The answer to an example, from its windows and their logits.
     fn decode(&self, example: &Self::Example, windows: &[Window]) -> Self::Prediction;
 
@@ -140,6 +146,21 @@ pub trait Task: Send + Sync + Sized + 'static {
     /// Opens the task from a single-task folder of transformers, renaming the head's tensors to `heads.{KIND}. ...`.
     fn import(_folder: &SingleTaskFolder, _weights: &mut Weights) -> Option<Result<Self>> {
         None
+    }
+}
+
+/// A digest of what decides the training windows of an example: equal fingerprints, equal windows (of one
+/// configuration and one tokenizer).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fingerprint(pub [u8; 32]);
+
+impl Fingerprint {
+    /// Of the content that `features` reads. Whoever changes what `features` makes of the same content raises
+    /// `version`, or runs go on with the windows of before.
+    pub fn of(version: u32, content: &impl Serialize) -> Option<Self> {
+        // JSON, because it marks where one part ends and the next begins. What has no JSON form is not kept.
+        let bytes = serde_json::to_vec(&(version, content)).ok()?;
+        Some(Self(Sha256::digest(bytes).into()))
     }
 }
 

@@ -3,7 +3,9 @@
 //! The first sub-word of a word carries its label, as `run_ner.py` of transformers does it; the head is dropout and a
 //! linear layer. Measured by entity: see [`crate::metrics::span_f1`].
 
-use super::{Dense, HeadShape, Purpose, Score, SingleTask, SingleTaskFolder, Task, TypeScore, Window, softmax};
+use super::{
+    Dense, Fingerprint, HeadShape, Purpose, Score, SingleTask, SingleTaskFolder, Task, TypeScore, Window, softmax,
+};
 use crate::batch::{Encoded, Features};
 use crate::data::{self, Read, Sentence};
 use crate::encoders::{Hidden, Pass};
@@ -89,9 +91,12 @@ impl Tagged {
         Self { place: sentence.place, text, words, tags: sentence.tags }
     }
 
+    fn words(&self) -> Vec<&str> {
+        self.words.iter().map(|range| slice(&self.text, range.start, range.end)).collect()
+    }
+
     fn pieces(&self, tokenizer: &Tokenizer) -> Result<Vec<crate::text::Piece>> {
-        let words: Vec<&str> = self.words.iter().map(|range| slice(&self.text, range.start, range.end)).collect();
-        tokenizer.words(&words)
+        tokenizer.words(&self.words())
     }
 }
 
@@ -230,6 +235,10 @@ impl Task for Ner {
             lost_tokens: pieces.len() - kept,
             lost_golds: spans(&example.tags).iter().filter(|span| span.end > end).count(),
         })
+    }
+
+    fn fingerprint(&self, example: &Tagged) -> Option<Fingerprint> {
+        Fingerprint::of(1, &(example.words(), &example.tags))
     }
 
     fn decode(&self, example: &Tagged, windows: &[Window]) -> Labelled {

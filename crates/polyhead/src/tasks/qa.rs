@@ -5,7 +5,7 @@
 //! the answer. Windows, targets and the n-best search over all windows are those of `run_qa.py` of transformers;
 //! measured as the official SQuAD scripts do, see [`crate::metrics::squad`].
 
-use super::{Dense, HeadShape, Purpose, Score, SingleTask, SingleTaskFolder, Task, Window};
+use super::{Dense, Fingerprint, HeadShape, Purpose, Score, SingleTask, SingleTaskFolder, Task, Window};
 use crate::batch::{Encoded, Features};
 use crate::data::{self, Question, Read};
 use crate::encoders::{Hidden, Pass};
@@ -241,6 +241,12 @@ impl Task for Qa {
         }
         encoded.lost_tokens = lost_tokens;
         Ok(encoded)
+    }
+
+    fn fingerprint(&self, example: &Question) -> Option<Fingerprint> {
+        // The first gold answer trains.
+        let answer = example.answers.first().map(|answer| (answer.start, &answer.text));
+        Fingerprint::of(1, &(&example.question, &example.context, answer))
     }
 
     fn decode(&self, example: &Question, windows: &[Window]) -> Found {

@@ -3,6 +3,7 @@
 
 use crate::error::{Error, Place, Result};
 use regex::Regex;
+use sha2::{Digest, Sha256};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::LazyLock;
@@ -32,6 +33,8 @@ pub struct Tokenizer {
     pub sep: u32,
     /// Fills padded batches: `[PAD]`.
     pub pad: u32,
+    /// The SHA-256 of the bytes that it was read from.
+    pub sha256: [u8; 32],
 }
 
 impl Tokenizer {
@@ -58,7 +61,7 @@ impl Tokenizer {
                 .ok_or_else(|| fault(format!("it has no special token `{token}`, which BERT needs")))
         };
         let (cls, sep, pad) = (special("[CLS]")?, special("[SEP]")?, special("[PAD]")?);
-        Ok(Self { inner, cls, sep, pad })
+        Ok(Self { inner, cls, sep, pad, sha256: Sha256::digest(&bytes).into() })
     }
 
     /// The ids run from 0 to one less than this.

@@ -15,6 +15,7 @@
 
 mod check;
 mod event;
+mod feature_cache;
 mod plan;
 mod prepare;
 mod run_folder;

@@ -1,5 +1,6 @@
 //! From a recipe to what training needs: the encoder with its heads, and every task's windows.
 
+use super::feature_cache::{self, FeatureCache};
 use crate::batch::{Encoded, Features};
 use crate::error::{Error, Place, Result};
 use crate::hub::{self, HubEvent, HubOptions};
@@ -49,11 +50,19 @@ pub struct Lost {
 }
 
 /// A window and the example that it is of.
+#[derive(Debug, Clone, PartialEq)]
 pub struct TrainingWindow {
     /// The index of its example.
     pub example: usize,
     /// The window.
     pub features: Features,
+}
+
+/// The windows of all training examples of a task, in order, and what did not fit into them.
+#[derive(Debug, PartialEq)]
+pub(super) struct TrainingWindows {
+    pub windows: Vec<TrainingWindow>,
+    pub lost: Lost,
 }
 
 impl Lane {
@@ -101,12 +110,16 @@ pub fn prepare(recipe: &Recipe, kinds: &[TaskKind], notify: &mut dyn FnMut(&str)
         Parameters::count(model.parameters.iter()),
         Parameters::count(model.parameters.trained())
     ));
-    let lanes = model.tasks.iter().zip(data).map(|(named, (batch_size, loss_weight, train, validation))| {
-        let (windows, lost) = encode(&*named.task, &train, &model.tokenizer)?;
-        let places = (0..train.len).map(|index| named.task.place(&train, index).cloned()).collect::<Result<_>>()?;
-        Ok(Lane { name: named.name.clone(), batch_size, loss_weight, train, windows, lost, validation, places })
-    });
-    let lanes = lanes.collect::<Result<Vec<_>>>()?;
+    let mut cache = recipe.train.feature_cache.then(|| FeatureCache::new(options.own_cache.join("features")));
+    let mut lanes = Vec::with_capacity(data.len());
+    for (NamedTask { name, task }, (batch_size, loss_weight, train, validation)) in model.tasks.iter().zip(data) {
+        let TrainingWindows { windows, lost } = match &mut cache {
+            Some(cache) => windows_by_cache(cache, name, &**task, &train, &model.tokenizer, notify)?,
+            None => encode(&**task, &train, &model.tokenizer)?,
+        };
+        let places = (0..train.len).map(|index| task.place(&train, index).cloned()).collect::<Result<_>>()?;
+        lanes.push(Lane { name: name.clone(), batch_size, loss_weight, train, windows, lost, validation, places });
+    }
     Ok(Prepared { model, lanes })
 }
 
@@ -121,12 +134,31 @@ fn open_task(kinds: &[TaskKind], name: &str, kind: &str, config: serde_json::Val
     })
 }
 
-/// The windows of all examples, in order.
-fn encode(task: &dyn AnyTask, train: &Examples, tokenizer: &Tokenizer) -> Result<(Vec<TrainingWindow>, Lost)> {
-    let all: Vec<Encoded> = (0..train.len)
-        .into_par_iter()
-        .map(|index| task.features(train, index, tokenizer, Purpose::Train))
-        .collect::<Result<_>>()?;
+/// The windows that an earlier run kept, or new ones, which are kept for the next.
+fn windows_by_cache(
+    cache: &mut FeatureCache,
+    name: &str,
+    task: &dyn AnyTask,
+    train: &Examples,
+    tokenizer: &Tokenizer,
+    notify: &mut dyn FnMut(&str),
+) -> Result<TrainingWindows> {
+    let Some(key) = feature_cache::key(task, train, tokenizer)? else { return encode(task, train, tokenizer) };
+    if let Some(found) = cache.get(&key, train.len, notify) {
+        notify(&format!("tasks.{name}: tokenised by an earlier run (see train.feature_cache)"));
+        return Ok(found);
+    }
+    let made = encode(task, train, tokenizer)?;
+    cache.put(&key, &made, notify);
+    Ok(made)
+}
+
+/// Makes the windows of all examples, in order.
+fn encode(task: &dyn AnyTask, train: &Examples, tokenizer: &Tokenizer) -> Result<TrainingWindows> {
+    let features = |index| task.features(train, index, tokenizer, Purpose::Train);
+    let all: Vec<Result<Encoded>> = (0..train.len).into_par_iter().map(features).collect();
+    // Of several failures the first in order is told, not the first in time.
+    let all: Vec<Encoded> = all.into_iter().collect::<Result<_>>()?;
     let lost = Lost {
         tokens: all.iter().map(|encoded| encoded.lost_tokens).sum(),
         golds: all.iter().map(|encoded| encoded.lost_golds).sum(),
@@ -134,7 +166,7 @@ fn encode(task: &dyn AnyTask, train: &Examples, tokenizer: &Tokenizer) -> Result
     let windows = all.into_iter().enumerate().flat_map(|(example, encoded)| {
         encoded.windows.into_iter().map(move |features| TrainingWindow { example, features })
     });
-    Ok((windows.collect(), lost))
+    Ok(TrainingWindows { windows: windows.collect(), lost })
 }
 
 /// A local path as it is; a file of a data set on the Hub, downloaded.

@@ -1,6 +1,9 @@
-//! Two faulty tasks: NER with a tensor that nothing computes with, and NER that cuts the gradient to the encoder.
+//! Faulty tasks: NER with a tensor that nothing computes with, NER that cuts the gradient to the encoder, and NER that
+//! can't make windows beyond some line of its file.
 //!
-//! A missing backward in an operator looks exactly like this, and no loss shows it.
+//! A missing backward in an operator looks exactly like the first two, and no loss shows it.
+
+#![allow(dead_code, clippy::unwrap_used)]
 
 use candle_core::Tensor;
 use polyhead::batch::Encoded;
@@ -10,16 +13,38 @@ use polyhead::parameters::{Init, Weights};
 use polyhead::tasks::ner::Ner;
 use polyhead::tasks::{HeadShape, Purpose, Score, Task, Window};
 use polyhead::text::Tokenizer;
-use polyhead::{Place, Result};
+use polyhead::{Error, Place, Result};
 use polyhead_kernels::Segments;
 use serde_json::Value;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 /// Declares a tensor more than it uses.
 pub type Unused = Cut<0>;
 
 /// Computes with a copy of the hidden states that has no graph.
 pub type Detached = Cut<1>;
+
+/// Makes no windows of sentences beyond line [`LAST`]; for the first of them it needs longest to say so.
+pub type Failing = Cut<2>;
+
+/// The last line that [`Failing`] makes windows of.
+pub const LAST: usize = 5000;
+
+/// How often [`Failing`] was asked for windows.
+pub static ENCODED: AtomicUsize = AtomicUsize::new(0);
+
+/// The first sentence of a file that [`Failing`] makes no windows of: which it is, and where it stands.
+pub fn first_failing(path: &Path) -> (usize, Place) {
+    let sentences = polyhead::data::read_sentences(path, None).unwrap().examples;
+    let mut places = sentences.into_iter().map(|sentence| sentence.place).enumerate();
+    places.find(|(_, place)| line(place) > LAST).unwrap()
+}
+
+fn line(place: &Place) -> usize {
+    place.to_string().rsplit(':').next().unwrap().parse().unwrap()
+}
 
 /// NER with a fault.
 pub struct Cut<const FAULT: u8>(Ner);
@@ -67,6 +92,14 @@ impl<const FAULT: u8> Task for Cut<FAULT> {
         self.0.distribution(examples)
     }
     fn features(&self, example: &Self::Example, tokenizer: &Tokenizer, purpose: Purpose) -> Result<Encoded> {
+        if FAULT == 2 {
+            ENCODED.fetch_add(1, Ordering::SeqCst);
+            let place = self.0.place(example);
+            if line(place) > LAST {
+                std::thread::sleep(Duration::from_millis(if line(place) < LAST + 10 { 200 } else { 0 }));
+                return Err(Error::data("beyond the last line").at(place.clone()));
+            }
+        }
         self.0.features(example, tokenizer, purpose)
     }
     fn decode(&self, example: &Self::Example, windows: &[Window]) -> Self::Prediction {

@@ -190,7 +190,8 @@ pub fn fixture(name: &str) -> PathBuf {
 /// A recipe of NER and QA with tiny-bert as TOML, its data beside it: 24 examples of each to train on, 8 to score.
 pub fn recipe_text(folder: &Path) -> String {
     let mut text = format!(
-        "name = 'tiny'\noutput = {:?}\nencoder.checkpoint = {:?}\ntrain = {{ epochs = 2, learning_rate = 1e-3 }}\n",
+        "name = 'tiny'\noutput = {:?}\nencoder.checkpoint = {:?}\n\
+         train = {{ epochs = 2, learning_rate = 1e-3, feature_cache = false }}\n",
         folder.join("runs"),
         fixture("tiny-bert"),
     );
