@@ -66,20 +66,18 @@ impl Norm {
 }
 
 simd! {
-    /// `y = dropout(x + bias) + residual`, in place; `start` is the index of the row's first element.
-    pub(crate) fn end_of_layer(
-        y: &mut [f32], bias: &[f32], residual: &[f32], dropout: Option<Dropout>, start: u32,
-    ) {
+    /// `y = dropout(y) + residual`; `start` is the index of the row's first element.
+    pub(crate) fn end_of_layer(y: &mut [f32], residual: &[f32], dropout: Option<Dropout>, start: u32) {
         match dropout {
             None => {
-                for ((y, b), r) in y.iter_mut().zip(bias).zip(residual) {
-                    *y = *y + b + r;
+                for (y, r) in y.iter_mut().zip(residual) {
+                    *y += r;
                 }
             }
             Some(dropout) => {
                 let factor = dropout.factors(start);
-                for (i, ((y, b), r)) in y.iter_mut().zip(bias).zip(residual).enumerate() {
-                    *y = (*y + b) * factor(i as u32) + r;
+                for (i, (y, r)) in y.iter_mut().zip(residual).enumerate() {
+                    *y = *y * factor(i as u32) + r;
                 }
             }
         }

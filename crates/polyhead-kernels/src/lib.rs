@@ -1,8 +1,10 @@
-//! Fused operators for packed Transformer batches, as candle custom operators with hand-written backward passes.
+//! Fused operators for packed Transformer batches, with hand-written backward passes.
 //!
-//! One operator a file: formula, forward, backward, a plain-candle twin (the reference in its tests and the path on
+//! An encoder writes its forward pass onto a [`Tape`]; to candle it is one custom operator, and its way back runs along the
+//! tape. One operator a file: formula, forward, backward, a plain-candle twin (the reference in its tests and the path on
 //! devices that the fused one does not serve), tests. All work on packed batches: the tokens of all sequences end to
-//! end, `[tokens, hidden]`, with [`Segments`] saying where each sequence lies.
+//! end, `[tokens, hidden]`, with [`Segments`] saying where each sequence lies. What heads need (a linear layer with dropout,
+//! the losses) are operators of candle's own graph.
 //!
 //! The plain twins exist because some of candle's own operators have no backward pass at all (`layer_norm`,
 //! `softmax_last_dim`) and cut the gradient without an error; here every operator has one, and its test.

@@ -50,11 +50,14 @@ struct Gelu<'a> {
 }
 
 impl Sink for Gelu<'_> {
+    fn bias(&self) -> Option<&[f32]> {
+        Some(self.bias)
+    }
+
     fn part(&self, mut part: Part<'_>) {
-        let Part { column, columns, .. } = part;
-        for (row, values) in part.each_row() {
-            add_to(values, &self.bias[column..column + columns]);
-            if let Some(u) = &self.u {
+        let column = part.column;
+        if let Some(u) = &self.u {
+            for (row, values) in part.each_row() {
                 // SAFETY: each element comes once.
                 unsafe { u.write(row, column, values) };
             }

@@ -87,20 +87,22 @@ struct End<'a> {
 }
 
 impl Sink for End<'_> {
-    fn part(&self, mut part: Part<'_>) {
-        let Part { column, columns, .. } = part;
-        for (row, values) in part.each_row() {
-            // SAFETY: each element comes once.
-            unsafe { self.y.part(row * self.columns + column, columns) }.copy_from_slice(values);
-        }
+    fn bias(&self) -> Option<&[f32]> {
+        Some(self.bias)
     }
+
+    fn place(&self, row: usize, column: usize) -> Option<(*mut f32, usize)> {
+        Some((self.y.pointer(row * self.columns + column), self.columns))
+    }
+
+    fn part(&self, _: Part<'_>) {}
 
     fn rows(&self, rows: Range<usize>) {
         for row in rows {
             let start = row * self.columns;
             // SAFETY: every row comes once, after all of its columns.
             let y = unsafe { self.y.part(start, self.columns) };
-            end_of_layer(y, self.bias, &self.residual[start..start + self.columns], self.dropout, start as u32);
+            end_of_layer(y, &self.residual[start..start + self.columns], self.dropout, start as u32);
             if let Some(h) = &self.h {
                 // SAFETY: as above.
                 unsafe { h.part(start, self.columns) }.copy_from_slice(y);

@@ -76,4 +76,11 @@ impl<'a, T> Parts<'a, T> {
         // SAFETY: in bounds by the assertion, unaliased by the caller's promise.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(start), len) }
     }
+
+    /// A pointer to the element at `start`, for strided writes.
+    pub(crate) fn pointer(&self, start: usize) -> *mut T {
+        assert!(start <= self.len);
+        // SAFETY: in bounds by the assertion.
+        unsafe { self.start.add(start) }
+    }
 }

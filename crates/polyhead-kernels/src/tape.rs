@@ -116,8 +116,8 @@ impl Tape {
         }
         let (rows, columns) = tensor.dims2()?;
         let values = with_f32s([tensor], |[values]| Ok(Buffer::copy_of(values)))?;
-        let rounded = (self.precision == Precision::Bf16)
-            .then(|| Matrix::rounded(self.precision, rows, columns, &values));
+        let rounded =
+            (self.precision == Precision::Bf16).then(|| Matrix::rounded(self.precision, rows, columns, &values));
         Ok(Value(State::Fused(self.hidden(Matrix::f32(rows, columns, values), rounded))))
     }
 

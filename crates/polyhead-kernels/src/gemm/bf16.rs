@@ -242,21 +242,30 @@ pub(crate) unsafe fn product_into(a: Left, b: &Panels, c: *mut f32, stride: usiz
         for row in (0..a.rows).step_by(ROWS) {
             let tile = Tile::new(a, b, row, panel);
             // SAFETY: the caller's promise.
-            unsafe { tile.make(c.add(row * stride + column), stride, ROWS.min(a.rows - row), b.width, columns) };
+            unsafe { tile.make(c.add(row * stride + column), stride, ROWS.min(a.rows - row), b.width, columns, None) };
         }
     }
 }
 
 fn tiles<S: Sink>(a: Left, b: &Panels, rows: Range<usize>, panels: Range<usize>, sink: &S) {
     let mut values = [0.0_f32; ROWS * WIDEST];
+    let bias = sink.bias();
     for panel in panels {
         let column = panel * b.width;
         let columns = b.width.min(b.columns - column);
+        let start = bias.map(|bias| &bias[column..column + columns]);
         for row in rows.clone().step_by(ROWS) {
             let count = ROWS.min(rows.end - row);
-            // SAFETY: the tile fits into `values`.
-            unsafe { Tile::new(a, b, row, panel).make(values.as_mut_ptr(), WIDEST, count, b.width, b.width) };
-            sink.part(Part { row, column, rows: count, columns, values: &mut values, stride: WIDEST });
+            let tile = Tile::new(a, b, row, panel);
+            match sink.place(row, column) {
+                // SAFETY: the sink's place is good for what comes into it, and each element comes once.
+                Some((place, stride)) => unsafe { tile.make(place, stride, count, b.width, columns, start) },
+                None => {
+                    // SAFETY: the tile fits into `values`.
+                    unsafe { tile.make(values.as_mut_ptr(), WIDEST, count, b.width, columns, start) };
+                    sink.part(Part { row, column, rows: count, columns, values: &mut values, stride: WIDEST });
+                }
+            }
         }
     }
 }
@@ -288,20 +297,26 @@ impl Tile {
         }
     }
 
-    /// Makes `rows` rows of the panel's width and stores the first `columns` columns.
+    /// Makes `rows` rows of the panel's width and stores the first `columns` columns; sums begin with `start`.
     ///
     /// # Safety
     /// The pointers must be good for that; on x86-64 the processor must have AVX-512 BF16.
-    unsafe fn make(self, c: *mut f32, stride: usize, rows: usize, width: usize, columns: usize) {
+    unsafe fn make(self, c: *mut f32, stride: usize, rows: usize, width: usize, columns: usize, start: Option<&[f32]>) {
+        assert!(start.is_none_or(|start| start.len() == columns));
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller's promise; `start` is as long as there are columns.
         unsafe {
-            x86::make(self, c, stride, rows, width, columns);
+            x86::make(
+                self,
+                x86::Target { c, stride, columns, start: start.map_or(std::ptr::null(), <[f32]>::as_ptr) },
+                rows,
+                width,
+            );
         }
         #[cfg(not(target_arch = "x86_64"))]
         for r in 0..rows {
             for j in 0..columns {
-                let mut sum = 0.0;
+                let mut sum = start.map_or(0.0, |start| start[j]);
                 for p in 0..self.half {
                     // SAFETY: the caller's promise.
                     let (a, b) = unsafe { (*self.a.add(r * self.row + p * self.pair), *self.b.add(p * width + j)) };
@@ -388,44 +403,66 @@ mod x86 {
     use super::{LANES, Tile, round};
     use std::arch::x86_64::*;
 
-    /// Makes `rows` rows of the panel's width and stores the first `columns` columns.
+    /// Where a tile goes, and what its sums begin with (null for zeros).
+    #[derive(Clone, Copy)]
+    pub(super) struct Target {
+        pub c: *mut f32,
+        pub stride: usize,
+        pub columns: usize,
+        pub start: *const f32,
+    }
+
+    /// Makes `rows` rows of the panel's width.
     ///
     /// # Safety
     /// The pointers must be good for that; the processor must have AVX-512 BF16.
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")]
-    pub(super) unsafe fn make(tile: Tile, c: *mut f32, stride: usize, rows: usize, width: usize, columns: usize) {
+    pub(super) unsafe fn make(tile: Tile, target: Target, rows: usize, width: usize) {
         // SAFETY: the caller's promise.
         unsafe {
             match width / LANES {
-                3 => wide::<3>(tile, c, stride, rows, columns),
-                2 => wide::<2>(tile, c, stride, rows, columns),
-                _ => wide::<1>(tile, c, stride, rows, columns),
+                3 => wide::<3>(tile, target, rows),
+                2 => wide::<2>(tile, target, rows),
+                _ => wide::<1>(tile, target, rows),
             }
         }
     }
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")]
-    unsafe fn wide<const V: usize>(tile: Tile, c: *mut f32, stride: usize, rows: usize, columns: usize) {
+    unsafe fn wide<const V: usize>(tile: Tile, target: Target, rows: usize) {
         // SAFETY: the caller's promise.
         unsafe {
             match rows {
-                8 => fixed::<8, V>(tile, c, stride, columns),
-                7 => fixed::<7, V>(tile, c, stride, columns),
-                6 => fixed::<6, V>(tile, c, stride, columns),
-                5 => fixed::<5, V>(tile, c, stride, columns),
-                4 => fixed::<4, V>(tile, c, stride, columns),
-                3 => fixed::<3, V>(tile, c, stride, columns),
-                2 => fixed::<2, V>(tile, c, stride, columns),
-                _ => fixed::<1, V>(tile, c, stride, columns),
+                8 => fixed::<8, V>(tile, target),
+                7 => fixed::<7, V>(tile, target),
+                6 => fixed::<6, V>(tile, target),
+                5 => fixed::<5, V>(tile, target),
+                4 => fixed::<4, V>(tile, target),
+                3 => fixed::<3, V>(tile, target),
+                2 => fixed::<2, V>(tile, target),
+                _ => fixed::<1, V>(tile, target),
             }
         }
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")]
-    unsafe fn fixed<const R: usize, const V: usize>(tile: Tile, c: *mut f32, stride: usize, columns: usize) {
-        let zero = _mm512_setzero_ps();
-        let mut sums = [[zero; V]; R];
+    unsafe fn fixed<const R: usize, const V: usize>(tile: Tile, target: Target) {
+        let Target { c, stride, columns, start } = target;
+        let masks: [u16; V] = std::array::from_fn(|v| {
+            let rest = columns.saturating_sub(v * LANES).min(LANES) as u32;
+            (0xffff_u32 >> (LANES as u32 - rest)) as u16
+        });
+        let mut sums = [[_mm512_setzero_ps(); V]; R];
+        if !start.is_null() {
+            for (v, &mask) in masks.iter().enumerate() {
+                // SAFETY: the caller's promise: as many numbers as columns.
+                let begin = unsafe { _mm512_maskz_loadu_ps(mask, start.wrapping_add(v * LANES)) };
+                for sums in &mut sums {
+                    sums[v] = begin;
+                }
+            }
+        }
         let (mut a, mut b) = (tile.a, tile.b);
         for _ in 0..tile.half {
             // SAFETY: the caller's promise: `half` pairs of R rows, and of the panel.
@@ -443,9 +480,7 @@ mod x86 {
             b = b.wrapping_add(V * LANES);
         }
         for (r, sums) in sums.iter().enumerate() {
-            for (v, &sum) in sums.iter().enumerate() {
-                let rest = columns.saturating_sub(v * LANES).min(LANES) as u32;
-                let mask = (0xffff_u32 >> (LANES as u32 - rest)) as u16;
+            for (v, (&sum, &mask)) in sums.iter().zip(&masks).enumerate() {
                 // SAFETY: the caller's promise: R rows of `columns` columns.
                 unsafe { _mm512_mask_storeu_ps(c.wrapping_add(r * stride + v * LANES), mask, sum) };
             }

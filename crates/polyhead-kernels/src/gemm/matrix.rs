@@ -113,12 +113,13 @@ pub(crate) struct StoreMatrix<'a> {
 }
 
 impl Sink for StoreMatrix<'_> {
+    fn bias(&self) -> Option<&[f32]> {
+        self.bias
+    }
+
     fn part(&self, mut part: Part<'_>) {
-        let Part { column, columns, .. } = part;
+        let column = part.column;
         for (row, values) in part.each_row() {
-            if let Some(bias) = self.bias {
-                super::add_to(values, &bias[column..column + columns]);
-            }
             // SAFETY: each element comes once.
             unsafe { self.writer.write(row, column, values) };
         }

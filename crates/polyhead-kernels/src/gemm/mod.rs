@@ -67,6 +67,17 @@ impl Part<'_> {
 
 /// Where the parts of C go.
 pub(crate) trait Sink: Sync {
+    /// What is added to every row of C before anyone sees it.
+    fn bias(&self) -> Option<&[f32]> {
+        None
+    }
+
+    /// Where the element `(row, column)` of C is to be stored, and how far it is from row to row, if the sink wants
+    /// nothing but to have C in memory: its parts then go straight there, and [`Sink::part`] is not called.
+    fn place(&self, _row: usize, _column: usize) -> Option<(*mut f32, usize)> {
+        None
+    }
+
     /// Takes a part. Every element of C comes once, from any thread.
     fn part(&self, part: Part<'_>);
 
@@ -74,7 +85,7 @@ pub(crate) trait Sink: Sync {
     fn rows(&self, _rows: Range<usize>) {}
 }
 
-/// C as an f32 matrix `[rows, columns]`.
+/// C as an f32 matrix `[rows, columns]`, or added to one.
 pub(crate) struct Store<'a> {
     values: Parts<'a, f32>,
     columns: usize,
@@ -100,16 +111,19 @@ impl<'a> Store<'a> {
 }
 
 impl Sink for Store<'_> {
+    fn bias(&self) -> Option<&[f32]> {
+        self.bias
+    }
+
+    fn place(&self, row: usize, column: usize) -> Option<(*mut f32, usize)> {
+        (!self.add).then(|| (self.values.pointer(row * self.columns + column), self.columns))
+    }
+
     fn part(&self, mut part: Part<'_>) {
         let Part { column, columns, .. } = part;
         for (row, values) in part.each_row() {
             // SAFETY: each element comes once.
-            let target = unsafe { self.values.part(row * self.columns + column, columns) };
-            match (self.add, self.bias) {
-                (true, _) => add_to(target, values),
-                (false, None) => target.copy_from_slice(values),
-                (false, Some(bias)) => sum_into(target, values, &bias[column..column + columns]),
-            }
+            add_to(unsafe { self.values.part(row * self.columns + column, columns) }, values);
         }
     }
 }
@@ -176,27 +190,36 @@ pub(crate) fn product_f32<S: Sink>(a: Factor, b: Factor, sink: &S) {
         let start = task * block;
         let (rows, columns) =
             if m >= n { (start..m.min(start + block), 0..n) } else { (0..m, start..n.min(start + block)) };
-        let mut c = crate::workspace::Buffer::uninit(rows.len() * columns.len());
-        // SAFETY: C is ours, and the parts of A and B lie in what `Factor` checked.
+        let (stride, whole) = (columns.len(), columns.len() == n);
+        let placed = sink.place(rows.start, columns.start);
+        let mut scratch = crate::workspace::Buffer::uninit(if placed.is_some() { 0 } else { rows.len() * stride });
+        let (c, c_stride) = placed.unwrap_or((scratch.as_mut_ptr(), stride));
+        // SAFETY: C is ours, or the sink's for these rows and columns; the parts of A and B lie in what `Factor` checked.
         unsafe {
             multiply(
                 [rows.len(), columns.len(), k],
-                Strided(c.as_mut_ptr(), columns.len() as isize, 1),
+                Strided(c, c_stride as isize, 1),
                 Strided(a.0.0.offset(rows.start as isize * a.0.1), a.0.1, a.0.2),
                 Strided(b.0.0.offset(columns.start as isize * b.0.2), b.0.1, b.0.2),
                 false,
             );
+            if let Some(bias) = sink.bias() {
+                for row in 0..rows.len() {
+                    add_to(std::slice::from_raw_parts_mut(c.add(row * c_stride), stride), &bias[columns.clone()]);
+                }
+            }
         }
-        let whole = columns.len() == n;
-        let stride = columns.len();
-        sink.part(Part {
-            row: rows.start,
-            column: columns.start,
-            rows: rows.len(),
-            columns: stride,
-            values: &mut c,
-            stride,
-        });
+        if placed.is_none() {
+            let values = &mut scratch;
+            sink.part(Part {
+                row: rows.start,
+                column: columns.start,
+                rows: rows.len(),
+                columns: stride,
+                values,
+                stride,
+            });
+        }
         if whole {
             sink.rows(rows);
         }
@@ -294,15 +317,6 @@ crate::math::simd! {
     pub(crate) fn add_to(total: &mut [f32], values: &[f32]) {
         for (t, v) in total.iter_mut().zip(values) {
             *t += v;
-        }
-    }
-}
-
-crate::math::simd! {
-    /// `target = a + b`.
-    fn sum_into(target: &mut [f32], a: &[f32], b: &[f32]) {
-        for ((t, a), b) in target.iter_mut().zip(a).zip(b) {
-            *t = a + b;
         }
     }
 }
