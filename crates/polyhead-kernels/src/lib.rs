@@ -17,7 +17,7 @@ mod attention;
 pub mod cross_entropy;
 pub mod dropout;
 pub mod embedding;
-pub mod gemm;
+mod gemm;
 pub mod layer_norm;
 pub mod linear;
 mod linear_gelu;

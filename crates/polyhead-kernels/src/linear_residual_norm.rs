@@ -29,8 +29,8 @@ impl Tape {
         norm: &Norm,
         dropout: Option<Dropout>,
     ) -> Result<Value> {
-        if !self.fused() {
-            let weight = |weight: &_| self.plain(weight);
+        if !self.fused {
+            let weight = |weight: &_| self.weight(weight);
             let x = dropout::plain(&layer.plain(x.tensor()?, weight)?, dropout)?;
             return Ok(Value(State::Plain(norm.plain(&x.add(residual.tensor()?)?, weight)?)));
         }
@@ -149,13 +149,41 @@ mod tests {
     use super::*;
     use crate::rng::Key;
     use crate::testing::{PRECISIONS, assert_tape, normal, weights};
-    use candle_core::Tensor;
+    use proptest::prelude::*;
 
-    fn plain([x, w, b, residual, gamma, beta]: [&Tensor; 6], dropout: Option<Dropout>) -> Result<Tensor> {
-        let h = dropout::plain(&crate::linear::plain(x, w, b)?, dropout)?.add(residual)?;
-        let centred = h.broadcast_sub(&h.mean_keepdim(1)?)?;
-        let deviation = (centred.sqr()?.mean_keepdim(1)? + 1e-12)?.sqrt()?;
-        centred.broadcast_div(&deviation)?.broadcast_mul(gamma)?.broadcast_add(beta)
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+
+        /// Two layers, so that values between them and gradients of both kinds are at work.
+        #[test]
+        fn a_feed_forward_layer_is_that_of_the_plain_twins_for_any_shape(
+            tokens in 1_usize..700, hidden in 2_usize..70, half in 1_usize..60, drop in 0.0..0.4,
+        ) {
+            let inner = 2 * half;
+            let args = [
+                normal(1, &[tokens, hidden]),
+                (normal(2, &[inner, hidden]) * 0.2).unwrap(),
+                normal(3, &[inner]),
+                (normal(4, &[hidden, inner]) * 0.2).unwrap(),
+                normal(5, &[hidden]),
+                normal(6, &[hidden]),
+                normal(7, &[hidden]),
+            ];
+            for (precision, tolerance) in PRECISIONS {
+                assert_tape(
+                    &args,
+                    precision,
+                    |tape, [x, w, b, w2, b2, gamma, beta]| {
+                        let x = tape.input(x)?;
+                        let inner = tape.linear_gelu(&x, &weights([(w, b)]))?;
+                        let norm = Norm::new(gamma.clone(), beta.clone(), 1e-12);
+                        let drop = Dropout::new(drop, Key::seed(4));
+                        tape.linear_residual_norm(&inner, &weights([(w2, b2)]), &x, &norm, drop)
+                    },
+                    tolerance,
+                );
+            }
+        }
     }
 
     #[test]
@@ -179,7 +207,6 @@ mod tests {
                             let norm = Norm::new(gamma.clone(), beta.clone(), 1e-12);
                             tape.linear_residual_norm(&x, &weights([(w, b)]), &residual, &norm, drop)
                         },
-                        |args| plain(args, drop),
                         tolerance,
                     );
                 }

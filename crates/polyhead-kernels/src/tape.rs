@@ -23,6 +23,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub struct Tape {
     pub(crate) precision: Precision,
     pub(crate) trains: bool,
+    /// Whether the operators are the fused ones, or their plain twins.
+    pub(crate) fused: bool,
     device: Device,
     values: usize,
     steps: Vec<Step>,
@@ -65,12 +67,13 @@ pub(crate) struct Node {
 impl Tape {
     /// A tape for one pass. One that does not train keeps nothing for the way back.
     pub fn new(precision: Precision, trains: bool, device: &Device) -> Self {
-        Self { precision: precision.here(), trains, device: device.clone(), values: 0, steps: Vec::new() }
+        let (precision, fused) = (precision.here(), device.is_cpu());
+        Self { precision, trains, fused, device: device.clone(), values: 0, steps: Vec::new() }
     }
 
-    /// Whether the operators of this tape are the fused ones.
-    pub(crate) fn fused(&self) -> bool {
-        self.device.is_cpu()
+    /// A tape whose operators are the plain twins, in f32, on any device: what the fused ones are compared with.
+    pub fn plain(trains: bool, device: &Device) -> Self {
+        Self { fused: false, ..Self::new(Precision::F32, trains, device) }
     }
 
     pub(crate) fn device(&self) -> &Device {
@@ -78,7 +81,7 @@ impl Tape {
     }
 
     /// A weight for a plain twin: with candle's graph only where the pass trains.
-    pub(crate) fn plain(&self, weight: &Weight) -> Result<Tensor> {
+    pub(crate) fn weight(&self, weight: &Weight) -> Result<Tensor> {
         let tensor = weight.tensor()?;
         Ok(if self.trains { tensor.clone() } else { tensor.detach() })
     }
@@ -111,7 +114,7 @@ impl Tape {
 
     /// A given hidden state `[rows, columns]` that has no use for its gradient.
     pub fn constant(&mut self, tensor: &Tensor) -> Result<Value> {
-        if !self.fused() {
+        if !self.fused {
             return Ok(Value(State::Plain(tensor.detach())));
         }
         let (rows, columns) = tensor.dims2()?;
@@ -123,8 +126,8 @@ impl Tape {
 
     /// A given hidden state, whose gradient goes to the weight that holds it.
     pub fn input(&mut self, weight: &Weight) -> Result<Value> {
-        if !self.fused() {
-            return Ok(Value(State::Plain(self.plain(weight)?)));
+        if !self.fused {
+            return Ok(Value(State::Plain(self.weight(weight)?)));
         }
         let value = self.constant(weight.tensor()?)?;
         let (node, weight) = (value.fused()?.node, weight.clone());

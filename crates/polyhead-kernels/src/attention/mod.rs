@@ -41,8 +41,8 @@ impl Tape {
         if segments.rows() != rows || heads == 0 || width % (3 * heads) != 0 {
             candle_core::bail!("attention: [{rows}, {width}] for {} rows and {heads} heads", segments.rows());
         }
-        if !self.fused() {
-            let projected = qkv.plain(x.tensor()?, |weight| self.plain(weight))?;
+        if !self.fused {
+            let projected = qkv.plain(x.tensor()?, |weight| self.weight(weight))?;
             return Ok(Value(State::Plain(plain(&projected, segments, heads, dropout)?)));
         }
         let x = x.fused()?.clone();
@@ -267,6 +267,7 @@ mod tests {
     use crate::testing::{PRECISIONS, assert_tape, normal, weights};
     use crate::weight::Weight;
     use candle_core::Device;
+    use proptest::prelude::*;
 
     #[test]
     fn values_and_gradients_are_those_of_the_plain_twin() {
@@ -291,10 +292,38 @@ mod tests {
                             let x = tape.input(x)?;
                             tape.self_attention(&x, &weights([(w, b)]), &segments, heads, drop)
                         },
-                        |[x, w, b]| plain(&crate::linear::plain(x, w, b)?, &segments, heads, drop),
                         tolerance,
                     );
                 }
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+
+        #[test]
+        fn so_they_are_for_any_lengths_and_widths(
+            lengths in proptest::collection::vec(1_usize..90, 1..5), padded in 0_usize..40, heads in 1_usize..5,
+            half in 1_usize..26, inner in 1_usize..40, drop in 0.0..0.4,
+        ) {
+            let (segments, hidden) = (Segments::padded(&lengths, padded), heads * 2 * half);
+            let args = [
+                normal(1, &[segments.rows(), inner]),
+                (normal(2, &[3 * hidden, inner]) * 0.2).unwrap(),
+                (normal(3, &[3 * hidden]) * 0.2).unwrap(),
+            ];
+            for (precision, tolerance) in PRECISIONS {
+                assert_tape(
+                    &args,
+                    precision,
+                    |tape, [x, w, b]| {
+                        let x = tape.input(x)?;
+                        let drop = Dropout::new(drop, Key::seed(3));
+                        tape.self_attention(&x, &weights([(w, b)]), &segments, heads, drop)
+                    },
+                    tolerance,
+                );
             }
         }
     }
@@ -313,11 +342,6 @@ mod tests {
                     let x = tape.input(x)?;
                     tape.self_attention(&x, &weights([(qw, qb), (kw, kb), (vw, vb)]), &segments, 2, None)
                 },
-                |[qw, qb, kw, kb, vw, vb, x]| {
-                    let (w, b) = (Tensor::cat(&[qw, kw, vw], 0)?, Tensor::cat(&[qb, kb, vb], 0)?);
-                    plain(&crate::linear::plain(x, &w, &b)?, &segments, 2, None)
-                },
-                // The keys' bias has no gradient but rounding: softmax does not see it.
                 tolerance,
             );
         }
