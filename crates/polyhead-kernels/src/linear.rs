@@ -60,7 +60,10 @@ impl Linear {
     pub(crate) fn bias(&self) -> Result<Vec<f32>> {
         let mut all = Vec::with_capacity(self.outer);
         for (_, bias) in &self.parts {
-            bias.read(|bias| Ok(all.extend_from_slice(bias)))?;
+            bias.read(|bias| {
+                all.extend_from_slice(bias);
+                Ok(())
+            })?;
         }
         Ok(all)
     }

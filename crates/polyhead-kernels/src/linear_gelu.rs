@@ -24,9 +24,8 @@ impl Tape {
         let (rows, columns) = (x.node.rows, layer.outputs());
         let mut y = Matrix::uninit(self.precision, rows, columns);
         let mut u = self.trains.then(|| Matrix::uninit(self.precision, rows, columns));
-        let sink = Gelu { u: u.as_mut().map(Matrix::writer), y: y.writer(), bias: &layer.bias()? };
-        layer.forward(&x.operand, &sink)?;
-        drop(sink);
+        let bias = layer.bias()?;
+        layer.forward(&x.operand, &Gelu { u: u.as_mut().map(Matrix::writer), y: y.writer(), bias: &bias })?;
         let y = self.inner(y);
         if let Some(u) = u {
             let (layer, node, operand, y) = (layer.clone(), x.node, x.operand, y.node);

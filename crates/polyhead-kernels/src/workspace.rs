@@ -189,7 +189,7 @@ mod tests {
         let key = Key::seed(1);
         let mut held: Vec<(u32, Buffer<u32>)> = Vec::new();
         for step in 0..2000_u32 {
-            if held.len() > 40 || key.bits(u64::from(step)) % 3 == 0 {
+            if held.len() > 40 || key.bits(u64::from(step)).is_multiple_of(3) {
                 let at = key.with(1).bits(u64::from(step)) as usize % held.len().max(1);
                 if at < held.len() {
                     let (name, buffer) = held.swap_remove(at);

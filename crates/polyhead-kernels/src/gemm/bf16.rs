@@ -111,7 +111,7 @@ impl Panels {
         let (half, width) = (k.div_ceil(2), width_of(columns));
         let mut pairs = Buffer::uninit(columns.div_ceil(width) * half * width);
         // The columns that the last panel lacks: read, and their sums thrown away, but they must be numbers.
-        if columns % width > 0 {
+        if !columns.is_multiple_of(width) {
             let last = columns / width * half * width;
             pairs[last..].fill(0);
         }
