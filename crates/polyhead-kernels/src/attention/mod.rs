@@ -300,7 +300,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(40))]
+        #![proptest_config(crate::testing::cases(60))]
 
         #[test]
         fn so_they_are_for_any_lengths_and_widths(
