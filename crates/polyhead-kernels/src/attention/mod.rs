@@ -139,23 +139,32 @@ impl Job {
         tasks
     }
 
+    /// Heads that one thread takes at a time: of short sequences several, so that handing them out costs little.
+    fn grain(&self) -> usize {
+        128 / self.segments.lengths().iter().copied().max().unwrap_or(1).clamp(1, 128)
+    }
+
     fn forward(&self, qkv: &Matrix, out: &mut Matrix, statistics: &mut [f32]) -> Result<()> {
         let (statistics, writer) = (Parts::new(statistics), out.writer());
         self.clear_padding(&writer, self.hidden);
-        let tasks = self.tasks();
+        let (tasks, grain) = (self.tasks(), self.grain());
         // SAFETY: each task has its own statistics.
         let of = |task: &Task| unsafe { statistics.part(task.statistics, 2 * task.tokens) };
         match &qkv.values {
-            Values::F32(qkv) => {
-                tasks.into_par_iter().with_max_len(1).for_each_init(head_f32::Scratch::default, |scratch, task| {
+            Values::F32(qkv) => tasks.into_par_iter().with_min_len(grain).with_max_len(grain).for_each_init(
+                head_f32::Scratch::default,
+                |scratch, task| {
                     head_f32::forward(task, qkv, &writer, of(&task), scratch);
-                })
-            }
+                },
+            ),
             Values::Bf16(qkv) => {
                 self.check_pairs()?;
-                tasks.into_par_iter().with_max_len(1).for_each_init(head_bf16::Scratch::default, |scratch, task| {
-                    head_bf16::forward(task, qkv, &writer, of(&task), scratch);
-                });
+                tasks.into_par_iter().with_min_len(grain).with_max_len(grain).for_each_init(
+                    head_bf16::Scratch::default,
+                    |scratch, task| {
+                        head_bf16::forward(task, qkv, &writer, of(&task), scratch);
+                    },
+                );
             }
         }
         Ok(())
@@ -164,18 +173,24 @@ impl Job {
     fn backward(&self, qkv: &Matrix, statistics: &[f32], dout: &Matrix, dqkv: &mut Matrix) -> Result<()> {
         let writer = dqkv.writer();
         self.clear_padding(&writer, 3 * self.hidden);
-        let tasks = self.tasks();
+        let (tasks, grain) = (self.tasks(), self.grain());
         let of = |task: &Task| &statistics[task.statistics..][..2 * task.tokens];
         match (&qkv.values, &dout.values) {
             (Values::F32(qkv), Values::F32(dout)) => {
-                tasks.into_par_iter().with_max_len(1).for_each_init(head_f32::Scratch::default, |scratch, task| {
-                    head_f32::backward(task, qkv, of(&task), dout, &writer, scratch);
-                });
+                tasks.into_par_iter().with_min_len(grain).with_max_len(grain).for_each_init(
+                    head_f32::Scratch::default,
+                    |scratch, task| {
+                        head_f32::backward(task, qkv, of(&task), dout, &writer, scratch);
+                    },
+                );
             }
             (Values::Bf16(qkv), Values::Bf16(dout)) => {
-                tasks.into_par_iter().with_max_len(1).for_each_init(head_bf16::Scratch::default, |scratch, task| {
-                    head_bf16::backward(task, qkv, of(&task), dout, &writer, scratch);
-                });
+                tasks.into_par_iter().with_min_len(grain).with_max_len(grain).for_each_init(
+                    head_bf16::Scratch::default,
+                    |scratch, task| {
+                        head_bf16::backward(task, qkv, of(&task), dout, &writer, scratch);
+                    },
+                );
             }
             _ => candle_core::bail!("attention: values and a gradient of different precision"),
         }
