@@ -9,7 +9,7 @@
 //! The gradients of the tables hold the rows that were used and no others.
 
 use crate::dropout::{self, Dropout, masked};
-use crate::gemm::{Matrix, Precision, add_to, sum_rows};
+use crate::gemm::{Matrix, add_to, sum_rows};
 use crate::layer_norm::{Norm, NormValues, gradient, normalise, scale};
 use crate::storage::Parts;
 use crate::tape::{State, Tape, Value};
@@ -62,7 +62,7 @@ impl Tape {
         let mut h = Buffer::uninit(tokens * columns);
         // The normalised rows, for the way back, and what they were divided by.
         let mut kept = self.trains.then(|| (Buffer::uninit(tokens * columns), Buffer::uninit(tokens)));
-        let mut rounded = (self.precision == Precision::Bf16).then(|| Matrix::uninit(Precision::Bf16, tokens, columns));
+        let mut rounded = self.rounded(tokens, columns);
         tables.words.read_rows(&rows.ids, |words| {
             tables.positions.read_rows(&rows.positions, |positions| {
                 tables.types.read_rows(&rows.types, |types| {
@@ -137,6 +137,7 @@ fn backward(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gemm::Precision;
     use crate::rng::Key;
     use crate::testing::{PRECISIONS, assert_tape, normal};
     use candle_core::Device;

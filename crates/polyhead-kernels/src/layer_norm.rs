@@ -45,16 +45,8 @@ impl Norm {
     /// Sends the gradients `[dγ, dβ]` to the weights.
     pub(crate) fn gather(&self, gradients: &[f32]) -> Result<()> {
         let (gamma, beta) = gradients.split_at(gradients.len() / 2);
-        for (weight, gradient) in [(&self.gamma, gamma), (&self.beta, beta)] {
-            weight.gather(|sum, holds| {
-                match holds {
-                    true => crate::gemm::add_to(sum, gradient),
-                    false => sum.copy_from_slice(gradient),
-                }
-                Ok(())
-            })?;
-        }
-        Ok(())
+        self.gamma.add_gradient(gamma)?;
+        self.beta.add_gradient(beta)
     }
 
     /// The same in candle's own operators.

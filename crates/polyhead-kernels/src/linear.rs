@@ -24,31 +24,22 @@ pub struct Linear {
     parts: Vec<(Weight, Weight)>,
     inner: usize,
     outer: usize,
-    forward: Cache,
-    backward: Cache,
+    /// All weights as one matrix `[out, in]`, and as panels for the product with an input and with a gradient.
+    rows: Cache<Buffer<f32>>,
+    forward: Cache<Panels>,
+    backward: Cache<Panels>,
 }
 
 /// What was made from the weights, and of which version of them.
-type Cache = Mutex<Option<(u64, Arc<Packed>)>>;
-
-/// All weights as one factor.
-enum Packed {
-    F32(Buffer<f32>),
-    Bf16(Panels),
-}
+type Cache<T> = Mutex<Option<(u64, Arc<T>)>>;
 
 impl Linear {
     /// Layers of these weights `[out, in]` and biases `[out]`; their outputs lie side by side.
     pub fn new(parts: Vec<(Weight, Weight)>) -> Self {
         let inner = parts.first().and_then(|(weight, _)| weight.dims().get(1).copied()).unwrap_or(0);
         let outer = parts.iter().map(|(_, bias)| bias.count()).sum();
-        let (forward, backward) = Default::default();
-        Self { parts, inner, outer, forward, backward }
-    }
-
-    /// The width of its input.
-    pub fn inputs(&self) -> usize {
-        self.inner
+        let (rows, forward, backward) = Default::default();
+        Self { parts, inner, outer, rows, forward, backward }
     }
 
     /// The width of its output.
@@ -78,9 +69,8 @@ impl Linear {
                 Ok(())
             }),
             Values::Bf16(pairs) => {
-                let packed = self.packed(&self.forward, |rows| Packed::Bf16(Panels::along(rows)))?;
-                let Packed::Bf16(panels) = &*packed else { candle_core::bail!("linear: packed in two precisions") };
-                bf16::product(Left::plain(pairs, x.rows, self.inner.div_ceil(2)), panels, sink);
+                let panels = self.packed(&self.forward, Panels::along)?;
+                bf16::product(Left::plain(pairs, x.rows, self.inner.div_ceil(2)), &panels, sink);
                 Ok(())
             }
         }
@@ -96,9 +86,8 @@ impl Linear {
                 Ok(())
             }),
             Values::Bf16(pairs) => {
-                let packed = self.packed(&self.backward, |rows| Packed::Bf16(Panels::across(rows)))?;
-                let Packed::Bf16(panels) = &*packed else { candle_core::bail!("linear: packed in two precisions") };
-                bf16::product(Left::plain(pairs, dy.rows, self.outer.div_ceil(2)), panels, sink);
+                let panels = self.packed(&self.backward, Panels::across)?;
+                bf16::product(Left::plain(pairs, dy.rows, self.outer.div_ceil(2)), &panels, sink);
                 Ok(())
             }
         }
@@ -131,13 +120,7 @@ impl Linear {
                 }
                 Ok(())
             })?;
-            bias.gather(|sum, holds| {
-                match holds {
-                    true => add_to(sum, &sums[rows.clone()]),
-                    false => sum.copy_from_slice(&sums[rows.clone()]),
-                }
-                Ok(())
-            })?;
+            bias.add_gradient(&sums[rows.clone()])?;
             start = rows.end;
         }
         Ok(())
@@ -164,21 +147,18 @@ impl Linear {
             return weight.read(f);
         }
         let inner = self.inner;
-        let packed = self.packed(&self.forward, |rows| {
+        let rows = self.packed(&self.rows, |rows| {
             let mut all = Buffer::uninit(rows.len() * inner);
             for (all, row) in all.chunks_exact_mut(inner.max(1)).zip(rows) {
                 all.copy_from_slice(row);
             }
-            Packed::F32(all)
+            all
         })?;
-        match &*packed {
-            Packed::F32(all) => f(all),
-            Packed::Bf16(_) => candle_core::bail!("linear: packed in two precisions"),
-        }
+        f(&rows)
     }
 
     /// What `make` makes of the rows of all weights, made anew only when a weight has changed.
-    fn packed(&self, cache: &Cache, make: impl FnOnce(&[&[f32]]) -> Packed) -> Result<Arc<Packed>> {
+    fn packed<T>(&self, cache: &Cache<T>, make: impl FnOnce(&[&[f32]]) -> T) -> Result<Arc<T>> {
         let version = self.parts.iter().map(|(weight, _)| weight.version()).sum();
         let mut cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((of, packed)) = &*cache

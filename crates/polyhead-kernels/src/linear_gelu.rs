@@ -112,23 +112,16 @@ simd! {
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{PRECISIONS, assert_tape, normal, weights};
+    use crate::testing::{assert_tapes, normal, weights};
 
     #[test]
     fn values_and_gradients_are_those_of_the_plain_twin() {
         for (tokens, inner, outer) in [(1, 8, 6), (70, 34, 130), (600, 64, 96)] {
             let args = [normal(1, &[tokens, inner]), normal(2, &[outer, inner]), normal(3, &[outer])];
-            for (precision, tolerance) in PRECISIONS {
-                assert_tape(
-                    &args,
-                    precision,
-                    |tape, [x, w, b]| {
-                        let x = tape.input(x)?;
-                        tape.linear_gelu(&x, &weights([(w, b)]))
-                    },
-                    tolerance,
-                );
-            }
+            assert_tapes(&args, |tape, [x, w, b]| {
+                let x = tape.input(x)?;
+                tape.linear_gelu(&x, &weights([(w, b)]))
+            });
         }
     }
 }

@@ -9,7 +9,7 @@
 //! the processor's cache; h is what the way back keeps.
 
 use crate::dropout::{self, Dropout, masked};
-use crate::gemm::{Matrix, Part, Precision, Sink, Writer, sum_rows};
+use crate::gemm::{Matrix, Part, Sink, Writer, sum_rows};
 use crate::layer_norm::{Norm, NormValues, end_of_layer, gradient, normalise, scale};
 use crate::linear::Linear;
 use crate::storage::Parts;
@@ -42,7 +42,7 @@ impl Tape {
         }
         let mut y = Buffer::uninit(rows * columns);
         let mut h = self.trains.then(|| Buffer::uninit(rows * columns));
-        let mut rounded = (self.precision == Precision::Bf16).then(|| Matrix::uninit(Precision::Bf16, rows, columns));
+        let mut rounded = self.rounded(rows, columns);
         layer.forward(
             &x.operand,
             &End {
@@ -148,7 +148,7 @@ fn backward(
 mod tests {
     use super::*;
     use crate::rng::Key;
-    use crate::testing::{PRECISIONS, assert_tape, normal, weights};
+    use crate::testing::{assert_tapes, normal, weights};
     use proptest::prelude::*;
 
     proptest! {
@@ -170,20 +170,14 @@ mod tests {
                 normal(6, &[hidden]),
                 normal(7, &[hidden]),
             ];
-            for (precision, tolerance) in PRECISIONS {
-                assert_tape(
-                    &args,
-                    precision,
+            assert_tapes(&args,
                     |tape, [x, w, b, w2, b2, gamma, beta]| {
                         let x = tape.input(x)?;
                         let inner = tape.linear_gelu(&x, &weights([(w, b)]))?;
                         let norm = Norm::new(gamma.clone(), beta.clone(), 1e-12);
                         let drop = Dropout::new(drop, Key::seed(4));
                         tape.linear_residual_norm(&inner, &weights([(w2, b2)]), &x, &norm, drop)
-                    },
-                    tolerance,
-                );
-            }
+                    });
         }
     }
 
@@ -199,18 +193,11 @@ mod tests {
                     normal(5, &[hidden]),
                     normal(6, &[hidden]),
                 ];
-                for (precision, tolerance) in PRECISIONS {
-                    assert_tape(
-                        &args,
-                        precision,
-                        |tape, [x, w, b, residual, gamma, beta]| {
-                            let (x, residual) = (tape.input(x)?, tape.input(residual)?);
-                            let norm = Norm::new(gamma.clone(), beta.clone(), 1e-12);
-                            tape.linear_residual_norm(&x, &weights([(w, b)]), &residual, &norm, drop)
-                        },
-                        tolerance,
-                    );
-                }
+                assert_tapes(&args, |tape, [x, w, b, residual, gamma, beta]| {
+                    let (x, residual) = (tape.input(x)?, tape.input(residual)?);
+                    let norm = Norm::new(gamma.clone(), beta.clone(), 1e-12);
+                    tape.linear_residual_norm(&x, &weights([(w, b)]), &residual, &norm, drop)
+                });
             }
         }
     }

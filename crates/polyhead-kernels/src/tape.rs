@@ -86,6 +86,11 @@ impl Tape {
         Ok(if self.trains { tensor.clone() } else { tensor.detach() })
     }
 
+    /// Room for the rounded copy of a hidden state, where products are in bf16.
+    pub(crate) fn rounded(&self, rows: usize, columns: usize) -> Option<Matrix> {
+        (self.precision == Precision::Bf16).then(|| Matrix::uninit(Precision::Bf16, rows, columns))
+    }
+
     /// A hidden state: its f32 numbers, and a rounded copy where products are in bf16.
     pub(crate) fn hidden(&mut self, values: Matrix, rounded: Option<Matrix>) -> Fused {
         let node = self.node(values.rows, values.columns, true);
@@ -133,13 +138,7 @@ impl Tape {
         let (node, weight) = (value.fused()?.node, weight.clone());
         self.record(move |flow| {
             let gradient = flow.take_hidden(node)?;
-            weight.gather(|sum, holds| {
-                match holds {
-                    true => crate::gemm::add_to(sum, &gradient),
-                    false => sum.copy_from_slice(&gradient),
-                }
-                Ok(())
-            })
+            weight.add_gradient(&gradient)
         });
         Ok(value)
     }

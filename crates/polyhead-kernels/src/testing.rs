@@ -48,7 +48,6 @@ pub(crate) fn weights<const N: usize>(parts: [(&Weight, &Weight); N]) -> Arc<Lin
 }
 
 /// Asserts that two functions have the same value and, under a random linear loss, the same gradients.
-///
 pub(crate) fn assert_twins<const N: usize>(
     args: &[Tensor; N],
     fused: impl Fn([&Tensor; N]) -> Result<Tensor>,
@@ -85,6 +84,16 @@ pub(crate) fn assert_tape<const N: usize>(
     let without = run(Tape::new(precision, false, &Device::Cpu));
     assert_eq!(flat(&got[0]), flat(&without[0]), "a pass that does not train computes something else");
     assert_all_close(&got, &run(Tape::plain(true, &Device::Cpu)), tolerance.into());
+}
+
+/// The same in every precision, each with its tolerance.
+pub(crate) fn assert_tapes<const N: usize>(
+    args: &[Tensor; N],
+    operator: impl Fn(&mut Tape, [&Weight; N]) -> Result<Value>,
+) {
+    for (precision, tolerance) in PRECISIONS {
+        assert_tape(args, precision, &operator, tolerance);
+    }
 }
 
 /// The value and the gradient of each argument.

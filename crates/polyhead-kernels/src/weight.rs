@@ -171,6 +171,17 @@ impl Weight {
         Ok(())
     }
 
+    /// Adds a whole gradient that is at hand.
+    pub(crate) fn add_gradient(&self, gradient: &[f32]) -> Result<()> {
+        self.gather(|sum, holds| {
+            match holds {
+                true => crate::gemm::add_to(sum, gradient),
+                false => sum.copy_from_slice(gradient),
+            }
+            Ok(())
+        })
+    }
+
     /// Adds to its gradient the gradients of the rows that tokens took: `gradients` is `[tokens, columns]`. Each row's sum
     /// is made in the order of its tokens.
     pub fn add_gradient_of_rows(&self, tokens: &[u32], gradients: &[f32]) -> Result<()> {

@@ -117,6 +117,16 @@ fn a_tensor_that_does_not_move_is_named() {
     assert!(!trainer.folder().join("best").exists());
 }
 
+/// A recipe with one task, `cut`, on this data.
+fn cut_recipe(folder: &Path, data: &Path) -> Recipe {
+    let text = format!(
+        "name = 'cut'\noutput = {folder:?}\nencoder.checkpoint = {:?}\n\
+         tasks.cut = {{ max_length = 48, stride = 8 }}\ndata.cut.train = {data:?}\n",
+        small::fixture("tiny-bert"),
+    );
+    Recipe::parse(&text, Path::new("cut.toml"), &[]).unwrap()
+}
+
 #[test]
 fn a_tensor_that_receives_no_gradient_is_named() {
     for (kind, tensor) in [
@@ -125,13 +135,7 @@ fn a_tensor_that_receives_no_gradient_is_named() {
     ] {
         let folder = tempfile::tempdir().unwrap();
         let data = small::write_data(small::kind("ner"), "train", &[5; 8], folder.path());
-        let text = format!(
-            "name = 'cut'\noutput = {:?}\nencoder.checkpoint = {:?}\n\
-             tasks.cut = {{ max_length = 48, stride = 8 }}\ndata.cut.train = {data:?}\n",
-            folder.path(),
-            small::fixture("tiny-bert"),
-        );
-        let recipe = Recipe::parse(&text, Path::new("cut.toml"), &[]).unwrap();
+        let recipe = cut_recipe(folder.path(), &data);
         let error = failure(&mut Trainer::with_tasks(recipe, &[kind], &mut |_| {}).unwrap());
         let expected = format!("the tensor `{tensor}` is to be trained but received no gradient");
         assert_eq!(error.to_string(), expected);
@@ -142,13 +146,7 @@ fn a_tensor_that_receives_no_gradient_is_named() {
 fn of_several_examples_without_windows_the_first_in_order_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let data = small::write_data(small::kind("ner"), "train", &[5; 1000], folder.path());
-    let text = format!(
-        "name = 'cut'\noutput = {:?}\nencoder.checkpoint = {:?}\n\
-         tasks.cut = {{ max_length = 48, stride = 8 }}\ndata.cut.train = {data:?}\n",
-        folder.path(),
-        small::fixture("tiny-bert"),
-    );
-    let recipe = Recipe::parse(&text, Path::new("cut.toml"), &[]).unwrap();
+    let recipe = cut_recipe(folder.path(), &data);
     let error = prepare(&recipe, &[TaskKind::of::<cut::Failing>()], &mut |_| {}).err().unwrap();
     assert_eq!(error.place(), Some(&cut::first_failing(&data).1));
 }

@@ -64,12 +64,7 @@ pub(super) fn forward(task: Task, qkv: &[u32], out: &Writer, statistics: &mut [f
         }
         // SAFETY: o holds BLOCK rows of a head.
         unsafe { product_into(Left::plain(rounded, rows, line / 2), &values, o.as_mut_ptr(), size) };
-        for (row, o) in o.chunks_exact_mut(size).take(rows).enumerate() {
-            let inverse = statistics[2 * (first + row) + 1];
-            o.iter_mut().for_each(|o| *o *= inverse);
-            // SAFETY: this task alone writes the columns of its head in the rows of its sequence.
-            unsafe { out.write(task.start + first + row, task.column, o) };
-        }
+        task.end(first, &mut o[..rows * size], statistics, out);
     }
 }
 
@@ -95,12 +90,6 @@ pub(super) fn backward(
     let (q, k, v) = (part(task, qkv, 0, 0), part(task, qkv, 1, 0), part(task, qkv, 2, 0));
     let gradient_stride = hidden.div_ceil(2);
     let gradient = &dout[task.start * gradient_stride + task.column / 2..];
-    let write = |row: usize, which: usize, values: &[f32]| {
-        for (i, values) in values.chunks_exact(size).enumerate() {
-            // SAFETY: this task alone writes the columns of its head in the rows of its sequence.
-            unsafe { dqkv.write(task.start + row + i, which * hidden + task.column, values) };
-        }
-    };
     let keys_along = Panels::along_rounded(k, n, size, stride);
     let values_along = Panels::along_rounded(v, n, size, stride);
     let keys = Panels::across_rounded(k, n, size, stride);
@@ -130,13 +119,13 @@ pub(super) fn backward(
         }
         // SAFETY: out holds BLOCK rows of a head.
         unsafe { product_into(Left::plain(rounded, rows, line / 2), &keys, out.as_mut_ptr(), size) };
-        write(first, 0, &out[..rows * size]);
+        task.write(dqkv, first, 0, &out[..rows * size]);
     }
     let queries = Panels::across_rounded(q, n, size, stride);
     let gradient = Panels::across_rounded(gradient, n, size, gradient_stride);
     for (which, left, right) in [(1, ds_across, queries), (2, pm_across, gradient)] {
         // SAFETY: out holds n rows of a head.
         unsafe { product_into(Left::across(&left[..half * n], n), &right, out.as_mut_ptr(), size) };
-        write(0, which, &out[..n * size]);
+        task.write(dqkv, 0, which, &out[..n * size]);
     }
 }

@@ -44,12 +44,7 @@ pub(super) fn forward(task: Task, qkv: &[f32], out: &Writer, statistics: &mut [f
         let target = Strided(o.as_mut_ptr(), size as isize, 1);
         // SAFETY: as above.
         unsafe { multiply([rows, size, n], target, p, part(task, qkv, 2, 0), false) };
-        for (row, o) in o.chunks_exact_mut(size).take(rows).enumerate() {
-            let inverse = statistics[2 * (first + row) + 1];
-            o.iter_mut().for_each(|o| *o *= inverse);
-            // SAFETY: this task alone writes the columns of its head in the rows of its sequence.
-            unsafe { out.write(task.start + first + row, task.column, o) };
-        }
+        task.end(first, &mut o[..rows * size], statistics, out);
     }
 }
 
@@ -95,9 +90,6 @@ pub(super) fn backward(
         }
     }
     for (which, values) in out.iter().enumerate() {
-        for (row, values) in values.chunks_exact(size).take(n).enumerate() {
-            // SAFETY: this task alone writes the columns of its head in the rows of its sequence.
-            unsafe { dqkv.write(task.start + row, which * hidden + task.column, values) };
-        }
+        task.write(dqkv, 0, which, &values[..n * size]);
     }
 }
