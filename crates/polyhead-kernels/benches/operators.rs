@@ -33,17 +33,17 @@ fn main() {
     let filter = std::env::args().skip(1).find(|arg| !arg.starts_with('-')).unwrap_or_default();
     let limits = Limits::measure();
     println!(
-        "{} threads; peak {:.0} GFLOP/s in bf16, {:.0} in f32; memory {:.1} GB/s (read and write)\n",
+        "{} threads; peak {} GFLOP/s in bf16, {} in f32; memory {:.1} GB/s (read and write)\n",
         rayon::current_num_threads(),
-        limits.bf16 / 1e9,
-        limits.f32 / 1e9,
+        giga(limits.bf16),
+        giga(limits.f32),
         limits.bytes / 1e9
     );
     println!("{:<66} {:>9} {:>9} {:>9}", "operator", "ms", "GFLOP/s", "of peak");
     let bench = Bench { filter, limits };
     for precision in [Precision::Bf16, Precision::F32] {
-        if precision.here() != precision {
-            println!("bf16 is left out: this processor does not multiply it");
+        if precision == Precision::Bf16 && Precision::auto() != precision {
+            println!("bf16 is left out: this processor does not multiply it natively");
             continue;
         }
         for (hidden, inner, heads) in [(384, 1536, 12), (768, 3072, 12)] {
@@ -62,10 +62,15 @@ fn main() {
     bench.adamw();
 }
 
+/// A rate in billions a second, if it is known.
+fn giga(rate: Option<f64>) -> String {
+    rate.map_or("unknown".into(), |rate| format!("{:.0}", rate / 1e9))
+}
+
 /// What this machine can do.
 struct Limits {
-    bf16: f64,
-    f32: f64,
+    bf16: Option<f64>,
+    f32: Option<f64>,
     bytes: f64,
 }
 
@@ -152,7 +157,8 @@ impl Bench {
             let seconds = median(|| pass(trains, inputs, &operator).0) - around;
             let rate = flop / seconds;
             let line = format!("{name}: {what}");
-            println!("{line:<66} {:>9.3} {:>9.1} {:>9.2}", 1e3 * seconds, rate / 1e9, rate / peak);
+            let of_peak = rate / peak.unwrap_or(f64::NAN);
+            println!("{line:<66} {:>9.3} {:>9.1} {of_peak:>9.2}", 1e3 * seconds, rate / 1e9);
         }
     }
 
@@ -261,20 +267,20 @@ impl Limits {
     fn measure() -> Self {
         let threads = rayon::current_num_threads();
         // A limit is the best that was seen.
-        let on_all = |work: fn(usize) -> f32, rounds: usize, each: f64| {
+        let on_all = |(work, each): Loop| {
+            const ROUNDS: usize = 2_000_000;
             let pass = || {
                 timed(|| {
                     std::thread::scope(|scope| {
                         for _ in 0..threads {
-                            scope.spawn(move || black_box(work(black_box(rounds))));
+                            scope.spawn(move || black_box(work(black_box(ROUNDS))));
                         }
                     });
                 })
             };
-            each * (rounds * threads) as f64 / times(pass)[0]
+            (each * ROUNDS * threads) as f64 / times(pass)[0]
         };
-        let bf16 = on_all(peak::bf16, 2_000_000, peak::FLOP_BF16);
-        let f32 = on_all(peak::f32, 2_000_000, peak::FLOP_F32);
+        let (bf16, f32) = (peak::bf16().map(on_all), peak::f32().map(on_all));
         // 128 MB from one place to another on every thread: more than any cache.
         const COUNT: usize = 32 << 20;
         let mut memory: Vec<(Vec<f32>, Vec<f32>)> =
@@ -292,75 +298,84 @@ impl Limits {
     }
 }
 
+/// So many rounds of multiplying, and the operations of one: a multiplication and an addition for every number.
+type Loop = (fn(usize) -> f32, usize);
+
 /// Loops over registers: as many independent sums as hide the latency of the instruction.
 #[cfg(target_arch = "x86_64")]
 mod peak {
+    use super::Loop;
     use std::arch::x86_64::*;
 
+    /// Of AVX-512, with 32 registers, and of AVX2, with 16.
     const SUMS: usize = 24;
-    /// What a round does: 24 instructions on 16 lanes, a multiplication and an addition for one pair or two.
-    pub const FLOP_BF16: f64 = (SUMS * 16 * 4) as f64;
-    pub const FLOP_F32: f64 = (SUMS * 16 * 2) as f64;
+    const SUMS_AVX2: usize = 12;
 
-    pub fn bf16(rounds: usize) -> f32 {
-        if !is_x86_feature_detected!("avx512bf16") {
-            return f32::NAN;
-        }
-        #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
-        fn run(rounds: usize) -> f32 {
-            // SAFETY: 64 bytes each.
-            let [a, b]: [__m512bh; 2] = unsafe { std::mem::transmute([[0x3f80_3f80_u32; 16], [0x3f81_3f81; 16]]) };
-            let mut sums = [_mm512_setzero_ps(); SUMS];
-            for _ in 0..rounds {
-                for sum in &mut sums {
-                    *sum = _mm512_dpbf16_ps(*sum, a, b);
-                }
-            }
-            let mut total = 0.0;
-            for sum in sums {
-                total += _mm512_reduce_add_ps(sum);
-            }
-            total
-        }
-        // SAFETY: detected above.
-        unsafe { run(rounds) }
+    pub fn bf16() -> Option<Loop> {
+        // SAFETY: detected; pairs of numbers.
+        is_x86_feature_detected!("avx512bf16").then_some((|rounds| unsafe { pairs(rounds) }, SUMS * 16 * 2 * 2))
     }
 
-    pub fn f32(rounds: usize) -> f32 {
-        if !is_x86_feature_detected!("avx512f") {
-            return f32::NAN;
+    pub fn f32() -> Option<Loop> {
+        if is_x86_feature_detected!("avx512f") {
+            // SAFETY: detected.
+            Some((|rounds| unsafe { avx512(rounds) }, SUMS * 16 * 2))
+        } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            // SAFETY: detected.
+            Some((|rounds| unsafe { avx2(rounds) }, SUMS_AVX2 * 8 * 2))
+        } else {
+            None
         }
-        #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-        fn run(rounds: usize) -> f32 {
-            let (a, b) = (_mm512_set1_ps(1.0), _mm512_set1_ps(1.5));
-            let mut sums = [_mm512_setzero_ps(); SUMS];
-            for _ in 0..rounds {
-                for sum in &mut sums {
-                    *sum = _mm512_fmadd_ps(a, b, *sum);
-                }
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+    fn pairs(rounds: usize) -> f32 {
+        // SAFETY: 64 bytes each.
+        let [a, b]: [__m512bh; 2] = unsafe { std::mem::transmute([[0x3f80_3f80_u32; 16], [0x3f81_3f81; 16]]) };
+        let mut sums = [_mm512_setzero_ps(); SUMS];
+        for _ in 0..rounds {
+            for sum in &mut sums {
+                *sum = _mm512_dpbf16_ps(*sum, a, b);
             }
-            let mut total = 0.0;
-            for sum in sums {
-                total += _mm512_reduce_add_ps(sum);
-            }
-            total
         }
-        // SAFETY: detected above.
-        unsafe { run(rounds) }
+        sums.into_iter().fold(0.0, |total, sum| total + _mm512_reduce_add_ps(sum))
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    fn avx512(rounds: usize) -> f32 {
+        let (a, b) = (_mm512_set1_ps(1.0), _mm512_set1_ps(1.5));
+        let mut sums = [_mm512_setzero_ps(); SUMS];
+        for _ in 0..rounds {
+            for sum in &mut sums {
+                *sum = _mm512_fmadd_ps(a, b, *sum);
+            }
+        }
+        sums.into_iter().fold(0.0, |total, sum| total + _mm512_reduce_add_ps(sum))
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    fn avx2(rounds: usize) -> f32 {
+        let (a, b) = (_mm256_set1_ps(1.0), _mm256_set1_ps(1.5));
+        let mut sums = [_mm256_setzero_ps(); SUMS_AVX2];
+        for _ in 0..rounds {
+            for sum in &mut sums {
+                *sum = _mm256_fmadd_ps(a, b, *sum);
+            }
+        }
+        sums.into_iter().fold(0.0, |total, sum| total + _mm256_cvtss_f32(sum))
     }
 }
 
-/// Elsewhere no peak is known, and ratios to it are not numbers.
+/// Elsewhere no peak is known.
 #[cfg(not(target_arch = "x86_64"))]
 mod peak {
-    pub const FLOP_BF16: f64 = f64::NAN;
-    pub const FLOP_F32: f64 = f64::NAN;
+    use super::Loop;
 
-    pub fn bf16(_: usize) -> f32 {
-        f32::NAN
+    pub fn bf16() -> Option<Loop> {
+        None
     }
 
-    pub fn f32(_: usize) -> f32 {
-        f32::NAN
+    pub fn f32() -> Option<Loop> {
+        None
     }
 }

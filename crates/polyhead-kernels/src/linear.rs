@@ -10,8 +10,7 @@
 //! where nothing trains. [`dropout_linear`] is the layer of a head, an operator of candle's graph in f32.
 
 use crate::dropout::{self, Dropout, masked};
-use crate::gemm::bf16::{self, Left, Panels, Transposed};
-use crate::gemm::{Factor, Matrix, Sink, Store, Values, add_to, matmul, product_f32, sum_rows};
+use crate::gemm::{Cell, Left, Matrix, Panels, Sink, Store, Tiled, Values, add_to, product, sum_rows};
 use crate::storage::{f32s, with_f32s};
 use crate::weight::Weight;
 use crate::workspace::Buffer;
@@ -24,22 +23,27 @@ pub struct Linear {
     parts: Vec<(Weight, Weight)>,
     inner: usize,
     outer: usize,
-    /// All weights as one matrix `[out, in]`, and as panels for the product with an input and with a gradient.
-    rows: Cache<Buffer<f32>>,
-    forward: Cache<Panels>,
-    backward: Cache<Panels>,
+    in_f32: Packed<f32>,
+    in_bf16: Packed<u32>,
 }
 
-/// What was made from the weights, and of which version of them.
-type Cache<T> = Mutex<Option<(u64, Arc<T>)>>;
+/// All weights as one matrix `[out, in]` in panels, for the product with an input and for that with a gradient.
+#[derive(Default)]
+struct Packed<T: Cell> {
+    forward: Cache<T>,
+    backward: Cache<T>,
+}
+
+/// Panels, and of which version of the weights they were made.
+type Cache<T> = Mutex<Option<(u64, Arc<Panels<T>>)>>;
 
 impl Linear {
     /// Layers of these weights `[out, in]` and biases `[out]`; their outputs lie side by side.
     pub fn new(parts: Vec<(Weight, Weight)>) -> Self {
         let inner = parts.first().and_then(|(weight, _)| weight.dims().get(1).copied()).unwrap_or(0);
         let outer = parts.iter().map(|(_, bias)| bias.count()).sum();
-        let (rows, forward, backward) = Default::default();
-        Self { parts, inner, outer, rows, forward, backward }
+        let (in_f32, in_bf16) = Default::default();
+        Self { parts, inner, outer, in_f32, in_bf16 }
     }
 
     /// The width of its output.
@@ -63,16 +67,8 @@ impl Linear {
     pub(crate) fn forward<S: Sink>(&self, x: &Matrix, sink: &S) -> Result<()> {
         self.check("input", x, self.inner)?;
         match &x.values {
-            Values::F32(values) => self.with_rows(|w| {
-                let x = Factor::plain(values, x.rows, self.inner);
-                product_f32(x, Factor::transposed(w, self.inner, self.outer), sink);
-                Ok(())
-            }),
-            Values::Bf16(pairs) => {
-                let panels = self.packed(&self.forward, Panels::along)?;
-                bf16::product(Left::plain(pairs, x.rows, self.inner.div_ceil(2)), &panels, sink);
-                Ok(())
-            }
+            Values::F32(cells) => self.multiply(x.rows, cells, &self.in_f32.forward, Panels::along, sink),
+            Values::Bf16(cells) => self.multiply(x.rows, cells, &self.in_bf16.forward, Panels::along, sink),
         }
     }
 
@@ -80,44 +76,44 @@ impl Linear {
     pub(crate) fn backward_input<S: Sink>(&self, dy: &Matrix, sink: &S) -> Result<()> {
         self.check("output gradient", dy, self.outer)?;
         match &dy.values {
-            Values::F32(values) => self.with_rows(|w| {
-                let dy = Factor::plain(values, dy.rows, self.outer);
-                product_f32(dy, Factor::plain(w, self.outer, self.inner), sink);
-                Ok(())
-            }),
-            Values::Bf16(pairs) => {
-                let panels = self.packed(&self.backward, Panels::across)?;
-                bf16::product(Left::plain(pairs, dy.rows, self.outer.div_ceil(2)), &panels, sink);
-                Ok(())
-            }
+            Values::F32(cells) => self.multiply(dy.rows, cells, &self.in_f32.backward, Panels::across, sink),
+            Values::Bf16(cells) => self.multiply(dy.rows, cells, &self.in_bf16.backward, Panels::across, sink),
         }
+    }
+
+    /// A matrix of so many rows, times the weights as `make` brings their rows into panels.
+    fn multiply<T: Cell, S: Sink>(
+        &self,
+        rows: usize,
+        cells: &[T],
+        cache: &Cache<T>,
+        make: fn(&[&[f32]]) -> Panels<T>,
+        sink: &S,
+    ) -> Result<()> {
+        let panels = self.packed(cache, make)?;
+        product(Left::plain(cells, rows, panels.depth), &panels, sink);
+        Ok(())
     }
 
     /// Sends `dyᵀ x` and the sums of dy to the weights and biases.
     pub(crate) fn backward_weights(&self, dy: &Matrix, x: &Matrix, sums: &[f32]) -> Result<()> {
         self.check("output gradient", dy, self.outer)?;
         self.check("input", x, self.inner)?;
-        let (tokens, inner, outer) = (x.rows, self.inner, self.outer);
-        let panels = match &x.values {
-            Values::Bf16(pairs) => Some(Panels::across_rounded(pairs, tokens, inner, inner.div_ceil(2))),
-            Values::F32(_) => None,
-        };
+        match (&dy.values, &x.values) {
+            (Values::F32(dy), Values::F32(input)) => self.gather(x.rows, dy, input, sums),
+            (Values::Bf16(dy), Values::Bf16(input)) => self.gather(x.rows, dy, input, sums),
+            _ => candle_core::bail!("linear: an input and a gradient of different precision"),
+        }
+    }
+
+    fn gather<T: Cell>(&self, tokens: usize, dy: &[T], x: &[T], sums: &[f32]) -> Result<()> {
+        let inputs = Panels::across_cells(x, tokens, self.inner, T::count(self.inner));
         let mut start = 0;
         for (weight, bias) in &self.parts {
             let rows = start..start + bias.count();
             weight.gather(|sum, holds| {
-                let sink = Store::new(sum, inner).adding(holds);
-                match (&dy.values, &x.values, &panels) {
-                    (Values::F32(dy), Values::F32(x), _) => {
-                        let dy = Factor::transposed(dy, outer, tokens).rows_of_transposed(rows.clone());
-                        product_f32(dy, Factor::plain(x, tokens, inner), &sink);
-                    }
-                    (Values::Bf16(dy), _, Some(panels)) => {
-                        let dy = Transposed::new(dy, tokens, rows.clone(), outer.div_ceil(2));
-                        bf16::product(dy.left(), panels, &sink);
-                    }
-                    _ => candle_core::bail!("linear: an input and a gradient of different precision"),
-                }
+                let dy = Tiled::transposed(dy, tokens, rows.clone(), T::count(self.outer));
+                product(dy.left(), &inputs, &Store::new(sum, self.inner).adding(holds));
                 Ok(())
             })?;
             bias.add_gradient(&sums[rows.clone()])?;
@@ -141,24 +137,8 @@ impl Linear {
         candle_core::bail!("linear: an {what} of {} columns for weights and biases {parts:?}", x.columns)
     }
 
-    /// Reads all weights as one matrix `[out, in]`.
-    fn with_rows<R>(&self, f: impl FnOnce(&[f32]) -> Result<R>) -> Result<R> {
-        if let [(weight, _)] = self.parts.as_slice() {
-            return weight.read(f);
-        }
-        let inner = self.inner;
-        let rows = self.packed(&self.rows, |rows| {
-            let mut all = Buffer::uninit(rows.len() * inner);
-            for (all, row) in all.chunks_exact_mut(inner.max(1)).zip(rows) {
-                all.copy_from_slice(row);
-            }
-            all
-        })?;
-        f(&rows)
-    }
-
     /// What `make` makes of the rows of all weights, made anew only when a weight has changed.
-    fn packed<T>(&self, cache: &Cache<T>, make: impl FnOnce(&[&[f32]]) -> T) -> Result<Arc<T>> {
+    fn packed<T: Cell>(&self, cache: &Cache<T>, make: fn(&[&[f32]]) -> Panels<T>) -> Result<Arc<Panels<T>>> {
         let version = self.parts.iter().map(|(weight, _)| weight.version()).sum();
         let mut cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((of, packed)) = &*cache
@@ -200,6 +180,12 @@ pub(crate) fn plain(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor
     x.matmul(&weight.t()?)?.broadcast_add(bias)
 }
 
+fn multiplied(a: Left<f32>, b: &Panels<f32>, bias: Option<&[f32]>) -> Vec<f32> {
+    let mut c = vec![0.0; a.rows * b.columns];
+    product(a, b, &Store::new(&mut c, b.columns).with_bias(bias));
+    c
+}
+
 struct Head(Option<Dropout>);
 
 impl Head {
@@ -235,7 +221,7 @@ impl CustomOp3 for Head {
             (f32s("linear x", x, x_layout)?, f32s("linear W", w, w_layout)?, f32s("linear b", b, b_layout)?);
         let mut x = Buffer::copy_of(x);
         self.mask(&mut x, inner);
-        let y = matmul(Factor::plain(&x, tokens, inner), Factor::transposed(w, inner, outer), Some(b));
+        let y = multiplied(Left::plain(&x, tokens, inner), &Panels::along_cells(w, outer, inner, inner), Some(b));
         Ok((CpuStorage::F32(y), (tokens, outer).into()))
     }
 
@@ -251,8 +237,10 @@ impl CustomOp3 for Head {
         let (dx, dw, db) = with_f32s([x, w, dy], |[x, w, dy]| {
             let mut x = Buffer::copy_of(x);
             self.mask(&mut x, inner);
-            let dw = matmul(Factor::transposed(dy, outer, tokens), Factor::plain(&x, tokens, inner), None);
-            let mut dx = matmul(Factor::plain(dy, tokens, outer), Factor::plain(w, outer, inner), None);
+            let turned = Tiled::transposed(dy, tokens, 0..outer, outer);
+            let dw = multiplied(turned.left(), &Panels::across_cells(&x, tokens, inner, inner), None);
+            let w = Panels::across_cells(w, outer, inner, inner);
+            let mut dx = multiplied(Left::plain(dy, tokens, outer), &w, None);
             self.mask(&mut dx, inner);
             let db = sum_rows(tokens, outer, |row, sums| add_to(sums, &dy[row * outer..(row + 1) * outer]));
             Ok((dx, dw, db))

@@ -9,7 +9,7 @@
 //! the processor's cache; h is what the way back keeps.
 
 use crate::dropout::{self, Dropout, masked};
-use crate::gemm::{Matrix, Part, Sink, Writer, sum_rows};
+use crate::gemm::{Matrix, Place, Sink, Writer, sum_rows};
 use crate::layer_norm::{Norm, NormValues, end_of_layer, gradient, normalise, scale};
 use crate::linear::Linear;
 use crate::storage::Parts;
@@ -91,11 +91,9 @@ impl Sink for End<'_> {
         Some(self.bias)
     }
 
-    fn place(&self, row: usize, column: usize) -> Option<(*mut f32, usize)> {
-        Some((self.y.pointer(row * self.columns + column), self.columns))
+    fn place(&self) -> Option<Place> {
+        Some(Place { c: self.y.pointer(0), stride: self.columns, adds: false })
     }
-
-    fn part(&self, _: Part<'_>) {}
 
     fn rows(&self, rows: Range<usize>) {
         for row in rows {

@@ -36,17 +36,6 @@ pub(crate) fn with_f32s<const N: usize, R>(
     f(slices)
 }
 
-/// A vector for what becomes a tensor: its maker writes all of it before anyone reads.
-pub(crate) fn uninit(len: usize) -> Vec<f32> {
-    let mut values = Vec::with_capacity(len);
-    // SAFETY: the capacity suffices, any bits are an f32, and every maker writes all of it.
-    #[allow(clippy::uninit_vec)]
-    unsafe {
-        values.set_len(len);
-    }
-    values
-}
-
 /// A slice that the tasks of one parallel loop write to, each its own part.
 pub(crate) struct Parts<'a, T> {
     start: *mut T,

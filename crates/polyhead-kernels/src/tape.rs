@@ -67,7 +67,7 @@ pub(crate) struct Node {
 impl Tape {
     /// A tape for one pass. One that does not train keeps nothing for the way back.
     pub fn new(precision: Precision, trains: bool, device: &Device) -> Self {
-        let (precision, fused) = (precision.here(), device.is_cpu());
+        let fused = device.is_cpu();
         Self { precision, trains, fused, device: device.clone(), values: 0, steps: Vec::new() }
     }
 

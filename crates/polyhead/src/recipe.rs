@@ -65,7 +65,7 @@ pub enum PrecisionRecipe {
     Auto,
     /// f32.
     F32,
-    /// bf16; f32 where the processor has no such instructions.
+    /// bf16 on any processor: the same results, but slow without such instructions.
     Bf16,
 }
 
@@ -74,7 +74,8 @@ impl PrecisionRecipe {
     pub fn resolve(self) -> Precision {
         match self {
             PrecisionRecipe::F32 => Precision::F32,
-            PrecisionRecipe::Auto | PrecisionRecipe::Bf16 => Precision::auto(),
+            PrecisionRecipe::Bf16 => Precision::Bf16,
+            PrecisionRecipe::Auto => Precision::auto(),
         }
     }
 }

@@ -12,11 +12,10 @@
 //! made for a block of queries at a time, and made again on the way back from the largest score and the sum of each row:
 //! what lives in between grows with the tokens, not with their square.
 
-mod head_bf16;
-mod head_f32;
+mod head;
 
 use crate::dropout::Dropout;
-use crate::gemm::{Matrix, StoreMatrix, Values, Writer, add_to, sum_rows};
+use crate::gemm::{Cell, Matrix, StoreMatrix, Values, Writer, add_to, sum_rows};
 use crate::linear::Linear;
 use crate::math::{dot, exp, max, simd, sum};
 use crate::segments::{Segment, Segments};
@@ -163,61 +162,54 @@ impl Job {
     }
 
     fn forward(&self, qkv: &Matrix, out: &mut Matrix, statistics: &mut [f32]) -> Result<()> {
+        match &qkv.values {
+            Values::F32(qkv) => self.forward_cells::<f32>(qkv, out, statistics),
+            Values::Bf16(qkv) => self.forward_cells::<u32>(qkv, out, statistics),
+        }
+    }
+
+    fn forward_cells<T: Cell>(&self, qkv: &[T], out: &mut Matrix, statistics: &mut [f32]) -> Result<()> {
+        self.check_cells::<T>()?;
         let (statistics, writer) = (Parts::new(statistics), out.writer());
         self.clear_padding(&writer, self.hidden);
-        let (tasks, grain) = (self.tasks(), self.grain());
-        // SAFETY: each task has its own statistics.
-        let of = |task: &Task| unsafe { statistics.part(task.statistics, 2 * task.tokens) };
-        match &qkv.values {
-            Values::F32(qkv) => tasks.into_par_iter().with_min_len(grain).with_max_len(grain).for_each_init(
-                head_f32::Scratch::default,
-                |scratch, task| {
-                    head_f32::forward(task, qkv, &writer, of(&task), scratch);
-                },
-            ),
-            Values::Bf16(qkv) => {
-                self.check_pairs()?;
-                tasks.into_par_iter().with_min_len(grain).with_max_len(grain).for_each_init(
-                    head_bf16::Scratch::default,
-                    |scratch, task| {
-                        head_bf16::forward(task, qkv, &writer, of(&task), scratch);
-                    },
-                );
-            }
-        }
+        self.for_each_task(|task, scratch| {
+            // SAFETY: each task has its own statistics.
+            let statistics = unsafe { statistics.part(task.statistics, 2 * task.tokens) };
+            head::forward(task, qkv, &writer, statistics, scratch);
+        });
         Ok(())
     }
 
     fn backward(&self, qkv: &Matrix, statistics: &[f32], dout: &Matrix, dqkv: &mut Matrix) -> Result<()> {
-        let writer = dqkv.writer();
-        self.clear_padding(&writer, 3 * self.hidden);
-        let (tasks, grain) = (self.tasks(), self.grain());
-        let of = |task: &Task| &statistics[task.statistics..][..2 * task.tokens];
         match (&qkv.values, &dout.values) {
-            (Values::F32(qkv), Values::F32(dout)) => {
-                tasks.into_par_iter().with_min_len(grain).with_max_len(grain).for_each_init(
-                    head_f32::Scratch::default,
-                    |scratch, task| {
-                        head_f32::backward(task, qkv, of(&task), dout, &writer, scratch);
-                    },
-                );
-            }
-            (Values::Bf16(qkv), Values::Bf16(dout)) => {
-                tasks.into_par_iter().with_min_len(grain).with_max_len(grain).for_each_init(
-                    head_bf16::Scratch::default,
-                    |scratch, task| {
-                        head_bf16::backward(task, qkv, of(&task), dout, &writer, scratch);
-                    },
-                );
-            }
+            (Values::F32(qkv), Values::F32(dout)) => self.backward_cells::<f32>(qkv, statistics, dout, dqkv),
+            (Values::Bf16(qkv), Values::Bf16(dout)) => self.backward_cells::<u32>(qkv, statistics, dout, dqkv),
             _ => candle_core::bail!("attention: values and a gradient of different precision"),
         }
         Ok(())
     }
 
-    /// Pairs of neighbours must not reach across heads.
-    fn check_pairs(&self) -> Result<()> {
-        if (self.hidden / self.heads).is_multiple_of(2) {
+    fn backward_cells<T: Cell>(&self, qkv: &[T], statistics: &[f32], dout: &[T], dqkv: &mut Matrix) {
+        let writer = dqkv.writer();
+        self.clear_padding(&writer, 3 * self.hidden);
+        self.for_each_task(|task, scratch| {
+            let statistics = &statistics[task.statistics..][..2 * task.tokens];
+            head::backward(task, qkv, statistics, dout, &writer, scratch);
+        });
+    }
+
+    fn for_each_task<T: Cell>(&self, run: impl Fn(Task, &mut head::Scratch<T>) + Send + Sync) {
+        let (tasks, grain) = (self.tasks(), self.grain());
+        tasks
+            .into_par_iter()
+            .with_min_len(grain)
+            .with_max_len(grain)
+            .for_each_init(head::Scratch::default, |scratch, task| run(task, scratch));
+    }
+
+    /// Cells must not reach across heads.
+    fn check_cells<T: Cell>(&self) -> Result<()> {
+        if (self.hidden / self.heads).is_multiple_of(T::DEPTH) {
             return Ok(());
         }
         candle_core::bail!("attention: heads of an odd width ({}) in bf16", self.hidden / self.heads)

@@ -5,8 +5,7 @@
 //! bf16   [rows, columns / 2] pairs of neighbours in one u32; an odd last column has a 0 beside it
 //! ```
 
-use super::bf16;
-use super::{Part, Precision, Sink};
+use super::{Cell, Part, Precision, Sink, widen};
 use crate::storage::Parts;
 use crate::workspace::Buffer;
 
@@ -24,9 +23,9 @@ pub(crate) enum Values {
 }
 
 impl Matrix {
-    /// A matrix that holds anything, in the precision that the processor has.
+    /// A matrix that holds anything.
     pub(crate) fn uninit(precision: Precision, rows: usize, columns: usize) -> Self {
-        let values = match precision.here() {
+        let values = match precision {
             Precision::F32 => Values::F32(Buffer::uninit(rows * columns)),
             Precision::Bf16 => Values::Bf16(Buffer::uninit(rows * columns.div_ceil(2))),
         };
@@ -73,7 +72,7 @@ impl Matrix {
             Values::F32(values) => into.copy_from_slice(&values[row * self.columns + column..][..into.len()]),
             Values::Bf16(pairs) => {
                 let start = row * self.columns.div_ceil(2) + column / 2;
-                bf16::widen(into, &pairs[start..][..into.len().div_ceil(2)]);
+                widen(into, &pairs[start..][..into.len().div_ceil(2)]);
             }
         }
     }
@@ -100,7 +99,7 @@ impl Writer<'_> {
             },
             // SAFETY: the caller's promise.
             Self::Bf16(parts, pairs) => unsafe {
-                bf16::round_along(parts.part(row * pairs + column / 2, values.len().div_ceil(2)), values);
+                u32::along(parts.part(row * pairs + column / 2, values.len().div_ceil(2)), values);
             },
         }
     }

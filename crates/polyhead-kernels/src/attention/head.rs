@@ -1,0 +1,150 @@
+//! One head of one sequence: products of [cells](Cell), everything else in f32.
+//!
+//! Scores and probabilities exist for [`BLOCK`] queries at a time. On the way back `dS` and `P m` of [`CHUNK`] queries are
+//! kept, as cells across queries: so the products for dK and dV read them.
+
+use super::{Task, soften, through_softmax};
+use crate::gemm::{Begin, Cell, Left, Panels, Writer, product_into};
+
+/// Queries whose probabilities are made at a time: two tiles of a product. Even, so that pairs do not cross blocks.
+const BLOCK: usize = 16;
+
+/// Queries whose part of dK and dV is summed at a time: many enough that reading and writing the sums costs little.
+const CHUNK: usize = 8 * BLOCK;
+
+/// What one thread works in.
+#[derive(Default)]
+pub(super) struct Scratch<T> {
+    /// `[BLOCK, tokens]`, rows filled up to whole registers: loops over them have no remainder.
+    s: Vec<f32>,
+    dp: Vec<f32>,
+    pm: Vec<f32>,
+    /// The same in cells along.
+    lines: Vec<T>,
+    /// Cells across: `[CHUNK, tokens]`.
+    ds_across: Vec<T>,
+    pm_across: Vec<T>,
+    /// `[BLOCK, d]`: O, or dQ.
+    out: Vec<f32>,
+    /// `[tokens, d]`.
+    dk: Vec<f32>,
+    dv: Vec<f32>,
+}
+
+/// Queries (0), keys (1) or values (2) of a head from a row on, in `[rows, 3 hidden]` as cells.
+fn part<T: Cell>(task: Task, qkv: &[T], which: usize, row: usize) -> &[T] {
+    let from = (task.start + row) * stride::<T>(task) + T::count(which * task.hidden + task.column);
+    &qkv[from..]
+}
+
+/// The length of a row of scores.
+fn filled(tokens: usize) -> usize {
+    tokens.next_multiple_of(16)
+}
+
+/// Cells from one row to the next.
+fn stride<T: Cell>(task: Task) -> usize {
+    T::count(3 * task.hidden)
+}
+
+pub(super) fn forward<T: Cell>(task: Task, qkv: &[T], out: &Writer, statistics: &mut [f32], scratch: &mut Scratch<T>) {
+    let Task { tokens: n, size, .. } = task;
+    let (line, stride) = (filled(n), stride::<T>(task));
+    let cells = T::count(line);
+    let Scratch { s, lines, out: o, .. } = scratch;
+    s.resize(BLOCK * line, 0.0);
+    lines.resize(BLOCK * cells, T::default());
+    o.resize(BLOCK * size, 0.0);
+    let keys = Panels::along_cells(part(task, qkv, 1, 0), n, size, stride);
+    let values = Panels::across_cells(part(task, qkv, 2, 0), n, size, stride);
+    for first in (0..n).step_by(BLOCK) {
+        let rows = BLOCK.min(n - first);
+        let queries = Left::plain(part(task, qkv, 0, first), rows, stride);
+        // SAFETY: s holds BLOCK rows of `line`.
+        unsafe { product_into(queries, &keys, Begin::Zeros, s.as_mut_ptr(), line) };
+        for (row, (s, cells)) in s.chunks_exact_mut(line).zip(lines.chunks_exact_mut(cells)).take(rows).enumerate() {
+            // What fills the row up has a probability of next to nothing, and meets no value.
+            s[n..].fill(f32::NEG_INFINITY);
+            let (largest, inverse) = soften(s, task.scale(), task.dropout, ((first + row) * n) as u32);
+            statistics[2 * (first + row)..][..2].copy_from_slice(&[largest, inverse]);
+            T::along(cells, s);
+        }
+        // SAFETY: o holds BLOCK rows of a head.
+        unsafe { product_into(Left::plain(lines, rows, cells), &values, Begin::Zeros, o.as_mut_ptr(), size) };
+        task.end(first, &mut o[..rows * size], statistics, out);
+    }
+}
+
+pub(super) fn backward<T: Cell>(
+    task: Task,
+    qkv: &[T],
+    statistics: &[f32],
+    dout: &[T],
+    dqkv: &Writer,
+    scratch: &mut Scratch<T>,
+) {
+    let Task { tokens: n, size, hidden, .. } = task;
+    let (line, stride, gradient_stride) = (filled(n), stride::<T>(task), T::count(hidden));
+    let cells = T::count(line);
+    let Scratch { s, dp, pm, lines, ds_across, pm_across, out, dk, dv } = scratch;
+    for x in [&mut *s, &mut *dp, &mut *pm] {
+        x.resize(BLOCK * line, 0.0);
+    }
+    lines.resize(BLOCK * cells, T::default());
+    for x in [&mut *ds_across, &mut *pm_across] {
+        x.resize(T::count(CHUNK) * n, T::default());
+    }
+    out.resize(BLOCK * size, 0.0);
+    for x in [&mut *dk, &mut *dv] {
+        x.resize(n * size, 0.0);
+    }
+    let queries_from = |row: usize| part(task, qkv, 0, row);
+    let gradient_from = |row: usize| &dout[(task.start + row) * gradient_stride + T::count(task.column)..];
+    let (k, v) = (part(task, qkv, 1, 0), part(task, qkv, 2, 0));
+    let keys_along = Panels::along_cells(k, n, size, stride);
+    let values_along = Panels::along_cells(v, n, size, stride);
+    let keys = Panels::across_cells(k, n, size, stride);
+    for chunk in (0..n).step_by(CHUNK) {
+        let chunk_rows = CHUNK.min(n - chunk);
+        for first in (chunk..chunk + chunk_rows).step_by(BLOCK) {
+            let rows = BLOCK.min(n - first);
+            // SAFETY: s and dp hold BLOCK rows of `line`.
+            unsafe {
+                let queries = Left::plain(queries_from(first), rows, stride);
+                product_into(queries, &keys_along, Begin::Zeros, s.as_mut_ptr(), line);
+                let gradient = Left::plain(gradient_from(first), rows, gradient_stride);
+                product_into(gradient, &values_along, Begin::Zeros, dp.as_mut_ptr(), line);
+            }
+            for row in 0..rows {
+                let [s, dp, pm] = [&mut *s, &mut *dp, &mut *pm].map(|x| &mut x[row * line..(row + 1) * line]);
+                s[n..].fill(f32::NEG_INFINITY);
+                dp[n..].fill(0.0);
+                let (largest, inverse) = (statistics[2 * (first + row)], statistics[2 * (first + row) + 1]);
+                let start = ((first + row) * n) as u32;
+                through_softmax(s, dp, pm, largest, inverse, task.scale(), task.dropout, start);
+                T::along(&mut lines[row * cells..(row + 1) * cells], s);
+            }
+            for row in (0..rows).step_by(T::DEPTH) {
+                let at = (first - chunk + row) / T::DEPTH * n;
+                for (source, target) in [(&*s, &mut *ds_across), (&*pm, &mut *pm_across)] {
+                    let second = (row + 1 < rows).then(|| &source[(row + 1) * line..][..n]);
+                    T::across(&mut target[at..at + n], &source[row * line..][..n], second);
+                }
+            }
+            // SAFETY: out holds BLOCK rows of a head.
+            unsafe { product_into(Left::plain(lines, rows, cells), &keys, Begin::Zeros, out.as_mut_ptr(), size) };
+            task.write(dqkv, first, 0, &out[..rows * size]);
+        }
+        let begin = if chunk == 0 { Begin::Zeros } else { Begin::There };
+        let queries = Panels::across_cells(queries_from(chunk), chunk_rows, size, stride);
+        let gradient = Panels::across_cells(gradient_from(chunk), chunk_rows, size, gradient_stride);
+        for (left, right, sums) in [(&*ds_across, queries, &mut *dk), (&*pm_across, gradient, &mut *dv)] {
+            let left = Left::across(&left[..T::count(chunk_rows) * n], n);
+            // SAFETY: the sums hold n rows of a head.
+            unsafe { product_into(left, &right, begin, sums.as_mut_ptr(), size) };
+        }
+    }
+    for (which, values) in [(1, dk), (2, dv)] {
+        task.write(dqkv, 0, which, &values[..n * size]);
+    }
+}

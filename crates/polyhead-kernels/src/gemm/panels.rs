@@ -1,0 +1,225 @@
+//! The factors of a product as its tiles read them, in [cells](super::Cell) along k.
+//!
+//! ```text
+//! A  m x k   row by row as activations lie, or in tiles of so many rows: [m / rows][k][rows]
+//! B  k x n   in panels of up to three registers of columns: [n / width][k][width]
+//! ```
+
+use super::Cell;
+use super::tile::Isa;
+use crate::storage::Parts;
+use crate::workspace::Buffer;
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// A, or a part of it: the cell `p` of row `r` stands at `r * row + (p - start) * step`, within a tile if A is in tiles.
+#[derive(Clone, Copy)]
+pub(crate) struct Left<'a, T> {
+    pub cells: &'a [T],
+    pub rows: usize,
+    /// Rows of a tile.
+    pub height: Option<usize>,
+    /// From one tile to the next.
+    tile: usize,
+    pub row: usize,
+    /// From one cell along k to the next, and the first that is here.
+    pub step: usize,
+    pub start: usize,
+}
+
+impl<'a, T: Cell> Left<'a, T> {
+    /// Row by row, `stride` cells from one to the next.
+    pub(crate) fn plain(cells: &'a [T], rows: usize, stride: usize) -> Self {
+        Self { cells, rows, height: None, tile: 0, row: stride, step: 1, start: 0 }
+    }
+
+    /// `[k][rows]`: cells across the rows of the matrix whose transpose this is.
+    pub(crate) fn across(cells: &'a [T], rows: usize) -> Self {
+        Self { cells, rows, height: None, tile: 0, row: 1, step: rows, start: 0 }
+    }
+
+    /// Where a row begins.
+    pub(super) fn at(&self, row: usize) -> usize {
+        self.height.map_or(row * self.row, |height| row / height * self.tile + row % height * self.row)
+    }
+
+    /// Of one that lies row by row: some rows, and some cells along k, in tiles.
+    pub(super) fn tiled(&self, rows: Range<usize>, depth: Range<usize>, height: usize) -> Tiled<T> {
+        let mut cells = Buffer::uninit(rows.len().div_ceil(height) * depth.len() * height);
+        for (tile, first) in cells.chunks_exact_mut((depth.len() * height).max(1)).zip(rows.clone().step_by(height)) {
+            for (r, row) in (first..rows.end.min(first + height)).enumerate() {
+                let row = &self.cells[self.at(row)..][depth.clone()];
+                tile[r..].iter_mut().step_by(height).zip(row).for_each(|(cell, &x)| *cell = x);
+            }
+        }
+        Tiled { cells, rows: rows.len(), start: depth.start, depth: depth.len(), height }
+    }
+}
+
+/// A left factor in tiles, each tile's cells end to end: `[rows / height][depth][height]`.
+pub(crate) struct Tiled<T: Cell> {
+    cells: Buffer<T>,
+    rows: usize,
+    start: usize,
+    depth: usize,
+    height: usize,
+}
+
+impl<T: Cell> Tiled<T> {
+    /// The transpose of `columns` (from an even one on) of a matrix of so many rows, of which a row takes `stride` cells.
+    pub(crate) fn transposed(matrix: &[T], rows: usize, columns: Range<usize>, stride: usize) -> Self {
+        Self::transposed_for(matrix, rows, columns, stride, Isa::here())
+    }
+
+    pub(crate) fn transposed_for(matrix: &[T], rows: usize, columns: Range<usize>, stride: usize, isa: Isa) -> Self {
+        let height = isa.rows();
+        /// Cells along k that one task takes.
+        const BLOCK: usize = 32;
+        let (depth, count) = (rows.div_ceil(T::DEPTH), columns.len());
+        let mut cells = Buffer::uninit(count.div_ceil(height) * depth * height);
+        let parts = Parts::new(&mut cells);
+        let (start, take) = (columns.start / T::DEPTH, count.div_ceil(T::DEPTH));
+        (0..depth.div_ceil(BLOCK)).into_par_iter().for_each_init(Vec::new, |across, block| {
+            // The last tile may lack rows of the result: they are read, and their sums thrown away.
+            across.resize(count.next_multiple_of(height), T::default());
+            for p in block * BLOCK..depth.min((block + 1) * BLOCK) {
+                T::interleave(&mut across[..count], rows_of_cell(matrix, p, rows, stride, start, take));
+                for (tile, across) in across.chunks_exact(height).enumerate() {
+                    // SAFETY: each cell along k is visited once.
+                    unsafe { parts.part((tile * depth + p) * height, height) }.copy_from_slice(across);
+                }
+            }
+        });
+        Self { cells, rows: count, start: 0, depth, height }
+    }
+
+    pub(crate) fn left(&self) -> Left<'_, T> {
+        let (height, tile) = (Some(self.height), self.height * self.depth);
+        Left { cells: &self.cells, rows: self.rows, height, tile, row: 1, step: self.height, start: self.start }
+    }
+}
+
+/// Of the rows of a matrix that one cell along k stands for, `take` cells from `start` on; the second may be missing.
+fn rows_of_cell<T: Cell>(
+    matrix: &[T],
+    p: usize,
+    rows: usize,
+    stride: usize,
+    start: usize,
+    take: usize,
+) -> (&[T], Option<&[T]>) {
+    let row = |row: usize| &matrix[row * stride + start..][..take];
+    let first = T::DEPTH * p;
+    (row(first), (T::DEPTH > 1 && first + 1 < rows).then(|| row(first + 1)))
+}
+
+/// B in panels.
+pub(crate) struct Panels<T: Cell> {
+    pub cells: Buffer<T>,
+    /// Cells along k.
+    pub depth: usize,
+    pub columns: usize,
+    pub width: usize,
+    /// What the width was chosen for, and what will multiply.
+    pub isa: Isa,
+}
+
+impl<T: Cell> Panels<T> {
+    fn uninit(k: usize, columns: usize, isa: Isa) -> Self {
+        let (depth, width) = (k.div_ceil(T::DEPTH), width_of(columns, isa));
+        let mut cells = Buffer::uninit(columns.div_ceil(width) * depth * width);
+        // The columns that the last panel lacks: read, and their sums thrown away, but they must be numbers.
+        if !columns.is_multiple_of(width) {
+            let last = columns / width * depth * width;
+            cells[last..].fill(T::default());
+        }
+        Self { cells, depth, columns, width, isa }
+    }
+
+    /// B whose column `j` is `rows[j]`: cells lie along the rows that are given.
+    pub(crate) fn along(rows: &[&[f32]]) -> Self {
+        Self::along_for(rows, Isa::here())
+    }
+
+    pub(crate) fn along_for(rows: &[&[f32]], isa: Isa) -> Self {
+        let k = rows.first().map_or(0, |row| row.len());
+        let mut panels = Self::uninit(k, rows.len(), isa);
+        let (depth, width) = (panels.depth, panels.width);
+        panels.cells.par_chunks_mut((depth * width).max(1)).zip(rows.par_chunks(width)).for_each(|(panel, rows)| {
+            let mut cells = vec![T::default(); depth];
+            for (j, row) in rows.iter().enumerate() {
+                T::along(&mut cells, row);
+                for (p, &cell) in cells.iter().enumerate() {
+                    panel[p * width + j] = cell;
+                }
+            }
+        });
+        panels
+    }
+
+    /// B whose rows are given: cells lie across them.
+    pub(crate) fn across(rows: &[&[f32]]) -> Self {
+        Self::across_for(rows, Isa::here())
+    }
+
+    pub(crate) fn across_for(rows: &[&[f32]], isa: Isa) -> Self {
+        let columns = rows.first().map_or(0, |row| row.len());
+        let mut panels = Self::uninit(rows.len(), columns, isa);
+        let (depth, width) = (panels.depth, panels.width);
+        panels.cells.par_chunks_mut((depth * width).max(1)).enumerate().for_each(|(index, panel)| {
+            let at = index * width..columns.min((index + 1) * width);
+            for (panel, rows) in panel.chunks_exact_mut(width).zip(rows.chunks(T::DEPTH)) {
+                let second = rows.get(1).map(|row| &row[at.clone()]);
+                T::across(&mut panel[..at.len()], &rows[0][at.clone()], second);
+            }
+        });
+        panels
+    }
+
+    /// B whose column `j` is row `j` of a matrix of cells `[columns, k]` of which a row takes `stride`; in this thread.
+    pub(crate) fn along_cells(matrix: &[T], columns: usize, k: usize, stride: usize) -> Self {
+        Self::along_cells_for(matrix, columns, k, stride, Isa::here())
+    }
+
+    pub(crate) fn along_cells_for(matrix: &[T], columns: usize, k: usize, stride: usize, isa: Isa) -> Self {
+        let mut panels = Self::uninit(k, columns, isa);
+        let (depth, width) = (panels.depth, panels.width);
+        for (index, panel) in panels.cells.chunks_exact_mut((depth * width).max(1)).enumerate() {
+            for j in 0..width.min(columns - index * width) {
+                let row = &matrix[(index * width + j) * stride..][..depth];
+                for (p, &cell) in row.iter().enumerate() {
+                    panel[p * width + j] = cell;
+                }
+            }
+        }
+        panels
+    }
+
+    /// B whose rows are those of a matrix of cells of which a row takes `stride`.
+    pub(crate) fn across_cells(matrix: &[T], rows: usize, columns: usize, stride: usize) -> Self {
+        Self::across_cells_for(matrix, rows, columns, stride, Isa::here())
+    }
+
+    pub(crate) fn across_cells_for(matrix: &[T], rows: usize, columns: usize, stride: usize, isa: Isa) -> Self {
+        let mut panels = Self::uninit(rows, columns, isa);
+        let (depth, width) = (panels.depth, panels.width);
+        panels.cells.par_chunks_mut((depth * width).max(1)).enumerate().for_each(|(index, panel)| {
+            let (column, count) = (index * width, width.min(columns - index * width));
+            let (start, take) = (column / T::DEPTH, count.div_ceil(T::DEPTH));
+            for (p, panel) in panel.chunks_exact_mut(width).enumerate() {
+                T::interleave(&mut panel[..count], rows_of_cell(matrix, p, rows, stride, start, take));
+            }
+        });
+        panels
+    }
+}
+
+/// The width of panels for this many columns: whole registers, as many as leave the fewest columns empty.
+fn width_of(columns: usize, isa: Isa) -> usize {
+    let (lanes, widest) = (isa.lanes(), isa.lanes() * isa.across());
+    match columns.next_multiple_of(lanes).max(lanes) {
+        whole if whole <= widest => whole,
+        _ if columns.next_multiple_of(widest - lanes) < columns.next_multiple_of(widest) => widest - lanes,
+        _ => widest,
+    }
+}

@@ -1,0 +1,158 @@
+//! `C = A B`: which thread makes which part of C, and in which order.
+//!
+//! A task makes tiles of a block of rows, panel by panel, and the sink sees them while they are in cache. Where k is long
+//! it is taken in blocks, so that a panel's part stays in the first cache while all rows of the task pass by, and those
+//! rows' part in the second; C holds the sums in between.
+
+use super::panels::{Left, Panels, Tiled};
+use super::tile::{Begin, Strip, Target};
+use super::{Cell, Part, Place, Sink};
+use crate::workspace::Buffer;
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// The most rows that a task takes, about.
+const TALLEST: usize = 128;
+
+/// Panels that rows of A must meet for it to pay that they are brought into tiles first.
+const MEETS: usize = 8;
+
+/// `A B`, handed to `sink` part by part.
+pub(crate) fn product<T: Cell, S: Sink>(a: Left<T>, b: &Panels<T>, sink: &S) {
+    let (m, n) = (a.rows, b.columns);
+    if m == 0 || n == 0 {
+        return;
+    }
+    let (panels, height) = (n.div_ceil(b.width), b.isa.rows());
+    let tallest = TALLEST.next_multiple_of(height);
+    // Many rows: a task makes some rows from the first column to the last, and the sink sees them while they are in the
+    // second cache. Few rows: tasks are blocks of both, so that there are enough of them.
+    const MANY: usize = 512;
+    if m >= MANY {
+        let block = (m / 32).clamp(TALLEST / 4, TALLEST).next_multiple_of(height);
+        (0..m.div_ceil(block)).into_par_iter().for_each(|task| {
+            let rows = task * block..m.min((task + 1) * block);
+            part(a, b, rows.clone(), 0..panels, sink);
+            sink.rows(rows);
+        });
+        return;
+    }
+    let row_blocks = m.div_ceil(tallest);
+    let panel_block = if m * n * b.depth < 1 << 16 { panels } else { panels.div_ceil(16_usize.div_ceil(row_blocks)) };
+    let column_blocks = panels.div_ceil(panel_block);
+    let run = |task: usize| {
+        let (row_block, column_block) = (task % row_blocks, task / row_blocks);
+        let rows = row_block * tallest..m.min((row_block + 1) * tallest);
+        part(a, b, rows, column_block * panel_block..panels.min((column_block + 1) * panel_block), sink);
+    };
+    match row_blocks * column_blocks {
+        1 => run(0),
+        tasks => (0..tasks).into_par_iter().for_each(run),
+    }
+    const FEW: usize = 16;
+    match m.div_ceil(FEW) {
+        1 => sink.rows(0..m),
+        tasks => (0..tasks).into_par_iter().for_each(|task| sink.rows(task * FEW..m.min((task + 1) * FEW))),
+    }
+}
+
+/// The same into a matrix of which a row takes `stride` numbers, in this thread.
+/// Sums begin with zeros or with what is there.
+///
+/// # Safety
+/// `c` must be good for all rows and columns (initialised where sums begin there), and no one else may touch them.
+pub(crate) unsafe fn product_into<T: Cell>(a: Left<T>, b: &Panels<T>, start: Begin, c: *mut f32, stride: usize) {
+    for depth in blocks::<T>(b.depth) {
+        let begin = if depth.start == 0 { start } else { Begin::There };
+        for panel in 0..b.columns.div_ceil(b.width) {
+            // SAFETY: the caller's promise.
+            unsafe { strip(a, b, 0..a.rows, panel, &depth, begin, c.add(panel * b.width), stride) };
+        }
+    }
+}
+
+/// k in blocks of about equal length, in cells.
+fn blocks<T: Cell>(depth: usize) -> impl ExactSizeIterator<Item = Range<usize>> + Clone {
+    let size = depth.div_ceil(depth.div_ceil(T::BLOCK).max(1)).max(1);
+    (0..depth.div_ceil(size).max(1)).map(move |block| block * size..depth.min((block + 1) * size))
+}
+
+/// Some rows and panels of C.
+fn part<T: Cell, S: Sink>(a: Left<T>, b: &Panels<T>, rows: Range<usize>, panels: Range<usize>, sink: &S) {
+    let (bias, blocks, height) = (sink.bias(), blocks::<T>(b.depth), b.isa.rows());
+    let columns_of = |panel: usize| panel * b.width..b.columns.min((panel + 1) * b.width);
+    let begin = |panel: usize, depth: &Range<usize>| match bias {
+        _ if depth.start > 0 => Begin::There,
+        Some(bias) => Begin::Bias(&bias[columns_of(panel)]),
+        None => Begin::Zeros,
+    };
+    let tile = T::TILED && a.height.is_none() && a.step == 1 && panels.len() >= MEETS;
+    let in_tiles = |depth: Range<usize>| tile.then(|| a.tiled(rows.clone(), depth, height));
+    fn those<'a, T: Cell>(
+        tiles: &'a Option<Tiled<T>>,
+        a: Left<'a, T>,
+        rows: &Range<usize>,
+    ) -> (Left<'a, T>, Range<usize>) {
+        tiles.as_ref().map_or((a, rows.clone()), |tiles| (tiles.left(), 0..rows.len()))
+    }
+    if let Some(Place { c, stride, adds }) = sink.place() {
+        for depth in blocks {
+            let tiles = in_tiles(depth.clone());
+            let (a, of) = those(&tiles, a, &rows);
+            for panel in panels.clone() {
+                let begin = if adds { Begin::There } else { begin(panel, &depth) };
+                // SAFETY: the sink's place is good for C, and each element comes once.
+                unsafe {
+                    let c = c.add(rows.start * stride + panel * b.width);
+                    strip(a, b, of.clone(), panel, &depth, begin, c, stride);
+                }
+            }
+        }
+        return;
+    }
+    // Rows that are finished together: those of a tile, or all where they must wait for the last block of k.
+    let together = if blocks.len() == 1 { height } else { rows.len().next_multiple_of(height) };
+    let mut values = Buffer::uninit(together * b.width);
+    let tiles = in_tiles(0..b.depth);
+    let (a, of) = those(&tiles, a, &rows);
+    for panel in panels {
+        for first in (0..rows.len()).step_by(together) {
+            let count = together.min(rows.len() - first);
+            for depth in blocks.clone() {
+                let of = of.start + first..of.start + first + count;
+                let begin = begin(panel, &depth);
+                // SAFETY: `values` has room for all rows that are finished together.
+                unsafe { strip(a, b, of, panel, &depth, begin, values.as_mut_ptr(), b.width) };
+            }
+            let columns = columns_of(panel);
+            let (row, column, columns) = (rows.start + first, columns.start, columns.len());
+            sink.part(Part { row, column, rows: count, columns, values: &mut values, stride: b.width });
+        }
+    }
+}
+
+/// Some rows of A times a block of a panel, to where `c` is the first element of the result.
+///
+/// # Safety
+/// As for [`Strip::make`].
+#[allow(clippy::too_many_arguments)]
+unsafe fn strip<T: Cell>(
+    a: Left<T>,
+    b: &Panels<T>,
+    rows: Range<usize>,
+    panel: usize,
+    depth: &Range<usize>,
+    begin: Begin,
+    c: *mut f32,
+    stride: usize,
+) {
+    if rows.is_empty() {
+        return;
+    }
+    let columns = b.width.min(b.columns - panel * b.width);
+    // SAFETY: the caller's promise.
+    unsafe {
+        let strip = Strip::new(a, b, rows.start, panel, depth.clone());
+        strip.make(Target { c, stride, columns, begin }, rows.len());
+    }
+}

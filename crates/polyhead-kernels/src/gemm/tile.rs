@@ -1,0 +1,683 @@
+//! A tile of a product, in registers: some rows ([`Isa::rows`]) and up to three registers of columns, over a range of k.
+//!
+//! ```text
+//! C[r][j] = begin + Σ_p A[r][p] B[p][j]     A broadcast cell by cell, B in whole registers, sums never leave theirs
+//! ```
+//!
+//! One loop serves every instruction set and both precisions: [`Register`] is what an instruction set can do, and
+//! [`Multiply`] how it multiplies [cells](super::Cell). Every sum runs over k in order, in fused multiply-adds, so each
+//! instruction set gives the same bits (`vdpbf16ps` too, which adds the odd product of a pair before the even one; it
+//! alone takes denormal numbers for zeros).
+
+use super::Cell;
+use super::panels::{Left, Panels};
+use std::ops::Range;
+#[cfg(target_arch = "x86_64")]
+use std::sync::LazyLock;
+
+/// An instruction set that products are written for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Isa {
+    #[cfg(target_arch = "x86_64")]
+    Avx512Bf16,
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    /// Four lanes in plain Rust. On 64-bit Arm the compiler makes NEON of it, fused multiply-adds included.
+    Portable,
+}
+
+impl Isa {
+    /// All that this processor has, the best first.
+    pub(crate) fn all() -> Vec<Self> {
+        let mut all = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            let wide = is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512vl")
+                && is_x86_feature_detected!("avx512dq");
+            let candidates = [
+                (Self::Avx512Bf16, wide && is_x86_feature_detected!("avx512bf16")),
+                (Self::Avx512, wide),
+                (Self::Avx2, is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")),
+            ];
+            all.extend(candidates.into_iter().filter_map(|(isa, here)| here.then_some(isa)));
+        }
+        all.push(Self::Portable);
+        all
+    }
+
+    /// The best that this processor has.
+    pub(crate) fn here() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        {
+            static HERE: LazyLock<Isa> = LazyLock::new(|| Isa::all()[0]);
+            *HERE
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        Self::Portable
+    }
+
+    /// Whether it multiplies bf16 in one instruction. Without, pairs are widened: right, but no faster than f32.
+    pub(crate) fn multiplies_bf16(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return self == Self::Avx512Bf16;
+        #[cfg(not(target_arch = "x86_64"))]
+        false
+    }
+
+    /// Rows of a tile: with the registers across, as many sums as there are registers for.
+    pub(crate) fn rows(self) -> usize {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Bf16 | Self::Avx512 => x86::ROWS_512,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => x86::ROWS_256,
+            Self::Portable => ROWS_PORTABLE,
+        }
+    }
+
+    /// Registers across a tile at most.
+    pub(crate) fn across(self) -> usize {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Bf16 | Self::Avx512 => 3,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => 2,
+            Self::Portable if cfg!(target_arch = "aarch64") => 3,
+            Self::Portable => 2,
+        }
+    }
+
+    /// Numbers that a register holds.
+    pub(crate) fn lanes(self) -> usize {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Bf16 | Self::Avx512 => 16,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => 8,
+            Self::Portable => 4,
+        }
+    }
+}
+
+/// What the sums of a tile begin with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Begin<'a> {
+    Zeros,
+    /// One number a column, for every row.
+    Bias(&'a [f32]),
+    /// What stands in C.
+    There,
+}
+
+/// Where a tile goes: `stride` numbers from row to row, and the columns that are stored.
+#[derive(Clone, Copy)]
+pub(crate) struct Target<'a> {
+    pub c: *mut f32,
+    pub stride: usize,
+    pub columns: usize,
+    pub begin: Begin<'a>,
+}
+
+/// What the tiles of some rows and one panel read, over a range of k: pointers to their first cells, and distances.
+#[derive(Clone, Copy)]
+pub(crate) struct Strip<T> {
+    a: *const T,
+    tile: usize,
+    row: usize,
+    step: usize,
+    b: *const T,
+    width: usize,
+    depth: usize,
+    isa: Isa,
+}
+
+impl<T: Cell> Strip<T> {
+    /// From a row on that begins a tile, in a panel, over a range of cells along k.
+    pub(super) fn new(a: Left<T>, b: &Panels<T>, row: usize, panel: usize, depth: Range<usize>) -> Self {
+        let (height, first) = (b.isa.rows(), depth.start - a.start);
+        let last = a.at(a.rows - 1) + (depth.end - a.start).saturating_sub(1) * a.step;
+        assert!(
+            row < a.rows
+                && a.height.is_none_or(|of| of == height && row.is_multiple_of(of))
+                && last < a.cells.len().max(1)
+                && depth.end <= b.depth,
+            "a left factor beyond its cells"
+        );
+        Self {
+            a: a.cells[a.at(row) + first * a.step..].as_ptr(),
+            tile: a.at(height),
+            row: a.row,
+            step: a.step,
+            b: b.cells[(panel * b.depth + depth.start) * b.width..].as_ptr(),
+            width: b.width,
+            depth: depth.len(),
+            isa: b.isa,
+        }
+    }
+
+    /// Makes so many rows of the panel's width and stores the columns that the target has.
+    ///
+    /// # Safety
+    /// A must have the rows; the target must be good for them, and no one else may touch it; the processor must have the
+    /// instructions.
+    pub(super) unsafe fn make(self, target: Target, rows: usize) {
+        let fits = match target.begin {
+            Begin::Bias(bias) => bias.len() == target.columns,
+            Begin::Zeros | Begin::There => true,
+        };
+        assert!(fits && target.columns <= self.width);
+        // SAFETY: the caller's promise.
+        unsafe { T::strip(self, target, rows) }
+    }
+}
+
+/// A register of f32 numbers.
+///
+/// # Safety
+/// The methods may be called only where the processor has the instructions; pointers must be good for `count` numbers, or
+/// cells, of which there are at most as many as lanes.
+pub(super) trait Register: Copy {
+    const LANES: usize;
+    unsafe fn zero() -> Self;
+    unsafe fn load(from: *const f32, count: usize) -> Self;
+    unsafe fn store(self, to: *mut f32, count: usize);
+}
+
+/// How a register multiplies cells.
+///
+/// # Safety
+/// As for [`Register`]; `left` reads one cell, `right` as many as there are lanes.
+pub(super) trait Multiply<T>: Register {
+    type Left: Copy;
+    type Right: Copy;
+    unsafe fn left(cell: *const T) -> Self::Left;
+    unsafe fn right(cells: *const T) -> Self::Right;
+    /// The sums with the products added.
+    unsafe fn with(self, left: Self::Left, right: Self::Right) -> Self;
+}
+
+/// All rows, in tiles of `R`.
+///
+/// # Safety
+/// As for [`Strip::make`].
+#[inline(always)]
+unsafe fn tiles<S: Multiply<T>, T: Cell, const R: usize>(mut strip: Strip<T>, mut target: Target, rows: usize) {
+    for row in (0..rows).step_by(R) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match rows - row {
+                7 if R > 7 => across::<S, T, 7>(strip, target),
+                6 if R > 6 => across::<S, T, 6>(strip, target),
+                5 if R > 5 => across::<S, T, 5>(strip, target),
+                4 if R > 4 => across::<S, T, 4>(strip, target),
+                3 if R > 3 => across::<S, T, 3>(strip, target),
+                2 if R > 2 => across::<S, T, 2>(strip, target),
+                1 if R > 1 => across::<S, T, 1>(strip, target),
+                _ => across::<S, T, R>(strip, target),
+            }
+        }
+        strip.a = strip.a.wrapping_add(strip.tile);
+        target.c = target.c.wrapping_add(R * target.stride);
+    }
+}
+
+#[inline(always)]
+unsafe fn across<S: Multiply<T>, T: Cell, const R: usize>(strip: Strip<T>, target: Target) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match strip.width / S::LANES {
+            3 => fixed::<S, T, R, 3>(strip, target),
+            2 => fixed::<S, T, R, 2>(strip, target),
+            _ => fixed::<S, T, R, 1>(strip, target),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn fixed<S: Multiply<T>, T: Cell, const R: usize, const V: usize>(strip: Strip<T>, target: Target) {
+    let Target { c, stride, columns, begin } = target;
+    let count = |v: usize| columns.saturating_sub(v * S::LANES).min(S::LANES);
+    // SAFETY: the caller's promise: the target and a bias have as many columns, A and B as many cells.
+    unsafe {
+        let mut sums = [[S::zero(); V]; R];
+        match begin {
+            Begin::Zeros => {}
+            Begin::Bias(bias) => {
+                for v in 0..V {
+                    let begin = S::load(bias.as_ptr().wrapping_add(v * S::LANES), count(v));
+                    for sums in &mut sums {
+                        sums[v] = begin;
+                    }
+                }
+            }
+            Begin::There => {
+                for (r, sums) in sums.iter_mut().enumerate() {
+                    for (v, sum) in sums.iter_mut().enumerate() {
+                        *sum = S::load(c.wrapping_add(r * stride + v * S::LANES), count(v));
+                    }
+                }
+            }
+        }
+        let (mut a, mut b) = (strip.a, strip.b);
+        for _ in 0..strip.depth {
+            let mut right = [S::right(b); V];
+            for (v, right) in right.iter_mut().enumerate().skip(1) {
+                *right = S::right(b.add(v * S::LANES));
+            }
+            for (r, sums) in sums.iter_mut().enumerate() {
+                let left = S::left(a.add(r * strip.row));
+                for (sum, right) in sums.iter_mut().zip(right) {
+                    *sum = sum.with(left, right);
+                }
+            }
+            a = a.wrapping_add(strip.step);
+            b = b.wrapping_add(V * S::LANES);
+        }
+        for (r, sums) in sums.iter().enumerate() {
+            for (v, sum) in sums.iter().enumerate() {
+                sum.store(c.wrapping_add(r * stride + v * S::LANES), count(v));
+            }
+        }
+    }
+}
+
+/// The tiles of f32 numbers.
+///
+/// # Safety
+/// As for [`Strip::make`].
+pub(super) unsafe fn of_f32(strip: Strip<f32>, target: Target, rows: usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match strip.isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Bf16 | Isa::Avx512 => x86::avx512(strip, target, rows),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => x86::avx2(strip, target, rows),
+            Isa::Portable => portable(strip, target, rows),
+        }
+    }
+}
+
+/// The tiles of pairs of bf16 numbers.
+///
+/// # Safety
+/// As for [`Strip::make`].
+pub(super) unsafe fn of_pairs(strip: Strip<u32>, target: Target, rows: usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match strip.isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Bf16 => x86::avx512_bf16(strip, target, rows),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => x86::avx512(strip, target, rows),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => x86::avx2(strip, target, rows),
+            Isa::Portable => portable(strip, target, rows),
+        }
+    }
+}
+
+/// As many sums as there are registers for.
+const ROWS_PORTABLE: usize = if cfg!(target_arch = "aarch64") { 8 } else { 4 };
+
+unsafe fn portable<T: Cell>(strip: Strip<T>, target: Target, rows: usize)
+where
+    Four: Multiply<T>,
+{
+    // SAFETY: the caller's promise.
+    unsafe { tiles::<Four, T, ROWS_PORTABLE>(strip, target, rows) }
+}
+
+/// A pair of bf16 numbers as f32: the first of the two, and the second.
+#[inline(always)]
+fn halves(pair: u32) -> (f32, f32) {
+    (f32::from_bits(pair << 16), f32::from_bits(pair & 0xffff_0000))
+}
+
+/// Four lanes in plain Rust.
+#[derive(Clone, Copy)]
+struct Four([f32; 4]);
+
+impl Register for Four {
+    const LANES: usize = 4;
+
+    #[inline(always)]
+    unsafe fn zero() -> Self {
+        Self([0.0; 4])
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: *const f32, count: usize) -> Self {
+        let mut lanes = [0.0; 4];
+        for (i, lane) in lanes.iter_mut().enumerate().take(count) {
+            // SAFETY: the caller's promise.
+            *lane = unsafe { *from.add(i) };
+        }
+        Self(lanes)
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32, count: usize) {
+        for (i, lane) in self.0.into_iter().enumerate().take(count) {
+            // SAFETY: the caller's promise.
+            unsafe { *to.add(i) = lane };
+        }
+    }
+}
+
+impl Multiply<f32> for Four {
+    type Left = f32;
+    type Right = [f32; 4];
+
+    #[inline(always)]
+    unsafe fn left(cell: *const f32) -> f32 {
+        // SAFETY: the caller's promise.
+        unsafe { *cell }
+    }
+
+    #[inline(always)]
+    unsafe fn right(cells: *const f32) -> [f32; 4] {
+        // SAFETY: the caller's promise.
+        unsafe { cells.cast::<[f32; 4]>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn with(mut self, left: f32, right: [f32; 4]) -> Self {
+        for (sum, right) in self.0.iter_mut().zip(right) {
+            *sum = left.mul_add(right, *sum);
+        }
+        self
+    }
+}
+
+impl Multiply<u32> for Four {
+    type Left = (f32, f32);
+    type Right = [u32; 4];
+
+    #[inline(always)]
+    unsafe fn left(cell: *const u32) -> (f32, f32) {
+        // SAFETY: the caller's promise.
+        halves(unsafe { *cell })
+    }
+
+    #[inline(always)]
+    unsafe fn right(cells: *const u32) -> [u32; 4] {
+        // SAFETY: the caller's promise.
+        unsafe { cells.cast::<[u32; 4]>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn with(mut self, (first, second): (f32, f32), right: [u32; 4]) -> Self {
+        for (sum, right) in self.0.iter_mut().zip(right) {
+            let right = halves(right);
+            *sum = first.mul_add(right.0, second.mul_add(right.1, *sum));
+        }
+        self
+    }
+}
+
+/// The registers of x86-64.
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::{Cell, Multiply, Register, Strip, Target, tiles};
+    use std::arch::x86_64::*;
+
+    /// Of 32 registers, 24 are sums; of 16, 12.
+    pub(super) const ROWS_512: usize = 8;
+    pub(super) const ROWS_256: usize = 6;
+
+    /// # Safety
+    /// As for [`Strip::make`].
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,fma")]
+    pub(super) unsafe fn avx512_bf16(strip: Strip<u32>, target: Target, rows: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { tiles::<Pairs, u32, ROWS_512>(strip, target, rows) }
+    }
+
+    /// # Safety
+    /// As for [`Strip::make`].
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,fma")]
+    pub(super) unsafe fn avx512<T: Cell>(strip: Strip<T>, target: Target, rows: usize)
+    where
+        __m512: Multiply<T>,
+    {
+        // SAFETY: the caller's promise.
+        unsafe { tiles::<__m512, T, ROWS_512>(strip, target, rows) }
+    }
+
+    /// # Safety
+    /// As for [`Strip::make`].
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) unsafe fn avx2<T: Cell>(strip: Strip<T>, target: Target, rows: usize)
+    where
+        __m256: Multiply<T>,
+    {
+        // SAFETY: the caller's promise.
+        unsafe { tiles::<__m256, T, ROWS_256>(strip, target, rows) }
+    }
+
+    impl Register for __m512 {
+        const LANES: usize = 16;
+
+        #[inline(always)]
+        unsafe fn zero() -> Self {
+            // SAFETY: the caller's promise.
+            unsafe { _mm512_setzero_ps() }
+        }
+
+        #[inline(always)]
+        unsafe fn load(from: *const f32, count: usize) -> Self {
+            // SAFETY: the caller's promise; the mask ends at the last number.
+            unsafe { _mm512_maskz_loadu_ps(mask(count), from) }
+        }
+
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32, count: usize) {
+            // SAFETY: as above.
+            unsafe { _mm512_mask_storeu_ps(to, mask(count), self) }
+        }
+    }
+
+    #[inline(always)]
+    fn mask(count: usize) -> u16 {
+        (0xffff_u32 >> (16 - count as u32)) as u16
+    }
+
+    impl Multiply<f32> for __m512 {
+        type Left = Self;
+        type Right = Self;
+
+        #[inline(always)]
+        unsafe fn left(cell: *const f32) -> Self {
+            // SAFETY: the caller's promise.
+            unsafe { _mm512_set1_ps(*cell) }
+        }
+
+        #[inline(always)]
+        unsafe fn right(cells: *const f32) -> Self {
+            // SAFETY: the caller's promise.
+            unsafe { _mm512_loadu_ps(cells) }
+        }
+
+        #[inline(always)]
+        unsafe fn with(self, left: Self, right: Self) -> Self {
+            // SAFETY: the caller's promise.
+            unsafe { _mm512_fmadd_ps(left, right, self) }
+        }
+    }
+
+    impl Multiply<u32> for __m512 {
+        type Left = (Self, Self);
+        type Right = __m512i;
+
+        #[inline(always)]
+        unsafe fn left(cell: *const u32) -> (Self, Self) {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let (first, second) = super::halves(*cell);
+                (_mm512_set1_ps(first), _mm512_set1_ps(second))
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn right(cells: *const u32) -> __m512i {
+            // SAFETY: the caller's promise.
+            unsafe { _mm512_loadu_si512(cells.cast()) }
+        }
+
+        #[inline(always)]
+        unsafe fn with(self, (first, second): (Self, Self), right: __m512i) -> Self {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let low = _mm512_castsi512_ps(_mm512_slli_epi32::<16>(right));
+                let high = _mm512_castsi512_ps(_mm512_and_si512(right, _mm512_set1_epi32(-65536)));
+                _mm512_fmadd_ps(first, low, _mm512_fmadd_ps(second, high, self))
+            }
+        }
+    }
+
+    /// Sixteen sums of products of pairs.
+    #[derive(Clone, Copy)]
+    pub(super) struct Pairs(__m512);
+
+    impl Register for Pairs {
+        const LANES: usize = 16;
+
+        #[inline(always)]
+        unsafe fn zero() -> Self {
+            // SAFETY: the caller's promise.
+            Self(unsafe { <__m512 as Register>::zero() })
+        }
+
+        #[inline(always)]
+        unsafe fn load(from: *const f32, count: usize) -> Self {
+            // SAFETY: the caller's promise.
+            Self(unsafe { <__m512 as Register>::load(from, count) })
+        }
+
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32, count: usize) {
+            // SAFETY: the caller's promise.
+            unsafe { self.0.store(to, count) }
+        }
+    }
+
+    impl Multiply<u32> for Pairs {
+        type Left = __m512bh;
+        type Right = __m512bh;
+
+        #[inline(always)]
+        unsafe fn left(cell: *const u32) -> __m512bh {
+            // SAFETY: the caller's promise; 64 bytes each.
+            unsafe { std::mem::transmute(_mm512_set1_epi32(*cell as i32)) }
+        }
+
+        #[inline(always)]
+        unsafe fn right(cells: *const u32) -> __m512bh {
+            // SAFETY: the caller's promise; 64 bytes each.
+            unsafe { std::mem::transmute(_mm512_loadu_si512(cells.cast())) }
+        }
+
+        #[inline(always)]
+        unsafe fn with(self, left: __m512bh, right: __m512bh) -> Self {
+            // SAFETY: the caller's promise.
+            Self(unsafe { _mm512_dpbf16_ps(self.0, left, right) })
+        }
+    }
+
+    impl Register for __m256 {
+        const LANES: usize = 8;
+
+        #[inline(always)]
+        unsafe fn zero() -> Self {
+            // SAFETY: the caller's promise.
+            unsafe { _mm256_setzero_ps() }
+        }
+
+        #[inline(always)]
+        unsafe fn load(from: *const f32, count: usize) -> Self {
+            // SAFETY: the caller's promise; the mask ends at the last number.
+            unsafe {
+                match count {
+                    8 => _mm256_loadu_ps(from),
+                    _ => _mm256_maskload_ps(from, lanes_below(count)),
+                }
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32, count: usize) {
+            // A masked store takes many times as long, even of a whole register.
+            // SAFETY: as above.
+            unsafe {
+                match count {
+                    8 => _mm256_storeu_ps(to, self),
+                    _ => _mm256_maskstore_ps(to, lanes_below(count), self),
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn lanes_below(count: usize) -> __m256i {
+        // SAFETY: the caller's promise.
+        unsafe { _mm256_cmpgt_epi32(_mm256_set1_epi32(count as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)) }
+    }
+
+    impl Multiply<f32> for __m256 {
+        type Left = Self;
+        type Right = Self;
+
+        #[inline(always)]
+        unsafe fn left(cell: *const f32) -> Self {
+            // SAFETY: the caller's promise.
+            unsafe { _mm256_set1_ps(*cell) }
+        }
+
+        #[inline(always)]
+        unsafe fn right(cells: *const f32) -> Self {
+            // SAFETY: the caller's promise.
+            unsafe { _mm256_loadu_ps(cells) }
+        }
+
+        #[inline(always)]
+        unsafe fn with(self, left: Self, right: Self) -> Self {
+            // SAFETY: the caller's promise.
+            unsafe { _mm256_fmadd_ps(left, right, self) }
+        }
+    }
+
+    impl Multiply<u32> for __m256 {
+        type Left = (Self, Self);
+        type Right = __m256i;
+
+        #[inline(always)]
+        unsafe fn left(cell: *const u32) -> (Self, Self) {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let (first, second) = super::halves(*cell);
+                (_mm256_set1_ps(first), _mm256_set1_ps(second))
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn right(cells: *const u32) -> __m256i {
+            // SAFETY: the caller's promise.
+            unsafe { _mm256_loadu_si256(cells.cast()) }
+        }
+
+        #[inline(always)]
+        unsafe fn with(self, (first, second): (Self, Self), right: __m256i) -> Self {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let low = _mm256_castsi256_ps(_mm256_slli_epi32::<16>(right));
+                let high = _mm256_castsi256_ps(_mm256_and_si256(right, _mm256_set1_epi32(-65536)));
+                _mm256_fmadd_ps(first, low, _mm256_fmadd_ps(second, high, self))
+            }
+        }
+    }
+}
