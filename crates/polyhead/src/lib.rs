@@ -10,6 +10,7 @@
 //! ```
 
 pub mod batch;
+pub mod compare;
 pub mod data;
 pub mod encoders;
 pub mod error;

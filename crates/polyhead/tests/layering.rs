@@ -46,6 +46,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("infer", &["data", "encoders", "error", "model", "tasks"]),
     ("suite", &["error", "infer", "metrics", "text"]),
     ("report", &["data", "error", "tasks", "text", "train"]),
+    ("compare", &["error", "io", "model", "parameters", "recipe", "tasks", "train"]),
 ];
 
 /// Rooms whose files are entries of one list and know nothing of each other; the files named here serve all of them.

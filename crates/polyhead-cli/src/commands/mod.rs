@@ -1,5 +1,6 @@
 //! The commands, one a file, in the order in which help lists them.
 
+mod compare;
 mod data;
 mod eval;
 mod export;
@@ -20,6 +21,8 @@ use std::path::Path;
 pub enum Command {
     /// Train one encoder with a head for each task of a recipe
     Train(train::Args),
+    /// Train a recipe jointly and task by task, over several seeds: did sharing help, and what did it save?
+    Compare(compare::Args),
     /// Show what a recipe will train on, and what had to be left out
     Data(data::Args),
     /// Score a model on a file with gold answers
@@ -41,6 +44,7 @@ impl Command {
     pub fn run(self, out: &mut Out) -> Result<()> {
         match self {
             Command::Train(args) => train::run(args, out),
+            Command::Compare(args) => compare::run(&args, out),
             Command::Data(args) => data::run(&args, out),
             Command::Eval(args) => eval::run(&args, out),
             Command::Predict(args) => predict::run(args, out),

@@ -1,0 +1,227 @@
+//! Comparisons: does sharing an encoder help, and what does it save? One joint model against a model for each task.
+//!
+//! For each seed the recipe is trained as it is (the joint run) and once for each task with that task alone. The budgets
+//! are equal: a separate model takes exactly the updates of its task that the joint run takes, with the same examples,
+//! batches, order of batches and beginning of the head. Every run is an ordinary run folder inside the comparison's.
+//!
+//! ```no_run
+//! use polyhead::compare::{Comparison, Opened, default_seeds};
+//! use polyhead::recipe::Recipe;
+//!
+//! let recipe = Recipe::read("recipes/quickstart.toml".as_ref(), &[])?;
+//! let seeds = default_seeds(recipe.seed);
+//! let comparison = Comparison::open(recipe, &seeds, &mut |note| eprintln!("{note}"))?;
+//! for run in comparison.runs() {
+//!     if let Opened::Training(trainer) = comparison.open_run(&run, &mut |note| eprintln!("{note}"))? {
+//!         for event in *trainer {
+//!             event?;
+//!         }
+//!     }
+//! }
+//! println!("{}", comparison.conclude()?.page().markdown());
+//! # Ok::<(), polyhead::Error>(())
+//! ```
+
+mod folder;
+mod outcome;
+mod page;
+mod report;
+mod statistics;
+
+pub use page::{Column, Page, Section, Side};
+pub use report::{Budget, Cost, Measure, Parameters, Report, RunReport, Seconds, TaskReport};
+pub use statistics::{CONFIDENCE, Paired, Sample, Verdict, two_sided_quantile};
+
+use crate::error::{Error, Place, Result};
+use crate::io::write_atomic;
+use crate::recipe::Recipe;
+use crate::tasks::{TASKS, TaskKind};
+use crate::train::Trainer;
+use folder::Folder;
+use outcome::Outcome;
+use std::path::Path;
+
+/// What the joint run of a seed is called in place of a task.
+const JOINT: &str = "joint";
+
+/// A comparison that is under way, or done. Holds its folder: no other process can work on it in the meantime.
+pub struct Comparison {
+    recipe: Recipe,
+    kinds: Vec<TaskKind>,
+    tasks: Vec<String>,
+    folder: Folder,
+}
+
+/// One run of a comparison.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// Its seed.
+    pub seed: u64,
+    /// The task that it trains alone; all of them if none.
+    pub task: Option<String>,
+}
+
+impl Run {
+    /// Its name, and that of its folder: `joint-seed42`, `ner-seed42`.
+    pub fn name(&self) -> String {
+        format!("{}-seed{}", self.task.as_deref().unwrap_or(JOINT), self.seed)
+    }
+}
+
+/// A run that was opened.
+pub enum Opened {
+    /// It was finished before.
+    Finished,
+    /// It is to be trained: iterate over it to the end.
+    Training(Box<Trainer>),
+}
+
+/// The seeds of a comparison that names none: the recipe's and the two after it.
+pub fn default_seeds(seed: u64) -> Vec<u64> {
+    (0..3).map(|more| seed.saturating_add(more)).collect()
+}
+
+impl Comparison {
+    /// Opens the folder `OUTPUT/NAME-compare`, or makes it. One that is there must be of the same recipe; seeds may be
+    /// added to it. `notify` hears what is worth a line.
+    pub fn open(recipe: Recipe, seeds: &[u64], notify: &mut dyn FnMut(&str)) -> Result<Self> {
+        Self::with_tasks(recipe, seeds, TASKS, notify)
+    }
+
+    /// The same with tasks of one's own.
+    pub fn with_tasks(recipe: Recipe, seeds: &[u64], kinds: &[TaskKind], notify: &mut dyn FnMut(&str)) -> Result<Self> {
+        let tasks = check(&recipe, seeds)?;
+        let folder = Folder::open(&recipe, seeds, notify)?;
+        Ok(Self { recipe, kinds: kinds.to_vec(), tasks, folder })
+    }
+
+    /// The comparison's folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder.path
+    }
+
+    /// All runs in the order in which they are to be done: seed by seed, the joint one first.
+    pub fn runs(&self) -> Vec<Run> {
+        let seeds = self.folder.rounds.iter().flatten();
+        seeds.flat_map(|&seed| runs_of(seed, &self.tasks)).collect()
+    }
+
+    /// Opens a run: what is finished stays, what is unfinished begins again. The joint run of a seed goes first, because
+    /// it decides how many updates the others take.
+    pub fn open_run(&self, run: &Run, notify: &mut dyn FnMut(&str)) -> Result<Opened> {
+        let recipe = self.recipe_of(run)?;
+        let there = self.folder.holds(&recipe)?;
+        if there && self.outcome(run)?.is_some() {
+            return Ok(Opened::Finished);
+        }
+        let trainer = if there { self.resume(recipe, notify) } else { self.start(recipe, notify) };
+        Ok(Opened::Training(Box::new(trainer?)))
+    }
+
+    /// Goes on with a run that did not get to its end: from its beginning.
+    fn resume(&self, recipe: Recipe, notify: &mut dyn FnMut(&str)) -> Result<Trainer> {
+        notify(&format!("{} did not get to its end: it is removed and begins again", recipe.name));
+        self.folder.clear(&recipe.name)?;
+        self.start(recipe, notify)
+    }
+
+    fn start(&self, recipe: Recipe, notify: &mut dyn FnMut(&str)) -> Result<Trainer> {
+        let expected = self.folder.path.join(&recipe.name);
+        let trainer = Trainer::with_tasks(recipe, &self.kinds, notify)?;
+        if trainer.folder() != expected {
+            return Err(Error::internal(format!("a run went to {}", trainer.folder().display()))
+                .at(Place::file(expected))
+                .hint("did something else write into the folder of the comparison?"));
+        }
+        Ok(trainer)
+    }
+
+    /// Compares the finished runs, and writes `comparison.json` and `comparison.md`.
+    pub fn conclude(&self) -> Result<Report> {
+        let mut outcomes = Vec::new();
+        for run in self.runs() {
+            let outcome = self.outcome(&run)?.ok_or_else(|| {
+                Error::usage("expected a finished run, found none")
+                    .at(Place::file(self.folder.path.join(run.name())))
+                    .hint("`polyhead compare` with the same recipe trains what is missing")
+            })?;
+            outcomes.push((run, outcome));
+        }
+        let report = Report::new(&self.recipe, &self.folder, &self.tasks, &outcomes, &self.kinds)?;
+        let json = serde_json::to_string_pretty(&report).map_err(|cause| Error::internal(format!("JSON: {cause}")))?;
+        write_atomic(self.folder.path.join("comparison.json"), json + "\n")?;
+        write_atomic(self.folder.path.join("comparison.md"), report.page().markdown())?;
+        Ok(report)
+    }
+
+    fn outcome(&self, run: &Run) -> Result<Option<Outcome>> {
+        outcome::read(&self.folder.path.join(run.name()))
+    }
+
+    /// The recipe of a run, with the updates that its budget allows.
+    fn recipe_of(&self, run: &Run) -> Result<Recipe> {
+        let mut recipe = run_recipe(&self.recipe, run, &self.folder.path)?;
+        // Whole epochs hold the same batches of a task alone or not; a limit of steps cuts through the turns.
+        if let (Some(task), Some(limit)) = (&run.task, self.recipe.train.max_steps) {
+            let joint = Run { seed: run.seed, task: None };
+            let outcome = self.outcome(&joint)?.ok_or_else(|| {
+                Error::usage(format!("expected {} to be finished: it decides the updates of `{task}`", joint.name()))
+            })?;
+            let updates = outcome.updates.get(task).copied().unwrap_or(0);
+            if updates == 0 {
+                let message = format!("expected steps of every task, found none of `{task}` among the first {limit}");
+                return Err(Error::usage(format!("train.max_steps: {message}")).hint("allow more steps"));
+            }
+            recipe.train.max_steps = Some(updates);
+        }
+        Ok(recipe)
+    }
+}
+
+fn runs_of(seed: u64, tasks: &[String]) -> impl Iterator<Item = Run> {
+    let tasks = std::iter::once(None).chain(tasks.iter().cloned().map(Some));
+    tasks.map(move |task| Run { seed, task })
+}
+
+/// The recipe as one run has it, checked as if a person had written it.
+fn run_recipe(recipe: &Recipe, run: &Run, folder: &Path) -> Result<Recipe> {
+    let mut recipe = recipe.clone();
+    (recipe.name, recipe.seed, recipe.output) = (run.name(), run.seed, folder.to_owned());
+    if let Some(task) = &run.task {
+        recipe.tasks.retain(|name, _| name == task);
+        recipe.data.retain(|name, _| name == task);
+        // Of one task the mean and the worst are its own score; the rule may have named another task.
+        recipe.train.best = "mean".to_owned();
+    }
+    Recipe::parse(&recipe.to_toml()?, &folder.join(run.name()).join("recipe.toml"), &[])
+}
+
+/// Whether the recipe and the seeds can be compared; the tasks in order. Nothing is written before this.
+fn check(recipe: &Recipe, seeds: &[u64]) -> Result<Vec<String>> {
+    let tasks: Vec<String> = recipe.tasks.keys().cloned().collect();
+    if let [only] = tasks.as_slice() {
+        return Err(Error::usage(format!("tasks: expected two at least to share an encoder, found only `{only}`")));
+    }
+    if tasks.iter().any(|task| task == JOINT) {
+        return Err(Error::usage("tasks.joint: the joint runs of a comparison have this name")
+            .hint("give the task another name"));
+    }
+    for task in &tasks {
+        if recipe.data.get(task).is_none_or(|data| data.validation.is_none()) {
+            return Err(Error::usage(format!("data.{task}.validation: expected validation data, found none"))
+                .hint("a comparison needs a score of every task"));
+        }
+    }
+    if seeds.is_empty() {
+        return Err(Error::usage("seeds: expected one at least, found none"));
+    }
+    for (at, seed) in seeds.iter().enumerate() {
+        if seeds.iter().take(at).any(|other| other == seed) {
+            return Err(Error::usage(format!("seeds: expected each once, found {seed} twice")));
+        }
+        for run in runs_of(*seed, &tasks) {
+            run_recipe(recipe, &run, &recipe.output)?;
+        }
+    }
+    Ok(tasks)
+}
