@@ -72,7 +72,7 @@ fn a_comparison_says_whether_sharing_helped_and_what_it_saved() {
         "Seed by seed",
         "Equal budgets",
         "What sharing saves",
-        "polyhead compare trial-compare/recipe.toml --seeds 5,6,7",
+        "trial-compare/recipe.toml --seeds 5,6,7",
     ] {
         assert!(shown.contains(part), "{part}: {shown}");
     }

@@ -147,7 +147,7 @@ fn the_report_holds_what_the_runs_scored_and_what_sharing_saves() {
     }
     for run in ["joint-seed42", "qa-seed43"] {
         let question = (small::kind("qa").request)("ada was in london .");
-        assert!(Session::open(&path.join(run)).unwrap().ask("qa", &question).unwrap().is_object());
+        assert!(Session::open(path.join(run)).unwrap().ask("qa", &question).unwrap().is_object());
         assert!(Recipe::read(&path.join(run).join("recipe.toml"), &[]).is_ok());
     }
 }

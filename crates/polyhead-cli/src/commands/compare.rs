@@ -55,16 +55,17 @@ pub fn run(args: &Args, out: &mut Out) -> Result<()> {
         note(&format!("comparison folder: {}", comparison.folder().display()));
         let runs = comparison.runs();
         for (at, run) in runs.iter().enumerate() {
-            let name = run.name();
-            let place = format!("run {} of {}: {name}", at + 1, runs.len());
-            match comparison.open_run(run, &mut note).map_err(|error| error.at_least(Place::file(&name)))? {
-                Opened::Finished => note(&format!("{place}, finished before")),
-                Opened::Training(trainer) => {
-                    if show == Show::Progress {
-                        out.note_heading(&format!("\n{place}"));
-                    }
-                    train(*trainer, show, out)?;
-                }
+            let place = format!("run {} of {}: {}", at + 1, runs.len(), run.name());
+            let named = |error: Error| error.at_least(Place::file(run.name()));
+            if comparison.is_finished(run).map_err(named)? {
+                note(&format!("{place}, finished before"));
+                continue;
+            }
+            if show == Show::Progress {
+                out.note_heading(&format!("\n{place}"));
+            }
+            if let Opened::Training(trainer) = comparison.open_run(run, &mut note).map_err(named)? {
+                train(*trainer, show, out)?;
             }
         }
         let report = comparison.conclude()?;
@@ -131,14 +132,13 @@ fn print(page: &Page, out: &mut Out) -> Result<()> {
             for row in &section.rows {
                 table.row(row.iter().cloned());
             }
-            out.line(table)?;
+            out.line(format!("{table}\n"))?;
         }
         if let Some(command) = &section.command {
-            out.line(format!("    {command}"))?;
+            out.line(format!("    {command}\n"))?;
         }
-        for paragraph in &section.text {
-            out.line(wrapped(paragraph))?;
-        }
+        let text: Vec<String> = section.text.iter().map(|paragraph| wrapped(paragraph)).collect();
+        out.line(text.join("\n\n"))?;
     }
     Ok(())
 }

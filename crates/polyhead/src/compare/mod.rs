@@ -106,6 +106,11 @@ impl Comparison {
         seeds.flat_map(|&seed| runs_of(seed, &self.tasks)).collect()
     }
 
+    /// Whether a run is finished. What stands under its name must be this run, or nothing.
+    pub fn is_finished(&self, run: &Run) -> Result<bool> {
+        Ok(self.folder.holds(&self.recipe_of(run)?)? && self.outcome(run)?.is_some())
+    }
+
     /// Opens a run: what is finished stays, what is unfinished begins again. The joint run of a seed goes first, because
     /// it decides how many updates the others take.
     pub fn open_run(&self, run: &Run, notify: &mut dyn FnMut(&str)) -> Result<Opened> {

@@ -54,14 +54,13 @@ impl Report {
             vec![self.result(), self.last_epoch(), self.by_seed(), self.budgets(), self.savings(), self.reproduction()];
         Page {
             title: format!("{}: one joint model against {} separate ones", self.name, self.tasks.len()),
-            summary: vec![self.verdicts(), self.saved()],
+            summary: self.verdicts().chain([self.saved()]).collect(),
             sections,
         }
     }
 
-    fn verdicts(&self) -> String {
-        let told: Vec<String> = self.tasks.iter().filter_map(|task| sentence(task, self.seeds.len())).collect();
-        told.join(" ")
+    fn verdicts(&self) -> impl Iterator<Item = String> {
+        self.tasks.iter().filter_map(|task| sentence(task, self.seeds.len()))
     }
 
     fn saved(&self) -> String {
@@ -116,12 +115,17 @@ impl Report {
     }
 
     fn last_epoch(&self) -> Section {
+        let (heading, epochs) = ("After the last epoch", self.budget.epochs);
+        if self.runs.iter().all(|run| run.best_epoch == epochs) {
+            let text = vec!["The same: every model was kept from its last epoch.".to_owned()];
+            return Section { heading: heading.to_owned(), columns: Vec::new(), rows: Vec::new(), command: None, text };
+        }
         let text = vec![
             "The same where no model had a choice. A separate model is kept from the epoch that suits its one task; the \
-             joint model has one epoch for all tasks, which costs it a little in the table above."
+             joint model has one epoch for all tasks, which may cost it something in the table above."
                 .to_owned(),
         ];
-        Section { text, ..self.difference_table("After the last epoch", |task| &task.last) }
+        Section { text, ..self.difference_table(heading, |task| &task.last) }
     }
 
     fn difference_table(&self, heading: &str, of: fn(&TaskReport) -> &[Measure]) -> Section {
@@ -228,7 +232,7 @@ impl Report {
         ];
         Section {
             heading: "What sharing saves".to_owned(),
-            columns: columns(&[""], &["joint", "separate, together", "joint in per cent"]),
+            columns: columns(&[""], &["joint", "separate, together", "joint, per cent of separate"]),
             rows,
             command: None,
             text: vec![
@@ -247,13 +251,17 @@ impl Report {
             "polyhead {}, matrix products in {}. Every run is an ordinary run folder in {}.",
             self.polyhead,
             self.precision.join(" and "),
-            self.folder
+            self.path.display()
         )];
         Section {
             heading: "To do it again".to_owned(),
             columns: Vec::new(),
             rows: Vec::new(),
-            command: Some(format!("polyhead compare {}/recipe.toml --seeds {}", self.folder, seeds.join(","))),
+            command: Some(format!(
+                "polyhead compare {} --seeds {}",
+                self.path.join("recipe.toml").display(),
+                seeds.join(",")
+            )),
             text,
         }
     }

@@ -11,7 +11,7 @@ use crate::recipe::Recipe;
 use crate::tasks::TaskKind;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What a comparison found.
 #[derive(Debug, Clone, Serialize)]
@@ -20,8 +20,9 @@ pub struct Report {
     pub polyhead: &'static str,
     /// The name of the recipe.
     pub name: String,
-    /// The folder of the comparison, by its name.
-    pub folder: String,
+    /// The folder of the comparison, in which `runs` are. Not in the JSON, which is the same wherever it lies.
+    #[serde(skip)]
+    pub path: PathBuf,
     /// All seeds, in order.
     pub seeds: Vec<u64>,
     /// The seeds that were added later, round by round.
@@ -173,7 +174,7 @@ impl Report {
         Ok(Self {
             polyhead: env!("CARGO_PKG_VERSION"),
             name: recipe.name.clone(),
-            folder: folder.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            path: folder.path.clone(),
             added: folder.rounds.iter().skip(1).cloned().collect(),
             confidence: CONFIDENCE,
             precision,
