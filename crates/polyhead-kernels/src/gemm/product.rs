@@ -29,7 +29,7 @@ pub(crate) fn product<T: Cell, S: Sink>(a: Left<T>, b: &Panels<T>, sink: &S) {
     // second cache. Few rows: tasks are blocks of both, so that there are enough of them.
     const MANY: usize = 512;
     if m >= MANY {
-        let block = (m / 32).clamp(TALLEST / 4, TALLEST).next_multiple_of(height);
+        let block = (m / T::TASKS).clamp(TALLEST / 4, TALLEST).next_multiple_of(height);
         (0..m.div_ceil(block)).into_par_iter().for_each(|task| {
             let rows = task * block..m.min((task + 1) * block);
             part(a, b, rows.clone(), 0..panels, sink);
@@ -37,6 +37,10 @@ pub(crate) fn product<T: Cell, S: Sink>(a: Left<T>, b: &Panels<T>, sink: &S) {
         });
         return;
     }
+    // The tasks share rows: A is brought into tiles for all of them.
+    let tiled = (T::TILED && a.height.is_none() && a.step == 1 && panels >= MEETS && m > height)
+        .then(|| a.tiled(0..m, 0..b.depth, height));
+    let a = tiled.as_ref().map_or(a, Tiled::left);
     let row_blocks = m.div_ceil(tallest);
     let panel_block = if m * n * b.depth < 1 << 16 { panels } else { panels.div_ceil(16_usize.div_ceil(row_blocks)) };
     let column_blocks = panels.div_ceil(panel_block);
