@@ -47,6 +47,7 @@ Exit codes:
   69  a service that is needed and can't be reached
   70  a fault of polyhead or of the machine
   73  an output that can't be written
+ 130  stopped by Ctrl-C, 143 by SIGTERM: training saved a checkpoint
 
 Environment: HF_ENDPOINT, HF_HOME, HF_HUB_CACHE, HF_TOKEN, HF_HUB_OFFLINE, POLYHEAD_CACHE, NO_COLOR";
 
@@ -70,6 +71,6 @@ fn main() -> ExitCode {
             out.error(&error);
             ExitCode::from(error.kind().exit_code())
         }
-        _ => ExitCode::SUCCESS,
+        _ => ExitCode::from(out.exit_code()),
     }
 }

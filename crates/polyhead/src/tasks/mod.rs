@@ -19,9 +19,10 @@ use candle_core::Tensor;
 use polyhead_kernels::Dropout;
 use polyhead_kernels::Segments;
 use polyhead_kernels::linear::dropout_linear;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use std::borrow::Cow;
 use std::path::Path;
 
 /// The tasks that a recipe can name, in the order in which they are shown.
@@ -250,21 +251,21 @@ pub fn softmax(logits: &[f32]) -> Vec<f64> {
 }
 
 /// What a task scored on a data set. All values are percentages unless their name says otherwise.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Score {
     /// The name of the value that decides which checkpoint is best.
-    pub headline: &'static str,
+    pub headline: Cow<'static, str>,
     /// All values by name, in the order in which they are shown.
     pub values: serde_json::Map<String, Value>,
     /// The breakdown by type, if there is one.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub types: Vec<TypeScore>,
 }
 
 impl Score {
     /// The value that decides.
     pub fn headline_value(&self) -> f64 {
-        self.get(self.headline).unwrap_or(0.0)
+        self.get(&self.headline).unwrap_or(0.0)
     }
 
     /// A value by name.
@@ -274,7 +275,7 @@ impl Score {
 }
 
 /// One row of a breakdown by type, in per cent.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TypeScore {
     /// The type.
     pub name: String,

@@ -325,7 +325,7 @@ impl Task for Ner {
             f1: 100.0 * tally.f1(),
             support: tally.gold as usize,
         });
-        Score { headline: "micro_f1", values, types: types.collect() }
+        Score { headline: "micro_f1".into(), values, types: types.collect() }
     }
 
     fn request(&self, request: &Value, place: Place) -> Result<Tagged> {

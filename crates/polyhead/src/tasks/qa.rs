@@ -330,7 +330,7 @@ impl Task for Qa {
             }
         }
         put("questions", all.questions() as f64);
-        Score { headline: "f1", values, types: Vec::new() }
+        Score { headline: "f1".into(), values, types: Vec::new() }
     }
 
     fn request(&self, request: &Value, place: Place) -> Result<Question> {

@@ -14,13 +14,16 @@
 //! ```
 
 mod check;
+mod checkpoint;
 mod event;
 mod feature_cache;
 mod plan;
 mod prepare;
+mod resume;
 mod run_folder;
+mod state;
 
-pub use event::{Evaluated, Event, Finished, Sample, Step};
+pub use event::{Checkpoint, Evaluated, Event, Finished, Sample, Step};
 pub use plan::{Plan, TaskPlan};
 pub use prepare::{Lane, Lost, Prepared, TrainingWindow, prepare};
 
@@ -30,13 +33,16 @@ use crate::model::Model;
 use crate::optim::{Optimizer, Schedule};
 use crate::order;
 use crate::recipe::Recipe;
-use crate::tasks::{Score, TASKS, TaskKind};
+use crate::tasks::{TASKS, TaskKind};
 use crate::{batch::Features, mix};
 use check::MovementCheck;
 use polyhead_kernels::rng::Key;
 use run_folder::RunFolder;
+use state::State;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 /// Trains one encoder with a head for each task of a recipe; iterate over it.
@@ -52,33 +58,15 @@ pub struct Trainer {
     state: State,
     movement: Option<MovementCheck>,
     pending: VecDeque<Event>,
+    /// Whether no event is to come besides the pending ones.
+    over: bool,
+    /// The step of the newest checkpoint.
+    saved: Option<usize>,
+    /// Set from outside to stop after the step under way.
+    stop: Arc<AtomicBool>,
     started: Instant,
-}
-
-/// Everything that changes while training, besides the parameters and their moments.
-struct State {
-    /// Steps taken.
-    step: usize,
-    /// The epoch under way, from 0.
-    epoch: usize,
-    /// The tasks of this epoch's steps that are still to come.
-    upcoming: VecDeque<usize>,
-    /// The batches of each task that are still to come in this epoch: indices of its windows.
-    batches: Vec<VecDeque<Vec<usize>>>,
-    /// Sum and count of each task's losses in this epoch.
-    losses: Vec<(f64, usize)>,
-    /// Real tokens so far.
-    tokens: u64,
-    /// The best value so far and its epoch (from 1).
-    best: Option<(f64, usize)>,
-    best_scores: BTreeMap<String, Score>,
-    phase: Phase,
-}
-
-#[derive(PartialEq)]
-enum Phase {
-    Training,
-    Done,
+    /// Seconds that earlier processes spent.
+    before: f64,
 }
 
 impl Trainer {
@@ -89,30 +77,106 @@ impl Trainer {
 
     /// The same with tasks of one's own.
     pub fn with_tasks(recipe: Recipe, kinds: &[TaskKind], notify: &mut dyn FnMut(&str)) -> Result<Self> {
-        let Prepared { model, lanes } = prepare(&recipe, kinds, notify)?;
-        let plan = Plan::new(&recipe, &lanes);
-        let schedule = Schedule::new(plan.steps, recipe.train.warmup);
-        let optimizer = Optimizer::new(Default::default(), recipe.train.weight_decay, recipe.train.max_grad_norm);
+        let prepared = prepare(&recipe, kinds, notify)?;
         let run = RunFolder::create(&recipe)?;
-        let key = Key::seed(recipe.seed);
-        let movement = Some(MovementCheck::new(&model.parameters, lanes.len())?);
         let state = State {
-            step: 0,
-            epoch: 0,
-            upcoming: VecDeque::new(),
-            batches: Vec::new(),
-            losses: Vec::new(),
-            tokens: 0,
-            best: None,
-            best_scores: BTreeMap::new(),
-            phase: Phase::Training,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            recipe: recipe.to_toml()?,
+            precision: recipe.train.precision.resolve().name().to_owned(),
+            data: prepared.data.clone(),
+            ..State::default()
         };
-        let pending = VecDeque::from([Event::Planned(plan.clone())]);
-        let started = Instant::now();
-        let mut trainer =
-            Self { recipe, model, lanes, plan, schedule, optimizer, key, run, state, movement, pending, started };
+        let mut trainer = Self::assemble(recipe, prepared, run, state)?;
         trainer.begin_epoch();
+        trainer.emit(Event::Planned(trainer.plan.clone()))?;
         Ok(trainer)
+    }
+
+    /// Goes on with a run that was stopped, killed or cut off, from its newest checkpoint that is whole: to the bit as if it
+    /// had never stopped. The recipe is the run's own, or that of a file, with overrides (see [`Recipe::read`]).
+    ///
+    /// # Errors
+    /// Another process trains in this folder; no checkpoint is whole; the recipe differs from the run's in a key that no
+    /// override names; the data changed.
+    pub fn resume(
+        run: &Path,
+        file: Option<&Path>,
+        overrides: &[String],
+        kinds: &[TaskKind],
+        notify: &mut dyn FnMut(&str),
+    ) -> Result<Self> {
+        let held = RunFolder::lock(run)?;
+        let (folder, mut state) = checkpoint::newest(run, notify)?;
+        let old = Recipe::parse(&state.recipe, &run.join("recipe.toml"), &[])?;
+        let recipe = resume::recipe(run, &state, file, overrides)?;
+        let precision = recipe.train.precision.resolve().name();
+        if precision != state.precision && old.train.precision == recipe.train.precision {
+            return Err(Error::usage(format!(
+                "the run was computed in {}, this machine takes {precision}",
+                state.precision
+            ))
+            .hint(format!("--set train.precision={} goes on as it was", state.precision)));
+        }
+        if state.version != env!("CARGO_PKG_VERSION") {
+            notify(&format!("this run was begun by version {}: the bits may differ", state.version));
+        }
+        let prepared = prepare::prepare_from(&recipe, kinds, Some((&folder, state.about.clone())), notify)?;
+        resume::check_data(&state, &prepared.data, &old, &recipe)?;
+        if state.losses.len() != prepared.lanes.len() {
+            let (had, has) = (state.losses.len(), prepared.lanes.len());
+            return Err(Error::usage(format!("expected the {had} tasks of the run, found {has}"))
+                .hint("a run with other tasks is a new run; its encoder.checkpoint can be this run's best model"));
+        }
+        let mark = state.metrics.clone().unwrap_or_default();
+        let run = RunFolder::open(run, held, &mark, &recipe, notify)?;
+        state.recipe = recipe.to_toml()?;
+        state.precision = precision.to_owned();
+        state.data.clone_from(&prepared.data);
+        let (epochs, limit) = (recipe.train.epochs, recipe.train.max_steps.unwrap_or(usize::MAX));
+        state.done &= state.epoch >= epochs || state.step >= limit;
+        let step = state.step;
+        let mut trainer = Self::assemble(recipe, prepared, run, state)?;
+        checkpoint::restore(&folder, &mut trainer.optimizer, &trainer.model, &trainer.state)?;
+        if trainer.state.epoch < epochs {
+            trainer.go_on_in_epoch();
+        }
+        trainer.saved = Some(step);
+        trainer.pending.push_back(Event::Planned(trainer.plan.clone()));
+        trainer.pending.push_back(Event::Resumed(Checkpoint { step, checkpoint: folder }));
+        Ok(trainer)
+    }
+
+    /// Whether a checkpoint is exactly what was written; an error says what is not.
+    pub fn check(folder: &Path) -> Result<()> {
+        checkpoint::check(folder)
+    }
+
+    fn assemble(recipe: Recipe, prepared: Prepared, run: RunFolder, state: State) -> Result<Self> {
+        let Prepared { model, lanes, .. } = prepared;
+        let plan = Plan::new(&recipe, &lanes);
+        Ok(Self {
+            schedule: Schedule::new(plan.steps, recipe.train.warmup),
+            optimizer: Optimizer::new(Default::default(), recipe.train.weight_decay, recipe.train.max_grad_norm),
+            key: Key::seed(recipe.seed),
+            movement: Some(MovementCheck::new(&model.parameters, lanes.len())?),
+            pending: VecDeque::new(),
+            over: false,
+            saved: None,
+            stop: Arc::default(),
+            started: Instant::now(),
+            before: state.seconds,
+            recipe,
+            model,
+            lanes,
+            plan,
+            run,
+            state,
+        })
+    }
+
+    /// Once `flag` is set, the step under way is finished, a checkpoint saved, and [`Event::Stopped`] is the last event.
+    pub fn stop_when(&mut self, flag: Arc<AtomicBool>) {
+        self.stop = flag;
     }
 
     /// The folder of this run.
@@ -126,6 +190,13 @@ impl Trainer {
     }
 
     fn begin_epoch(&mut self) {
+        self.state.taken = 0;
+        self.state.losses = vec![(0.0, 0); self.lanes.len()];
+        self.go_on_in_epoch();
+    }
+
+    /// The steps of this epoch that are still to come, and their batches: a function of seed, recipe and position.
+    fn go_on_in_epoch(&mut self) {
         let key = self.key.purpose("epoch").with(self.state.epoch as u64);
         let batches = |lane: &Lane| {
             let lengths: Vec<usize> = lane.windows.iter().map(|window| window.features.ids.len()).collect();
@@ -137,7 +208,20 @@ impl Trainer {
         if let Some(mix) = mix::find(&self.recipe.train.mix) {
             self.state.upcoming = (mix.epoch)(&counts, key.purpose("mix")).into();
         }
-        self.state.losses = vec![(0.0, 0); self.lanes.len()];
+        for _ in 0..self.state.taken {
+            if let Some(lane) = self.state.upcoming.pop_front() {
+                self.state.batches[lane].pop_front();
+            }
+        }
+    }
+
+    /// Tells an event; what belongs to the run and not to this process goes to `metrics.jsonl` too.
+    fn emit(&mut self, event: Event) -> Result<()> {
+        if !matches!(event, Event::Saved(_) | Event::Stopped(_)) {
+            self.run.record(&event)?;
+        }
+        self.pending.push_back(event);
+        Ok(())
     }
 
     /// One step: a batch of one task, forward, backward, update.
@@ -172,6 +256,7 @@ impl Trainer {
         *sum += value;
         *count += 1;
         self.state.step += 1;
+        self.state.taken += 1;
         self.state.tokens += tokens as u64;
         Ok(Event::Step(Step {
             step: self.state.step,
@@ -182,12 +267,13 @@ impl Trainer {
             lr,
             grad_norm,
             tokens,
+            examples: picks.iter().filter_map(|&pick| Some(lane.windows.get(pick)?.example)).collect(),
             seconds: began.elapsed().as_secs_f64(),
         }))
     }
 
-    /// The end of an epoch: scores, and the model kept if they are the best yet.
-    fn end_epoch(&mut self) -> Result<()> {
+    /// Scores, and the model kept if they are the best yet.
+    fn evaluate(&mut self) -> Result<()> {
         let began = Instant::now();
         let mut scores = BTreeMap::new();
         let mut samples = Vec::new();
@@ -214,6 +300,7 @@ impl Trainer {
         if improved {
             self.state.best = Some((value.unwrap_or(0.0), epoch));
             self.state.best_scores.clone_from(&scores);
+            self.state.best_samples.clone_from(&samples);
             self.model.about.epoch = Some(epoch);
             self.model.about.scores = scores.iter().map(|(name, score)| (name.clone(), score.values.clone())).collect();
             self.model.save(&self.run.best())?;
@@ -221,47 +308,93 @@ impl Trainer {
         let losses = self.lanes.iter().zip(&self.state.losses).filter(|(_, (_, count))| *count > 0);
         let losses = losses.map(|(lane, (sum, count))| (lane.name.clone(), sum / *count as f64)).collect();
         let seconds = began.elapsed().as_secs_f64();
-        self.pending.push_back(Event::Evaluated(Evaluated {
+        self.emit(Event::Evaluated(Evaluated {
             epoch,
+            step: self.state.step,
             losses,
             scores,
             value,
             improved,
             seconds,
             samples,
-        }));
-        Ok(())
+        }))
+    }
+
+    /// Writes a checkpoint of this moment.
+    fn save(&mut self) -> Result<()> {
+        self.model.parameters.check_finite()?;
+        self.state.metrics = Some(self.run.sync()?);
+        self.state.seconds = self.before + self.started.elapsed().as_secs_f64();
+        self.state.updates = self.optimizer.updates();
+        self.state.about.clone_from(&self.model.about);
+        let keep = self.recipe.train.keep_checkpoints;
+        let checkpoint = checkpoint::save(self.run.path(), &self.model, &self.optimizer, &self.state, keep)?;
+        self.saved = Some(self.state.step);
+        self.emit(Event::Saved(Checkpoint { step: self.state.step, checkpoint }))
     }
 
     fn advance(&mut self) -> Result<()> {
         let limit = self.recipe.train.max_steps.unwrap_or(usize::MAX);
+        if self.state.done {
+            return self.finish();
+        }
+        if self.stop.load(Ordering::SeqCst) {
+            return self.stop();
+        }
         if self.state.step < limit
             && let Some(lane) = self.state.upcoming.pop_front()
         {
             let event = self.step(lane)?;
-            self.pending.push_back(event);
+            self.emit(event)?;
+            let due = |every: Option<usize>| every.is_some_and(|every| self.state.step.is_multiple_of(every));
+            let (evaluate, save) = (due(self.recipe.train.evaluate_every), due(self.recipe.train.save_every));
+            // At the end of an epoch both come anyway.
+            if !self.state.upcoming.is_empty() && self.state.step < limit {
+                if evaluate {
+                    self.evaluate()?;
+                }
+                if save {
+                    self.save()?;
+                }
+            }
             return Ok(());
         }
-        self.end_epoch()?;
-        self.state.epoch += 1;
-        if self.state.epoch < self.recipe.train.epochs && self.state.step < limit {
+        self.evaluate()?;
+        let whole = self.state.upcoming.is_empty();
+        self.state.epoch += usize::from(whole);
+        self.state.done = self.state.epoch >= self.recipe.train.epochs || self.state.step >= limit;
+        if whole {
             self.begin_epoch();
-            return Ok(());
         }
-        self.state.phase = Phase::Done;
+        self.save()
+    }
+
+    /// Stops where a resumed run can go on.
+    fn stop(&mut self) -> Result<()> {
+        if self.saved != Some(self.state.step) {
+            self.save()?;
+        }
+        self.over = true;
+        let step = self.state.step;
+        self.emit(Event::Stopped(Checkpoint { step, checkpoint: checkpoint::folder(self.run.path(), step) }))
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        self.over = true;
         let (best_value, best_epoch) = self.state.best.unwrap_or((0.0, self.state.epoch));
-        self.pending.push_back(Event::Finished(Finished {
+        self.emit(Event::Finished(Finished {
             folder: self.run.path().to_owned(),
             model: self.run.best(),
             best_epoch,
             best_value,
             rule: plan::best_rule(&self.recipe.train.best, &self.state.best_scores),
             scores: self.state.best_scores.clone(),
+            samples: self.state.best_samples.clone(),
             steps: self.state.step,
             tokens: self.state.tokens,
-            seconds: self.started.elapsed().as_secs_f64(),
-        }));
-        Ok(())
+            seconds: self.before + self.started.elapsed().as_secs_f64(),
+        }))?;
+        self.run.sync().map(|_| ())
     }
 }
 
@@ -276,13 +409,13 @@ impl Iterator for Trainer {
     type Item = Result<Event>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        while self.pending.is_empty() && self.state.phase == Phase::Training {
+        while self.pending.is_empty() && !self.over {
             if let Err(error) = self.advance() {
-                self.state.phase = Phase::Done;
+                self.over = true;
+                self.pending.clear();
                 return Some(Err(error));
             }
         }
-        let event = self.pending.pop_front()?;
-        Some(self.run.record(&event).map(|()| event))
+        self.pending.pop_front().map(Ok)
     }
 }
