@@ -156,7 +156,7 @@ fn a_run_that_was_stopped_or_left_after_any_step_ends_with_the_bits_of_one_that_
         stop_after(resume(&run, &[]).unwrap(), 1);
     }
     finish(resume(&run, &[]).unwrap()).unwrap();
-    assert_same(&outcome(&run), &whole, &format!("stopped after every step"));
+    assert_same(&outcome(&run), &whole, "stopped after every step");
     // One that has ended only says so again.
     let events = finish(resume(&run, &[]).unwrap()).unwrap();
     assert!(matches!(events.last(), Some(Event::Finished(_))) && !events.iter().any(|e| matches!(e, Event::Step(_))));
