@@ -134,19 +134,15 @@ fn unbroken() -> Outcome {
 fn a_run_that_was_stopped_or_left_after_any_step_ends_with_the_bits_of_one_that_was_not() {
     let _disk = DISK.lock().unwrap_or_else(PoisonError::into_inner);
     let whole = unbroken();
-    for steps in 0..=11 {
-        let folder = tempfile::tempdir().unwrap();
-        let run = run_folder(folder.path());
-        stop_after(small::trainer(recipe(folder.path(), &[])), steps);
-        finish(resume(&run, &[]).unwrap()).unwrap();
-        assert_same(&outcome(&run), &whole, &format!("stopped after {steps} steps"));
-    }
-    for steps in 3..=11 {
-        let folder = tempfile::tempdir().unwrap();
-        let run = run_folder(folder.path());
-        leave_after(small::trainer(recipe(folder.path(), &[])), steps);
-        finish(resume(&run, &[]).unwrap()).unwrap();
-        assert_same(&outcome(&run), &whole, &format!("left after {steps} steps"));
+    // A process that only went away has to leave a checkpoint first.
+    for (way, interrupt, from) in [("stopped", stop_after as fn(Trainer, usize), 0), ("left", leave_after, 3)] {
+        for steps in from..=11 {
+            let folder = tempfile::tempdir().unwrap();
+            let run = run_folder(folder.path());
+            interrupt(small::trainer(recipe(folder.path(), &[])), steps);
+            finish(resume(&run, &[]).unwrap()).unwrap();
+            assert_same(&outcome(&run), &whole, &format!("{way} after {steps} steps"));
+        }
     }
     // Stopped again and again.
     let folder = tempfile::tempdir().unwrap();

@@ -87,12 +87,11 @@ pub(crate) fn folder_of(path: &Path) -> &Path {
     }
 }
 
-/// Removes what killed processes left beside their destinations in this folder.
-pub(crate) fn sweep(folder: &Path) {
+/// Removes what killed processes left in this folder: the files and folders whose names `left` knows. The caller holds a
+/// lock, so nobody is at work there.
+pub(crate) fn sweep(folder: &Path, left: impl Fn(&str) -> bool) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        if name.starts_with('.') && name.contains(".tmp-") {
+        if entry.file_name().to_str().is_some_and(&left) {
             // What stays costs space only.
             let _ = match entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 true => std::fs::remove_dir_all(entry.path()),

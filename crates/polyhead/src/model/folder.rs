@@ -113,8 +113,6 @@ impl Model {
 
     /// Writes the model folder, whole or not at all. An existing folder is replaced.
     pub fn save(&self, folder: &Path) -> Result<()> {
-        // Before anything of the old one is touched.
-        self.parameters.check_finite()?;
         write_folder_atomic(folder, |folder| self.save_into(folder))
     }
 

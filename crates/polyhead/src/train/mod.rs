@@ -141,8 +141,9 @@ impl Trainer {
             trainer.go_on_in_epoch();
         }
         trainer.saved = Some(step);
+        // Its metrics have the plan already.
         trainer.pending.push_back(Event::Planned(trainer.plan.clone()));
-        trainer.pending.push_back(Event::Resumed(Checkpoint { step, checkpoint: folder }));
+        trainer.emit(Event::Resumed(Checkpoint { step, checkpoint: folder }))?;
         Ok(trainer)
     }
 
@@ -217,7 +218,7 @@ impl Trainer {
 
     /// Tells an event; what belongs to the run and not to this process goes to `metrics.jsonl` too.
     fn emit(&mut self, event: Event) -> Result<()> {
-        if !matches!(event, Event::Saved(_) | Event::Stopped(_)) {
+        if !matches!(event, Event::Saved(_) | Event::Resumed(_) | Event::Stopped(_)) {
             self.run.record(&event)?;
         }
         self.pending.push_back(event);
@@ -322,7 +323,6 @@ impl Trainer {
 
     /// Writes a checkpoint of this moment.
     fn save(&mut self) -> Result<()> {
-        self.model.parameters.check_finite()?;
         self.state.metrics = Some(self.run.sync()?);
         self.state.seconds = self.before + self.started.elapsed().as_secs_f64();
         self.state.updates = self.optimizer.updates();

@@ -4,7 +4,7 @@ use super::Event;
 use crate::error::{Error, Place, Result};
 use crate::io::{AppendFile, Mark, fault, sweep, write_atomic};
 use crate::recipe::Recipe;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::fs::{File, TryLockError, create_dir, create_dir_all};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -44,7 +44,7 @@ impl RunFolder {
             return Err(Error::missing("expected a run folder, found none").at(Place::file(path)));
         }
         let held = lock(path)?;
-        sweep(path);
+        sweep(path, |name| name.starts_with('.') && name.contains(".tmp-"));
         Ok(held)
     }
 
@@ -95,7 +95,7 @@ impl RunFolder {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |now| now.as_secs_f64());
             fields.insert("time".into(), json!((now * 1e3).round() / 1e3));
         }
-        self.metrics.line(&Value::to_string(&line))
+        self.metrics.line(&line.to_string())
     }
 
     /// Brings the metrics to the disk, and says how far they are.
