@@ -46,7 +46,9 @@ PROBE = """(() => {
       return r.left < box.left - 1 || r.right > box.right + 1 || r.bottom > box.bottom + 1;
     }).map(t => t.textContent);
   });
-  return {overflow: document.documentElement.scrollWidth - wide, over: over.slice(0, 5), outside: outside.slice(0, 5),
+  const cut = [...document.querySelectorAll('.table')].filter(box => box.scrollWidth > box.clientWidth + 1)
+    .map(box => box.textContent.slice(0, 60));
+  return {cut: cut.slice(0, 3), overflow: document.documentElement.scrollWidth - wide, over: over.slice(0, 5), outside: outside.slice(0, 5),
     smallest: Math.min(...text), charts: charts.length, tables: document.querySelectorAll('table').length,
     height: document.documentElement.scrollHeight, scripts: document.scripts.length};
 })()"""
@@ -130,6 +132,13 @@ def page(browser, path, look, into):
     faults = []
     name = f"{path.resolve().parent.name}-{look}"
     if look == "print":
+        # The printed width of A4 within its margins, at 96 dots an inch.
+        call("Emulation.setDeviceMetricsOverride", width=688, height=970, deviceScaleFactor=1, mobile=False)
+        call("Emulation.setEmulatedMedia", media="print", features=[])
+        found = call("Runtime.evaluate", expression=PROBE, returnByValue=True)["result"]["value"]
+        if found["cut"] or found["overflow"] > 0:
+            faults.append(f"wider than the paper: {found['cut']}")
+        call("Emulation.setEmulatedMedia", media="", features=[])
         pdf = base64.b64decode(call("Page.printToPDF", printBackground=True, preferCSSPageSize=True, paperWidth=8.27,
                                     paperHeight=11.69)["data"])
         (into / f"{name}.pdf").write_bytes(pdf)
@@ -144,6 +153,8 @@ def page(browser, path, look, into):
         print(f"{name}: {found}")
         if found["overflow"] > 0 or found["over"]:
             faults.append(f"{found['overflow']} pixels too wide: {found['over']}")
+        if found["cut"] and width > 600:
+            faults.append(f"tables wider than the page: {found['cut']}")
         if found["outside"]:
             faults.append(f"text outside of its chart: {found['outside']}")
         if found["charts"] and found["smallest"] < 9:

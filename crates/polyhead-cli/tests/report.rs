@@ -42,7 +42,7 @@ max_length = 32
 stride = 4
 [tasks.qa]
 batch_size = 2
-max_length = 96
+max_length = 64
 max_question_length = 32
 stride = 8
 [data.ner]
@@ -131,7 +131,10 @@ fn what_is_gone_is_said() {
     std::fs::remove_file(folder.path().join("qa.jsonl")).unwrap();
     polyhead(&["report", text(run)]).success();
     let (html, markdown) = written(run);
-    assert!(html.contains("The data of qa can&#39;t be read again") && html.contains("boundary and type"), "{markdown}");
+    assert!(
+        html.contains("The data of qa can&#39;t be read again") && html.contains("boundary and type"),
+        "{markdown}"
+    );
     assert!(html.contains("environment.json"), "an environment that was not recorded is said");
     polyhead(&["report", text(run), "--no-analysis", "--output", text(&folder.path().join("a/b"))]).success();
     let (html, _) = written(&folder.path().join("a/b"));

@@ -263,6 +263,39 @@ pub fn marked(text: &str, gold: &[std::ops::Range<usize>], found: &[std::ops::Ra
     cuts.windows(2).filter_map(piece).collect()
 }
 
+/// The same without cutting what is gold: a predicted slice is marked where it is a gold one to the byte and `right`
+/// says so, and beyond that only where nothing is gold.
+pub fn marked_whole(
+    text: &str,
+    gold: &[std::ops::Range<usize>],
+    found: &[std::ops::Range<usize>],
+    right: impl Fn(&std::ops::Range<usize>) -> bool,
+) -> Vec<Piece> {
+    let mut kept = Vec::new();
+    for range in found {
+        if gold.contains(range) {
+            kept.extend(right(range).then(|| range.clone()));
+            continue;
+        }
+        let mut start = range.start;
+        let mut inside: Vec<_> = gold.iter().filter(|gold| gold.start < range.end && range.start < gold.end).collect();
+        inside.sort_by_key(|gold| gold.start);
+        for gold in inside {
+            kept.push(start..gold.start.max(start));
+            start = start.max(gold.end);
+        }
+        kept.push(start..range.end.max(start));
+    }
+    // Without the blanks at its ends.
+    let trim = |range: std::ops::Range<usize>| {
+        let inner = text.get(range.clone())?;
+        let start = range.start + (inner.len() - inner.trim_start().len());
+        (!inner.trim().is_empty()).then(|| start..start + inner.trim().len())
+    };
+    let kept: Vec<_> = kept.into_iter().filter_map(trim).collect();
+    marked(text, gold, &kept)
+}
+
 /// A chart.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Chart {
@@ -316,5 +349,21 @@ mod tests {
         let shown: Vec<(&str, Mark)> = pieces.iter().map(|piece| (&*piece.text, piece.mark)).collect();
         assert_eq!(shown, [("née ", Mark::None), ("Ada", Mark::Both), (" King", Mark::Found)]);
         assert_eq!(pieces.iter().map(|piece| &*piece.text).collect::<String>(), text);
+    }
+
+    #[test]
+    fn gold_slices_stay_whole_where_predicted_ones_cross_them() {
+        let text = "the Russian league and Lada Togliatti won";
+        let gold = [4..11, 23..37];
+        let shown = |found: &[std::ops::Range<usize>]| -> Vec<(String, Mark)> {
+            let pieces = marked_whole(text, &gold, found, |_| true);
+            pieces.into_iter().filter(|piece| piece.mark != Mark::None).map(|piece| (piece.text, piece.mark)).collect()
+        };
+        let of = |text: &str, mark| (text.to_owned(), mark);
+        assert_eq!(
+            shown(&[4..18, 23..37]),
+            [of("Russian", Mark::Gold), of("league", Mark::Found), of("Lada Togliatti", Mark::Both)]
+        );
+        assert_eq!(shown(&[23..27]), [of("Russian", Mark::Gold), of("Lada Togliatti", Mark::Gold)]);
     }
 }

@@ -97,8 +97,14 @@ mod tests {
     fn numbers_read_as_people_write_them() {
         assert_eq!(count(109_490_699), "109,490,699");
         assert_eq!(counted(1, "run"), "1 run");
-        assert_eq!((short(9_999), short(40_434), short(22_566_925)), ("9,999".into(), "40.4 k".into(), "22.6 M".into()));
-        assert_eq!((duration(0.5), duration(125.0), duration(3720.0)), ("0.50 s".into(), "2 min 05 s".into(), "1 h 02 min".into()));
+        assert_eq!(
+            (short(9_999), short(40_434), short(22_566_925)),
+            ("9,999".into(), "40.4 k".into(), "22.6 M".into())
+        );
+        assert_eq!(
+            (duration(0.5), duration(125.0), duration(3720.0)),
+            ("0.50 s".into(), "2 min 05 s".into(), "1 h 02 min".into())
+        );
         assert_eq!(duration(59.9), "1 min 00 s");
         assert_eq!((decimal(f64::NAN), fine(0.12345)), ("–".into(), "0.1235".into()));
         assert_eq!(words("micro_f1_strict"), "micro F1 strict");

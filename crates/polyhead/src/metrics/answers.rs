@@ -3,8 +3,7 @@
 use super::squad::{Rules, Scores, normalise, score};
 
 /// The question words, in the order in which they are shown; the first that a question holds is its own.
-pub const WORDS: [&str; 10] =
-    ["what", "who", "when", "where", "which", "why", "how many", "how much", "how", "other"];
+pub const WORDS: [&str; 10] = ["what", "who", "when", "where", "which", "why", "how many", "how much", "how", "other"];
 
 /// The question word: the first of [`WORDS`] in the text. `whom` and `whose` ask who.
 pub fn question_word(question: &str) -> &'static str {
@@ -82,7 +81,9 @@ pub fn outcome<S: AsRef<str>>(prediction: &str, golds: &[S], rules: Rules) -> (O
             let found = format!(" {} ", normalise(prediction));
             let golds: Vec<String> = golds.iter().map(|gold| format!(" {} ", normalise(gold.as_ref()))).collect();
             match () {
-                () if golds.iter().any(|gold| !gold.trim().is_empty() && found.contains(gold.as_str())) => Outcome::TooLong,
+                () if golds.iter().any(|gold| !gold.trim().is_empty() && found.contains(gold.as_str())) => {
+                    Outcome::TooLong
+                }
                 () if golds.iter().any(|gold| gold.contains(&found)) => Outcome::TooShort,
                 () => Outcome::Overlap,
             }

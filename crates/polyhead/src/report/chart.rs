@@ -5,14 +5,14 @@
 //! come up over points (`<title>`).
 
 use super::html::escape;
-use crate::document::{Chart, Plot, Series};
+use crate::document::{Chart, Plot, Series, number};
 use std::fmt::Write;
 
 /// Colours and dashes go round after so many lines.
 pub const STYLES: usize = 6;
 const WIDTH: f64 = 480.0;
 const HEIGHT: f64 = 270.0;
-const LEFT: f64 = 56.0;
+const LEFT: f64 = 64.0;
 const RIGHT: f64 = 14.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 46.0;
@@ -36,7 +36,9 @@ impl Scale {
         let high = values.fold(f64::NEG_INFINITY, f64::max);
         let (low, high) = match () {
             () if !low.is_finite() => (0.0, 1.0),
-            () if high - low < 1e-12 * high.abs().max(1e-12) => (low - 0.5 * low.abs().max(1e-9), high + 0.5 * high.abs().max(1e-9)),
+            () if high - low < 1e-12 * high.abs().max(1e-12) => {
+                (low - 0.5 * low.abs().max(1e-9), high + 0.5 * high.abs().max(1e-9))
+            }
             () => (low, high),
         };
         // From 0 where that costs less than half of the space: differences stay honest.
@@ -44,7 +46,8 @@ impl Scale {
         let step = round_step((high - low) / 5.0);
         let first = (low / step).floor();
         let last = (high / step - 1e-9).ceil();
-        let ticks: Vec<f64> = (0..=(last - first).clamp(0.0, 20.0) as usize).map(|at| (first + at as f64) * step).collect();
+        let ticks: Vec<f64> =
+            (0..=(last - first).clamp(0.0, 20.0) as usize).map(|at| (first + at as f64) * step).collect();
         match ends {
             Ends::Ticks => Self { low: first * step, high: last * step, from, to, ticks },
             Ends::Data => {
@@ -88,6 +91,9 @@ fn tick(value: f64, ticks: &[f64]) -> String {
     if largest >= 1e4 {
         return format!("{}k", trimmed(value / 1e3, step / 1e3)).replace('-', "−");
     }
+    if largest >= 1e3 && step >= 1.0 && value > 0.0 {
+        return number::count(value.round() as usize);
+    }
     trimmed(value, step).replace('-', "−")
 }
 
@@ -122,7 +128,11 @@ pub fn svg(chart: &Chart) -> String {
         Plot::Bars(bars) => columns(bars, chart, &mut out),
     }
     let (middle, bottom) = ((LEFT + WIDTH - RIGHT) / 2.0, HEIGHT - 8.0);
-    let _ = write!(out, "<text class=\"axis\" x=\"{middle}\" y=\"{bottom}\" text-anchor=\"middle\">{}</text>", escape(&chart.x));
+    let _ = write!(
+        out,
+        "<text class=\"axis\" x=\"{middle}\" y=\"{bottom}\" text-anchor=\"middle\">{}</text>",
+        escape(&chart.x)
+    );
     let middle = (TOP + HEIGHT - BOTTOM) / 2.0;
     let _ = write!(
         out,
@@ -147,11 +157,12 @@ fn grid(scale: &Scale, out: &mut String) {
 fn lines(series: &[Series], chart: &Chart, out: &mut String) {
     let finite = |point: &&(f64, f64)| point.0.is_finite() && point.1.is_finite();
     let all = series.iter().flat_map(|series| series.points.iter().chain(&series.behind)).filter(finite);
-    let x = Scale::new(all.clone().map(|point| point.0), LEFT, WIDTH - RIGHT, Ends::Data);
+    let mut x = Scale::new(all.clone().map(|point| point.0), LEFT, WIDTH - RIGHT, Ends::Data);
+    // Along it run whole numbers: steps and epochs.
+    x.ticks.retain(|tick| (tick - tick.round()).abs() < 1e-9);
     let y = Scale::new(all.map(|point| point.1), HEIGHT - BOTTOM, TOP, Ends::Ticks);
     grid(&y, out);
-    // Whole numbers along the axis: steps and epochs.
-    for &value in x.ticks.iter().filter(|tick| (*tick - tick.round()).abs() < 1e-9) {
+    for &value in &x.ticks {
         let (at, base) = (x.at(value), HEIGHT - BOTTOM);
         let (below, text) = (base + 17.0, tick(value.round(), &x.ticks));
         let end = base + 4.0;
@@ -180,7 +191,11 @@ fn lines(series: &[Series], chart: &Chart, out: &mut String) {
         let every = if shown { 1 } else { series.points.len().div_ceil(60) };
         for point in series.points.iter().filter(finite).step_by(every) {
             let (px, py) = (x.at(point.0), y.at(point.1));
-            let mark = if shown { marker(style, px, py) } else { format!("<circle class=\"spot\" cx=\"{px:.1}\" cy=\"{py:.1}\" r=\"6\"/>") };
+            let mark = if shown {
+                marker(style, px, py)
+            } else {
+                format!("<circle class=\"spot\" cx=\"{px:.1}\" cy=\"{py:.1}\" r=\"6\"/>")
+            };
             let title = escape(&format!("{}: {} at {} {}", series.name, exact(point.1), chart.x, exact(point.0)));
             let _ = write!(out, "<g>{mark}<title>{title}</title></g>");
         }
@@ -267,7 +282,10 @@ mod tests {
         assert_eq!(text.matches("class=\"line").count(), 2);
         assert_eq!(text.matches("class=\"mark").count(), 4, "what is no number is left out: {text}");
         assert!(text.contains("loss (nats)") && text.contains(">step<"), "{text}");
-        assert!(text.contains("a: 2 at step 1") && text.contains("&lt;script&gt;") && !text.contains("<script"), "{text}");
+        assert!(
+            text.contains("a: 2 at step 1") && text.contains("&lt;script&gt;") && !text.contains("<script"),
+            "{text}"
+        );
         assert!(!text.contains("NaN") && !text.contains("inf"), "{text}");
     }
 
@@ -289,7 +307,8 @@ mod tests {
     #[test]
     fn bars_stand_on_zero_and_are_as_high_as_their_values() {
         let text = svg(&chart(Plot::Bars(vec![("a".into(), 10.0), ("b".into(), 5.0)])));
-        let height = |text: &str| text.split("height=\"").nth(1).and_then(|rest| rest.split('"').next()?.parse::<f64>().ok());
+        let height =
+            |text: &str| text.split("height=\"").nth(1).and_then(|rest| rest.split('"').next()?.parse::<f64>().ok());
         let heights: Vec<f64> = text.split("class=\"bar\"").skip(1).filter_map(height).collect();
         assert!(matches!(heights[..], [a, b] if (a - 2.0 * b).abs() < 0.2), "{heights:?}");
     }

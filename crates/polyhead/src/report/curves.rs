@@ -15,7 +15,8 @@ const SMOOTH: usize = 20;
 /// The means of at most `most` groups of neighbouring points.
 pub fn thinned(points: &[(f64, f64)], most: usize) -> Vec<(f64, f64)> {
     let size = points.len().div_ceil(most.max(1)).max(1);
-    let mean = |group: &[(f64, f64)], of: fn(&(f64, f64)) -> f64| group.iter().map(of).sum::<f64>() / group.len() as f64;
+    let mean =
+        |group: &[(f64, f64)], of: fn(&(f64, f64)) -> f64| group.iter().map(of).sum::<f64>() / group.len() as f64;
     points.chunks(size).map(|group| (mean(group, |point| point.0), mean(group, |point| point.1))).collect()
 }
 

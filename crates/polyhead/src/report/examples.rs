@@ -5,7 +5,7 @@ use super::data::{BIN, Split, encoded_split};
 use super::kept::{Had, Part, examples, said};
 use super::run::Run;
 use crate::document::number::{count, counted, decimal, percent};
-use crate::document::{Block, Case, Chart, Mark, Piece, Plot, Table, Tone};
+use crate::document::{Block, Case, Chart, Mark, Piece, Plot, Table, Tone, marked_whole};
 use crate::error::ErrorKind;
 use crate::infer::Session;
 use crate::model::NamedTask;
@@ -34,10 +34,9 @@ pub fn data(run: &Run, session: &Had<Session>) -> Vec<Block> {
         Err(why) => blocks.push(Block::Missing(format!("Distributions and lengths, which need the tokenizer. {why}"))),
         Ok(session) => {
             for NamedTask { name, task } in &session.model.tasks {
-                for (part, purpose, word) in [
-                    (Part::Train, Purpose::Train, "training"),
-                    (Part::Validation, Purpose::Predict, "validation"),
-                ] {
+                for (part, purpose, word) in
+                    [(Part::Train, Purpose::Train, "training"), (Part::Validation, Purpose::Predict, "validation")]
+                {
                     blocks.push(Block::heading(format!("{name}: {word} data")));
                     let described = examples(run, name, &**task, part).and_then(|examples| {
                         encoded_split(&**task, &examples, &session.model.tokenizer, purpose)
@@ -153,7 +152,9 @@ pub fn demonstration(session: &Session) -> Vec<Block> {
         row("questions, exact match", report.questions.len(), totals.questions_right);
     }
     let mut blocks = vec![Block::Table(table)];
-    blocks.push(Block::Cases(report.sentences.iter().map(sentence).chain(report.questions.iter().map(question)).collect()));
+    blocks.push(Block::Cases(
+        report.sentences.iter().map(sentence).chain(report.questions.iter().map(question)).collect(),
+    ));
     blocks
 }
 
@@ -172,16 +173,16 @@ fn sentence(case: &suite::Sentence) -> Case {
         Some(start..start + entity.text.len())
     };
     let ranges = |entities: &[suite::Entity]| entities.iter().filter_map(range).collect::<Vec<_>>();
-    let mut text = crate::document::marked(&case.text, &ranges(&case.gold), &ranges(&case.found));
+    let at_byte = |entities: &[suite::Entity], at: usize| {
+        let here = |entity: &&suite::Entity| range(entity).is_some_and(|range| range.contains(&at));
+        entities.iter().find(here).map(|entity| entity.kind.clone())
+    };
+    let right = |range: &std::ops::Range<usize>| at_byte(&case.gold, range.start) == at_byte(&case.found, range.start);
+    let mut text = marked_whole(&case.text, &ranges(&case.gold), &ranges(&case.found), right);
     let mut at = 0;
     for piece in &mut text {
-        let covers = |entity: &&suite::Entity| range(entity).is_some_and(|range| range.contains(&at));
-        let (gold, found) = (case.gold.iter().find(covers), case.found.iter().find(covers));
-        if piece.mark == Mark::Both && gold != found {
-            piece.mark = Mark::Gold;
-        }
-        let entity = if piece.mark == Mark::Found { found } else { gold };
-        piece.label = entity.filter(|_| piece.mark != Mark::None).map_or(String::new(), |entity| entity.kind.clone());
+        let entities = if piece.mark == Mark::Found { &case.found } else { &case.gold };
+        piece.label = at_byte(entities, at).filter(|_| piece.mark != Mark::None).unwrap_or_default();
         at += piece.text.len();
     }
     let listed = |entities: Vec<&suite::Entity>| {

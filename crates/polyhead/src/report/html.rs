@@ -65,7 +65,7 @@ fn blocks(blocks: &[Block], first_section: bool, out: &mut String) {
             }
             Block::Missing(text) => drop(writeln!(out, "<p class=\"missing\">{}</p>", escape(text))),
             Block::Figures(all) => figures(all, out),
-            Block::Table(all) => table(all, out),
+            Block::Table(_) => rest = tables(block, rest, out),
             Block::Chart(first) => {
                 // Neighbouring charts stand side by side.
                 out.push_str("<div class=\"charts\">\n");
@@ -88,6 +88,26 @@ fn blocks(blocks: &[Block], first_section: bool, out: &mut String) {
             }
         }
     }
+}
+
+/// Neighbouring tables stand side by side where they fit, and so does a single chart after them; returns what follows.
+fn tables<'a>(first: &Block, mut rest: &'a [Block], out: &mut String) -> &'a [Block] {
+    out.push_str("<div class=\"beside\">\n");
+    if let Block::Table(one) = first {
+        table(one, out);
+    }
+    while let Some((Block::Table(one), after)) = rest.split_first() {
+        table(one, out);
+        rest = after;
+    }
+    if let [Block::Chart(one), after @ ..] = rest
+        && !matches!(after.first(), Some(Block::Chart(_)))
+    {
+        chart(one, out);
+        rest = after;
+    }
+    out.push_str("</div>\n");
+    rest
 }
 
 fn figures(figures: &[Figure], out: &mut String) {
@@ -184,7 +204,9 @@ fn case(case: &Case, out: &mut String) {
             let _ = match (class, piece.label.is_empty()) {
                 ("", true) => write!(out, "{text}"),
                 (_, true) => write!(out, "<mark class=\"{class}\">{text}</mark>"),
-                (_, false) => write!(out, "<mark class=\"{class}\">{text}<small>{}</small></mark>", escape(&piece.label)),
+                (_, false) => {
+                    write!(out, "<mark class=\"{class}\">{text}<small>{}</small></mark>", escape(&piece.label))
+                }
             };
         }
         out.push_str("</p>");
@@ -241,7 +263,15 @@ mod tests {
 
     #[test]
     fn neighbouring_charts_stand_side_by_side() {
-        let chart = || Block::Chart(Chart { title: "t".into(), x: "x".into(), y: "y".into(), plot: Plot::Bars(Vec::new()), note: String::new() });
+        let chart = || {
+            Block::Chart(Chart {
+                title: "t".into(),
+                x: "x".into(),
+                y: "y".into(),
+                plot: Plot::Bars(Vec::new()),
+                note: String::new(),
+            })
+        };
         let blocks = vec![chart(), chart(), Block::text("between"), chart()];
         let html = page(&Document { sections: vec![Section { title: "s".into(), blocks }], ..Document::default() });
         assert_eq!(html.matches("<div class=\"charts\">").count(), 2);

@@ -184,7 +184,10 @@ mod tests {
     #[test]
     fn text_means_nothing_to_markdown_or_html() {
         assert_eq!(escape("a|b <script> *x* [y](z)\n# h"), "a\\|b &lt;script&gt; \\*x\\* \\[y\\](z) \\# h");
-        assert_eq!((escape("1. Marc Blume"), escape("- x"), escape("1.5")), ("1\\. Marc Blume".into(), "\\- x".into(), "1.5".into()));
+        assert_eq!(
+            (escape("1. Marc Blume"), escape("- x"), escape("1.5")),
+            ("1\\. Marc Blume".into(), "\\- x".into(), "1.5".into())
+        );
     }
 
     #[test]

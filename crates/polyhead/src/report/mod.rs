@@ -38,12 +38,7 @@ pub enum Depth {
 ///
 /// # Errors
 /// A folder is no run folder, or what it recorded is malformed. What is absent is said in the report.
-pub fn report(
-    folders: &[PathBuf],
-    kinds: &[TaskKind],
-    depth: Depth,
-    notify: &mut dyn FnMut(&str),
-) -> Result<Document> {
+pub fn report(folders: &[PathBuf], kinds: &[TaskKind], depth: Depth, notify: &mut dyn FnMut(&str)) -> Result<Document> {
     let runs: Vec<Run> = folders.iter().map(|folder| Run::read(folder)).collect::<Result<_>>()?;
     match runs.as_slice() {
         [] => Err(Error::usage("expected at least one run folder, found none")),

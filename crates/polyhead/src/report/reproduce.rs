@@ -43,7 +43,11 @@ pub fn blocks(run: &Run) -> Vec<Block> {
 /// A path as a word of a shell.
 fn quoted(path: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "/._-+=:@,".contains(c);
-    if path.chars().all(plain) && !path.is_empty() { path.to_owned() } else { format!("'{}'", path.replace('\'', "'\\''")) }
+    if path.chars().all(plain) && !path.is_empty() {
+        path.to_owned()
+    } else {
+        format!("'{}'", path.replace('\'', "'\\''"))
+    }
 }
 
 /// `{"a": {"b": 1}}` is a row `a.b`, `1`.

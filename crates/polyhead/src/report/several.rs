@@ -17,12 +17,7 @@ use crate::suite;
 use crate::tasks::TaskKind;
 
 /// The whole report.
-pub fn document(
-    runs: &[Run],
-    kinds: &[TaskKind],
-    depth: Depth,
-    notify: &mut dyn FnMut(&str),
-) -> Result<Document> {
+pub fn document(runs: &[Run], kinds: &[TaskKind], depth: Depth, notify: &mut dyn FnMut(&str)) -> Result<Document> {
     for (at, run) in runs.iter().enumerate() {
         let real = |run: &Run| run.folder.canonicalize().unwrap_or_else(|_| run.folder.clone());
         if runs.iter().take(at).any(|other| real(other) == real(run)) {
@@ -44,9 +39,10 @@ pub fn document(
         section("Recipes", recipes(runs, &names, differ)),
     ];
     let title = format!("{} runs: {}", runs.len(), names.join(", "));
-    let subtitle = runs.first().and_then(|run| run.recipe.as_ref()).map_or(String::new(), |recipe| {
-        format!("encoder {}", recipe.encoder.checkpoint.trim_end_matches('/'))
-    });
+    let subtitle = runs
+        .first()
+        .and_then(|run| run.recipe.as_ref())
+        .map_or(String::new(), |recipe| format!("encoder {}", recipe.encoder.checkpoint.trim_end_matches('/')));
     Ok(Document { title, subtitle, sections })
 }
 
@@ -173,7 +169,7 @@ fn summary(runs: &[Run], names: &[String], differ: &Table) -> Vec<Block> {
     });
     let mut table = Table::new("", &["run", "seed", "steps"]);
     decide.iter().for_each(|(_, _, name)| table.column(format!("{name}, %")));
-    ["value", "best epoch", "time", "tokens a second"].iter().for_each(|name| table.column(*name));
+    ["value", "best epoch", "time", "tokens/s"].iter().for_each(|name| table.column(*name));
     for (run, name) in runs.iter().zip(names) {
         let seed = run.recipe.as_ref().map_or("–".to_owned(), |recipe| recipe.seed.to_string());
         let score = |(task, measure, _): &(String, String, String)| {
@@ -361,17 +357,11 @@ struct Models {
 }
 
 /// Opens one model after the other: they need not fit into memory together.
-fn models(
-    runs: &[Run],
-    names: &[String],
-    kinds: &[TaskKind],
-    depth: Depth,
-    notify: &mut dyn FnMut(&str),
-) -> Models {
+fn models(runs: &[Run], names: &[String], kinds: &[TaskKind], depth: Depth, notify: &mut dyn FnMut(&str)) -> Models {
     let mut parts: Vec<Block> = Vec::new();
     let mut table = Table::new("", &["run", "parameters", "saved against separate models, %"]);
     let mut cases = Table::new(
-        "Sixteen cases with gold answers; `polyhead report RUN` shows them one by one.",
+        "Sixteen cases with gold answers; the report of each run shows them one by one.",
         &["run", "sentences right", "entities found", "questions exact", "questions, mean F1 %"],
     );
     let (mut counted, mut missing) = (Vec::new(), Vec::new());
@@ -421,7 +411,8 @@ fn models(
 }
 
 fn time(runs: &[Run], names: &[String]) -> Vec<Block> {
-    let mut table = Table::new("", &["run", "steps", "tokens", "time of the steps", "evaluation", "all", "tokens a second"]);
+    let mut table =
+        Table::new("", &["run", "steps", "tokens", "time of the steps", "evaluation", "all", "tokens a second"]);
     for (run, name) in runs.iter().zip(names) {
         let work = Work::of(run.steps.iter());
         table.row([
@@ -454,6 +445,6 @@ fn recipes(runs: &[Run], names: &[String], differ: Table) -> Vec<Block> {
             None => blocks.push(Block::Missing(format!("{name} has no recipe.toml."))),
         }
     }
-    blocks.push(Block::text("Predictions, data and the cases of the suite are in the report of each run: `polyhead report RUN`."));
+    blocks.push(Block::text("Predictions, data and the cases of the suite are in the report of each run."));
     blocks
 }

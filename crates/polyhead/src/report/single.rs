@@ -91,9 +91,12 @@ fn summary(run: &Run, sharing: Option<&Sharing>) -> Vec<Block> {
         let reached: Vec<String> = best
             .scores
             .iter()
-            .filter_map(|(task, score)| Some(format!("{} {} %", headline(task, score), decimal(score.headline_value()?))))
+            .filter_map(|(task, score)| {
+                Some(format!("{} {} %", headline(task, score), decimal(score.headline_value()?)))
+            })
             .collect();
-        sentence += &format!("; its best model, of epoch {}, reaches {} on the validation data", best.epoch, listed(&reached));
+        sentence +=
+            &format!("; its best model, of epoch {}, reaches {} on the validation data", best.epoch, listed(&reached));
     }
     if let Some(sharing) = sharing.filter(|sharing| sharing.tasks > 1) {
         sentence += &format!(
@@ -111,15 +114,24 @@ fn summary(run: &Run, sharing: Option<&Sharing>) -> Vec<Block> {
         figure(headline(task, score), format!("{value} %"), "on the validation data".into());
     }
     if let Some(sharing) = sharing {
-        let detail = format!("{} % of them shared", decimal(100.0 * sharing.shared as f64 / sharing.total.max(1) as f64));
+        let detail =
+            format!("{} % of them shared", decimal(100.0 * sharing.shared as f64 / sharing.total.max(1) as f64));
         figure("parameters".into(), short(sharing.total), detail);
     }
     figure("time".into(), duration(time), "evaluation included".into());
-    figure("throughput".into(), format!("{}/s", short(work.rate().round() as usize)), "real tokens, while training".into());
+    figure(
+        "throughput".into(),
+        format!("{}/s", short(work.rate().round() as usize)),
+        "real tokens, while training".into(),
+    );
     let mut blocks = vec![Block::Text(sentence), Block::Figures(figures)];
     match (&run.finished, &run.plan) {
         (Some(end), _) if !end.rule.is_empty() => {
-            blocks.push(Block::text(format!("The kept model is that of epoch {}: {}.", end.best_epoch, end.rule)));
+            blocks.push(Block::text(format!(
+                "The kept model is that of epoch {}: {}.",
+                end.best_epoch,
+                end.rule.replace('_', " ").replace(" f1", " F1")
+            )));
         }
         (None, Some(plan)) => blocks.push(Block::Missing(format!(
             "The run did not come to its end: {} of {} steps are recorded.",
@@ -188,7 +200,12 @@ fn optimisation(run: &Run) -> Vec<Block> {
     }
     let groups = curves::group_norms(run);
     if !groups.is_empty() {
-        blocks.push(by_step("Norm of the gradient by group of parameters", "norm", groups, "Before clipping; smoothed."));
+        blocks.push(by_step(
+            "Norm of the gradient by group of parameters",
+            "norm",
+            groups,
+            "Before clipping; smoothed.",
+        ));
     }
     match run.diagnoses.as_slice() {
         [] => blocks.push(Block::text(
@@ -241,7 +258,12 @@ fn conflict(diagnoses: &[Diagnosed]) -> Vec<Block> {
     vec![
         Block::heading("The tasks' gradients on the shared encoder"),
         Block::Table(table),
-        by_step("Cosine between the tasks' gradients", "cosine", series(pairs), "On the shared encoder, at sampled steps."),
+        by_step(
+            "Cosine between the tasks' gradients",
+            "cosine",
+            series(pairs),
+            "On the shared encoder, at sampled steps.",
+        ),
         by_step("Norm of each task's gradient", "norm", series(norms), "On the shared encoder, at sampled steps."),
     ]
 }

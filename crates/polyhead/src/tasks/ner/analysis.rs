@@ -3,7 +3,7 @@
 
 use super::{Labelled, Ner, Tagged, spans};
 use crate::document::number::{count, percent};
-use crate::document::{Block, Case, Cell, Look, Mark, Piece, Table, Tone};
+use crate::document::{Block, Case, Cell, Look, Mark, Piece, Table, Tone, marked_whole};
 use crate::metrics::span_errors::{OUTCOMES, Outcome, Pair, pair};
 use crate::metrics::span_f1::Span;
 use crate::text::offsets::slice;
@@ -115,7 +115,8 @@ fn outcomes(kinds: &[String], judged: &[Judged]) -> Table {
     for kind in kinds {
         table.row(row(kind, &|outcome| counts.get(&(kind.as_str(), outcome)).copied().unwrap_or(0)));
     }
-    let all = |outcome: Outcome| counts.iter().filter(|((_, one), _)| *one == outcome).map(|(_, count)| count).sum::<usize>();
+    let all =
+        |outcome: Outcome| counts.iter().filter(|((_, one), _)| *one == outcome).map(|(_, count)| count).sum::<usize>();
     table.strong(row("all", &all));
     table
 }
@@ -186,34 +187,24 @@ fn case(one: &Judged) -> Case {
     }
 }
 
-/// The sentence, cut at its entities.
+/// The sentence with its entities.
 fn pieces(one: &Judged, words: &dyn Fn(&Span) -> Option<Range<usize>>) -> Vec<Piece> {
     let ranges = |spans: &[Span]| -> Vec<Range<usize>> { spans.iter().filter_map(words).collect() };
-    let (gold, found) = (ranges(&one.gold), ranges(&one.found));
+    let kind = |spans: &[Span], at: usize| {
+        let here = |span: &&Span| words(span).is_some_and(|range| range.contains(&at));
+        spans.iter().find(here).map(|span| span.kind.clone())
+    };
+    let right = |range: &Range<usize>| kind(&one.gold, range.start) == kind(&one.found, range.start);
+    let mut pieces = marked_whole(&one.example.text, &ranges(&one.gold), &ranges(&one.found), right);
     let mut at = 0;
-    let mut pieces = crate::document::marked(&one.example.text, &gold, &found);
     for piece in &mut pieces {
-        let start = at;
-        at += piece.text.len();
-        let kind = |spans: &[Span]| {
-            let here = |span: &&Span| words(span).is_some_and(|range| range.contains(&start));
-            spans.iter().find(here).map(|span| span.kind.clone())
-        };
-        let right = one.pairs.iter().any(|pair| {
-            pair.outcome == Outcome::Correct
-                && pair.gold.and_then(|at| one.gold.get(at)).and_then(words).is_some_and(|range| range.contains(&start))
-        });
-        match piece.mark {
-            // The same words with another type are no success.
-            Mark::Both if !right => piece.mark = Mark::Gold,
-            _ => {}
-        }
-        piece.label = match piece.mark {
+        let named = match piece.mark {
             Mark::None => None,
-            Mark::Found => kind(&one.found),
-            Mark::Gold | Mark::Both => kind(&one.gold),
-        }
-        .unwrap_or_default();
+            Mark::Found => kind(&one.found, at),
+            Mark::Gold | Mark::Both => kind(&one.gold, at),
+        };
+        piece.label = named.unwrap_or_default();
+        at += piece.text.len();
     }
     pieces
 }

@@ -35,7 +35,8 @@ impl Judged<'_> {
     /// At which place among the candidates a gold answer stands, from 1.
     fn rank(&self, rules: Rules) -> Option<usize> {
         let golds = self.golds();
-        let right = |at: &Range<usize>| score(slice(&self.question.context, at.start, at.end), &golds, rules).exact == 1.0;
+        let right =
+            |at: &Range<usize>| score(slice(&self.question.context, at.start, at.end), &golds, rules).exact == 1.0;
         self.found.answers.iter().position(|answer| right(&(answer.start..answer.end))).map(|at| at + 1)
     }
 }
@@ -70,7 +71,8 @@ pub(super) fn blocks(task: &Qa, predictions: &[(&Question, Found)]) -> Vec<Block
         if worst.is_empty() {
             continue;
         }
-        let order = if title == "Near misses" { "lowest F1 first" } else { "those first of which the model was surest" };
+        let order =
+            if title == "Near misses" { "lowest F1 first" } else { "those first of which the model was surest" };
         blocks.push(Block::heading(title));
         blocks.push(Block::text(format!(
             "{} of {}, {order}. Underlined: gold. Dashed: predicted. Filled: both.",
@@ -112,7 +114,12 @@ fn groups(title: &str, names: &[&str], judged: &[Judged], of: impl Fn(&Judged) -
     let mut table = Table::new("", &[title, "questions", "exact match, %", "F1, %"]);
     let row = |name: &str, group: &[&Judged]| {
         let exact = mean(group, |one| one.scores.exact);
-        [Cell::from(name), count(group.len()).into(), decimal(exact).into(), Cell::percent(mean(group, |one| one.scores.f1))]
+        [
+            Cell::from(name),
+            count(group.len()).into(),
+            decimal(exact).into(),
+            Cell::percent(mean(group, |one| one.scores.f1)),
+        ]
     };
     for name in names {
         let group: Vec<&Judged> = judged.iter().filter(|one| of(one) == *name).collect();
@@ -155,7 +162,11 @@ fn case(one: &Judged, rules: Rules) -> Case {
     facts.extend(why.map(|why| ("why".to_owned(), why)));
     Case {
         verdict: OUTCOMES.iter().find(|(known, _)| *known == one.outcome).map_or("", |(_, name)| name).to_owned(),
-        tone: if matches!(one.outcome, Outcome::TooLong | Outcome::TooShort | Outcome::Overlap) { Tone::Near } else { Tone::Bad },
+        tone: if matches!(one.outcome, Outcome::TooLong | Outcome::TooShort | Outcome::Overlap) {
+            Tone::Near
+        } else {
+            Tone::Bad
+        },
         place: question.place.to_string(),
         text: excerpt(&question.context, &golds, &found),
         facts,
@@ -164,13 +175,15 @@ fn case(one: &Judged, rules: Rules) -> Case {
 
 /// The context around the answers, marked; what lies far from them becomes an ellipsis.
 fn excerpt(context: &str, golds: &[Range<usize>], found: &[Range<usize>]) -> Vec<Piece> {
-    // Of several gold answers the first is shown, and those that touch it.
-    let gold: Vec<Range<usize>> = golds.first().map_or(Vec::new(), |first| {
-        golds.iter().filter(|range| range.start < first.end && first.start < range.end).cloned().collect()
-    });
-    let shown = |at: usize| {
-        gold.iter().chain(found).any(|range| at + AROUND >= range.start && at <= range.end + AROUND)
+    // Of several gold answers the first is shown, with those that overlap it.
+    let overlapping = |first: &Range<usize>| {
+        let near = || golds.iter().filter(|range| range.start < first.end && first.start < range.end);
+        let start = near().map(|range| range.start).min().unwrap_or(first.start);
+        start..near().map(|range| range.end).max().unwrap_or(first.end)
     };
+    let gold: Vec<Range<usize>> = golds.first().map(overlapping).into_iter().collect();
+    let shown =
+        |at: usize| gold.iter().chain(found).any(|range| at + AROUND >= range.start && at <= range.end + AROUND);
     let mut pieces = Vec::new();
     let mut start = 0;
     for piece in marked(context, &gold, found) {
