@@ -156,7 +156,7 @@ fn several_runs_have_one_table_with_mean_and_spread_and_overlaid_curves() {
     for part in ["3 runs of one recipe that differ in the seed alone", "mean ± spread", "seed1", "seed2", "seed3"] {
         assert!(html.contains(part) && markdown.contains(part), "{part}");
     }
-    let total = html.split("Total loss by step").nth(1).unwrap().split("</figure>").next().unwrap();
+    let total = html.split("<figcaption>Total loss by step").nth(1).unwrap().split("</figure>").next().unwrap();
     assert_eq!(total.matches("class=\"line").count(), 2 * 3, "three lines and three samples of them");
     polyhead(&["report", all[0], all[0]]).failure(2);
     let lonely = folder.path().join("elsewhere/other");

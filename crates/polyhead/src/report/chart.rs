@@ -84,7 +84,7 @@ fn tick(value: f64, ticks: &[f64]) -> String {
         return "0".into();
     }
     let largest = ticks.iter().fold(0.0_f64, |most, tick| most.max(tick.abs()));
-    if largest < 1e-2 || largest >= 1e7 {
+    if !(1e-2..1e7).contains(&largest) {
         let text = format!("{value:.1e}");
         return text.replace(".0e", "e").replace('-', "−");
     }

@@ -361,3 +361,28 @@ pub struct SingleTaskFolder {
     /// The whole of `config.json`.
     pub config: Value,
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_task_without_an_analysis_of_its_own_shows_the_examples_that_score_lowest() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("two.conll");
+        std::fs::write(&path, "Ada B-PER\nleft O\n\nParis B-PER\n\n").unwrap();
+        let task = ner::Ner::open(json!({ "labels": ["O", "B-PER", "I-PER"] })).unwrap();
+        let examples = task.read(&path, None).unwrap().examples;
+        // No window, no entity.
+        let predictions: Vec<_> = examples.iter().map(|example| (example, task.decode(example, &[]))).collect();
+        let blocks = lowest(&task, &predictions);
+        let Some(Block::Cases(cases)) = blocks.last() else { unreachable!("{blocks:?}") };
+        assert_eq!(cases.len(), 2);
+        assert_eq!((cases[0].verdict.as_str(), cases[0].tone), ("micro F1 0.00", Tone::Bad));
+        assert!(cases[0].place.ends_with("two.conll:1") && cases[0].text[0].text == "Ada left", "{cases:?}");
+        assert_eq!(cases[0].facts, [("predicted".to_owned(), "no entity".to_owned())]);
+        assert_eq!(lowest(&task, &[]), [Block::text("Every example is answered rightly.")]);
+    }
+}
