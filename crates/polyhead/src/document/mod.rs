@@ -364,6 +364,9 @@ mod tests {
             shown(&[4..18, 23..37]),
             [of("Russian", Mark::Gold), of("league", Mark::Found), of("Lada Togliatti", Mark::Both)]
         );
-        assert_eq!(shown(std::slice::from_ref(&(23..27))), [of("Russian", Mark::Gold), of("Lada Togliatti", Mark::Gold)]);
+        assert_eq!(
+            shown(std::slice::from_ref(&(23..27))),
+            [of("Russian", Mark::Gold), of("Lada Togliatti", Mark::Gold)]
+        );
     }
 }
