@@ -11,6 +11,7 @@
 
 pub mod batch;
 pub mod data;
+pub mod document;
 pub mod encoders;
 pub mod error;
 pub mod hub;

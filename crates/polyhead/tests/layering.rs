@@ -13,6 +13,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("metrics", &[]),
     ("batch", &[]),
+    ("document", &[]),
     ("mix", &[]),
     ("order", &[]),
     ("io", &["error"]),
@@ -20,7 +21,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("data", &["error"]),
     ("parameters", &["error"]),
     ("encoders", &["batch", "error", "parameters"]),
-    ("tasks", &["batch", "data", "encoders", "error", "metrics", "parameters", "text"]),
+    ("tasks", &["batch", "data", "document", "encoders", "error", "metrics", "parameters", "text"]),
     ("hub", &["error", "io"]),
     ("optim", &["error", "parameters"]),
     ("model", &["batch", "encoders", "error", "hub", "io", "parameters", "tasks", "text"]),
@@ -45,7 +46,24 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     ("infer", &["data", "encoders", "error", "model", "tasks"]),
     ("suite", &["error", "infer", "metrics", "text"]),
-    ("report", &["data", "error", "tasks", "text", "train"]),
+    (
+        "report",
+        &[
+            "data",
+            "document",
+            "encoders",
+            "error",
+            "hub",
+            "infer",
+            "model",
+            "parameters",
+            "recipe",
+            "suite",
+            "tasks",
+            "text",
+            "train",
+        ],
+    ),
 ];
 
 /// Rooms whose files are entries of one list and know nothing of each other; the files named here serve all of them.
