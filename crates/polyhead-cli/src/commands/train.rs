@@ -57,11 +57,12 @@ pub fn run(args: Args, out: &mut Out) -> Result<()> {
         match event {
             Event::Planned(plan) => {
                 progress.say(|| tell_plan(&plan, out));
-                progress.plan(&plan);
+                progress.plan(&plan, out);
             }
             Event::Step(step) => progress.step(&step, out),
             Event::Evaluated(evaluated) => {
                 progress.say(|| tell_epoch(&evaluated, out));
+                progress.evaluated(&evaluated, out);
                 if evaluated.improved {
                     samples = evaluated.samples;
                 }
