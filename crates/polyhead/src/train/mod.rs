@@ -14,10 +14,13 @@
 //! ```
 
 mod check;
+pub mod counters;
+pub mod diagnostics;
 mod event;
 mod feature_cache;
 mod plan;
 mod prepare;
+pub mod record;
 mod run_folder;
 
 pub use event::{Evaluated, Event, Finished, Sample, Step};

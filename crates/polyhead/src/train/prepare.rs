@@ -1,6 +1,7 @@
 //! From a recipe to what training needs: the encoder with its heads, and every task's windows.
 
 use super::feature_cache::{self, FeatureCache};
+use super::record::DataFile;
 use crate::batch::{Encoded, Features};
 use crate::error::{Error, Place, Result};
 use crate::hub::{self, HubEvent, HubOptions};
@@ -37,6 +38,8 @@ pub struct Lane {
     pub lost: Lost,
     /// The validation examples.
     pub validation: Option<Examples>,
+    /// The files that all these came from.
+    pub files: Vec<DataFile>,
     places: Vec<Place>,
 }
 
@@ -82,7 +85,13 @@ pub fn prepare(recipe: &Recipe, kinds: &[TaskKind], notify: &mut dyn FnMut(&str)
         let mut task = open_task(kinds, &name, &kind, config)?;
         let spec =
             recipe.data.get(&name).ok_or_else(|| Error::usage(format!("data.{name}: expected the task's data")))?;
-        let train = task.read(&locate(&spec.train, &options, notify)?, spec.limit)?;
+        let mut files = Vec::new();
+        let mut found = |split, path: &str, file, examples: &Examples| {
+            files.push(DataFile { task: name.clone(), split, path: path.to_owned(), file, examples: examples.len });
+        };
+        let file = locate(&spec.train, &options, notify)?;
+        let train = task.read(&file, spec.limit)?;
+        found("train", &spec.train, file, &train);
         told(&format!("data.{name}.train"), &train, notify);
         if train.len == 0 {
             return Err(Error::data(format!("data.{name}.train: no usable example")).at(Place::file(&spec.train)));
@@ -90,7 +99,9 @@ pub fn prepare(recipe: &Recipe, kinds: &[TaskKind], notify: &mut dyn FnMut(&str)
         task.prepare(&train)?;
         let validation = match &spec.validation {
             Some(path) => {
-                let examples = task.read(&locate(path, &options, notify)?, spec.validation_limit)?;
+                let file = locate(path, &options, notify)?;
+                let examples = task.read(&file, spec.validation_limit)?;
+                found("validation", path, file, &examples);
                 told(&format!("data.{name}.validation"), &examples, notify);
                 task.check(&examples)?;
                 Some(examples)
@@ -98,7 +109,7 @@ pub fn prepare(recipe: &Recipe, kinds: &[TaskKind], notify: &mut dyn FnMut(&str)
             None => None,
         };
         tasks.push(NamedTask { name, task });
-        data.push((batch_size, loss_weight, train, validation));
+        data.push((batch_size, loss_weight, train, validation, files));
     }
     let checkpoint = hub::encoder(&recipe.encoder.checkpoint, &options, &mut |event| hear(event, notify))?;
     notify(&checkpoint.source.said);
@@ -112,13 +123,24 @@ pub fn prepare(recipe: &Recipe, kinds: &[TaskKind], notify: &mut dyn FnMut(&str)
     ));
     let mut cache = recipe.train.feature_cache.then(|| FeatureCache::new(options.own_cache.join("features")));
     let mut lanes = Vec::with_capacity(data.len());
-    for (NamedTask { name, task }, (batch_size, loss_weight, train, validation)) in model.tasks.iter().zip(data) {
+    for (NamedTask { name, task }, (batch_size, loss_weight, train, validation, files)) in model.tasks.iter().zip(data)
+    {
         let TrainingWindows { windows, lost } = match &mut cache {
             Some(cache) => windows_by_cache(cache, name, &**task, &train, &model.tokenizer, notify)?,
             None => encode(&**task, &train, &model.tokenizer)?,
         };
         let places = (0..train.len).map(|index| task.place(&train, index).cloned()).collect::<Result<_>>()?;
-        lanes.push(Lane { name: name.clone(), batch_size, loss_weight, train, windows, lost, validation, places });
+        lanes.push(Lane {
+            name: name.clone(),
+            batch_size,
+            loss_weight,
+            train,
+            windows,
+            lost,
+            validation,
+            files,
+            places,
+        });
     }
     Ok(Prepared { model, lanes })
 }
