@@ -133,6 +133,16 @@ impl Out {
         self.to_stderr(&self.stderr.with("1", &printable(text)));
     }
 
+    /// Text that stands out on standard error.
+    pub fn strong(&self, text: &str) -> String {
+        self.stderr.with("1", text)
+    }
+
+    /// Whether standard error is coloured.
+    pub fn colours_stderr(&self) -> bool {
+        self.stderr == Paint::Ansi
+    }
+
     /// An error with its hint, to standard error.
     pub fn error(&self, error: &Error) {
         self.to_stderr(&format!("{} {}", self.stderr.with("1;31", "error:"), printable(&error.to_string())));

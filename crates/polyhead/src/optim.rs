@@ -101,32 +101,41 @@ impl Optimizer {
         Ok(())
     }
 
-    /// Updates every trained parameter that has a gradient; returns the global norm before clipping.
-    pub fn step(&mut self, parameters: &Parameters, gradients: &Gradients, lr: f64) -> Result<f64> {
+    /// Updates every trained parameter that has a gradient; returns how large the gradients were before clipping.
+    pub fn step(&mut self, parameters: &Parameters, gradients: &Gradients, lr: f64) -> Result<Squares> {
         in_pool(|| self.step_here(parameters, gradients, lr))
     }
 
-    fn step_here(&mut self, parameters: &Parameters, gradients: &Gradients, lr: f64) -> Result<f64> {
-        let graded = || gradients.of(parameters).filter_map(|(parameter, gradient)| Some((parameter, gradient?)));
-        let mut squares = 0.0;
-        for (parameter, gradient) in graded() {
-            let sum = sum_of_squares(gradient);
-            if !sum.is_finite() {
+    fn step_here(&mut self, parameters: &Parameters, gradients: &Gradients, lr: f64) -> Result<Squares> {
+        let squares = Squares(gradients.of(parameters).map(|(_, gradient)| gradient.map(sum_of_squares)).collect());
+        for (parameter, sum) in parameters.trained().zip(&squares.0) {
+            if sum.is_some_and(|sum| !sum.is_finite()) {
                 return Err(Error::internal(format!("the gradient of `{}` is not finite", parameter.name))
                     .hint("a smaller learning rate helps; the model was not updated"));
             }
-            squares += sum;
         }
-        let norm = squares.sqrt();
+        let norm = squares.norm();
         // As torch.nn.utils.clip_grad_norm_ does it.
         let clip = if self.max_norm > 0.0 { (self.max_norm / (norm + 1e-6)).min(1.0) } else { 1.0 };
-        for (parameter, gradient) in graded() {
+        for (parameter, gradient) in gradients.of(parameters) {
+            let Some(gradient) = gradient else { continue };
             let count = parameter.weight.count();
             let moments = self.moments.entry(parameter.name.clone()).or_insert_with(|| Moments::zeros(count));
             let decay = if parameter.decays() { self.decay } else { 0.0 };
             self.method.update(&parameter.weight, gradient, moments, Update { lr, decay, clip })?;
         }
-        Ok(norm)
+        Ok(squares)
+    }
+}
+
+/// The sum of the squares of each trained parameter's gradient, in the order of the model; none where it received none.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Squares(pub Vec<Option<f64>>);
+
+impl Squares {
+    /// The global norm.
+    pub fn norm(&self) -> f64 {
+        self.0.iter().flatten().sum::<f64>().sqrt()
     }
 }
 

@@ -131,6 +131,8 @@ pub struct TrainRecipe {
     pub save_every: Option<usize>,
     /// How many checkpoints are kept: the newest ones.
     pub keep_checkpoints: usize,
+    /// Compares the gradients of the tasks at every so many steps; 0 never does.
+    pub diagnostics_every: usize,
     /// Stops after so many steps: for trials.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_steps: Option<usize>,
@@ -153,6 +155,7 @@ impl Default for TrainRecipe {
             evaluate_every: None,
             save_every: None,
             keep_checkpoints: 2,
+            diagnostics_every: 50,
             max_steps: None,
         }
     }

@@ -20,7 +20,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Faults are of a whole process: while one test asks for them, no other may write.
 static DISK: Mutex<()> = Mutex::new(());
 
-const OVERRIDES: &[&str] = &["tasks.ner.dropout=0.1", "tasks.qa.dropout=0.1", "train.save_every=2"];
+const OVERRIDES: &[&str] =
+    &["tasks.ner.dropout=0.1", "tasks.qa.dropout=0.1", "train.save_every=2", "train.diagnostics_every=3"];
 
 fn recipe(folder: &Path, more: &[&str]) -> Recipe {
     small::recipe(folder, &[OVERRIDES, more].concat())
@@ -169,8 +170,14 @@ fn how_often_a_run_is_saved_and_evaluated_changes_no_bit_of_its_weights() {
         ["model.safetensors", "optimizer.safetensors"].map(|name| sha256_file(last.join(name)).unwrap())
     };
     let plain = weights(&[]);
-    for more in [["train.save_every=1"], ["train.save_every=5"], ["train.evaluate_every=1"], ["train.evaluate_every=4"]]
-    {
+    for more in [
+        ["train.save_every=1"],
+        ["train.save_every=5"],
+        ["train.evaluate_every=1"],
+        ["train.evaluate_every=4"],
+        ["train.diagnostics_every=1"],
+        ["train.diagnostics_every=0"],
+    ] {
         assert_eq!(weights(&more), plain, "{more:?}");
     }
 }

@@ -24,7 +24,7 @@ Examples:
   polyhead train --resume runs/report --set train.epochs=5
 
 --set takes any key of the recipe, dotted; a value that is not TOML is a string.
---json prints one event a line: `planned`, then `step` for each update, `evaluated` for each evaluation, `saved` for each
+--json prints one event a line: `planned`, then `step` for each update, `diagnosed` for some, `evaluated` for each evaluation, `saved` for each
 checkpoint, `finished`; `resumed` and `stopped` where a run goes on or is asked to stop.
 --resume goes on from the newest checkpoint that is whole, to the bit as if the run had never stopped. A recipe that differs
 from the run's is refused unless each changed key is named with --set.
@@ -78,11 +78,14 @@ pub fn run(args: Args, out: &mut Out) -> Result<()> {
         match event {
             Event::Planned(plan) => {
                 progress.say(|| tell_plan(&plan, out));
-                progress.plan(&plan);
+                progress.plan(&plan, out);
             }
             Event::Step(step) => progress.step(&step, out),
-            Event::Evaluated(evaluated) => progress.say(|| tell_epoch(&evaluated, out)),
-            Event::Saved(_) => {}
+            Event::Evaluated(evaluated) => {
+                progress.say(|| tell_epoch(&evaluated, out));
+                progress.evaluated(&evaluated, out);
+            }
+            Event::Diagnosed(_) | Event::Saved(_) => {}
             Event::Resumed(Checkpoint { step, checkpoint }) => {
                 progress.say(|| out.note(format!("resumed after step {step}, from {}", checkpoint.display())));
             }

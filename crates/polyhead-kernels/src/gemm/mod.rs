@@ -58,6 +58,11 @@ pub(crate) fn tile_rows() -> usize {
     tile::Isa::here().rows()
 }
 
+/// The instruction set that products use on this processor: `avx512_bf16`, `avx512`, `avx2` or `portable`.
+pub fn instructions() -> &'static str {
+    tile::Isa::here().name()
+}
+
 /// A finished part of C: `values[r * stride + c]` is the element `(row + r, column + c)`, for the sink to change at will.
 pub(crate) struct Part<'a> {
     pub row: usize,

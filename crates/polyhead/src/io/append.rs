@@ -1,4 +1,4 @@
-//! A file that grows by whole lines and knows how far it is on the disk: its length, and the digest of all before.
+//! A file that grows and knows how far it is on the disk: its length, and the digest of all before.
 //!
 //! A run appends to its metrics and notes that pair in each checkpoint. A resumed run cuts the file back to it: what came
 //! after belongs to steps that are taken again.
@@ -55,10 +55,14 @@ impl AppendFile {
 
     /// Adds a line (its end is added); other programs see it at once.
     pub fn line(&mut self, line: &str) -> Result<()> {
-        let line = format!("{line}\n");
-        fault::write_all(&mut self.file, line.as_bytes()).map_err(|cause| Error::writing(&self.path, cause))?;
-        self.bytes += line.len() as u64;
-        self.hash.update(&line);
+        self.add(format!("{line}\n").as_bytes())
+    }
+
+    /// Adds bytes.
+    pub fn add(&mut self, bytes: &[u8]) -> Result<()> {
+        fault::write_all(&mut self.file, bytes).map_err(|cause| Error::writing(&self.path, cause))?;
+        self.bytes += bytes.len() as u64;
+        self.hash.update(bytes);
         Ok(())
     }
 

@@ -13,6 +13,7 @@
 //! brought to the disk and renamed. One that is not exactly what its manifest says is never loaded: the one before is.
 
 use super::State;
+use super::run_folder::RunFolder;
 use crate::error::{Error, Place, Result};
 use crate::io::{fault, remove_folder, sha256_file, write_atomic, write_folder_atomic};
 use crate::model::Model;
@@ -50,20 +51,27 @@ pub(super) fn folder(run: &Path, step: usize) -> PathBuf {
 }
 
 /// Writes the checkpoint of a step and removes all but the newest `keep`, this one among them.
-pub(super) fn save(run: &Path, model: &Model, optimizer: &Optimizer, state: &State, keep: usize) -> Result<PathBuf> {
-    let folder = folder(run, state.step);
+pub(super) fn save(
+    run: &RunFolder,
+    model: &Model,
+    optimizer: &Optimizer,
+    state: &State,
+    keep: usize,
+) -> Result<PathBuf> {
+    let folder = folder(run.path(), state.step);
     let moments = optimizer.to_safetensors(&model.parameters)?;
     let text = serde_json::to_string_pretty(state).map_err(|cause| Error::internal(format!("the state: {cause}")))?;
     write_folder_atomic(&folder, |folder| {
         model.save_into(folder)?;
         write_atomic(folder.join(OPTIMIZER), moments)?;
         write_atomic(folder.join(STATE), text)?;
+        run.trainer_state().write(folder)?;
         let manifest = Manifest { format: FORMAT, step: state.step, files: entries(folder)? };
         write_atomic(folder.join(MANIFEST), manifest.text()?)
     })?;
     fault::point("checkpoint:saved");
     // The successor is on the disk: now the oldest may go.
-    for (_, old) in list(run)?.into_iter().filter(|(step, _)| *step < state.step).skip(keep.max(1) - 1) {
+    for (_, old) in list(run.path())?.into_iter().filter(|(step, _)| *step < state.step).skip(keep.max(1) - 1) {
         remove_folder(&old)?;
         fault::point("checkpoint:pruned");
     }

@@ -1,6 +1,8 @@
 //! What a trainer tells: plan, steps, scores, the end. Each serialises to one line of `metrics.jsonl`.
 
 use super::Plan;
+use super::counters::Counts;
+use super::diagnostics::{Diagnosis, Norms};
 use crate::tasks::Score;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -15,6 +17,8 @@ pub enum Event {
     Planned(Plan),
     /// An update of the parameters.
     Step(Step),
+    /// How the tasks pull the shared encoder; it follows its step.
+    Diagnosed(Diagnosed),
     /// An evaluation: at the end of an epoch, or within one.
     Evaluated(Evaluated),
     /// A checkpoint was written.
@@ -53,11 +57,25 @@ pub struct Step {
     pub lr: f64,
     /// The global norm of the gradient, before clipping.
     pub grad_norm: f64,
+    /// The same for each group of layers.
+    pub group_norms: Norms,
     /// Real tokens of the batch, padding not counted.
     pub tokens: usize,
     /// The example of each of its windows, by its place in the training data, from 0.
     pub examples: Vec<usize>,
     /// How long it took.
+    pub seconds: f64,
+}
+
+/// How the tasks pull the shared encoder.
+#[derive(Debug, Clone, Serialize)]
+pub struct Diagnosed {
+    /// The step before whose update it was.
+    pub step: usize,
+    /// Norms and cosines.
+    #[serde(flatten)]
+    pub diagnosis: Diagnosis,
+    /// What it cost.
     pub seconds: f64,
 }
 
@@ -72,6 +90,8 @@ pub struct Evaluated {
     pub losses: BTreeMap<String, f64>,
     /// The score of each task that has validation data.
     pub scores: BTreeMap<String, Score>,
+    /// What each task has had so far.
+    pub counts: BTreeMap<String, Counts>,
     /// The value by which epochs are compared; none without validation data.
     pub value: Option<f64>,
     /// Whether this is the best so far, whose model is kept.
@@ -111,6 +131,8 @@ pub struct Finished {
     /// A few of its answers.
     #[serde(skip)]
     pub samples: Vec<Sample>,
+    /// What each task has had.
+    pub counts: BTreeMap<String, Counts>,
     /// Steps taken.
     pub steps: usize,
     /// Real tokens trained on.

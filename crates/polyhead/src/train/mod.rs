@@ -15,15 +15,18 @@
 
 mod check;
 mod checkpoint;
+pub mod counters;
+pub mod diagnostics;
 mod event;
 mod feature_cache;
 mod plan;
 mod prepare;
+pub mod record;
 mod resume;
 mod run_folder;
 mod state;
 
-pub use event::{Checkpoint, Evaluated, Event, Finished, Sample, Step};
+pub use event::{Checkpoint, Diagnosed, Evaluated, Event, Finished, Sample, Step};
 pub use plan::{Plan, TaskPlan};
 pub use prepare::{Lane, Lost, Prepared, TrainingWindow, prepare};
 
@@ -32,12 +35,16 @@ use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::optim::{Optimizer, Schedule};
 use crate::order;
+use crate::parameters::Gradients;
 use crate::recipe::Recipe;
 use crate::tasks::{TASKS, TaskKind};
 use crate::{batch::Features, mix};
 use check::MovementCheck;
+use counters::Counters;
+use diagnostics::{Groups, cosines};
 use polyhead_kernels::rng::Key;
-use run_folder::RunFolder;
+use record::Environment;
+use run_folder::{Fixed, RunFolder};
 use state::State;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
@@ -57,6 +64,7 @@ pub struct Trainer {
     run: RunFolder,
     state: State,
     movement: Option<MovementCheck>,
+    groups: Groups,
     pending: VecDeque<Event>,
     /// Whether no event is to come besides the pending ones.
     over: bool,
@@ -78,15 +86,19 @@ impl Trainer {
     /// The same with tasks of one's own.
     pub fn with_tasks(recipe: Recipe, kinds: &[TaskKind], notify: &mut dyn FnMut(&str)) -> Result<Self> {
         let prepared = prepare(&recipe, kinds, notify)?;
-        let run = RunFolder::create(&recipe)?;
+        let plan = Plan::new(&recipe, &prepared.lanes);
+        let environment = environment(&recipe, &plan, &prepared);
+        let fixed = Fixed { recipe: &recipe, environment: &environment, parameters: &prepared.model.parameters };
+        let run = RunFolder::create(&fixed)?;
         let state = State {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             recipe: recipe.to_toml()?,
-            precision: recipe.train.precision.resolve().name().to_owned(),
+            precision: plan.precision.to_owned(),
             data: prepared.data.clone(),
+            counters: Counters::new(&plan),
             ..State::default()
         };
-        let mut trainer = Self::assemble(recipe, prepared, run, state)?;
+        let mut trainer = Self::assemble(recipe, prepared, plan, run, state)?;
         trainer.begin_epoch();
         trainer.emit(Event::Planned(trainer.plan.clone()))?;
         Ok(trainer)
@@ -121,28 +133,36 @@ impl Trainer {
             notify(&format!("this run was begun by version {}: the bits may differ", state.version));
         }
         let prepared = prepare::prepare_from(&recipe, kinds, Some((&folder, state.about.clone())), notify)?;
-        resume::check_data(&state, &prepared.data, &old, &recipe)?;
+        resume::check_data(&state.data, &prepared.data, &old, &recipe)?;
         if state.losses.len() != prepared.lanes.len() {
             let (had, has) = (state.losses.len(), prepared.lanes.len());
             return Err(Error::usage(format!("expected the {had} tasks of the run, found {has}"))
                 .hint("a run with other tasks is a new run; its encoder.checkpoint can be this run's best model"));
         }
         let mark = state.metrics.clone().unwrap_or_default();
-        let run = RunFolder::open(run, held, &mark, &recipe, notify)?;
+        let plan = Plan::new(&recipe, &prepared.lanes);
+        let environment = environment(&recipe, &plan, &prepared);
+        let fixed = Fixed { recipe: &recipe, environment: &environment, parameters: &prepared.model.parameters };
+        let run = RunFolder::open(run, held, &mark, &fixed, notify)?;
         state.recipe = recipe.to_toml()?;
         state.precision = precision.to_owned();
         state.data.clone_from(&prepared.data);
+        state.counters = state.counters.resumed(&plan);
         let (epochs, limit) = (recipe.train.epochs, recipe.train.max_steps.unwrap_or(usize::MAX));
         state.done &= state.epoch >= epochs || state.step >= limit;
         let step = state.step;
-        let mut trainer = Self::assemble(recipe, prepared, run, state)?;
+        let mut trainer = Self::assemble(recipe, prepared, plan, run, state)?;
         checkpoint::restore(&folder, &mut trainer.optimizer, &trainer.model, &trainer.state)?;
         if trainer.state.epoch < epochs {
             trainer.go_on_in_epoch();
         }
         trainer.saved = Some(step);
-        // Its metrics have the plan already.
-        trainer.pending.push_back(Event::Planned(trainer.plan.clone()));
+        let planned = Event::Planned(trainer.plan.clone());
+        if trainer.run.has(&planned)? {
+            trainer.pending.push_back(planned);
+        } else {
+            trainer.emit(planned)?;
+        }
         trainer.emit(Event::Resumed(Checkpoint { step, checkpoint: folder }))?;
         Ok(trainer)
     }
@@ -152,14 +172,14 @@ impl Trainer {
         checkpoint::check(folder)
     }
 
-    fn assemble(recipe: Recipe, prepared: Prepared, run: RunFolder, state: State) -> Result<Self> {
+    fn assemble(recipe: Recipe, prepared: Prepared, plan: Plan, run: RunFolder, state: State) -> Result<Self> {
         let Prepared { model, lanes, .. } = prepared;
-        let plan = Plan::new(&recipe, &lanes);
         Ok(Self {
             schedule: Schedule::new(plan.steps, recipe.train.warmup),
             optimizer: Optimizer::new(Default::default(), recipe.train.weight_decay, recipe.train.max_grad_norm),
             key: Key::seed(recipe.seed),
             movement: Some(MovementCheck::new(&model.parameters, lanes.len())?),
+            groups: Groups::new(&model.parameters),
             pending: VecDeque::new(),
             over: false,
             saved: None,
@@ -226,7 +246,7 @@ impl Trainer {
     }
 
     /// One step: a batch of one task, forward, backward, update.
-    fn step(&mut self, lane_index: usize) -> Result<Event> {
+    fn step(&mut self, lane_index: usize) -> Result<()> {
         let began = Instant::now();
         let lane = &self.lanes[lane_index];
         let task = &self.model.tasks[lane_index];
@@ -242,9 +262,14 @@ impl Trainer {
         }
         let weighted = if lane.loss_weight == 1.0 { loss.value } else { (loss.value * lane.loss_weight)? };
         let gradients = self.model.parameters.backward(&weighted)?;
+        let every = self.recipe.train.diagnostics_every;
+        let diagnosed = match every > 0 && self.lanes.len() > 1 && (self.state.step + 1).is_multiple_of(every) {
+            true => Some(self.diagnose(lane_index, &gradients)?),
+            false => None,
+        };
         let lr = self.recipe.train.learning_rate * self.schedule.factor(self.state.step);
         let stepped = self.optimizer.step(&self.model.parameters, &gradients, lr);
-        let grad_norm = stepped.map_err(|error| error.adding(at_step(lane, &picks, self.state.step)))?;
+        let squares = stepped.map_err(|error| error.adding(at_step(lane, &picks, self.state.step)))?;
         if let Some(movement) = &mut self.movement {
             movement.saw(lane_index, &self.model.parameters, &gradients);
             if movement.complete() {
@@ -259,18 +284,46 @@ impl Trainer {
         self.state.step += 1;
         self.state.taken += 1;
         self.state.tokens += tokens as u64;
-        Ok(Event::Step(Step {
+        self.state.counters.batch(lane_index, &lane.windows, &picks);
+        let of_diagnosis = diagnosed.as_ref().map_or(0.0, |diagnosed| diagnosed.seconds);
+        self.emit(Event::Step(Step {
             step: self.state.step,
             steps: self.plan.steps,
             epoch: self.state.epoch + 1,
             task: lane.name.clone(),
             loss: value,
             lr,
-            grad_norm,
+            grad_norm: squares.norm(),
+            group_norms: self.groups.norms(&squares),
             tokens,
             examples: picks.iter().filter_map(|&pick| Some(lane.windows.get(pick)?.example)).collect(),
-            seconds: began.elapsed().as_secs_f64(),
-        }))
+            seconds: began.elapsed().as_secs_f64() - of_diagnosis,
+        }))?;
+        diagnosed.map_or(Ok(()), |diagnosed| self.emit(Event::Diagnosed(diagnosed)))
+    }
+
+    /// Compares the gradients of this step's batch with those of a batch of every other task, with the same weights. Those
+    /// batches are drawn by chance and not used for anything else: training is the same with it and without.
+    fn diagnose(&self, lane_index: usize, gradients: &Gradients) -> Result<Diagnosed> {
+        let began = Instant::now();
+        let step = self.state.step as u64;
+        let others = |(index, lane): (usize, &Lane)| {
+            if index == lane_index {
+                return Ok(None);
+            }
+            let key = self.key.purpose("diagnostics").purpose(&lane.name).with(step);
+            let pick = |at| &lane.windows[(key.uniform(at) * lane.windows.len() as f64) as usize].features;
+            let windows: Vec<&Features> = (0..lane.batch_size as u64).map(pick).collect();
+            let pass = Pass::Train(self.key.purpose("dropout").with(step));
+            let loss = self.model.loss(&self.model.tasks[index], &windows, self.recipe.train.padding, pass)?;
+            self.model.parameters.backward(&(loss.value * lane.loss_weight)?).map(Some)
+        };
+        let all: Vec<Option<Gradients>> = self.lanes.iter().enumerate().map(others).collect::<Result<_>>()?;
+        let named = self.lanes.iter().zip(&all);
+        let named: Vec<(&str, &Gradients)> =
+            named.map(|(lane, other)| (lane.name.as_str(), other.as_ref().unwrap_or(gradients))).collect();
+        let diagnosis = cosines(&named, &self.model.parameters);
+        Ok(Diagnosed { step: self.state.step + 1, diagnosis, seconds: began.elapsed().as_secs_f64() })
     }
 
     /// Scores, and the model kept if they are the best yet.
@@ -314,6 +367,7 @@ impl Trainer {
             step: self.state.step,
             losses,
             scores,
+            counts: self.state.counters.counts(),
             value,
             improved,
             seconds,
@@ -328,7 +382,8 @@ impl Trainer {
         self.state.updates = self.optimizer.updates();
         self.state.about.clone_from(&self.model.about);
         let keep = self.recipe.train.keep_checkpoints;
-        let checkpoint = checkpoint::save(self.run.path(), &self.model, &self.optimizer, &self.state, keep)?;
+        let checkpoint = checkpoint::save(&self.run, &self.model, &self.optimizer, &self.state, keep)?;
+        self.run.write_trainer_state()?;
         self.saved = Some(self.state.step);
         self.emit(Event::Saved(Checkpoint { step: self.state.step, checkpoint }))
     }
@@ -344,8 +399,7 @@ impl Trainer {
         if self.state.step < limit
             && let Some(lane) = self.state.upcoming.pop_front()
         {
-            let event = self.step(lane)?;
-            self.emit(event)?;
+            self.step(lane)?;
             let due = |every: Option<usize>| every.is_some_and(|every| self.state.step.is_multiple_of(every));
             let (evaluate, save) = (due(self.recipe.train.evaluate_every), due(self.recipe.train.save_every));
             // At the end of an epoch both come anyway.
@@ -390,12 +444,18 @@ impl Trainer {
             rule: plan::best_rule(&self.recipe.train.best, &self.state.best_scores),
             scores: self.state.best_scores.clone(),
             samples: self.state.best_samples.clone(),
+            counts: self.state.counters.counts(),
             steps: self.state.step,
             tokens: self.state.tokens,
             seconds: self.before + self.started.elapsed().as_secs_f64(),
         }))?;
+        self.run.write_trainer_state()?;
         self.run.sync().map(|_| ())
     }
+}
+
+fn environment(recipe: &Recipe, plan: &Plan, prepared: &Prepared) -> Environment {
+    Environment::new(recipe, plan, prepared.model.about.source.as_ref(), &prepared.data)
 }
 
 /// A step for a message: whose it is and the places of its examples.

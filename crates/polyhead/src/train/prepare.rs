@@ -1,10 +1,10 @@
 //! From a recipe to what training needs: the encoder with its heads, and every task's windows.
 
 use super::feature_cache::{self, FeatureCache};
+use super::record::DataFile;
 use crate::batch::{Encoded, Features};
 use crate::error::{Error, Place, Result};
 use crate::hub::{self, HubEvent, HubOptions};
-use crate::io::{Mark, mark_of};
 use crate::model::{About, Model, NamedTask};
 use crate::parameters::Parameters;
 use crate::recipe::{Recipe, TaskRecipe, with_suggestion};
@@ -12,7 +12,6 @@ use crate::tasks::{AnyTask, Examples, Purpose, TaskKind};
 use crate::text::Tokenizer;
 use polyhead_kernels::rng::Key;
 use rayon::prelude::*;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// What a recipe comes to before the first step.
@@ -22,7 +21,7 @@ pub struct Prepared {
     /// The data of each task, in the order of the model's tasks.
     pub lanes: Vec<Lane>,
     /// Every file of data that was read: `data.ner.train` and its length and digest.
-    pub data: BTreeMap<String, Mark>,
+    pub data: Vec<DataFile>,
 }
 
 /// A task's data.
@@ -91,15 +90,19 @@ pub(super) fn prepare_from(
     let options = HubOptions::from_env();
     let mut tasks = Vec::new();
     let mut data = Vec::new();
-    let mut files = BTreeMap::new();
+    let mut files = Vec::new();
     // Data first: a mistake in it should not wait for a download.
     for TaskRecipe { name, kind, batch_size, loss_weight, config } in recipe.tasks()? {
         let mut task = open_task(kinds, &name, &kind, config)?;
         let spec =
             recipe.data.get(&name).ok_or_else(|| Error::usage(format!("data.{name}: expected the task's data")))?;
+        let mut found = |split: &str, path: &str, file: &Path, examples: &Examples| {
+            files.push(DataFile::read(&name, split, path, file, examples.len)?);
+            Ok::<(), Error>(())
+        };
         let file = locate(&spec.train, &options, notify)?;
         let train = task.read(&file, spec.limit)?;
-        files.insert(format!("data.{name}.train"), mark_of(&file)?);
+        found("train", &spec.train, &file, &train)?;
         told(&format!("data.{name}.train"), &train, notify);
         if train.len == 0 {
             return Err(Error::data(format!("data.{name}.train: no usable example")).at(Place::file(&spec.train)));
@@ -109,7 +112,7 @@ pub(super) fn prepare_from(
             Some(path) => {
                 let file = locate(path, &options, notify)?;
                 let examples = task.read(&file, spec.validation_limit)?;
-                files.insert(format!("data.{name}.validation"), mark_of(&file)?);
+                found("validation", path, &file, &examples)?;
                 told(&format!("data.{name}.validation"), &examples, notify);
                 task.check(&examples)?;
                 Some(examples)

@@ -1,8 +1,8 @@
 //! What must hold for a run to go on: the recipe it began with (or a change that is named), the same data, the same precision.
 
 use super::State;
+use super::record::DataFile;
 use crate::error::{Error, Place, Result};
-use crate::io::Mark;
 use crate::recipe::Recipe;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -40,19 +40,20 @@ pub(super) fn recipe(run: &Path, state: &State, file: Option<&Path>, overrides: 
 }
 
 /// Refuses data that changed since, but for what the overrides name.
-pub(super) fn check_data(state: &State, found: &BTreeMap<String, Mark>, old: &Recipe, new: &Recipe) -> Result<()> {
-    let spec = |recipe: &Recipe, key: &str| {
-        let (task, part) = key.strip_prefix("data.")?.rsplit_once('.')?;
-        let data = recipe.data.get(task)?;
-        if part == "train" { Some(data.train.clone()) } else { data.validation.clone() }
+pub(super) fn check_data(then: &[DataFile], now: &[DataFile], old: &Recipe, new: &Recipe) -> Result<()> {
+    let named = |recipe: &Recipe, file: &DataFile| {
+        let data = recipe.data.get(&file.task)?;
+        if file.split == "train" { Some(data.train.clone()) } else { data.validation.clone() }
     };
-    for (key, mark) in &state.data {
-        let same_file = spec(old, key) == spec(new, key);
-        if let Some(now) = found.get(key).filter(|now| same_file && *now != mark) {
+    for was in then {
+        let is = now.iter().find(|is| (&is.task, &is.split) == (&was.task, &was.split));
+        let Some(is) = is.filter(|_| named(old, was) == named(new, was)) else { continue };
+        if is.sha256 != was.sha256 {
             return Err(Error::data(format!(
-                "{key}: the file is not what the run was trained on: it had {} bytes, now {}",
-                mark.bytes, now.bytes
+                "data.{}.{}: the file is not what the run was trained on: it had {} bytes, now {}",
+                was.task, was.split, was.bytes, is.bytes
             ))
+            .at(Place::file(&is.path))
             .hint("put the old file back, or train a new run"));
         }
     }

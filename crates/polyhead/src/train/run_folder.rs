@@ -1,24 +1,46 @@
-//! The folder of a run: the resolved recipe, `metrics.jsonl`, the best model, checkpoints. One trainer at a time has it.
+//! The folder of a run: the resolved recipe, what it was made with, `metrics.jsonl` and what other programs read of it, the best
+//! model, checkpoints. One trainer at a time has it.
+//!
+//! ```text
+//! Event -> line -> metrics.jsonl, events.out.tfevents.*, trainer_state.json
+//! ```
 
 use super::Event;
+use super::record::{Environment, TensorBoard, TrainerState, line};
 use crate::error::{Error, Place, Result};
 use crate::io::{AppendFile, Mark, fault, sweep, write_atomic};
+use crate::parameters::Parameters;
 use crate::recipe::Recipe;
-use serde_json::json;
+use serde_json::Value;
 use std::fs::{File, TryLockError, create_dir, create_dir_all};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+const METRICS: &str = "metrics.jsonl";
+const BEST: &str = "best";
+
 pub(super) struct RunFolder {
     path: PathBuf,
     metrics: AppendFile,
+    board: TensorBoard,
+    trainer_state: TrainerState,
+    /// The last plan among the metrics.
+    planned: Option<Value>,
     /// Held as long as this trainer lives; the system lets go of it however the process ends.
     _lock: File,
 }
 
+/// What stands before the first step.
+pub(super) struct Fixed<'a> {
+    pub recipe: &'a Recipe,
+    pub environment: &'a Environment,
+    pub parameters: &'a Parameters,
+}
+
 impl RunFolder {
     /// Makes `OUTPUT/NAME`, or `OUTPUT/NAME-2` and so on where that is taken: no run is written over.
-    pub(super) fn create(recipe: &Recipe) -> Result<Self> {
+    pub(super) fn create(fixed: &Fixed) -> Result<Self> {
+        let recipe = fixed.recipe;
         create_dir_all(&recipe.output).map_err(|cause| Error::writing(&recipe.output, cause))?;
         let mut number = 1;
         let path = loop {
@@ -32,7 +54,7 @@ impl RunFolder {
         };
         let filled = lock(&path).and_then(|lock| {
             write_atomic(path.join("recipe.toml"), recipe.to_toml()?)?;
-            Ok(Self { metrics: AppendFile::create(&path.join("metrics.jsonl"))?, path: path.clone(), _lock: lock })
+            Self::begin(&path, AppendFile::create(&path.join(METRICS))?, &[], fixed, lock)
         });
         // A run that could not even begin leaves nothing behind.
         filled.inspect_err(|_| _ = std::fs::remove_dir_all(&path))
@@ -53,10 +75,10 @@ impl RunFolder {
         path: &Path,
         held: File,
         mark: &Mark,
-        recipe: &Recipe,
+        fixed: &Fixed,
         notify: &mut dyn FnMut(&str),
     ) -> Result<Self> {
-        let file = path.join("metrics.jsonl");
+        let file = path.join(METRICS);
         let metrics = match AppendFile::cut(&file, mark)? {
             Some(metrics) => metrics,
             None => {
@@ -71,11 +93,39 @@ impl RunFolder {
                 AppendFile::create(&file)?
             }
         };
-        let text = recipe.to_toml()?;
+        let text = fixed.recipe.to_toml()?;
         if std::fs::read_to_string(path.join("recipe.toml")).ok().as_ref() != Some(&text) {
             write_atomic(path.join("recipe.toml"), text)?;
         }
-        Ok(Self { path: path.to_owned(), metrics, _lock: held })
+        let kept = std::fs::read_to_string(&file).map_err(|cause| Error::reading(&file, cause))?;
+        let lines: Vec<Value> = kept.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        Self::begin(path, metrics, &lines, fixed, held)
+    }
+
+    /// With the records of the lines so far.
+    fn begin(path: &Path, metrics: AppendFile, lines: &[Value], fixed: &Fixed, lock: File) -> Result<Self> {
+        fixed.environment.write(path)?;
+        let time = lines.first().and_then(|line| line.get("time")?.as_f64()).unwrap_or_else(now);
+        let mut run = Self {
+            board: TensorBoard::create(path, time)?,
+            trainer_state: TrainerState::new(fixed.recipe, &path.join(BEST), fixed.parameters)?,
+            planned: None,
+            path: path.to_owned(),
+            metrics,
+            _lock: lock,
+        };
+        lines.iter().try_for_each(|line| run.project(line))?;
+        run.board.flush()?;
+        Ok(run)
+    }
+
+    /// What is made of a line of the metrics.
+    fn project(&mut self, line: &Value) -> Result<()> {
+        if line.get("event").is_some_and(|event| event == "planned") {
+            self.planned = Some(line.clone());
+        }
+        self.trainer_state.record_line(line);
+        self.board.record_line(line)
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -84,24 +134,42 @@ impl RunFolder {
 
     /// Where the best model is kept.
     pub(super) fn best(&self) -> PathBuf {
-        self.path.join("best")
+        self.path.join(BEST)
     }
 
-    /// Adds a line to `metrics.jsonl`: the event, and when it was.
+    /// Adds an event to `metrics.jsonl`, with the time of now, and to what is made of it.
     pub(super) fn record(&mut self, event: &Event) -> Result<()> {
-        let fault = |cause| Error::internal(format!("an event: {cause}"));
-        let mut line = serde_json::to_value(event).map_err(fault)?;
-        if let Some(fields) = line.as_object_mut() {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |now| now.as_secs_f64());
-            fields.insert("time".into(), json!((now * 1e3).round() / 1e3));
-        }
-        self.metrics.line(&line.to_string())
+        let line = line(event, now())?;
+        self.metrics.line(&line.to_string())?;
+        self.project(&line)
+    }
+
+    /// Whether this plan is the last among the metrics.
+    pub(super) fn has(&self, planned: &Event) -> Result<bool> {
+        let Some(known) = &self.planned else { return Ok(false) };
+        Ok(line(planned, known.get("time").and_then(Value::as_f64).unwrap_or(0.0))? == *known)
+    }
+
+    /// The course of the run in Hugging Face's form.
+    pub(super) fn trainer_state(&self) -> &TrainerState {
+        &self.trainer_state
+    }
+
+    pub(super) fn write_trainer_state(&self) -> Result<()> {
+        self.trainer_state.write(&self.path)
     }
 
     /// Brings the metrics to the disk, and says how far they are.
     pub(super) fn sync(&mut self) -> Result<Mark> {
+        self.board.flush()?;
         self.metrics.sync()
     }
+}
+
+/// Unix seconds, to the millisecond.
+fn now() -> f64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |now| now.as_secs_f64());
+    (now * 1e3).round() / 1e3
 }
 
 fn lock(path: &Path) -> Result<File> {

@@ -1,6 +1,8 @@
 //! The one thing that changes while training, besides parameters and moments; a checkpoint holds it whole.
 
 use super::Sample;
+use super::counters::Counters;
+use super::record::DataFile;
 use crate::io::Mark;
 use crate::model::About;
 use crate::tasks::Score;
@@ -16,8 +18,8 @@ pub(super) struct State {
     pub recipe: String,
     /// What matrix products were computed in.
     pub precision: String,
-    /// Every file of data that was read: `data.ner.train` and its length and digest.
-    pub data: BTreeMap<String, Mark>,
+    /// Every file of data that was read.
+    pub data: Vec<DataFile>,
     /// Steps taken.
     pub step: usize,
     /// The epoch under way, from 0.
@@ -28,6 +30,8 @@ pub(super) struct State {
     pub done: bool,
     /// Sum and count of each task's losses in this epoch.
     pub losses: Vec<(f64, usize)>,
+    /// What each task has had so far.
+    pub counters: Counters,
     /// Real tokens so far.
     pub tokens: u64,
     /// Seconds so far, those of earlier processes included.
