@@ -4,11 +4,13 @@
 //! something does, it is reported as a fault of ours, with exit code 70.
 
 mod commands;
+mod document;
 mod fault;
 mod out;
 mod progress;
 mod requests;
 mod scores;
+mod signals;
 mod table;
 
 use clap::{CommandFactory, FromArgMatches, Parser};
@@ -47,6 +49,7 @@ Exit codes:
   69  a service that is needed and can't be reached
   70  a fault of polyhead or of the machine
   73  an output that can't be written
+ 130  stopped by Ctrl-C, 143 by SIGTERM: training saved a checkpoint
 
 Environment: HF_ENDPOINT, HF_HOME, HF_HUB_CACHE, HF_TOKEN, HF_HUB_OFFLINE, POLYHEAD_CACHE, NO_COLOR";
 
@@ -70,6 +73,6 @@ fn main() -> ExitCode {
             out.error(&error);
             ExitCode::from(error.kind().exit_code())
         }
-        _ => ExitCode::SUCCESS,
+        _ => ExitCode::from(out.exit_code()),
     }
 }

@@ -71,13 +71,25 @@ pub struct Out {
     data: BufWriter<Stdout>,
     stdout: Paint,
     stderr: Paint,
+    /// With what the process ends if nothing fails.
+    exit_code: u8,
 }
 
 impl Out {
     /// Both streams, coloured as asked.
     pub fn new(color: Color) -> Self {
         let (stdout, stderr) = (color.paint(std::io::stdout()), color.paint(std::io::stderr()));
-        Self { data: BufWriter::new(std::io::stdout()), stdout, stderr }
+        Self { data: BufWriter::new(std::io::stdout()), stdout, stderr, exit_code: 0 }
+    }
+
+    /// Lets the process end with this code if nothing fails.
+    pub fn exit_with(&mut self, code: u8) {
+        self.exit_code = code;
+    }
+
+    /// With what the process ends if nothing fails.
+    pub fn exit_code(&self) -> u8 {
+        self.exit_code
     }
 
     /// Text to standard output, with a line end. Several lines are fine.
@@ -119,6 +131,16 @@ impl Out {
     /// A heading for people, to standard error.
     pub fn note_heading(&self, text: &str) {
         self.to_stderr(&self.stderr.with("1", &printable(text)));
+    }
+
+    /// Text that stands out on standard error.
+    pub fn strong(&self, text: &str) -> String {
+        self.stderr.with("1", text)
+    }
+
+    /// Whether standard error is coloured.
+    pub fn colours_stderr(&self) -> bool {
+        self.stderr == Paint::Ansi
     }
 
     /// An error with its hint, to standard error.

@@ -113,7 +113,7 @@ mod tests {
     use serde_json::json;
 
     fn score(values: Value, types: Vec<TypeScore>) -> Score {
-        Score { headline: "f1", values: values.as_object().unwrap().clone(), types }
+        Score { headline: "f1".into(), values: values.as_object().unwrap().clone(), types }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 mod support;
 use serde_json::Value;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use support::{CONLL, QUESTIONS, command, file, polyhead, text, tiny_bert};
 use tempfile::TempDir;
@@ -58,7 +58,7 @@ fn a_comparison_says_whether_sharing_helped_and_what_it_saved() {
     let (folder, recipe) = recipe();
     let ran = polyhead(&["compare", &recipe]);
     for part in
-        ["comparison folder: ", "run 1 of 9: joint-seed5", "run 9 of 9: qa-seed7", "step 1/", "epoch 2: ner micro_f1"]
+        ["comparison folder: ", "run 1 of 9: joint-seed5", "run 9 of 9: qa-seed7", "step 1/", "epoch 2: ner micro F1"]
     {
         assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
     }
@@ -80,6 +80,7 @@ fn a_comparison_says_whether_sharing_helped_and_what_it_saved() {
     assert!(shown.lines().all(|line| line.chars().count() <= 130), "{shown}");
     let runs = folder.path().join("trial-compare");
     assert!(runs.join("comparison.md").is_file());
+    assert!(std::fs::read_to_string(runs.join("comparison.html")).unwrap().contains("<svg"));
     polyhead(&["inspect", text(&runs.join("ner-seed6"))]).success();
 
     // Again: nothing is trained, and the answer is the same.
@@ -100,7 +101,9 @@ fn a_killed_comparison_goes_on_and_comes_to_the_same() {
     polyhead(&[&["compare", &recipe_of_whole][..], &arguments].concat()).success();
     // Killed in the middle of each of these runs, as far as the moment can be met.
     let (folder, recipe) = recipe();
-    for run in ["joint-seed1", "ner-seed1", "joint-seed2", "qa-seed2"] {
+    for (run, signal) in
+        [("joint-seed1", "-KILL"), ("ner-seed1", "-TERM"), ("joint-seed2", "-KILL"), ("qa-seed2", "-INT")]
+    {
         let mut child = command(&[&["compare", &recipe][..], &arguments].concat());
         let mut child = child.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let (begun, began) = (folder.path().join("trial-compare").join(run).join("metrics.jsonl"), Instant::now());
@@ -108,13 +111,21 @@ fn a_killed_comparison_goes_on_and_comes_to_the_same() {
             assert!(began.elapsed() < Duration::from_secs(120), "{run} does not begin");
             std::thread::sleep(Duration::from_millis(2));
         }
-        child.kill().unwrap();
-        child.wait().unwrap();
+        assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+        let code = child.wait().unwrap().code();
+        assert_eq!(
+            code,
+            [("-TERM", 143), ("-INT", 130)].into_iter().find(|(of, _)| *of == signal).map(|(_, code)| code)
+        );
         assert!(!folder.path().join("trial-compare/comparison.json").exists(), "it was not killed before its end");
     }
     let ran = polyhead(&[&["compare", &recipe][..], &arguments[..4]].concat());
     assert!(ran.stderr.contains("finished before"), "{}", ran.stderr);
-    assert!(ran.stderr.contains("did not get to its end"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("resumed after step") || ran.stderr.contains("did not get to a checkpoint"),
+        "{}",
+        ran.stderr
+    );
     ran.success();
     assert_eq!(report(folder.path()), report(whole.path()));
 }

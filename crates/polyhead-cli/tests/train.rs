@@ -71,7 +71,7 @@ fn json_is_one_event_a_line_and_quiet_says_nothing() {
     assert_eq!(ran.stderr, "");
     let events: Vec<Value> = ran.success().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let names: Vec<&str> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
-    assert_eq!(names, ["planned", "step", "step", "step", "evaluated", "finished"]);
+    assert_eq!(names, ["planned", "step", "step", "step", "evaluated", "saved", "finished"]);
     let quiet = polyhead(&["train", &recipe, "-q", "--set", "train.max_steps=2"]);
     assert_eq!(quiet.stderr, "");
     assert!(quiet.success().contains("trial-2"), "no run is written over");

@@ -52,7 +52,12 @@ pub struct Moments {
 impl Moments {
     /// Those of a parameter of `count` elements that was never updated.
     pub fn zeros(count: usize) -> Self {
-        Self { first: vec![0.0; count], second: vec![0.0; count], updates: 0, touched: Vec::new() }
+        Self::restored(vec![0.0; count], vec![0.0; count], 0)
+    }
+
+    /// Those that were kept, after so many updates. Which rows of a table were touched is seen by them.
+    pub fn restored(first: Vec<f32>, second: Vec<f32>, updates: u64) -> Self {
+        Self { first, second, updates, touched: Vec::new() }
     }
 }
 

@@ -146,7 +146,7 @@ impl Task for Classify {
     fn score(&self, counts: &Counts) -> Score {
         let accuracy = 100.0 * counts.right as f64 / counts.all.max(1) as f64;
         let values = [("accuracy".to_owned(), json!(accuracy))].into_iter().collect();
-        Score { headline: "accuracy", values, types: Vec::new() }
+        Score { headline: "accuracy".into(), values, types: Vec::new() }
     }
     fn request(&self, request: &Value, place: Place) -> Result<Labelled> {
         match request["text"].as_str() {

@@ -24,6 +24,7 @@ fn main() -> Result<()> {
                     println!("epoch {} {task}: {} {:.2}", scores.epoch, score.headline, score.headline_value());
                 }
             }
+            Event::Diagnosed(_) | Event::Saved(_) | Event::Resumed(_) | Event::Stopped(_) => {}
             Event::Finished(end) => println!("{} s, best model in {}", end.seconds.round(), end.model.display()),
         }
     }

@@ -12,6 +12,7 @@
 pub mod batch;
 pub mod compare;
 pub mod data;
+pub mod document;
 pub mod encoders;
 pub mod error;
 pub mod hub;

@@ -1,10 +1,12 @@
 //! Optimisation: the learning rate of a step, clipping, and AdamW over a model's parameters.
 
-use crate::error::{Error, Result};
-use crate::parameters::{Gradients, Parameters};
+use crate::error::{Error, Place, Result};
+use crate::parameters::{Gradients, Parameters, numbers_to_safetensors};
 use polyhead_kernels::adamw::{AdamW, Moments, Update, sum_of_squares};
 use polyhead_kernels::tape::in_pool;
-use std::collections::HashMap;
+use safetensors::{Dtype, SafeTensors};
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 
 /// Linear warm-up, then linear decay to 0: a pure function of the step.
 ///
@@ -52,32 +54,88 @@ impl Optimizer {
         Self { method, decay, max_norm, moments: HashMap::new() }
     }
 
-    /// Updates every trained parameter that has a gradient; returns the global norm before clipping.
-    pub fn step(&mut self, parameters: &Parameters, gradients: &Gradients, lr: f64) -> Result<f64> {
+    /// The moments of all parameters that were updated, as the bytes of a safetensors file: `NAME.first`, `NAME.second`.
+    pub fn to_safetensors(&self, parameters: &Parameters) -> Result<Vec<u8>> {
+        let kept = parameters.trained().filter_map(|parameter| Some((parameter, self.moments.get(&parameter.name)?)));
+        numbers_to_safetensors(kept.flat_map(|(parameter, moments)| {
+            let of = |which: &str| (format!("{}.{which}", parameter.name), parameter.weight.dims().to_vec());
+            let ((first, dims), (second, same)) = (of("first"), of("second"));
+            [(first, dims, &moments.first[..]), (second, same, &moments.second[..])]
+        }))
+    }
+
+    /// How many updates each parameter has had.
+    pub fn updates(&self) -> BTreeMap<String, u64> {
+        self.moments.iter().map(|(name, moments)| (name.clone(), moments.updates)).collect()
+    }
+
+    /// Takes moments that [`Optimizer::to_safetensors`] wrote, and the updates that belong to them.
+    ///
+    /// # Errors
+    /// They are not those of these parameters.
+    pub fn restore(&mut self, path: &Path, parameters: &Parameters, updates: &BTreeMap<String, u64>) -> Result<()> {
+        let bytes = std::fs::read(path).map_err(|cause| Error::reading(path, cause))?;
+        let file = SafeTensors::deserialize(&bytes)
+            .map_err(|cause| Error::data(format!("not a safetensors file: {cause}")).at(Place::file(path)))?;
+        self.moments.clear();
+        for (name, &count) in updates {
+            let parameter = parameters.trained().find(|parameter| parameter.name == *name).ok_or_else(|| {
+                Error::data("expected moments of this model's parameters, found those of another")
+                    .at(Place::tensor(path, name))
+            })?;
+            let read = |which: &str| {
+                let name = format!("{name}.{which}");
+                let view = file
+                    .tensor(&name)
+                    .map_err(|cause| Error::data(cause.to_string()).at(Place::tensor(path, &name)))?;
+                if view.dtype() != Dtype::F32 || view.shape() != parameter.weight.dims() {
+                    let (expected, found) = (parameter.weight.dims(), view.shape());
+                    return Err(Error::data(format!("expected f32 {expected:?}, found {:?} {found:?}", view.dtype()))
+                        .at(Place::tensor(path, &name)));
+                }
+                let (numbers, _) = view.data().as_chunks::<4>();
+                Ok(numbers.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect::<Vec<f32>>())
+            };
+            self.moments.insert(name.clone(), Moments::restored(read("first")?, read("second")?, count));
+        }
+        Ok(())
+    }
+
+    /// Updates every trained parameter that has a gradient; returns how large the gradients were before clipping.
+    pub fn step(&mut self, parameters: &Parameters, gradients: &Gradients, lr: f64) -> Result<Squares> {
         in_pool(|| self.step_here(parameters, gradients, lr))
     }
 
-    fn step_here(&mut self, parameters: &Parameters, gradients: &Gradients, lr: f64) -> Result<f64> {
-        let graded = || gradients.of(parameters).filter_map(|(parameter, gradient)| Some((parameter, gradient?)));
-        let mut squares = 0.0;
-        for (parameter, gradient) in graded() {
-            let sum = sum_of_squares(gradient);
-            if !sum.is_finite() {
+    fn step_here(&mut self, parameters: &Parameters, gradients: &Gradients, lr: f64) -> Result<Squares> {
+        let squares = Squares(gradients.of(parameters).map(|(_, gradient)| gradient.map(sum_of_squares)).collect());
+        for (parameter, sum) in parameters.trained().zip(&squares.0) {
+            if sum.is_some_and(|sum| !sum.is_finite()) {
                 return Err(Error::internal(format!("the gradient of `{}` is not finite", parameter.name))
                     .hint("a smaller learning rate helps; the model was not updated"));
             }
-            squares += sum;
         }
-        let norm = squares.sqrt();
+        let norm = squares.norm();
         // As torch.nn.utils.clip_grad_norm_ does it.
         let clip = if self.max_norm > 0.0 { (self.max_norm / (norm + 1e-6)).min(1.0) } else { 1.0 };
-        for (parameter, gradient) in graded() {
+        for (parameter, gradient) in gradients.of(parameters) {
+            let Some(gradient) = gradient else { continue };
             let count = parameter.weight.count();
             let moments = self.moments.entry(parameter.name.clone()).or_insert_with(|| Moments::zeros(count));
             let decay = if parameter.decays() { self.decay } else { 0.0 };
             self.method.update(&parameter.weight, gradient, moments, Update { lr, decay, clip })?;
         }
-        Ok(norm)
+        Ok(squares)
+    }
+}
+
+/// The sum of the squares of each trained parameter's gradient, in the order of the model; none where it received none.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Squares(pub Vec<Option<f64>>);
+
+impl Squares {
+    /// The global norm.
+    pub fn norm(&self) -> f64 {
+        self.0.iter().flatten().sum::<f64>().sqrt()
     }
 }
 

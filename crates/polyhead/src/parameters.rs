@@ -375,6 +375,15 @@ fn other_weights_beside(path: &Path) -> Option<&'static str> {
 
 /// The bytes of a safetensors file of these tensors, in f32, with names as given.
 pub fn to_safetensors<'a>(tensors: impl Iterator<Item = (String, &'a Tensor)>) -> Result<Vec<u8>> {
+    let mut all = Vec::new();
+    for (name, tensor) in tensors {
+        all.push((name, tensor.dims().to_vec(), tensor.flatten_all()?.to_vec1::<f32>()?));
+    }
+    numbers_to_safetensors(all.iter().map(|(name, shape, values)| (name.clone(), shape.clone(), values.as_slice())))
+}
+
+/// The same of plain numbers: name, shape, values.
+pub fn numbers_to_safetensors<'a>(tensors: impl Iterator<Item = (String, Vec<usize>, &'a [f32])>) -> Result<Vec<u8>> {
     struct Raw {
         shape: Vec<usize>,
         bytes: Vec<u8>,
@@ -393,12 +402,12 @@ pub fn to_safetensors<'a>(tensors: impl Iterator<Item = (String, &'a Tensor)>) -
             self.bytes.len()
         }
     }
-    let mut raw = Vec::new();
-    for (name, tensor) in tensors {
-        let values = tensor.flatten_all()?.to_vec1::<f32>()?;
-        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        raw.push((name, Raw { shape: tensor.dims().to_vec(), bytes }));
-    }
+    let raw: Vec<(String, Raw)> = tensors
+        .map(|(name, shape, values)| {
+            let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            (name, Raw { shape, bytes })
+        })
+        .collect();
     // transformers refuses files that do not say which framework's layout they follow.
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     safetensors::serialize(raw.iter().map(|(name, raw)| (name, raw)), Some(metadata))

@@ -123,6 +123,16 @@ pub struct TrainRecipe {
     pub feature_cache: bool,
     /// Which epoch's model is kept: `mean` of the tasks' headline scores, `worst` of them, or a task's name.
     pub best: String,
+    /// Evaluates after every so many steps too, besides the end of each epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evaluate_every: Option<usize>,
+    /// Saves a checkpoint after every so many steps too, besides the end of each epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub save_every: Option<usize>,
+    /// How many checkpoints are kept: the newest ones.
+    pub keep_checkpoints: usize,
+    /// Compares the gradients of the tasks at every so many steps; 0 never does.
+    pub diagnostics_every: usize,
     /// Stops after so many steps: for trials.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_steps: Option<usize>,
@@ -142,6 +152,10 @@ impl Default for TrainRecipe {
             padding: Padding::Packed,
             feature_cache: true,
             best: "mean".into(),
+            evaluate_every: None,
+            save_every: None,
+            keep_checkpoints: 2,
+            diagnostics_every: 50,
             max_steps: None,
         }
     }
@@ -296,12 +310,19 @@ impl Recipe {
         if learning_rate == 0.0 {
             return fault("train.learning_rate", "a number above 0", "0".into());
         }
-        let counts = [("train.max_steps".to_owned(), self.train.max_steps)].into_iter().chain(
-            self.data.iter().flat_map(|(name, data)| {
-                [("limit", data.limit), ("validation_limit", data.validation_limit)]
-                    .map(|(key, value)| (format!("data.{name}.{key}"), value))
-            }),
-        );
+        let TrainRecipe { max_steps, evaluate_every, save_every, keep_checkpoints, .. } = self.train;
+        let counts = [
+            ("train.max_steps", max_steps),
+            ("train.evaluate_every", evaluate_every),
+            ("train.save_every", save_every),
+            ("train.keep_checkpoints", Some(keep_checkpoints)),
+        ]
+        .map(|(key, value)| (key.to_owned(), value))
+        .into_iter()
+        .chain(self.data.iter().flat_map(|(name, data)| {
+            [("limit", data.limit), ("validation_limit", data.validation_limit)]
+                .map(|(key, value)| (format!("data.{name}.{key}"), value))
+        }));
         if let Some((key, _)) = counts.into_iter().find(|(_, value)| *value == Some(0)) {
             return fault(&key, "at least 1", "0".into());
         }

@@ -8,6 +8,7 @@ mod small;
 use polyhead::compare::{Comparison, Opened, Paired, Report, Run, default_seeds};
 use polyhead::infer::Session;
 use polyhead::recipe::Recipe;
+use polyhead::report::markdown;
 use polyhead::train::Event;
 use polyhead::{ErrorKind, Result};
 use serde_json::Value;
@@ -140,7 +141,7 @@ fn the_report_holds_what_the_runs_scored_and_what_sharing_saves() {
 
     // What people read says the same, and the runs are ordinary ones.
     let page = fs::read_to_string(path.join("comparison.md")).unwrap();
-    assert_eq!(page, report.page().markdown());
+    assert_eq!(page, markdown::page(&report.document()));
     for task in &report.tasks {
         let paired = &task.deciding(&task.best).unwrap().paired;
         assert!(page.contains(&format!("{:.2} ± {:.2}", paired.joint.mean, paired.joint.sd.unwrap())), "{page}");
@@ -171,9 +172,9 @@ fn an_interrupted_comparison_goes_on_and_comes_to_the_same() {
             let Opened::Training(trainer) = comparison.open_run(run, &mut |_| {}).unwrap() else { panic!("{run:?}") };
             trainer.for_each(|event| drop(event.unwrap()));
         }
-        // The third stops in its second epoch.
+        // The third is left in its second epoch, after the checkpoint of the first.
         let Opened::Training(mut trainer) = comparison.open_run(&runs[2], &mut |_| {}).unwrap() else { panic!() };
-        trainer.by_ref().map(Result::unwrap).find(|event| matches!(event, Event::Evaluated(_))).unwrap();
+        trainer.by_ref().map(Result::unwrap).find(|event| matches!(event, Event::Saved(_))).unwrap();
         trainer.next().unwrap().unwrap();
         drop(trainer);
         let error = comparison.conclude().unwrap_err();
@@ -182,16 +183,25 @@ fn an_interrupted_comparison_goes_on_and_comes_to_the_same() {
     }
     let mut notes = Vec::new();
     let comparison = open(recipe.clone(), &[42, 43]).unwrap();
-    let Opened::Training(trainer) =
-        comparison.open_run(&comparison.runs()[2], &mut |note| notes.push(note.to_owned())).unwrap()
-    else {
+    let Opened::Training(mut trainer) = comparison.open_run(&comparison.runs()[2], &mut |_| {}).unwrap() else {
         panic!("it was not finished")
     };
-    assert!(notes.iter().any(|note| note.contains("qa-seed42 did not get to its end")), "{notes:?}");
+    let events: Vec<Event> = trainer.by_ref().take(2).map(Result::unwrap).collect();
+    assert!(matches!(&events[1], Event::Resumed(from) if from.step == 3), "it goes on from its checkpoint: {events:?}");
     drop(trainer);
-    // A process that was killed while it made the next folder leaves no more than this.
+    // A process that was killed while it made the next folder leaves no more than this, and one that was killed before
+    // its first checkpoint has nothing to go on with.
     fs::create_dir(comparison.folder().join("joint-seed43")).unwrap();
     fs::write(comparison.folder().join("joint-seed43/.recipe.toml.tmp-x"), "na").unwrap();
+    let open = |at: usize, notes: &mut Vec<String>| {
+        comparison.open_run(&comparison.runs()[at], &mut |note| notes.push(note.to_owned())).unwrap()
+    };
+    for _ in 0..2 {
+        let Opened::Training(trainer) = open(3, &mut notes) else { panic!("it was not begun") };
+        trainer.take(3).for_each(|event| drop(event.unwrap()));
+        assert!(notes.iter().any(|note| note.contains("joint-seed43 did not get to a checkpoint")), "{notes:?}");
+        notes.clear();
+    }
     assert_eq!(go_on(&comparison), ["qa-seed42", "joint-seed43", "ner-seed43", "qa-seed43"]);
     comparison.conclude().unwrap();
     assert_eq!(timeless(comparison.folder()), expected);
@@ -203,12 +213,16 @@ fn seeds_may_be_added_and_the_report_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let recipe = recipe(folder.path(), &["train.epochs=1"]);
     let (one, _) = compare(recipe.clone(), &[7]);
-    assert!(one.page().markdown().contains("one seed shows nothing yet"), "{}", one.page().markdown());
+    assert!(
+        markdown::page(&one.document()).contains("one seed shows nothing yet"),
+        "{}",
+        markdown::page(&one.document())
+    );
     let comparison = open(recipe.clone(), &[8, 7]).unwrap();
     assert_eq!(go_on(&comparison), ["joint-seed8", "ner-seed8", "qa-seed8"]);
     let two = comparison.conclude().unwrap();
     assert_eq!((two.seeds.as_slice(), two.added.as_slice()), (&[7, 8][..], &[vec![8]][..]));
-    assert!(two.page().markdown().contains("Seeds 8 were added"));
+    assert!(markdown::page(&two.document()).contains("Seeds 8 were added"));
     for (before, after) in one.tasks.iter().zip(&two.tasks) {
         assert_eq!(before.best[0].paired.joint.values[0], after.best[0].paired.joint.values[0]);
     }
@@ -298,7 +312,7 @@ fn two_processes_do_not_work_on_one_comparison() {
     let first = open(recipe.clone(), &[1]).unwrap();
     let (kind, message) = failure(open(recipe.clone(), &[1]));
     assert_eq!(kind, ErrorKind::CannotWrite);
-    assert!(message.contains("another process works on this comparison"), "{message}");
+    assert!(message.contains("another process works in this folder"), "{message}");
     drop(first);
     assert!(open(recipe, &[1]).is_ok());
 }

@@ -397,3 +397,19 @@ fn a_configuration_with_an_unknown_or_impossible_value_is_refused() {
         }
     }
 }
+
+#[test]
+fn an_analysis_has_the_score_of_the_evaluation_and_something_to_say() {
+    for case in cases(&[4, 9, 30]) {
+        let task = &case.model.tasks[0];
+        let (score, analysis) = case
+            .model
+            .run(task, |task, runner| {
+                let score = task.evaluate(&case.examples, runner, &mut |_, _| ())?;
+                Ok((score, task.analyse(&case.examples, runner)?))
+            })
+            .unwrap();
+        assert_eq!(score, analysis.score, "{}", case.name());
+        assert!(!analysis.blocks.is_empty(), "{}", case.name());
+    }
+}

@@ -218,8 +218,14 @@ fn metrics_jsonl_holds_every_event_once_and_the_recipe_beside_it_runs_again_to_t
     let run = &end(&events).folder;
     let text = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
     assert!(text.ends_with('\n'));
-    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let told: Vec<Value> = events.iter().map(|event| serde_json::to_value(event).unwrap()).collect();
+    let mut lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    // Each line says when it was besides.
+    for line in &mut lines {
+        assert!(line.as_object_mut().unwrap().remove("time").unwrap().as_f64().unwrap() > 1e9);
+    }
+    // When a checkpoint was saved belongs to this process, not to the run.
+    let told = events.iter().filter(|event| !matches!(event, Event::Saved(_)));
+    let told: Vec<Value> = told.map(|event| serde_json::to_value(event).unwrap()).collect();
     assert_eq!(lines, told);
     let numbers: Vec<u64> =
         lines.iter().filter(|line| line["event"] == "step").map(|line| line["step"].as_u64().unwrap()).collect();
@@ -366,7 +372,16 @@ fn a_model_folder_that_cannot_be_written_is_an_error_and_what_stands_there_is_ke
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
-    assert_eq!(names, ["best", "metrics.jsonl", "recipe.toml"].map(String::from).into());
+    let names = without_event_file(names);
+    assert_eq!(names, [".lock", "best", "environment.json", "metrics.jsonl", "recipe.toml"].map(String::from).into());
+}
+
+/// TensorBoard's has the time and the process in its name.
+fn without_event_file(mut names: BTreeSet<String>) -> BTreeSet<String> {
+    let all = names.len();
+    names.retain(|name| !name.starts_with("events.out.tfevents."));
+    assert_eq!(names.len(), all - 1);
+    names
 }
 
 #[test]
@@ -408,7 +423,9 @@ fn a_write_that_fails_in_the_middle_leaves_no_half_written_model_and_keeps_the_o
         .keys()
         .map(|path| path.strip_prefix(output.join("tiny")).unwrap().display().to_string())
         .collect();
-    assert_eq!(names, ["metrics.jsonl", "recipe.toml"].map(String::from).into());
+    let names = without_event_file(names);
+    assert_eq!(names, [".lock", "environment.json", "metrics.jsonl", "recipe.toml"].map(String::from).into());
     let beside = std::fs::read_dir(old.parent().unwrap()).unwrap().count();
-    assert_eq!(beside, 3, "best, metrics.jsonl, recipe.toml");
+    let files = ".lock, environment.json, metrics.jsonl, recipe.toml, trainer_state.json, TensorBoard's";
+    assert_eq!(beside, 9, "{files}, best, two checkpoints");
 }

@@ -1,12 +1,15 @@
 //! `polyhead compare`: a recipe trained jointly and task by task over several seeds, and whether sharing helped.
 
 use super::Format;
+use crate::document;
 use crate::out::Out;
 use crate::progress::{Show, Training, duration};
-use crate::table::{Align, Table, decimal};
-use polyhead::compare::{Comparison, Opened, Page, Side, default_seeds};
+use crate::scores::words;
+use crate::signals::Signals;
+use crate::table::decimal;
+use polyhead::compare::{Comparison, Opened, default_seeds};
 use polyhead::recipe::Recipe;
-use polyhead::train::{Evaluated, Event, Trainer};
+use polyhead::train::{Checkpoint, Evaluated, Event, Trainer};
 use polyhead::{Error, Place, Result};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -18,7 +21,8 @@ Examples:
   polyhead compare recipes/report.toml --json --quiet > comparison.json
 
 For each seed one joint run and a run of each task alone, at equal budgets, all in OUTPUT/NAME-compare. The same
-command goes on with a comparison that was interrupted; more --seeds add to one that is done.
+command goes on with a comparison that was interrupted; more --seeds add to one that is done. Ctrl-C and SIGTERM
+finish the step, save a checkpoint and exit with 130 and 143.
 docs/compare.md says what is compared and how to read the intervals.";
 
 #[derive(clap::Args)]
@@ -43,7 +47,8 @@ pub fn run(args: &Args, out: &mut Out) -> Result<()> {
     let show = if args.quiet { Show::Nothing } else { Show::Progress };
     let recipe = Recipe::read(&args.recipe, &args.set)?;
     let seeds = if args.seeds.is_empty() { default_seeds(recipe.seed) } else { args.seeds.clone() };
-    let page = {
+    let signals = Signals::listen()?;
+    let report = {
         // What every run says again is said once.
         let mut said = BTreeSet::new();
         let mut note = |text: &str| {
@@ -64,42 +69,56 @@ pub fn run(args: &Args, out: &mut Out) -> Result<()> {
             if show == Show::Progress {
                 out.note_heading(&format!("\n{place}"));
             }
-            if let Opened::Training(trainer) = comparison.open_run(run, &mut note).map_err(named)? {
-                train(*trainer, show, out)?;
+            if let Opened::Training(trainer) = comparison.open_run(run, &mut note).map_err(named)?
+                && train(*trainer, &signals, show, out)? == Ending::Stopped
+            {
+                note("the same command goes on with the comparison");
+                out.exit_with(signals.exit_code());
+                return Ok(());
             }
         }
         let report = comparison.conclude()?;
         let folder = comparison.folder().display();
-        note(&format!("\nwritten: {folder}/comparison.md, {folder}/comparison.json"));
-        if args.format.json {
-            return out.json(&report);
-        }
-        report.page()
+        note(&format!("\nwritten: {folder}/comparison.html, comparison.md and comparison.json"));
+        report
     };
-    print(&page, out)
+    if args.format.json { out.json(&report) } else { document::print(&report.document(), out) }
 }
 
-/// Trains one run to its end.
-fn train(trainer: Trainer, show: Show, out: &Out) -> Result<()> {
+/// How training ended.
+#[derive(PartialEq, Eq)]
+enum Ending {
+    Finished,
+    /// By a signal.
+    Stopped,
+}
+
+/// Trains one run to its end, or until a signal comes.
+fn train(mut trainer: Trainer, signals: &Signals, show: Show, out: &Out) -> Result<Ending> {
+    trainer.stop_when(signals.asked());
     let folder = trainer.folder().to_owned();
     let mut progress = Training::new(show);
-    let mut finished = false;
     for event in trainer {
         match event.inspect_err(|_| progress.finish())? {
-            Event::Planned(plan) => progress.plan(&plan),
+            Event::Planned(plan) => progress.plan(&plan, out),
             Event::Step(step) => progress.step(&step, out),
-            Event::Evaluated(evaluated) => progress.say(|| out.note(epoch(&evaluated))),
-            other => {
-                if let Event::Finished(end) = other {
-                    finished = true;
-                    progress.finish();
-                    progress.say(|| out.note(progress.summary(end.steps)));
-                }
+            Event::Evaluated(evaluated) => {
+                progress.say(|| out.note(epoch(&evaluated)));
+                progress.evaluated(&evaluated, out);
+            }
+            Event::Resumed(Checkpoint { step, .. }) => progress.say(|| out.note(format!("resumed after step {step}"))),
+            Event::Diagnosed(_) | Event::Saved(_) => {}
+            Event::Stopped(Checkpoint { step, checkpoint }) => {
+                progress.finish();
+                progress.say(|| out.note(format!("stopped after step {step}; saved in {}", checkpoint.display())));
+                return Ok(Ending::Stopped);
+            }
+            Event::Finished(end) => {
+                progress.finish();
+                progress.say(|| out.note(progress.summary(end.steps)));
+                return Ok(Ending::Finished);
             }
         }
-    }
-    if finished {
-        return Ok(());
     }
     progress.finish();
     Err(Error::internal("the run stopped before its end")
@@ -107,66 +126,12 @@ fn train(trainer: Trainer, show: Show, out: &Out) -> Result<()> {
         .hint("the same command goes on with the comparison"))
 }
 
-/// `epoch 1: ner micro_f1 80.12, qa f1 44.10; evaluated in 4 s`
+/// `epoch 1: ner micro F1 80.12, qa f1 44.10; evaluated in 4 s`
 fn epoch(evaluated: &Evaluated) -> String {
     let scores: Vec<String> = evaluated
         .scores
         .iter()
-        .map(|(task, score)| format!("{task} {} {}", score.headline, decimal(score.headline_value())))
+        .map(|(task, score)| format!("{task} {} {}", words(&score.headline), decimal(score.headline_value())))
         .collect();
     format!("epoch {}: {}; evaluated in {}", evaluated.epoch, scores.join(", "), duration(evaluated.seconds))
-}
-
-fn print(page: &Page, out: &mut Out) -> Result<()> {
-    out.heading(&page.title)?;
-    for paragraph in &page.summary {
-        out.line(wrapped(paragraph))?;
-    }
-    for section in &page.sections {
-        out.heading(&format!("\n{}", section.heading))?;
-        if !section.columns.is_empty() {
-            let align = |side| if side == Side::Right { Align::Right } else { Align::Left };
-            let columns: Vec<(&str, Align)> =
-                section.columns.iter().map(|column| (column.name.as_str(), align(column.side))).collect();
-            let mut table = Table::new(&columns);
-            for row in &section.rows {
-                table.row(row.iter().cloned());
-            }
-            out.line(format!("{table}\n"))?;
-        }
-        if let Some(command) = &section.command {
-            out.line(format!("    {command}\n"))?;
-        }
-        let text: Vec<String> = section.text.iter().map(|paragraph| wrapped(paragraph)).collect();
-        out.line(text.join("\n\n"))?;
-    }
-    Ok(())
-}
-
-/// A paragraph in lines of at most a hundred characters.
-fn wrapped(paragraph: &str) -> String {
-    let mut lines = vec![String::new()];
-    for word in paragraph.split(' ') {
-        let line = lines.last().map_or(0, |line| line.chars().count());
-        match lines.last_mut() {
-            Some(last) if line == 0 => last.push_str(word),
-            Some(last) if line + 1 + word.chars().count() <= 100 => *last += &format!(" {word}"),
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines.join("\n")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paragraphs_are_wrapped_at_words_and_lose_none() {
-        let text = "word ".repeat(50) + &"x".repeat(120);
-        let wrapped = wrapped(&text);
-        assert!(wrapped.lines().all(|line| line.len() <= 120 && !line.contains("  ")));
-        assert_eq!(wrapped.lines().count(), 4);
-        assert_eq!(wrapped.replace('\n', " "), text);
-    }
 }

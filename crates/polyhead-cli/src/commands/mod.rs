@@ -7,6 +7,7 @@ mod export;
 mod import;
 mod inspect;
 mod predict;
+mod report;
 mod suite;
 mod train;
 
@@ -25,6 +26,8 @@ pub enum Command {
     Compare(compare::Args),
     /// Show what a recipe will train on, and what had to be left out
     Data(data::Args),
+    /// Write what came of a run, or of several, as HTML and Markdown
+    Report(report::Args),
     /// Score a model on a file with gold answers
     Eval(eval::Args),
     /// Answer one text, or a stream of requests
@@ -46,6 +49,7 @@ impl Command {
             Command::Train(args) => train::run(args, out),
             Command::Compare(args) => compare::run(&args, out),
             Command::Data(args) => data::run(&args, out),
+            Command::Report(args) => report::run(&args, out),
             Command::Eval(args) => eval::run(&args, out),
             Command::Predict(args) => predict::run(args, out),
             Command::Suite(args) => suite::run(&args, out),

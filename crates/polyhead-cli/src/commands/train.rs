@@ -4,10 +4,12 @@ use super::Format;
 use crate::out::Out;
 use crate::progress::{Show, Training, duration};
 use crate::scores;
+use crate::signals::Signals;
 use crate::table::{Align, Table, count, counted, decimal};
-use polyhead::Result;
 use polyhead::recipe::Recipe;
-use polyhead::train::{Evaluated, Event, Finished, Plan, Sample, Trainer};
+use polyhead::tasks::TASKS;
+use polyhead::train::{Checkpoint, Evaluated, Event, Finished, Plan, Trainer};
+use polyhead::{Error, Result};
 use std::path::PathBuf;
 
 const HELP: &str = "\
@@ -15,15 +17,26 @@ Examples:
   polyhead train recipes/quickstart.toml
   polyhead train recipes/quickstart.toml --set train.epochs=1 --set data.ner.train=my.conll
   polyhead train recipes/report.toml --json --quiet > events.jsonl
+  polyhead train --resume runs/report
+  polyhead train --resume runs/report --set train.epochs=5
 
 --set takes any key of the recipe, dotted; a value that is not TOML is a string.
---json prints one event a line: `planned`, then `step` for each update, `evaluated` for each epoch, `finished`.";
+--json prints one event a line: `planned`, then `step` for each update, `diagnosed` for some, `evaluated` for each evaluation, `saved` for each
+checkpoint, `finished`; `resumed` and `stopped` where a run goes on or is asked to stop.
+--resume goes on from the newest checkpoint that is whole, to the bit as if the run had never stopped. A recipe that differs
+from the run's is refused unless each changed key is named with --set.
+
+Ctrl-C and SIGTERM finish the step, save a checkpoint and exit with 130 and 143; a second one exits at once.";
 
 #[derive(clap::Args)]
 #[command(after_help = HELP)]
 pub struct Args {
     /// The recipe (TOML)
-    recipe: PathBuf,
+    #[arg(required_unless_present = "resume")]
+    recipe: Option<PathBuf>,
+    /// Go on with this run
+    #[arg(long, value_name = "RUN")]
+    resume: Option<PathBuf>,
     /// Override a value of the recipe
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
@@ -36,18 +49,23 @@ pub struct Args {
 
 pub fn run(args: Args, out: &mut Out) -> Result<()> {
     let show = if args.quiet { Show::Nothing } else { Show::Progress };
-    let recipe = Recipe::read(&args.recipe, &args.set)?;
-    let trainer = Trainer::new(recipe, &mut |note| {
+    let signals = Signals::listen()?;
+    let mut notify = |note: &str| {
         if show == Show::Progress {
             out.note(note);
         }
-    })?;
+    };
+    let mut trainer = match (&args.resume, &args.recipe) {
+        (Some(run), file) => Trainer::resume(run, file.as_deref(), &args.set, TASKS, &mut notify)?,
+        (None, Some(file)) => Trainer::new(Recipe::read(file, &args.set)?, &mut notify)?,
+        (None, None) => return Err(Error::usage("expected a recipe, or --resume RUN")),
+    };
+    trainer.stop_when(signals.asked());
     let tasks: Vec<(String, &str)> =
         trainer.model().tasks.iter().map(|task| (task.name.clone(), task.task.kind())).collect();
     let mut progress = Training::new(show);
     progress.say(|| out.note(format!("run folder: {}", trainer.folder().display())));
-    // Those of the best epoch so far, whose model is kept.
-    let mut samples = Vec::new();
+    let folder = trainer.folder().to_owned();
     for event in trainer {
         let event = event.inspect_err(|_| progress.finish())?;
         if args.format.json {
@@ -57,20 +75,30 @@ pub fn run(args: Args, out: &mut Out) -> Result<()> {
         match event {
             Event::Planned(plan) => {
                 progress.say(|| tell_plan(&plan, out));
-                progress.plan(&plan);
+                progress.plan(&plan, out);
             }
             Event::Step(step) => progress.step(&step, out),
             Event::Evaluated(evaluated) => {
                 progress.say(|| tell_epoch(&evaluated, out));
-                if evaluated.improved {
-                    samples = evaluated.samples;
-                }
+                progress.evaluated(&evaluated, out);
+            }
+            Event::Diagnosed(_) | Event::Saved(_) => {}
+            Event::Resumed(Checkpoint { step, checkpoint }) => {
+                progress.say(|| out.note(format!("resumed after step {step}, from {}", checkpoint.display())));
+            }
+            Event::Stopped(Checkpoint { step, checkpoint }) => {
+                progress.finish();
+                progress.say(|| {
+                    out.note(format!("stopped after step {step}; saved in {}", checkpoint.display()));
+                    out.note(format!("next:  polyhead train --resume {}", folder.display()));
+                });
+                out.exit_with(signals.exit_code());
             }
             Event::Finished(finished) => {
                 progress.finish();
                 progress.say(|| out.note(progress.summary(finished.steps)));
                 if !args.format.json {
-                    results(&finished, &samples, out)?;
+                    results(&finished, out)?;
                     next(&finished, &tasks, out)?;
                 }
             }
@@ -133,7 +161,7 @@ fn tell_epoch(evaluated: &Evaluated, out: &Out) {
 }
 
 /// The end: scores, a few predictions, where the model is.
-fn results(finished: &Finished, samples: &[Sample], out: &mut Out) -> Result<()> {
+fn results(finished: &Finished, out: &mut Out) -> Result<()> {
     if !finished.scores.is_empty() {
         out.heading("Scores on the validation data")?;
         out.line(scores::summary(&finished.scores))?;
@@ -144,10 +172,10 @@ fn results(finished: &Finished, samples: &[Sample], out: &mut Out) -> Result<()>
             decimal(finished.best_value)
         ))?;
     }
-    if !samples.is_empty() {
+    if !finished.samples.is_empty() {
         out.heading("\nPredictions for the last validation examples")?;
     }
-    for sample in samples {
+    for sample in &finished.samples {
         out.line(format!("{}: {}", sample.task, sample.text))?;
     }
     out.line(format!("\nmodel: {} (after {})", finished.model.display(), duration(finished.seconds)))

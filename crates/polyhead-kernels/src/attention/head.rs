@@ -1,30 +1,33 @@
 //! One head of one sequence: products of [cells](Cell), everything else in f32.
 //!
-//! Scores and probabilities exist for [`BLOCK`] queries at a time. On the way back `dS` and `P m` of [`CHUNK`] queries are
+//! Scores and probabilities exist for a block of queries at a time. On the way back `dS` and `P m` of [`CHUNK`] blocks are
 //! kept, as cells across queries: so the products for dK and dV read them.
 
 use super::{Task, soften, through_softmax};
-use crate::gemm::{Begin, Cell, Left, Panels, Writer, product_into};
+use crate::gemm::{Begin, Cell, Left, Panels, Writer, product_into, tile_rows};
 
 /// Queries whose probabilities are made at a time: two tiles of a product. Even, so that pairs do not cross blocks.
-const BLOCK: usize = 16;
+fn block() -> usize {
+    2 * tile_rows()
+}
 
-/// Queries whose part of dK and dV is summed at a time: many enough that reading and writing the sums costs little.
-const CHUNK: usize = 8 * BLOCK;
+/// Blocks of queries whose part of dK and dV is summed at a time: many enough that reading and writing the sums costs
+/// little.
+const CHUNK: usize = 8;
 
 /// What one thread works in.
 #[derive(Default)]
 pub(super) struct Scratch<T> {
-    /// `[BLOCK, tokens]`, rows filled up to whole registers: loops over them have no remainder.
+    /// `[block, tokens]`, rows filled up to whole registers: loops over them have no remainder.
     s: Vec<f32>,
     dp: Vec<f32>,
     pm: Vec<f32>,
     /// The same in cells along.
     lines: Vec<T>,
-    /// Cells across: `[CHUNK, tokens]`.
+    /// Cells across: `[chunk, tokens]`.
     ds_across: Vec<T>,
     pm_across: Vec<T>,
-    /// `[BLOCK, d]`: O, or dQ.
+    /// `[block, d]`: O, or dQ.
     out: Vec<f32>,
     /// `[tokens, d]`.
     dk: Vec<f32>,
@@ -49,18 +52,18 @@ fn stride<T: Cell>(task: Task) -> usize {
 
 pub(super) fn forward<T: Cell>(task: Task, qkv: &[T], out: &Writer, statistics: &mut [f32], scratch: &mut Scratch<T>) {
     let Task { tokens: n, size, .. } = task;
-    let (line, stride) = (filled(n), stride::<T>(task));
+    let (block, line, stride) = (block(), filled(n), stride::<T>(task));
     let cells = T::count(line);
     let Scratch { s, lines, out: o, .. } = scratch;
-    s.resize(BLOCK * line, 0.0);
-    lines.resize(BLOCK * cells, T::default());
-    o.resize(BLOCK * size, 0.0);
+    s.resize(block * line, 0.0);
+    lines.resize(block * cells, T::default());
+    o.resize(block * size, 0.0);
     let keys = Panels::along_cells(part(task, qkv, 1, 0), n, size, stride);
     let values = Panels::across_cells(part(task, qkv, 2, 0), n, size, stride);
-    for first in (0..n).step_by(BLOCK) {
-        let rows = BLOCK.min(n - first);
+    for first in (0..n).step_by(block) {
+        let rows = block.min(n - first);
         let queries = Left::plain(part(task, qkv, 0, first), rows, stride);
-        // SAFETY: s holds BLOCK rows of `line`.
+        // SAFETY: s holds a block of rows of `line`.
         unsafe { product_into(queries, &keys, Begin::Zeros, s.as_mut_ptr(), line) };
         for (row, (s, cells)) in s.chunks_exact_mut(line).zip(lines.chunks_exact_mut(cells)).take(rows).enumerate() {
             // What fills the row up has a probability of next to nothing, and meets no value.
@@ -69,7 +72,7 @@ pub(super) fn forward<T: Cell>(task: Task, qkv: &[T], out: &Writer, statistics: 
             statistics[2 * (first + row)..][..2].copy_from_slice(&[largest, inverse]);
             T::along(cells, s);
         }
-        // SAFETY: o holds BLOCK rows of a head.
+        // SAFETY: o holds a block of rows of a head.
         unsafe { product_into(Left::plain(lines, rows, cells), &values, Begin::Zeros, o.as_mut_ptr(), size) };
         task.end(first, &mut o[..rows * size], statistics, out);
     }
@@ -85,16 +88,17 @@ pub(super) fn backward<T: Cell>(
 ) {
     let Task { tokens: n, size, hidden, .. } = task;
     let (line, stride, gradient_stride) = (filled(n), stride::<T>(task), T::count(hidden));
-    let cells = T::count(line);
+    let (block, cells) = (block(), T::count(line));
+    let long = CHUNK * block;
     let Scratch { s, dp, pm, lines, ds_across, pm_across, out, dk, dv } = scratch;
     for x in [&mut *s, &mut *dp, &mut *pm] {
-        x.resize(BLOCK * line, 0.0);
+        x.resize(block * line, 0.0);
     }
-    lines.resize(BLOCK * cells, T::default());
+    lines.resize(block * cells, T::default());
     for x in [&mut *ds_across, &mut *pm_across] {
-        x.resize(T::count(CHUNK) * n, T::default());
+        x.resize(T::count(long) * n, T::default());
     }
-    out.resize(BLOCK * size, 0.0);
+    out.resize(block * size, 0.0);
     for x in [&mut *dk, &mut *dv] {
         x.resize(n * size, 0.0);
     }
@@ -104,11 +108,11 @@ pub(super) fn backward<T: Cell>(
     let keys_along = Panels::along_cells(k, n, size, stride);
     let values_along = Panels::along_cells(v, n, size, stride);
     let keys = Panels::across_cells(k, n, size, stride);
-    for chunk in (0..n).step_by(CHUNK) {
-        let chunk_rows = CHUNK.min(n - chunk);
-        for first in (chunk..chunk + chunk_rows).step_by(BLOCK) {
-            let rows = BLOCK.min(n - first);
-            // SAFETY: s and dp hold BLOCK rows of `line`.
+    for chunk in (0..n).step_by(long) {
+        let chunk_rows = long.min(n - chunk);
+        for first in (chunk..chunk + chunk_rows).step_by(block) {
+            let rows = block.min(n - first);
+            // SAFETY: s and dp hold a block of rows of `line`.
             unsafe {
                 let queries = Left::plain(queries_from(first), rows, stride);
                 product_into(queries, &keys_along, Begin::Zeros, s.as_mut_ptr(), line);
@@ -131,7 +135,7 @@ pub(super) fn backward<T: Cell>(
                     T::across(&mut target[at..at + n], &source[row * line..][..n], second);
                 }
             }
-            // SAFETY: out holds BLOCK rows of a head.
+            // SAFETY: out holds a block of rows of a head.
             unsafe { product_into(Left::plain(lines, rows, cells), &keys, Begin::Zeros, out.as_mut_ptr(), size) };
             task.write(dqkv, first, 0, &out[..rows * size]);
         }

@@ -20,6 +20,8 @@ pub(crate) trait Cell: Plain + Default {
     /// Whether rows of A are brought into tiles before they meet many panels. f32 gains a third by it (AVX2): its tiles read
     /// twice the bytes for each sum. Pairs run at the peak of their instruction without.
     const TILED: bool;
+    /// Tasks that many rows are split into: few where a panel's part must be fetched anew for each.
+    const TASKS: usize;
 
     /// Cells that hold so many numbers.
     fn count(numbers: usize) -> usize {
@@ -44,6 +46,7 @@ impl Cell for f32 {
     const DEPTH: usize = 1;
     const BLOCK: usize = 256;
     const TILED: bool = true;
+    const TASKS: usize = 10;
 
     fn along(cells: &mut [f32], values: &[f32]) {
         cells[..values.len()].copy_from_slice(values);
@@ -68,6 +71,7 @@ impl Cell for u32 {
     /// Half the bytes for each number, and a pass over C for every block: without blocks it is faster.
     const BLOCK: usize = usize::MAX;
     const TILED: bool = false;
+    const TASKS: usize = 32;
 
     fn along(cells: &mut [u32], values: &[f32]) {
         round_along(cells, values);

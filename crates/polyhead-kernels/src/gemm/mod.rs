@@ -53,6 +53,16 @@ impl Precision {
     }
 }
 
+/// Rows of a tile on this processor: products of a multiple of it waste nothing.
+pub(crate) fn tile_rows() -> usize {
+    tile::Isa::here().rows()
+}
+
+/// The instruction set that products use on this processor: `avx512_bf16`, `avx512`, `avx2` or `portable`.
+pub fn instructions() -> &'static str {
+    tile::Isa::here().name()
+}
+
 /// A finished part of C: `values[r * stride + c]` is the element `(row + r, column + c)`, for the sink to change at will.
 pub(crate) struct Part<'a> {
     pub row: usize,

@@ -46,12 +46,15 @@ impl<'a, T: Cell> Left<'a, T> {
     /// Of one that lies row by row: some rows, and some cells along k, in tiles.
     pub(super) fn tiled(&self, rows: Range<usize>, depth: Range<usize>, height: usize) -> Tiled<T> {
         let mut cells = Buffer::uninit(rows.len().div_ceil(height) * depth.len() * height);
-        for (tile, first) in cells.chunks_exact_mut((depth.len() * height).max(1)).zip(rows.clone().step_by(height)) {
+        let tiles = cells
+            .par_chunks_mut((depth.len() * height).max(1))
+            .with_min_len(1 + (1 << 14) / (depth.len() * height + 1));
+        tiles.zip(rows.clone().into_par_iter().step_by(height)).for_each(|(tile, first)| {
             for (r, row) in (first..rows.end.min(first + height)).enumerate() {
                 let row = &self.cells[self.at(row)..][depth.clone()];
                 tile[r..].iter_mut().step_by(height).zip(row).for_each(|(cell, &x)| *cell = x);
             }
-        }
+        });
         Tiled { cells, rows: rows.len(), start: depth.start, depth: depth.len(), height }
     }
 }

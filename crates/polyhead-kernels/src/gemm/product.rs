@@ -29,7 +29,7 @@ pub(crate) fn product<T: Cell, S: Sink>(a: Left<T>, b: &Panels<T>, sink: &S) {
     // second cache. Few rows: tasks are blocks of both, so that there are enough of them.
     const MANY: usize = 512;
     if m >= MANY {
-        let block = (m / 32).clamp(TALLEST / 4, TALLEST).next_multiple_of(height);
+        let block = (m / T::TASKS).clamp(TALLEST / 4, TALLEST).next_multiple_of(height);
         (0..m.div_ceil(block)).into_par_iter().for_each(|task| {
             let rows = task * block..m.min((task + 1) * block);
             part(a, b, rows.clone(), 0..panels, sink);
@@ -37,6 +37,9 @@ pub(crate) fn product<T: Cell, S: Sink>(a: Left<T>, b: &Panels<T>, sink: &S) {
         });
         return;
     }
+    // The tasks share rows: A is brought into tiles for all of them.
+    let tiles = if m > height { in_tiles(a, 0..m, 0..b.depth, panels, height) } else { None };
+    let a = tiles.as_ref().map_or(a, Tiled::left);
     let row_blocks = m.div_ceil(tallest);
     let panel_block = if m * n * b.depth < 1 << 16 { panels } else { panels.div_ceil(16_usize.div_ceil(row_blocks)) };
     let column_blocks = panels.div_ceil(panel_block);
@@ -77,6 +80,18 @@ fn blocks<T: Cell>(depth: usize) -> impl ExactSizeIterator<Item = Range<usize>> 
     (0..depth.div_ceil(size).max(1)).map(move |block| block * size..depth.min((block + 1) * size))
 }
 
+/// Some rows of A in tiles, where they are not and meet so many panels that it pays.
+fn in_tiles<T: Cell>(
+    a: Left<T>,
+    rows: Range<usize>,
+    depth: Range<usize>,
+    panels: usize,
+    height: usize,
+) -> Option<Tiled<T>> {
+    let pays = T::TILED && a.height.is_none() && a.step == 1 && panels >= MEETS;
+    pays.then(|| a.tiled(rows, depth, height))
+}
+
 /// Some rows and panels of C.
 fn part<T: Cell, S: Sink>(a: Left<T>, b: &Panels<T>, rows: Range<usize>, panels: Range<usize>, sink: &S) {
     let (bias, blocks, height) = (sink.bias(), blocks::<T>(b.depth), b.isa.rows());
@@ -86,19 +101,11 @@ fn part<T: Cell, S: Sink>(a: Left<T>, b: &Panels<T>, rows: Range<usize>, panels:
         Some(bias) => Begin::Bias(&bias[columns_of(panel)]),
         None => Begin::Zeros,
     };
-    let tile = T::TILED && a.height.is_none() && a.step == 1 && panels.len() >= MEETS;
-    let in_tiles = |depth: Range<usize>| tile.then(|| a.tiled(rows.clone(), depth, height));
-    fn those<'a, T: Cell>(
-        tiles: &'a Option<Tiled<T>>,
-        a: Left<'a, T>,
-        rows: &Range<usize>,
-    ) -> (Left<'a, T>, Range<usize>) {
-        tiles.as_ref().map_or((a, rows.clone()), |tiles| (tiles.left(), 0..rows.len()))
-    }
+    let tiles_of = |depth| in_tiles(a, rows.clone(), depth, panels.len(), height);
     if let Some(Place { c, stride, adds }) = sink.place() {
         for depth in blocks {
-            let tiles = in_tiles(depth.clone());
-            let (a, of) = those(&tiles, a, &rows);
+            let tiles = tiles_of(depth.clone());
+            let (a, of) = tiles.as_ref().map_or((a, rows.clone()), |tiles| (tiles.left(), 0..rows.len()));
             for panel in panels.clone() {
                 let begin = if adds { Begin::There } else { begin(panel, &depth) };
                 // SAFETY: the sink's place is good for C, and each element comes once.
@@ -113,13 +120,13 @@ fn part<T: Cell, S: Sink>(a: Left<T>, b: &Panels<T>, rows: Range<usize>, panels:
     // Rows that are finished together: those of a tile, or all where they must wait for the last block of k.
     let together = if blocks.len() == 1 { height } else { rows.len().next_multiple_of(height) };
     let mut values = Buffer::uninit(together * b.width);
-    let tiles = in_tiles(0..b.depth);
-    let (a, of) = those(&tiles, a, &rows);
-    for panel in panels {
+    let tiles = tiles_of(0..b.depth);
+    let (a, start) = tiles.as_ref().map_or((a, rows.start), |tiles| (tiles.left(), 0));
+    for panel in panels.clone() {
         for first in (0..rows.len()).step_by(together) {
             let count = together.min(rows.len() - first);
             for depth in blocks.clone() {
-                let of = of.start + first..of.start + first + count;
+                let of = start + first..start + first + count;
                 let begin = begin(panel, &depth);
                 // SAFETY: `values` has room for all rows that are finished together.
                 unsafe { strip(a, b, of, panel, &depth, begin, values.as_mut_ptr(), b.width) };
@@ -152,7 +159,7 @@ unsafe fn strip<T: Cell>(
     let columns = b.width.min(b.columns - panel * b.width);
     // SAFETY: the caller's promise.
     unsafe {
-        let strip = Strip::new(a, b, rows.start, panel, depth.clone());
+        let strip = Strip::new(a, b, &rows, panel, depth.clone());
         strip.make(Target { c, stride, columns, begin }, rows.len());
     }
 }

@@ -60,6 +60,19 @@ impl Isa {
         Self::Portable
     }
 
+    /// Its name for people.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Bf16 => "avx512_bf16",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => "avx2",
+            Self::Portable => "portable",
+        }
+    }
+
     /// Whether it multiplies bf16 in one instruction. Without, pairs are widened: right, but no faster than f32.
     pub(crate) fn multiplies_bf16(self) -> bool {
         #[cfg(target_arch = "x86_64")]
@@ -136,19 +149,20 @@ pub(crate) struct Strip<T> {
 }
 
 impl<T: Cell> Strip<T> {
-    /// From a row on that begins a tile, in a panel, over a range of cells along k.
-    pub(super) fn new(a: Left<T>, b: &Panels<T>, row: usize, panel: usize, depth: Range<usize>) -> Self {
+    /// Of some rows, the first of which begins a tile, in a panel, over a range of cells along k.
+    pub(super) fn new(a: Left<T>, b: &Panels<T>, rows: &Range<usize>, panel: usize, depth: Range<usize>) -> Self {
         let (height, first) = (b.isa.rows(), depth.start - a.start);
         let last = a.at(a.rows - 1) + (depth.end - a.start).saturating_sub(1) * a.step;
         assert!(
-            row < a.rows
-                && a.height.is_none_or(|of| of == height && row.is_multiple_of(of))
+            rows.start < a.rows
+                && rows.end <= a.rows
+                && a.height.is_none_or(|of| of == height && rows.start.is_multiple_of(of))
                 && last < a.cells.len().max(1)
                 && depth.end <= b.depth,
             "a left factor beyond its cells"
         );
         Self {
-            a: a.cells[a.at(row) + first * a.step..].as_ptr(),
+            a: a.cells[a.at(rows.start) + first * a.step..].as_ptr(),
             tile: a.at(height),
             row: a.row,
             step: a.step,

@@ -3,21 +3,20 @@
 //! ```text
 //! NAME-compare/recipe.toml       what is compared: the recipe with every default written out
 //! NAME-compare/seeds.json        [[42, 43, 44], [45]]: the seeds it began with, and those that were added
-//! NAME-compare/lock              held by the process that works on it
+//! NAME-compare/.lock             held by the process that works on it
 //! NAME-compare/RUN/              ordinary run folders
-//! NAME-compare/comparison.json, comparison.md
+//! NAME-compare/comparison.json, comparison.html, comparison.md
 //! ```
 
 use crate::error::{Error, Place, Result};
-use crate::io::write_atomic;
+use crate::io::{LOCK, lock_folder, write_atomic};
 use crate::recipe::Recipe;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 const RECIPE: &str = "recipe.toml";
 const SEEDS: &str = "seeds.json";
-const LOCK: &str = "lock";
 
 pub(super) struct Folder {
     pub path: PathBuf,
@@ -40,7 +39,7 @@ impl Folder {
                 .at(Place::file(&path))
                 .hint("move the folder away, or give the recipe another name"));
         }
-        let lock = lock(&path)?;
+        let lock = lock_folder(&path)?;
         // Under the lock: another process may have begun it in between. What has no run yet may still be anything, so
         // that a slip in a recipe that could not be trained does not stay.
         if !path.join(RECIPE).is_file() || !begun(&path)? {
@@ -90,7 +89,11 @@ impl Folder {
         let file = run.join(RECIPE);
         if !file.exists() {
             // A process that was killed while it made the folder leaves no more than this.
-            return if names(&run)?.iter().all(|name| is_temporary(name)) { Ok(true) } else { other("no recipe.toml") };
+            return if names(&run)?.iter().all(|name| is_temporary(name) || name == LOCK) {
+                Ok(true)
+            } else {
+                other("no recipe.toml")
+            };
         }
         let differing = differences(&Recipe::read(&file, &[])?, recipe)?;
         if differing.is_empty() {
@@ -123,18 +126,6 @@ fn names(folder: &Path) -> Result<Vec<String>> {
 /// Whether a file is what an interrupted [`write_atomic`] leaves.
 fn is_temporary(name: &str) -> bool {
     name.starts_with('.') && name.contains(".tmp-")
-}
-
-fn lock(folder: &Path) -> Result<File> {
-    let path = folder.join(LOCK);
-    let file = File::create(&path).map_err(|cause| Error::writing(&path, cause))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            Err(Error::cannot_write("another process works on this comparison").at(Place::file(folder)))
-        }
-        Err(TryLockError::Error(cause)) => Err(Error::writing(&path, cause)),
-    }
 }
 
 fn write_rounds(folder: &Path, rounds: &[Vec<u64>]) -> Result<()> {

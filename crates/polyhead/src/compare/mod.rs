@@ -18,7 +18,7 @@
 //!         }
 //!     }
 //! }
-//! println!("{}", comparison.conclude()?.page().markdown());
+//! println!("{}", polyhead::report::markdown::page(&comparison.conclude()?.document()));
 //! # Ok::<(), polyhead::Error>(())
 //! ```
 
@@ -28,13 +28,13 @@ mod page;
 mod report;
 mod statistics;
 
-pub use page::{Column, Page, Section, Side};
 pub use report::{Budget, Cost, Measure, Parameters, Report, RunReport, Seconds, TaskReport};
 pub use statistics::{CONFIDENCE, Paired, Sample, Verdict, two_sided_quantile};
 
 use crate::error::{Error, Place, Result};
 use crate::io::write_atomic;
 use crate::recipe::Recipe;
+use crate::report::{html, markdown};
 use crate::tasks::{TASKS, TaskKind};
 use crate::train::Trainer;
 use folder::Folder;
@@ -111,7 +111,7 @@ impl Comparison {
         Ok(self.folder.holds(&self.recipe_of(run)?)? && self.outcome(run)?.is_some())
     }
 
-    /// Opens a run: what is finished stays, what is unfinished begins again. The joint run of a seed goes first, because
+    /// Opens a run: what is finished stays, what is unfinished goes on. The joint run of a seed goes first, because
     /// it decides how many updates the others take.
     pub fn open_run(&self, run: &Run, notify: &mut dyn FnMut(&str)) -> Result<Opened> {
         let recipe = self.recipe_of(run)?;
@@ -119,15 +119,16 @@ impl Comparison {
         if there && self.outcome(run)?.is_some() {
             return Ok(Opened::Finished);
         }
-        let trainer = if there { self.resume(recipe, notify) } else { self.start(recipe, notify) };
-        Ok(Opened::Training(Box::new(trainer?)))
-    }
-
-    /// Goes on with a run that did not get to its end: from its beginning.
-    fn resume(&self, recipe: Recipe, notify: &mut dyn FnMut(&str)) -> Result<Trainer> {
-        notify(&format!("{} did not get to its end: it is removed and begins again", recipe.name));
-        self.folder.clear(&recipe.name)?;
-        self.start(recipe, notify)
+        let folder = self.folder.path.join(&recipe.name);
+        if there && Trainer::has_checkpoint(&folder)? {
+            let trainer = Trainer::resume(&folder, None, &[], &self.kinds, notify)?;
+            return Ok(Opened::Training(Box::new(trainer)));
+        }
+        if there {
+            notify(&format!("{} did not get to a checkpoint: it is removed and begins again", recipe.name));
+            self.folder.clear(&recipe.name)?;
+        }
+        Ok(Opened::Training(Box::new(self.start(recipe, notify)?)))
     }
 
     fn start(&self, recipe: Recipe, notify: &mut dyn FnMut(&str)) -> Result<Trainer> {
@@ -141,7 +142,7 @@ impl Comparison {
         Ok(trainer)
     }
 
-    /// Compares the finished runs, and writes `comparison.json` and `comparison.md`.
+    /// Compares the finished runs, and writes `comparison.json`, `comparison.html` and `comparison.md`.
     pub fn conclude(&self) -> Result<Report> {
         let mut outcomes = Vec::new();
         for run in self.runs() {
@@ -155,7 +156,9 @@ impl Comparison {
         let report = Report::new(&self.recipe, &self.folder, &self.tasks, &outcomes, &self.kinds)?;
         let json = serde_json::to_string_pretty(&report).map_err(|cause| Error::internal(format!("JSON: {cause}")))?;
         write_atomic(self.folder.path.join("comparison.json"), json + "\n")?;
-        write_atomic(self.folder.path.join("comparison.md"), report.page().markdown())?;
+        let document = report.document();
+        write_atomic(self.folder.path.join("comparison.html"), html::page(&document))?;
+        write_atomic(self.folder.path.join("comparison.md"), markdown::page(&document))?;
         Ok(report)
     }
 

@@ -1,66 +1,34 @@
-//! A comparison for readers: sections of text and tables as plain data, which any writer can set; and as Markdown.
+//! A comparison for readers: a [`Document`], which `report` sets as HTML and as Markdown.
 
 use super::report::{Cost, Measure, Report, TaskReport};
 use super::statistics::{CONFIDENCE, Paired, Sample, Verdict};
-
-/// What a reader is told, in order.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Page {
-    /// The title.
-    pub title: String,
-    /// The result in a few sentences.
-    pub summary: Vec<String>,
-    /// The rest.
-    pub sections: Vec<Section>,
-}
-
-/// A heading with a table and what is to be said about it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Section {
-    /// The heading.
-    pub heading: String,
-    /// The columns of its table; none if there is no table.
-    pub columns: Vec<Column>,
-    /// The rows of its table.
-    pub rows: Vec<Vec<String>>,
-    /// A command that belongs to it.
-    pub command: Option<String>,
-    /// What is to be said about it, by paragraph.
-    pub text: Vec<String>,
-}
-
-/// A column of a table.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Column {
-    /// Its name.
-    pub name: String,
-    /// Where its cells stand.
-    pub side: Side,
-}
-
-/// On which side of its column a cell stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
-    /// Text.
-    Left,
-    /// Numbers.
-    Right,
-}
+use crate::document::number::{count, counted, decimal, duration, words};
+use crate::document::{Align, Block, Chart, Column, Document, Interval, Plot, Section, Table};
 
 impl Report {
     /// What a reader is told.
-    pub fn page(&self) -> Page {
-        let sections =
-            vec![self.result(), self.last_epoch(), self.by_seed(), self.budgets(), self.savings(), self.reproduction()];
-        Page {
+    pub fn document(&self) -> Document {
+        let seeds: Vec<String> = self.seeds.iter().map(u64::to_string).collect();
+        let sections = vec![
+            self.summary(),
+            self.result(),
+            self.last_epoch(),
+            self.by_seed(),
+            self.budgets(),
+            self.savings(),
+            self.reproduction(),
+        ];
+        Document {
             title: format!("{}: one joint model against {} separate ones", self.name, self.tasks.len()),
-            summary: self.verdicts().chain([self.saved()]).collect(),
+            subtitle: format!("Trained at equal budgets with the seeds {}.", seeds.join(", ")),
             sections,
         }
     }
 
-    fn verdicts(&self) -> impl Iterator<Item = String> {
-        self.tasks.iter().filter_map(|task| sentence(task, self.seeds.len()))
+    fn summary(&self) -> Section {
+        let verdicts = self.tasks.iter().filter_map(|task| sentence(task, self.seeds.len()));
+        let blocks = verdicts.chain([self.saved()]).map(Block::Text).collect();
+        Section { title: "In short".to_owned(), blocks }
     }
 
     fn saved(&self) -> String {
@@ -111,29 +79,45 @@ impl Report {
                 self.precision.join(", some in ")
             ));
         }
-        Section { text, ..self.difference_table("Did sharing help?", |task| &task.best) }
+        let table = self.differences(|task| &task.best);
+        let chart = self.intervals().map(Block::Chart);
+        section("Did sharing help?", [Block::Table(table)].into_iter().chain(chart), text)
+    }
+
+    /// The interval of each task that has one.
+    fn intervals(&self) -> Option<Chart> {
+        let interval = |task: &TaskReport| {
+            let Measure { name, paired } = task.deciding(&task.best)?;
+            let [low, high] = paired.interval?;
+            Some(Interval { name: format!("{} {}", task.name, words(name)), low, middle: paired.difference.mean, high })
+        };
+        let intervals: Vec<Interval> = self.tasks.iter().filter_map(interval).collect();
+        (!intervals.is_empty()).then(|| Chart {
+            title: "Difference that sharing makes".to_owned(),
+            x: "joint less separate (points)".to_owned(),
+            y: String::new(),
+            plot: Plot::Intervals(intervals),
+            note: format!("Mean and {:.0} % interval; right of 0 sharing helped.", 100.0 * self.confidence),
+        })
     }
 
     fn last_epoch(&self) -> Section {
-        let (heading, epochs) = ("After the last epoch", self.budget.epochs);
+        let (title, epochs) = ("After the last epoch", self.budget.epochs);
         if self.runs.iter().all(|run| run.best_epoch == epochs) {
-            let text = vec!["The same: every model was kept from its last epoch.".to_owned()];
-            return Section { heading: heading.to_owned(), columns: Vec::new(), rows: Vec::new(), command: None, text };
+            return section(title, None, ["The same: every model was kept from its last epoch.".to_owned()]);
         }
-        let text = vec![
-            "The same where no model had a choice. A separate model is kept from the epoch that suits its one task; the \
-             joint model has one epoch for all tasks, which may cost it something in the table above."
-                .to_owned(),
-        ];
-        Section { text, ..self.difference_table(heading, |task| &task.last) }
+        let text = "The same where no model had a choice. A separate model is kept from the epoch that suits its one task; \
+                    the joint model has one epoch for all tasks, which may cost it something in the table above.";
+        section(title, [Block::Table(self.differences(|task| &task.last))], [text.to_owned()])
     }
 
-    fn difference_table(&self, heading: &str, of: fn(&TaskReport) -> &[Measure]) -> Section {
+    fn differences(&self, of: fn(&TaskReport) -> &[Measure]) -> Table {
         let interval = format!("{:.0} % interval", 100.0 * self.confidence);
-        let columns = columns(&["task", "measure", "verdict"], &["joint", "separate", "difference", &interval]);
-        let rows = self.tasks.iter().filter_map(|task| {
-            let Measure { name, paired } = task.deciding(of(task))?;
-            Some(vec![
+        let mut table = table(&["task", "measure"], &["joint", "separate", "difference", &interval]);
+        table.columns.push(Column { name: "verdict".to_owned(), align: Align::Left });
+        for task in &self.tasks {
+            let Some(Measure { name, paired }) = task.deciding(of(task)) else { continue };
+            table.row([
                 task.name.clone(),
                 words(name),
                 spread(&paired.joint),
@@ -141,13 +125,13 @@ impl Report {
                 signed(paired.difference.mean),
                 interval_words(paired),
                 verdict(paired.verdict, self.seeds.len()),
-            ])
-        });
-        Section { heading: heading.to_owned(), columns, rows: rows.collect(), command: None, text: Vec::new() }
+            ]);
+        }
+        table
     }
 
     fn by_seed(&self) -> Section {
-        let mut rows = Vec::new();
+        let mut table = table(&["task", "measure"], &["seed", "joint", "separate", "difference", "epochs kept"]);
         for task in &self.tasks {
             let Some(Measure { name, paired }) = task.deciding(&task.best) else { continue };
             let values = paired.joint.values.iter().zip(&paired.single.values).zip(&paired.difference.values);
@@ -156,7 +140,7 @@ impl Report {
                     let run = self.runs.iter().find(|run| run.seed == *seed && run.task.as_deref() == of);
                     run.map_or_else(String::new, |run| run.best_epoch.to_string())
                 };
-                rows.push(vec![
+                table.row([
                     task.name.clone(),
                     words(name),
                     seed.to_string(),
@@ -167,48 +151,35 @@ impl Report {
                 ]);
             }
         }
-        Section {
-            heading: "Seed by seed".to_owned(),
-            columns: columns(&["task", "measure"], &["seed", "joint", "separate", "difference", "epochs kept"]),
-            rows,
-            command: None,
-            text: vec!["All measures, not these alone, are in comparison.json.".to_owned()],
-        }
+        let text = "All measures, not these alone, are in comparison.json.".to_owned();
+        section("Seed by seed", [Block::Table(table)], [text])
     }
 
     fn budgets(&self) -> Section {
         let names: Vec<&str> = self.tasks.iter().map(|task| task.name.as_str()).collect();
         let updates = |task: &str| range(self.budget.updates.get(task).map_or(&[], Vec::as_slice));
-        let mut joint = vec!["joint".to_owned()];
-        joint.extend(names.iter().map(|task| updates(task)));
-        joint.push(range(&self.budget.joint));
-        let mut rows = vec![joint];
-        for alone in &names {
-            let mut row = vec![format!("{alone} alone")];
-            row.extend(names.iter().map(|task| if task == alone { updates(task) } else { String::new() }));
-            row.push(updates(alone));
-            rows.push(row);
-        }
         let numbers: Vec<String> = names.iter().map(|task| format!("updates of {task}")).collect();
         let numbers: Vec<&str> = numbers.iter().map(String::as_str).chain(["in all"]).collect();
-        Section {
-            heading: "Equal budgets".to_owned(),
-            columns: columns(&["model"], &numbers),
-            rows,
-            command: None,
-            text: vec![
-                format!(
-                    "A separate model takes exactly the updates of its task that the joint model takes, in {}: the same \
-                     examples in the same batches and order, from the same encoder and the same new head. The separate \
-                     models together take as many updates as the joint one. The encoder of the joint model sees the \
-                     updates of all tasks, that of a separate model only its own; that is what sharing means here.",
-                    counted(self.budget.epochs, "epoch")
-                ),
-                "The learning rate of each run rises and falls over its own steps. Everything else is as the recipe has \
-                 it for both; it was not tuned for either."
-                    .to_owned(),
-            ],
+        let mut table = table(&["model"], &numbers);
+        let of_all = names.iter().map(|task| updates(task)).chain([range(&self.budget.joint)]);
+        table.row(["joint".to_owned()].into_iter().chain(of_all));
+        for alone in &names {
+            let own = names.iter().map(|task| if task == alone { updates(task) } else { String::new() });
+            table.row([format!("{alone} alone")].into_iter().chain(own).chain([updates(alone)]));
         }
+        let text = [
+            format!(
+                "A separate model takes exactly the updates of its task that the joint model takes, in {}: the same \
+                 examples in the same batches and order, from the same encoder and the same new head. The separate \
+                 models together take as many updates as the joint one. The encoder of the joint model sees the updates \
+                 of all tasks, that of a separate model only its own; that is what sharing means here.",
+                counted(self.budget.epochs, "epoch")
+            ),
+            "The learning rate of each run rises and falls over its own steps. Everything else is as the recipe has it for \
+             both; it was not tuned for either."
+                .to_owned(),
+        ];
+        section("Equal budgets", [Block::Table(table)], text)
     }
 
     fn savings(&self) -> Section {
@@ -221,7 +192,7 @@ impl Report {
         let megabytes = |bytes: u64| format!("{:.1} MB", bytes as f64 / 1e6);
         let Cost { joint, single } = parameters.bytes;
         let percent = 100.0 * joint as f64 / single.max(1) as f64;
-        let rows = vec![
+        let rows = [
             counts("parameters", &parameters.total),
             counts("of them in encoders", &parameters.encoders),
             vec!["model.safetensors".to_owned(), megabytes(joint), megabytes(single), decimal(percent)],
@@ -230,87 +201,38 @@ impl Report {
             times("training, a seed", &seconds.training, &seconds.training_percent),
             times("evaluation and saving, a seed", &seconds.evaluation, &seconds.evaluation_percent),
         ];
-        Section {
-            heading: "What sharing saves".to_owned(),
-            columns: columns(&[""], &["joint", "separate, together", "joint, per cent of separate"]),
-            rows,
-            command: None,
-            text: vec![
-                "Times are of the clock on the wall, whatever else the machine did; at equal budgets the updates are as \
-                 many and as large, so training can save little. A request is encoded by itself with either kind of \
-                 model: its tokens are its own (a question stands before its text). Tasks that read the same tokens \
-                 could share one pass of a joint encoder; polyhead does not do that yet."
-                    .to_owned(),
-            ],
-        }
+        let mut table = table(&[""], &["joint", "separate, together", "joint, per cent of separate"]);
+        rows.into_iter().for_each(|row| table.row(row));
+        let text = "Times are of the clock on the wall, whatever else the machine did; at equal budgets the updates are as \
+                    many and as large, so training can save little. A request is encoded by itself with either kind of \
+                    model: its tokens are its own (a question stands before its text).";
+        section("What sharing saves", [Block::Table(table)], [text.to_owned()])
     }
 
     fn reproduction(&self) -> Section {
         let seeds: Vec<String> = self.seeds.iter().map(u64::to_string).collect();
-        let text = vec![format!(
-            "polyhead {}, matrix products in {}. Every run is an ordinary run folder in {}.",
+        let recipe = self.path.join("recipe.toml");
+        let command = format!("polyhead compare {} --seeds {}", recipe.display(), seeds.join(","));
+        let text = format!(
+            "polyhead {}, matrix products in {}. Every run is an ordinary run folder in {}, which `polyhead report` takes.",
             self.polyhead,
             self.precision.join(" and "),
             self.path.display()
-        )];
-        Section {
-            heading: "To do it again".to_owned(),
-            columns: Vec::new(),
-            rows: Vec::new(),
-            command: Some(format!(
-                "polyhead compare {} --seeds {}",
-                self.path.join("recipe.toml").display(),
-                seeds.join(",")
-            )),
-            text,
-        }
+        );
+        section("To do it again", [Block::Code(command)], [text])
     }
 }
 
-impl Page {
-    /// As Markdown.
-    pub fn markdown(&self) -> String {
-        let mut text = format!("# {}\n", escaped(&self.title));
-        for paragraph in &self.summary {
-            text += &format!("\n{}\n", escaped(paragraph));
-        }
-        for section in &self.sections {
-            text += &format!("\n## {}\n", escaped(&section.heading));
-            if !section.columns.is_empty() {
-                let names: Vec<String> = section.columns.iter().map(|column| column.name.clone()).collect();
-                let rules =
-                    section.columns.iter().map(|column| if column.side == Side::Right { "---:" } else { "---" });
-                text += &format!("\n{}|{}|\n", row(&names), rules.collect::<Vec<_>>().join("|"));
-                text.extend(section.rows.iter().map(|cells| row(cells)));
-            }
-            if let Some(command) = &section.command {
-                text += &format!("\n    {command}\n");
-            }
-            for paragraph in &section.text {
-                text += &format!("\n{}\n", escaped(paragraph));
-            }
-        }
-        text
-    }
+fn section(title: &str, blocks: impl IntoIterator<Item = Block>, text: impl IntoIterator<Item = String>) -> Section {
+    let blocks = blocks.into_iter().chain(text.into_iter().map(Block::Text)).collect();
+    Section { title: title.to_owned(), blocks }
 }
 
-fn row(cells: &[String]) -> String {
-    let cells: Vec<String> = cells.iter().map(|cell| escaped(cell).replace('|', "\\|")).collect();
-    format!("| {} |\n", cells.join(" | "))
-}
-
-/// Names come from recipes: what Markdown would read as markup stands as it is.
-fn escaped(text: &str) -> String {
-    let markup = |c: char| matches!(c, '\\' | '*' | '_' | '`' | '<' | '[');
-    text.chars().flat_map(|c| markup(c).then_some('\\').into_iter().chain([c])).collect()
-}
-
-fn columns(left: &[&str], right: &[&str]) -> Vec<Column> {
-    // A verdict is read last.
-    let (last, first): (Vec<&&str>, Vec<&&str>) = left.iter().partition(|name| **name == "verdict");
-    let column = |side: Side| move |name: &&str| Column { name: (*name).to_owned(), side };
-    let first = first.into_iter().map(column(Side::Left));
-    first.chain(right.iter().map(column(Side::Right))).chain(last.into_iter().map(column(Side::Left))).collect()
+/// A table whose first columns are text and whose others are numbers.
+fn table(texts: &[&str], numbers: &[&str]) -> Table {
+    let mut table = Table::of_text("", texts);
+    numbers.iter().for_each(|&name| table.column(name));
+    table
 }
 
 /// The result of a task in one sentence.
@@ -364,10 +286,6 @@ fn spread(sample: &Sample) -> String {
     }
 }
 
-fn decimal(number: f64) -> String {
-    format!("{number:.2}")
-}
-
 /// With its sign, of which 0 has none.
 fn signed(number: f64) -> String {
     let text = format!("{number:+.2}");
@@ -385,39 +303,6 @@ fn range(numbers: &[usize]) -> String {
     if least == most { count(least) } else { format!("{} to {}", count(least), count(most)) }
 }
 
-/// The name of a measure for people: `micro F1`.
-fn words(name: &str) -> String {
-    let words: Vec<&str> = name.split('_').map(|word| if word == "f1" { "F1" } else { word }).collect();
-    words.join(" ")
-}
-
-fn counted(number: usize, noun: &str) -> String {
-    format!("{} {noun}{}", count(number), if number == 1 { "" } else { "s" })
-}
-
-/// A count with its thousands apart: `109,482,240`.
-fn count(number: usize) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// `7.3 s`, `2 min 05 s`, `1 h 02 min`.
-fn duration(seconds: f64) -> String {
-    let whole = seconds.max(0.0).round() as u64;
-    match whole {
-        0..60 => format!("{seconds:.1} s"),
-        60..3600 => format!("{} min {:02} s", whole / 60, whole % 60),
-        _ => format!("{} h {:02} min", whole / 3600, whole % 3600 / 60),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -425,9 +310,7 @@ mod tests {
     #[test]
     fn numbers_read_as_people_write_them() {
         assert_eq!([signed(1.234), signed(-0.5), signed(-0.001)], ["+1.23", "-0.50", "0.00"]);
-        assert_eq!([duration(7.25), duration(125.0), duration(3720.0)], ["7.2 s", "2 min 05 s", "1 h 02 min"]);
         assert_eq!((range(&[3, 3]), range(&[4, 2])), ("3".to_owned(), "2 to 4".to_owned()));
-        assert_eq!(words("micro_f1_strict"), "micro F1 strict");
     }
 
     #[test]
@@ -458,22 +341,5 @@ mod tests {
         );
         assert!(told(&[80.0, 82.0], &[79.0, 81.0]).contains("differs by +1.00 points in each of them"));
         assert_eq!(told(&[80.0], &[81.0]), "For qa one seed shows nothing yet: F1 -1.00 points.");
-    }
-
-    #[test]
-    fn markdown_holds_every_cell_and_names_are_no_markup() {
-        let page = Page {
-            title: "a_b".into(),
-            summary: vec!["one".into()],
-            sections: vec![Section {
-                heading: "h".into(),
-                columns: columns(&["task", "verdict"], &["x"]),
-                rows: vec![vec!["n|r".into(), "1".into(), "helped".into()]],
-                command: Some("do a_b".into()),
-                text: vec!["two".into()],
-            }],
-        };
-        let expected = "# a\\_b\n\none\n\n## h\n\n| task | x | verdict |\n|---|---:|---|\n| n\\|r | 1 | helped |\n\n    do a_b\n\ntwo\n";
-        assert_eq!(page.markdown(), expected);
     }
 }

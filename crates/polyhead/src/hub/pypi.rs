@@ -6,7 +6,7 @@
 use super::client::Failure;
 use super::{Checkpoint, HubEvent, HubOptions, Network, Package, PackageFile, Source, SourceFile, SourceKind, pip};
 use crate::error::{Error, Place, Result};
-use crate::io::{CHUNK, folder_of, hex, sha256_file, temporary_prefix, write_folder_atomic};
+use crate::io::{CHUNK, folder_of, hex, sha256_file, sweep, temporary_prefix, write_folder_atomic};
 use sha2::{Digest as _, Sha256};
 use std::fs::File;
 use std::io::{Read, Write};
@@ -57,7 +57,8 @@ pub(super) fn checkpoint(
             }
         }
     }
-    clear_leftovers(parent, &[DOWNLOADS, &temporary_prefix(&folder)]);
+    let ours = [DOWNLOADS.to_owned(), temporary_prefix(&folder)];
+    sweep(parent, |name| ours.iter().any(|prefix| name.starts_with(prefix)));
     let downloads =
         tempfile::Builder::new().prefix(DOWNLOADS).tempdir_in(parent).map_err(|cause| Error::writing(parent, cause))?;
     let wheel = pip::wheel(package, downloads.path(), options, notify)?;
@@ -75,16 +76,6 @@ fn alone(parent: &Path, notify: &mut dyn FnMut(HubEvent)) -> Result<File> {
         file.lock().map_err(writing)?;
     }
     Ok(file)
-}
-
-/// Removes what a killed run left. The caller holds the lock, so nobody is at work there.
-fn clear_leftovers(parent: &Path, prefixes: &[&str]) {
-    for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        if name.to_str().is_some_and(|name| prefixes.iter().any(|prefix| name.starts_with(prefix))) {
-            let _ = std::fs::remove_dir_all(entry.path()); // what stays costs space only
-        }
-    }
 }
 
 /// Every file is there with its length and digest.

@@ -1,8 +1,7 @@
 //! One file, whole or not at all: temporary file beside it, write, fsync, rename, fsync of the folder.
 
-use super::{folder_of, sync_folder, temporary_prefix};
+use super::{fault, folder_of, sync_folder, temporary_prefix};
 use crate::error::{Error, Place, Result};
-use std::io::Write;
 use std::path::Path;
 
 /// Writes `bytes` to `path` so that a reader, or a run after a crash, sees the old content or the new, never a part.
@@ -29,9 +28,12 @@ fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
         use std::os::unix::fs::PermissionsExt;
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
+    fault::check()?;
     let mut file = builder.tempfile_in(folder)?; // removed when dropped, so a failure below leaves no litter
-    file.write_all(bytes)?;
+    fault::write_all(&mut file, bytes)?;
+    fault::check()?;
     file.as_file().sync_all()?;
+    fault::check()?;
     file.persist(path).map_err(|failed| failed.error)?;
     sync_folder(folder)
 }

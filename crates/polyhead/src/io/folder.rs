@@ -4,7 +4,7 @@
 //! stands under that name at every moment. Other systems, and file systems without that call, move the old folder
 //! aside first; if the second move then fails, the old folder goes back.
 
-use super::{folder_of, sync_folder, temporary_prefix};
+use super::{fault, folder_of, sync_folder, temporary_prefix};
 use crate::error::{Error, Place, Result};
 use std::fs::{self, File};
 use std::path::Path;
@@ -34,11 +34,14 @@ pub fn write_folder_atomic<T>(destination: impl AsRef<Path>, fill: impl FnOnce(&
         use std::os::unix::fs::PermissionsExt;
         builder.permissions(fs::Permissions::from_mode(0o777)); // less the umask
     }
+    fault::check().map_err(writing)?;
     let built = builder.tempdir_in(parent).map_err(writing)?; // removed when dropped
     let value = fill(built.path())?;
     sync_tree(built.path()).map_err(writing)?;
+    fault::point("folder:built");
     // After an exchange the old folder has the temporary name, and goes with it.
-    put_in_place(built.path(), destination).map_err(writing)?;
+    fault::check().and_then(|()| put_in_place(built.path(), destination)).map_err(writing)?;
+    fault::point("folder:placed");
     sync_folder(parent).map_err(writing)?;
     Ok(value)
 }
@@ -62,6 +65,25 @@ fn put_in_place(built: &Path, destination: &Path) -> std::io::Result<()> {
     })
 }
 
+/// Removes a folder, if it is there, so that no part of it is ever seen under its name.
+///
+/// # Errors
+/// It can't be removed; at worst a part of it stays under a temporary name.
+pub fn remove_folder(folder: &Path) -> Result<()> {
+    let removing = |cause| Error::cannot_write(format!("can't be removed: {cause}")).at(Place::file(folder));
+    let aside = folder.with_file_name(format!("{}old", temporary_prefix(folder)));
+    let remove = |folder: &Path| match fs::remove_dir_all(folder) {
+        Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => Err(cause),
+        _ => Ok(()),
+    };
+    remove(&aside).map_err(removing)?;
+    match fault::check().and_then(|()| fs::rename(folder, &aside)) {
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        renamed => renamed.map_err(removing)?,
+    }
+    remove(&aside).map_err(removing)
+}
+
 /// Brings every file and folder below `folder` to the disk.
 fn sync_tree(folder: &Path) -> std::io::Result<()> {
     for entry in fs::read_dir(folder)? {
@@ -71,6 +93,7 @@ fn sync_tree(folder: &Path) -> std::io::Result<()> {
             sync_tree(&entry.path())?;
         } else if kind.is_file() {
             // For writing, because Windows flushes no file that is open for reading only.
+            fault::check()?;
             File::options().read(true).append(true).open(entry.path())?.sync_all()?;
         }
     }

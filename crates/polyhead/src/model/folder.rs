@@ -113,6 +113,11 @@ impl Model {
 
     /// Writes the model folder, whole or not at all. An existing folder is replaced.
     pub fn save(&self, folder: &Path) -> Result<()> {
+        write_folder_atomic(folder, |folder| self.save_into(folder))
+    }
+
+    /// Writes the files of the model folder into a folder that is being built.
+    pub(crate) fn save_into(&self, folder: &Path) -> Result<()> {
         self.parameters.check_finite()?;
         let tasks = self.tasks.iter().map(|NamedTask { name, task }| SavedTask {
             name: name.clone(),
@@ -153,14 +158,12 @@ impl Model {
                 }
             }
         }
-        write_folder_atomic(folder, |folder| {
-            write_atomic(folder.join("config.json"), format!("{config:#}\n"))?;
-            for (name, bytes) in &self.files {
-                write_atomic(folder.join(name), bytes)?;
-            }
-            write_atomic(folder.join("README.md"), card)?;
-            write_atomic(folder.join("model.safetensors"), weights)
-        })
+        write_atomic(folder.join("config.json"), format!("{config:#}\n"))?;
+        for (name, bytes) in &self.files {
+            write_atomic(folder.join(name), bytes)?;
+        }
+        write_atomic(folder.join("README.md"), card)?;
+        write_atomic(folder.join("model.safetensors"), weights)
     }
 
     /// The class of transformers for this encoder: `BertModel`, `BertForTokenClassification`.
@@ -195,7 +198,9 @@ pub fn export_single_task(model: &Model, task: &NamedTask, folder: &Path) -> Res
         .collect::<Result<Vec<_>>>()?;
     let head = single.tensors.iter().map(|(name, tensor)| (name.clone(), tensor));
     let weights = to_safetensors(encoder.into_iter().chain(head))?;
-    model.write(folder, config, weights, card::single_task_card(model, task, &single))
+    write_folder_atomic(folder, |folder| {
+        model.write(folder, config, weights, card::single_task_card(model, task, &single))
+    })
 }
 
 fn import(folder: &Path, config: &Value, kinds: &[TaskKind], weights: &mut Weights) -> Result<NamedTask> {

@@ -5,6 +5,7 @@ use crate::error::Result;
 use crate::tasks::{AnyTask, Examples, Purpose};
 use crate::text::Tokenizer;
 use crate::train::{Lane, Lost, Plan, Prepared};
+use rayon::prelude::*;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -87,14 +88,31 @@ fn training(task: &dyn AnyTask, lane: &Lane) -> Result<Split> {
 }
 
 fn validation(task: &dyn AnyTask, examples: &Examples, tokenizer: &Tokenizer) -> Result<Split> {
-    let mut per_example = Vec::with_capacity(examples.len);
-    let mut lengths = Vec::new();
-    for index in 0..examples.len {
-        let encoded = task.features(examples, index, tokenizer, Purpose::Predict)?;
-        per_example.push(encoded.windows.len());
-        lengths.extend(encoded.windows.iter().map(|window| window.ids.len()));
-    }
-    split("validation", task, examples, &per_example, lengths.into_iter())
+    encoded_split(task, examples, tokenizer, Purpose::Predict)
+}
+
+/// Describes examples by making their windows (again): those of training, as training cuts, or those of validation.
+pub fn encoded_split(
+    task: &dyn AnyTask,
+    examples: &Examples,
+    tokenizer: &Tokenizer,
+    purpose: Purpose,
+) -> Result<Split> {
+    let sizes = |index| {
+        let encoded = task.features(examples, index, tokenizer, purpose)?;
+        let lengths: Vec<usize> = encoded.windows.iter().map(|window| window.ids.len()).collect();
+        Ok((lengths, Lost { tokens: encoded.lost_tokens, golds: encoded.lost_golds }))
+    };
+    let all: Vec<Result<(Vec<usize>, Lost)>> = (0..examples.len).into_par_iter().map(sizes).collect();
+    let all: Vec<(Vec<usize>, Lost)> = all.into_iter().collect::<Result<_>>()?;
+    let lost = all.iter().fold(Lost::default(), |sum, (_, lost)| Lost {
+        tokens: sum.tokens + lost.tokens,
+        golds: sum.golds + lost.golds,
+    });
+    let per_example: Vec<usize> = all.iter().map(|(lengths, _)| lengths.len()).collect();
+    let name = if purpose == Purpose::Train { "train" } else { "validation" };
+    let lengths = all.into_iter().flat_map(|(lengths, _)| lengths);
+    Ok(Split { lost, ..split(name, task, examples, &per_example, lengths)? })
 }
 
 fn split(

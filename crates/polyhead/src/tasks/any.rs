@@ -4,6 +4,7 @@
 use super::{Fingerprint, HeadShape, Logits, Purpose, Score, SingleTask, SingleTaskFolder, Task, Window};
 use crate::batch::{Encoded, Features};
 use crate::data::Skipped;
+use crate::document::Block;
 use crate::encoders::{Hidden, Pass};
 use crate::error::{Error, Place, Result};
 use crate::parameters::Weights;
@@ -27,6 +28,14 @@ pub struct Examples {
     pub skipped: Vec<Skipped>,
     /// What was changed while reading.
     pub notes: Vec<String>,
+}
+
+/// What becomes of examples with gold answers: their score, and what a report says of the answers.
+pub struct Analysis {
+    /// The score.
+    pub score: Score,
+    /// What there is to say beyond it.
+    pub blocks: Vec<Block>,
 }
 
 /// What runs windows through a model.
@@ -60,6 +69,8 @@ pub trait AnyTask: Send + Sync {
     fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&[i64]]) -> Result<Tensor>;
     /// Scores the examples; `each` sees the answers and their one-line descriptions in order.
     fn evaluate(&self, examples: &Examples, runner: &Runner, each: &mut dyn FnMut(Value, String)) -> Result<Score>;
+    /// Scores the examples and says where their answers go wrong. All answers are held at once, unlike in `evaluate`.
+    fn analyse(&self, examples: &Examples, runner: &Runner) -> Result<Analysis>;
     /// Answers requests in order; `id` of a request comes back with its answer.
     fn predict(&self, requests: Requests, runner: &Runner, each: &mut dyn FnMut(Value) -> Result<()>) -> Result<()>;
     fn export(&self) -> Result<Option<SingleTask>>;
@@ -122,6 +133,35 @@ impl<T: Task> Bound<T> {
             each(example, prediction)?;
         }
         Ok(())
+    }
+}
+
+impl<T: Task> Bound<T> {
+    /// Predicts examples that have gold answers; `each` sees them in order.
+    fn each_prediction<'a>(
+        &self,
+        items: &'a [T::Example],
+        runner: &Runner,
+        each: &mut dyn FnMut(&'a T::Example, T::Prediction) -> Result<()>,
+    ) -> Result<()> {
+        self.task.check(items)?;
+        let tokenizer = runner.tokenizer;
+        let encoded = items.iter().map(|example| {
+            let encoded = self.task.features(example, tokenizer, Purpose::Predict)?;
+            Ok((example, encoded.windows))
+        });
+        // While the model runs one pack, another thread makes the next. It hands it over only when it is asked for, so
+        // there are never more than two.
+        std::thread::scope(|scope| {
+            let (sender, receiver) = mpsc::sync_channel(0);
+            // Sending fails once this side has stopped listening: then there is nothing left to do.
+            scope.spawn(move || packs(encoded).try_for_each(|pack| sender.send(pack)));
+            for (pack, end) in receiver {
+                self.flush(pack, runner, each)?;
+                end?;
+            }
+            Ok(())
+        })
     }
 }
 
@@ -235,10 +275,8 @@ impl<T: Task> AnyTask for Bound<T> {
     }
 
     fn evaluate(&self, examples: &Examples, runner: &Runner, each: &mut dyn FnMut(Value, String)) -> Result<Score> {
-        let items = self.items(examples)?;
-        self.task.check(items)?;
         let mut counts = self.task.counts();
-        let mut count = |example: &T::Example, prediction| {
+        self.each_prediction(self.items(examples)?, runner, &mut |example, prediction| {
             self.task.count(example, &prediction, &mut counts);
             let mut answer = self.task.answer(example, &prediction);
             if let Value::Object(fields) = &mut answer {
@@ -246,25 +284,19 @@ impl<T: Task> AnyTask for Bound<T> {
             }
             each(answer, self.task.describe(example, &prediction));
             Ok(())
-        };
-        let tokenizer = runner.tokenizer;
-        let encoded = items.iter().map(|example| {
-            let encoded = self.task.features(example, tokenizer, Purpose::Predict)?;
-            Ok((example, encoded.windows))
-        });
-        // While the model runs one pack, another thread makes the next. It hands it over only when it is asked for, so
-        // there are never more than two.
-        std::thread::scope(|scope| {
-            let (sender, receiver) = mpsc::sync_channel(0);
-            // Sending fails once this side has stopped listening: then there is nothing left to do.
-            scope.spawn(move || packs(encoded).try_for_each(|pack| sender.send(pack)));
-            for (pack, end) in receiver {
-                self.flush(pack, runner, &mut count)?;
-                end?;
-            }
-            Ok::<(), Error>(())
         })?;
         Ok(self.task.score(&counts))
+    }
+
+    fn analyse(&self, examples: &Examples, runner: &Runner) -> Result<Analysis> {
+        let mut counts = self.task.counts();
+        let mut predictions = Vec::with_capacity(examples.len);
+        self.each_prediction(self.items(examples)?, runner, &mut |example, prediction| {
+            self.task.count(example, &prediction, &mut counts);
+            predictions.push((example, prediction));
+            Ok(())
+        })?;
+        Ok(Analysis { score: self.task.score(&counts), blocks: self.task.analyse(&predictions) })
     }
 
     fn predict(&self, requests: Requests, runner: &Runner, each: &mut dyn FnMut(Value) -> Result<()>) -> Result<()> {

@@ -7,10 +7,11 @@ mod any;
 pub mod ner;
 pub mod qa;
 
-pub use any::{AnyTask, Examples, Runner};
+pub use any::{Analysis, AnyTask, Examples, Runner};
 
 use crate::batch::{Encoded, Features};
 use crate::data::Read;
+use crate::document::{Block, Case, Tone, number};
 use crate::encoders::{Hidden, Pass};
 use crate::error::{Place, Result};
 use crate::parameters::{Init, Weights};
@@ -19,9 +20,10 @@ use candle_core::Tensor;
 use polyhead_kernels::Dropout;
 use polyhead_kernels::Segments;
 use polyhead_kernels::linear::dropout_linear;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use std::borrow::Cow;
 use std::path::Path;
 
 /// The tasks that a recipe can name, in the order in which they are shown.
@@ -137,6 +139,14 @@ pub trait Task: Send + Sync + Sized + 'static {
     /// One line for people: what was asked and what was found.
     fn describe(&self, example: &Self::Example, prediction: &Self::Prediction) -> String;
 
+    // Report
+
+    /// What a report says of the answers to validation examples beyond the score: where they go wrong, and how. Left
+    /// out, it shows the examples that score lowest.
+    fn analyse(&self, predictions: &[(&Self::Example, Self::Prediction)]) -> Vec<Block> {
+        lowest(self, predictions)
+    }
+
     // Exchange with transformers
 
     /// The head as a single-task model of transformers has it; `None` if there is no such model.
@@ -147,6 +157,42 @@ pub trait Task: Send + Sync + Sized + 'static {
     fn import(_folder: &SingleTaskFolder, _weights: &mut Weights) -> Option<Result<Self>> {
         None
     }
+}
+
+/// So many of the examples that score lowest are shown.
+const LOWEST: usize = 12;
+
+/// The examples that score lowest, each scored alone.
+fn lowest<T: Task>(task: &T, predictions: &[(&T::Example, T::Prediction)]) -> Vec<Block> {
+    let alone = |(example, prediction): &(&T::Example, T::Prediction)| {
+        let mut counts = task.counts();
+        task.count(example, prediction, &mut counts);
+        task.score(&counts)
+    };
+    let mut scored: Vec<(usize, Score)> = predictions.iter().map(alone).enumerate().collect();
+    scored.retain(|(_, score)| score.headline_value() < 100.0);
+    scored.sort_by(|a, b| a.1.headline_value().total_cmp(&b.1.headline_value()));
+    let cases: Vec<Case> = scored
+        .iter()
+        .take(LOWEST)
+        .filter_map(|(at, score)| {
+            let (example, prediction) = predictions.get(*at)?;
+            let described = task.describe(example, prediction);
+            let (text, found) = described.split_once("\n  -> ").unwrap_or((&described, ""));
+            Some(Case {
+                verdict: format!("{} {}", number::words(&score.headline), number::decimal(score.headline_value())),
+                tone: if score.headline_value() > 0.0 { Tone::Near } else { Tone::Bad },
+                place: task.place(example).to_string(),
+                text: vec![crate::document::Piece::plain(text)],
+                facts: if found.is_empty() { Vec::new() } else { vec![("predicted".into(), found.into())] },
+            })
+        })
+        .collect();
+    if cases.is_empty() {
+        return vec![Block::text("Every example is answered rightly.")];
+    }
+    let title = format!("{} of {} that are not wholly right", cases.len(), number::counted(scored.len(), "example"));
+    vec![Block::heading("Examples that score lowest"), Block::text(title), Block::Cases(cases)]
 }
 
 /// A digest of what decides the training windows of an example: equal fingerprints, equal windows (of one
@@ -250,21 +296,21 @@ pub fn softmax(logits: &[f32]) -> Vec<f64> {
 }
 
 /// What a task scored on a data set. All values are percentages unless their name says otherwise.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Score {
     /// The name of the value that decides which checkpoint is best.
-    pub headline: &'static str,
+    pub headline: Cow<'static, str>,
     /// All values by name, in the order in which they are shown.
     pub values: serde_json::Map<String, Value>,
     /// The breakdown by type, if there is one.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub types: Vec<TypeScore>,
 }
 
 impl Score {
     /// The value that decides.
     pub fn headline_value(&self) -> f64 {
-        self.get(self.headline).unwrap_or(0.0)
+        self.get(&self.headline).unwrap_or(0.0)
     }
 
     /// A value by name.
@@ -274,7 +320,7 @@ impl Score {
 }
 
 /// One row of a breakdown by type, in per cent.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TypeScore {
     /// The type.
     pub name: String,
@@ -315,4 +361,29 @@ pub struct SingleTaskFolder {
     pub architecture: String,
     /// The whole of `config.json`.
     pub config: Value,
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_task_without_an_analysis_of_its_own_shows_the_examples_that_score_lowest() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("two.conll");
+        std::fs::write(&path, "Ada B-PER\nleft O\n\nParis B-PER\n\n").unwrap();
+        let task = ner::Ner::open(json!({ "labels": ["O", "B-PER", "I-PER"] })).unwrap();
+        let examples = task.read(&path, None).unwrap().examples;
+        // No window, no entity.
+        let predictions: Vec<_> = examples.iter().map(|example| (example, task.decode(example, &[]))).collect();
+        let blocks = lowest(&task, &predictions);
+        let Some(Block::Cases(cases)) = blocks.last() else { unreachable!("{blocks:?}") };
+        assert_eq!(cases.len(), 2);
+        assert_eq!((cases[0].verdict.as_str(), cases[0].tone), ("micro F1 0.00", Tone::Bad));
+        assert!(cases[0].place.ends_with("two.conll:1") && cases[0].text[0].text == "Ada left", "{cases:?}");
+        assert_eq!(cases[0].facts, [("predicted".to_owned(), "no entity".to_owned())]);
+        assert_eq!(lowest(&task, &[]), [Block::text("Every example is answered rightly.")]);
+    }
 }

@@ -3,11 +3,14 @@
 //! The first sub-word of a word carries its label, as `run_ner.py` of transformers does it; the head is dropout and a
 //! linear layer. Measured by entity: see [`crate::metrics::span_f1`].
 
+mod analysis;
+
 use super::{
     Dense, Fingerprint, HeadShape, Purpose, Score, SingleTask, SingleTaskFolder, Task, TypeScore, Window, softmax,
 };
 use crate::batch::{Encoded, Features};
 use crate::data::{self, Read, Sentence};
+use crate::document::Block;
 use crate::encoders::{Hidden, Pass};
 use crate::error::{Error, Place, Result};
 use crate::metrics::span_f1::{self, Scheme, Scores, Span, entities};
@@ -325,7 +328,7 @@ impl Task for Ner {
             f1: 100.0 * tally.f1(),
             support: tally.gold as usize,
         });
-        Score { headline: "micro_f1", values, types: types.collect() }
+        Score { headline: "micro_f1".into(), values, types: types.collect() }
     }
 
     fn request(&self, request: &Value, place: Place) -> Result<Tagged> {
@@ -368,6 +371,12 @@ impl Task for Ner {
             .collect();
         let found = if found.is_empty() { "no entity".to_owned() } else { found.join(", ") };
         format!("{}\n  -> {found}", example.text)
+    }
+
+    // Report
+
+    fn analyse(&self, predictions: &[(&Tagged, Labelled)]) -> Vec<Block> {
+        analysis::blocks(self, predictions)
     }
 
     // Exchange with transformers

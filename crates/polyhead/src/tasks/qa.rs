@@ -5,9 +5,12 @@
 //! the answer. Windows, targets and the n-best search over all windows are those of `run_qa.py` of transformers;
 //! measured as the official SQuAD scripts do, see [`crate::metrics::squad`].
 
+mod analysis;
+
 use super::{Dense, Fingerprint, HeadShape, Purpose, Score, SingleTask, SingleTaskFolder, Task, Window};
 use crate::batch::{Encoded, Features};
 use crate::data::{self, Question, Read};
+use crate::document::Block;
 use crate::encoders::{Hidden, Pass};
 use crate::error::{Error, Place, Result};
 use crate::metrics::squad::{self, Rules};
@@ -330,7 +333,7 @@ impl Task for Qa {
             }
         }
         put("questions", all.questions() as f64);
-        Score { headline: "f1", values, types: Vec::new() }
+        Score { headline: "f1".into(), values, types: Vec::new() }
     }
 
     fn request(&self, request: &Value, place: Place) -> Result<Question> {
@@ -372,6 +375,12 @@ impl Task for Qa {
     fn describe(&self, example: &Question, prediction: &Found) -> String {
         let text = prediction.text(example);
         format!("{}\n  -> {}", example.question, if text.is_empty() { "no answer" } else { text })
+    }
+
+    // Report
+
+    fn analyse(&self, predictions: &[(&Question, Found)]) -> Vec<Block> {
+        analysis::blocks(self, predictions)
     }
 
     // Exchange with transformers

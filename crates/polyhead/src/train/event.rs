@@ -1,8 +1,10 @@
 //! What a trainer tells: plan, steps, scores, the end. Each serialises to one line of `metrics.jsonl`.
 
 use super::Plan;
+use super::counters::Counts;
+use super::diagnostics::{Diagnosis, Norms};
 use crate::tasks::Score;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,10 +17,27 @@ pub enum Event {
     Planned(Plan),
     /// An update of the parameters.
     Step(Step),
-    /// The end of an epoch.
+    /// How the tasks pull the shared encoder; it follows its step.
+    Diagnosed(Diagnosed),
+    /// An evaluation: at the end of an epoch, or within one.
     Evaluated(Evaluated),
+    /// A checkpoint was written.
+    Saved(Checkpoint),
+    /// An earlier process had come to this checkpoint; the run goes on from there.
+    Resumed(Checkpoint),
+    /// The run was asked to stop, saved this checkpoint and can be resumed; the last event.
+    Stopped(Checkpoint),
     /// The end; the last event.
     Finished(Finished),
+}
+
+/// All that a run needs to go on.
+#[derive(Debug, Clone, Serialize)]
+pub struct Checkpoint {
+    /// Steps taken.
+    pub step: usize,
+    /// Its folder.
+    pub checkpoint: PathBuf,
 }
 
 /// An update of the parameters: one batch of one task.
@@ -38,24 +57,44 @@ pub struct Step {
     pub lr: f64,
     /// The global norm of the gradient, before clipping.
     pub grad_norm: f64,
+    /// The same for each group of layers.
+    pub group_norms: Norms,
     /// Real tokens of the batch, padding not counted.
     pub tokens: usize,
+    /// The example of each of its windows, by its place in the training data, from 0.
+    pub examples: Vec<usize>,
     /// How long it took.
     pub seconds: f64,
 }
 
-/// The end of an epoch.
+/// How the tasks pull the shared encoder.
+#[derive(Debug, Clone, Serialize)]
+pub struct Diagnosed {
+    /// The step before whose update it was.
+    pub step: usize,
+    /// Norms and cosines.
+    #[serde(flatten)]
+    pub diagnosis: Diagnosis,
+    /// What it cost.
+    pub seconds: f64,
+}
+
+/// An evaluation: at the end of an epoch, or within one.
 #[derive(Debug, Clone, Serialize)]
 pub struct Evaluated {
-    /// Its number, from 1.
+    /// The epoch, from 1.
     pub epoch: usize,
-    /// The mean training loss of each task in this epoch.
+    /// Steps taken.
+    pub step: usize,
+    /// The mean training loss of each task in this epoch so far.
     pub losses: BTreeMap<String, f64>,
     /// The score of each task that has validation data.
     pub scores: BTreeMap<String, Score>,
+    /// What each task has had so far.
+    pub counts: BTreeMap<String, Counts>,
     /// The value by which epochs are compared; none without validation data.
     pub value: Option<f64>,
-    /// Whether this is the best epoch so far, whose model is kept.
+    /// Whether this is the best so far, whose model is kept.
     pub improved: bool,
     /// How long the evaluation took, saving included.
     pub seconds: f64,
@@ -64,7 +103,7 @@ pub struct Evaluated {
 }
 
 /// An answer to a validation example.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Sample {
     /// The task.
     pub task: String,
@@ -89,6 +128,11 @@ pub struct Finished {
     pub rule: String,
     /// Its scores.
     pub scores: BTreeMap<String, Score>,
+    /// A few of its answers.
+    #[serde(skip)]
+    pub samples: Vec<Sample>,
+    /// What each task has had.
+    pub counts: BTreeMap<String, Counts>,
     /// Steps taken.
     pub steps: usize,
     /// Real tokens trained on.

@@ -14,13 +14,19 @@
 //! ```
 
 mod check;
+mod checkpoint;
+pub mod counters;
+pub mod diagnostics;
 mod event;
 mod feature_cache;
 mod plan;
 mod prepare;
+pub mod record;
+mod resume;
 mod run_folder;
+mod state;
 
-pub use event::{Evaluated, Event, Finished, Sample, Step};
+pub use event::{Checkpoint, Diagnosed, Evaluated, Event, Finished, Sample, Step};
 pub use plan::{Plan, TaskPlan};
 pub use prepare::{Lane, Lost, Prepared, TrainingWindow, prepare};
 
@@ -29,14 +35,21 @@ use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::optim::{Optimizer, Schedule};
 use crate::order;
+use crate::parameters::Gradients;
 use crate::recipe::Recipe;
-use crate::tasks::{Score, TASKS, TaskKind};
+use crate::tasks::{TASKS, TaskKind};
 use crate::{batch::Features, mix};
 use check::MovementCheck;
+use counters::Counters;
+use diagnostics::{Groups, cosines};
 use polyhead_kernels::rng::Key;
-use run_folder::RunFolder;
+use record::Environment;
+use run_folder::{Fixed, RunFolder};
+use state::State;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 /// Trains one encoder with a head for each task of a recipe; iterate over it.
@@ -51,34 +64,17 @@ pub struct Trainer {
     run: RunFolder,
     state: State,
     movement: Option<MovementCheck>,
+    groups: Groups,
     pending: VecDeque<Event>,
+    /// Whether no event is to come besides the pending ones.
+    over: bool,
+    /// The step of the newest checkpoint.
+    saved: Option<usize>,
+    /// Set from outside to stop after the step under way.
+    stop: Arc<AtomicBool>,
     started: Instant,
-}
-
-/// Everything that changes while training, besides the parameters and their moments.
-struct State {
-    /// Steps taken.
-    step: usize,
-    /// The epoch under way, from 0.
-    epoch: usize,
-    /// The tasks of this epoch's steps that are still to come.
-    upcoming: VecDeque<usize>,
-    /// The batches of each task that are still to come in this epoch: indices of its windows.
-    batches: Vec<VecDeque<Vec<usize>>>,
-    /// Sum and count of each task's losses in this epoch.
-    losses: Vec<(f64, usize)>,
-    /// Real tokens so far.
-    tokens: u64,
-    /// The best value so far and its epoch (from 1).
-    best: Option<(f64, usize)>,
-    best_scores: BTreeMap<String, Score>,
-    phase: Phase,
-}
-
-#[derive(PartialEq)]
-enum Phase {
-    Training,
-    Done,
+    /// Seconds that earlier processes spent.
+    before: f64,
 }
 
 impl Trainer {
@@ -89,30 +85,124 @@ impl Trainer {
 
     /// The same with tasks of one's own.
     pub fn with_tasks(recipe: Recipe, kinds: &[TaskKind], notify: &mut dyn FnMut(&str)) -> Result<Self> {
-        let Prepared { model, lanes } = prepare(&recipe, kinds, notify)?;
-        let plan = Plan::new(&recipe, &lanes);
-        let schedule = Schedule::new(plan.steps, recipe.train.warmup);
-        let optimizer = Optimizer::new(Default::default(), recipe.train.weight_decay, recipe.train.max_grad_norm);
-        let run = RunFolder::create(&recipe)?;
-        let key = Key::seed(recipe.seed);
-        let movement = Some(MovementCheck::new(&model.parameters, lanes.len())?);
+        let prepared = prepare(&recipe, kinds, notify)?;
+        let plan = Plan::new(&recipe, &prepared.lanes);
+        let environment = environment(&recipe, &plan, &prepared);
+        let fixed = Fixed { recipe: &recipe, environment: &environment, parameters: &prepared.model.parameters };
+        let run = RunFolder::create(&fixed)?;
         let state = State {
-            step: 0,
-            epoch: 0,
-            upcoming: VecDeque::new(),
-            batches: Vec::new(),
-            losses: Vec::new(),
-            tokens: 0,
-            best: None,
-            best_scores: BTreeMap::new(),
-            phase: Phase::Training,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            recipe: recipe.to_toml()?,
+            precision: plan.precision.to_owned(),
+            data: prepared.data.clone(),
+            counters: Counters::new(&plan),
+            ..State::default()
         };
-        let pending = VecDeque::from([Event::Planned(plan.clone())]);
-        let started = Instant::now();
-        let mut trainer =
-            Self { recipe, model, lanes, plan, schedule, optimizer, key, run, state, movement, pending, started };
+        let mut trainer = Self::assemble(recipe, prepared, plan, run, state)?;
         trainer.begin_epoch();
+        trainer.emit(Event::Planned(trainer.plan.clone()))?;
         Ok(trainer)
+    }
+
+    /// Goes on with a run that was stopped, killed or cut off, from its newest checkpoint that is whole: to the bit as if it
+    /// had never stopped. The recipe is the run's own, or that of a file, with overrides (see [`Recipe::read`]).
+    ///
+    /// # Errors
+    /// Another process trains in this folder; no checkpoint is whole; the recipe differs from the run's in a key that no
+    /// override names; the data changed.
+    pub fn resume(
+        run: &Path,
+        file: Option<&Path>,
+        overrides: &[String],
+        kinds: &[TaskKind],
+        notify: &mut dyn FnMut(&str),
+    ) -> Result<Self> {
+        let held = RunFolder::lock(run)?;
+        let (folder, mut state) = checkpoint::newest(run, notify)?;
+        let old = Recipe::parse(&state.recipe, &run.join("recipe.toml"), &[])?;
+        let recipe = resume::recipe(run, &state, file, overrides)?;
+        let precision = recipe.train.precision.resolve().name();
+        if precision != state.precision && old.train.precision == recipe.train.precision {
+            return Err(Error::usage(format!(
+                "the run was computed in {}, this machine takes {precision}",
+                state.precision
+            ))
+            .hint(format!("--set train.precision={} goes on as it was", state.precision)));
+        }
+        if state.version != env!("CARGO_PKG_VERSION") {
+            notify(&format!("this run was begun by version {}: the bits may differ", state.version));
+        }
+        let prepared = prepare::prepare_from(&recipe, kinds, Some((&folder, state.about.clone())), notify)?;
+        resume::check_data(&state.data, &prepared.data, &old, &recipe)?;
+        if state.losses.len() != prepared.lanes.len() {
+            let (had, has) = (state.losses.len(), prepared.lanes.len());
+            return Err(Error::usage(format!("expected the {had} tasks of the run, found {has}"))
+                .hint("a run with other tasks is a new run; its encoder.checkpoint can be this run's best model"));
+        }
+        let mark = state.metrics.clone().unwrap_or_default();
+        let plan = Plan::new(&recipe, &prepared.lanes);
+        let environment = environment(&recipe, &plan, &prepared);
+        let fixed = Fixed { recipe: &recipe, environment: &environment, parameters: &prepared.model.parameters };
+        let run = RunFolder::open(run, held, &mark, &fixed, notify)?;
+        state.recipe = recipe.to_toml()?;
+        state.precision = precision.to_owned();
+        state.data.clone_from(&prepared.data);
+        state.counters = state.counters.resumed(&plan);
+        let (epochs, limit) = (recipe.train.epochs, recipe.train.max_steps.unwrap_or(usize::MAX));
+        state.done &= state.epoch >= epochs || state.step >= limit;
+        let step = state.step;
+        let mut trainer = Self::assemble(recipe, prepared, plan, run, state)?;
+        checkpoint::restore(&folder, &mut trainer.optimizer, &trainer.model, &trainer.state)?;
+        if trainer.state.epoch < epochs {
+            trainer.go_on_in_epoch();
+        }
+        trainer.saved = Some(step);
+        let planned = Event::Planned(trainer.plan.clone());
+        if trainer.run.has(&planned)? {
+            trainer.pending.push_back(planned);
+        } else {
+            trainer.emit(planned)?;
+        }
+        trainer.emit(Event::Resumed(Checkpoint { step, checkpoint: folder }))?;
+        Ok(trainer)
+    }
+
+    /// Whether a checkpoint is exactly what was written; an error says what is not.
+    pub fn check(folder: &Path) -> Result<()> {
+        checkpoint::check(folder)
+    }
+
+    /// Whether a run folder has any checkpoint, whole or not.
+    pub fn has_checkpoint(run: &Path) -> Result<bool> {
+        Ok(!checkpoint::list(run)?.is_empty())
+    }
+
+    fn assemble(recipe: Recipe, prepared: Prepared, plan: Plan, run: RunFolder, state: State) -> Result<Self> {
+        let Prepared { model, lanes, .. } = prepared;
+        Ok(Self {
+            schedule: Schedule::new(plan.steps, recipe.train.warmup),
+            optimizer: Optimizer::new(Default::default(), recipe.train.weight_decay, recipe.train.max_grad_norm),
+            key: Key::seed(recipe.seed),
+            movement: Some(MovementCheck::new(&model.parameters, lanes.len())?),
+            groups: Groups::new(&model.parameters),
+            pending: VecDeque::new(),
+            over: false,
+            saved: None,
+            stop: Arc::default(),
+            started: Instant::now(),
+            before: state.seconds,
+            recipe,
+            model,
+            lanes,
+            plan,
+            run,
+            state,
+        })
+    }
+
+    /// Once `flag` is set, the step under way is finished, a checkpoint saved, and [`Event::Stopped`] is the last event.
+    pub fn stop_when(&mut self, flag: Arc<AtomicBool>) {
+        self.stop = flag;
     }
 
     /// The folder of this run.
@@ -126,6 +216,13 @@ impl Trainer {
     }
 
     fn begin_epoch(&mut self) {
+        self.state.taken = 0;
+        self.state.losses = vec![(0.0, 0); self.lanes.len()];
+        self.go_on_in_epoch();
+    }
+
+    /// The steps of this epoch that are still to come, and their batches: a function of seed, recipe and position.
+    fn go_on_in_epoch(&mut self) {
         let key = self.key.purpose("epoch").with(self.state.epoch as u64);
         let batches = |lane: &Lane| {
             let lengths: Vec<usize> = lane.windows.iter().map(|window| window.features.ids.len()).collect();
@@ -137,11 +234,24 @@ impl Trainer {
         if let Some(mix) = mix::find(&self.recipe.train.mix) {
             self.state.upcoming = (mix.epoch)(&counts, key.purpose("mix")).into();
         }
-        self.state.losses = vec![(0.0, 0); self.lanes.len()];
+        for _ in 0..self.state.taken {
+            if let Some(lane) = self.state.upcoming.pop_front() {
+                self.state.batches[lane].pop_front();
+            }
+        }
+    }
+
+    /// Tells an event; what belongs to the run and not to this process goes to `metrics.jsonl` too.
+    fn emit(&mut self, event: Event) -> Result<()> {
+        if !matches!(event, Event::Saved(_) | Event::Resumed(_) | Event::Stopped(_)) {
+            self.run.record(&event)?;
+        }
+        self.pending.push_back(event);
+        Ok(())
     }
 
     /// One step: a batch of one task, forward, backward, update.
-    fn step(&mut self, lane_index: usize) -> Result<Event> {
+    fn step(&mut self, lane_index: usize) -> Result<()> {
         let began = Instant::now();
         let lane = &self.lanes[lane_index];
         let task = &self.model.tasks[lane_index];
@@ -157,9 +267,14 @@ impl Trainer {
         }
         let weighted = if lane.loss_weight == 1.0 { loss.value } else { (loss.value * lane.loss_weight)? };
         let gradients = self.model.parameters.backward(&weighted)?;
+        let every = self.recipe.train.diagnostics_every;
+        let diagnosed = match every > 0 && self.lanes.len() > 1 && (self.state.step + 1).is_multiple_of(every) {
+            true => Some(self.diagnose(lane_index, &gradients)?),
+            false => None,
+        };
         let lr = self.recipe.train.learning_rate * self.schedule.factor(self.state.step);
         let stepped = self.optimizer.step(&self.model.parameters, &gradients, lr);
-        let grad_norm = stepped.map_err(|error| error.adding(at_step(lane, &picks, self.state.step)))?;
+        let squares = stepped.map_err(|error| error.adding(at_step(lane, &picks, self.state.step)))?;
         if let Some(movement) = &mut self.movement {
             movement.saw(lane_index, &self.model.parameters, &gradients);
             if movement.complete() {
@@ -172,22 +287,52 @@ impl Trainer {
         *sum += value;
         *count += 1;
         self.state.step += 1;
+        self.state.taken += 1;
         self.state.tokens += tokens as u64;
-        Ok(Event::Step(Step {
+        self.state.counters.batch(lane_index, &lane.windows, &picks);
+        let of_diagnosis = diagnosed.as_ref().map_or(0.0, |diagnosed| diagnosed.seconds);
+        self.emit(Event::Step(Step {
             step: self.state.step,
             steps: self.plan.steps,
             epoch: self.state.epoch + 1,
             task: lane.name.clone(),
             loss: value,
             lr,
-            grad_norm,
+            grad_norm: squares.norm(),
+            group_norms: self.groups.norms(&squares),
             tokens,
-            seconds: began.elapsed().as_secs_f64(),
-        }))
+            examples: picks.iter().filter_map(|&pick| Some(lane.windows.get(pick)?.example)).collect(),
+            seconds: began.elapsed().as_secs_f64() - of_diagnosis,
+        }))?;
+        diagnosed.map_or(Ok(()), |diagnosed| self.emit(Event::Diagnosed(diagnosed)))
     }
 
-    /// The end of an epoch: scores, and the model kept if they are the best yet.
-    fn end_epoch(&mut self) -> Result<()> {
+    /// Compares the gradients of this step's batch with those of a batch of every other task, with the same weights. Those
+    /// batches are drawn by chance and not used for anything else: training is the same with it and without.
+    fn diagnose(&self, lane_index: usize, gradients: &Gradients) -> Result<Diagnosed> {
+        let began = Instant::now();
+        let step = self.state.step as u64;
+        let others = |(index, lane): (usize, &Lane)| {
+            if index == lane_index {
+                return Ok(None);
+            }
+            let key = self.key.purpose("diagnostics").purpose(&lane.name).with(step);
+            let pick = |at| &lane.windows[(key.uniform(at) * lane.windows.len() as f64) as usize].features;
+            let windows: Vec<&Features> = (0..lane.batch_size as u64).map(pick).collect();
+            let pass = Pass::Train(self.key.purpose("dropout").with(step));
+            let loss = self.model.loss(&self.model.tasks[index], &windows, self.recipe.train.padding, pass)?;
+            self.model.parameters.backward(&(loss.value * lane.loss_weight)?).map(Some)
+        };
+        let all: Vec<Option<Gradients>> = self.lanes.iter().enumerate().map(others).collect::<Result<_>>()?;
+        let named = self.lanes.iter().zip(&all);
+        let named: Vec<(&str, &Gradients)> =
+            named.map(|(lane, other)| (lane.name.as_str(), other.as_ref().unwrap_or(gradients))).collect();
+        let diagnosis = cosines(&named, &self.model.parameters);
+        Ok(Diagnosed { step: self.state.step + 1, diagnosis, seconds: began.elapsed().as_secs_f64() })
+    }
+
+    /// Scores, and the model kept if they are the best yet.
+    fn evaluate(&mut self) -> Result<()> {
         let began = Instant::now();
         let mut scores = BTreeMap::new();
         let mut samples = Vec::new();
@@ -214,6 +359,7 @@ impl Trainer {
         if improved {
             self.state.best = Some((value.unwrap_or(0.0), epoch));
             self.state.best_scores.clone_from(&scores);
+            self.state.best_samples.clone_from(&samples);
             self.model.about.epoch = Some(epoch);
             self.model.about.scores = scores.iter().map(|(name, score)| (name.clone(), score.values.clone())).collect();
             self.model.save(&self.run.best())?;
@@ -221,48 +367,100 @@ impl Trainer {
         let losses = self.lanes.iter().zip(&self.state.losses).filter(|(_, (_, count))| *count > 0);
         let losses = losses.map(|(lane, (sum, count))| (lane.name.clone(), sum / *count as f64)).collect();
         let seconds = began.elapsed().as_secs_f64();
-        self.pending.push_back(Event::Evaluated(Evaluated {
+        self.emit(Event::Evaluated(Evaluated {
             epoch,
+            step: self.state.step,
             losses,
             scores,
+            counts: self.state.counters.counts(),
             value,
             improved,
             seconds,
             samples,
-        }));
-        Ok(())
+        }))
+    }
+
+    /// Writes a checkpoint of this moment.
+    fn save(&mut self) -> Result<()> {
+        self.state.metrics = Some(self.run.sync()?);
+        self.state.seconds = self.before + self.started.elapsed().as_secs_f64();
+        self.state.updates = self.optimizer.updates();
+        self.state.about.clone_from(&self.model.about);
+        let keep = self.recipe.train.keep_checkpoints;
+        let checkpoint = checkpoint::save(&self.run, &self.model, &self.optimizer, &self.state, keep)?;
+        self.run.write_trainer_state()?;
+        self.saved = Some(self.state.step);
+        self.emit(Event::Saved(Checkpoint { step: self.state.step, checkpoint }))
     }
 
     fn advance(&mut self) -> Result<()> {
         let limit = self.recipe.train.max_steps.unwrap_or(usize::MAX);
+        if self.state.done {
+            return self.finish();
+        }
+        if self.stop.load(Ordering::SeqCst) {
+            return self.stop();
+        }
         if self.state.step < limit
             && let Some(lane) = self.state.upcoming.pop_front()
         {
-            let event = self.step(lane)?;
-            self.pending.push_back(event);
+            self.step(lane)?;
+            let due = |every: Option<usize>| every.is_some_and(|every| self.state.step.is_multiple_of(every));
+            let (evaluate, save) = (due(self.recipe.train.evaluate_every), due(self.recipe.train.save_every));
+            // At the end of an epoch both come anyway.
+            if !self.state.upcoming.is_empty() && self.state.step < limit {
+                if evaluate {
+                    self.evaluate()?;
+                }
+                if save {
+                    self.save()?;
+                }
+            }
             return Ok(());
         }
-        self.end_epoch()?;
-        self.state.epoch += 1;
-        if self.state.epoch < self.recipe.train.epochs && self.state.step < limit {
+        self.evaluate()?;
+        let whole = self.state.upcoming.is_empty();
+        self.state.epoch += usize::from(whole);
+        self.state.done = self.state.epoch >= self.recipe.train.epochs || self.state.step >= limit;
+        if whole {
             self.begin_epoch();
-            return Ok(());
         }
-        self.state.phase = Phase::Done;
+        self.save()
+    }
+
+    /// Stops where a resumed run can go on.
+    fn stop(&mut self) -> Result<()> {
+        if self.saved != Some(self.state.step) {
+            self.save()?;
+        }
+        self.over = true;
+        let step = self.state.step;
+        self.emit(Event::Stopped(Checkpoint { step, checkpoint: checkpoint::folder(self.run.path(), step) }))
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        self.over = true;
         let (best_value, best_epoch) = self.state.best.unwrap_or((0.0, self.state.epoch));
-        self.pending.push_back(Event::Finished(Finished {
+        self.emit(Event::Finished(Finished {
             folder: self.run.path().to_owned(),
             model: self.run.best(),
             best_epoch,
             best_value,
             rule: plan::best_rule(&self.recipe.train.best, &self.state.best_scores),
             scores: self.state.best_scores.clone(),
+            samples: self.state.best_samples.clone(),
+            counts: self.state.counters.counts(),
             steps: self.state.step,
             tokens: self.state.tokens,
-            seconds: self.started.elapsed().as_secs_f64(),
-        }));
-        Ok(())
+            seconds: self.before + self.started.elapsed().as_secs_f64(),
+        }))?;
+        self.run.write_trainer_state()?;
+        self.run.sync().map(|_| ())
     }
+}
+
+fn environment(recipe: &Recipe, plan: &Plan, prepared: &Prepared) -> Environment {
+    Environment::new(recipe, plan, prepared.model.about.source.as_ref(), &prepared.data)
 }
 
 /// A step for a message: whose it is and the places of its examples.
@@ -276,13 +474,13 @@ impl Iterator for Trainer {
     type Item = Result<Event>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        while self.pending.is_empty() && self.state.phase == Phase::Training {
+        while self.pending.is_empty() && !self.over {
             if let Err(error) = self.advance() {
-                self.state.phase = Phase::Done;
+                self.over = true;
+                self.pending.clear();
                 return Some(Err(error));
             }
         }
-        let event = self.pending.pop_front()?;
-        Some(self.run.record(&event).map(|()| event))
+        self.pending.pop_front().map(Ok)
     }
 }

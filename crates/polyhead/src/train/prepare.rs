@@ -1,6 +1,7 @@
 //! From a recipe to what training needs: the encoder with its heads, and every task's windows.
 
 use super::feature_cache::{self, FeatureCache};
+use super::record::DataFile;
 use crate::batch::{Encoded, Features};
 use crate::error::{Error, Place, Result};
 use crate::hub::{self, HubEvent, HubOptions};
@@ -11,7 +12,7 @@ use crate::tasks::{AnyTask, Examples, Purpose, TaskKind};
 use crate::text::Tokenizer;
 use polyhead_kernels::rng::Key;
 use rayon::prelude::*;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What a recipe comes to before the first step.
 pub struct Prepared {
@@ -19,6 +20,8 @@ pub struct Prepared {
     pub model: Model,
     /// The data of each task, in the order of the model's tasks.
     pub lanes: Vec<Lane>,
+    /// Every file of data that was read: `data.ner.train` and its length and digest.
+    pub data: Vec<DataFile>,
 }
 
 /// A task's data.
@@ -74,15 +77,32 @@ impl Lane {
 
 /// Reads the data, gets the encoder, makes the windows. `notify` hears what is worth a line.
 pub fn prepare(recipe: &Recipe, kinds: &[TaskKind], notify: &mut dyn FnMut(&str)) -> Result<Prepared> {
+    prepare_from(recipe, kinds, None, notify)
+}
+
+/// The same with the model of a checkpoint, if there is one, and what is known of it.
+pub(super) fn prepare_from(
+    recipe: &Recipe,
+    kinds: &[TaskKind],
+    checkpoint: Option<(&Path, About)>,
+    notify: &mut dyn FnMut(&str),
+) -> Result<Prepared> {
     let options = HubOptions::from_env();
     let mut tasks = Vec::new();
     let mut data = Vec::new();
+    let mut files = Vec::new();
     // Data first: a mistake in it should not wait for a download.
     for TaskRecipe { name, kind, batch_size, loss_weight, config } in recipe.tasks()? {
         let mut task = open_task(kinds, &name, &kind, config)?;
         let spec =
             recipe.data.get(&name).ok_or_else(|| Error::usage(format!("data.{name}: expected the task's data")))?;
-        let train = task.read(&locate(&spec.train, &options, notify)?, spec.limit)?;
+        let mut found = |split: &str, path: &str, file: &Path, examples: &Examples| {
+            files.push(DataFile::read(&name, split, path, file, examples.len)?);
+            Ok::<(), Error>(())
+        };
+        let file = locate(&spec.train, &options, notify)?;
+        let train = task.read(&file, spec.limit)?;
+        found("train", &spec.train, &file, &train)?;
         told(&format!("data.{name}.train"), &train, notify);
         if train.len == 0 {
             return Err(Error::data(format!("data.{name}.train: no usable example")).at(Place::file(&spec.train)));
@@ -90,7 +110,9 @@ pub fn prepare(recipe: &Recipe, kinds: &[TaskKind], notify: &mut dyn FnMut(&str)
         task.prepare(&train)?;
         let validation = match &spec.validation {
             Some(path) => {
-                let examples = task.read(&locate(path, &options, notify)?, spec.validation_limit)?;
+                let file = locate(path, &options, notify)?;
+                let examples = task.read(&file, spec.validation_limit)?;
+                found("validation", path, &file, &examples)?;
                 told(&format!("data.{name}.validation"), &examples, notify);
                 task.check(&examples)?;
                 Some(examples)
@@ -100,11 +122,17 @@ pub fn prepare(recipe: &Recipe, kinds: &[TaskKind], notify: &mut dyn FnMut(&str)
         tasks.push(NamedTask { name, task });
         data.push((batch_size, loss_weight, train, validation));
     }
-    let checkpoint = hub::encoder(&recipe.encoder.checkpoint, &options, &mut |event| hear(event, notify))?;
-    notify(&checkpoint.source.said);
-    let about = About { source: Some(checkpoint.source), recipe: Some(recipe.to_toml()?), ..About::default() };
+    let (folder, about) = match checkpoint {
+        Some((folder, about)) => (folder.to_owned(), about),
+        None => {
+            let found = hub::encoder(&recipe.encoder.checkpoint, &options, &mut |event| hear(event, notify))?;
+            notify(&found.source.said);
+            (found.folder, About { source: Some(found.source), ..About::default() })
+        }
+    };
+    let about = About { recipe: Some(recipe.to_toml()?), ..about };
     let key = Key::seed(recipe.seed).purpose("init");
-    let model = Model::pretrained(&checkpoint.folder, about, tasks, &recipe.adjust(), key)?;
+    let model = Model::pretrained(&folder, about, tasks, &recipe.adjust(), key)?;
     notify(&format!(
         "{} parameters, {} of them trained",
         Parameters::count(model.parameters.iter()),
@@ -120,7 +148,7 @@ pub fn prepare(recipe: &Recipe, kinds: &[TaskKind], notify: &mut dyn FnMut(&str)
         let places = (0..train.len).map(|index| task.place(&train, index).cloned()).collect::<Result<_>>()?;
         lanes.push(Lane { name: name.clone(), batch_size, loss_weight, train, windows, lost, validation, places });
     }
-    Ok(Prepared { model, lanes })
+    Ok(Prepared { model, lanes, data: files })
 }
 
 fn open_task(kinds: &[TaskKind], name: &str, kind: &str, config: serde_json::Value) -> Result<Box<dyn AnyTask>> {

@@ -1,36 +1,131 @@
-//! The folder of a run: the resolved recipe, `metrics.jsonl`, the best model.
+//! The folder of a run: the resolved recipe, what it was made with, `metrics.jsonl` and what other programs read of it, the best
+//! model, checkpoints. One trainer at a time has it.
+//!
+//! ```text
+//! Event -> line -> metrics.jsonl, events.out.tfevents.*, trainer_state.json
+//! ```
 
 use super::Event;
-use crate::error::{Error, Result};
-use crate::io::write_atomic;
+use super::record::{Environment, TensorBoard, TrainerState, line};
+use crate::error::{Error, Place, Result};
+use crate::io::{AppendFile, Mark, fault, lock_folder, sweep, write_atomic};
+use crate::parameters::Parameters;
 use crate::recipe::Recipe;
+use serde_json::Value;
 use std::fs::{File, create_dir, create_dir_all};
-use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+const METRICS: &str = "metrics.jsonl";
+const BEST: &str = "best";
 
 pub(super) struct RunFolder {
     path: PathBuf,
-    metrics: BufWriter<File>,
+    metrics: AppendFile,
+    board: TensorBoard,
+    trainer_state: TrainerState,
+    /// The last plan among the metrics.
+    planned: Option<Value>,
+    /// Held as long as this trainer lives; the system lets go of it however the process ends.
+    _lock: File,
+}
+
+/// What stands before the first step.
+pub(super) struct Fixed<'a> {
+    pub recipe: &'a Recipe,
+    pub environment: &'a Environment,
+    pub parameters: &'a Parameters,
 }
 
 impl RunFolder {
     /// Makes `OUTPUT/NAME`, or `OUTPUT/NAME-2` and so on where that is taken: no run is written over.
-    pub(super) fn create(recipe: &Recipe) -> Result<Self> {
+    pub(super) fn create(fixed: &Fixed) -> Result<Self> {
+        let recipe = fixed.recipe;
         create_dir_all(&recipe.output).map_err(|cause| Error::writing(&recipe.output, cause))?;
         let mut number = 1;
         let path = loop {
             let name = if number == 1 { recipe.name.clone() } else { format!("{}-{number}", recipe.name) };
             let path = recipe.output.join(name);
-            match create_dir(&path) {
+            match fault::check().and_then(|()| create_dir(&path)) {
                 Ok(()) => break path,
                 Err(cause) if cause.kind() == std::io::ErrorKind::AlreadyExists => number += 1,
                 Err(cause) => return Err(Error::writing(path, cause)),
             }
         };
-        write_atomic(path.join("recipe.toml"), recipe.to_toml()?)?;
-        let file = path.join("metrics.jsonl");
-        let metrics = BufWriter::new(File::create(&file).map_err(|cause| Error::writing(&file, cause))?);
-        Ok(Self { path, metrics })
+        let filled = lock_folder(&path).and_then(|lock| {
+            write_atomic(path.join("recipe.toml"), recipe.to_toml()?)?;
+            Self::begin(&path, AppendFile::create(&path.join(METRICS))?, &[], fixed, lock)
+        });
+        // A run that could not even begin leaves nothing behind.
+        filled.inspect_err(|_| _ = std::fs::remove_dir_all(&path))
+    }
+
+    /// Takes the lock of a run that is there, and removes what a killed process left half-written.
+    pub(super) fn lock(path: &Path) -> Result<File> {
+        if !path.is_dir() {
+            return Err(Error::missing("expected a run folder, found none").at(Place::file(path)));
+        }
+        let held = lock_folder(path)?;
+        sweep(path, |name| name.starts_with('.') && name.contains(".tmp-"));
+        Ok(held)
+    }
+
+    /// Opens a run that is there, its metrics cut back to a checkpoint.
+    pub(super) fn open(
+        path: &Path,
+        held: File,
+        mark: &Mark,
+        fixed: &Fixed,
+        notify: &mut dyn FnMut(&str),
+    ) -> Result<Self> {
+        let file = path.join(METRICS);
+        let metrics = match AppendFile::cut(&file, mark)? {
+            Some(metrics) => metrics,
+            None => {
+                if file.exists() {
+                    let aside = aside(&file);
+                    std::fs::rename(&file, &aside).map_err(|cause| Error::writing(&file, cause))?;
+                    notify(&format!(
+                        "metrics.jsonl is not what this run wrote; it is kept as {}, and the run goes on with a new one",
+                        aside.display()
+                    ));
+                }
+                AppendFile::create(&file)?
+            }
+        };
+        let text = fixed.recipe.to_toml()?;
+        if std::fs::read_to_string(path.join("recipe.toml")).ok().as_ref() != Some(&text) {
+            write_atomic(path.join("recipe.toml"), text)?;
+        }
+        let kept = std::fs::read_to_string(&file).map_err(|cause| Error::reading(&file, cause))?;
+        let lines: Vec<Value> = kept.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        Self::begin(path, metrics, &lines, fixed, held)
+    }
+
+    /// With the records of the lines so far.
+    fn begin(path: &Path, metrics: AppendFile, lines: &[Value], fixed: &Fixed, lock: File) -> Result<Self> {
+        fixed.environment.write(path)?;
+        let time = lines.first().and_then(|line| line.get("time")?.as_f64()).unwrap_or_else(now);
+        let mut run = Self {
+            board: TensorBoard::create(path, time)?,
+            trainer_state: TrainerState::new(fixed.recipe, &path.join(BEST), fixed.parameters)?,
+            planned: None,
+            path: path.to_owned(),
+            metrics,
+            _lock: lock,
+        };
+        lines.iter().try_for_each(|line| run.project(line))?;
+        run.board.flush()?;
+        Ok(run)
+    }
+
+    /// What is made of a line of the metrics.
+    fn project(&mut self, line: &Value) -> Result<()> {
+        if line.get("event").is_some_and(|event| event == "planned") {
+            self.planned = Some(line.clone());
+        }
+        self.trainer_state.record_line(line);
+        self.board.record_line(line)
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -39,14 +134,46 @@ impl RunFolder {
 
     /// Where the best model is kept.
     pub(super) fn best(&self) -> PathBuf {
-        self.path.join("best")
+        self.path.join(BEST)
     }
 
-    /// Adds a line to `metrics.jsonl`.
+    /// Adds an event to `metrics.jsonl`, with the time of now, and to what is made of it.
     pub(super) fn record(&mut self, event: &Event) -> Result<()> {
-        let fault = |cause| Error::writing(self.path.join("metrics.jsonl"), cause);
-        let line = serde_json::to_string(event).map_err(|cause| Error::internal(format!("an event: {cause}")))?;
-        writeln!(self.metrics, "{line}").map_err(fault)?;
-        if matches!(event, Event::Step(_)) { Ok(()) } else { self.metrics.flush().map_err(fault) }
+        let line = line(event, now())?;
+        self.metrics.line(&line.to_string())?;
+        self.project(&line)
     }
+
+    /// Whether this plan is the last among the metrics.
+    pub(super) fn has(&self, planned: &Event) -> Result<bool> {
+        let Some(known) = &self.planned else { return Ok(false) };
+        Ok(line(planned, known.get("time").and_then(Value::as_f64).unwrap_or(0.0))? == *known)
+    }
+
+    /// The course of the run in Hugging Face's form.
+    pub(super) fn trainer_state(&self) -> &TrainerState {
+        &self.trainer_state
+    }
+
+    pub(super) fn write_trainer_state(&self) -> Result<()> {
+        self.trainer_state.write(&self.path)
+    }
+
+    /// Brings the metrics to the disk, and says how far they are.
+    pub(super) fn sync(&mut self) -> Result<Mark> {
+        self.board.flush()?;
+        self.metrics.sync()
+    }
+}
+
+/// Unix seconds, to the millisecond.
+fn now() -> f64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |now| now.as_secs_f64());
+    (now * 1e3).round() / 1e3
+}
+
+/// A free name beside a file: `metrics.jsonl.1`, and so on.
+fn aside(file: &Path) -> PathBuf {
+    let name = |number: usize| file.with_file_name(format!("metrics.jsonl.{number}"));
+    (1..).map(name).find(|path| !path.exists()).unwrap_or_else(|| name(0))
 }

@@ -184,7 +184,9 @@ pub fn measure(model: &Model, inputs: &Tensors) -> Tensors {
         let loss = loss(model, task, &targets(inputs, task), Padding::Packed, TRAIN());
         losses.push(loss.to_scalar::<f32>().unwrap());
         let rate = RATE * SCHEDULE.factor(step);
-        norms.push(optimizer.step(&model.parameters, &model.parameters.backward(&loss).unwrap(), rate).unwrap() as f32);
+        norms
+            .push(optimizer.step(&model.parameters, &model.parameters.backward(&loss).unwrap(), rate).unwrap().norm()
+                as f32);
     }
     for (name, values) in [("losses", losses), ("grad_norms", norms)] {
         found.insert(name.into(), Tensor::new(values, &Device::Cpu).unwrap());

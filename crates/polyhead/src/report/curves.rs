@@ -1,0 +1,231 @@
+//! Curves of a run over its steps: losses, learning rate, gradients. `Run -> [Chart], [Table]`
+//!
+//! A curve has at most [`POINTS`] points, each the mean of the steps that fall to it, so that a report of a long run
+//! stays small. Behind a smoothed loss the unsmoothed means are drawn.
+
+use super::run::{Run, Step};
+use crate::document::number::{decimal, fine};
+use crate::document::{Chart, Plot, Series, Table};
+
+/// The most points of a curve.
+const POINTS: usize = 240;
+/// A smoothed curve is the mean over this share of the steps (one in twenty) before each point.
+const SMOOTH: usize = 20;
+
+/// The means of at most `most` groups of neighbouring points.
+pub fn thinned(points: &[(f64, f64)], most: usize) -> Vec<(f64, f64)> {
+    let size = points.len().div_ceil(most.max(1)).max(1);
+    let mean =
+        |group: &[(f64, f64)], of: fn(&(f64, f64)) -> f64| group.iter().map(of).sum::<f64>() / group.len() as f64;
+    points.chunks(size).map(|group| (mean(group, |point| point.0), mean(group, |point| point.1))).collect()
+}
+
+/// The mean of each point and those before it, over a twentieth of all.
+pub fn smoothed(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let width = points.len().div_ceil(SMOOTH).max(1);
+    let mean = |at: usize| {
+        let window = points.get((at + 1).saturating_sub(width)..=at).unwrap_or(&[]);
+        window.iter().map(|point| point.1).sum::<f64>() / window.len().max(1) as f64
+    };
+    points.iter().enumerate().map(|(at, point)| (point.0, mean(at))).collect()
+}
+
+/// A value of every step of a task, or of all tasks, where it is a number.
+pub fn over_steps(run: &Run, task: Option<&str>, value: impl Fn(&Step) -> Option<f64>) -> Vec<(f64, f64)> {
+    let steps = run.steps.iter().filter(|step| task.is_none_or(|task| step.task == task));
+    steps.filter_map(|step| Some((step.step as f64, value(step).filter(|value| value.is_finite())?))).collect()
+}
+
+/// A smoothed line with the unsmoothed one behind it.
+fn line(name: &str, points: &[(f64, f64)]) -> Series {
+    Series {
+        name: name.to_owned(),
+        points: thinned(&smoothed(points), POINTS),
+        behind: if points.len() > 30 { thinned(points, POINTS) } else { Vec::new() },
+    }
+}
+
+/// The losses of one task by step, smoothed.
+pub fn loss_line(run: &Run, task: &str, name: &str) -> Series {
+    Series { behind: Vec::new(), ..line(name, &over_steps(run, Some(task), |step| step.loss)) }
+}
+
+/// The total loss by step: the weighted sum of the tasks' smoothed losses, once each task had a step.
+pub fn total_line(run: &Run, name: &str) -> Series {
+    let tasks = run.tasks();
+    let curves: Vec<(f64, Vec<(f64, f64)>)> = tasks
+        .iter()
+        .map(|task| (run.loss_weight(task), smoothed(&over_steps(run, Some(task), |step| step.loss))))
+        .collect();
+    let mut at = vec![0; curves.len()];
+    let mut points = Vec::new();
+    for step in &run.steps {
+        let mut total = Some(0.0);
+        for ((weight, curve), at) in curves.iter().zip(&mut at) {
+            while curve.get(*at).is_some_and(|point| point.0 <= step.step as f64) {
+                *at += 1;
+            }
+            let last = at.checked_sub(1).and_then(|last| curve.get(last));
+            total = total.zip(last).map(|(total, last)| total + weight * last.1);
+        }
+        points.extend(total.map(|total| (step.step as f64, total)));
+    }
+    Series::new(name, thinned(&points, POINTS))
+}
+
+/// The mean loss of a task in each epoch.
+pub fn losses_by_epoch(run: &Run, task: &str) -> Vec<(usize, f64)> {
+    let mut epochs: Vec<(usize, f64, usize)> = Vec::new();
+    for step in run.steps.iter().filter(|step| step.task == task) {
+        let Some(loss) = step.loss else { continue };
+        match epochs.last_mut().filter(|(epoch, ..)| *epoch == step.epoch) {
+            Some((_, sum, count)) => (*sum, *count) = (*sum + loss, *count + 1),
+            None => epochs.push((step.epoch, loss, 1)),
+        }
+    }
+    epochs.into_iter().map(|(epoch, sum, count)| (epoch, sum / count as f64)).collect()
+}
+
+/// The weighted sum of the tasks' mean losses, in the epochs in which all of them have one.
+pub fn totals_by_epoch(run: &Run) -> Vec<(usize, f64)> {
+    let tasks = run.tasks();
+    let curves: Vec<(f64, Vec<(usize, f64)>)> =
+        tasks.iter().map(|task| (run.loss_weight(task), losses_by_epoch(run, task))).collect();
+    let epochs = curves.first().map_or(&[][..], |(_, curve)| curve);
+    let total = |epoch: usize| {
+        let of = |(weight, curve): &(f64, Vec<(usize, f64)>)| {
+            curve.iter().find(|(other, _)| *other == epoch).map(|(_, loss)| weight * loss)
+        };
+        curves.iter().map(of).sum::<Option<f64>>()
+    };
+    epochs.iter().filter_map(|&(epoch, _)| Some((epoch, total(epoch)?))).collect()
+}
+
+/// Charts and the table of losses.
+pub fn loss_charts(run: &Run) -> Vec<Chart> {
+    let tasks = run.tasks();
+    let mut charts = vec![Chart {
+        title: "Total loss by step".into(),
+        x: "step".into(),
+        y: "loss (nats)".into(),
+        plot: Plot::Lines(vec![total_line(run, "total")]),
+        note: "The weighted sum of the tasks' smoothed losses.".into(),
+    }];
+    charts.extend(tasks.iter().map(|task| Chart {
+        title: format!("Loss of {task} by step"),
+        x: "step".into(),
+        y: "loss (nats)".into(),
+        plot: Plot::Lines(vec![line(task, &over_steps(run, Some(task), |step| step.loss))]),
+        note: "Smoothed over a twentieth of the steps; unsmoothed behind it.".into(),
+    }));
+    let mut series: Vec<Series> = vec![epochs_line("total", &totals_by_epoch(run))];
+    series.extend(tasks.iter().map(|task| epochs_line(task, &losses_by_epoch(run, task))));
+    if series.iter().any(|series| series.points.len() > 1) {
+        charts.push(Chart {
+            title: "Losses by epoch".into(),
+            x: "epoch".into(),
+            y: "mean loss (nats)".into(),
+            plot: Plot::Lines(series),
+            note: "The mean over the steps of each epoch, while training (with dropout).".into(),
+        });
+    }
+    charts
+}
+
+/// A line over epochs.
+pub fn epochs_line(name: &str, points: &[(usize, f64)]) -> Series {
+    Series::new(name, points.iter().map(|&(epoch, value)| (epoch as f64, value)).collect())
+}
+
+/// By how much the losses fell, from the first epoch to the last.
+pub fn loss_reduction(run: &Run) -> Option<Table> {
+    let mut rows: Vec<(String, Vec<(usize, f64)>)> =
+        run.tasks().into_iter().map(|task| (task.clone(), losses_by_epoch(run, &task))).collect();
+    rows.push(("total".into(), totals_by_epoch(run)));
+    let epochs: Vec<usize> = rows.iter().map(|(_, losses)| losses.len()).max().map_or(Vec::new(), |most| {
+        let longest = rows.iter().find(|(_, losses)| losses.len() == most);
+        longest.map_or(Vec::new(), |(_, losses)| losses.iter().map(|(epoch, _)| *epoch).collect())
+    });
+    if epochs.is_empty() {
+        return None;
+    }
+    let mut table = Table::new("Mean training loss of each epoch, and by how much it fell.", &["loss"]);
+    epochs.iter().for_each(|epoch| table.column(format!("epoch {epoch}")));
+    table.column("reduction, %");
+    for (name, losses) in rows {
+        let value = |epoch: &usize| losses.iter().find(|(other, _)| other == epoch).map_or(f64::NAN, |(_, loss)| *loss);
+        let reduction = match losses.as_slice() {
+            [(_, first), .., (_, last)] => decimal(100.0 * (first - last) / first),
+            _ => "–".into(),
+        };
+        let cells = std::iter::once(name.clone()).chain(epochs.iter().map(|epoch| fine(value(epoch))));
+        let cells = cells.chain([reduction]);
+        if name == "total" { table.strong(cells) } else { table.row(cells) }
+    }
+    Some(table)
+}
+
+/// The learning rate.
+pub fn learning_rate(run: &Run, name: &str) -> Series {
+    // A point where it is, not a mean: its peak must show.
+    let points = over_steps(run, None, |step| Some(step.lr));
+    let every = points.len().div_ceil(POINTS).max(1);
+    let last = points.len().saturating_sub(1);
+    let peak = points.iter().enumerate().max_by(|a, b| a.1.1.total_cmp(&b.1.1)).map_or(0, |(at, _)| at);
+    let kept = points.iter().enumerate().filter(|(at, _)| at.is_multiple_of(every) || *at == last || *at == peak);
+    Series::new(name, kept.map(|(_, point)| *point).collect())
+}
+
+/// The norm of the gradient of each task's steps.
+pub fn gradient_norms(run: &Run) -> Vec<Series> {
+    let of = |task: &String| {
+        let points = over_steps(run, Some(task), |step| step.grad_norm);
+        (!points.is_empty()).then(|| Series::new(task.clone(), thinned(&smoothed(&points), POINTS)))
+    };
+    run.tasks().iter().filter_map(of).collect()
+}
+
+/// The norm of the gradient of each group of parameters, where the run recorded it.
+pub fn group_norms(run: &Run) -> Vec<Series> {
+    let mut names: Vec<&String> = run.steps.iter().flat_map(|step| step.group_norms.keys()).collect();
+    names.sort();
+    names.dedup();
+    let of = |name: &&String| {
+        let points = over_steps(run, None, |step| *step.group_norms.get(*name)?);
+        Series::new(name.as_str(), thinned(&smoothed(&points), POINTS))
+    };
+    names.iter().map(of).collect()
+}
+
+/// Of how many steps the gradient was clipped.
+pub fn clipped(run: &Run) -> Option<(usize, usize, f64)> {
+    let limit = run.recipe.as_ref()?.train.max_grad_norm;
+    let norms: Vec<f64> = run.steps.iter().filter_map(|step| step.grad_norm).collect();
+    if norms.is_empty() || limit == 0.0 {
+        return None;
+    }
+    Some((norms.iter().filter(|&&norm| norm > limit).count(), norms.len(), limit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thinned_curve_keeps_its_mean_and_its_ends_order() {
+        let points: Vec<(f64, f64)> = (0..1000).map(|at| (f64::from(at), f64::from(at % 10))).collect();
+        let thin = thinned(&points, 100);
+        assert_eq!(thin.len(), 100);
+        assert!(thin.iter().all(|point| (point.1 - 4.5).abs() < 1e-9), "each group of ten has the mean of all");
+        assert!(thin.windows(2).all(|pair| pair[0].0 < pair[1].0));
+        assert_eq!(thinned(&points[..5], 100), &points[..5]);
+        assert!(thinned(&[], 100).is_empty());
+    }
+
+    #[test]
+    fn smoothing_looks_back_only() {
+        let points: Vec<(f64, f64)> = (0..40).map(|at| (f64::from(at), f64::from(at))).collect();
+        let smooth = smoothed(&points);
+        assert_eq!((smooth[0].1, smooth[1].1, smooth[39].1), (0.0, 0.5, 38.5));
+    }
+}

@@ -1,0 +1,219 @@
+//! What is made of the data and of the kept model: what was trained on, how validation data are answered, the
+//! demonstration suite.
+
+use super::data::{BIN, Split, encoded_split};
+use super::kept::{Had, Part, examples, said};
+use super::run::Run;
+use crate::document::number::{count, counted, decimal, percent};
+use crate::document::{Block, Case, Chart, Mark, Piece, Plot, Table, Tone, marked_whole};
+use crate::error::ErrorKind;
+use crate::infer::Session;
+use crate::model::NamedTask;
+use crate::suite::{self, Verdict};
+use crate::tasks::{Examples, Purpose};
+use crate::text::offsets::char_to_byte;
+
+/// So many examples that were left out are listed.
+const LISTED: usize = 10;
+
+/// What each task was trained on.
+pub fn data(run: &Run, session: &Had<Session>) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    if let Some(plan) = &run.plan {
+        let mut table = Table::new(
+            "What an epoch brings; tokens are real ones, special tokens included.",
+            &["task", "examples", "windows", "tokens", "batches", "validation examples"],
+        );
+        for task in &plan.tasks {
+            let counts = [task.examples, task.windows, task.tokens, task.batches, task.validation];
+            table.row(std::iter::once(task.name.clone()).chain(counts.map(count)));
+        }
+        blocks.push(Block::Table(table));
+    }
+    match session {
+        Err(why) => blocks.push(Block::Missing(format!("Distributions and lengths, which need the tokenizer. {why}"))),
+        Ok(session) => {
+            for NamedTask { name, task } in &session.model.tasks {
+                for (part, purpose, word) in
+                    [(Part::Train, Purpose::Train, "training"), (Part::Validation, Purpose::Predict, "validation")]
+                {
+                    blocks.push(Block::heading(format!("{name}: {word} data")));
+                    let described = examples(run, name, &**task, part).and_then(|examples| {
+                        encoded_split(&**task, &examples, &session.model.tokenizer, purpose)
+                            .map_err(|error| said("The windows can't be made again", &error))
+                    });
+                    match described {
+                        Ok(split) => blocks.extend(described_split(&split, task.max_length())),
+                        Err(why) => blocks.push(Block::Missing(why)),
+                    }
+                }
+            }
+        }
+    }
+    blocks
+}
+
+fn described_split(split: &Split, max_length: usize) -> Vec<Block> {
+    let mut facts = Table::new("", &["", ""]);
+    let mut row = |name: &str, value: String| facts.row([name.to_owned(), value]);
+    row("usable examples", count(split.examples));
+    row("left out", count(split.skipped.len()));
+    for (windows, examples) in split.windows_per_example.iter().filter(|_| split.windows_per_example.len() > 1) {
+        row(&format!("examples of {}", counted(*windows, "window")), count(*examples));
+    }
+    row("windows", count(split.windows));
+    row("tokens", count(split.tokens));
+    row(&format!("longest window (at most {max_length})"), count(split.longest));
+    row("tokens lost by truncation", count(split.lost.tokens));
+    row("gold answers lost by truncation", count(split.lost.golds));
+    let mut blocks = vec![Block::Table(facts)];
+    if !split.distribution.is_empty() {
+        let mut table = Table::new("", &["what there is", "number"]);
+        split.distribution.iter().for_each(|(name, number)| table.row([name.trim_start().to_owned(), count(*number)]));
+        blocks.push(Block::Table(table));
+    }
+    if let (Some(first), Some(last)) = (split.lengths.keys().next(), split.lengths.keys().next_back()) {
+        let bins = (*first..=*last).step_by(BIN);
+        let bars = bins.map(|bin| (bin.to_string(), split.lengths.get(&bin).copied().unwrap_or(0) as f64));
+        blocks.push(Block::Chart(Chart {
+            title: "Lengths of windows".into(),
+            x: "tokens".into(),
+            y: "windows".into(),
+            plot: Plot::Bars(bars.collect()),
+            note: format!("Each bar is {BIN} lengths wide and named by its first."),
+        }));
+    }
+    blocks.extend(split.notes.iter().map(|note| Block::text(format!("While reading: {note}"))));
+    if !split.skipped.is_empty() {
+        let listed = |one: &crate::data::Skipped| format!("{}: {}: {}", one.place, one.example, one.reason);
+        blocks.push(Block::text(format!("Left out, {} of {}:", split.skipped.len().min(LISTED), split.skipped.len())));
+        blocks.push(Block::List(split.skipped.iter().take(LISTED).map(listed).collect()));
+    }
+    blocks
+}
+
+/// How the kept model answers the validation data of a task.
+pub fn predictions(run: &Run, session: &Session, task: &NamedTask, notify: &mut dyn FnMut(&str)) -> Vec<Block> {
+    let examples = match examples(run, &task.name, &*task.task, Part::Validation) {
+        Ok(examples) => examples,
+        Err(why) => return vec![Block::Missing(why)],
+    };
+    notify(&format!("{}: {} answers {}", run.name, task.name, counted(examples.len, "validation example")));
+    match session.model.run(task, |task, runner| task.analyse(&examples, runner)) {
+        Ok(analysis) => {
+            let mut blocks = vec![Block::text(format!(
+                "The kept model answered its {} again.",
+                counted(examples.len, "validation example")
+            ))];
+            blocks.extend(differs(run, &task.name, analysis.score.headline_value(), &examples));
+            blocks.extend(analysis.blocks);
+            blocks
+        }
+        Err(error) => vec![Block::Missing(said("The validation data can't be answered again", &error))],
+    }
+}
+
+/// A warning where this score is not the one that the run recorded.
+fn differs(run: &Run, task: &str, now: f64, examples: &Examples) -> Option<Block> {
+    let then = run.best()?.scores.get(task)?.headline_value()?;
+    let planned = run.plan.as_ref().and_then(|plan| plan.tasks.iter().find(|one| one.name == task));
+    // The same model and data in the same precision give the same score; anything else is told.
+    ((now - then).abs() > 1e-6).then(|| {
+        let counts = planned.filter(|one| one.validation != examples.len);
+        let counts = counts.map_or(String::new(), |one| format!(" The run had {} examples.", count(one.validation)));
+        Block::Missing(format!(
+            "The score of today, {}, is not the one that the run recorded, {}: data, model or arithmetic have changed.{counts}",
+            decimal(now),
+            decimal(then)
+        ))
+    })
+}
+
+/// The demonstration suite, case by case.
+pub fn demonstration(session: &Session) -> Vec<Block> {
+    let report = match suite::run(session) {
+        Ok(report) => report,
+        Err(error) if error.kind() == ErrorKind::Usage => {
+            return vec![Block::Missing("The suite has no cases for the tasks of this model.".into())];
+        }
+        Err(error) => return vec![Block::Missing(said("The suite can't be run", &error))],
+    };
+    let totals = &report.totals;
+    let mut table = Table::new("", &["suite", "cases", "right", "right, %"]);
+    let mut row = |name: &str, cases: usize, right: usize| {
+        let share = crate::document::Cell::percent(percent(right, cases));
+        table.row([name.into(), count(cases).into(), count(right).into(), share]);
+    };
+    if !report.sentences.is_empty() {
+        row("sentences, all entities right", report.sentences.len(), totals.sentences_right);
+        row("entities", totals.entities_gold, totals.entities_correct);
+    }
+    if !report.questions.is_empty() {
+        row("questions, exact match", report.questions.len(), totals.questions_right);
+    }
+    let mut blocks = vec![Block::Table(table)];
+    blocks.push(Block::Cases(
+        report.sentences.iter().map(sentence).chain(report.questions.iter().map(question)).collect(),
+    ));
+    blocks
+}
+
+fn verdict(verdict: Verdict, some: bool) -> (&'static str, Tone) {
+    match verdict {
+        Verdict::Right => ("right", Tone::Good),
+        Verdict::Wrong if some => ("partly right", Tone::Near),
+        Verdict::Wrong => ("wrong", Tone::Bad),
+    }
+}
+
+fn sentence(case: &suite::Sentence) -> Case {
+    let (verdict, tone) = verdict(case.verdict, case.correct > 0);
+    let range = |entity: &suite::Entity| {
+        let start = char_to_byte(&case.text, entity.start)?;
+        Some(start..start + entity.text.len())
+    };
+    let ranges = |entities: &[suite::Entity]| entities.iter().filter_map(range).collect::<Vec<_>>();
+    let at_byte = |entities: &[suite::Entity], at: usize| {
+        let here = |entity: &&suite::Entity| range(entity).is_some_and(|range| range.contains(&at));
+        entities.iter().find(here).map(|entity| entity.kind.clone())
+    };
+    let right = |range: &std::ops::Range<usize>| at_byte(&case.gold, range.start) == at_byte(&case.found, range.start);
+    let mut text = marked_whole(&case.text, &ranges(&case.gold), &ranges(&case.found), right);
+    let mut at = 0;
+    for piece in &mut text {
+        let entities = if piece.mark == Mark::Found { &case.found } else { &case.gold };
+        piece.label = at_byte(entities, at).filter(|_| piece.mark != Mark::None).unwrap_or_default();
+        at += piece.text.len();
+    }
+    let listed = |entities: Vec<&suite::Entity>| {
+        let all: Vec<String> = entities.iter().map(|one| format!("{} ({})", one.text, one.kind)).collect();
+        all.join(", ")
+    };
+    let missed: Vec<_> = case.gold.iter().filter(|entity| !case.found.contains(entity)).collect();
+    let surplus: Vec<_> = case.found.iter().filter(|entity| !case.gold.contains(entity)).collect();
+    let facts = [("missed", missed), ("predicted, but not so", surplus)];
+    let facts = facts.into_iter().filter(|(_, entities)| !entities.is_empty());
+    Case {
+        verdict: verdict.into(),
+        tone,
+        place: format!("sentence: {}", case.domain),
+        text,
+        facts: facts.map(|(name, entities)| (name.to_owned(), listed(entities))).collect(),
+    }
+}
+
+fn question(case: &suite::Question) -> Case {
+    let (verdict, tone) = verdict(case.verdict, case.f1 > 0.0);
+    let found = if case.found.is_empty() { "no answer" } else { &case.found };
+    let mut facts = vec![("predicted".to_owned(), format!("{found} (score {})", decimal(case.score)))];
+    if case.verdict == Verdict::Wrong {
+        facts.push(("gold".into(), case.gold.join(" | ")));
+    }
+    Case {
+        verdict: verdict.into(),
+        tone,
+        place: format!("question: {}", case.kind),
+        text: vec![Piece::plain(case.question.clone())],
+        facts,
+    }
+}

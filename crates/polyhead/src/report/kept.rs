@@ -1,0 +1,71 @@
+//! The kept model of a run and its data, opened again: what can't be had becomes a sentence of the report.
+
+use super::Depth;
+use super::run::Run;
+use crate::encoders::Precision;
+use crate::error::{Error, Result};
+use crate::hub::{self, HubOptions, Network};
+use crate::infer::Session;
+use crate::recipe::DataRecipe;
+use crate::tasks::{AnyTask, Examples, TaskKind};
+use std::path::PathBuf;
+
+/// Something of a run, or why it is not there.
+pub type Had<T> = std::result::Result<T, String>;
+
+/// Opens the best model, in the precision of the run.
+pub fn session(run: &Run, kinds: &[TaskKind], depth: Depth, notify: &mut dyn FnMut(&str)) -> Had<Session> {
+    if depth == Depth::Records {
+        return Err("The kept model was not looked at, as asked for.".into());
+    }
+    let best = run.folder.join("best");
+    if !best.join("config.json").is_file() {
+        return Err(format!("There is no kept model at {}: it was removed, or no epoch was finished.", best.display()));
+    }
+    notify(&format!("{}: opening the kept model", run.name));
+    let precision = match run.plan.as_ref().and_then(|plan| plan.precision.as_deref()) {
+        Some("f32") => Precision::F32,
+        Some("bf16") => Precision::Bf16,
+        _ => Precision::auto(),
+    };
+    Session::open_in(&best, kinds, precision).map_err(|error| said("The kept model can't be opened", &error))
+}
+
+/// Which data of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Those it was trained on.
+    Train,
+    /// Those it is scored on.
+    Validation,
+}
+
+/// Reads data of a task as the recipe names them. Nothing is downloaded: what a run had is in the cache, or is gone.
+pub fn examples(run: &Run, name: &str, task: &dyn AnyTask, part: Part) -> Had<Examples> {
+    let Some(recipe) = &run.recipe else { return Err("The recipe, which names the data, is not there.".into()) };
+    let Some(data) = recipe.data.get(name) else { return Err(format!("The recipe names no data for {name}.")) };
+    let DataRecipe { train, validation, limit, validation_limit } = data;
+    let (path, limit) = match (part, validation) {
+        (Part::Train, _) => (train, limit),
+        (Part::Validation, Some(path)) => (path, validation_limit),
+        (Part::Validation, None) => return Err(format!("{name} has no validation data.")),
+    };
+    let read = || task.read(&located(path)?, *limit);
+    read().map_err(|error| said(&format!("The data of {name} can't be read again"), &error))
+}
+
+fn located(path: &str) -> Result<PathBuf> {
+    if !path.starts_with("hf://") {
+        return Ok(path.into());
+    }
+    let options = HubOptions { network: Network::Offline, ..HubOptions::from_env() };
+    hub::dataset_file(path, &options, &mut |_| ())
+}
+
+/// An error as a sentence, with its hint.
+pub fn said(what: &str, error: &Error) -> String {
+    match error.hint_text() {
+        Some(hint) => format!("{what}: {error} ({hint})."),
+        None => format!("{what}: {error}."),
+    }
+}

@@ -1,0 +1,338 @@
+//! `trainer_state.json` as `transformers.TrainerState` has it: what Hugging Face's tools read of a run.
+//!
+//! `log_history` holds one entry for every `logging_steps` steps, one for every evaluation, and one for the end, as
+//! `Trainer` logs them. What a run of several tasks has beyond that stands in keys of its own: `loss_TASK`,
+//! `eval_TASK_MEASURE`.
+
+use super::{count, kind, line, number, scores, text};
+use crate::error::{Error, Result};
+use crate::io::write_atomic;
+use crate::parameters::{Owner, Parameters};
+use crate::recipe::Recipe;
+use crate::train::Event;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// At most so many entries of `log_history` are of steps: the file is written whole, again and again.
+const ENTRIES: u64 = 1000;
+
+/// The state of a run in Hugging Face's form. Fields stand in the order in which transformers writes them.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TrainerState {
+    /// The step of the best evaluation so far.
+    pub best_global_step: Option<u64>,
+    /// Its value, by the recipe's rule; none without validation data.
+    pub best_metric: Option<f64>,
+    /// The folder of its model.
+    pub best_model_checkpoint: Option<String>,
+    /// Epochs done, the one under way as a fraction.
+    pub epoch: f64,
+    /// Steps between evaluations: `train.evaluate_every`, else those of an epoch.
+    pub eval_steps: u64,
+    /// Steps taken.
+    pub global_step: u64,
+    is_hyper_param_search: bool,
+    is_local_process_zero: bool,
+    is_world_process_zero: bool,
+    /// What was logged, in order; keys are sorted.
+    pub log_history: Vec<BTreeMap<String, Value>>,
+    /// Steps between entries of `log_history`: 1 in runs of up to 1000 steps.
+    pub logging_steps: u64,
+    /// Steps in all.
+    pub max_steps: u64,
+    /// Real tokens trained on.
+    pub num_input_tokens_seen: u64,
+    /// Epochs in all.
+    pub num_train_epochs: u64,
+    /// Steps between checkpoints: `train.save_every`, else those of an epoch.
+    pub save_steps: u64,
+    stateful_callbacks: Map<String, Value>,
+    /// Floating point operations so far, estimated as `Trainer` does: six times tokens times parameters, without those of
+    /// embedding tables.
+    pub total_flos: f64,
+    /// Windows of a batch; none where the tasks differ.
+    pub train_batch_size: Option<usize>,
+    trial_name: Option<String>,
+    trial_params: Option<Map<String, Value>>,
+    #[serde(skip)]
+    best: String,
+    /// The same two by the recipe.
+    #[serde(skip)]
+    every: [Option<usize>; 2],
+    #[serde(skip)]
+    steps_per_epoch: u64,
+    #[serde(skip)]
+    operations: f64,
+    /// The losses since the last entry, by task.
+    #[serde(skip)]
+    recent: BTreeMap<String, Mean>,
+    #[serde(skip)]
+    all: Mean,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Mean {
+    sum: f64,
+    count: u64,
+}
+
+impl Mean {
+    fn add(&mut self, value: f64) {
+        self.sum += value;
+        self.count += 1;
+    }
+
+    fn value(self) -> Option<f64> {
+        (self.count > 0).then(|| self.sum / self.count as f64)
+    }
+}
+
+impl TrainerState {
+    /// The state before the first event; `best` is the folder in which the best model is kept.
+    pub fn new(recipe: &Recipe, best: &Path, parameters: &Parameters) -> Result<Self> {
+        let sizes: Vec<usize> = recipe.tasks()?.iter().map(|task| task.batch_size).collect();
+        let one_size = sizes.first().copied().filter(|first| sizes.iter().all(|size| size == first));
+        let computed = parameters
+            .trained()
+            .filter(|parameter| parameter.owner == Owner::Encoder && !parameter.name.ends_with("_embeddings.weight"));
+        Ok(Self {
+            best_global_step: None,
+            best_metric: None,
+            best_model_checkpoint: None,
+            epoch: 0.0,
+            eval_steps: 0,
+            global_step: 0,
+            is_hyper_param_search: false,
+            is_local_process_zero: true,
+            is_world_process_zero: true,
+            log_history: Vec::new(),
+            logging_steps: 1,
+            max_steps: 0,
+            num_input_tokens_seen: 0,
+            num_train_epochs: 0,
+            save_steps: 0,
+            stateful_callbacks: Map::new(),
+            total_flos: 0.0,
+            train_batch_size: one_size,
+            trial_name: None,
+            trial_params: None,
+            best: best.display().to_string(),
+            every: [recipe.train.evaluate_every, recipe.train.save_every],
+            steps_per_epoch: 0,
+            operations: 6.0 * Parameters::count(computed) as f64,
+            recent: BTreeMap::new(),
+            all: Mean::default(),
+        })
+    }
+
+    /// Takes in an event.
+    pub fn record(&mut self, event: &Event, time: f64) -> Result<()> {
+        self.record_line(&line(event, time)?);
+        Ok(())
+    }
+
+    /// Takes in a line of `metrics.jsonl`: the same state as by the event itself.
+    pub fn record_line(&mut self, line: &Value) {
+        match kind(line) {
+            "planned" => {
+                self.max_steps = count(line, "steps").unwrap_or(0);
+                self.num_train_epochs = count(line, "epochs").unwrap_or(0);
+                self.steps_per_epoch = count(line, "steps_per_epoch").unwrap_or(0);
+                [self.eval_steps, self.save_steps] =
+                    self.every.map(|every| every.map_or(self.steps_per_epoch, |every| every as u64));
+                self.logging_steps = self.max_steps.div_ceil(ENTRIES).max(1);
+            }
+            "step" => self.step(line),
+            "evaluated" => self.evaluated(line),
+            "finished" => self.finished(line),
+            _ => {}
+        }
+    }
+
+    fn step(&mut self, line: &Value) {
+        self.at(line);
+        self.num_input_tokens_seen += count(line, "tokens").unwrap_or(0);
+        self.total_flos = self.operations * self.num_input_tokens_seen as f64;
+        if let (Some(task), Some(loss)) = (text(line, "task"), number(line, "loss")) {
+            self.recent.entry(task.to_owned()).or_default().add(loss);
+            self.all.add(loss);
+        }
+        if !self.global_step.is_multiple_of(self.logging_steps) {
+            return;
+        }
+        let recent = std::mem::take(&mut self.recent);
+        let mut together = Mean::default();
+        for mean in recent.values() {
+            together.sum += mean.sum;
+            together.count += mean.count;
+        }
+        let tasks = recent.into_iter().map(|(task, mean)| (format!("loss_{task}"), mean.value()));
+        let values = [
+            ("loss".to_owned(), together.value()),
+            ("learning_rate".to_owned(), number(line, "lr")),
+            ("grad_norm".to_owned(), number(line, "grad_norm")),
+        ];
+        self.log(values.into_iter().chain(tasks));
+    }
+
+    fn evaluated(&mut self, line: &Value) {
+        self.at(line);
+        let measures = scores(line).map(|(task, name, value)| (format!("eval_{task}_{name}"), Some(value)));
+        let rest = [("eval_value", number(line, "value")), ("eval_runtime", number(line, "seconds"))];
+        self.log(measures.chain(rest.map(|(name, value)| (name.to_owned(), value))));
+        if line.get("improved").and_then(Value::as_bool) == Some(true) {
+            self.best_global_step = Some(self.global_step);
+            self.best_metric = number(line, "value");
+            self.best_model_checkpoint = Some(self.best.clone());
+        }
+    }
+
+    fn finished(&mut self, line: &Value) {
+        let seconds = number(line, "seconds");
+        let rate = seconds.filter(|seconds| *seconds > 0.0).map(|seconds| self.global_step as f64 / seconds);
+        let values = [
+            ("train_runtime", seconds),
+            ("train_steps_per_second", rate),
+            ("train_loss", self.all.value()),
+            ("total_flos", Some(self.total_flos)),
+        ];
+        self.log(values.into_iter().map(|(name, value)| (name.to_owned(), value)));
+    }
+
+    /// Goes to the step of a line, if it has one.
+    fn at(&mut self, line: &Value) {
+        self.global_step = count(line, "step").unwrap_or(self.global_step);
+        self.epoch = self.global_step as f64 / self.steps_per_epoch.max(1) as f64;
+    }
+
+    fn log(&mut self, values: impl Iterator<Item = (String, Option<f64>)>) {
+        let values = values.filter_map(|(name, value)| Some((name, Value::from(value?))));
+        let now = [("epoch".to_owned(), self.epoch.into()), ("step".to_owned(), self.global_step.into())];
+        self.log_history.push(values.chain(now).collect());
+    }
+
+    /// Writes `trainer_state.json` into a folder, whole or not at all.
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        let text = serde_json::to_string_pretty(self)
+            .map_err(|cause| Error::internal(format!("the state of the run as JSON: {cause}")))?;
+        write_atomic(folder.join("trainer_state.json"), format!("{text}\n"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use serde_json::json;
+
+    fn state(batches: [usize; 2]) -> TrainerState {
+        let [ner, qa] = batches;
+        let text = format!(
+            "name = 'x'\nencoder.checkpoint = 'x'\ntasks.ner.batch_size = {ner}\ntasks.qa.batch_size = {qa}\n\
+             data.ner.train = 'x'\ndata.qa.train = 'x'"
+        );
+        let recipe = Recipe::parse(&text, Path::new("x.toml"), &[]).unwrap();
+        TrainerState::new(&recipe, Path::new("runs/x/best"), &Parameters::default()).unwrap()
+    }
+
+    fn planned(epochs: u64, steps_per_epoch: u64) -> Value {
+        let steps = epochs * steps_per_epoch;
+        json!({ "event": "planned", "epochs": epochs, "steps_per_epoch": steps_per_epoch, "steps": steps })
+    }
+
+    fn step(step: u64, task: &str, loss: f64) -> Value {
+        json!({ "event": "step", "step": step, "task": task, "loss": loss, "lr": 0.5, "grad_norm": 2.0, "tokens": 10 })
+    }
+
+    fn entry(state: &TrainerState, at: usize) -> Value {
+        serde_json::to_value(&state.log_history[at]).unwrap()
+    }
+
+    #[test]
+    fn steps_evaluations_and_the_end_are_logged_as_trainer_logs_them() {
+        let mut state = state([16, 16]);
+        let scores = json!({ "ner": { "headline": "f1", "values": { "f1": 80.0 } } });
+        let lines = [
+            planned(2, 2),
+            step(1, "ner", 1.0),
+            json!({ "event": "of a later version", "step": 99 }),
+            step(2, "qa", 4.0),
+            json!({ "event": "evaluated", "scores": scores, "value": 80.0, "improved": true, "seconds": 3.0 }),
+            step(3, "ner", 1.0),
+            step(4, "qa", 2.0),
+            json!({ "event": "evaluated", "step": 4, "scores": scores, "value": 80.0, "improved": false, "seconds": 3.0 }),
+            json!({ "event": "finished", "seconds": 8.0 }),
+        ];
+        lines.iter().for_each(|line| state.record_line(line));
+        let logged = json!({
+            "loss": 4.0, "loss_qa": 4.0, "learning_rate": 0.5, "grad_norm": 2.0, "epoch": 1.0, "step": 2,
+        });
+        assert_eq!(entry(&state, 1), logged);
+        let evaluated =
+            json!({ "eval_ner_f1": 80.0, "eval_value": 80.0, "eval_runtime": 3.0, "epoch": 1.0, "step": 2 });
+        assert_eq!(entry(&state, 2), evaluated);
+        let end = json!({
+            "train_runtime": 8.0, "train_steps_per_second": 0.5, "train_loss": 2.0, "total_flos": 0.0,
+            "epoch": 2.0, "step": 4,
+        });
+        assert_eq!(entry(&state, 6), end);
+        assert_eq!(state.log_history.len(), 7);
+        assert_eq!((state.best_global_step, state.best_metric), (Some(2), Some(80.0)));
+        assert_eq!(state.best_model_checkpoint.as_deref(), Some("runs/x/best"));
+        assert_eq!((state.global_step, state.max_steps, state.epoch), (4, 4, 2.0));
+        assert_eq!((state.num_input_tokens_seen, state.train_batch_size), (40, Some(16)));
+        assert_eq!(state.total_flos, 0.0, "no parameters");
+    }
+
+    #[test]
+    fn long_runs_log_means_over_several_steps() {
+        let mut state = state([16, 8]);
+        state.record_line(&planned(1, 2001));
+        assert_eq!((state.logging_steps, state.train_batch_size), (3, None));
+        for (at, (task, loss)) in [("ner", 1.0), ("qa", 6.0), ("ner", 2.0), ("qa", 5.0)].into_iter().enumerate() {
+            state.record_line(&step(1 + at as u64, task, loss));
+        }
+        let logged = json!({
+            "loss": 3.0, "loss_ner": 1.5, "loss_qa": 6.0, "learning_rate": 0.5, "grad_norm": 2.0,
+            "epoch": 3.0 / 2001.0, "step": 3,
+        });
+        assert_eq!(entry(&state, 0), logged);
+        assert_eq!(state.log_history.len(), 1);
+    }
+
+    #[test]
+    fn the_file_has_every_field_of_transformers_and_no_other_in_their_order() {
+        let folder = tempfile::tempdir().unwrap();
+        state([16, 16]).write(folder.path()).unwrap();
+        let text = std::fs::read_to_string(folder.path().join("trainer_state.json")).unwrap();
+        let file: Value = serde_json::from_str(&text).unwrap();
+        let names: Vec<&str> = file.as_object().unwrap().keys().map(String::as_str).collect();
+        // dataclasses.fields(transformers.TrainerState) of transformers 5.23, sorted.
+        let known = [
+            "best_global_step",
+            "best_metric",
+            "best_model_checkpoint",
+            "epoch",
+            "eval_steps",
+            "global_step",
+            "is_hyper_param_search",
+            "is_local_process_zero",
+            "is_world_process_zero",
+            "log_history",
+            "logging_steps",
+            "max_steps",
+            "num_input_tokens_seen",
+            "num_train_epochs",
+            "save_steps",
+            "stateful_callbacks",
+            "total_flos",
+            "train_batch_size",
+            "trial_name",
+            "trial_params",
+        ];
+        assert_eq!(names, known);
+        assert!(text.ends_with("}\n"));
+    }
+}
