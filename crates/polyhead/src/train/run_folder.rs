@@ -26,6 +26,8 @@ pub(super) struct RunFolder {
     trainer_state: TrainerState,
     /// The last plan among the metrics.
     planned: Option<Value>,
+    /// When the folder was made: the time of the first event, so that what is made of the events knows it too.
+    began: Option<f64>,
     /// Held as long as this trainer lives; the system lets go of it however the process ends.
     _lock: File,
 }
@@ -110,6 +112,7 @@ impl RunFolder {
             board: TensorBoard::create(path, time)?,
             trainer_state: TrainerState::new(fixed.recipe, &path.join(BEST), fixed.parameters)?,
             planned: None,
+            began: lines.is_empty().then_some(time),
             path: path.to_owned(),
             metrics,
             _lock: lock,
@@ -139,7 +142,7 @@ impl RunFolder {
 
     /// Adds an event to `metrics.jsonl`, with the time of now, and to what is made of it.
     pub(super) fn record(&mut self, event: &Event) -> Result<()> {
-        let line = line(event, now())?;
+        let line = line(event, self.began.take().unwrap_or_else(now))?;
         self.metrics.line(&line.to_string())?;
         self.project(&line)
     }
