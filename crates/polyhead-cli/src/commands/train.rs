@@ -146,7 +146,7 @@ pub fn steps(plan: &Plan) -> String {
 
 fn tell_epoch(evaluated: &Evaluated, out: &Out) {
     let losses: Vec<String> = evaluated.losses.iter().map(|(task, loss)| format!("{task} {loss:.4}")).collect();
-    out.note_heading(&format!("\nEpoch {}", evaluated.epoch));
+    out.note_heading(&format!("\nEpoch {} (step {})", evaluated.epoch, count(evaluated.step)));
     out.note(format!("mean training loss {}; evaluated in {}", losses.join(", "), duration(evaluated.seconds)));
     for (task, score) in &evaluated.scores {
         out.note(format!("\n{task}"));

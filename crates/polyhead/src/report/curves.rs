@@ -132,7 +132,7 @@ pub fn loss_charts(run: &Run) -> Vec<Chart> {
     charts
 }
 
-/// A line over epochs.
+/// A line over whole epochs.
 pub fn epochs_line(name: &str, points: &[(usize, f64)]) -> Series {
     Series::new(name, points.iter().map(|&(epoch, value)| (epoch as f64, value)).collect())
 }

@@ -30,6 +30,7 @@ pub fn data(run: &Run, session: &Had<Session>) -> Vec<Block> {
         }
         blocks.push(Block::Table(table));
     }
+    blocks.extend(had(run).map(Block::Table));
     match session {
         Err(why) => blocks.push(Block::Missing(format!("Distributions and lengths, which need the tokenizer. {why}"))),
         Ok(session) => {
@@ -51,6 +52,20 @@ pub fn data(run: &Run, session: &Had<Session>) -> Vec<Block> {
         }
     }
     blocks
+}
+
+/// What each task had until the last evaluation, if the run counted it.
+fn had(run: &Run) -> Option<Table> {
+    let counts = run.evaluations.last().map(|evaluated| &evaluated.counts).filter(|counts| !counts.is_empty())?;
+    let mut table = Table::new(
+        "What each task had in this run. An example of several windows counts once a pass.",
+        &["task", "batches", "windows", "examples", "different ones", "passes"],
+    );
+    for (task, had) in counts {
+        let numbers = [had.batches, had.windows, had.examples, had.unique].map(|number| count(number as usize));
+        table.row(std::iter::once(task.clone()).chain(numbers).chain([decimal(had.epochs)]));
+    }
+    Some(table)
 }
 
 fn described_split(split: &Split, max_length: usize) -> Vec<Block> {

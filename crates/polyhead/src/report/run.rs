@@ -6,6 +6,7 @@
 
 use crate::error::{Error, Place, Result};
 use crate::recipe::Recipe;
+use crate::train::counters::Counts;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -49,6 +50,9 @@ pub struct Plan {
     pub epochs: usize,
     /// All steps.
     pub steps: usize,
+    /// Steps of an epoch; 0 in runs that did not record it.
+    #[serde(default)]
+    pub steps_per_epoch: usize,
     /// Steps in which the learning rate rises.
     #[serde(default)]
     pub warmup_steps: usize,
@@ -110,6 +114,9 @@ pub struct Evaluated {
     pub step: Option<usize>,
     /// The score of each task.
     pub scores: BTreeMap<String, Scored>,
+    /// What each task had had.
+    #[serde(default)]
+    pub counts: BTreeMap<String, Counts>,
     /// The value by which epochs are compared.
     pub value: Option<f64>,
     /// Whether it was the best so far.
@@ -339,6 +346,13 @@ impl Run {
             }
         }
         names
+    }
+
+    /// Where in the run an evaluation stands, in epochs: 2 after the second one, 1.5 in the middle of it.
+    pub fn epochs_at(&self, evaluated: &Evaluated) -> f64 {
+        let steps = self.plan.as_ref().map_or(0, |plan| plan.steps_per_epoch);
+        let step = evaluated.step.filter(|_| steps > 0);
+        step.map_or(evaluated.epoch as f64, |step| step as f64 / steps as f64)
     }
 
     /// The evaluation of the best epoch: that of the kept model.

@@ -1,9 +1,8 @@
 //! Scores: those of the kept model, whole; those of every epoch, by what decides.
 
-use super::curves::epochs_line;
 use super::run::{Evaluated, Run, Scored, TypeScored};
 use crate::document::number::{count, decimal, words};
-use crate::document::{Block, Cell, Chart, Plot, Table};
+use crate::document::{Block, Cell, Chart, Plot, Series, Table};
 
 /// The measures of a score: its means with precision, recall and F1 side by side, and what else there is.
 struct Measures {
@@ -98,25 +97,27 @@ pub fn by_epoch(run: &Run) -> Vec<Block> {
     for evaluated in &run.evaluations {
         let scores = first.scores.keys().map(|task| evaluated.scores.get(task).and_then(Scored::headline_value));
         let cells = scores.chain([evaluated.value]).map(|value| decimal(value.unwrap_or(f64::NAN)));
-        let cells = std::iter::once(evaluated.epoch.to_string()).chain(cells);
+        let at = run.epochs_at(evaluated);
+        let at = if at.fract() == 0.0 { at.to_string() } else { decimal(at) };
+        let cells = std::iter::once(at).chain(cells);
         if best == Some((evaluated.epoch, evaluated.step)) { table.strong(cells) } else { table.row(cells) }
     }
     let mut blocks = vec![Block::Table(table)];
     if run.evaluations.len() > 1 {
-        let line = |(task, score): (&String, &Scored)| epochs_line(&headline(task, score), &points(run, task));
+        let line = |(task, score): (&String, &Scored)| Series::new(headline(task, score), points(run, task));
         blocks.push(Block::Chart(Chart {
             title: "Scores by epoch".into(),
             x: "epoch".into(),
             y: "score (%)".into(),
             plot: Plot::Lines(first.scores.iter().map(line).collect()),
-            note: "On the validation data, after each epoch.".into(),
+            note: "On the validation data.".into(),
         }));
     }
     blocks
 }
 
-/// The headline value of a task in each epoch.
-pub fn points(run: &Run, task: &str) -> Vec<(usize, f64)> {
-    let of = |evaluated: &Evaluated| Some((evaluated.epoch, evaluated.scores.get(task)?.headline_value()?));
+/// The headline value of a task at each evaluation, which stands after so many epochs.
+pub fn points(run: &Run, task: &str) -> Vec<(f64, f64)> {
+    let of = |evaluated: &Evaluated| Some((run.epochs_at(evaluated), evaluated.scores.get(task)?.headline_value()?));
     run.evaluations.iter().filter_map(of).collect()
 }

@@ -10,7 +10,7 @@ use super::single::{best_score, by_step};
 use super::timing::{self, Work};
 use super::{Depth, curves};
 use crate::document::number::{count, counted, decimal, duration, fine, mean_and_spread, plus_minus, short, words};
-use crate::document::{Block, Chart, Document, Figure, Plot, Section, Table};
+use crate::document::{Block, Chart, Document, Figure, Plot, Section, Series, Table};
 use crate::error::{Error, Place, Result};
 use crate::model::shares;
 use crate::suite;
@@ -220,13 +220,13 @@ fn scores(runs: &[Run], names: &[String]) -> Vec<Block> {
         if !first.types.is_empty() {
             blocks.push(Block::Table(types(runs, names, task, first)));
         }
-        let lines = runs.iter().zip(names).map(|(run, name)| curves::epochs_line(name, &points(run, task)));
+        let lines = runs.iter().zip(names).map(|(run, name)| Series::new(name, points(run, task)));
         charts.push(Block::Chart(Chart {
             title: format!("{} by epoch", headline(task, first)),
             x: "epoch".into(),
             y: "score (%)".into(),
             plot: Plot::Lines(lines.collect()),
-            note: "On the validation data, after each epoch.".into(),
+            note: "On the validation data.".into(),
         }));
     }
     blocks.push(Block::heading("By epoch"));

@@ -29,7 +29,7 @@ struct TaskCounter {
 }
 
 /// What a task has had so far.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Counts {
     /// Batches trained on.
     pub batches: u64,
