@@ -1,7 +1,9 @@
 //! Tasks behind one object-safe face, so that a trainer can hold several kinds; and the one loop that runs examples
 //! through a model: in order, in batches, in constant memory.
 
-use super::{Fingerprint, HeadShape, Logits, Purpose, Score, SingleTask, SingleTaskFolder, Task, Window};
+use super::{
+    Fingerprint, HeadShape, Logits, Pipeline, Purpose, Query, Score, SingleTask, SingleTaskFolder, Task, Window,
+};
 use crate::batch::{Encoded, Features};
 use crate::data::Skipped;
 use crate::document::Block;
@@ -14,7 +16,7 @@ use polyhead_kernels::Segments;
 use serde_json::Value;
 use std::any::Any;
 use std::path::Path;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 /// Windows are run together until they hold about this many tokens.
 const TOKENS: usize = 4096;
@@ -73,21 +75,34 @@ pub trait AnyTask: Send + Sync {
     fn analyse(&self, examples: &Examples, runner: &Runner) -> Result<Analysis>;
     /// Answers requests in order; `id` of a request comes back with its answer.
     fn predict(&self, requests: Requests, runner: &Runner, each: &mut dyn FnMut(Value) -> Result<()>) -> Result<()>;
+    fn fields(&self) -> &'static [&'static str];
+    fn pipeline(&self) -> Option<Pipeline>;
+    fn takes(&self, input: &Value) -> bool;
+    /// One of the `inputs` of a request in the form of [`Task::PIPELINE`].
+    fn pipeline_query(
+        &self,
+        input: &Value,
+        parameters: &serde_json::Map<String, Value>,
+        tokenizer: &Tokenizer,
+    ) -> Result<Query>;
+    /// A request as `predict` takes it, to be run with others.
+    fn query(&self, request: &Value, tokenizer: &Tokenizer) -> Result<Query>;
     fn export(&self) -> Result<Option<SingleTask>>;
 }
 
 struct Bound<T: Task> {
-    task: T,
+    /// Queries hold it too: they are answered after the model may have been replaced.
+    task: Arc<T>,
     head: Option<T::Head>,
 }
 
 pub(super) fn open<T: Task>(config: Value) -> Result<Box<dyn AnyTask>> {
-    Ok(Box::new(Bound { task: T::open(config)?, head: None }))
+    Ok(Box::new(Bound { task: Arc::new(T::open(config)?), head: None }))
 }
 
 pub(super) fn import<T: Task>(folder: &SingleTaskFolder, weights: &mut Weights) -> Option<Result<Box<dyn AnyTask>>> {
     let task = T::import(folder, weights)?;
-    Some(task.map(|task| Box::new(Bound { task, head: None }) as Box<dyn AnyTask>))
+    Some(task.map(|task| Box::new(Bound { task: Arc::new(task), head: None }) as Box<dyn AnyTask>))
 }
 
 impl<T: Task> Bound<T> {
@@ -233,8 +248,11 @@ impl<T: Task> AnyTask for Bound<T> {
     }
 
     fn prepare(&mut self, train: &Examples) -> Result<()> {
-        let items = self.items(train)?;
-        self.task.prepare(items)
+        // Borrowed apart, because the task changes.
+        let items = train.items.downcast_ref::<Vec<T::Example>>();
+        let items = items.ok_or_else(|| Error::internal(format!("examples of another task given to {}", T::KIND)))?;
+        let task = Arc::get_mut(&mut self.task);
+        task.ok_or_else(|| Error::internal("a task that answers already can't learn"))?.prepare(items)
     }
 
     fn check(&self, examples: &Examples) -> Result<()> {
@@ -319,6 +337,34 @@ impl<T: Task> AnyTask for Bound<T> {
             end?;
         }
         Ok(())
+    }
+
+    fn fields(&self) -> &'static [&'static str] {
+        T::FIELDS
+    }
+
+    fn pipeline(&self) -> Option<Pipeline> {
+        T::PIPELINE
+    }
+
+    fn takes(&self, input: &Value) -> bool {
+        T::takes(input)
+    }
+
+    fn pipeline_query(
+        &self,
+        input: &Value,
+        parameters: &serde_json::Map<String, Value>,
+        tokenizer: &Tokenizer,
+    ) -> Result<Query> {
+        self.task.pipeline(input, parameters, tokenizer)
+    }
+
+    fn query(&self, request: &Value, tokenizer: &Tokenizer) -> Result<Query> {
+        let example = self.task.request(request, Place::file("request"))?;
+        let encoded = self.task.features(&example, tokenizer, Purpose::Predict)?;
+        let task = self.task.clone();
+        Ok(Query::new(encoded.windows, move |windows| task.answer(&example, &task.decode(&example, windows))))
     }
 
     fn export(&self) -> Result<Option<SingleTask>> {

@@ -6,14 +6,16 @@
 mod any;
 pub mod ner;
 pub mod qa;
+mod query;
 
 pub use any::{Analysis, AnyTask, Examples, Runner};
+pub use query::{Pipeline, Query};
 
 use crate::batch::{Encoded, Features};
 use crate::data::Read;
 use crate::document::{Block, Case, Tone, number};
 use crate::encoders::{Hidden, Pass};
-use crate::error::{Place, Result};
+use crate::error::{Error, Place, Result};
 use crate::parameters::{Init, Weights};
 use crate::text::Tokenizer;
 use candle_core::Tensor;
@@ -25,6 +27,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::path::Path;
+use std::sync::Arc;
 
 /// The tasks that a recipe can name, in the order in which they are shown.
 pub const TASKS: &[TaskKind] = &[TaskKind::of::<ner::Ner>(), TaskKind::of::<qa::Qa>()];
@@ -138,6 +141,26 @@ pub trait Task: Send + Sync + Sized + 'static {
     fn answer(&self, example: &Self::Example, prediction: &Self::Prediction) -> Value;
     /// One line for people: what was asked and what was found.
     fn describe(&self, example: &Self::Example, prediction: &Self::Prediction) -> String;
+
+    // Serving
+
+    /// The fields of a request, all of them texts.
+    const FIELDS: &'static [&'static str] = &["text"];
+    /// The inference API of Hugging Face that it answers besides, if there is one of its kind.
+    const PIPELINE: Option<Pipeline> = None;
+    /// Whether one of the `inputs` of such a request has the form that [`Task::PIPELINE`] takes.
+    fn takes(_input: &Value) -> bool {
+        false
+    }
+    /// Reads one of the `inputs` of such a request, with its `parameters`.
+    fn pipeline(
+        self: &Arc<Self>,
+        _input: &Value,
+        _parameters: &serde_json::Map<String, Value>,
+        _tokenizer: &Tokenizer,
+    ) -> Result<Query> {
+        Err(Error::usage(format!("{} has no inference API of Hugging Face", Self::KIND)))
+    }
 
     // Report
 

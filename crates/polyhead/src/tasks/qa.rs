@@ -377,6 +377,10 @@ impl Task for Qa {
         format!("{}\n  -> {}", example.question, if text.is_empty() { "no answer" } else { text })
     }
 
+    // Serving
+
+    const FIELDS: &'static [&'static str] = &["question", "context"];
+
     // Report
 
     fn analyse(&self, predictions: &[(&Question, Found)]) -> Vec<Block> {
