@@ -8,6 +8,7 @@ mod import;
 mod inspect;
 mod predict;
 mod report;
+mod serve;
 mod suite;
 mod train;
 
@@ -32,6 +33,8 @@ pub enum Command {
     Eval(eval::Args),
     /// Answer one text, or a stream of requests
     Predict(predict::Args),
+    /// Serve a model over HTTP, with a page to try it on
+    Serve(serve::Args),
     /// Run the demonstration suite: texts of sixteen kinds, with gold answers
     Suite(suite::Args),
     /// Show a model's parameters, labels, tokenizer, recipe and origin
@@ -52,6 +55,7 @@ impl Command {
             Command::Report(args) => report::run(&args, out),
             Command::Eval(args) => eval::run(&args, out),
             Command::Predict(args) => predict::run(args, out),
+            Command::Serve(args) => serve::run(args, out),
             Command::Suite(args) => suite::run(&args, out),
             Command::Inspect(args) => inspect::run(&args, out),
             Command::Export(args) => export::run(&args, out),

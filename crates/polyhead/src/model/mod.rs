@@ -16,6 +16,7 @@ use crate::text::Tokenizer;
 use candle_core::{Device, Tensor};
 use polyhead_kernels::rng::Key;
 use serde_json::Value;
+use std::collections::HashMap;
 use std::path::Path;
 
 /// A task under the name that a recipe gives it.
@@ -125,6 +126,39 @@ impl Model {
         let batch = Batch::new(windows, Padding::Packed, task.task.max_length(), self.tokenizer.pad);
         let hidden = self.encoder.encode(&batch, Pass::Evaluate)?;
         Logits::split(&task.task.logits(&hidden, Pass::Evaluate)?, &hidden.segments)
+    }
+
+    /// The logits of windows of several tasks, told by their index, in one pass of the encoder. Windows that are the same to
+    /// the token are encoded once, whatever tasks they are of.
+    pub fn logits_together(&self, windows: &[(usize, &Features)]) -> Result<Vec<Logits>> {
+        let mut unique: Vec<&Features> = Vec::with_capacity(windows.len());
+        let mut known: HashMap<(&[u32], &[u32]), usize> = HashMap::with_capacity(windows.len());
+        let mut places = Vec::with_capacity(windows.len());
+        for &(_, window) in windows {
+            let next = unique.len();
+            let place = *known.entry((window.ids.as_slice(), window.types.as_slice())).or_insert(next);
+            if place == next {
+                unique.push(window);
+            }
+            places.push(place);
+        }
+        let batch = Batch::new(&unique, Padding::Packed, 0, self.tokenizer.pad);
+        let hidden = self.encoder.encode(&batch, Pass::Evaluate)?;
+        let mut all: Vec<Option<Vec<Logits>>> = Vec::new();
+        all.resize_with(self.tasks.len(), || None);
+        let mut found = Vec::with_capacity(windows.len());
+        for (&(task, _), place) in windows.iter().zip(places) {
+            let (Some(named), Some(of_task)) = (self.tasks.get(task), all.get_mut(task)) else {
+                return Err(Error::internal(format!("a window of task {task} of {}", self.tasks.len())));
+            };
+            // A head is small beside the encoder: it takes all rows, those of other tasks too.
+            if of_task.is_none() {
+                *of_task = Some(Logits::split(&named.task.logits(&hidden, Pass::Evaluate)?, &hidden.segments)?);
+            }
+            let logits = of_task.as_ref().and_then(|logits| logits.get(place));
+            found.push(logits.cloned().ok_or_else(|| Error::internal("a window without logits"))?);
+        }
+        Ok(found)
     }
 
     /// Runs `f` with what a task needs to run examples through this model.

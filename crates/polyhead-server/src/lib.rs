@@ -1,0 +1,169 @@
+//! polyhead over HTTP: a model's tasks in the forms that clients already speak, and a page to try them on.
+//!
+//! ```text
+//! connection -> security -> routes -> (queries) -> engine: batches of all clients -> (logits) -> answers
+//! ```
+//!
+//! | file | what |
+//! |---|---|
+//! | `limits` | every bound, in one place |
+//! | `error` | every failure, in one table |
+//! | `routes/` | every address, in one table; one kind a file |
+//! | `engine/` | the queue, the batches, the thread that computes |
+//! | `connection` | accepting, timers, draining |
+//! | `security` | API key, host names, origins, headers |
+//! | `openapi` | the description, made of the tables |
+
+mod body;
+mod connection;
+mod engine;
+pub mod error;
+pub mod limits;
+mod loaded;
+mod metrics;
+mod openapi;
+mod routes;
+mod security;
+mod state;
+
+pub use limits::Limits;
+pub use security::ApiKey;
+
+use loaded::Loaded;
+use polyhead::{Error, Result};
+use security::Names;
+use state::App;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// How to serve.
+pub struct Options {
+    /// The model folder, or the run folder.
+    pub model: PathBuf,
+    /// Where to listen.
+    pub host: IpAddr,
+    /// Which port; 0 takes a free one.
+    pub port: u16,
+    /// What requests must bring.
+    pub key: Option<ApiKey>,
+    /// Whether a server that others reach may go without a key.
+    pub exposure: Exposure,
+    /// Host names by which it may be asked, besides those of the machine itself.
+    pub hosts: Vec<String>,
+    /// Pages of other sites that may ask it.
+    pub origins: Vec<String>,
+    /// What is taken.
+    pub limits: Limits,
+}
+
+/// Whether a server that other machines reach may go without a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exposure {
+    /// It needs one.
+    NeedsKey,
+    /// Someone said that it may.
+    Open,
+}
+
+/// What the server tells those who run it. Never what was asked or answered.
+pub enum Event {
+    /// It listens here.
+    Listening(SocketAddr),
+    /// It took the model again.
+    Reloaded,
+    /// It could not, and goes on with the one it has.
+    NotReloaded(Error),
+    /// It was asked to stop, and answers what it accepted.
+    Stopping,
+}
+
+/// Serves until SIGTERM or Ctrl-C; SIGHUP takes the model again. `notify` hears what happens.
+///
+/// # Errors
+/// The model can't be loaded, the address can't be listened at, or others would reach the server and it has no key.
+pub fn serve(options: Options, notify: &mut dyn FnMut(Event)) -> Result<()> {
+    if !options.host.is_loopback() && options.key.is_none() && options.exposure == Exposure::NeedsKey {
+        let message = format!("others can reach a server at {}: expected an API key, found none", options.host);
+        return Err(Error::usage(message).hint("set POLYHEAD_API_KEY or --api-key-file; --no-auth goes without"));
+    }
+    let names = if options.host.is_loopback() || !options.hosts.is_empty() {
+        Names::only(options.hosts.into_iter().chain([options.host.to_string()]))
+    } else {
+        Names::any()
+    };
+    let loaded = Loaded::open(&options.model)?;
+    let fault = |what: &str, cause: std::io::Error| Error::internal(format!("{what}: {cause}"));
+    let app = App::new(loaded, options.limits, options.key, names, options.origins)
+        .map_err(|cause| fault("can't start a thread", cause))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(8)
+        .enable_all()
+        .build()
+        .map_err(|cause| fault("can't start the runtime", cause))?;
+    let address = SocketAddr::new(options.host, options.port);
+    let served = runtime.block_on(run(app, address, options.model, notify));
+    // Tokenising that is under way may end; its client is gone.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    served
+}
+
+async fn run(app: App, address: SocketAddr, model: PathBuf, notify: &mut dyn FnMut(Event)) -> Result<()> {
+    let fault = |cause: std::io::Error| Error::internal(format!("can't listen to signals: {cause}"));
+    let mut terminate = signal(SignalKind::terminate()).map_err(fault)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(fault)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(fault)?;
+    let listener = TcpListener::bind(address).await.map_err(|cause| {
+        Error::unavailable(format!("can't listen at {address}: {cause}"))
+            .hint("is the port taken? --port 0 takes a free one")
+    })?;
+    let address = listener.local_addr().map_err(|cause| Error::internal(cause.to_string()))?;
+    notify(Event::Listening(address));
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let serving = connection::serve(app.clone(), routes::router(app.clone()), listener, async {
+        // Dropped is asked too.
+        let _ = stopped.await;
+    });
+    let mut serving = std::pin::pin!(serving);
+    let mut stop = Some(stop);
+    loop {
+        tokio::select! {
+            () = &mut serving => break,
+            _ = terminate.recv(), if stop.is_some() => stop = asked_to_stop(stop, notify),
+            _ = interrupt.recv(), if stop.is_some() => stop = asked_to_stop(stop, notify),
+            _ = hangup.recv(), if stop.is_some() => {
+                let path = model.clone();
+                let reloading = tokio::task::spawn_blocking(move || Loaded::open(&path));
+                // Requests go on meanwhile: this loop only drives the accepting, so it must not wait here.
+                let reloaded = tokio::select! {
+                    loaded = reloading => loaded,
+                    () = &mut serving => break,
+                };
+                match reloaded {
+                    Ok(Ok(loaded)) => {
+                        app.replace(loaded);
+                        notify(Event::Reloaded);
+                    }
+                    Ok(Err(error)) => notify(Event::NotReloaded(error)),
+                    Err(cause) => notify(Event::NotReloaded(Error::internal(cause.to_string()))),
+                }
+            }
+        }
+    }
+    app.engine.close();
+    Ok(())
+}
+
+fn asked_to_stop(
+    stop: Option<tokio::sync::oneshot::Sender<()>>,
+    notify: &mut dyn FnMut(Event),
+) -> Option<tokio::sync::oneshot::Sender<()>> {
+    notify(Event::Stopping);
+    if let Some(stop) = stop {
+        // It listens as long as it serves.
+        let _ = stop.send(());
+    }
+    None
+}

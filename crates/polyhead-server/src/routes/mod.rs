@@ -1,0 +1,235 @@
+//! The routes, one kind a file, and the one table of them: the router and the description of the API are made of it.
+
+mod about;
+mod analyze;
+mod inference;
+mod page;
+mod pipeline;
+
+use crate::error::{ApiError, Code, Failed};
+use crate::loaded::Loaded;
+use crate::openapi;
+use crate::security;
+use crate::state::App;
+use axum::Router;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::StatusCode;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get, post};
+use schemars::Schema;
+use std::any::Any;
+use std::time::Instant;
+use tower_http::catch_panic::CatchPanicLayer;
+
+/// A way of asking, for the router and for `/openapi.json`.
+pub struct Route {
+    /// `get` or `post`.
+    pub method: &'static str,
+    /// As axum and OpenAPI write it.
+    pub path: &'static str,
+    /// What it does, in a sentence.
+    pub about: &'static str,
+    /// The form of its body, if it has one; a model's tasks decide some.
+    pub request: Option<fn(&Loaded) -> Schema>,
+    /// What it answers.
+    pub response: Reply,
+    /// Failures that are its own, besides those of every route.
+    pub fails: &'static [Code],
+    handler: fn() -> MethodRouter<App>,
+}
+
+/// What a route answers.
+#[derive(Clone, Copy)]
+pub enum Reply {
+    /// JSON of this form.
+    Json(fn(&Loaded) -> Schema),
+    /// Text of this media type.
+    Text(&'static str),
+}
+
+/// Of every route that takes a body.
+const BODY: &[Code] =
+    &[Code::BadJson, Code::Timeout, Code::TooLarge, Code::UnsupportedMediaType, Code::Invalid, Code::Overloaded];
+
+const fn reads(
+    path: &'static str,
+    about: &'static str,
+    response: Reply,
+    fails: &'static [Code],
+    handler: fn() -> MethodRouter<App>,
+) -> Route {
+    Route { method: "get", path, about, request: None, response, fails, handler }
+}
+
+const fn asks(
+    path: &'static str,
+    about: &'static str,
+    request: fn(&Loaded) -> Schema,
+    response: fn(&Loaded) -> Schema,
+    handler: fn() -> MethodRouter<App>,
+) -> Route {
+    Route { method: "post", path, about, request: Some(request), response: Reply::Json(response), fails: BODY, handler }
+}
+
+/// All routes, in the order in which the description shows them.
+pub const ROUTES: &[Route] = &[
+    asks(
+        "/",
+        "Answer in Hugging Face's form; the task is told by the form of `inputs`",
+        pipeline::request,
+        pipeline::response,
+        || post(pipeline::any),
+    ),
+    asks(
+        "/tasks/{task}",
+        "Answer in Hugging Face's form with the task of this name",
+        pipeline::request,
+        pipeline::response,
+        || post(pipeline::named),
+    ),
+    asks("/analyze", "Several tasks on one text", analyze::request, analyze::response, || post(analyze::analyze)),
+    reads("/v2", "Open Inference Protocol: the server", Reply::Json(inference::server_schema), &[], || {
+        get(inference::server)
+    }),
+    reads(
+        "/v2/health/live",
+        "Open Inference Protocol: whether the server runs",
+        Reply::Json(inference::live_schema),
+        &[],
+        || get(inference::live),
+    ),
+    reads(
+        "/v2/health/ready",
+        "Open Inference Protocol: whether it takes requests",
+        Reply::Json(inference::ready_schema),
+        &[],
+        || get(inference::ready),
+    ),
+    reads("/v2/models/{task}", "Open Inference Protocol: a task", Reply::Json(inference::model_schema), &[], || {
+        get(inference::model)
+    }),
+    reads(
+        "/v2/models/{task}/ready",
+        "Open Inference Protocol: whether a task answers",
+        Reply::Json(inference::ready_schema),
+        &[],
+        || get(inference::model_ready),
+    ),
+    asks(
+        "/v2/models/{task}/infer",
+        "Open Inference Protocol: answers",
+        inference::request,
+        inference::response,
+        || post(inference::infer),
+    ),
+    reads(
+        "/v2/models/{task}/versions/{version}",
+        "Open Inference Protocol: a task",
+        Reply::Json(inference::model_schema),
+        &[],
+        || get(inference::model),
+    ),
+    reads(
+        "/v2/models/{task}/versions/{version}/ready",
+        "Open Inference Protocol: whether a task answers",
+        Reply::Json(inference::ready_schema),
+        &[],
+        || get(inference::model_ready),
+    ),
+    asks(
+        "/v2/models/{task}/versions/{version}/infer",
+        "Open Inference Protocol: answers",
+        inference::request,
+        inference::response,
+        || post(inference::infer),
+    ),
+    reads("/health", "Whether the server takes requests", Reply::Json(about::health_schema), &[], || {
+        get(about::health)
+    }),
+    reads("/info", "Model, tasks, labels, limits, version", Reply::Json(about::info_schema), &[], || get(about::info)),
+    reads("/metrics", "Counters, for Prometheus", Reply::Text("application/openmetrics-text"), &[], || {
+        get(about::metrics)
+    }),
+    reads("/openapi.json", "This description", Reply::Json(about::any_object), &[], || get(about::openapi)),
+    reads("/docs", "The same for people", Reply::Text("text/html"), &[], || get(about::docs)),
+    reads("/", "A page to try it on", Reply::Text("text/html"), &[], || get(page::index)),
+    reads("/assets/{name}", "What the page is made of", Reply::Text("text/plain"), &[], || get(page::asset)),
+    reads("/report", "The report of the run that the model came from", Reply::Text("text/html"), &[], || {
+        get(page::report)
+    }),
+];
+
+/// The router of all of them.
+pub fn router(app: App) -> Router {
+    let mut router = Router::new();
+    for route in ROUTES {
+        router = router.route(route.path, (route.handler)());
+    }
+    router
+        .fallback(|| async { ApiError::new(Code::NotFound, "no such address").hint("/docs lists what there is") })
+        .method_not_allowed_fallback(|| async {
+            ApiError::new(Code::MethodNotAllowed, "this address takes another method")
+        })
+        .layer(middleware::from_fn(allow))
+        .layer(CatchPanicLayer::custom(panicked))
+        .route_layer(middleware::from_fn_with_state(app.clone(), security::guard))
+        .layer(middleware::from_fn_with_state(app.clone(), security::headers))
+        .layer(middleware::from_fn_with_state(app.clone(), count))
+        .with_state(app)
+}
+
+/// Names the methods that an address takes where it was asked by another.
+async fn allow(request: Request, next: Next) -> Response {
+    let path = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let mut response = next.run(request).await;
+    if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        let of_path = ROUTES.iter().filter(|route| Some(route.path) == path.as_deref());
+        let methods: Vec<&str> = of_path.map(|route| if route.method == "get" { "GET,HEAD" } else { "POST" }).collect();
+        if let Ok(value) = methods.join(",").parse() {
+            response.headers_mut().insert("allow", value);
+        }
+    }
+    response
+}
+
+/// A panic is a failure of its own request alone.
+fn panicked(_panic: Box<dyn Any + Send>) -> Response {
+    ApiError::new(Code::Internal, "the request failed").into_response()
+}
+
+/// Counts every answer and its time.
+async fn count(State(app): State<App>, request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    // Addresses that do not exist are one: a client must not make the metrics grow.
+    let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
+    let response = next.run(request).await;
+    let failed = response.extensions().get::<Failed>().map(|failed| failed.0);
+    app.metrics.request(&route, response.status().as_u16(), began.elapsed().as_secs_f64(), failed);
+    response
+}
+
+/// A value as JSON.
+fn json(value: &impl serde::Serialize) -> Response {
+    match serde_json::to_vec(value) {
+        Ok(body) => ([("content-type", "application/json")], body).into_response(),
+        Err(cause) => ApiError::new(Code::Internal, cause.to_string()).into_response(),
+    }
+}
+
+/// The task of a name in an address.
+fn task_named(loaded: &Loaded, name: &str) -> Result<usize, ApiError> {
+    let found = loaded.task(name).map(|(index, _)| index);
+    found.ok_or_else(|| {
+        let known: Vec<&str> = loaded.model().tasks.iter().map(|task| task.name.as_str()).collect();
+        ApiError::new(
+            Code::NotFound,
+            format!("expected one of this model's tasks ({}), found `{name}`", known.join(", ")),
+        )
+    })
+}
+
+/// The schema of a type.
+fn schema_of<T: schemars::JsonSchema>() -> Schema {
+    openapi::schema_of::<T>()
+}

@@ -1,0 +1,148 @@
+//! Requests in the form of Hugging Face's inference API: `{"inputs": ..., "parameters": {...}}`.
+
+use super::{json, task_named};
+use crate::body;
+use crate::engine::Asked;
+use crate::error::ApiError;
+use crate::limits::Limits;
+use crate::loaded::Loaded;
+use crate::openapi::one_of;
+use crate::state::App;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use polyhead::model::NamedTask;
+use schemars::{Schema, json_schema};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use std::sync::Arc;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Request {
+    inputs: Value,
+    #[serde(default)]
+    parameters: Option<Map<String, Value>>,
+    /// What clients say of caches and waiting: there is none of either.
+    #[serde(default, rename = "options")]
+    _options: Option<Map<String, Value>>,
+}
+
+/// The task is told by the form of the inputs.
+pub async fn any(State(app): State<App>, headers: HeaderMap, body: Body) -> Result<Response, ApiError> {
+    let loaded = app.loaded();
+    answer(app, loaded, None, headers, body).await
+}
+
+/// The task has its name in the address.
+pub async fn named(
+    State(app): State<App>,
+    Path(task): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let loaded = app.loaded();
+    let index = task_named(&loaded, &task)?;
+    answer(app, loaded, Some(index), headers, body).await
+}
+
+async fn answer(
+    app: App,
+    loaded: Arc<Loaded>,
+    task: Option<usize>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let request: Request = body::fields(body::json(&headers, body, &app.limits).await?)?;
+    let many = request.inputs.is_array();
+    let limits = app.limits.clone();
+    let mut answers = app.answer(loaded, move |loaded| read(loaded, task, request, &limits)).await?;
+    match answers.values.pop() {
+        Some(only) if !many => Ok(json(&only)),
+        last => {
+            answers.values.extend(last);
+            Ok(json(&answers.values))
+        }
+    }
+}
+
+fn read(loaded: &Loaded, task: Option<usize>, request: Request, limits: &Limits) -> Result<Vec<Asked>, ApiError> {
+    let parameters = request.parameters.unwrap_or_default();
+    let inputs = match request.inputs {
+        Value::Array(inputs) => inputs,
+        one => vec![one],
+    };
+    if inputs.len() > limits.texts {
+        let message = format!("inputs: expected at most {} of them, found {}", limits.texts, inputs.len());
+        return Err(ApiError::invalid(message).hint("send several requests; /info states the limits"));
+    }
+    let mut asked = Vec::with_capacity(inputs.len());
+    for input in &inputs {
+        body::check_texts(input, "inputs", limits)?;
+        let task = match task {
+            Some(task) => task,
+            None => told_by(loaded, input)?,
+        };
+        let named = loaded.model().tasks.get(task).ok_or_else(|| ApiError::invalid("no such task"))?;
+        if !named.task.takes(input) {
+            return Err(misshapen(named, input));
+        }
+        let query = named.task.pipeline_query(input, &parameters, &loaded.model().tokenizer)?;
+        asked.push(Asked { task, query });
+    }
+    Ok(asked)
+}
+
+/// The task that takes an input of this form.
+fn told_by(loaded: &Loaded, input: &Value) -> Result<usize, ApiError> {
+    let mut taking = loaded.model().tasks.iter().enumerate().filter(|(_, named)| named.task.takes(input));
+    match (taking.next(), taking.next()) {
+        (Some((index, _)), None) => Ok(index),
+        (Some((_, first)), Some(_)) => {
+            let message = format!("several tasks take such inputs: `{}` is one of them", first.name);
+            Err(ApiError::invalid(message).hint(format!("name the task in the address: /tasks/{}", first.name)))
+        }
+        _ => Err(ApiError::invalid(format!("inputs: no task of this model takes {}", body::kind(input)))
+            .hint("a text for token classification; {\"question\": ..., \"context\": ...} for question answering")),
+    }
+}
+
+fn misshapen(named: &NamedTask, input: &Value) -> ApiError {
+    let found = body::kind(input);
+    match named.task.pipeline() {
+        Some(pipeline) => ApiError::invalid(format!("inputs: expected what {} takes, found {found}", pipeline.name))
+            .hint("a text for token classification; {\"question\": ..., \"context\": ...} for question answering"),
+        None => ApiError::invalid(format!("`{}` has no inference API of Hugging Face", named.name))
+            .hint("POST /analyze answers with it"),
+    }
+}
+
+/// The form of a request: one for each task that has such an API.
+pub fn request(loaded: &Loaded) -> Schema {
+    let of = |named: &NamedTask| {
+        let pipeline = named.task.pipeline()?;
+        let (input, parameters) = ((pipeline.input)(), (pipeline.parameters)());
+        Some(json_schema!({
+            "type": "object",
+            "title": pipeline.name,
+            "required": ["inputs"],
+            "additionalProperties": false,
+            "properties": {
+                "inputs": { "anyOf": [input, { "type": "array", "items": input }] },
+                "parameters": { "anyOf": [parameters, { "type": "null" }] },
+                "options": { "type": ["object", "null"] },
+            },
+        }))
+    };
+    one_of(loaded.model().tasks.iter().filter_map(of))
+}
+
+/// The form of an answer.
+pub fn response(loaded: &Loaded) -> Schema {
+    let of = |named: &NamedTask| {
+        let output = (named.task.pipeline()?.output)();
+        Some(json_schema!({ "anyOf": [output, { "type": "array", "items": output }] }))
+    };
+    one_of(loaded.model().tasks.iter().filter_map(of))
+}

@@ -1,0 +1,118 @@
+//! What all requests share.
+
+use crate::engine::{Asked, Engine};
+use crate::error::{ApiError, Code};
+use crate::limits::Limits;
+use crate::loaded::Loaded;
+use crate::metrics::Metrics;
+use crate::security::{ApiKey, Names};
+use serde_json::Value;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// The server, as its handlers see it; clones are of the same one.
+#[derive(Clone)]
+pub struct App(Arc<Inner>);
+
+/// See [`App`].
+pub struct Inner {
+    /// The model of the moment; requests keep the one they began with.
+    loaded: RwLock<Arc<Loaded>>,
+    /// What computes.
+    pub engine: Engine,
+    /// What is taken.
+    pub limits: Limits,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// What requests must bring, if anything.
+    pub key: Option<ApiKey>,
+    /// By which names the server may be asked.
+    pub names: Names,
+    /// Pages that may ask, besides its own.
+    pub origins: Vec<String>,
+    draining: AtomicBool,
+}
+
+impl Deref for App {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl App {
+    /// Around a model.
+    pub fn new(
+        loaded: Loaded,
+        limits: Limits,
+        key: Option<ApiKey>,
+        names: Names,
+        origins: Vec<String>,
+    ) -> std::io::Result<Self> {
+        let metrics = Metrics::new();
+        Ok(Self(Arc::new(Inner {
+            loaded: RwLock::new(Arc::new(loaded)),
+            engine: Engine::start(limits.clone(), metrics.clone())?,
+            limits,
+            metrics,
+            key,
+            names,
+            origins,
+            draining: AtomicBool::new(false),
+        })))
+    }
+
+    /// The model of the moment.
+    pub fn loaded(&self) -> Arc<Loaded> {
+        self.loaded.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes another model; requests under way keep the old one.
+    pub fn replace(&self, loaded: Loaded) {
+        *self.loaded.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(loaded);
+    }
+
+    /// Whether the server is about to stop.
+    pub fn draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
+    }
+
+    /// No new work is welcome from now on.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+    }
+
+    /// Reads queries, lets them go through the model, and makes their answers, in order. What takes long on the processor
+    /// is done apart from the connections.
+    pub async fn answer(
+        &self,
+        loaded: Arc<Loaded>,
+        read: impl FnOnce(&Loaded) -> Result<Vec<Asked>, ApiError> + Send + 'static,
+    ) -> Result<Answers, ApiError> {
+        let fault = |_| ApiError::new(Code::Internal, "the request failed");
+        let own = loaded.clone();
+        let asked = tokio::task::spawn_blocking(move || read(&own)).await.map_err(fault)??;
+        let tokens = asked.iter().map(|asked| asked.query.tokens()).sum();
+        if asked.is_empty() {
+            return Ok(Answers { values: Vec::new(), tokens });
+        }
+        let answer = self.engine.submit(&loaded, asked)?;
+        let late = |_| {
+            ApiError::new(Code::Unavailable, "the answer took too long").hint("send less at a time, or try again later")
+        };
+        let done = tokio::time::timeout(self.limits.request, answer).await.map_err(late)?;
+        let done = done.map_err(|_| ApiError::new(Code::Internal, "the model is gone"))??;
+        let made = move || done.into_iter().map(|(query, logits)| query.answer(logits)).collect();
+        Ok(Answers { values: tokio::task::spawn_blocking(made).await.map_err(fault)?, tokens })
+    }
+}
+
+/// The answers to queries.
+pub struct Answers {
+    /// In the order of the queries.
+    pub values: Vec<Value>,
+    /// Tokens that went through the model for them.
+    pub tokens: usize,
+}
