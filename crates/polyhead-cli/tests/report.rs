@@ -118,8 +118,10 @@ fn a_report_of_one_run_has_every_section_in_both_forms_and_shows_evil_text_as_te
     }
     assert!(html.contains("&lt;script&gt;alert(1)&lt;/script&gt;") && markdown.contains("&lt;script&gt;"));
     assert!(!html.contains("is not the one that the run recorded"), "the kept model scores as it did");
-    // Losses by step in total and for each task, by epoch; rate, norm; lengths of four splits; scores; throughput.
-    assert_eq!(html.matches("<figure>").count(), 4 + 2 + 4 + 1 + 1, "{markdown}");
+    // Losses by step in total and for each task, by epoch; rate, norm, norm by group; lengths of four splits; scores;
+    // throughput.
+    assert_eq!(html.matches("<figure>").count(), 4 + 3 + 4 + 1 + 1, "{markdown}");
+    assert!(html.contains("What each task had in this run") && html.contains("rustc"), "{markdown}");
     polyhead(&["report", text(run), "--quiet"]).success();
     assert_eq!(written(run), (html, markdown), "the same run, the same report");
 }
@@ -129,6 +131,7 @@ fn what_is_gone_is_said() {
     let (folder, runs) = runs(&[1]);
     let run = &runs[0];
     std::fs::remove_file(folder.path().join("qa.jsonl")).unwrap();
+    std::fs::remove_file(run.join("environment.json")).unwrap();
     polyhead(&["report", text(run)]).success();
     let (html, markdown) = written(run);
     assert!(
