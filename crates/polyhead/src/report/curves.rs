@@ -4,13 +4,15 @@
 //! stays small. Behind a smoothed loss the unsmoothed means are drawn.
 
 use super::run::{Run, Step};
-use crate::document::number::{decimal, fine};
-use crate::document::{Chart, Plot, Series, Table};
+use crate::document::number::{count, decimal, fine};
+use crate::document::{Cell, Chart, Look, Plot, Series, Table};
 
 /// The most points of a curve.
 const POINTS: usize = 240;
 /// A smoothed curve is the mean over this share of the steps (one in twenty) before each point.
 const SMOOTH: usize = 20;
+/// A table shows a run in so many parts.
+const PARTS: usize = 5;
 
 /// The means of at most `most` groups of neighbouring points.
 pub fn thinned(points: &[(f64, f64)], most: usize) -> Vec<(f64, f64)> {
@@ -185,16 +187,36 @@ pub fn gradient_norms(run: &Run) -> Vec<Series> {
     run.tasks().iter().filter_map(of).collect()
 }
 
-/// The norm of the gradient of each group of parameters, where the run recorded it.
-pub fn group_norms(run: &Run) -> Vec<Series> {
-    let mut names: Vec<&String> = run.steps.iter().flat_map(|step| step.group_norms.keys()).collect();
-    names.sort();
-    names.dedup();
-    let of = |name: &&String| {
-        let points = over_steps(run, None, |step| *step.group_norms.get(*name)?);
-        Series::new(name.as_str(), thinned(&smoothed(&points), POINTS))
+/// The norm of the gradient of each group of layers, where the run recorded it: the mean of each part of the run. A table,
+/// because a model has more layers than a chart has lines that are told apart.
+pub fn group_norms(run: &Run) -> Option<Table> {
+    let mut names: Vec<&String> = Vec::new();
+    for name in run.steps.iter().flat_map(|step| step.group_norms.keys()) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    let parts: Vec<&[Step]> = run.steps.chunks(run.steps.len().div_ceil(PARTS).max(1)).collect();
+    let mean = |name: &String, part: &[Step]| {
+        let norms: Vec<f64> = part.iter().filter_map(|step| step.group_norms.get(name)?.as_f64()).collect();
+        norms.iter().sum::<f64>() / norms.len() as f64
     };
-    names.iter().map(of).collect()
+    let means: Vec<Vec<f64>> = names.iter().map(|name| parts.iter().map(|part| mean(name, part)).collect()).collect();
+    let most = means.iter().flatten().copied().filter(|mean| mean.is_finite()).fold(0.0, f64::max);
+    let mut table = Table::new(
+        "Mean norm of the gradient by group of layers, before clipping, over the parts of the run.",
+        &["group"],
+    );
+    for part in &parts {
+        let (first, last) = (part.first()?.step, part.last()?.step);
+        table.column(format!("steps {}–{}", count(first), count(last)));
+    }
+    for (name, means) in names.iter().zip(means) {
+        let cell =
+            |mean: f64| Cell { text: decimal(mean), look: Look::Heat(if most > 0.0 { mean / most } else { 0.0 }) };
+        table.row(std::iter::once(Cell::from(name.as_str())).chain(means.into_iter().map(cell)));
+    }
+    (!names.is_empty()).then_some(table)
 }
 
 /// Of how many steps the gradient was clipped.

@@ -95,9 +95,9 @@ pub struct Step {
     /// The norm of the gradient before clipping.
     #[serde(default)]
     pub grad_norm: Option<f64>,
-    /// The norm for each group of parameters.
+    /// The norm for each group of layers, in the order of the model.
     #[serde(default)]
-    pub group_norms: BTreeMap<String, Option<f64>>,
+    pub group_norms: Map<String, Value>,
     /// Real tokens.
     pub tokens: usize,
     /// How long it took.

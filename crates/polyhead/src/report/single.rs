@@ -198,15 +198,7 @@ fn optimisation(run: &Run) -> Vec<Block> {
         });
         blocks.push(by_step("Norm of the gradient", "norm", norms, &note));
     }
-    let groups = curves::group_norms(run);
-    if !groups.is_empty() {
-        blocks.push(by_step(
-            "Norm of the gradient by group of parameters",
-            "norm",
-            groups,
-            "Before clipping; smoothed.",
-        ));
-    }
+    blocks.extend(curves::group_norms(run).map(Block::Table));
     match run.diagnoses.as_slice() {
         [] => blocks.push(Block::text(
             "The gradients of the tasks were not compared in this run, so that there is no cosine between them to show.",
