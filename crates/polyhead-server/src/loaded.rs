@@ -2,7 +2,7 @@
 
 use polyhead::model::{Model, NamedTask};
 use polyhead::parameters::Parameters;
-use polyhead::recipe::PrecisionRecipe;
+use polyhead::recipe::{PrecisionRecipe, Recipe};
 use polyhead::report::{self, Depth, html};
 use polyhead::tasks::TASKS;
 use polyhead::{Result, infer::Session};
@@ -40,7 +40,7 @@ pub struct TaskInfo {
 pub struct ModelInfo {
     /// The name of its folder.
     pub name: String,
-    /// The encoder that it was trained from, if that is known.
+    /// The encoder that it was trained from, as its recipe names it, if that is known.
     pub encoder: Option<String>,
     /// Numbers in it.
     pub parameters: usize,
@@ -71,9 +71,10 @@ impl Loaded {
         // Of `runs/NAME/best` the run has the name.
         let named = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
         let name = named(&folder).filter(|name| name != "best").or_else(|| named(folder.parent()?));
+        let recipe = about.recipe.as_ref().and_then(|text| Recipe::parse(text, Path::new("recipe.toml"), &[]).ok());
         ModelInfo {
             name: name.unwrap_or_else(|| "model".into()),
-            encoder: about.source.as_ref().map(|source| source.said.clone()),
+            encoder: recipe.map(|recipe| recipe.encoder.checkpoint),
             parameters: Parameters::count(self.model().parameters.iter()),
             precision: PrecisionRecipe::Auto.resolve().name().to_owned(),
         }
