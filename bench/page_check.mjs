@@ -64,6 +64,7 @@ async function open({ hash = "", width = 1280, height = 900, scheme = "light", m
 }
 
 async function picture(page, name, full = true) {
+  if (full) await page.evaluate(() => scrollTo({ top: 0, behavior: "instant" }));
   await page.screenshot({ path: path.join(options.screenshots, `${name}.png`), fullPage: full });
 }
 
@@ -148,6 +149,38 @@ async function fitsWindow(page, name) {
   check(`${name}: nothing wider than the window`, over[0] <= 0 && over.length === 1, over);
 }
 
+// Whether the characters of each line stand in the order in which they stand in a copy without marks, and each mark is one
+// box, its label beside its text. Lines are made long enough to break nowhere: it is the order that is compared.
+const ORDER = () => {
+  const read = document.querySelector("#read");
+  const orderOf = (root) => {
+    const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
+    const places = [];
+    const range = document.createRange();
+    for (let node = walker.nextNode(), at = 0; node; at += node.length, node = walker.nextNode()) {
+      for (let i = 0; i < node.length; i += 1) {
+        range.setStart(node, i);
+        range.setEnd(node, i + 1);
+        const box = range.getBoundingClientRect();
+        if (box.width > 0.5 && node.data[i].trim()) places.push([Math.round(box.top / 20), box.left, node.data[i]]);
+      }
+    }
+    return places.sort((a, b) => a[0] - b[0] || a[1] - b[1]).map(([line, , letter]) => `${line}${letter}`).join("").replace(/\d+(?=\D)/g, "");
+  };
+  const plain = read.cloneNode();
+  plain.textContent = read.textContent;
+  for (const one of [read, plain]) one.style.setProperty("width", "4000px");
+  read.after(plain);
+  const [a, b] = [orderOf(read), orderOf(plain)];
+  const torn = [...read.querySelectorAll("mark")].filter((mark) => {
+    const boxes = [...mark.getClientRects()].filter((box) => box.width > 0.5).sort((a, b) => a.left - b.left);
+    return boxes.some((box, i) => i > 0 && box.left > boxes[i - 1].right + 1);
+  }).map((mark) => `torn: ${mark.textContent}`);
+  plain.remove();
+  read.style.removeProperty("width");
+  return a === b ? torn : [a, b, ...torn];
+};
+
 // The contrast of every text with what is behind it, the drawn labels included, by WCAG's formula; colours are read off a canvas.
 const CONTRAST = () => {
   const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
@@ -205,13 +238,14 @@ async function typing() {
   await page.locator("#text").click();
   await page.keyboard.type(NEWS);
   const first = await asked(page, () => page.keyboard.press("Control+Enter"));
+  let last = first;
   const { entities } = await compare(page, "typed, Ctrl+Enter", first);
-  check("the real model finds something in a plain news sentence", entities.length > 0 || !has("ner"));
+  check("something is found in a plain news sentence", entities.length > 0 || !has("ner"));
   check("nothing typed appears in the address or in storage", await page.evaluate(() => !location.search && localStorage.length === 0 && sessionStorage.length === 0 && document.cookie === ""));
   if (has("qa")) {
     await page.locator("#question").fill("Who met the mayor of Lyon?");
-    const second = await asked(page, () => page.locator("#question").press("Enter"));
-    await compare(page, "question, Enter", second);
+    last = await asked(page, () => page.locator("#question").press("Enter"));
+    await compare(page, "question, Enter", last);
     const runners = page.locator(".answers li button");
     for (let rank = 0; rank < Math.min(await runners.count(), 4); rank += 1) {
       const button = runners.nth(rank);
@@ -237,7 +271,7 @@ async function typing() {
   }
   await page.getByRole("button", { name: "Copy as JSON" }).click();
   const copied = JSON.parse(await page.evaluate(() => navigator.clipboard.readText()));
-  check("Copy as JSON copies the answer", same(Object.keys(copied.results), Object.keys(first.answer.results).concat(has("qa") && has("ner") ? ["qa"] : []).filter((k, i, all) => all.indexOf(k) === i)) || !!copied.results, copied);
+  check("Copy as JSON copies the answer", same(copied, last.answer), copied);
   check("and says so", /Copied/.test(await page.locator("#said").textContent()));
   await page.locator("#text").press("End");
   await page.keyboard.type(" More.");
@@ -261,6 +295,8 @@ async function scripts() {
     const box = document.querySelector("#read").getBoundingClientRect();
     return range.getBoundingClientRect().right > box.left + box.width * 0.7;
   }));
+  const apart = await page.evaluate(ORDER);
+  check("labels change nothing in the order of the characters on the lines", apart.length === 0, apart);
   await picture(page, "04-right-to-left");
   await fill(page, HOSTILE, question("Where is <script>window.hit=1</script>?"));
   await compare(page, "hostile text", await asked(page, go(page)));
@@ -463,7 +499,7 @@ async function otherModels() {
   const many = await asked(page, go(page));
   check("other kinds: asked if the text is all they need", same(many.sent.tasks, ["a", "b", "tone"]), many.sent);
   check("other kinds: shown as JSON", (await page.locator("#found section pre").textContent()).includes('"label": "<i>good</i>"'));
-  check("two tasks of one kind: labels say whose they are", same(await page.locator("mark[data-label]").evaluateAll((all) => all.map((one) => one.dataset.label)), ["b: city", "a: city"]));
+  check("two tasks of one kind: labels say whose they are", same(await page.locator("mark[data-label]").evaluateAll((all) => all.map((one) => one.dataset.label)), ["a: city", "b: city"]));
   await picture(page, "13-other-kinds");
   await page.context().close();
 }

@@ -219,7 +219,8 @@ function showProblem(problem, again) {
   const may = again && (!status || [408, 429, 500, 502, 503, 504].includes(status));
   box.replaceChildren(...[
     el("p", { class: "what" }, message),
-    hint && el("p", {}, hint),
+    // The server's hint on a missing key is for programs.
+    status === 401 ? el("p", {}, "Type the key into the field above.") : hint && el("p", {}, hint),
     retry && el("p", {}, `The server asks to wait ${counted(retry, "second", "seconds")} before the next try.`),
     (code || status) && el("p", { class: "note" }, el("code", {}, [code, status && `HTTP ${status}`].filter(Boolean).join(" · "))),
     may && el("button", { type: "button", onclick: () => (box.replaceChildren(), again()) }, "Try again"),
@@ -283,11 +284,12 @@ function showResult(body, response) {
 
   const said = [];
   if (readers) said.push(entities.length ? counted(entities.length, "entity", "entities") : "no entities found");
-  if (answers.length) said.push(best?.answer ? `answer: ${best.answer} (${percent(best.score)})` : "no answer in this text");
   if (Number.isFinite(response.tokens)) said.push(counted(response.tokens, "token", "tokens"));
   if (Number.isFinite(response.seconds)) said.push(duration(response.seconds));
   if (misplaced) said.push(`${counted(misplaced, "place", "places")} outside the text left out`);
-  $("status").textContent = said.join(" · ").replace(/^n/, "N");
+  // The answer is for those who hear the page: the others see it written large below.
+  const heard = answers.length ? el("span", { class: "unseen" }, best?.answer ? ["Answer: ", el("bdi", {}, best.answer), `, ${percent(best.score)}. `] : "No answer in this text. ") : null;
+  $("status").replaceChildren(...[heard, said.join(" · ").replace(/^n/, "N")].filter(Boolean));
 
   const view = textView(body.text, entities, best);
   const parts = [
@@ -373,7 +375,7 @@ function nextClass() {
 
 /**
  * Draws spans into a copy of the text. Spans may touch, nest and cross, elements only nest: a span that crosses the end of
- * one that began before it goes on behind that end as another piece. `mark(span, first, last)` makes the element of a piece.
+ * one that began before it goes on behind that end as another piece. `mark(span, first, last, words)` makes a piece's element.
  */
 function draw(root, text, spans, mark) {
   const before = (a, b) => a.start - b.start || b.end - a.end || a.order - b.order;
@@ -402,11 +404,20 @@ function draw(root, text, spans, mark) {
       const place = queue.findIndex((other, index) => index > next && before(rest, other) < 0);
       queue.splice(place < 0 ? queue.length : place, 0, rest);
     }
-    const node = mark(piece.span, piece.first, !crosses);
+    const end = crosses ? limit : piece.end;
+    const node = mark(piece.span, piece.first, !crosses, text.slice(piece.start, end));
     open.at(-1).node.append(node);
-    open.push({ node, end: crosses ? limit : piece.end });
+    open.push({ node, end });
   }
   advance(text.length);
+}
+
+/** The direction in which a piece of text ends: its label has to go on in it, or it would be drawn somewhere else on the line. */
+function sideOf(words) {
+  const last = words.match(/\p{L}(?=\P{L}*$)/u)?.[0];
+  if (!last) return "none";
+  if (/[\p{Script=Arabic}\p{Script=Syriac}\p{Script=Thaana}]/u.test(last)) return "arabic";
+  return /[\p{Script=Hebrew}\p{Script=Nko}]/u.test(last) ? "hebrew" : "left";
 }
 
 /** The rendered text: which answer is highlighted, which types are hidden, and the one tab stop that the arrow keys move. */
@@ -416,11 +427,12 @@ function textView(text, entities, best) {
   const view = { node, chosen: best, onchoice: [], show, choose };
   const stops = () => [...node.querySelectorAll("mark.entity[tabindex]:not(.off)")];
 
-  function mark(span, first, last) {
+  function mark(span, first, last, words) {
     const element = span === view.answer
       ? el("mark", { class: "answer", "data-answer": true, "data-label": last && "answer" })
       : el("mark", { class: `entity ${typeClass(span.label)}`, "data-entity": span.index, "data-label": last && span.label, tabindex: first && -1, "aria-describedby": first && "tip" });
     element.classList.toggle("off", span !== view.answer && hidden.has(span.label));
+    if (last) element.dataset.side = sideOf(words);
     described.set(element, span);
     return element;
   }
@@ -587,8 +599,11 @@ function about() {
     el("dl", { class: "figures" }, figures.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, plain(value))))),
     rest.length ? table("The model folder and the encoder that it was trained from", [], rest.map(([name, value]) => [name[0].toUpperCase() + name.slice(1), plain(value)])) : null,
     el("h2", {}, "Tasks"),
-    table("What the model can be asked, and what it answers with", ["Task", "Kind", "Pipeline", "Fields", "Labels", "Tokens at a time"],
-      (tasks() ?? []).map((task) => [task.name, plain(task.kind), plain(task.pipeline), (task.fields ?? []).join(", "), (task.labels ?? []).join(", ") || "–", plain(task.max_tokens)])),
+    // A column for each task: models have few of them, and so the table fits a phone.
+    table("What the model can be asked, and what it answers with", ["Task", ...(tasks() ?? []).map((task) => task.name)], [
+      ["Kind", (task) => plain(task.kind)], ["Pipeline", (task) => plain(task.pipeline)], ["Fields", (task) => (task.fields ?? []).join(", ")],
+      ["Labels", (task) => (task.labels ?? []).join(", ") || "–"], ["Tokens at a time", (task) => plain(task.max_tokens)],
+    ].map(([name, cell]) => [name, ...(tasks() ?? []).map(cell)])),
     el("h2", {}, "Limits"),
     table("What the server takes; more is answered with an error that says so", [], Object.entries(limits).map(([name, value]) => {
       const [words, unit] = LIMITS[name] ?? [name.replaceAll("_", " "), ""];
