@@ -6,7 +6,7 @@
 //     polyhead serve MODEL --port 8080
 //     node bench/page_check.mjs http://127.0.0.1:8080 --modules /tmp/page --screenshots FOLDER
 //
-// Any server that speaks docs/http.md will do: what the page highlights is compared with what that server answered, read off
+// Any server that speaks docs/http.md and wants no key will do: what the page highlights is compared with what that server answered, read off
 // the wire. What no server answers on demand (overlaps, errors, other kinds of tasks) is answered in its place by the browser.
 // Prints a line for each check; the exit code is 1 if one failed, if the console said anything unexpected, or if the page
 // asked another host for anything. The screenshots are for looking at.
@@ -58,9 +58,15 @@ async function open({ hash = "", width = 1280, height = 900, scheme = "light", m
   });
   if (before) await before(page);
   const response = await page.goto(base.href + hash);
-  await page.waitForLoadState("networkidle");
+  await (hash === "#model" ? modelShown(page) : page.waitForFunction(() => document.querySelector("#served").textContent !== "One encoder, many heads." || document.querySelector("#problem").textContent));
   page.first = response;
   return page;
+}
+
+/** Waits until the model's view is filled, the report in its frame or the words in its place included. */
+async function modelShown(page) {
+  await page.waitForFunction(() => document.querySelector("#about table") && document.querySelector("#report > *"));
+  if (await page.locator("#report iframe").count()) await page.frameLocator("#report iframe").locator("h1").first().waitFor();
 }
 
 async function picture(page, name, full = true) {
@@ -349,7 +355,7 @@ async function keyboardOnly() {
   }
   await page.locator("#tab-try").focus();
   await page.keyboard.press("ArrowRight");
-  await page.waitForLoadState("networkidle");
+  await modelShown(page);
   check("keyboard: an arrow key changes the tab and the address", (await page.getByRole("tabpanel", { name: "Model" }).isVisible()) && page.url().endsWith("#model") && (await at()) === "tab-model");
   await page.keyboard.press("ArrowRight");
   check("keyboard: and back, with the result still there", (await page.locator("#read").isVisible()) && page.url().endsWith("#try"));
@@ -434,6 +440,10 @@ async function keyed() {
   check("key: nowhere but in memory", await page.evaluate(() => localStorage.length === 0 && sessionStorage.length === 0 && !document.cookie && !location.href.includes("s3cret") && !document.querySelector("#found").textContent.includes("s3cret")));
   await page.locator("#curl summary").click();
   check("key: curl takes it from a variable", (await page.locator("#curl pre").first().textContent()).includes('"authorization: Bearer $POLYHEAD_KEY"'));
+  await page.route("**/report", (route) => route.fulfill(json(401, { error: "This server wants an API key.", code: "unauthorized" })));
+  await page.locator("#tab-model").click();
+  await modelShown(page);
+  check("key: the model's view says why there is no report in a frame", /API key/.test(await page.locator("#report").textContent()) && (await page.locator("#about table").count()) > 0);
   await page.context().close();
 }
 
@@ -442,7 +452,7 @@ async function shapes() {
   const text = "University of London, NewYorkParis and the end: Rome";
   const span = (type, words, from = 0, score = 0.9) => ({ type, text: words, start: text.indexOf(words, from), end: text.indexOf(words, from) + words.length, score });
   const all = [span("ORG", "University of London"), span("LOC", "London"), span("LOC", "NewYork"), span("MISC", "YorkParis"), span("LOC", "Paris"), span("LOC", "Rome"), span("ORG", "Rome"),
-    span("PER", "the end"), span("ODD <b>", "and", 0, 0.00001), span("DATE", "end: Rome", 0, 1)];
+    span("PER", "the end"), span("ODD <b>", "and", 0, 0.00001), span("constructor", "of", 0, 0.5), span("DATE", "end: Rome", 0, 1)];
   let reply = { results: { ner: { entities: all }, qa: { answer: "of London, NewYork", start: 11, end: 29, score: 0.8, alternatives: [{ answer: "London", start: 14, end: 20, score: 0.1 }, { answer: text, start: 0, end: text.length, score: 0.05 }, { answer: "", start: 0, end: 0, score: 0.02 }, { answer: "beyond", start: 50, end: 99, score: 0.01 }] } }, tokens: 12, seconds: 0.0031 };
   const both = { ...info, tasks: [{ name: "ner", kind: "ner", fields: ["text"], labels: ["LOC", "ORG", "PER", "MISC"] }, { name: "qa", kind: "qa", fields: ["question", "context"], labels: [] }] };
   const page = await open({ before: async (page) => (await page.route("**/info", (route) => route.fulfill(json(200, both))), await answerWith(page, (route) => route.fulfill(json(200, reply)))) });
@@ -543,7 +553,6 @@ async function modelView() {
     check("model: and can be opened alone", (await page.getByRole("link", { name: "Open the report alone" }).getAttribute("href")) === "report");
   } else check("model: says that there is no report", /none/.test(await page.locator("#report").textContent()), there);
   await picture(page, "15-model");
-  await page.goBack().catch(() => {});
   await page.context().close();
 }
 
@@ -572,7 +581,7 @@ async function looks() {
     await asked(page, go(page));
     await fitsWindow(page, `${name}, words without end`);
     await page.locator("#tab-model").click();
-    await page.waitForLoadState("networkidle");
+    await modelShown(page);
     await fitsWindow(page, `${name}, model`);
     const low = await page.evaluate(CONTRAST);
     check(`${name}, model: every text stands out (lowest ${low[0]?.[0]})`, low[0]?.[0] >= 4.5, low);

@@ -22,8 +22,10 @@ const EXAMPLES = [
     "Which company won the contract?"],
 ];
 
-// The types that the well-known corpora use, in words, and the colour that each keeps from model to model.
+// The types that the well-known corpora use, in words, and the colour that each keeps from model to model. No prototype: a
+// model may call a type `constructor`.
 const WORDS = {
+  __proto__: null,
   PER: ["person", 0], PERSON: ["person", 0], ORG: ["organization", 1], ORGANIZATION: ["organization", 1],
   LOC: ["place", 2], LOCATION: ["place", 2], GPE: ["country or town", 2], MISC: ["other name", 3],
 };
@@ -577,6 +579,7 @@ function curlPart(body) {
 // ------------------------------------------------------------------------------------------------------- the model's view
 
 const LIMITS = {
+  __proto__: null,
   body_bytes: ["Size of a request", "bytes"], texts: ["Texts in a request", ""], characters: ["Length of a text", "characters"],
   tokens: ["Tokens in a request", ""], queue_tokens: ["Tokens waiting at most", ""], connections: ["Connections at a time", ""],
   request_seconds: ["Time for a request", "seconds"],
