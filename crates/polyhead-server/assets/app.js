@@ -1,0 +1,710 @@
+// The page of `polyhead serve`: asks POST /analyze and draws what comes back.
+//
+//   {"text", "question", "tasks", "offset_unit": "utf16"}
+//     -> {"results": {"ner": {"entities": [{type, text, start, end, score}]}, "qa": {answer, start, end, score, alternatives}}, tokens, seconds}
+//
+// Offsets are asked for in UTF-16 units: those are what JavaScript's strings count. What a server or a user wrote goes into
+// the page as text nodes and attributes only, never as HTML. The parts: the API, the request, the result, the text with its
+// marks, the tip, curl, the model's view, the tabs.
+
+const EXAMPLES = [
+  ["News", "A new night train will link Copenhagen and Milan from April, the Danish operator DSB said on Tuesday. It is to stop in Hamburg, Munich and Verona. Greenpeace welcomed the plan; Lufthansa did not wish to comment.",
+    "Who welcomed the plan?"],
+  ["History", "Ada Lovelace was born in London in 1815, the daughter of the poet Lord Byron. In 1843 she translated an article by Luigi Menabrea on the Analytical Engine, a machine that Charles Babbage had designed, and added notes that were three times as long as the article. The machine was never built in her lifetime.",
+    "Who designed the Analytical Engine?"],
+  ["Emoji 🗼", "Landed in Tokyo 🗼✨ Maria 👩🏽‍🚀 flew in from Houston, Kenji 🇯🇵 came up from Osaka by train 🚄 — tomorrow we all visit the JAXA museum in Tsukuba 🚀🛰️!",
+    "Where did Maria come from?"],
+  ["عربي + English", "وُلدت زها حديد في بغداد عام 1950، ثم أسست شركة Zaha Hadid Architects في London.\nShe was born in Baghdad (بغداد) and studied in بيروت before she moved to London.",
+    "Where was she born?"],
+  ["Long", "In June 1910 the Fram left Norway, and nobody on board but Roald Amundsen and a few others knew where she was bound. The world believed that she would sail round Cape Horn to the Arctic. In September, at anchor off Funchal, Amundsen called the crew on deck and told them the truth: they were going south. His brother Leon went ashore with the letters, and a telegram was sent to Robert Falcon Scott, whom it reached in Melbourne.\n\nThe Terra Nova had left Cardiff with Scott's expedition that June. It had motor sledges, ponies, dogs, and men of the Royal Navy and of the British Museum. Fridtjof Nansen, who had lent Amundsen the Fram, learned of the new plan from the newspapers like everyone else.\n\nThe Norwegians landed in the Bay of Whales in January 1911 and built a hut that they called Framheim. Through the winter Olav Bjaaland planed the sledges to a third of their weight, and Oscar Wisting sewed tents on a machine. A first start in September failed in the cold, and Hjalmar Johansen quarrelled with Amundsen over it. On 19 October five men set out: Amundsen, Bjaaland, Wisting, Helmer Hanssen and Sverre Hassel. They climbed from the Ross Ice Shelf to the plateau by a glacier that they named after Axel Heiberg, and on 14 December 1911 they stood at the South Pole.\n\nScott, Edward Wilson, Henry Bowers, Lawrence Oates and Edgar Evans came to the same place on 17 January 1912 and found a tent with a letter to King Haakon. None of the five came home. Amundsen reached Hobart in March and sent the news to Christiania in cipher.",
+    "Where did Amundsen tell the crew about the new plan?"],
+  ["Nothing to find", "It rained all morning, and nobody minded. The bread was warm, the kettle sang, and the afternoon took its time.",
+    "Which company won the contract?"],
+];
+
+// The types that the well-known corpora use, in words, and the colour that each keeps from model to model. No prototype: a
+// model may call a type `constructor`.
+const WORDS = {
+  __proto__: null,
+  PER: ["person", 0], PERSON: ["person", 0], ORG: ["organization", 1], ORGANIZATION: ["organization", 1],
+  LOC: ["place", 2], LOCATION: ["place", 2], GPE: ["country or town", 2], MISC: ["other name", 3],
+};
+const COLOURS = 5;
+
+const $ = (id) => document.getElementById(id);
+
+/** An element with attributes (`on...` are listeners; false and null are left out) and children (strings become text). */
+function el(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === "function") node.addEventListener(name.slice(2), value);
+    else if (value !== false && value != null) node.setAttribute(name, value === true ? "" : value);
+  }
+  node.append(...children.flat().filter((child) => child != null && child !== false));
+  return node;
+}
+
+const number = (value) => new Intl.NumberFormat("en").format(value);
+const counted = (count, one, many) => `${number(count)} ${count === 1 ? one : many}`;
+
+/** A score in words that claim no more than it does: 0.99996 is not 100%. */
+function percent(score) {
+  if (!Number.isFinite(score)) return "–";
+  if (score > 0.9995 && score < 1) return ">99.9%";
+  if (score < 0.0005 && score > 0) return "<0.1%";
+  return `${(score * 100).toFixed(1)}%`;
+}
+
+function duration(seconds) {
+  return seconds < 1 ? `${number(+(seconds * 1000).toPrecision(2))} ms` : `${seconds.toFixed(1)} s`;
+}
+
+// ---------------------------------------------------------------------------------------------------------------- the API
+
+let key = null; // in memory only: not in the address, not in any storage
+let info = null; // what /info said, once it did
+
+/** What went wrong, in the server's form: {error, code, hint}, with the status and the seconds of Retry-After. */
+class Problem extends Error {
+  constructor({ error, hint, code, status, retry }) {
+    super(error);
+    Object.assign(this, { hint, code, status, retry });
+  }
+}
+
+function authorization() {
+  return key ? { authorization: `Bearer ${key}` } : {};
+}
+
+/** Seconds to wait, of a Retry-After in seconds or as a date. */
+function retrySeconds(header) {
+  if (!header) return null;
+  const seconds = /^\d+$/.test(header.trim()) ? Number(header) : Math.ceil((Date.parse(header) - Date.now()) / 1000);
+  return Number.isFinite(seconds) ? Math.max(seconds, 1) : null;
+}
+
+async function call(path, body, signal) {
+  let response, text;
+  try {
+    response = await fetch(path, {
+      method: body ? "POST" : "GET",
+      headers: { accept: "application/json", ...(body && { "content-type": "application/json" }), ...authorization() },
+      body: body && JSON.stringify(body),
+      cache: "no-store",
+      signal,
+    });
+    text = await response.text();
+  } catch (failure) {
+    if (signal?.aborted) throw failure;
+    throw new Problem({ error: "The server can't be reached.", hint: "Is polyhead serve still running, and this device still connected to it?" });
+  }
+  let value = null;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    // A proxy's page, say. What follows speaks of it by its status.
+  }
+  if (response.ok && value && typeof value === "object") return value;
+  const told = value && typeof value.error === "string";
+  throw new Problem({
+    error: told ? value.error
+      : response.ok ? "The server's answer is not in JSON."
+      : `The server answered ${response.status} ${response.statusText}`.trim() + ", and not why.",
+    hint: told && typeof value.hint === "string" ? value.hint : null,
+    code: told && typeof value.code === "string" ? value.code : null,
+    status: response.status,
+    retry: retrySeconds(response.headers.get("retry-after")),
+  });
+}
+
+/** The tasks of /info; a server that has not told them yet is taken to have both usual ones. */
+const tasks = () => (Array.isArray(info?.tasks) ? info.tasks : null);
+const hasKind = (kind) => !tasks() || tasks().some((task) => task.kind === kind);
+
+async function loadInfo() {
+  try {
+    info = await call("info");
+  } catch (problem) {
+    if (!(problem instanceof Problem)) throw problem;
+    showProblem(problem, loadInfo);
+    $("about").replaceChildren(el("p", { class: "notice" }, [problem.message, problem.hint].filter(Boolean).join(" ")),
+      el("button", { type: "button", onclick: showModel }, "Try again"));
+    return false;
+  }
+  const model = info.model ?? {};
+  $("served").textContent = [model.path, model.encoder !== model.path && model.encoder, (tasks() ?? []).map((task) => task.name).join(" + ")]
+    .filter(Boolean).join(" · ") || "One encoder, many heads.";
+  $("question-part").hidden = !hasKind("qa");
+  $("question-part").querySelector("label .note").hidden = !hasKind("ner");
+  $("invite").textContent = !hasKind("ner") ? "Type a question about the text: the answer is highlighted here, with its runners-up."
+    : !hasKind("qa") ? "The names in the text are highlighted here."
+    : "Names in the text are highlighted here, and the answer to your question with its runners-up.";
+  measure();
+  return true;
+}
+
+// ------------------------------------------------------------------------------------------------------------ the request
+
+let waiting = null; // the AbortController of the request that is under way
+let shown = null; // {request, edited}: what the result on the page is the answer to
+
+/** A string that JSON can carry to any reader: half a surrogate pair becomes U+FFFD, of the same length. */
+const wellFormed = (text) => text.toWellFormed?.() ?? text;
+
+/** The body for /analyze, or the words and the field that say what is missing. */
+function request() {
+  const text = wellFormed($("text").value);
+  const question = hasKind("qa") ? wellFormed($("question").value.trim()) : "";
+  if (!text.trim()) return { missing: "Type or paste a text first.", field: "text" };
+  const there = ["text", ...(question ? ["question", "context"] : [])];
+  const names = tasks()?.filter(({ kind, fields = [] }) => (kind === "ner" ? true : kind === "qa" ? question : fields.every((field) => there.includes(field))))
+    .map((task) => task.name);
+  if (names?.length === 0) return { missing: "This model answers questions: type one about the text.", field: "question" };
+  return { body: { text, ...(question && { question }), ...(names && { tasks: names }), offset_unit: "utf16" } };
+}
+
+async function analyze() {
+  const { body, missing, field } = request();
+  waiting?.abort();
+  if (missing) {
+    waiting = null;
+    busy(false);
+    $("status").textContent = missing;
+    $(field).focus();
+    return;
+  }
+  const mine = (waiting = new AbortController());
+  // Most answers are there before anyone could read a word of waiting.
+  const slow = setTimeout(() => busy(true), 150);
+  try {
+    const response = await call("analyze", body, mine.signal);
+    if (waiting === mine) showResult(body, response);
+    bringUp();
+  } catch (problem) {
+    if (mine.signal.aborted) return;
+    if (!(problem instanceof Problem)) throw problem;
+    showProblem(problem, analyze);
+    clearFound();
+    $("found").append(el("div", {}, curlPart(body)));
+    bringUp();
+  } finally {
+    clearTimeout(slow);
+    if (waiting === mine) {
+      waiting = null;
+      busy(false);
+    }
+  }
+  if (!info) loadInfo();
+}
+
+/** Where the page is one column the result may lie below the window: brings it up. */
+function bringUp() {
+  if ($("result").getBoundingClientRect().top < innerHeight * 0.6) return;
+  $("result").scrollIntoView({ block: "start", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
+}
+
+function busy(on) {
+  $("result").setAttribute("aria-busy", on);
+  if (on) $("status").textContent = "Waiting for the server …";
+}
+
+/** An error in words: what was wrong, the way out, and a button that tries again where that can help. */
+function showProblem(problem, again) {
+  const { message, hint, code, status, retry } = problem;
+  const box = $("problem");
+  $("status").textContent = "";
+  $("invite").hidden = true;
+  if (status === 401) {
+    $("key-form").hidden = false;
+    $("key").focus();
+  }
+  const may = again && (!status || [408, 429, 500, 502, 503, 504].includes(status));
+  box.replaceChildren(...[
+    el("p", { class: "what" }, message),
+    // The server's hint on a missing key is for programs.
+    status === 401 ? el("p", {}, "Type the key into the field above.") : hint && el("p", {}, hint),
+    retry && el("p", {}, `The server asks to wait ${counted(retry, "second", "seconds")} before the next try.`),
+    (code || status) && el("p", { class: "note" }, el("code", {}, [code, status && `HTTP ${status}`].filter(Boolean).join(" · "))),
+    may && el("button", { type: "button", onclick: () => (box.replaceChildren(), again()) }, "Try again"),
+  ].filter(Boolean));
+}
+
+/** The length of the text in characters, and the limit where it is near. */
+function measure() {
+  const length = [...$("text").value].length;
+  const most = info?.limits?.characters;
+  const over = Number.isFinite(most) && length > most;
+  $("length").classList.toggle("over", over);
+  $("length").textContent = length ? counted(length, "character", "characters") + (over ? `, more than the ${number(most)} that the server takes` : "") : "";
+  if (shown && !shown.edited && ($("text").value !== shown.text || $("question").value !== shown.question)) {
+    shown.edited = true;
+    $("status").append(" · the fields were edited since");
+  }
+}
+
+// ------------------------------------------------------------------------------------------------------------- the result
+
+function clearFound() {
+  shown = null;
+  hideTip();
+  $("invite").hidden = true;
+  $("found").replaceChildren();
+}
+
+const fits = (text, span) => Number.isInteger(span?.start) && Number.isInteger(span?.end) && 0 <= span.start && span.start <= span.end && span.end <= text.length;
+
+/** /analyze's results, sorted by what can be drawn: entities and answers in the text, anything else as JSON. */
+function sorted(text, results) {
+  const entities = [], answers = [], others = [];
+  let misplaced = 0, readers = 0;
+  const several = Object.values(results).filter((result) => Array.isArray(result?.entities)).length > 1;
+  for (const [task, result] of Object.entries(results)) {
+    if (Array.isArray(result?.entities)) {
+      readers += 1;
+      for (const entity of result.entities) {
+        if (!fits(text, entity) || entity.start === entity.end) misplaced += 1;
+        else entities.push({ ...entity, label: several ? `${task}: ${entity.type}` : String(entity.type), index: entities.length });
+      }
+    } else if (typeof result?.answer === "string") {
+      const first = { answer: result.answer, start: result.start, end: result.end, score: result.score };
+      const same = (one) => one.start === first.start && one.end === first.end;
+      const candidates = [first, ...(result.alternatives ?? []).filter((one) => !same(one))];
+      misplaced += candidates.filter((one) => !fits(text, one)).length;
+      answers.push({ task, candidates: candidates.filter((one) => fits(text, one)) });
+    } else others.push([task, result]);
+  }
+  return { entities, answers, others, misplaced, readers };
+}
+
+function showResult(body, response) {
+  $("problem").replaceChildren();
+  clearFound();
+  shown = { text: $("text").value, question: $("question").value, edited: false };
+  const found = sorted(body.text, response.results ?? {});
+  const { entities, answers, others, misplaced, readers } = found;
+  const best = answers[0]?.candidates[0];
+
+  const said = [];
+  if (readers) said.push(entities.length ? counted(entities.length, "entity", "entities") : "no entities found");
+  if (Number.isFinite(response.tokens)) said.push(counted(response.tokens, "token", "tokens"));
+  if (Number.isFinite(response.seconds)) said.push(duration(response.seconds));
+  if (misplaced) said.push(`${counted(misplaced, "place", "places")} outside the text left out`);
+  // The answer is for those who hear the page: the others see it written large below.
+  const heard = answers.length ? el("span", { class: "unseen" }, best?.answer ? ["Answer: ", el("bdi", {}, best.answer), `, ${percent(best.score)}. `] : "No answer in this text. ") : null;
+  $("status").replaceChildren(...[heard, said.join(" · ").replace(/^n/, "N")].filter(Boolean));
+
+  const view = textView(body.text, entities, best);
+  const parts = [
+    answers.map((answer) => answersPart(answer, answers.length > 1, view)),
+    entities.length ? typesPart(entities, view) : null,
+    readers || answers.length ? view.node : null,
+    entities.length ? el("p", { class: "note hint" }, "Scores: point at a highlighted name, tap it, or go through them with the arrow keys.") : null,
+    others.map(([task, result]) => el("section", {}, el("h3", {}, task), el("pre", { tabindex: 0, "aria-label": `Result of ${task}` }, JSON.stringify(result, null, 2)))),
+    el("div", { class: "actions" }, copyButton("Copy as JSON", () => JSON.stringify(response, null, 2))),
+    el("div", {},
+      entities.length ? entityTable(entities) : null,
+      el("details", { id: "json" }, el("summary", {}, "The answer in JSON"), el("pre", { tabindex: 0, "aria-label": "The answer in JSON" }, JSON.stringify(response, null, 2))),
+      curlPart(body)),
+  ];
+  $("found").append(...parts.flat().filter(Boolean));
+}
+
+/** The best answer and its runners-up: buttons, and the pressed one is what the text shows. */
+function answersPart({ task, candidates }, named, view) {
+  const buttons = candidates.map((candidate, rank) => {
+    const bar = el("i");
+    bar.style.setProperty("--share", `${Math.min(Math.max(candidate.score || 0, 0), 1) * 100}%`);
+    const words = candidate.answer ? el("span", { dir: "auto" }, candidate.answer) : el("span", { class: "none" }, "no answer in this text");
+    return el("button", { type: "button", "aria-pressed": String(view.chosen === candidate), "data-start": candidate.start, "data-end": candidate.end, onclick: () => view.choose(candidate) },
+      words, el("span", { class: "bar", "aria-hidden": "true" }, bar), el("span", { class: "score" }, el("span", { class: "unseen" }, rank ? "score " : "best, score "), percent(candidate.score)));
+  });
+  view.onchoice.push(() => buttons.forEach((button, rank) => button.setAttribute("aria-pressed", String(view.chosen === candidates[rank]))));
+  const title = candidates.length > 1 ? "Answer, and the runners-up: choose one to see it in the text" : "Answer";
+  return el("section", { class: "answers", "aria-label": named ? `Answer of ${task}` : "Answer" },
+    el("h3", {}, named ? `${task}: ${title}` : title),
+    el("ol", {}, buttons.map((button) => el("li", {}, button))));
+}
+
+/** Each type once with its count, in the order of /info's labels: colour class, words and number. A button hides and shows it. */
+function typesPart(entities, view) {
+  const counts = new Map();
+  for (const { label } of entities) counts.set(label, (counts.get(label) ?? 0) + 1);
+  const order = [...counts.keys()].sort((a, b) => counts.get(b) - counts.get(a) || (a < b ? -1 : 1));
+  return el("ul", { class: "types", "aria-label": "Entities of each type; press to hide or show" }, order.map((label) => el("li", {},
+    el("button", {
+      type: "button", class: typeClass(label), "aria-pressed": "true", "data-label": label,
+      onclick: (event) => {
+        const button = event.currentTarget;
+        const on = button.getAttribute("aria-pressed") !== "true";
+        button.setAttribute("aria-pressed", String(on));
+        view.show(label, on);
+      },
+    }, el("i", { "aria-hidden": "true" }), el("span", {}, label), WORDS[label] && el("span", { class: "note" }, WORDS[label][0]), el("b", {}, number(counts.get(label)))))));
+}
+
+function entityTable(entities) {
+  return el("details", { id: "table" }, el("summary", {}, "The entities as a table"),
+    el("div", { class: "table long", tabindex: 0, role: "region", "aria-label": "Entities" }, el("table", {},
+      el("caption", {}, "Start and end count UTF-16 units, as JavaScript does."),
+      el("thead", {}, el("tr", {}, ["Type", "Text"].map((name) => el("th", { scope: "col" }, name)), ["Start", "End", "Score"].map((name) => el("th", { scope: "col", class: "right" }, name)))),
+      el("tbody", {}, entities.map((entity) => el("tr", {}, el("td", {}, entity.label), el("td", {}, el("bdi", {}, entity.text)),
+        [entity.start, entity.end, percent(entity.score)].map((value) => el("td", { class: "right" }, String(value)))))))));
+}
+
+// ------------------------------------------------------------------------------------------------- the text with its marks
+
+const classes = new Map(); // type -> colour class; kept, so that a type looks the same from result to result
+
+function typeClass(label) {
+  if (!classes.size) {
+    // The types that /info names come first, in its order: the colours do not depend on the first text that is tried.
+    const labels = (tasks() ?? []).filter((task) => task.kind === "ner").flatMap((task) => task.labels ?? []).map(String);
+    const free = [...Array(COLOURS).keys()].filter((colour) => !labels.some((one) => WORDS[one]?.[1] === colour));
+    for (const one of labels) if (WORDS[one]) classes.set(one, `t${WORDS[one][1]}`);
+    for (const one of labels) if (!classes.has(one)) classes.set(one, free.length ? `t${free.shift()}` : nextClass());
+  }
+  if (!classes.has(label)) classes.set(label, WORDS[label] ? `t${WORDS[label][1]}` : nextClass());
+  return classes.get(label);
+}
+
+/** The colour that the fewest types have so far; a second type of one colour is underlined in dashes. */
+function nextClass() {
+  const used = [...classes.values()];
+  const times = [...Array(COLOURS).keys()].map((colour) => used.filter((one) => one.startsWith(`t${colour}`)).length);
+  const least = Math.min(...times);
+  return `t${times.indexOf(least)}${least ? " again" : ""}`;
+}
+
+/**
+ * Draws spans into a copy of the text. Spans may touch, nest and cross, elements only nest: a span that crosses the end of
+ * one that began before it goes on behind that end as another piece. `mark(span, first, last, words)` makes a piece's element.
+ */
+function draw(root, text, spans, mark) {
+  const before = (a, b) => a.start - b.start || b.end - a.end || a.order - b.order;
+  const queue = spans.map((span, order) => ({ span, order, start: span.start, end: span.end, first: true })).sort(before);
+  const open = [{ node: root, end: text.length }];
+  let at = 0;
+  const write = (to) => {
+    if (to > at) open.at(-1).node.append(text.slice(at, to));
+    at = Math.max(at, to);
+  };
+  const advance = (to) => {
+    while (open.length > 1 && open.at(-1).end <= to) {
+      write(open.at(-1).end);
+      open.pop();
+    }
+    write(to);
+  };
+  root.replaceChildren();
+  for (let next = 0; next < queue.length; next += 1) {
+    const piece = queue[next];
+    advance(piece.start);
+    const limit = open.at(-1).end;
+    const crosses = piece.end > limit;
+    if (crosses) {
+      const rest = { ...piece, start: limit, first: false };
+      const place = queue.findIndex((other, index) => index > next && before(rest, other) < 0);
+      queue.splice(place < 0 ? queue.length : place, 0, rest);
+    }
+    const end = crosses ? limit : piece.end;
+    const node = mark(piece.span, piece.first, !crosses, text.slice(piece.start, end));
+    open.at(-1).node.append(node);
+    open.push({ node, end });
+  }
+  advance(text.length);
+}
+
+/** The direction in which a piece of text ends: its label has to go on in it, or it would be drawn somewhere else on the line. */
+function sideOf(words) {
+  const last = words.match(/\p{L}(?=\P{L}*$)/u)?.[0];
+  if (!last) return "none";
+  if (/[\p{Script=Arabic}\p{Script=Syriac}\p{Script=Thaana}]/u.test(last)) return "arabic";
+  return /[\p{Script=Hebrew}\p{Script=Nko}]/u.test(last) ? "hebrew" : "left";
+}
+
+/** The rendered text: which answer is highlighted, which types are hidden, and the one tab stop that the arrow keys move. */
+function textView(text, entities, best) {
+  const node = el("div", { class: "read", id: "read", role: "group", "aria-label": "The text with what was found; arrow keys go from entity to entity" });
+  const hidden = new Set();
+  const view = { node, chosen: best, onchoice: [], show, choose };
+  const stops = () => [...node.querySelectorAll("mark.entity[tabindex]:not(.off)")];
+
+  function mark(span, first, last, words) {
+    const element = span === view.answer
+      ? el("mark", { class: "answer", "data-answer": true, "data-label": last && "answer" })
+      : el("mark", { class: `entity ${typeClass(span.label)}`, "data-entity": span.index, "data-label": last && span.label, tabindex: first && -1, "aria-describedby": first && "tip" });
+    element.classList.toggle("off", span !== view.answer && hidden.has(span.label));
+    if (last) element.dataset.side = sideOf(words);
+    described.set(element, span);
+    return element;
+  }
+  function redraw() {
+    // The answer comes first: of two spans with the same place it is the outer one.
+    view.answer = view.chosen?.end > view.chosen?.start ? { ...view.chosen, label: "answer" } : null;
+    draw(node, text, [...(view.answer ? [view.answer] : []), ...entities], mark);
+    stops()[0]?.setAttribute("tabindex", 0);
+  }
+  function show(label, on) {
+    if (on) hidden.delete(label);
+    else hidden.add(label);
+    redraw();
+  }
+  function choose(candidate) {
+    view.chosen = candidate;
+    redraw();
+    view.onchoice.forEach((tell) => tell());
+    node.querySelector("mark.answer")?.scrollIntoView({ block: "nearest" });
+    say(candidate.answer ? `Highlighted: ${candidate.answer}` : "Nothing is highlighted: no answer");
+  }
+  node.addEventListener("keydown", (event) => {
+    const all = stops();
+    const now = all.indexOf(document.activeElement);
+    if (now < 0 || event.ctrlKey || event.metaKey || event.altKey) return;
+    const to = { ArrowRight: now + 1, ArrowDown: now + 1, ArrowLeft: now - 1, ArrowUp: now - 1, Home: 0, End: all.length - 1 }[event.key];
+    if (to === undefined) return;
+    event.preventDefault();
+    all[Math.min(Math.max(to, 0), all.length - 1)].focus();
+  });
+  node.addEventListener("focusin", (event) => {
+    for (const one of stops()) one.setAttribute("tabindex", one === event.target ? 0 : -1);
+    showTip(event.target);
+  });
+  node.addEventListener("focusout", hideTip);
+  node.addEventListener("pointerover", (event) => showTip(event.target.closest("mark")));
+  node.addEventListener("pointerout", leaveTip);
+  redraw();
+  return view;
+}
+
+// ---------------------------------------------------------------------------------------------------------------- the tip
+
+const described = new WeakMap(); // mark -> its entity or answer
+let leaving = 0;
+
+/** The types and scores of a mark and of the marks around it, above it, inside the window. */
+function showTip(mark) {
+  clearTimeout(leaving);
+  const lines = [];
+  for (let one = mark; one?.matches?.("mark"); one = one.parentElement) {
+    const span = described.get(one);
+    if (span && !one.classList.contains("off")) lines.push(el("p", {}, el("span", {}, [span.label, WORDS[span.label]?.[0]].filter(Boolean).join(", ")), el("b", {}, percent(span.score))));
+  }
+  if (!lines.length) return hideTip();
+  const tip = $("tip");
+  tip.replaceChildren(...lines);
+  tip.hidden = false;
+  const place = mark.getClientRects()[0];
+  const wide = document.documentElement.clientWidth;
+  const left = Math.min(Math.max(place.left, 8), wide - tip.offsetWidth - 8);
+  const above = place.top - tip.offsetHeight - 6;
+  tip.style.setProperty("left", `${left + scrollX}px`);
+  tip.style.setProperty("top", `${(above > 0 ? above : place.bottom + 6) + scrollY}px`);
+}
+
+function hideTip() {
+  clearTimeout(leaving);
+  $("tip").hidden = true;
+}
+
+/** Hides the tip a little later: the pointer may be on its way onto it. A focused mark keeps its own. */
+function leaveTip() {
+  clearTimeout(leaving);
+  leaving = setTimeout(() => {
+    const focused = document.activeElement?.matches("mark.entity") ? document.activeElement : null;
+    if (focused) showTip(focused);
+    else hideTip();
+  }, 150);
+}
+
+// ----------------------------------------------------------------------------------------------------- copying, and curl
+
+/** Says something to screen readers that the page shows otherwise. */
+function say(words) {
+  $("said").textContent = words;
+}
+
+async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    // Pages from another machine without TLS have no clipboard API; the old command still works there.
+    const area = el("textarea", { class: "unseen", readonly: true });
+    area.value = text;
+    document.body.append(area);
+    area.select();
+    const done = document.execCommand("copy");
+    area.remove();
+    return done;
+  }
+}
+
+function copyButton(name, text, label) {
+  return el("button", {
+    type: "button", "aria-label": label,
+    onclick: async ({ currentTarget: button }) => {
+      const words = (await copy(text())) ? "Copied" : "Could not copy";
+      button.focus();
+      button.textContent = words;
+      say(words);
+      setTimeout(() => (button.textContent = name), 1600);
+    },
+  }, name);
+}
+
+/** One word of a POSIX shell: in single quotes nothing is special but the single quote itself. */
+const quoted = (word) => `'${word.replaceAll("'", "'\\''")}'`;
+
+function curl(path, body) {
+  return [`curl -s ${quoted(new URL(path, document.baseURI).href.replace(/#.*$/, ""))}`, "-H 'content-type: application/json'",
+    key && '-H "authorization: Bearer $POLYHEAD_KEY"', `-d ${quoted(JSON.stringify(body))}`].filter(Boolean).join(" \\\n  ");
+}
+
+/** The request that was just made as commands: the same one, and the same question in the forms of Hugging Face's APIs. */
+function curlPart(body) {
+  const asked = (tasks() ?? [{ name: "ner", kind: "ner" }, { name: "qa", kind: "qa" }]).filter((task) => (body.tasks ? body.tasks.includes(task.name) : task.kind !== "qa" || body.question));
+  const alone = (task) => (tasks() ?? []).filter((other) => other.kind === task.kind).length < 2;
+  const commands = [["The same request", curl("analyze", body)]];
+  for (const task of asked) {
+    const inputs = task.kind === "ner" ? body.text : task.kind === "qa" ? { question: body.question, context: body.text } : null;
+    if (inputs) commands.push([`Hugging Face form, ${task.name}`, curl(alone(task) ? "./" : `tasks/${encodeURIComponent(task.name)}`, { inputs })]);
+  }
+  return el("details", { id: "curl" }, el("summary", {}, "The request in curl"),
+    key && el("p", { class: "note" }, "Put the key into the variable POLYHEAD_KEY of your shell first."),
+    commands.map(([name, command]) => el("div", { class: "copyable" },
+      el("div", { class: "label-row" }, el("span", {}, name), copyButton("Copy", () => command, `Copy: ${name}`)),
+      el("pre", { tabindex: 0, "aria-label": name }, command))));
+}
+
+// ------------------------------------------------------------------------------------------------------- the model's view
+
+const LIMITS = {
+  __proto__: null,
+  body_bytes: ["Size of a request", "bytes"], texts: ["Texts in a request", ""], characters: ["Length of a text", "characters"],
+  tokens: ["Tokens in a request", ""], queue_tokens: ["Tokens waiting at most", ""], connections: ["Connections at a time", ""],
+  request_seconds: ["Time for a request", "seconds"],
+};
+
+function table(caption, heads, rows) {
+  return el("div", { class: "table" }, el("table", {}, el("caption", {}, caption),
+    heads.length ? el("thead", {}, el("tr", {}, heads.map((head) => el("th", { scope: "col" }, head)))) : null,
+    el("tbody", {}, rows.map(([first, ...rest]) => el("tr", {}, el("th", { scope: "row" }, first), rest.map((cell) => el("td", {}, cell)))))));
+}
+
+const plain = (value) => (typeof value === "number" ? number(value) : value == null ? "–" : typeof value === "object" ? JSON.stringify(value) : String(value));
+
+function about() {
+  const { model = {}, limits = {}, offset_units: units } = info;
+  const figures = [["Parameters", model.parameters], ["Precision", model.precision], ["Tasks", tasks()?.length], ["Version", info.version]].filter(([, value]) => value != null);
+  const rest = Object.entries(model).filter(([name]) => !["parameters", "precision"].includes(name));
+  return [
+    el("h2", {}, info.name ?? "Model"),
+    el("dl", { class: "figures" }, figures.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, plain(value))))),
+    rest.length ? table("The model folder and the encoder that it was trained from", [], rest.map(([name, value]) => [name[0].toUpperCase() + name.slice(1), plain(value)])) : null,
+    el("h2", {}, "Tasks"),
+    // A column for each task: models have few of them, and so the table fits a phone.
+    table("What the model can be asked, and what it answers with", ["Task", ...(tasks() ?? []).map((task) => task.name)], [
+      ["Kind", (task) => plain(task.kind)], ["Pipeline", (task) => plain(task.pipeline)], ["Fields", (task) => (task.fields ?? []).join(", ")],
+      ["Labels", (task) => (task.labels ?? []).join(", ") || "–"], ["Tokens at a time", (task) => plain(task.max_tokens)],
+    ].map(([name, cell]) => [name, ...(tasks() ?? []).map(cell)])),
+    el("h2", {}, "Limits"),
+    table("What the server takes; more is answered with an error that says so", [], Object.entries(limits).map(([name, value]) => {
+      const [words, unit] = LIMITS[name] ?? [name.replaceAll("_", " "), ""];
+      return [words, `${plain(value)} ${unit}`.trim()];
+    })),
+    Array.isArray(units) ? el("p", { class: "note" }, `Offsets can be counted in: ${units.join(", ")}. This page asks for utf16.`) : null,
+  ].filter(Boolean);
+}
+
+/** The report in a frame, or why there is none. A frame sends no authorization header, so it is first asked for without one. */
+async function showReport() {
+  const place = $("report");
+  const probe = new AbortController();
+  let status = 0;
+  try {
+    status = (await fetch("report", { signal: probe.signal, cache: "no-store" })).status;
+    probe.abort(); // the frame gets it itself
+  } catch {
+    // Told below as any other way of not being there.
+  }
+  if (status === 200) {
+    place.replaceChildren(
+      el("p", {}, el("a", { href: "report", target: "_blank", rel: "noopener" }, "Open the report alone")),
+      el("iframe", { src: "report", title: "Report of the run: model card and curves", sandbox: "allow-same-origin allow-popups" }));
+    return;
+  }
+  place.replaceChildren(el("p", { class: "note" }, status === 404 ? "There is none: the server was given a model folder, not the folder of a run."
+    : status === 401 ? "It needs the API key, which a browser sends for no page: see report.html in the run's folder."
+    : "It can't be loaded from the server now."));
+}
+
+async function showModel() {
+  if (!(await loadInfo())) return;
+  $("about").replaceChildren(...about());
+  if (!$("report").querySelector("iframe")) await showReport();
+}
+
+// --------------------------------------------------------------------------------------------------------------- the tabs
+
+const views = ["try", "model"];
+
+/** Shows the view that the address names after its #; other names are the first view. */
+function route() {
+  const name = views.includes(location.hash.slice(1)) ? location.hash.slice(1) : views[0];
+  for (const view of views) {
+    const tab = $(`tab-${view}`);
+    tab.setAttribute("aria-selected", String(view === name));
+    tab.setAttribute("tabindex", view === name ? 0 : -1);
+    $(`panel-${view}`).hidden = view !== name;
+  }
+  hideTip();
+  document.title = name === "model" ? "Model – polyhead" : "polyhead";
+  if (name === "model") showModel();
+}
+
+function tabKeys(event) {
+  const now = views.indexOf(event.target.id.replace("tab-", ""));
+  const to = { ArrowRight: now + 1, ArrowLeft: now - 1, Home: 0, End: views.length - 1 }[event.key] ?? (event.key === " " ? now : null);
+  if (to === null || now < 0) return;
+  event.preventDefault();
+  const name = views[(to + views.length) % views.length];
+  location.hash = name;
+  $(`tab-${name}`).focus();
+}
+
+$("examples").append(...EXAMPLES.map(([name, text, question]) => el("button", {
+  type: "button",
+  onclick: () => {
+    $("text").value = text;
+    $("question").value = question;
+    measure();
+    analyze();
+  },
+}, name)));
+if (/Mac|iPhone|iPad/.test(navigator.platform)) $("keys").replaceChildren(el("kbd", {}, "⌘"), " ", el("kbd", {}, "Enter"));
+$("ask").addEventListener("submit", (event) => (event.preventDefault(), analyze()));
+$("ask").addEventListener("input", measure);
+$("ask").addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !event.isComposing) {
+    event.preventDefault();
+    analyze();
+  }
+});
+$("key-form").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  key = $("key").value.trim() || null;
+  $("problem").replaceChildren();
+  if (!(await loadInfo())) return;
+  $("key-form").hidden = true;
+  if (!$("panel-model").hidden) return showModel();
+  $("text").focus();
+  if ($("text").value.trim()) analyze();
+});
+$("tip").addEventListener("pointerenter", () => clearTimeout(leaving));
+$("tip").addEventListener("pointerleave", leaveTip);
+document.addEventListener("keydown", (event) => event.key === "Escape" && hideTip());
+document.querySelector(".tabs").addEventListener("keydown", tabKeys);
+addEventListener("hashchange", route);
+route();
+if (location.hash !== "#model") loadInfo();
+measure();
