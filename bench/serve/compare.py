@@ -28,7 +28,22 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 from harness import CORES, Busy, machine, machine_lines, spread
-from loopback import Broken, Checks, Connection, Job, Server, Started, jobs, memory, mib, milliseconds, percentile, requests, say, table
+from loopback import (
+    Broken,
+    Checks,
+    Connection,
+    Job,
+    Server,
+    Started,
+    jobs,
+    memory,
+    mib,
+    milliseconds,
+    percentile,
+    requests,
+    say,
+    table,
+)
 
 PEER = Path(__file__).resolve().parent / "peer_fastapi.py"
 
@@ -47,7 +62,9 @@ class Side:
     most: list[float] = field(default_factory=list)
 
 
-async def closed(server: Server, work: list[Job], raw: list[bytes], clients: int, seconds: float, failures: Counter) -> tuple[float, list[float]]:
+async def closed(
+    server: Server, work: list[Job], raw: list[bytes], clients: int, seconds: float, failures: Counter
+) -> tuple[float, list[float]]:
     """Answers a second, and what each took."""
     taken: list[float] = []
     began = time.perf_counter()
@@ -103,7 +120,11 @@ async def measure(side: Side, args, checks: Checks):
             rate, taken = await closed(server, work, raw, clients, args.seconds, failures)
             checks.that(not failures, f"{side.name}, {clients} clients: {dict(failures.most_common(3))}")
             checks.that(taken, f"{side.name}, {clients} clients: no answer")
-            for figures, value in [(side.rates, rate), (side.p50, percentile(taken, 0.5)), (side.p99, percentile(taken, 0.99))]:
+            for figures, value in [
+                (side.rates, rate),
+                (side.p50, percentile(taken, 0.5)),
+                (side.p99, percentile(taken, 0.99)),
+            ]:
                 figures.setdefault(clients, []).append(value)
             say(f"{side.name}, {clients} clients: {rate:,.1f}/s")
         side.most.append(memory(started.pid, "VmHWM"))
@@ -125,12 +146,28 @@ def report(sides: list[Side], args) -> str:
     for clients in args.clients:
         ratios = [a / b for a, b in zip(ours.rates[clients], theirs.rates[clients])]
         waits = [b / a for a, b in zip(ours.p99[clients], theirs.p99[clients])]
-        rows.append([clients, spread(ratios, ".2f"), spread(waits, ".2f"), *(
-            cell for side in sides for cell in [
-                spread(side.rates[clients], ",.1f"), milliseconds(statistics.median(side.p50[clients])), milliseconds(statistics.median(side.p99[clients])),
+        rows.append(
+            [
+                clients,
+                spread(ratios, ".2f"),
+                spread(waits, ".2f"),
+                *(
+                    cell
+                    for side in sides
+                    for cell in [
+                        spread(side.rates[clients], ",.1f"),
+                        milliseconds(statistics.median(side.p50[clients])),
+                        milliseconds(statistics.median(side.p99[clients])),
+                    ]
+                ),
             ]
-        )])
-    header = ["clients", "throughput: times the peer's", "p99: the peer is slower by", *(f"{side.name}: {what}" for side in sides for what in ["answers/s", "p50", "p99"])]
+        )
+    header = [
+        "clients",
+        "throughput: times the peer's",
+        "p99: the peer is slower by",
+        *(f"{side.name}: {what}" for side in sides for what in ["answers/s", "p50", "p99"]),
+    ]
     more = [[side.name, f"{statistics.median(side.ready):.1f} s", mib(max(side.most))] for side in sides]
     return f"{table(header, rows)}\n\n{table(['server', 'start until it listens', 'most memory'], more)}"
 
@@ -141,7 +178,9 @@ async def main(args) -> Checks:
         models = args.exports or export(args, Path(scratch))
         sides = [
             Side("polyhead", [args.binary, "serve", args.model, "--port", "0", *args.arguments]),
-            Side(f"FastAPI {args.dtype}", [args.python, PEER, *models, "--dtype", args.dtype, "--threads", args.threads]),
+            Side(
+                f"FastAPI {args.dtype}", [args.python, PEER, *models, "--dtype", args.dtype, "--threads", args.threads]
+            ),
         ]
         for number in range(args.rounds):
             for side in sides if number % 2 == 0 else sides[::-1]:
@@ -149,7 +188,9 @@ async def main(args) -> Checks:
     same = sum(a == b for a, b in zip(sides[0].answers, sides[1].answers))
     asked = len(sides[0].answers)
     print(report(sides, args))
-    print(f"\nMedians of {args.rounds} rounds of {args.seconds:g} s (least to greatest). The same spans: {same} of {asked} answers.\n")
+    print(
+        f"\nMedians of {args.rounds} rounds of {args.seconds:g} s (least to greatest). The same spans: {same} of {asked} answers.\n"
+    )
     print(machine_lines(machine(args.threads)), f"- others meanwhile took {busy.others()}", sep="\n")
     checks.that(asked and same / asked >= args.agreement, f"{same} of {asked} answers agree")
     return checks
@@ -169,6 +210,8 @@ if __name__ == "__main__":
     parser.add_argument("--threads", type=int, default=CORES, help="of the peer")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32", help="of the peer")
     parser.add_argument("--agreement", type=float, default=0.9, metavar="SHARE")
-    parser.add_argument("--exports", type=Path, nargs="+", metavar="DIR", help="what `polyhead export` wrote, if it is there already")
+    parser.add_argument(
+        "--exports", type=Path, nargs="+", metavar="DIR", help="what `polyhead export` wrote, if it is there already"
+    )
     parser.add_argument("--arguments", nargs=argparse.REMAINDER, default=[], help="more arguments of `polyhead serve`")
     asyncio.run(main(parser.parse_args())).end()

@@ -24,7 +24,20 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from loopback import Broken, Checks, Connection, Job, Server, Started, jobs, milliseconds, percentile, requests, say, table
+from loopback import (
+    Broken,
+    Checks,
+    Connection,
+    Job,
+    Server,
+    Started,
+    jobs,
+    milliseconds,
+    percentile,
+    requests,
+    say,
+    table,
+)
 
 
 @dataclass
@@ -112,7 +125,15 @@ async def terminate(started: Started, load: Load, args, checks: Checks, what: st
     odd = Counter(one.came for one in behind if one.came not in ("200", "429", "503", "closed"))
     checks.that(not odd, f"{what}: sent as it was stopping: {dict(odd)}")
     came = Counter(one.came for one in behind)
-    return [what, len(before), flying, ", ".join(f"{k}: {n}" for k, n in came.most_common()) or "none", load.refused_connections, f"{took:.2f} s", code]
+    return [
+        what,
+        len(before),
+        flying,
+        ", ".join(f"{k}: {n}" for k, n in came.most_common()) or "none",
+        load.refused_connections,
+        f"{took:.2f} s",
+        code,
+    ]
 
 
 def command(args, model: Path) -> list:
@@ -162,7 +183,10 @@ async def reloading(args, checks: Checks, scratch: Path) -> tuple[list, list]:
                 while (now := await probe(server, sample)) == first and time.perf_counter() < until:
                     await asyncio.sleep(0.2)
                 checks.that(now != first, f"SIGHUP {number + 1}: the answers are not those of the other model")
-            checks.that(started.process.poll() is None, f"SIGHUP {number + 1}: the process ended: {started.process.returncode}\n{started.said()[-1500:]}")
+            checks.that(
+                started.process.poll() is None,
+                f"SIGHUP {number + 1}: the process ended: {started.process.returncode}\n{started.said()[-1500:]}",
+            )
         seconds = time.perf_counter() - began
         during = [one for one in load.all if one.done >= began]
         lost = Counter(one.came for one in load.all if one.came and one.came not in ("200", "429"))
@@ -170,8 +194,15 @@ async def reloading(args, checks: Checks, scratch: Path) -> tuple[list, list]:
         checks.that(load.refused_connections == connections_before, "SIGHUP: connections were refused")
         checks.that(len(during) > args.clients, "SIGHUP: hardly a request was under way")
         waits = [one.done - one.at for one in during]
-        row = ["SIGHUP, three times", len(during), sum(lost.values()), milliseconds(percentile(waits, 0.5)), milliseconds(percentile(waits, 0.99)),
-               milliseconds(max(waits, default=float("nan"))), f"{seconds:.1f} s"]
+        row = [
+            "SIGHUP, three times",
+            len(during),
+            sum(lost.values()),
+            milliseconds(percentile(waits, 0.5)),
+            milliseconds(percentile(waits, 0.99)),
+            milliseconds(max(waits, default=float("nan"))),
+            f"{seconds:.1f} s",
+        ]
         if started.process.poll() is not None:
             await load.end()
             return row, ["SIGTERM behind them", *["-"] * 6]
@@ -186,7 +217,12 @@ async def main(args) -> Checks:
     with tempfile.TemporaryDirectory() as scratch:
         hang_up, behind = await reloading(args, checks, Path(scratch))
     rows.append(behind)
-    print(table(["stopping", "sent before", "under way", "sent behind it", "connections refused", "ended after", "status"], rows))
+    print(
+        table(
+            ["stopping", "sent before", "under way", "sent behind it", "connections refused", "ended after", "status"],
+            rows,
+        )
+    )
     print()
     print(table(["reloading", "requests", "lost", "p50", "p99", "longest", "over"], [hang_up]))
     if not args.other:
@@ -198,10 +234,17 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("binary", type=Path)
     parser.add_argument("model", type=Path)
-    parser.add_argument("--other", type=Path, metavar="MODEL2", help="a model with the same tasks and other answers or scores")
+    parser.add_argument(
+        "--other", type=Path, metavar="MODEL2", help="a model with the same tasks and other answers or scores"
+    )
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--seconds", type=float, default=3, help="of load before a signal")
-    parser.add_argument("--grace", type=float, default=0.1, help="seconds before the signal, in which the server may not have read what was sent")
+    parser.add_argument(
+        "--grace",
+        type=float,
+        default=0.1,
+        help="seconds before the signal, in which the server may not have read what was sent",
+    )
     parser.add_argument("--deadline", type=float, metavar="SECONDS")
     parser.add_argument("--reload", type=float, default=20, metavar="SECONDS", help="within which a reload must show")
     parser.add_argument("--data", type=Path, metavar="DATA_DIR")

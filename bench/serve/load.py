@@ -26,8 +26,22 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from loopback import (Broken, Checks, Connection, Job, Server, jobs, many_files, memory, mib, milliseconds, percentile, requests,
-                      say, table)
+from loopback import (
+    Broken,
+    Checks,
+    Connection,
+    Job,
+    Server,
+    jobs,
+    many_files,
+    memory,
+    mib,
+    milliseconds,
+    percentile,
+    requests,
+    say,
+    table,
+)
 
 
 class Load:
@@ -39,8 +53,12 @@ class Load:
         self.late: list[float] = []  # seconds between due and sent: this script's own fault
         self.failures: Counter[str] = Counter()
         self.unsent = self.sent = self.read = self.differing = 0
-        self.memory = 0.0
+        self.resident: list[float] = []
         self.seconds = 0.0
+
+    @property
+    def memory(self) -> float:
+        return max(self.resident, default=math.nan)
 
     def count(self, job: Job, answer, seconds: float):
         if answer.status == 200:
@@ -66,11 +84,13 @@ class Load:
 
 async def watch(load: Load, pid: int | None):
     while True:
-        load.memory = max(load.memory, memory(pid))
+        load.resident.append(memory(pid))
         await asyncio.sleep(0.25)
 
 
-async def capacity(server: Server, work: list[Job], raw: list[bytes], clients: int, seconds: float, pid: int | None) -> Load:
+async def capacity(
+    server: Server, work: list[Job], raw: list[bytes], clients: int, seconds: float, pid: int | None
+) -> Load:
     """A closed loop: each client sends its next request when it has its answer."""
     load, ends = Load(), time.perf_counter() + seconds
     began = time.perf_counter()
@@ -101,7 +121,9 @@ async def capacity(server: Server, work: list[Job], raw: list[bytes], clients: i
     return load
 
 
-async def open_loop(server: Server, work: list[Job], raw: list[bytes], rate: float, seconds: float, most: int, pid: int | None) -> Load:
+async def open_loop(
+    server: Server, work: list[Job], raw: list[bytes], rate: float, seconds: float, most: int, pid: int | None
+) -> Load:
     load, idle, busy = Load(), [], set()
     loop, limit = asyncio.get_running_loop(), server.limits["request_seconds"] + 5
 
@@ -150,8 +172,8 @@ async def open_loop(server: Server, work: list[Job], raw: list[bytes], rate: flo
         load.sent += 1
         busy.add(task)
         task.add_done_callback(busy.discard)
-    load.seconds = loop.time() - start
     await asyncio.gather(*list(busy))
+    load.seconds = loop.time() - start
     watching.cancel()
     for connection in idle:
         connection.close()
@@ -181,32 +203,75 @@ async def main(args) -> Checks:
     checks.that(not found.failures, f"at the capacity: {dict(found.failures.most_common(3))}")
     if not checks.that(rate > 0, "no capacity"):
         return checks
-    print(f"capacity: {rate:,.0f} answers/s with {args.clients} clients, p50 {milliseconds(percentile(found.accepted, 0.5))}, "
-          f"p99 {milliseconds(percentile(found.accepted, 0.99))}, {mib(found.memory)}\n")
+    print(
+        f"capacity: {rate:,.0f} answers/s with {args.clients} clients, p50 {milliseconds(percentile(found.accepted, 0.5))}, "
+        f"p99 {milliseconds(percentile(found.accepted, 0.99))}, {mib(found.memory)}\n"
+    )
     rows = []
     for times in args.times:
         say(f"{times:g} times: {rate * times:,.0f} requests/s for {args.seconds:g} s")
         load = await open_loop(server, work, raw, rate * times, args.seconds, most, args.pid)
         p99, total = percentile(load.accepted, 0.99), load.sent + load.unsent
         good = len(load.accepted) / load.seconds / rate
-        rows.append([f"{times:g}", f"{rate * times:,.0f}/s", f"{len(load.accepted) / load.seconds:,.0f}/s ({good:.0%})",
-                     milliseconds(percentile(load.accepted, 0.5)), milliseconds(p99), f"{len(load.refused) / total:.1%}",
-                     milliseconds(percentile(load.refused, 0.99)), load.unsent, sum(load.failures.values()), mib(load.memory),
-                     milliseconds(percentile(load.late, 0.99))])
+        rows.append(
+            [
+                f"{times:g}",
+                f"{rate * times:,.0f}/s",
+                f"{len(load.accepted) / load.seconds:,.0f}/s ({good:.0%})",
+                milliseconds(percentile(load.accepted, 0.5)),
+                milliseconds(p99),
+                f"{len(load.refused) / total:.1%}",
+                milliseconds(percentile(load.refused, 0.99)),
+                load.unsent,
+                sum(load.failures.values()),
+                mib(load.memory),
+                milliseconds(percentile(load.late, 0.99)),
+            ]
+        )
         at = f"at {times:g} times the capacity"
         checks.that(not load.failures, f"{at}: {dict(load.failures.most_common(3))}")
         checks.that(load.accepted, f"{at}: nothing was accepted")
-        checks.that(not p99 > server.limits["request_seconds"], f"{at}: p99 {milliseconds(p99)} is beyond the server's own limit")
-        checks.that(load.differing <= args.differ * load.read, f"{at}: {load.differing} of {load.read} answers are not those of before")
-        checks.that(not load.memory > found.memory + args.growth, f"{at}: {mib(load.memory)}, after {mib(found.memory)} at the capacity")
+        checks.that(
+            not p99 > server.limits["request_seconds"],
+            f"{at}: p99 {milliseconds(p99)} is beyond the server's own limit",
+        )
+        checks.that(
+            load.differing <= args.differ * load.read,
+            f"{at}: {load.differing} of {load.read} answers are not those of before",
+        )
+        checks.that(
+            not load.memory > found.memory + args.growth,
+            f"{at}: {mib(load.memory)}, after {mib(found.memory)} at the capacity",
+        )
         if times >= 2:
             # Where the server takes no more connections than its queue holds requests, that is what refuses.
             full = load.unsent and most >= int(server.limits["connections"]) - 8
-            checks.that(load.refused or full, f"{at}: nothing was refused; {most} connections, {load.unsent} requests unsent")
+            checks.that(
+                load.refused or full, f"{at}: nothing was refused; {most} connections, {load.unsent} requests unsent"
+            )
             checks.that(good >= args.goodput, f"{at}: {good:.0%} of the capacity is answered")
         await asyncio.sleep(min(2.0, args.seconds))
-    print(table(["times", "due", "answered", "p50", "p99", "429", "p99 of 429", "unsent", "failed", "memory", "sent late, p99"], rows))
-    print(f"\nAt most {most} connections; latency from the due time. \"Sent late\" is this script falling behind; it shares the cores.")
+    print(
+        table(
+            [
+                "times",
+                "due",
+                "answered",
+                "p50",
+                "p99",
+                "429",
+                "p99 of 429",
+                "unsent",
+                "failed",
+                "memory",
+                "sent late, p99",
+            ],
+            rows,
+        )
+    )
+    print(
+        f'\nAt most {most} connections; latency from the due time. "Sent late" is this script falling behind; it shares the cores.'
+    )
     after = await server.ask(server.request("GET", "/health"), 10, "GET")
     checks.that(after.status == 200, f"/health after it: {after.status}")
     if args.pid:
@@ -223,7 +288,9 @@ if __name__ == "__main__":
     parser.add_argument("--times", type=float, nargs="+", default=[1, 2, 10])
     parser.add_argument("--clients", type=int, default=64, help="for the capacity")
     parser.add_argument("--capacity-seconds", type=float, default=10)
-    parser.add_argument("--connections", type=int, default=4096, help="the most that are open; the server's limit holds, too")
+    parser.add_argument(
+        "--connections", type=int, default=4096, help="the most that are open; the server's limit holds, too"
+    )
     parser.add_argument("--requests", type=int, default=300, help="different ones")
     parser.add_argument("--growth", type=float, default=256, metavar="MIB")
     parser.add_argument("--goodput", type=float, default=0.5, metavar="SHARE")

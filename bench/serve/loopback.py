@@ -266,8 +266,15 @@ class Server:
         except OSError as error:
             sys.exit(f"{self.url}/info: {error}")
         self.limits: dict[str, float] = self.info["limits"]
-        missing = {"body_bytes", "texts", "characters", "tokens", "queue_tokens", "connections",
-                   "request_seconds"} - self.limits.keys()
+        missing = {
+            "body_bytes",
+            "texts",
+            "characters",
+            "tokens",
+            "queue_tokens",
+            "connections",
+            "request_seconds",
+        } - self.limits.keys()
         if missing:
             sys.exit(f"/info states no limit for {', '.join(sorted(missing))}")
 
@@ -276,8 +283,12 @@ class Server:
         kind = {"token-classification": "ner", "question-answering": "qa"}[pipeline]
         return next((t for t in self.info["tasks"] if t.get("pipeline") == pipeline or t["kind"] == kind), None)
 
-    def request(self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> bytes:
-        head = {"host": self.host} | ({} if body is None else {"content-length": str(len(body))} | JSON) | (headers or {})
+    def request(
+        self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
+    ) -> bytes:
+        head = (
+            {"host": self.host} | ({} if body is None else {"content-length": str(len(body))} | JSON) | (headers or {})
+        )
         lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in head.items())]
         return "\r\n".join(lines).encode() + b"\r\n\r\n" + (body or b"")
 
@@ -341,7 +352,9 @@ def corpus(data: Path | None) -> tuple[list[str], list[tuple[str, str]]]:
     """Sentences and (question, context): of DATA/conll2003 and DATA/squad, or of the samples in this repository."""
     if data is None:
         return sentences(ROOT / "samples/ner/validation.conll"), questions(ROOT / "samples/qa/validation.json")
-    squad = [path for name in ["dev-v1.1", "validation-v1.1", "train-v1.1"] if (path := data / f"squad/{name}.json").exists()]
+    squad = [
+        path for name in ["dev-v1.1", "validation-v1.1", "train-v1.1"] if (path := data / f"squad/{name}.json").exists()
+    ]
     if not squad:
         sys.exit(f"{data}/squad: no dev-v1.1.json, validation-v1.1.json or train-v1.1.json")
     return sentences(data / "conll2003/valid.txt"), questions(squad[0])
@@ -452,7 +465,9 @@ def percentile(values: list[float], share: float) -> float:
 
 
 def milliseconds(seconds: float) -> str:
-    return "-" if math.isnan(seconds) else f"{seconds * 1000:,.0f} ms" if seconds >= 0.01 else f"{seconds * 1000:.1f} ms"
+    return (
+        "-" if math.isnan(seconds) else f"{seconds * 1000:,.0f} ms" if seconds >= 0.01 else f"{seconds * 1000:.1f} ms"
+    )
 
 
 def mib(value: float) -> str:

@@ -36,6 +36,9 @@ from pydantic import BaseModel, ConfigDict
 from transformers import AutoModelForQuestionAnswering, AutoModelForTokenClassification, AutoTokenizer, pipeline
 
 
+PADDED = 1.15  # a batch has at most so many tokens for each that is no padding
+
+
 class Form(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -85,10 +88,7 @@ class Batcher:
         loop = asyncio.get_running_loop()
         while True:
             await self.work.wait()
-            # The one that has waited longest, and those nearest to it in length: little padding, nobody starves.
-            first = len(self.waiting[0][0]["input_ids"])
-            self.waiting[1:] = sorted(self.waiting[1:], key=lambda one: abs(len(one[0]["input_ids"]) - first))
-            taken, self.waiting = self.waiting[: self.batch], self.waiting[self.batch :]
+            taken = self.take()
             if not self.waiting:
                 self.work.clear()
             try:
@@ -100,6 +100,23 @@ class Batcher:
                     future.set_exception(output)
                 elif not future.cancelled():
                     future.set_result(output)
+
+    def take(self) -> list[tuple[dict, asyncio.Future]]:
+        """The one that has waited longest, so that nobody starves, and its likes: on a CPU a batch gains less than
+        much padding costs."""
+        first = len(self.waiting[0][0]["input_ids"])
+        order = sorted(
+            range(len(self.waiting)), key=lambda at: (abs(len(self.waiting[at][0]["input_ids"]) - first), at)
+        )
+        chosen, longest, total = [], 0, 0
+        for at in order[: self.batch]:
+            length = len(self.waiting[at][0]["input_ids"])
+            if max(longest, length) * (len(chosen) + 1) > PADDED * (total + length):
+                break
+            chosen, longest, total = [*chosen, at], max(longest, length), total + length
+        taken = [self.waiting[at] for at in chosen]
+        self.waiting = [one for at, one in enumerate(self.waiting) if at not in set(chosen)]
+        return taken
 
     @torch.inference_mode()
     def forward(self, windows: list[dict]) -> list:
@@ -133,25 +150,49 @@ class Entities:
         from transformers.pipelines.token_classification import AggregationStrategy
 
         text, strategy = request.inputs, AggregationStrategy(request.parameters.aggregation_strategy)
-        windows = self.tokenizer(text, truncation=True, max_length=self.window, stride=request.parameters.stride,
-                                 return_overflowing_tokens=True, return_offsets_mapping=True, return_special_tokens_mask=True)
+        windows = self.tokenizer(
+            text,
+            truncation=True,
+            max_length=self.window,
+            stride=request.parameters.stride,
+            return_overflowing_tokens=True,
+            return_offsets_mapping=True,
+            return_special_tokens_mask=True,
+        )
         count = len(windows["input_ids"])
-        outputs = await self.batcher.logits([{k: windows[k][i] for k in ("input_ids", "token_type_ids")} for i in range(count)])
+        outputs = await self.batcher.logits(
+            [{k: windows[k][i] for k in ("input_ids", "token_type_ids")} for i in range(count)]
+        )
         found = []
         for i, output in enumerate(outputs):
             parts = self.pipe.gather_pre_entities(
-                text, numpy.array(windows["input_ids"][i]), softmax(output), windows["offset_mapping"][i],
-                numpy.array(windows["special_tokens_mask"][i]), strategy, word_ids=windows.word_ids(i),
+                text,
+                numpy.array(windows["input_ids"][i]),
+                softmax(output),
+                windows["offset_mapping"][i],
+                numpy.array(windows["special_tokens_mask"][i]),
+                strategy,
+                word_ids=windows.word_ids(i),
             )
             found += self.pipe.aggregate(parts, strategy)
         if count > 1:
             found = self.pipe.aggregate_overlapping_entities(found)
         label = "entity" if strategy == AggregationStrategy.NONE else "entity_group"
-        return [one | {"score": float(one["score"]), "word": text[one["start"] : one["end"]]} for one in found if one[label] != "O"]
+        return [
+            one | {"score": float(one["score"]), "word": text[one["start"] : one["end"]]}
+            for one in found
+            if one[label] != "O"
+        ]
 
 
 class Answers:
-    pipeline_name, kind, fields, request, window = "question-answering", "qa", ["question", "context"], AnswerRequest, 384
+    pipeline_name, kind, fields, request, window = (
+        "question-answering",
+        "qa",
+        ["question", "context"],
+        AnswerRequest,
+        384,
+    )
 
     def __init__(self, folder: Path, dtype, batch: int, executor):
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -160,10 +201,18 @@ class Answers:
 
     async def answer(self, request: AnswerRequest) -> dict:
         asked, options = request.inputs, request.parameters
-        windows = self.tokenizer(asked.question, asked.context, truncation="only_second", max_length=options.max_seq_len,
-                                 stride=options.doc_stride, return_overflowing_tokens=True)
+        windows = self.tokenizer(
+            asked.question,
+            asked.context,
+            truncation="only_second",
+            max_length=options.max_seq_len,
+            stride=options.doc_stride,
+            return_overflowing_tokens=True,
+        )
         count = len(windows["input_ids"])
-        outputs = await self.batcher.logits([{k: windows[k][i] for k in ("input_ids", "token_type_ids")} for i in range(count)])
+        outputs = await self.batcher.logits(
+            [{k: windows[k][i] for k in ("input_ids", "token_type_ids")} for i in range(count)]
+        )
         best = {"answer": "", "score": 0.0, "start": 0, "end": 0}
         for i, output in enumerate(outputs):
             context = numpy.array([sequence == 1 for sequence in windows.sequence_ids(i)])
@@ -180,7 +229,12 @@ class Answers:
                 words = windows.word_ids(i)
                 start = windows.word_to_chars(i, words[first], sequence_index=1).start
                 end = windows.word_to_chars(i, words[last], sequence_index=1).end
-                best = {"answer": asked.context[start:end], "score": float(pairs[first, last]), "start": start, "end": end}
+                best = {
+                    "answer": asked.context[start:end],
+                    "score": float(pairs[first, last]),
+                    "start": start,
+                    "end": end,
+                }
         return best
 
 
@@ -215,10 +269,26 @@ def application(args, address: str) -> FastAPI:
 
     @app.get("/info")
     def info():
-        told = [{"name": name, "kind": task.kind, "pipeline": task.pipeline_name, "fields": task.fields, "labels": [],
-                 "max_tokens": task.window} for name, task in tasks.items()]
-        limits = {"body_bytes": 1 << 24, "texts": 1, "characters": 1 << 20, "tokens": 1 << 20, "queue_tokens": 1 << 20,
-                  "connections": 1 << 14, "request_seconds": 60}
+        told = [
+            {
+                "name": name,
+                "kind": task.kind,
+                "pipeline": task.pipeline_name,
+                "fields": task.fields,
+                "labels": [],
+                "max_tokens": task.window,
+            }
+            for name, task in tasks.items()
+        ]
+        limits = {
+            "body_bytes": 1 << 24,
+            "texts": 1,
+            "characters": 1 << 20,
+            "tokens": 1 << 20,
+            "queue_tokens": 1 << 20,
+            "connections": 1 << 14,
+            "request_seconds": 60,
+        }
         return {"name": "FastAPI", "version": "", "tasks": told, "limits": limits}
 
     return app

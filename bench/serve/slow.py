@@ -26,8 +26,23 @@ import time
 from collections import Counter, defaultdict
 from pathlib import Path
 
-from loopback import (Broken, Checks, Connection, Job, Raw, Server, jobs, many_files, memory, mib, milliseconds, percentile, requests,
-                      say, table)
+from loopback import (
+    Broken,
+    Checks,
+    Connection,
+    Job,
+    Raw,
+    Server,
+    jobs,
+    many_files,
+    memory,
+    mib,
+    milliseconds,
+    percentile,
+    requests,
+    say,
+    table,
+)
 
 PAGES = ["/openapi.json", "/report", "/docs", "/", "/assets/app.js", "/assets/app.css", "/metrics", "/info"]
 
@@ -174,7 +189,9 @@ async def main(args) -> Checks:
     idle_limit = server.limits.get("idle_seconds")
     count = min(args.clients, int(server.limits["connections"]) - 2 * args.normal - 8, many_files(args.clients + 64))
     if count < args.clients:
-        print(f"the server takes {server.limits['connections']} connections: {count} slow clients instead of {args.clients}\n")
+        print(
+            f"the server takes {server.limits['connections']} connections: {count} slow clients instead of {args.clients}\n"
+        )
     normal = Normal(server, jobs(server, args.data, 200))
     before_files, before_memory = descriptors(args.pid), memory(args.pid)
     say("the normal clients alone")
@@ -200,12 +217,18 @@ async def main(args) -> Checks:
     for number in range(count):
         one = Slow(["head", "body", "reader", "idle"][number % 4])
         slow.append(one)
-        tasks.append({
-            "head": lambda: trickle(one, server, head[: head.index(b"\r\n") + 2], b"x-slow: " + b"x" * 100_000, patience),
-            "body": lambda: trickle(one, server, server.request("POST", good.path, b" " * 100_000)[:-100_000], b" " * 100_000, patience),
-            "reader": lambda: reader(one, server, asked, whole, patience),
-            "idle": lambda: idle(one, server, idle_patience),
-        }[one.kind]())
+        tasks.append(
+            {
+                "head": lambda: trickle(
+                    one, server, head[: head.index(b"\r\n") + 2], b"x-slow: " + b"x" * 100_000, patience
+                ),
+                "body": lambda: trickle(
+                    one, server, server.request("POST", good.path, b" " * 100_000)[:-100_000], b" " * 100_000, patience
+                ),
+                "reader": lambda: reader(one, server, asked, whole, patience),
+                "idle": lambda: idle(one, server, idle_patience),
+            }[one.kind]()
+        )
     say(f"{len(slow)} slow clients for at most {max(patience, idle_patience) + 30:.0f} s")
     most_memory = before_memory
 
@@ -223,9 +246,21 @@ async def main(args) -> Checks:
     checks.that(not failures, f"beside the slow clients: {dict(failures.most_common(3))}")
     p99 = percentile(beside, 0.99)
     checks.that(beside and p99 <= args.bound, f"p99 of the normal clients beside the slow ones is {milliseconds(p99)}")
-    print(table(["normal clients", "requests", "p50", "p99", "longest"],
-                [[name, len(taken), milliseconds(percentile(taken, 0.5)), milliseconds(percentile(taken, 0.99)),
-                  milliseconds(max(taken, default=float("nan")))] for name, taken in [("alone", alone), ("beside", beside)]]))
+    print(
+        table(
+            ["normal clients", "requests", "p50", "p99", "longest"],
+            [
+                [
+                    name,
+                    len(taken),
+                    milliseconds(percentile(taken, 0.5)),
+                    milliseconds(percentile(taken, 0.99)),
+                    milliseconds(max(taken, default=float("nan"))),
+                ]
+                for name, taken in [("alone", alone), ("beside", beside)]
+            ],
+        )
+    )
     kinds: dict[str, list[Slow]] = defaultdict(list)
     for one in slow:
         kinds[one.kind].append(one)
@@ -234,14 +269,26 @@ async def main(args) -> Checks:
         ends = Counter(one.end for one in ones)
         times = [one.seconds for one in ones if one.seconds == one.seconds]
         stated = idle_limit if kind == "idle" else limit
-        rows.append([kind, len(ones), ", ".join(f"{end}: {n}" for end, n in ends.most_common(4)),
-                     f"{max(times):.1f} s" if times and kind != "reader" else "-", f"{stated:g} s" if stated else "not stated"])
+        rows.append(
+            [
+                kind,
+                len(ones),
+                ", ".join(f"{end}: {n}" for end, n in ends.most_common(4)),
+                f"{max(times):.1f} s" if times and kind != "reader" else "-",
+                f"{stated:g} s" if stated else "not stated",
+            ]
+        )
         if kind != "idle" or idle_limit:
             right = sum(n for end, n in ends.items() if end in ("cut", "408"))
-            checks.that(right == len(ones), f"{kind}: {len(ones) - right} of {len(ones)} not cut within {stated:g} s and {args.margin:g}: {dict(ends)}")
+            checks.that(
+                right == len(ones),
+                f"{kind}: {len(ones) - right} of {len(ones)} not cut within {stated:g} s and {args.margin:g}: {dict(ends)}",
+            )
         if kind in ("head", "body"):
             early = [one.seconds for one in ones if one.end in ("cut", "408") and one.seconds < min(1.0, limit / 4)]
-            checks.that(not early, f"{kind}: {len(early)} were cut after {min(early, default=0):.2f} s, which is not slow yet")
+            checks.that(
+                not early, f"{kind}: {len(early)} were cut after {min(early, default=0):.2f} s, which is not slow yet"
+            )
     print()
     print(table(["slow clients", "number", "ended", "the last after", "limit"], rows))
     await asyncio.sleep(1)
@@ -252,9 +299,13 @@ async def main(args) -> Checks:
             if left > before_files + 4:
                 await asyncio.sleep(0.5)
                 left = descriptors(args.pid)
-        print(f"\nfile descriptors: {before_files} before, {left} after; memory: {mib(before_memory)} before, {mib(most_memory)} at most")
+        print(
+            f"\nfile descriptors: {before_files} before, {left} after; memory: {mib(before_memory)} before, {mib(most_memory)} at most"
+        )
         checks.that(0 < left <= before_files + 4, f"{left} file descriptors are open, {before_files} before")
-        checks.that(most_memory <= before_memory + args.growth, f"memory grew from {mib(before_memory)} to {mib(most_memory)}")
+        checks.that(
+            most_memory <= before_memory + args.growth, f"memory grew from {mib(before_memory)} to {mib(most_memory)}"
+        )
     return checks
 
 
