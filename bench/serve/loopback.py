@@ -374,7 +374,9 @@ def jobs(server: Server, data: Path | None, count: int, share_qa: float = 0.3, s
     for _ in range(count):
         if chance.random() < share_qa:
             question, context = chance.choice(asked)
-            body = {"inputs": {"question": question, "context": context}}
+            # Said, for it is where servers differ: the peer has no "no answer", and transformers' 15 tokens.
+            parameters = {"max_answer_len": 15, "handle_impossible_answer": False, "max_seq_len": qa["max_tokens"]}
+            body = {"inputs": {"question": question, "context": context}, "parameters": parameters}
             made.append(Job(f"/tasks/{qa['name']}", json.dumps(body).encode(), "qa", context))
         else:
             text = chance.choice(texts)

@@ -36,7 +36,8 @@ def fault(case: Case, answer: Answer) -> str | None:
     told = f"{answer.status} {answer.body[:160].decode('utf-8', 'replace')!r}"
     if case.group == "unusual" and (answer.status < 400 or (case.to == "HEAD" and answer.status < 500)):
         return case.also(answer)
-    if case.group == "library" and answer.status in LIBRARY and not answer.body:
+    library = LIBRARY if case.group == "library" else {414, 431} if case.group == "unusual" else ()
+    if answer.status in library and not answer.body:
         return case.also(answer)
     if not 400 <= answer.status < 500:
         return f"{told}, where a refusal is due"
@@ -111,7 +112,7 @@ async def main(args) -> Checks:
     good.expected = good.spans(first)
     cases = [case for case in all_cases(server) if args.only in case.name]
     checks = Checks()
-    limit = server.limits["request_seconds"]
+    limit = max(seconds for name, seconds in server.limits.items() if name.endswith("_seconds"))
     waiting = [case for case in cases if case.slow]
     cases = [case for case in cases if not case.slow]
     seen: dict[str, list[str]] = {"handler": [], "library": [], "unusual": []}

@@ -62,6 +62,7 @@ class AnswerParameters(Form):
     max_answer_len: int = 15
     max_seq_len: int = 384
     doc_stride: int = 128
+    handle_impossible_answer: Literal[False] = False
 
 
 class AnswerRequest(Form):

@@ -14,8 +14,9 @@ Needs the Python standard library alone. A quarter of the slow clients each:
 Before and while they are there, --normal clients ask good requests, every other on a new connection. Checked:
 
     every good request is answered rightly; p99 beside the slow clients is at most --bound seconds
-    a head, a body and a reader are cut (408, or the connection closed) within the server's request_seconds and --margin;
-    an idle connection within its idle_seconds, where /info states them (else it is only told what became of it)
+    a head, a body and a reader are cut (408, or the connection closed) within the server's header_seconds, body_seconds
+    and write_seconds (request_seconds where /info has no such limit) and --margin; an idle connection within its
+    idle_seconds, where /info states them (else it is only told what became of it)
     with --pid: the server ends up with the file descriptors it began with, and its memory grows by at most --growth MiB
 """
 
@@ -185,8 +186,11 @@ class Normal:
 
 async def main(args) -> Checks:
     server, checks = Server(args.url), Checks()
-    limit = server.limits["request_seconds"]
-    idle_limit = server.limits.get("idle_seconds")
+    names = {"head": "header_seconds", "body": "body_seconds", "reader": "write_seconds", "idle": "idle_seconds"}
+    limits = {kind: server.limits.get(name, server.limits["request_seconds"]) for kind, name in names.items()}
+    patience = {kind: limit + args.margin for kind, limit in limits.items()}
+    if "idle_seconds" not in server.limits:
+        limits["idle"], patience["idle"] = None, max(patience[kind] for kind in ["head", "body", "reader"])
     count = min(args.clients, int(server.limits["connections"]) - 2 * args.normal - 8, many_files(args.clients + 64))
     if count < args.clients:
         print(
@@ -210,8 +214,6 @@ async def main(args) -> Checks:
 
     good = normal.work[0]
     head = server.request("POST", good.path, good.body).split(b"\r\n\r\n")[0]
-    patience = limit + args.margin
-    idle_patience = (idle_limit or 2 * limit) + args.margin
     slow: list[Slow] = []
     tasks = []
     for number in range(count):
@@ -220,16 +222,20 @@ async def main(args) -> Checks:
         tasks.append(
             {
                 "head": lambda: trickle(
-                    one, server, head[: head.index(b"\r\n") + 2], b"x-slow: " + b"x" * 100_000, patience
+                    one, server, head[: head.index(b"\r\n") + 2], b"x-slow: " + b"x" * 100_000, patience["head"]
                 ),
                 "body": lambda: trickle(
-                    one, server, server.request("POST", good.path, b" " * 100_000)[:-100_000], b" " * 100_000, patience
+                    one,
+                    server,
+                    server.request("POST", good.path, b" " * 100_000)[:-100_000],
+                    b" " * 100_000,
+                    patience["body"],
                 ),
-                "reader": lambda: reader(one, server, asked, whole, patience),
-                "idle": lambda: idle(one, server, idle_patience),
+                "reader": lambda: reader(one, server, asked, whole, patience["reader"]),
+                "idle": lambda: idle(one, server, patience["idle"]),
             }[one.kind]()
         )
-    say(f"{len(slow)} slow clients for at most {max(patience, idle_patience) + 30:.0f} s")
+    say(f"{len(slow)} slow clients for at most {max(patience.values()) + 30:.0f} s")
     most_memory = before_memory
 
     async def all_slow():
@@ -268,7 +274,7 @@ async def main(args) -> Checks:
     for kind, ones in kinds.items():
         ends = Counter(one.end for one in ones)
         times = [one.seconds for one in ones if one.seconds == one.seconds]
-        stated = idle_limit if kind == "idle" else limit
+        stated = limits[kind]
         rows.append(
             [
                 kind,
@@ -278,14 +284,14 @@ async def main(args) -> Checks:
                 f"{stated:g} s" if stated else "not stated",
             ]
         )
-        if kind != "idle" or idle_limit:
+        if stated:
             right = sum(n for end, n in ends.items() if end in ("cut", "408"))
             checks.that(
                 right == len(ones),
                 f"{kind}: {len(ones) - right} of {len(ones)} not cut within {stated:g} s and {args.margin:g}: {dict(ends)}",
             )
         if kind in ("head", "body"):
-            early = [one.seconds for one in ones if one.end in ("cut", "408") and one.seconds < min(1.0, limit / 4)]
+            early = [one.seconds for one in ones if one.end in ("cut", "408") and one.seconds < min(1.0, stated / 4)]
             checks.that(
                 not early, f"{kind}: {len(early)} were cut after {min(early, default=0):.2f} s, which is not slow yet"
             )
