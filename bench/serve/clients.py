@@ -41,7 +41,7 @@ def attempt(checks: Checks, what: str, call):
     try:
         value = call()
     except Exception as error:
-        checks.that(False, f"{what}: {type(error).__name__}: {str(error)[:300]}")
+        checks.that(False, f"{what}: {type(error).__name__}: {' '.join(str(error).split())[:300]}")
         return None
     checks.that(True, what)
     return value
