@@ -121,7 +121,7 @@ fn a_report_of_one_run_has_every_section_in_both_forms_and_shows_evil_text_as_te
     // Losses by step in total and for each task, by epoch; rate, norm; lengths of four splits; scores; throughput.
     assert_eq!(html.matches("<figure>").count(), 4 + 2 + 4 + 1 + 1, "{markdown}");
     let groups = ["embeddings", "layer.0", "layer.1", "layer.2", "heads.ner", "heads.qa"];
-    let places = groups.map(|group| html.find(&format!(">{group}<")).expect(group));
+    let places = groups.map(|group| html.find(&format!(">{group}<")).unwrap_or_else(|| panic!("{group}")));
     assert!(places.is_sorted(), "in the order of the model: {places:?}");
     assert!(html.contains("What each task had in this run") && html.contains("rustc"), "{markdown}");
     polyhead(&["report", text(run), "--quiet"]).success();

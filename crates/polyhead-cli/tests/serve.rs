@@ -15,14 +15,16 @@ use tempfile::TempDir;
 struct Server {
     child: Child,
     address: SocketAddr,
-    _folder: Option<TempDir>,
+    /// Of the model, if it is this server's own.
+    folder: Option<TempDir>,
 }
 
 impl Server {
     fn start() -> Self {
         let folder = model();
-        let server = Self::with(&path(&folder), &[], &[]);
-        Self { _folder: Some(folder), ..server }
+        let mut server = Self::with(&path(&folder), &[], &[]);
+        server.folder = Some(folder);
+        server
     }
 
     fn with(model: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
@@ -36,7 +38,7 @@ impl Server {
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let address = line.trim().strip_prefix("listening on http://").unwrap_or_else(|| panic!("{line}"));
-        Self { address: address.parse().unwrap(), child, _folder: None }
+        Self { address: address.parse().unwrap(), child, folder: None }
     }
 
     fn connect(&self) -> TcpStream {
@@ -79,7 +81,8 @@ impl Drop for Server {
 
 fn request(method: &str, path: &str, headers: &[&str], body: &str) -> Vec<u8> {
     let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
-    format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n{headers}content-length: {}\r\n\r\n{body}", body.len()).into()
+    format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n{headers}content-length: {}\r\n\r\n{body}", body.len())
+        .into()
 }
 
 #[derive(Debug)]
@@ -102,7 +105,8 @@ impl Answer {
         }
         assert!(!lines.is_empty(), "no answer");
         let status = lines[0].split(' ').nth(1).unwrap().parse().unwrap();
-        let length = lines.iter().find_map(|line| line.strip_prefix("content-length: ")).map_or(0, |n| n.parse().unwrap());
+        let length =
+            lines.iter().find_map(|line| line.strip_prefix("content-length: ")).map_or(0, |n| n.parse().unwrap());
         let mut body = vec![0; length];
         reader.read_exact(&mut body).unwrap();
         Self { status, headers: lines[1..].to_vec(), body: String::from_utf8(body).unwrap() }
@@ -138,7 +142,8 @@ fn answers_are_those_of_predict_in_every_form() {
     let model = path(&folder);
     let server = Server::with(&model, &[], &[]);
     let entities = polyhead(&["predict", &model, "--task", "ner", TEXT, "--json"]).json();
-    let answer = polyhead(&["predict", &model, "--task", "qa", "--question", "Who?", "--context", TEXT, "--json"]).json();
+    let answer =
+        polyhead(&["predict", &model, "--task", "qa", "--question", "Who?", "--context", TEXT, "--json"]).json();
 
     let analyzed = server.post("/analyze", &json!({ "text": TEXT, "question": "Who?" })).ok();
     assert_eq!(analyzed["results"]["ner"]["entities"], entities["entities"]);
@@ -146,7 +151,8 @@ fn answers_are_those_of_predict_in_every_form() {
     let without = server.post("/analyze", &json!({ "text": TEXT })).ok();
     assert_eq!(without["results"].as_object().unwrap().keys().collect::<Vec<_>>(), ["ner"], "no question, no answer");
 
-    let tensor = |name: &str, data: &[&str]| json!({ "name": name, "shape": [data.len()], "datatype": "BYTES", "data": data });
+    let tensor =
+        |name: &str, data: &[&str]| json!({ "name": name, "shape": [data.len()], "datatype": "BYTES", "data": data });
     let inputs = json!([tensor("question", &["Who?", "Who?"]), tensor("context", &[TEXT, "Ada."])]);
     let inferred = server.post("/v2/models/qa/infer", &json!({ "id": "7", "inputs": inputs })).ok();
     assert_eq!((&inferred["id"], &inferred["model_name"]), (&json!("7"), &json!("qa")));
@@ -186,8 +192,10 @@ fn offsets_are_slices_in_every_unit() {
 fn requests_that_share_batches_are_answered_as_if_alone() {
     let server = Server::start();
     let texts: Vec<String> = (1..40).map(|count| "Ada lived in London. ".repeat(count)).collect();
-    let alone: Vec<Value> =
-        texts.iter().map(|text| server.post("/analyze", &json!({ "text": text, "question": "Who?" })).ok()["results"].clone()).collect();
+    let alone: Vec<Value> = texts
+        .iter()
+        .map(|text| server.post("/analyze", &json!({ "text": text, "question": "Who?" })).ok()["results"].clone())
+        .collect();
     std::thread::scope(|scope| {
         let asking: Vec<_> = (0..8)
             .map(|from| {
@@ -219,7 +227,11 @@ fn what_can_not_be_answered_is_said_in_one_form_and_the_next_request_is_answered
     assert_eq!(wrong.header("allow"), Some("POST"));
     refused(wrong, 405, "method_not_allowed");
     refused(server.ask("POST", "/analyze", &[], "{}"), 415, "unsupported_media_type");
-    refused(server.ask("POST", "/analyze", &["content-type: application/json", "content-encoding: gzip"], "{}"), 415, "unsupported_media_type");
+    refused(
+        server.ask("POST", "/analyze", &["content-type: application/json", "content-encoding: gzip"], "{}"),
+        415,
+        "unsupported_media_type",
+    );
     for body in ["", "{", "nul", "{\"text\": NaN}", "{\"text\": \"\\ud800\"}", &"[".repeat(100_000)] {
         refused(server.ask("POST", "/analyze", &json_type, body), 400, "bad_json");
     }
@@ -338,7 +350,7 @@ fn the_page_is_whole_and_forbids_what_it_does_not_need() {
     let policy = page.header("content-security-policy").unwrap();
     assert!(policy.contains("default-src 'none'") && policy.contains("script-src 'self'"), "{policy}");
     for asset in ["app.js", "app.css", "icon.svg"] {
-        assert!(page.body.contains(&format!("/assets/{asset}")), "{asset}");
+        assert!(page.body.contains(&format!("assets/{asset}")), "{asset}");
         assert!(server.get(&format!("/assets/{asset}")).body.len() > 100, "{asset}");
     }
     assert!(!page.body.contains("http://") && !page.body.contains("https://") && !page.body.contains("<script>"));
@@ -356,7 +368,12 @@ fn what_was_accepted_is_answered_when_the_server_stops() {
     for stream in &mut streams {
         stream.write_all(&request("POST", "/analyze", &["content-type: application/json"], &body)).unwrap();
     }
-    while !server.get("/metrics").body.lines().any(|line| line.starts_with("polyhead_queue_wait_seconds_count") && !line.ends_with(" 0")) {
+    while !server
+        .get("/metrics")
+        .body
+        .lines()
+        .any(|line| line.starts_with("polyhead_queue_wait_seconds_count") && !line.ends_with(" 0"))
+    {
         std::thread::sleep(Duration::from_millis(5));
     }
     server.signal("-HUP");

@@ -8,8 +8,17 @@ use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+/// What a body without a content type is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Untyped {
+    /// Refused.
+    Refused,
+    /// JSON: the Open Inference Protocol knows nothing else, and its clients do not say it.
+    Json,
+}
+
 /// Reads a body as JSON.
-pub async fn json(headers: &HeaderMap, body: Body, limits: &Limits) -> Result<Value, ApiError> {
+pub async fn json(headers: &HeaderMap, body: Body, limits: &Limits, untyped: Untyped) -> Result<Value, ApiError> {
     let unsupported = |message: String| ApiError::new(Code::UnsupportedMediaType, message);
     let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?").trim().to_ascii_lowercase());
     if let Some(encoding) = text(CONTENT_ENCODING).filter(|encoding| encoding != "identity") {
@@ -18,7 +27,7 @@ pub async fn json(headers: &HeaderMap, body: Body, limits: &Limits) -> Result<Va
     let kind = text(CONTENT_TYPE).unwrap_or_default();
     let mut parts = kind.split(';').map(str::trim);
     let essence = parts.next().unwrap_or_default();
-    if essence != "application/json" {
+    if essence != "application/json" && !(essence.is_empty() && untyped == Untyped::Json) {
         let found = if essence.is_empty() { "none" } else { essence };
         return Err(unsupported(format!("expected content-type: application/json, found {found}")));
     }

@@ -7,7 +7,7 @@ use crate::error::{ApiError, Code};
 use crate::state::App;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use axum::http::{HeaderName, HeaderValue, Version};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use polyhead::{Error, Place, Result};
@@ -73,20 +73,22 @@ fn without_port(host: &str) -> &str {
     }
 }
 
-/// Routes that need no key: a page that asks for one, and what a load balancer looks at.
-const OPEN: &[&str] = &["/", "/assets/{name}", "/health", "/v2/health/live", "/v2/health/ready", "/metrics"];
+/// Routes that need no key: a page that asks for one, the description of the API, and what a load balancer looks at.
+const OPEN: &[&str] =
+    &["/", "/assets/{name}", "/health", "/v2/health/live", "/v2/health/ready", "/metrics", "/docs", "/openapi.json"];
 
 /// Turns away what may not ask, before any of the body is read.
 pub async fn guard(State(app): State<App>, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str).unwrap_or("");
     let open = OPEN.contains(&route) && request.method() != axum::http::Method::POST;
-    match allowed(&app, request.headers(), request.uri(), open) {
+    match allowed(&app, &request, open) {
         Ok(()) => next.run(request).await,
         Err(error) => error.into_response(),
     }
 }
 
-fn allowed(app: &App, headers: &HeaderMap, uri: &Uri, open: bool) -> std::result::Result<(), ApiError> {
+fn allowed(app: &App, request: &Request, open: bool) -> std::result::Result<(), ApiError> {
+    let (headers, uri, version) = (request.headers(), request.uri(), request.version());
     let forbidden = |message: String| Err(ApiError::new(Code::Forbidden, message));
     let mut hosts = headers.get_all(HOST).iter();
     let named = hosts.next().map(|host| host.to_str().unwrap_or("?"));
@@ -94,7 +96,10 @@ fn allowed(app: &App, headers: &HeaderMap, uri: &Uri, open: bool) -> std::result
         return Err(ApiError::new(Code::BadRequest, "expected one Host, found several"));
     }
     let host = uri.authority().map(axum::http::uri::Authority::as_str).or(named);
-    // HTTP/1.0 has no Host; no browser speaks it.
+    if host.is_none() && version >= Version::HTTP_11 {
+        return Err(ApiError::new(Code::BadRequest, "expected a Host, found none"));
+    }
+    // HTTP/1.0 has none; no browser speaks it.
     if let Some(host) = host
         && !app.names.hold(host)
     {

@@ -15,15 +15,20 @@ use crate::loaded::Loaded;
 use crate::metrics::Metrics;
 use polyhead::batch::Features;
 use polyhead::tasks::{Logits, Query};
-use queue::{Batch, Queue};
+use queue::Queue;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
+type Batch = queue::Batch<Loaded>;
+
 /// A query that has been through the model.
 pub type Done = (Query, Vec<Logits>);
+
+/// What becomes of a job.
+pub type Reply = Result<Vec<Done>, ApiError>;
 
 /// A query for the task of this index.
 pub struct Asked {
@@ -40,14 +45,14 @@ pub struct Engine {
 }
 
 struct Shared {
-    queue: Mutex<Queue>,
+    queue: Mutex<Queue<Loaded>>,
     wake: Condvar,
     limits: Limits,
     metrics: Metrics,
 }
 
 impl Shared {
-    fn queue(&self) -> MutexGuard<'_, Queue> {
+    fn queue(&self) -> MutexGuard<'_, Queue<Loaded>> {
         // Nothing panics while it holds the lock, and if it did, what waits would still be answered.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -66,11 +71,7 @@ impl Engine {
     ///
     /// # Errors
     /// They are too long, or too much waits already.
-    pub fn submit(
-        &self,
-        loaded: &Arc<Loaded>,
-        asked: Vec<Asked>,
-    ) -> Result<oneshot::Receiver<Result<Vec<Done>, ApiError>>, ApiError> {
+    pub fn submit(&self, loaded: &Arc<Loaded>, asked: Vec<Asked>) -> Result<oneshot::Receiver<Reply>, ApiError> {
         let tokens: usize = asked.iter().map(|asked| asked.query.tokens()).sum();
         let limits = &self.shared.limits;
         if tokens > limits.tokens {
@@ -146,7 +147,7 @@ impl Shared {
 
     /// The time of a batch, shared out among its tasks by their tokens.
     fn told(&self, batch: &Batch, took: Duration) {
-        for (index, named) in batch.loaded.model().tasks.iter().enumerate() {
+        for (index, named) in batch.model.model().tasks.iter().enumerate() {
             let tokens: usize = batch
                 .windows
                 .iter()
@@ -165,7 +166,7 @@ impl Shared {
 fn results(batch: &Batch) -> Vec<Result<Logits, ApiError>> {
     let run = |windows: &[(usize, &Features)]| -> Result<Vec<Logits>, ApiError> {
         let fault = || ApiError::new(Code::Internal, "the model failed at this request");
-        match catch_unwind(AssertUnwindSafe(|| batch.loaded.model().logits_together(windows))) {
+        match catch_unwind(AssertUnwindSafe(|| batch.model.model().logits_together(windows))) {
             Ok(Ok(logits)) if logits.len() == windows.len() => Ok(logits),
             Ok(Ok(_)) | Err(_) => Err(fault()),
             Ok(Err(error)) => Err(ApiError::new(Code::Internal, error.to_string())),

@@ -1,7 +1,7 @@
 //! Several tasks on one text, in one batch; windows that several tasks share are encoded once.
 
 use super::json;
-use crate::body;
+use crate::body::{self, Untyped};
 use crate::engine::Asked;
 use crate::error::{ApiError, Code};
 use crate::limits::Limits;
@@ -58,7 +58,7 @@ struct Response_ {
 /// `POST /analyze`
 pub async fn analyze(State(app): State<App>, headers: HeaderMap, body: Body) -> Result<Response, ApiError> {
     let began = Instant::now();
-    let request: Request = body::fields(body::json(&headers, body, &app.limits).await?)?;
+    let request: Request = body::fields(body::json(&headers, body, &app.limits, Untyped::Refused).await?)?;
     let limits = app.limits.clone();
     let loaded = app.loaded();
     let tasks = chosen(&loaded, &request)?;

@@ -7,15 +7,15 @@
 //!
 //! Each field of the answers is a tensor; what is no text and no number is JSON in a string.
 
-use super::{json, task_named};
-use crate::body;
+use super::{Named, json, task_named};
+use crate::body::{self, Untyped};
 use crate::engine::Asked;
 use crate::error::{ApiError, Code};
 use crate::limits::Limits;
 use crate::loaded::Loaded;
 use crate::state::App;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use schemars::{JsonSchema, Schema};
@@ -26,8 +26,9 @@ use std::collections::HashMap;
 /// The one version that there is.
 const VERSION: &str = "1";
 
-/// A request for answers.
+/// A request for answers. What the protocol does not know goes into `parameters`.
 #[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 struct Request {
     /// Comes back with the answer.
     #[serde(default)]
@@ -44,6 +45,7 @@ struct Request {
 
 /// Texts.
 #[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 struct Tensor {
     /// The field.
     name: String,
@@ -55,11 +57,12 @@ struct Tensor {
     #[serde(default, rename = "parameters")]
     _parameters: Option<Map<String, Value>>,
     /// The texts, in an array or in arrays of an array.
-    data: Value,
+    data: Vec<Value>,
 }
 
 /// An output by its name.
 #[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 struct Wanted {
     /// Its name.
     name: String,
@@ -154,16 +157,15 @@ pub async fn ready(State(app): State<App>) -> Result<Response, ApiError> {
 }
 
 /// `GET /v2/models/TASK/ready`
-pub async fn model_ready(
-    State(app): State<App>,
-    Path(path): Path<HashMap<String, String>>,
-) -> Result<Response, ApiError> {
+pub async fn model_ready(State(app): State<App>, path: Named<HashMap<String, String>>) -> Result<Response, ApiError> {
+    let path = super::named(path)?;
     task_of(&app.loaded(), &path)?;
     ready(State(app)).await
 }
 
 /// `GET /v2/models/TASK`
-pub async fn model(State(app): State<App>, Path(path): Path<HashMap<String, String>>) -> Result<Response, ApiError> {
+pub async fn model(State(app): State<App>, path: Named<HashMap<String, String>>) -> Result<Response, ApiError> {
+    let path = super::named(path)?;
     let loaded = app.loaded();
     let index = task_of(&loaded, &path)?;
     let named = loaded.model().tasks.get(index).ok_or_else(|| ApiError::new(Code::NotFound, "no such task"))?;
@@ -193,21 +195,21 @@ fn task_of(loaded: &Loaded, path: &HashMap<String, String>) -> Result<usize, Api
 /// `POST /v2/models/TASK/infer`
 pub async fn infer(
     State(app): State<App>,
-    Path(path): Path<HashMap<String, String>>,
+    path: Named<HashMap<String, String>>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
+    let path = super::named(path)?;
     let loaded = app.loaded();
     let index = task_of(&loaded, &path)?;
     if headers.contains_key("inference-header-content-length") {
         return Err(ApiError::new(Code::UnsupportedMediaType, "expected JSON, found binary tensors")
             .hint("send and ask for tensors as JSON (`binary_data` false)"));
     }
-    let value = body::json(&headers, body, &app.limits).await?;
+    let value = body::json(&headers, body, &app.limits, Untyped::Json).await?;
     if !value.is_object() {
         return Err(ApiError::invalid(format!("expected an object, found {}", body::kind(&value))));
     }
-    // The protocol lets requests carry extensions: other fields are passed over.
     let request: Request = serde_json::from_value(value).map_err(|cause| ApiError::invalid(cause.to_string()))?;
     let shape = request.inputs.first().map(|tensor| tensor.shape.clone()).unwrap_or_default();
     let limits = app.limits.clone();
@@ -272,7 +274,10 @@ fn texts(tensor: &Tensor, limits: &Limits) -> Result<Vec<String>, ApiError> {
     }
     let expected = tensor.shape.iter().try_fold(1_u64, |product, &size| product.checked_mul(size));
     let mut texts = Vec::new();
-    flatten(&tensor.data, &mut texts)
+    tensor
+        .data
+        .iter()
+        .try_for_each(|item| flatten(item, &mut texts))
         .map_err(|found| ApiError::invalid(format!("inputs.{}: expected strings, found {found}", tensor.name)))?;
     if expected != Some(texts.len() as u64) {
         return fault(format!("expected as many data as the shape {:?} says, found {}", tensor.shape, texts.len()));

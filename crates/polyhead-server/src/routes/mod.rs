@@ -12,7 +12,8 @@ use crate::openapi;
 use crate::security;
 use crate::state::App;
 use axum::Router;
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{MatchedPath, Path, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -207,6 +208,16 @@ async fn count(State(app): State<App>, request: Request, next: Next) -> Response
     let failed = response.extensions().get::<Failed>().map(|failed| failed.0);
     app.metrics.request(&route, response.status().as_u16(), began.elapsed().as_secs_f64(), failed);
     response
+}
+
+/// Names in an address, as axum reads them.
+type Named<T> = Result<Path<T>, PathRejection>;
+
+/// Names in an address; one that is not UTF-8 is of nothing that is here.
+fn named<T>(path: Named<T>) -> Result<T, ApiError> {
+    let not_found =
+        |_| ApiError::new(Code::NotFound, "no such address: it is not UTF-8").hint("/docs lists what there is");
+    path.map(|Path(names)| names).map_err(not_found)
 }
 
 /// A value as JSON.

@@ -1,8 +1,9 @@
 //! The page to try the model on, and the report of its run: all of it in the binary, nothing from elsewhere.
 
+use super::Named;
 use crate::error::{ApiError, Code};
 use crate::state::App;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
@@ -23,7 +24,8 @@ pub async fn index() -> Response {
 }
 
 /// `GET /assets/NAME`
-pub async fn asset(Path(name): Path<String>) -> Result<Response, ApiError> {
+pub async fn asset(name: Named<String>) -> Result<Response, ApiError> {
+    let name = super::named(name)?;
     let found = ASSETS.iter().find(|(known, ..)| *known == name);
     let (_, kind, text) = found.ok_or_else(|| ApiError::new(Code::NotFound, "no such file"))?;
     // Assets change with the binary only; without a version in their name they are asked for again.

@@ -1,7 +1,7 @@
 //! Requests in the form of Hugging Face's inference API: `{"inputs": ..., "parameters": {...}}`.
 
-use super::{json, task_named};
-use crate::body;
+use super::{Named, json, task_named};
+use crate::body::{self, Untyped};
 use crate::engine::Asked;
 use crate::error::ApiError;
 use crate::limits::Limits;
@@ -9,7 +9,7 @@ use crate::loaded::Loaded;
 use crate::openapi::one_of;
 use crate::state::App;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use polyhead::model::NamedTask;
@@ -38,11 +38,11 @@ pub async fn any(State(app): State<App>, headers: HeaderMap, body: Body) -> Resu
 /// The task has its name in the address.
 pub async fn named(
     State(app): State<App>,
-    Path(task): Path<String>,
+    task: Named<String>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let loaded = app.loaded();
+    let (task, loaded) = (super::named(task)?, app.loaded());
     let index = task_named(&loaded, &task)?;
     answer(app, loaded, Some(index), headers, body).await
 }
@@ -54,7 +54,7 @@ async fn answer(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let request: Request = body::fields(body::json(&headers, body, &app.limits).await?)?;
+    let request: Request = body::fields(body::json(&headers, body, &app.limits, Untyped::Refused).await?)?;
     let many = request.inputs.is_array();
     let limits = app.limits.clone();
     let mut answers = app.answer(loaded, move |loaded| read(loaded, task, request, &limits)).await?;
