@@ -199,3 +199,40 @@ fn guarded<T>(f: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn tiny() -> Tokenizer {
+        Tokenizer::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/tiny-bert/tokenizer.json")).unwrap()
+    }
+
+    #[test]
+    fn sub_words_know_their_words_and_whether_they_go_on_with_them() {
+        let text = "London's cafe\u{301}, 東京 Mary";
+        let (pieces, continues) = tiny().text_with_continuations(text).unwrap();
+        assert_eq!(pieces, tiny().text(text).unwrap());
+        let told: Vec<(&str, usize, bool)> = pieces
+            .iter()
+            .zip(&continues)
+            .map(|(piece, &continues)| (&text[piece.start..piece.end], piece.word, continues))
+            .collect();
+        let want = [
+            ("London", 0, false),
+            ("'", 1, false),
+            ("s", 2, false),
+            ("c", 3, false),
+            ("a", 3, true),
+            ("f", 3, true),
+            ("e\u{301}", 3, true),
+            (",", 4, false),
+            // Unknown: a word for itself.
+            ("東", 5, false),
+            ("京", 6, false),
+            ("Mary", 7, false),
+        ];
+        assert_eq!(told, want);
+    }
+}

@@ -6,7 +6,7 @@
 //!
 //! Left to itself it labels whole words, as the task was trained and is measured. Where a request names a strategy, the
 //! labels of sub-words become entities by the rules of transformers' `TokenClassificationPipeline`
-//! (`fixtures/token_classification.py` holds us to it), with three differences:
+//! (`fixtures/pipelines.py` holds us to it), with three differences:
 //!
 //! - `word` is the slice of the text, where transformers puts sub-words together and loses case, accents and spaces;
 //! - a slice keeps combining marks that the tokenizer drops after its last letter;
@@ -286,4 +286,88 @@ fn groups(text: &str, unit: OffsetUnit, spots: impl Iterator<Item = Spot>, ignor
         })
     };
     spots.filter(|spot| !ignored.contains(&spot.label)).map(item).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LABELS: [&str; 4] = ["O", "B-NAME", "I-NAME", "B-LOC"];
+
+    /// `micro|soft com|pany|s x` with probabilities on which the strategies disagree.
+    fn each_way(strategy: Strategy) -> Vec<(String, f64, usize, usize)> {
+        let pieces = [(0, 5), (5, 9), (10, 13), (13, 17), (17, 18), (19, 20)];
+        let pieces = pieces.map(|(start, end)| Piece { id: 0, start, end, word: 0 });
+        let continues = [false, true, false, true, true, false];
+        let probabilities = vec![
+            vec![0.4, 0.6, 0.0, 0.0],
+            vec![0.9, 0.0, 0.1, 0.0],
+            vec![0.1, 0.2, 0.6, 0.1],
+            vec![0.1, 0.0, 0.2, 0.7],
+            vec![0.5, 0.0, 0.0, 0.5],
+            vec![0.0, 0.0, 1.0, 0.0],
+        ];
+        let labels = LABELS.map(str::to_owned);
+        let tokens = Tokens { pieces: &pieces, continues: &continues, labels: &labels, probabilities };
+        let rows = |spots: &mut dyn Iterator<Item = Spot>| {
+            spots.map(|spot| (spot.label, (spot.score * 1e6).round() / 1e6, spot.start, spot.end)).collect()
+        };
+        match strategy {
+            Strategy::None => rows(&mut tokens.each()),
+            Strategy::Simple => rows(&mut grouped(tokens.each())),
+            _ => rows(&mut grouped(tokens.words(strategy))),
+        }
+    }
+
+    fn want(rows: &[(&str, f64, usize, usize)]) -> Vec<(String, f64, usize, usize)> {
+        rows.iter().map(|&(label, score, start, end)| (label.to_owned(), score, start, end)).collect()
+    }
+
+    #[test]
+    fn each_strategy_settles_words_in_its_own_way() {
+        let none = want(&[
+            ("B-NAME", 0.6, 0, 5),
+            ("O", 0.9, 5, 9),
+            ("I-NAME", 0.6, 10, 13),
+            ("B-LOC", 0.7, 13, 17),
+            // The first of two that are equal.
+            ("O", 0.5, 17, 18),
+            ("I-NAME", 1.0, 19, 20),
+        ]);
+        assert_eq!(each_way(Strategy::None), none);
+        let simple = want(&[
+            ("NAME", 0.6, 0, 5),
+            ("O", 0.9, 5, 9),
+            ("NAME", 0.6, 10, 13),
+            ("LOC", 0.7, 13, 17),
+            ("O", 0.5, 17, 18),
+            ("NAME", 1.0, 19, 20),
+        ]);
+        assert_eq!(each_way(Strategy::Simple), simple);
+        assert_eq!(each_way(Strategy::First), want(&[("NAME", 0.733333, 0, 20)]));
+        let average = want(&[("O", 0.65, 0, 9), ("LOC", 0.433333, 10, 18), ("NAME", 1.0, 19, 20)]);
+        assert_eq!(each_way(Strategy::Average), average);
+        let max = want(&[("O", 0.9, 0, 9), ("LOC", 0.7, 10, 18), ("NAME", 1.0, 19, 20)]);
+        assert_eq!(each_way(Strategy::Max), max);
+    }
+
+    #[test]
+    fn parts_of_one_type_are_one_until_a_b_begins_another_and_types_keep_their_hyphens() {
+        let spot = |(at, label): (usize, &&str)| Spot { label: (*label).into(), score: 0.5, start: at, end: at + 1 };
+        let groups = |labels: &[&str]| -> Vec<(String, usize, usize)> {
+            grouped(labels.iter().enumerate().map(spot)).map(|spot| (spot.label, spot.start, spot.end)).collect()
+        };
+        let parts = |rows: &[(&str, usize, usize)]| -> Vec<(String, usize, usize)> {
+            rows.iter().map(|&(label, start, end)| (label.to_owned(), start, end)).collect()
+        };
+        assert_eq!(groups(&[]), parts(&[]));
+        assert_eq!(
+            groups(&["B-A", "I-A", "B-A", "I-B", "I-A"]),
+            parts(&[("A", 0, 2), ("A", 2, 3), ("B", 3, 4), ("A", 4, 5)])
+        );
+        assert_eq!(groups(&["I-A", "I-A", "O", "O"]), parts(&[("A", 0, 2), ("O", 2, 4)]));
+        assert_eq!(groups(&["B-GEO-CITY", "I-GEO-CITY"]), parts(&[("GEO-CITY", 0, 2)]));
+        // Without B- and I- the whole label must be the same; what is shown is what follows its first hyphen.
+        assert_eq!(groups(&["U-A", "U-A", "A", "I-A"]), parts(&[("A", 0, 2), ("A", 2, 4)]));
+    }
 }

@@ -224,3 +224,45 @@ fn listed(task: &Qa, found: &Found, context: &str, unit: OffsetUnit) -> Vec<Answ
     }
     answers
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn an_answer_is_extended_to_the_words_that_it_touches() {
+        let words = [0..3, 4..9, 9..10, 12..20];
+        for (answer, want) in [
+            (0..3, 0..3),
+            (1..2, 0..3),
+            (4..6, 4..9),
+            (5..9, 4..9),
+            (5..10, 4..10),
+            (9..10, 9..10),
+            (2..13, 0..20),
+            // What lies between words stays as it is.
+            (10..12, 10..12),
+        ] {
+            assert_eq!(whole_words(&words, answer.clone()), want, "{answer:?}");
+        }
+        assert_eq!(whole_words(&[], 2..5), 2..5);
+    }
+
+    proptest! {
+        #[test]
+        fn extending_never_shortens_and_twice_is_once(gaps in prop::collection::vec((0..3usize, 1..6usize), 0..12),
+            start in 0..60usize, length in 1..20usize) {
+            let mut at = 0;
+            let words: Vec<Range<usize>> = gaps.into_iter().map(|(gap, length)| {
+                let start = at + gap;
+                at = start + length;
+                start..at
+            }).collect();
+            let answer = start..start + length;
+            let once = whole_words(&words, answer.clone());
+            prop_assert!(once.start <= answer.start && answer.end <= once.end, "{:?} {:?}", words, once);
+            prop_assert_eq!(whole_words(&words, once.clone()), once);
+        }
+    }
+}
