@@ -11,7 +11,7 @@ use polyhead::infer::Session;
 use polyhead::model::{About, Model, NamedTask};
 use polyhead::optim::Optimizer;
 use polyhead::parameters::Owner;
-use polyhead::tasks::{Examples, Logits, Purpose, Runner, Score, TASKS, TaskKind};
+use polyhead::tasks::{Examples, Logits, Purpose, Query, Runner, Score, TASKS, TaskKind};
 use polyhead::{ErrorKind, Place};
 use polyhead_kernels::adamw::AdamW;
 use polyhead_kernels::rng::Key;
@@ -95,6 +95,19 @@ impl Case {
     fn labels(&self) -> usize {
         self.task().task.labels().len()
     }
+
+    /// Logits at random, which find answers everywhere.
+    fn at_random(&self, window: &Features, key: Key) -> Logits {
+        let width = if self.labels() > 0 { self.labels() } else { 2 };
+        let key = key.with(u64::from(window.ids.len() as u32));
+        Logits::new((0..(window.ids.len() * width) as u64).map(|at| key.normal(at) as f32).collect(), width)
+    }
+
+    /// The query of one of the inputs of the task's inference API.
+    fn pipeline(&self, input: &Value, parameters: &Value) -> Query {
+        let parameters = parameters.as_object().unwrap();
+        self.task().task.pipeline_query(input, parameters, &self.model.tokenizer).unwrap()
+    }
 }
 
 /// Every number that is no integer, in order, and the answer without them.
@@ -126,7 +139,7 @@ fn slices(answer: &Value) -> Vec<(usize, usize, String)> {
                 assert!((-1e-9..=1.0 + 1e-9).contains(&score), "{answer}");
             }
             if let (Some(start), Some(end)) = (fields.get("start"), fields.get("end")) {
-                let text = ["text", "answer"].iter().find_map(|name| fields.get(*name)?.as_str()).unwrap();
+                let text = ["text", "answer", "word"].iter().find_map(|name| fields.get(*name)?.as_str()).unwrap();
                 let at = |value: &Value| value.as_u64().unwrap() as usize;
                 found.push((at(start), at(end), text.to_owned()));
             }
@@ -299,11 +312,7 @@ fn every_reported_slice_is_the_text_between_its_offsets_in_any_script() {
             let text = (0..length).map(pick).collect::<Vec<_>>().join(joint);
             let request = (case.kind.request)(&text);
             // Logits at random find answers everywhere.
-            let width = if case.labels() > 0 { case.labels() } else { 2 };
-            let logits = |window: &Features| {
-                let key = key.with(u64::from(window.ids.len() as u32));
-                Logits::new((0..(window.ids.len() * width) as u64).map(|at| key.normal(at) as f32).collect(), width)
-            };
+            let logits = |window: &Features| case.at_random(window, key);
             let source: Vec<char> = (case.kind.source)(&request).chars().collect();
             for answer in case.answers(&[request], &logits) {
                 for (start, end, said) in slices(&answer) {
@@ -312,6 +321,194 @@ fn every_reported_slice_is_the_text_between_its_offsets_in_any_script() {
                     assert_eq!(between, said, "{}: {text:?}", case.name());
                     assert_eq!(said.trim(), said, "{}: {text:?}", case.name());
                 }
+            }
+        }
+    }
+}
+
+/// The part of a text between two offsets of a unit.
+fn between(text: &str, start: usize, end: usize, unit: &str) -> String {
+    match unit {
+        "byte" => text[start..end].to_owned(),
+        "char" => text.chars().skip(start).take(end - start).collect(),
+        _ => String::from_utf16(&text.encode_utf16().collect::<Vec<_>>()[start..end]).unwrap(),
+    }
+}
+
+/// Whether a value is what a JSON schema says, as far as the schemas of pipelines say anything.
+fn fits(schema: &Value, root: &Value, value: &Value) -> bool {
+    let Value::Object(rules) = schema else { return schema == &json!(true) };
+    rules.iter().all(|(rule, said)| match rule.as_str() {
+        "$ref" => {
+            let name = said.as_str().unwrap().strip_prefix("#/$defs/").unwrap();
+            fits(&root["$defs"][name], root, value)
+        }
+        "anyOf" => said.as_array().unwrap().iter().any(|schema| fits(schema, root, value)),
+        "oneOf" => said.as_array().unwrap().iter().filter(|schema| fits(schema, root, value)).count() == 1,
+        "enum" => said.as_array().unwrap().contains(value),
+        "const" => said == value,
+        "type" => match said {
+            Value::Array(kinds) => kinds.iter().any(|kind| is_of(kind, value)),
+            kind => is_of(kind, value),
+        },
+        "minimum" => value.as_f64().is_none_or(|value| value >= said.as_f64().unwrap()),
+        "maximum" => value.as_f64().is_none_or(|value| value <= said.as_f64().unwrap()),
+        "items" => value.as_array().is_none_or(|items| items.iter().all(|item| fits(said, root, item))),
+        "required" => said.as_array().unwrap().iter().all(|name| value.get(name.as_str().unwrap()).is_some()),
+        "properties" => said
+            .as_object()
+            .unwrap()
+            .iter()
+            .all(|(name, schema)| value.get(name).is_none_or(|value| fits(schema, root, value))),
+        "additionalProperties" => {
+            assert_eq!(said, &json!(false));
+            value.as_object().is_none_or(|fields| fields.keys().all(|name| rules["properties"].get(name).is_some()))
+        }
+        "$schema" | "$defs" | "title" | "description" | "default" | "format" => true,
+        other => panic!("a rule that this test does not know: {other}"),
+    })
+}
+
+fn is_of(kind: &Value, value: &Value) -> bool {
+    match kind.as_str().unwrap() {
+        "string" => value.is_string(),
+        "integer" => value.is_u64() || value.is_i64(),
+        "number" => value.is_number(),
+        "boolean" => value.is_boolean(),
+        "array" => value.is_array(),
+        "object" => value.is_object(),
+        "null" => value.is_null(),
+        other => panic!("a type that this test does not know: {other}"),
+    }
+}
+
+#[test]
+fn a_pipeline_answers_in_every_unit_with_slices_and_as_its_schema_says() {
+    for case in cases(&[5, 6]) {
+        let Some(pipeline) = case.task().task.pipeline() else { continue };
+        let schemas = [(pipeline.input)(), (pipeline.parameters)(), (pipeline.output)()];
+        let [input_schema, parameters_schema, output_schema] = schemas.map(|schema| schema.to_value());
+        let is = |schema: &Value, value: &Value| fits(schema, schema, value);
+        assert!(!is(&input_schema, &json!(1)) && !is(&output_schema, &json!({ "answer": 1 })), "{}", case.name());
+        assert!(!is(&parameters_schema, &json!({ "offset_units": "char" })), "{parameters_schema}");
+        assert!(!is(&parameters_schema, &json!({ "offset_unit": "chars" })), "{parameters_schema}");
+        assert!(is(&parameters_schema, &json!({ "offset_unit": null })), "{parameters_schema}");
+        let mut seen = 0;
+        for (index, parameters) in (case.kind.parameters)().into_iter().enumerate() {
+            assert!(is(&parameters_schema, &parameters), "{}: {parameters}", case.name());
+            for round in 0..40u64 {
+                let key = Key::seed(5).with(index as u64).with(round);
+                let length = if round % 20 == 19 { 150 } else { round % 12 };
+                let joint = [" ", " ", "", "\u{a0}", "\n"][(key.bits(0) % 5) as usize];
+                let pick = |at| UGLY[(key.bits(1 + at) >> 9) as usize % UGLY.len()];
+                let text = (0..length).map(pick).collect::<Vec<_>>().join(joint);
+                let input = (case.kind.input)(&text);
+                assert!(case.task().task.takes(&input) && is(&input_schema, &input), "{input}");
+                let answers: Vec<Value> = ["byte", "char", "utf16"]
+                    .map(|unit| {
+                        let mut parameters = parameters.clone();
+                        parameters["offset_unit"] = json!(unit);
+                        let query = case.pipeline(&input, &parameters);
+                        let logits = query.windows.iter().map(|window| case.at_random(window, key)).collect();
+                        let answer = query.answer(logits);
+                        assert!(is(&output_schema, &answer), "{}: {answer}", case.name());
+                        for (start, end, said) in slices(&answer) {
+                            let of = format!("{} in {unit} of {text:?}: {start} to {end}", case.name());
+                            assert_eq!(between(&text, start, end, unit), said, "{of}");
+                            assert_eq!(said.trim(), said, "{of}");
+                            seen += 1;
+                        }
+                        answer
+                    })
+                    .into();
+                let said =
+                    |answer: &Value| -> Vec<String> { slices(answer).into_iter().map(|(.., text)| text).collect() };
+                assert!(answers.iter().all(|answer| said(answer) == said(&answers[0])), "{}: {text:?}", case.name());
+            }
+        }
+        assert!(seen > 200, "{}: {seen} slices", case.name());
+    }
+}
+
+#[test]
+fn a_request_counts_its_offsets_in_the_unit_that_it_names() {
+    for case in cases(&[5, 6]) {
+        let text = UGLY.join(" ");
+        let mut seen = 0;
+        for unit in ["byte", "char", "utf16"] {
+            let mut request = (case.kind.request)(&text);
+            request["offset_unit"] = json!(unit);
+            let logits = |window: &Features| case.at_random(window, Key::seed(9));
+            for (start, end, said) in slices(&case.answers(&[request.clone()], &logits)[0]) {
+                assert_eq!(between(&(case.kind.source)(&request), start, end, unit), said, "{}: {unit}", case.name());
+                seen += usize::from(start > 30);
+            }
+        }
+        assert!(seen > 0, "{}: no answer where the units differ", case.name());
+    }
+}
+
+#[test]
+fn queries_are_answered_as_predict_answers_whatever_their_windows_go_with() {
+    for case in cases(&[5, 6]) {
+        let long = UGLY.join(" ").repeat(3);
+        let texts = ["ada", "", "the queen of the north was mary .", &long, "東京 and paris", &"a ".repeat(200)];
+        let requests: Vec<Value> = texts.iter().map(|text| (case.kind.request)(text)).collect();
+        let task = case.task();
+        // First the requests of our own form, then those of the inference API.
+        let queries = || -> Vec<Query> {
+            let mut queries: Vec<Query> =
+                requests.iter().map(|request| task.task.query(request, &case.model.tokenizer).unwrap()).collect();
+            if task.task.pipeline().is_some() {
+                for parameters in (case.kind.parameters)() {
+                    queries.extend(texts.iter().map(|text| case.pipeline(&(case.kind.input)(text), &parameters)));
+                }
+            }
+            queries
+        };
+        // All windows of all queries go through the model in the order of `at`, so many at a time.
+        let answers = |at: &dyn Fn(usize) -> u64, together: usize| -> Vec<Value> {
+            let queries = queries();
+            assert!(queries.iter().all(|query| !query.windows.is_empty()));
+            let windows: Vec<&Features> = queries.iter().flat_map(|query| &query.windows).collect();
+            let mut order: Vec<usize> = (0..windows.len()).collect();
+            order.sort_by_key(|&window| at(window));
+            let mut logits = vec![None; windows.len()];
+            for group in order.chunks(together) {
+                let batch: Vec<&Features> = group.iter().map(|&window| windows[window]).collect();
+                for (&window, found) in group.iter().zip(case.model.logits(task, &batch).unwrap()) {
+                    logits[window] = Some(found);
+                }
+            }
+            let mut logits = logits.into_iter().map(Option::unwrap);
+            queries
+                .into_iter()
+                .map(|query| {
+                    let own = logits.by_ref().take(query.windows.len()).collect();
+                    query.answer(own)
+                })
+                .collect()
+        };
+        let in_order = answers(&|window| window as u64, 7);
+        let shuffled = answers(&|window| Key::seed(4).bits(window as u64), 23);
+        let predicted = case.model.run(task, |task, runner| {
+            let mut answers = Vec::new();
+            let mut requests = requests.iter().map(|request| Ok((request.clone(), Place::file("requests"))));
+            let mut keep = |answer| {
+                answers.push(answer);
+                Ok(())
+            };
+            task.predict(&mut requests, runner, &mut keep)?;
+            Ok(answers)
+        });
+        let predicted = predicted.unwrap();
+        assert_eq!(predicted.len(), texts.len());
+        let pairs = in_order.iter().zip(&shuffled).chain(in_order.iter().zip(&predicted));
+        for (one, other) in pairs {
+            let ((rest, scores), (other_rest, other_scores)) = (split_scores(one), split_scores(other));
+            assert_eq!(rest, other_rest, "{}", case.name());
+            for (score, other) in scores.iter().zip(&other_scores) {
+                assert!((score - other).abs() <= 1e-5, "{}: {score} and {other}", case.name());
             }
         }
     }

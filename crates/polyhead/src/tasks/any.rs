@@ -362,6 +362,7 @@ impl<T: Task> AnyTask for Bound<T> {
 
     fn query(&self, request: &Value, tokenizer: &Tokenizer) -> Result<Query> {
         let example = self.task.request(request, Place::file("request"))?;
+        self.task.admit(&example, tokenizer)?;
         let encoded = self.task.features(&example, tokenizer, Purpose::Predict)?;
         let task = self.task.clone();
         Ok(Query::new(encoded.windows, move |windows| task.answer(&example, &task.decode(&example, windows))))

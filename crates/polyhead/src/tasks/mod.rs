@@ -4,11 +4,13 @@
 //! text); its metric and its requests. [`TASKS`] lists them: a new task is one file and one line there.
 
 mod any;
+mod fields;
 pub mod ner;
 pub mod qa;
 mod query;
 
 pub use any::{Analysis, AnyTask, Examples, Runner};
+pub use fields::{found, offset_unit, parameters, within};
 pub use query::{Pipeline, Query};
 
 use crate::batch::{Encoded, Features};
@@ -137,7 +139,8 @@ pub trait Task: Send + Sync + Sized + 'static {
     fn score(&self, counts: &Self::Counts) -> Score;
     /// An example without gold answers, from a JSON request.
     fn request(&self, request: &Value, place: Place) -> Result<Self::Example>;
-    /// The JSON answer to a request. Offsets count characters.
+    /// The JSON answer to a request. Offsets count what its field `offset_unit` says (see [`offset_unit`]), else
+    /// characters.
     fn answer(&self, example: &Self::Example, prediction: &Self::Prediction) -> Value;
     /// One line for people: what was asked and what was found.
     fn describe(&self, example: &Self::Example, prediction: &Self::Prediction) -> String;
@@ -146,6 +149,11 @@ pub trait Task: Send + Sync + Sized + 'static {
 
     /// The fields of a request, all of them texts.
     const FIELDS: &'static [&'static str] = &["text"];
+    /// Refuses a request that `features` would have to cut, or that asks nothing. Evaluation takes such examples, as the
+    /// reference implementations do; whoever asks is told.
+    fn admit(&self, _example: &Self::Example, _tokenizer: &Tokenizer) -> Result<()> {
+        Ok(())
+    }
     /// The inference API of Hugging Face that it answers besides, if there is one of its kind.
     const PIPELINE: Option<Pipeline> = None;
     /// Whether one of the `inputs` of such a request has the form that [`Task::PIPELINE`] takes.

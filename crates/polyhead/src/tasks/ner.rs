@@ -4,9 +4,11 @@
 //! linear layer. Measured by entity: see [`crate::metrics::span_f1`].
 
 mod analysis;
+mod pipeline;
 
 use super::{
-    Dense, Fingerprint, HeadShape, Purpose, Score, SingleTask, SingleTaskFolder, Task, TypeScore, Window, softmax,
+    Dense, Fingerprint, HeadShape, Pipeline, Purpose, Query, Score, SingleTask, SingleTaskFolder, Task, TypeScore,
+    Window, offset_unit, softmax,
 };
 use crate::batch::{Encoded, Features};
 use crate::data::{self, Read, Sentence};
@@ -15,7 +17,7 @@ use crate::encoders::{Hidden, Pass};
 use crate::error::{Error, Place, Result};
 use crate::metrics::span_f1::{self, Scheme, Scores, Span, entities};
 use crate::parameters::Weights;
-use crate::text::offsets::{OffsetUnit, from_byte, slice};
+use crate::text::offsets::{OffsetUnit, Offsets, slice};
 use crate::text::{Tokenizer, windows, words};
 use candle_core::Tensor;
 use polyhead_kernels::Segments;
@@ -25,6 +27,7 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 // Configuration
 
@@ -59,6 +62,8 @@ pub struct Tagged {
     text: String,
     words: Vec<Range<usize>>,
     tags: Vec<String>,
+    /// What the offsets of the answer count.
+    unit: OffsetUnit,
 }
 
 /// A label and its probability for each word, and the entities that they spell.
@@ -91,7 +96,12 @@ impl Tagged {
             words.push(text.len()..text.len() + word.len());
             text.push_str(word);
         }
-        Self { place: sentence.place, text, words, tags: sentence.tags }
+        Self { place: sentence.place, text, words, tags: sentence.tags, unit: OffsetUnit::default() }
+    }
+
+    /// A running text without gold tags.
+    fn from_text(place: Place, text: String, unit: OffsetUnit) -> Self {
+        Self { words: words::words(&text), text, place, tags: Vec::new(), unit }
     }
 
     fn words(&self) -> Vec<&str> {
@@ -126,6 +136,29 @@ impl Ner {
         features.types = vec![0; features.ids.len()];
         features
     }
+}
+
+/// The logits of each of `count` words or sub-words, to which the spans of the windows point. Of the windows that hold
+/// one, the one where it has most context on both sides decides, the first of equals. Empty where no window has it.
+fn rows_with_most_context(count: usize, windows: &[Window]) -> Vec<&[f32]> {
+    let mut best: Vec<Option<(usize, &[f32])>> = vec![None; count];
+    for Window { features, logits } in windows {
+        let whole = 0..features.ids.len();
+        for (at, span) in features.spans.iter().enumerate() {
+            let Some((index, _)) = *span else { continue };
+            let context = windows::context(&whole, at);
+            if let Some(slot) = best.get_mut(index).filter(|slot| slot.is_none_or(|(most, _)| context > most)) {
+                *slot = Some((context, logits.row(at)));
+            }
+        }
+    }
+    best.into_iter().map(|slot| slot.map_or(&[][..], |(_, row)| row)).collect()
+}
+
+/// The most probable label, the first of equals, with its probability.
+fn top(probabilities: &[f64]) -> Option<(usize, f64)> {
+    let top = probabilities.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0)));
+    top.map(|(label, &score)| (label, score))
 }
 
 /// `O`, then `B-` and `I-` of each type in alphabetical order.
@@ -245,26 +278,13 @@ impl Task for Ner {
     }
 
     fn decode(&self, example: &Tagged, windows: &[Window]) -> Labelled {
-        // Of the windows that hold a word's first sub-word, the one where it has most context on both sides decides.
-        let mut best: Vec<Option<(usize, &[f32])>> = vec![None; example.words.len()];
-        for Window { features, logits } in windows {
-            let whole = 0..features.ids.len();
-            for (at, span) in features.spans.iter().enumerate() {
-                let Some((word, _)) = *span else { continue };
-                let context = windows::context(&whole, at);
-                if let Some(slot) = best.get_mut(word).filter(|slot| slot.is_none_or(|(most, _)| context > most)) {
-                    *slot = Some((context, logits.row(at)));
-                }
-            }
-        }
         // A word without sub-words (control characters only) is outside of everything.
         let outside = || ("O".to_owned(), 0.0);
-        let (tags, scores): (Vec<String>, Vec<f64>) = best
+        let (tags, scores): (Vec<String>, Vec<f64>) = rows_with_most_context(example.words.len(), windows)
             .into_iter()
-            .map(|slot| {
-                let probabilities = softmax(slot.map_or(&[], |(_, row)| row));
-                let top = probabilities.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0)));
-                let named = top.and_then(|(label, &score)| Some((self.config.labels.get(label)?.clone(), score)));
+            .map(|row| {
+                let named =
+                    top(&softmax(row)).and_then(|(label, score)| Some((self.config.labels.get(label)?.clone(), score)));
                 named.unwrap_or_else(outside)
             })
             .unzip();
@@ -336,17 +356,19 @@ impl Task for Ner {
             Error::data(format!("expected {{\"text\": \"...\"}} or {{\"words\": [\"...\", ...]}}, found {found}"))
                 .at(place.clone())
         };
+        let unit = offset_unit(request).map_err(|error| error.at(place.clone()))?;
         if let Some(text) = request.get("text") {
             let text = text.as_str().ok_or_else(|| fault(format!("`text` = {text}")))?.to_owned();
-            return Ok(Tagged { words: words::words(&text), text, place, tags: Vec::new() });
+            return Ok(Tagged::from_text(place, text, unit));
         }
         let Some(Value::Array(items)) = request.get("words") else { return Err(fault("neither".into())) };
         let words: Option<Vec<String>> = items.iter().map(|item| item.as_str().map(str::to_owned)).collect();
         let words = words.ok_or_else(|| fault("`words` that are not all strings".into()))?;
-        Ok(Tagged::from_sentence(Sentence { place, words, tags: Vec::new() }))
+        Ok(Tagged { unit, ..Tagged::from_sentence(Sentence { place, words, tags: Vec::new() }) })
     }
 
     fn answer(&self, example: &Tagged, prediction: &Labelled) -> Value {
+        let offsets = Offsets::new(&example.text, example.unit);
         let entities: Vec<Value> = prediction
             .entities
             .iter()
@@ -354,8 +376,8 @@ impl Task for Ner {
                 json!({
                     "type": kind,
                     "text": slice(&example.text, bytes.start, bytes.end),
-                    "start": from_byte(&example.text, bytes.start, OffsetUnit::Char),
-                    "end": from_byte(&example.text, bytes.end, OffsetUnit::Char),
+                    "start": offsets.at(bytes.start),
+                    "end": offsets.at(bytes.end),
                     "score": score,
                 })
             })
@@ -371,6 +393,23 @@ impl Task for Ner {
             .collect();
         let found = if found.is_empty() { "no entity".to_owned() } else { found.join(", ") };
         format!("{}\n  -> {found}", example.text)
+    }
+
+    // Serving
+
+    const PIPELINE: Option<Pipeline> = Some(pipeline::PIPELINE);
+
+    fn takes(input: &Value) -> bool {
+        input.is_string()
+    }
+
+    fn pipeline(
+        self: &Arc<Self>,
+        input: &Value,
+        parameters: &serde_json::Map<String, Value>,
+        tokenizer: &Tokenizer,
+    ) -> Result<Query> {
+        pipeline::query(self, input, parameters, tokenizer)
     }
 
     // Report

@@ -6,24 +6,30 @@
 //! measured as the official SQuAD scripts do, see [`crate::metrics::squad`].
 
 mod analysis;
+mod pipeline;
 
-use super::{Dense, Fingerprint, HeadShape, Purpose, Score, SingleTask, SingleTaskFolder, Task, Window};
+use super::{
+    Dense, Fingerprint, HeadShape, Pipeline, Purpose, Query, Score, SingleTask, SingleTaskFolder, Task, Window,
+    offset_unit,
+};
 use crate::batch::{Encoded, Features};
-use crate::data::{self, Question, Read};
+use crate::data::{self, Answer, Question, Read};
 use crate::document::Block;
 use crate::encoders::{Hidden, Pass};
 use crate::error::{Error, Place, Result};
 use crate::metrics::squad::{self, Rules};
 use crate::metrics::squad_threshold::{Judged, Measure, best_threshold};
 use crate::parameters::Weights;
-use crate::text::offsets::{OffsetUnit, from_byte, slice};
-use crate::text::{Tokenizer, windows};
+use crate::text::offsets::{OffsetUnit, Offsets, slice};
+use crate::text::{Piece, Tokenizer, windows};
 use candle_core::Tensor;
 use polyhead_kernels::Segments;
 use polyhead_kernels::cross_entropy::segment_cross_entropy;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 // Configuration
 
@@ -85,6 +91,16 @@ pub struct Head {
     end: Dense,
 }
 
+/// A question about a context, with its gold answers.
+pub struct Asked {
+    place: Place,
+    question: String,
+    context: String,
+    answers: Vec<Answer>,
+    /// What the offsets of the answer count.
+    unit: OffsetUnit,
+}
+
 /// What was found: the best answers, best first.
 pub struct Found {
     answers: Vec<Candidate>,
@@ -107,9 +123,54 @@ struct Candidate {
 
 // Codec
 
+impl From<Question> for Asked {
+    fn from(Question { place, question, context, answers, .. }: Question) -> Self {
+        Self { place, question, context, answers, unit: OffsetUnit::default() }
+    }
+}
+
 impl Qa {
+    /// The tokens of a question, all of them.
+    fn question(question: &str, tokenizer: &Tokenizer) -> Result<Vec<Piece>> {
+        tokenizer.text(question.trim_start())
+    }
+
+    /// Refuses a question that says nothing, or more than is read of one.
+    fn admit_question(question: &[Piece], most: usize) -> Result<()> {
+        match question.len() {
+            0 => Err(Error::data("expected a question, found a text without a word")),
+            found if found > most => {
+                Err(Error::data(format!("expected a question of at most {most} tokens, found {found}"))
+                    .hint("a part of the question would not be read; shorten it, or move what it tells to the context"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The windows of a context with the question before each.
+    fn windows(&self, example: &Asked, question: &[Piece], context: &[Piece], tokenizer: &Tokenizer) -> Vec<Features> {
+        let room = self.config.max_length.saturating_sub(question.len() + 3).max(1);
+        let window = |range: Range<usize>| {
+            let mut features = Features { ids: vec![tokenizer.cls], ..Features::default() };
+            features.ids.extend(question.iter().map(|piece| piece.id));
+            features.ids.push(tokenizer.sep);
+            features.spans = vec![None; features.ids.len()];
+            features.types = vec![0; features.ids.len()];
+            for piece in context.get(range).unwrap_or(&[]) {
+                features.ids.push(piece.id);
+                features.spans.push(Some((piece.start, piece.end)));
+            }
+            features.ids.push(tokenizer.sep);
+            features.spans.push(None);
+            features.types.resize(features.ids.len(), 1);
+            features.target = Self::target(example, &features.spans).unwrap_or_else(|| vec![0, 0]);
+            features
+        };
+        windows::windows(context.len(), room, self.config.stride).into_iter().map(window).collect()
+    }
+
     /// The target of a window: the answer's first and last token, or `[CLS]` twice where the window does not hold it.
-    fn target(question: &Question, spans: &[Option<(usize, usize)>]) -> Option<Vec<i64>> {
+    fn target(question: &Asked, spans: &[Option<(usize, usize)>]) -> Option<Vec<i64>> {
         let answer = question.answers.first()?;
         let (from, to) = (answer.start, answer.start + answer.text.len());
         let context = || spans.iter().enumerate().filter_map(|(at, span)| span.map(|span| (at, span)));
@@ -143,12 +204,47 @@ impl Qa {
             }
         }
     }
+
+    /// The best answers over all windows of a context. `align` may widen each, before those that are then the same are
+    /// taken together.
+    fn search(&self, context: &str, windows: &[Window], align: impl Fn(Range<usize>) -> Range<usize>) -> Found {
+        let mut answers: Vec<Candidate> = Vec::new();
+        let mut null = f64::INFINITY;
+        for window in windows {
+            if let [start, end] = window.logits.row(0) {
+                null = null.min(f64::from(*start) + f64::from(*end));
+            }
+            self.candidates(window, &mut answers);
+        }
+        for answer in &mut answers {
+            let Range { start, end } = align(answer.start..answer.end);
+            (answer.start, answer.end) = (start, end);
+        }
+        answers.retain(|answer| !slice(context, answer.start, answer.end).is_empty());
+        answers.sort_by(|a, b| b.logit.total_cmp(&a.logit));
+        // Overlapping windows find the same slice more than once.
+        let mut seen = std::collections::HashSet::new();
+        answers.retain(|answer| seen.insert((answer.start, answer.end)));
+        answers.truncate(self.config.n_best);
+        let allowed = self.config.no_answer == Some(NoAnswer::Allowed);
+        let null_difference = answers.first().filter(|_| allowed).map(|best| null - best.logit);
+        let none =
+            answers.is_empty() || null_difference.is_some_and(|difference| difference > self.config.null_threshold);
+        let top = answers.iter().map(|answer| answer.logit).chain(allowed.then_some(null)).fold(f64::MIN, f64::max);
+        let weight = |logit: f64| (logit - top).exp();
+        let total =
+            answers.iter().map(|answer| weight(answer.logit)).sum::<f64>() + if allowed { weight(null) } else { 0.0 };
+        for answer in &mut answers {
+            answer.score = weight(answer.logit) / total;
+        }
+        Found { answers, null_difference, none }
+    }
 }
 
 impl Task for Qa {
     const KIND: &'static str = "qa";
     const ABOUT: &'static str = "extractive question answering";
-    type Example = Question;
+    type Example = Asked;
     type Prediction = Found;
     type Counts = Counts;
     type Head = Head;
@@ -181,22 +277,23 @@ impl Task for Qa {
         self.config.max_length
     }
 
-    fn read(&self, path: &Path, limit: Option<usize>) -> Result<Read<Question>> {
-        data::read_questions(path, limit)
+    fn read(&self, path: &Path, limit: Option<usize>) -> Result<Read<Asked>> {
+        let Read { examples, skipped, notes } = data::read_questions(path, limit)?;
+        Ok(Read { examples: examples.into_iter().map(Asked::from).collect(), skipped, notes })
     }
 
-    fn prepare(&mut self, train: &[Question]) -> Result<()> {
+    fn prepare(&mut self, train: &[Asked]) -> Result<()> {
         let none = train.iter().any(|question| question.answers.is_empty());
         let learnt = if none { NoAnswer::Allowed } else { NoAnswer::Never };
         self.config.no_answer.get_or_insert(learnt);
         Ok(())
     }
 
-    fn place<'a>(&self, example: &'a Question) -> &'a Place {
+    fn place<'a>(&self, example: &'a Asked) -> &'a Place {
         &example.place
     }
 
-    fn distribution(&self, examples: &[Question]) -> Vec<(String, usize)> {
+    fn distribution(&self, examples: &[Asked]) -> Vec<(String, usize)> {
         let mut words: std::collections::BTreeMap<String, usize> = std::collections::BTreeMap::new();
         const KINDS: [&str; 8] = ["who", "what", "when", "where", "which", "why", "how", "other"];
         for example in examples {
@@ -214,29 +311,13 @@ impl Task for Qa {
         rows
     }
 
-    fn features(&self, example: &Question, tokenizer: &Tokenizer, purpose: Purpose) -> Result<Encoded> {
-        let mut question = tokenizer.text(example.question.trim_start())?;
+    fn features(&self, example: &Asked, tokenizer: &Tokenizer, purpose: Purpose) -> Result<Encoded> {
+        let mut question = Self::question(&example.question, tokenizer)?;
         let mut lost_tokens = question.len().saturating_sub(self.config.max_question_length);
         question.truncate(self.config.max_question_length);
         let context = tokenizer.text(&example.context)?;
-        let room = self.config.max_length.saturating_sub(question.len() + 3).max(1);
-        let mut encoded = Encoded::default();
-        for range in windows::windows(context.len(), room, self.config.stride) {
-            let mut features = Features { ids: vec![tokenizer.cls], ..Features::default() };
-            features.ids.extend(question.iter().map(|piece| piece.id));
-            features.ids.push(tokenizer.sep);
-            features.spans = vec![None; features.ids.len()];
-            features.types = vec![0; features.ids.len()];
-            for piece in context.get(range).unwrap_or(&[]) {
-                features.ids.push(piece.id);
-                features.spans.push(Some((piece.start, piece.end)));
-            }
-            features.ids.push(tokenizer.sep);
-            features.spans.push(None);
-            features.types.resize(features.ids.len(), 1);
-            features.target = Self::target(example, &features.spans).unwrap_or_else(|| vec![0, 0]);
-            encoded.windows.push(features);
-        }
+        let windows = self.windows(example, &question, &context, tokenizer);
+        let mut encoded = Encoded { windows, ..Encoded::default() };
         if purpose == Purpose::Predict {
             lost_tokens = 0;
         } else if !example.answers.is_empty() && encoded.windows.iter().all(|window| window.target == [0, 0]) {
@@ -246,39 +327,14 @@ impl Task for Qa {
         Ok(encoded)
     }
 
-    fn fingerprint(&self, example: &Question) -> Option<Fingerprint> {
+    fn fingerprint(&self, example: &Asked) -> Option<Fingerprint> {
         // The first gold answer trains.
         let answer = example.answers.first().map(|answer| (answer.start, &answer.text));
         Fingerprint::of(1, &(&example.question, &example.context, answer))
     }
 
-    fn decode(&self, example: &Question, windows: &[Window]) -> Found {
-        let mut answers = Vec::new();
-        let mut null = f64::INFINITY;
-        for window in windows {
-            if let [start, end] = window.logits.row(0) {
-                null = null.min(f64::from(*start) + f64::from(*end));
-            }
-            self.candidates(window, &mut answers);
-        }
-        answers.retain(|answer| !slice(&example.context, answer.start, answer.end).is_empty());
-        answers.sort_by(|a, b| b.logit.total_cmp(&a.logit));
-        // Overlapping windows find the same slice more than once.
-        let mut seen = std::collections::HashSet::new();
-        answers.retain(|answer| seen.insert((answer.start, answer.end)));
-        answers.truncate(self.config.n_best);
-        let allowed = self.config.no_answer == Some(NoAnswer::Allowed);
-        let null_difference = answers.first().filter(|_| allowed).map(|best| null - best.logit);
-        let none =
-            answers.is_empty() || null_difference.is_some_and(|difference| difference > self.config.null_threshold);
-        let top = answers.iter().map(|answer| answer.logit).chain(allowed.then_some(null)).fold(f64::MIN, f64::max);
-        let weight = |logit: f64| (logit - top).exp();
-        let total =
-            answers.iter().map(|answer| weight(answer.logit)).sum::<f64>() + if allowed { weight(null) } else { 0.0 };
-        for answer in &mut answers {
-            answer.score = weight(answer.logit) / total;
-        }
-        Found { answers, null_difference, none }
+    fn decode(&self, example: &Asked, windows: &[Window]) -> Found {
+        self.search(&example.context, windows, |answer| answer)
     }
 
     // Head
@@ -306,7 +362,7 @@ impl Task for Qa {
         Counts { squad: squad::Counts::new(rules), judged: Vec::new() }
     }
 
-    fn count(&self, example: &Question, prediction: &Found, counts: &mut Counts) {
+    fn count(&self, example: &Asked, prediction: &Found, counts: &mut Counts) {
         let golds: Vec<&str> = example.answers.iter().map(|answer| answer.text.as_str()).collect();
         counts.squad.add(Some(prediction.text(example)), &golds);
         if counts.squad.rules() == Rules::V2 {
@@ -336,7 +392,7 @@ impl Task for Qa {
         Score { headline: "f1".into(), values, types: Vec::new() }
     }
 
-    fn request(&self, request: &Value, place: Place) -> Result<Question> {
+    fn request(&self, request: &Value, place: Place) -> Result<Asked> {
         let field = |name: &str| match request.get(name) {
             Some(Value::String(text)) => Ok(text.clone()),
             other => {
@@ -348,16 +404,18 @@ impl Task for Qa {
             }
         };
         let (question, context) = (field("question")?, field("context")?);
-        Ok(Question { place, id: String::new(), question, context, answers: Vec::new() })
+        let unit = offset_unit(request).map_err(|error| error.at(place.clone()))?;
+        Ok(Asked { place, question, context, answers: Vec::new(), unit })
     }
 
-    fn answer(&self, example: &Question, prediction: &Found) -> Value {
+    fn answer(&self, example: &Asked, prediction: &Found) -> Value {
         let text = &example.context;
+        let offsets = Offsets::new(text, example.unit);
         let place = |answer: &Candidate| {
             json!({
                 "answer": slice(text, answer.start, answer.end),
-                "start": from_byte(text, answer.start, OffsetUnit::Char),
-                "end": from_byte(text, answer.end, OffsetUnit::Char),
+                "start": offsets.at(answer.start),
+                "end": offsets.at(answer.end),
                 "score": answer.score,
             })
         };
@@ -372,7 +430,7 @@ impl Task for Qa {
         answer
     }
 
-    fn describe(&self, example: &Question, prediction: &Found) -> String {
+    fn describe(&self, example: &Asked, prediction: &Found) -> String {
         let text = prediction.text(example);
         format!("{}\n  -> {}", example.question, if text.is_empty() { "no answer" } else { text })
     }
@@ -380,10 +438,30 @@ impl Task for Qa {
     // Serving
 
     const FIELDS: &'static [&'static str] = &["question", "context"];
+    const PIPELINE: Option<Pipeline> = Some(pipeline::PIPELINE);
+
+    fn admit(&self, example: &Asked, tokenizer: &Tokenizer) -> Result<()> {
+        let question = Self::question(&example.question, tokenizer)?;
+        Self::admit_question(&question, self.config.max_question_length)
+            .map_err(|error| error.at(example.place.clone()))
+    }
+
+    fn takes(input: &Value) -> bool {
+        input.get("question").is_some() || input.get("context").is_some()
+    }
+
+    fn pipeline(
+        self: &Arc<Self>,
+        input: &Value,
+        parameters: &serde_json::Map<String, Value>,
+        tokenizer: &Tokenizer,
+    ) -> Result<Query> {
+        pipeline::query(self, input, parameters, tokenizer)
+    }
 
     // Report
 
-    fn analyse(&self, predictions: &[(&Question, Found)]) -> Vec<Block> {
+    fn analyse(&self, predictions: &[(&Asked, Found)]) -> Vec<Block> {
         analysis::blocks(self, predictions)
     }
 
@@ -438,12 +516,13 @@ impl Found {
         self.answers.first().filter(|_| !self.none)
     }
 
-    fn text<'a>(&self, example: &'a Question) -> &'a str {
+    fn text<'a>(&self, example: &'a Asked) -> &'a str {
         self.best().map_or("", |best| slice(&example.context, best.start, best.end))
     }
 
     /// The probability of "no answer" among the candidates.
     fn null_score(&self) -> f64 {
-        1.0 - self.answers.iter().map(|answer| answer.score).sum::<f64>()
+        // Not below zero by rounding.
+        (1.0 - self.answers.iter().map(|answer| answer.score).sum::<f64>()).max(0.0)
     }
 }

@@ -1,9 +1,10 @@
 //! Offsets in bytes (Rust), characters (Hugging Face: Unicode code points) and UTF-16 units (JavaScript).
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What an offset counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OffsetUnit {
     /// Bytes of UTF-8.
@@ -25,6 +26,60 @@ pub fn from_byte(text: &str, byte: usize, unit: OffsetUnit) -> usize {
     }
 }
 
+/// Converts many byte offsets into one text: each costs a look at [`BLOCK`] bytes, where [`from_byte`] reads all that
+/// comes before.
+pub struct Offsets<'a> {
+    text: &'a str,
+    unit: OffsetUnit,
+    /// The units before each block of the text; empty where every byte is a unit.
+    before: Vec<usize>,
+}
+
+/// The bytes between two entries of the table.
+const BLOCK: usize = 64;
+
+impl<'a> Offsets<'a> {
+    /// Reads the text once.
+    pub fn new(text: &'a str, unit: OffsetUnit) -> Self {
+        let mut before = Vec::new();
+        if unit != OffsetUnit::Byte && !text.is_ascii() {
+            before = text
+                .as_bytes()
+                .chunks(BLOCK)
+                .scan(0, |total, block| Some(std::mem::replace(total, *total + units(block, unit))))
+                .collect();
+        }
+        Self { text, unit, before }
+    }
+
+    /// What [`from_byte`] gives for this offset.
+    pub fn at(&self, byte: usize) -> usize {
+        let byte = floor(self.text, byte);
+        // The end of a text of whole blocks lies beyond the last entry.
+        let block = (byte / BLOCK).min(self.before.len().saturating_sub(1));
+        match self.before.get(block) {
+            Some(before) => before + units(self.text.as_bytes().get(block * BLOCK..byte).unwrap_or(&[]), self.unit),
+            None => byte,
+        }
+    }
+}
+
+/// The units that begin in these bytes of UTF-8: a character at its first byte, and a second UTF-16 unit there, too, if
+/// it takes four bytes.
+fn units(bytes: &[u8], unit: OffsetUnit) -> usize {
+    let characters = || bytes.iter().filter(|&&byte| byte & 0xc0 != 0x80).count();
+    match unit {
+        OffsetUnit::Byte => bytes.len(),
+        OffsetUnit::Char => characters(),
+        OffsetUnit::Utf16 => characters() + bytes.iter().filter(|&&byte| byte >= 0xf0).count(),
+    }
+}
+
+/// The last character boundary up to this byte.
+fn floor(text: &str, byte: usize) -> usize {
+    (0..=byte.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0)
+}
+
 /// Converts an offset in characters to bytes; `None` beyond the end of the text.
 pub fn char_to_byte(text: &str, char: usize) -> Option<usize> {
     text.char_indices().map(|(at, _)| at).chain([text.len()]).nth(char)
@@ -32,8 +87,7 @@ pub fn char_to_byte(text: &str, char: usize) -> Option<usize> {
 
 /// The part of `text` between two byte offsets, widened or cut to character boundaries; empty where there is none.
 pub fn slice(text: &str, start: usize, end: usize) -> &str {
-    let floor = |at: usize| (0..=at.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
-    text.get(floor(start)..floor(end)).unwrap_or("")
+    text.get(floor(text, start)..floor(text, end)).unwrap_or("")
 }
 
 #[cfg(test)]
@@ -51,6 +105,15 @@ mod tests {
         assert_eq!(from_byte(text, at, OffsetUnit::Utf16), 8);
     }
 
+    #[test]
+    fn a_text_of_whole_blocks_has_an_end() {
+        for text in ["é".repeat(BLOCK / 2), "é".repeat(BLOCK), "x".repeat(BLOCK), String::new()] {
+            for unit in [OffsetUnit::Byte, OffsetUnit::Char, OffsetUnit::Utf16] {
+                assert_eq!(Offsets::new(&text, unit).at(text.len()), from_byte(&text, text.len(), unit), "{unit:?}");
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn bytes_and_characters_convert_back(text in ".*", pick in any::<proptest::sample::Index>()) {
@@ -59,6 +122,16 @@ mod tests {
             let char = from_byte(&text, byte, OffsetUnit::Char);
             prop_assert_eq!(char_to_byte(&text, char), Some(byte));
             prop_assert_eq!(from_byte(&text, byte, OffsetUnit::Utf16), text[..byte].encode_utf16().count());
+        }
+
+        #[test]
+        fn the_table_gives_what_counting_gives_at_every_byte(text in "(.|[a-z]{1,9}|[é東👩]{1,9}){0,40}") {
+            for unit in [OffsetUnit::Byte, OffsetUnit::Char, OffsetUnit::Utf16] {
+                let offsets = Offsets::new(&text, unit);
+                for byte in (0..text.len() + 3).chain([usize::MAX]) {
+                    prop_assert_eq!(offsets.at(byte), from_byte(&text, byte, unit), "{:?} at {}", unit, byte);
+                }
+            }
         }
 
         #[test]

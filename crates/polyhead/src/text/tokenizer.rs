@@ -20,7 +20,7 @@ pub struct Piece {
     pub start: usize,
     /// Where it ends.
     pub end: usize,
-    /// Which of the given words it belongs to; 0 for running text.
+    /// Which word it belongs to: of the given ones, or of those that the tokenizer splits running text into.
     pub word: usize,
 }
 
@@ -82,36 +82,93 @@ impl Tokenizer {
 
     /// The sub-words of a running text, without special tokens.
     pub fn text(&self, text: &str) -> Result<Vec<Piece>> {
-        self.encode(tokenizers::InputSequence::from(text), |_| text)
+        Ok(pieces(&self.encode(text.into())?, Source::Text(text)))
+    }
+
+    /// The sub-words of a running text, and which of them go on with the word of the one before, by the rule of
+    /// transformers' token-classification pipeline.
+    ///
+    /// Where the model marks continuations (`##ing`), one is told by its length: with its mark it is longer than its
+    /// slice of the text. That takes a whole word for a continuation, too, where the normaliser changed its length (a
+    /// Hangul syllable taken apart). Other models have only the rule that a word begins after a space. An unknown
+    /// sub-word begins a word.
+    pub fn text_with_continuations(&self, text: &str) -> Result<(Vec<Piece>, Vec<bool>)> {
+        let encoding = self.encode(text.into())?;
+        let (marked, unknown) = match self.inner.get_model() {
+            tokenizers::ModelWrapper::WordPiece(model) => {
+                (!model.continuing_subword_prefix.is_empty(), Some(model.unk_token.as_str()))
+            }
+            tokenizers::ModelWrapper::BPE(model) => (
+                model.continuing_subword_prefix.as_ref().is_some_and(|mark| !mark.is_empty()),
+                model.unk_token.as_deref(),
+            ),
+            tokenizers::ModelWrapper::WordLevel(model) => (false, Some(model.unk_token.as_str())),
+            tokenizers::ModelWrapper::Unigram(_) => (false, None),
+        };
+        let unknown = self.inner.token_to_id(unknown.unwrap_or("[UNK]"));
+        let spellings = encoding.get_ids().iter().zip(encoding.get_tokens()).zip(encoding.get_offsets());
+        let continues = spellings
+            .map(|((&id, token), &(start, end))| {
+                if Some(id) == unknown {
+                    return false;
+                }
+                if marked {
+                    return token.chars().count() != text.get(start..end).unwrap_or("").chars().count();
+                }
+                let before = text.get(..start).and_then(|before| before.chars().next_back());
+                before.is_some_and(|before| before != ' ') && !text.get(start..).unwrap_or("").starts_with(' ')
+            })
+            .collect();
+        Ok((pieces(&encoding, Source::Text(text)), continues))
     }
 
     /// The sub-words of pre-split words, without special tokens, each with the index of its word.
     pub fn words(&self, words: &[&str]) -> Result<Vec<Piece>> {
-        self.encode(tokenizers::InputSequence::from(words), |word| words.get(word).copied().unwrap_or(""))
+        Ok(pieces(&self.encode(words.into())?, Source::Words(words)))
     }
 
-    fn encode<'a>(&self, input: tokenizers::InputSequence<'_>, of: impl Fn(usize) -> &'a str) -> Result<Vec<Piece>> {
-        let pretokenized = matches!(input, tokenizers::InputSequence::PreTokenizedCow(_))
-            || !matches!(input, tokenizers::InputSequence::Raw(_));
-        let encoding = guarded(|| self.inner.encode(input, false).map_err(|cause| cause.to_string()))
-            .map_err(|message| Error::internal(format!("the tokenizer failed: {message}")))?;
-        let pieces = encoding.get_ids().iter().zip(encoding.get_offsets()).zip(encoding.get_word_ids());
-        let mut pieces: Vec<Piece> = pieces
-            .map(|((&id, &(start, end)), word)| {
-                let word = if pretokenized { word.map_or(0, |word| word as usize) } else { 0 };
-                let (start, end) = trim(of(word), start, end);
-                Piece { id, start, end, word }
-            })
-            .collect();
-        let mut next: Option<Piece> = None;
-        for piece in pieces.iter_mut().rev() {
-            let text = of(piece.word);
-            let limit = next.filter(|next| next.word == piece.word).map_or(text.len(), |next| next.start);
-            piece.end += dropped(text.get(piece.end..limit).unwrap_or(""));
-            next = Some(*piece);
-        }
-        Ok(pieces)
+    fn encode(&self, input: tokenizers::InputSequence<'_>) -> Result<tokenizers::Encoding> {
+        guarded(|| self.inner.encode(input, false).map_err(|cause| cause.to_string()))
+            .map_err(|message| Error::internal(format!("the tokenizer failed: {message}")))
     }
+}
+
+/// What offsets point into.
+#[derive(Clone, Copy)]
+enum Source<'a> {
+    Text(&'a str),
+    /// Each word on its own.
+    Words(&'a [&'a str]),
+}
+
+impl<'a> Source<'a> {
+    fn of(self, word: usize) -> &'a str {
+        match self {
+            Source::Text(text) => text,
+            Source::Words(words) => words.get(word).copied().unwrap_or(""),
+        }
+    }
+}
+
+/// The sub-words of an encoding, with the marks that the normaliser dropped after them.
+fn pieces(encoding: &tokenizers::Encoding, source: Source) -> Vec<Piece> {
+    let parts = encoding.get_ids().iter().zip(encoding.get_offsets()).zip(encoding.get_word_ids());
+    let mut pieces: Vec<Piece> = parts
+        .map(|((&id, &(start, end)), word)| {
+            let word = word.map_or(0, |word| word as usize);
+            let (start, end) = trim(source.of(word), start, end);
+            Piece { id, start, end, word }
+        })
+        .collect();
+    let mut next: Option<Piece> = None;
+    for piece in pieces.iter_mut().rev() {
+        let text = source.of(piece.word);
+        let follows = |next: &Piece| matches!(source, Source::Text(_)) || next.word == piece.word;
+        let limit = next.filter(follows).map_or(text.len(), |next| next.start);
+        piece.end += dropped(text.get(piece.end..limit).unwrap_or(""));
+        next = Some(*piece);
+    }
+    pieces
 }
 
 /// Accents and other marks that combine with the character before them, and the joiners of emoji and of Indic scripts.
@@ -140,5 +197,42 @@ fn guarded<T>(f: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
             let message = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
             Err(format!("it panicked: {}", message.unwrap_or("no message")))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn tiny() -> Tokenizer {
+        Tokenizer::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/tiny-bert/tokenizer.json")).unwrap()
+    }
+
+    #[test]
+    fn sub_words_know_their_words_and_whether_they_go_on_with_them() {
+        let text = "London's cafe\u{301}, 東京 Mary";
+        let (pieces, continues) = tiny().text_with_continuations(text).unwrap();
+        assert_eq!(pieces, tiny().text(text).unwrap());
+        let told: Vec<(&str, usize, bool)> = pieces
+            .iter()
+            .zip(&continues)
+            .map(|(piece, &continues)| (&text[piece.start..piece.end], piece.word, continues))
+            .collect();
+        let want = [
+            ("London", 0, false),
+            ("'", 1, false),
+            ("s", 2, false),
+            ("c", 3, false),
+            ("a", 3, true),
+            ("f", 3, true),
+            ("e\u{301}", 3, true),
+            (",", 4, false),
+            // Unknown: a word for itself.
+            ("東", 5, false),
+            ("京", 6, false),
+            ("Mary", 7, false),
+        ];
+        assert_eq!(told, want);
     }
 }

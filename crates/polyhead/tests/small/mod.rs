@@ -30,6 +30,10 @@ pub struct Kind {
     pub request: fn(text: &str) -> Value,
     /// The text that the offsets of an answer count in.
     pub source: fn(request: &Value) -> String,
+    /// One of the `inputs` about a text, and sets of `parameters`, in the form of the task's inference API. Left empty
+    /// where it has none.
+    pub input: fn(text: &str) -> Value,
+    pub parameters: fn() -> Vec<Value>,
     /// Requests that only this kind refuses; those that no kind takes are in the tests.
     pub malformed: fn() -> Vec<Value>,
 }
@@ -56,8 +60,19 @@ pub const KINDS: &[Kind] = &[
         },
         request: |text| json!({ "text": text }),
         source: |request| request["text"].as_str().unwrap().to_owned(),
+        input: |text| json!(text),
+        parameters: || {
+            let mut sets = vec![json!({}), json!({ "stride": 0, "ignore_labels": ["PER"] })];
+            for strategy in ["none", "simple", "first", "average", "max"] {
+                sets.push(json!({ "aggregation_strategy": strategy, "stride": 20 }));
+                sets.push(json!({ "aggregation_strategy": strategy, "ignore_labels": [] }));
+            }
+            sets
+        },
         malformed: || {
             vec![
+                json!({ "text": "ada", "offset_unit": "chars" }),
+                json!({ "words": ["ada"], "offset_unit": 1 }),
                 json!({ "words": "london" }),
                 json!({ "words": ["london", 1] }),
                 json!({ "words": { "0": "london" } }),
@@ -77,8 +92,18 @@ pub const KINDS: &[Kind] = &[
         },
         request: |text| json!({ "question": "who was it ?", "context": text }),
         source: |request| request["context"].as_str().unwrap().to_owned(),
+        input: |text| json!({ "question": "who was it ?", "context": text }),
+        parameters: || {
+            vec![
+                json!({}),
+                json!({ "top_k": 20, "align_to_words": false }),
+                json!({ "top_k": 3, "handle_impossible_answer": true, "max_seq_len": 40, "doc_stride": 0 }),
+                json!({ "max_answer_len": 2, "max_question_len": 20, "handle_impossible_answer": true }),
+            ]
+        },
         malformed: || {
             vec![
+                json!({ "question": "who ?", "context": "ada", "offset_unit": "utf-16" }),
                 json!({ "question": "who ?" }),
                 json!({ "context": "ada" }),
                 json!({ "question": "who ?", "context": null }),

@@ -1,8 +1,7 @@
 //! What a report says of predicted answers: by question word, by answer length, by what went wrong; and the mistakes
 //! of which the model was surest.
 
-use super::{Found, NoAnswer, Qa};
-use crate::data::Question;
+use super::{Asked, Found, NoAnswer, Qa};
 use crate::document::number::{count, decimal, percent};
 use crate::document::{Block, Case, Cell, Piece, Table, Tone, marked};
 use crate::metrics::answers::{LENGTHS, OUTCOMES, Outcome, WORDS, length_bin, outcome, question_word};
@@ -16,7 +15,7 @@ const SHOWN: usize = 5;
 const AROUND: usize = 160;
 
 struct Judged<'a> {
-    question: &'a Question,
+    question: &'a Asked,
     found: &'a Found,
     outcome: Outcome,
     scores: Scores,
@@ -41,7 +40,7 @@ impl Judged<'_> {
     }
 }
 
-pub(super) fn blocks(task: &Qa, predictions: &[(&Question, Found)]) -> Vec<Block> {
+pub(super) fn blocks(task: &Qa, predictions: &[(&Asked, Found)]) -> Vec<Block> {
     let rules = if task.config.no_answer == Some(NoAnswer::Allowed) { Rules::V2 } else { Rules::V1 };
     let judged: Vec<Judged> = predictions
         .iter()

@@ -1,0 +1,373 @@
+//! Token classification as Hugging Face's inference API has it.
+//!
+//! ```text
+//! "Ada was here" -> [{"entity_group": "PER", "score": 0.98, "word": "Ada", "start": 0, "end": 3}]
+//! ```
+//!
+//! Left to itself it labels whole words, as the task was trained and is measured. Where a request names a strategy, the
+//! labels of sub-words become entities by the rules of transformers' `TokenClassificationPipeline`
+//! (`fixtures/pipelines.py` holds us to it), with three differences:
+//!
+//! - `word` is the slice of the text, where transformers puts sub-words together and loses case, accents and spaces;
+//! - a slice keeps combining marks that the tokenizer drops after its last letter;
+//! - a text too long for one window is read in overlapping ones, whatever the strategy. Each sub-word is labelled once,
+//!   from the window where it has most context on both sides (the first of equals), and then the text is grouped as a
+//!   whole. transformers groups each window alone and then picks among the entities that overlap.
+
+use super::{Config, Ner, Tagged, rows_with_most_context, top};
+use crate::batch::Features;
+use crate::error::{Error, Place, Result};
+use crate::tasks::{Pipeline, Purpose, Query, Task, Window, found, softmax, within};
+use crate::text::offsets::{OffsetUnit, Offsets, slice};
+use crate::text::{Piece, Tokenizer, windows};
+use schemars::{JsonSchema, schema_for};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+/// What a server shows of it.
+pub(super) const PIPELINE: Pipeline = Pipeline {
+    name: "token-classification",
+    input: || schema_for!(Input),
+    parameters: || schema_for!(Parameters),
+    output: || schema_for!(Output),
+};
+
+/// The text.
+#[derive(JsonSchema)]
+#[allow(dead_code)] // Its schema is what it is for.
+struct Input(String);
+
+/// How token classification answers.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+struct Parameters {
+    /// How the labels of sub-words become entities. Left out, whole words are labelled, as the task was trained.
+    aggregation_strategy: Option<Strategy>,
+    /// Types (with the strategy `none`: labels) that are left out of the answer; `["O"]` if not given. An answer without
+    /// a strategy holds entities alone, so that an empty list adds nothing to it.
+    ignore_labels: Option<Vec<String>>,
+    /// Tokens that neighbouring windows of a long text share, at most three quarters of a window: the task's own if
+    /// not given.
+    stride: Option<usize>,
+    /// What `start` and `end` count: characters (Unicode code points) if not given.
+    offset_unit: Option<OffsetUnit>,
+}
+
+/// How the labels of sub-words become entities.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Strategy {
+    /// They do not: each sub-word is returned with its label.
+    None,
+    /// Neighbouring sub-words of one type are an entity.
+    Simple,
+    /// A word has the label of its first sub-word.
+    First,
+    /// A word has the label that is most probable on average over its sub-words.
+    Average,
+    /// A word has the label of its surest sub-word.
+    Max,
+}
+
+/// The entities, or with the strategy `none` the sub-words, in the order of the text.
+#[derive(JsonSchema)]
+#[allow(dead_code)] // Its schema is what it is for.
+struct Output(Vec<Item>);
+
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+enum Item {
+    Entity(Group),
+    Token(Token),
+}
+
+/// An entity.
+#[derive(Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Group {
+    /// Its type.
+    entity_group: String,
+    /// The mean probability of the labels that it is made of.
+    score: f64,
+    /// The part of the text between `start` and `end`.
+    word: String,
+    /// Where it starts in the text.
+    start: usize,
+    /// Where it ends.
+    end: usize,
+}
+
+/// A sub-word with its label.
+#[derive(Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Token {
+    /// The label.
+    entity: String,
+    /// Which token of the text it is, counted from 1.
+    index: usize,
+    /// The label's probability.
+    score: f64,
+    /// The part of the text between `start` and `end`.
+    word: String,
+    /// Where it starts in the text.
+    start: usize,
+    /// Where it ends.
+    end: usize,
+}
+
+/// Reads a request.
+pub(super) fn query(
+    task: &Ner,
+    input: &Value,
+    parameters: &Map<String, Value>,
+    tokenizer: &Tokenizer,
+) -> Result<Query> {
+    let Some(text) = input.as_str() else {
+        return Err(Error::data(format!("inputs: expected a text, found {}", found(Some(input)))));
+    };
+    let parameters: Parameters = crate::tasks::parameters(parameters)?;
+    let unit = parameters.offset_unit.unwrap_or_default();
+    let ignored = parameters.ignore_labels.unwrap_or_else(|| vec!["O".to_owned()]);
+    let room = task.config.max_length.saturating_sub(2);
+    let stride = match parameters.stride {
+        // So that no token is computed more than a few times.
+        Some(stride) => within("stride", stride, 0..=room * 3 / 4)?,
+        None => task.config.stride,
+    };
+    let Some(strategy) = parameters.aggregation_strategy else {
+        let task = Ner { config: Config { stride, ..task.config.clone() } };
+        let example = Tagged::from_text(Place::file("request"), text.to_owned(), unit);
+        let windows = task.features(&example, tokenizer, Purpose::Predict)?.windows;
+        return Ok(Query::new(windows, move |windows| {
+            let entities = task.decode(&example, windows).entities.into_iter();
+            let spots = entities.map(|entity| Spot {
+                label: entity.kind,
+                score: entity.score,
+                start: entity.bytes.start,
+                end: entity.bytes.end,
+            });
+            json!(groups(&example.text, unit, spots, &ignored))
+        }));
+    };
+    let (pieces, continues) = tokenizer.text_with_continuations(text)?;
+    let ranges = windows::windows(pieces.len(), room, stride);
+    let windows = ranges.into_iter().map(|range| window(&pieces, range, tokenizer)).collect();
+    let (text, labels) = (text.to_owned(), task.config.labels.clone());
+    Ok(Query::new(windows, move |windows| {
+        let tokens = Tokens::new(&pieces, &continues, &labels, windows);
+        match strategy {
+            Strategy::None => {
+                let offsets = Offsets::new(&text, unit);
+                let tokens = tokens.each().enumerate().filter(|(_, spot)| !ignored.contains(&spot.label));
+                let items = tokens.map(|(at, spot)| {
+                    Item::Token(Token {
+                        index: at + 1,
+                        score: spot.score,
+                        word: slice(&text, spot.start, spot.end).to_owned(),
+                        start: offsets.at(spot.start),
+                        end: offsets.at(spot.end),
+                        entity: spot.label,
+                    })
+                });
+                json!(items.collect::<Vec<_>>())
+            }
+            Strategy::Simple => json!(groups(&text, unit, grouped(tokens.each()), &ignored)),
+            Strategy::First | Strategy::Average | Strategy::Max => {
+                json!(groups(&text, unit, grouped(tokens.words(strategy)), &ignored))
+            }
+        }
+    }))
+}
+
+/// One window over the sub-words of running text; a span holds the index of the sub-word.
+fn window(pieces: &[Piece], range: std::ops::Range<usize>, tokenizer: &Tokenizer) -> Features {
+    let ids = pieces.get(range.clone()).unwrap_or(&[]).iter().map(|piece| piece.id);
+    let ids: Vec<u32> = [tokenizer.cls].into_iter().chain(ids).chain([tokenizer.sep]).collect();
+    let spans = [None].into_iter().chain(range.map(|index| Some((index, index + 1)))).chain([None]).collect();
+    Features { types: vec![0; ids.len()], ids, spans, target: Vec::new() }
+}
+
+/// A part of the text with a label: a sub-word, a word or an entity. Offsets are bytes.
+#[derive(Debug, Clone, PartialEq)]
+struct Spot {
+    label: String,
+    score: f64,
+    start: usize,
+    end: usize,
+}
+
+/// The sub-words of a text, each with the probabilities of its labels.
+struct Tokens<'a> {
+    pieces: &'a [Piece],
+    /// Which go on with the word of the one before.
+    continues: &'a [bool],
+    labels: &'a [String],
+    probabilities: Vec<Vec<f64>>,
+}
+
+impl<'a> Tokens<'a> {
+    fn new(pieces: &'a [Piece], continues: &'a [bool], labels: &'a [String], windows: &[Window]) -> Self {
+        let rows = rows_with_most_context(pieces.len(), windows);
+        Self { pieces, continues, labels, probabilities: rows.into_iter().map(softmax).collect() }
+    }
+
+    /// The sub-words of a range, labelled by these probabilities.
+    fn spot(&self, first: usize, last: usize, probabilities: &[f64]) -> Option<Spot> {
+        let (label, score) = top(probabilities)?;
+        let label = self.labels.get(label)?.clone();
+        Some(Spot { label, score, start: self.pieces.get(first)?.start, end: self.pieces.get(last)?.end })
+    }
+
+    /// Each sub-word with its label.
+    fn each(&self) -> impl Iterator<Item = Spot> {
+        self.probabilities.iter().enumerate().filter_map(|(at, row)| self.spot(at, at, row))
+    }
+
+    /// Each word with the label that its sub-words agree on.
+    fn words(&self, strategy: Strategy) -> impl Iterator<Item = Spot> {
+        let mut first = 0;
+        std::iter::from_fn(move || {
+            let more = self.continues.get(first + 1..)?.iter().take_while(|&&continues| continues).count();
+            let rows = self.probabilities.get(first..=first + more)?;
+            let spot = match strategy {
+                Strategy::Average => {
+                    let mut mean = vec![0.0; self.labels.len()];
+                    for row in rows {
+                        for (mean, probability) in mean.iter_mut().zip(row) {
+                            *mean += probability / rows.len() as f64;
+                        }
+                    }
+                    self.spot(first, first + more, &mean)
+                }
+                Strategy::Max => {
+                    let surest = |row: &Vec<f64>| row.iter().copied().fold(0.0, f64::max);
+                    // The first of equals.
+                    let row = rows.iter().rev().max_by(|a, b| surest(a).total_cmp(&surest(b)))?;
+                    self.spot(first, first + more, row)
+                }
+                _ => self.spot(first, first + more, rows.first()?),
+            };
+            first += more + 1;
+            spot
+        })
+    }
+}
+
+/// Neighbours of one type become one part. `B-` begins another; a label without `B-` or `I-` goes on like `I-`.
+fn grouped(spots: impl Iterator<Item = Spot>) -> impl Iterator<Item = Spot> {
+    let mut spots = spots.peekable();
+    std::iter::from_fn(move || {
+        let first = spots.next()?;
+        let (mut end, mut sum, mut count) = (first.end, first.score, 1);
+        let goes_on = |next: &Spot| !next.label.starts_with("B-") && tag(&next.label) == tag(&first.label);
+        while let Some(next) = spots.next_if(goes_on) {
+            (end, sum, count) = (next.end, sum + next.score, count + 1);
+        }
+        let kind = first.label.split_once('-').map_or(first.label.as_str(), |(_, kind)| kind).to_owned();
+        Some(Spot { label: kind, score: sum / f64::from(count), start: first.start, end })
+    })
+}
+
+/// What must be the same for two labels to be of one entity.
+fn tag(label: &str) -> &str {
+    label.strip_prefix("B-").or(label.strip_prefix("I-")).unwrap_or(label)
+}
+
+/// Entities as they are answered, without those of ignored types.
+fn groups(text: &str, unit: OffsetUnit, spots: impl Iterator<Item = Spot>, ignored: &[String]) -> Vec<Item> {
+    let offsets = Offsets::new(text, unit);
+    let item = |spot: Spot| {
+        Item::Entity(Group {
+            score: spot.score,
+            word: slice(text, spot.start, spot.end).to_owned(),
+            start: offsets.at(spot.start),
+            end: offsets.at(spot.end),
+            entity_group: spot.label,
+        })
+    };
+    spots.filter(|spot| !ignored.contains(&spot.label)).map(item).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LABELS: [&str; 4] = ["O", "B-NAME", "I-NAME", "B-LOC"];
+
+    /// `micro|soft com|pany|s x` with probabilities on which the strategies disagree.
+    fn each_way(strategy: Strategy) -> Vec<(String, f64, usize, usize)> {
+        let pieces = [(0, 5), (5, 9), (10, 13), (13, 17), (17, 18), (19, 20)];
+        let pieces = pieces.map(|(start, end)| Piece { id: 0, start, end, word: 0 });
+        let continues = [false, true, false, true, true, false];
+        let probabilities = vec![
+            vec![0.4, 0.6, 0.0, 0.0],
+            vec![0.9, 0.0, 0.1, 0.0],
+            vec![0.1, 0.2, 0.6, 0.1],
+            vec![0.1, 0.0, 0.2, 0.7],
+            vec![0.5, 0.0, 0.0, 0.5],
+            vec![0.0, 0.0, 1.0, 0.0],
+        ];
+        let labels = LABELS.map(str::to_owned);
+        let tokens = Tokens { pieces: &pieces, continues: &continues, labels: &labels, probabilities };
+        let rows = |spots: &mut dyn Iterator<Item = Spot>| {
+            spots.map(|spot| (spot.label, (spot.score * 1e6).round() / 1e6, spot.start, spot.end)).collect()
+        };
+        match strategy {
+            Strategy::None => rows(&mut tokens.each()),
+            Strategy::Simple => rows(&mut grouped(tokens.each())),
+            _ => rows(&mut grouped(tokens.words(strategy))),
+        }
+    }
+
+    fn want(rows: &[(&str, f64, usize, usize)]) -> Vec<(String, f64, usize, usize)> {
+        rows.iter().map(|&(label, score, start, end)| (label.to_owned(), score, start, end)).collect()
+    }
+
+    #[test]
+    fn each_strategy_settles_words_in_its_own_way() {
+        let none = want(&[
+            ("B-NAME", 0.6, 0, 5),
+            ("O", 0.9, 5, 9),
+            ("I-NAME", 0.6, 10, 13),
+            ("B-LOC", 0.7, 13, 17),
+            // The first of two that are equal.
+            ("O", 0.5, 17, 18),
+            ("I-NAME", 1.0, 19, 20),
+        ]);
+        assert_eq!(each_way(Strategy::None), none);
+        let simple = want(&[
+            ("NAME", 0.6, 0, 5),
+            ("O", 0.9, 5, 9),
+            ("NAME", 0.6, 10, 13),
+            ("LOC", 0.7, 13, 17),
+            ("O", 0.5, 17, 18),
+            ("NAME", 1.0, 19, 20),
+        ]);
+        assert_eq!(each_way(Strategy::Simple), simple);
+        assert_eq!(each_way(Strategy::First), want(&[("NAME", 0.733333, 0, 20)]));
+        let average = want(&[("O", 0.65, 0, 9), ("LOC", 0.433333, 10, 18), ("NAME", 1.0, 19, 20)]);
+        assert_eq!(each_way(Strategy::Average), average);
+        let max = want(&[("O", 0.9, 0, 9), ("LOC", 0.7, 10, 18), ("NAME", 1.0, 19, 20)]);
+        assert_eq!(each_way(Strategy::Max), max);
+    }
+
+    #[test]
+    fn parts_of_one_type_are_one_until_a_b_begins_another_and_types_keep_their_hyphens() {
+        let spot = |(at, label): (usize, &&str)| Spot { label: (*label).into(), score: 0.5, start: at, end: at + 1 };
+        let groups = |labels: &[&str]| -> Vec<(String, usize, usize)> {
+            grouped(labels.iter().enumerate().map(spot)).map(|spot| (spot.label, spot.start, spot.end)).collect()
+        };
+        let parts = |rows: &[(&str, usize, usize)]| -> Vec<(String, usize, usize)> {
+            rows.iter().map(|&(label, start, end)| (label.to_owned(), start, end)).collect()
+        };
+        assert_eq!(groups(&[]), parts(&[]));
+        assert_eq!(
+            groups(&["B-A", "I-A", "B-A", "I-B", "I-A"]),
+            parts(&[("A", 0, 2), ("A", 2, 3), ("B", 3, 4), ("A", 4, 5)])
+        );
+        assert_eq!(groups(&["I-A", "I-A", "O", "O"]), parts(&[("A", 0, 2), ("O", 2, 4)]));
+        assert_eq!(groups(&["B-GEO-CITY", "I-GEO-CITY"]), parts(&[("GEO-CITY", 0, 2)]));
+        // Without B- and I- the whole label must be the same; what is shown is what follows its first hyphen.
+        assert_eq!(groups(&["U-A", "U-A", "A", "I-A"]), parts(&[("A", 0, 2), ("A", 2, 4)]));
+    }
+}

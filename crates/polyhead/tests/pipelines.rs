@@ -1,0 +1,405 @@
+//! The inference APIs of Hugging Face against transformers itself (`fixtures/pipelines.py`), and what they promise
+//! beyond it: long texts, parameters, refusals.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod common;
+
+use common::{fixture, load};
+use polyhead::batch::Features;
+use polyhead::model::Model;
+use polyhead::tasks::{AnyTask, Logits, Query, TASKS};
+use polyhead::text::Tokenizer;
+use polyhead::{ErrorKind, Result};
+use serde_json::{Map, Value, json};
+use std::fs;
+
+const STRATEGIES: [&str; 5] = ["none", "simple", "first", "average", "max"];
+
+fn object(value: Value) -> Map<String, Value> {
+    let Value::Object(fields) = value else { unreachable!("{value}") };
+    fields
+}
+
+fn recorded(name: &str) -> Value {
+    serde_json::from_slice(&fs::read(fixture(name)).unwrap()).unwrap()
+}
+
+/// A model that transformers saved, with its outputs called by these labels.
+fn imported(task: &str, labels: Option<&Value>) -> Model {
+    let folder = tempfile::tempdir().unwrap();
+    let source = fixture("single-task").join(task);
+    let mut config: Value = serde_json::from_slice(&fs::read(source.join("config.json")).unwrap()).unwrap();
+    if let Some(labels) = labels {
+        let named = labels.as_array().unwrap().iter().enumerate();
+        config["id2label"] = named.map(|(id, label)| (id.to_string(), label.clone())).collect::<Map<_, _>>().into();
+    }
+    fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+    fs::copy(source.join("model.safetensors"), folder.path().join("model.safetensors")).unwrap();
+    fs::copy(fixture("tiny-bert/tokenizer.json"), folder.path().join("tokenizer.json")).unwrap();
+    load(folder.path())
+}
+
+/// What a model answers.
+fn ask(model: &Model, input: &Value, parameters: Value) -> Value {
+    let task = &model.tasks[0];
+    let query = task.task.pipeline_query(input, &object(parameters), &model.tokenizer).unwrap();
+    let windows: Vec<&Features> = query.windows.iter().collect();
+    let logits = model.logits(task, &windows).unwrap();
+    query.answer(logits)
+}
+
+/// The end of a slice that transformers reports, with the combining marks that its tokenizer dropped and we keep.
+fn with_marks(text: &[char], end: usize) -> usize {
+    end + text[end..].iter().take_while(|c| ('\u{300}'..='\u{36f}').contains(*c)).count()
+}
+
+fn near(found: &Value, want: &Value, of: &str) {
+    let (found, want) = (found.as_f64().unwrap(), want.as_f64().unwrap());
+    assert!((found - want).abs() < 1e-5, "{of}: a score of {found}, expected {want}");
+}
+
+#[test]
+fn token_classification_finds_what_transformers_finds_with_every_strategy() {
+    let recorded = recorded("token_classification.json");
+    let models: Vec<Model> =
+        recorded["labels"].as_array().unwrap().iter().map(|labels| imported("ner", Some(labels))).collect();
+    let (mut compared, mut kept_marks) = (0, 0);
+    for case in recorded["cases"].as_array().unwrap() {
+        let model = &models[case["labels"].as_u64().unwrap() as usize];
+        let chars: Vec<char> = case["text"].as_str().unwrap().chars().collect();
+        for strategy in STRATEGIES {
+            let parameters = json!({ "aggregation_strategy": strategy, "ignore_labels": case["ignored"] });
+            let found = ask(model, &case["text"], parameters);
+            let (found, want) = (found.as_array().unwrap(), case[strategy].as_array().unwrap());
+            let of = format!("{strategy} of {}", case["text"]);
+            assert_eq!(found.len(), want.len(), "{of}");
+            for (found, want) in found.iter().zip(want) {
+                let (names, score): (&[&str], usize) =
+                    if strategy == "none" { (&["entity", "index"], 2) } else { (&["entity_group"], 1) };
+                for (name, want) in names.iter().zip(want.as_array().unwrap()) {
+                    assert_eq!(&found[*name], want, "{of}");
+                }
+                near(&found["score"], &want[score], &of);
+                let at = |index: usize| want[index].as_u64().unwrap() as usize;
+                let (start, end) = (at(score + 1), with_marks(&chars, at(score + 2)));
+                kept_marks += usize::from(end != at(score + 2));
+                assert_eq!((&found["start"], &found["end"]), (&json!(start), &json!(end)), "{of}");
+                assert_eq!(found["word"], json!(chars[start..end].iter().collect::<String>()), "{of}");
+                assert_eq!(found.as_object().unwrap().len(), names.len() + 4, "{of}: {found}");
+                compared += 1;
+            }
+        }
+    }
+    assert!(compared > 600 && kept_marks > 3, "{compared} compared, of them {kept_marks} with marks");
+}
+
+#[test]
+fn question_answering_finds_what_the_parts_of_transformers_find() {
+    let model = imported("qa", None);
+    let (mut compared, mut none) = (0, 0);
+    for case in recorded("question_answering.json").as_array().unwrap() {
+        let context: Vec<char> = case["context"].as_str().unwrap().chars().collect();
+        let input = json!({ "question": case["question"], "context": case["context"] });
+        let found = ask(&model, &input, case["parameters"].clone());
+        let (found, want) = (found.as_array().unwrap(), case["answers"].as_array().unwrap());
+        let of = format!("{input} with {}", case["parameters"]);
+        assert_eq!(found.len(), want.len(), "{of}");
+        for (found, want) in found.iter().zip(want) {
+            let at = |index: usize| want[index].as_u64().unwrap() as usize;
+            let (start, end) = (at(1), if at(2) == 0 { 0 } else { with_marks(&context, at(2)) });
+            assert_eq!((&found["start"], &found["end"]), (&json!(start), &json!(end)), "{of}");
+            assert_eq!(found["answer"], json!(context[start..end].iter().collect::<String>()), "{of}");
+            near(&found["score"], &want[0], &of);
+            compared += 1;
+            none += usize::from(end == 0);
+        }
+    }
+    assert!(compared > 150 && none > 0, "{compared} compared, of them {none} without an answer");
+}
+
+// Without a model: the task alone, and logits of the test's own.
+
+fn tokenizer() -> Tokenizer {
+    Tokenizer::load(&fixture("tiny-bert/tokenizer.json")).unwrap()
+}
+
+fn open(kind: &str, config: Value) -> Box<dyn AnyTask> {
+    (TASKS.iter().find(|entry| entry.kind == kind).unwrap().open)(config).unwrap()
+}
+
+fn ner(max_length: usize, stride: usize) -> Box<dyn AnyTask> {
+    open("ner", json!({ "max_length": max_length, "stride": stride, "labels": ["O", "B-PER", "I-PER", "B-LOC"] }))
+}
+
+fn qa(more: Value) -> Box<dyn AnyTask> {
+    let mut config = json!({ "max_length": 64, "stride": 16, "max_question_length": 16 });
+    config.as_object_mut().unwrap().extend(object(more));
+    open("qa", config)
+}
+
+fn query(task: &dyn AnyTask, input: &Value, parameters: Value) -> Result<Query> {
+    task.pipeline_query(input, &object(parameters), &tokenizer())
+}
+
+fn answer(query: Query, logits: impl Fn(usize, &Features) -> Logits) -> Value {
+    let logits = query.windows.iter().enumerate().map(|(at, window)| logits(at, window)).collect();
+    query.answer(logits)
+}
+
+#[test]
+fn a_long_text_is_labelled_once_whatever_its_windows() {
+    let text = "Ada Lovelace met John Smith-Jones in London, unbelievably. ".repeat(30);
+    let tokens = tokenizer().text(&text).unwrap().len();
+    // A token's own logits, wherever it stands: what windows there are must not show.
+    let logits = |_: usize, window: &Features| {
+        let row = |id: u32| (0..4).map(move |label| ((id * 7 + label * 13) % 11) as f32 / 3.0);
+        Logits::new(window.ids.iter().copied().flat_map(row).collect(), 4)
+    };
+    let mut all: Vec<Value> = STRATEGIES.iter().map(|name| json!({ "aggregation_strategy": name })).collect();
+    all.push(json!({}));
+    for parameters in all {
+        let whole = query(&*ner(2000, 0), &json!(text), parameters.clone()).unwrap();
+        assert_eq!(whole.windows.len(), 1);
+        let whole = answer(whole, logits);
+        assert!(whole.as_array().unwrap().len() > 60, "{parameters}: {whole}");
+        for stride in [0, 1, 7, 22] {
+            let mut parameters = parameters.clone();
+            parameters["stride"] = json!(stride);
+            let parts = query(&*ner(32, 8), &json!(text), parameters.clone()).unwrap();
+            assert_eq!(parts.windows.len(), (tokens - stride).div_ceil(30 - stride), "{parameters}");
+            assert_eq!(answer(parts, logits), whole, "{parameters}");
+        }
+    }
+}
+
+#[test]
+fn a_token_has_the_label_of_the_window_where_it_has_most_context() {
+    let parameters = json!({ "aggregation_strategy": "none", "ignore_labels": [] });
+    let query = query(&*ner(6, 2), &json!("a b c d e f g h"), parameters).unwrap();
+    // Each window says its own number.
+    let found = answer(query, |at, window| {
+        let row = (0..4).map(|label| if label == at { 9.0 } else { 0.0 });
+        Logits::new(window.ids.iter().flat_map(|_| row.clone()).collect(), 4)
+    });
+    let labels: Vec<&str> = found.as_array().unwrap().iter().map(|token| token["entity"].as_str().unwrap()).collect();
+    assert_eq!(labels, ["O", "O", "O", "B-PER", "B-PER", "I-PER", "I-PER", "I-PER"]);
+}
+
+#[test]
+fn without_a_strategy_the_entities_are_those_of_predict() {
+    let task = ner(32, 8);
+    let text = "Zoë Smith-Jones left Mary's house, unbelievably. ".repeat(9);
+    let logits = |_: usize, window: &Features| {
+        let row = |id: u32| (0..4).map(move |label| ((id * 5 + label * 3) % 7) as f32);
+        Logits::new(window.ids.iter().copied().flat_map(row).collect(), 4)
+    };
+    let found = answer(query(&*task, &json!(text), json!({ "offset_unit": "byte" })).unwrap(), logits);
+    let native = task.query(&json!({ "text": text, "offset_unit": "byte" }), &tokenizer()).unwrap();
+    let native = answer(native, logits);
+    let expected: Vec<Value> = native["entities"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entity| {
+            json!({
+                "entity_group": entity["type"], "score": entity["score"], "word": entity["text"],
+                "start": entity["start"], "end": entity["end"],
+            })
+        })
+        .collect();
+    assert!(expected.len() > 9);
+    assert_eq!(found, json!(expected));
+    let some = answer(query(&*task, &json!(text), json!({ "ignore_labels": ["PER"] })).unwrap(), logits);
+    let kinds: Vec<&Value> = some.as_array().unwrap().iter().map(|entity| &entity["entity_group"]).collect();
+    assert!(!kinds.is_empty() && kinds.iter().all(|kind| **kind == "LOC") && kinds.len() < expected.len(), "{some}");
+}
+
+/// Logits whose best starts and ends are the tokens of these words, each with its score.
+fn pointing(question: usize, at: &[(usize, f32)]) -> impl Fn(usize, &Features) -> Logits {
+    move |_, window| {
+        let mut rows = vec![[-9.0; 2]; window.ids.len()];
+        rows[0] = [1.0, 1.0];
+        for &(token, score) in at {
+            rows[question + 2 + token] = [score, score];
+        }
+        Logits::new(rows.concat(), 2)
+    }
+}
+
+const ASKED: &str = "who left?";
+/// `who left ?` with `left` spelt out: l ##e ##f ##t.
+const ASKED_TOKENS: usize = 6;
+
+#[test]
+fn answers_are_an_object_or_a_list_and_never_more_than_there_are() {
+    let input = json!({ "question": ASKED, "context": "Ada and Mary" });
+    let logits = || pointing(ASKED_TOKENS, &[(0, 3.0), (2, 2.0)]);
+    let ask = |parameters: Value| answer(query(&*qa(json!({})), &input, parameters).unwrap(), logits());
+    for parameters in [json!({}), json!({ "top_k": 1 }), json!({ "top_k": null })] {
+        let found = ask(parameters);
+        assert_eq!((&found["answer"], &found["start"], &found["end"]), (&json!("Ada"), &json!(0), &json!(3)));
+    }
+    let three = ask(json!({ "top_k": 3, "max_answer_len": 3 }));
+    let texts: Vec<&Value> = three.as_array().unwrap().iter().map(|answer| &answer["answer"]).collect();
+    assert_eq!(texts, ["Ada", "Ada and Mary", "Mary"]);
+    assert_eq!(ask(json!({ "top_k": 20 })).as_array().unwrap().len(), 6, "three words have six slices");
+    let short = ask(json!({ "top_k": 20, "max_answer_len": 1 }));
+    assert_eq!(short.as_array().unwrap().len(), 3);
+    let shares: f64 = short.as_array().unwrap().iter().map(|answer| answer["score"].as_f64().unwrap()).sum();
+    assert!((shares - 1.0).abs() < 1e-9, "{shares}");
+}
+
+#[test]
+fn answers_are_extended_to_whole_words_and_then_each_is_there_once() {
+    // "unity" is u ##n ##i ##t ##y; "-" and "city" follow.
+    let input = json!({ "question": ASKED, "context": "the unity-city" });
+    let logits = || pointing(ASKED_TOKENS, &[(2, 4.0), (3, 3.0)]);
+    let ask = |align: bool| {
+        let parameters = json!({ "top_k": 3, "max_answer_len": 2, "align_to_words": align });
+        answer(query(&*qa(json!({})), &input, parameters).unwrap(), logits())
+    };
+    let texts = |found: &Value| -> Vec<String> {
+        found.as_array().unwrap().iter().map(|answer| answer["answer"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(texts(&ask(false)), ["n", "ni", "i"]);
+    let aligned = ask(true);
+    assert_eq!(texts(&aligned)[0], "unity");
+    assert_eq!(texts(&aligned).iter().filter(|text| *text == "unity").count(), 1, "{aligned}");
+}
+
+#[test]
+fn no_answer_stands_where_the_task_would_choose_it() {
+    let input = json!({ "question": ASKED, "context": "Ada and Mary" });
+    // "no answer" has 2, "Ada" 3, "Mary" 1.
+    let logits = || pointing(ASKED_TOKENS, &[(0, 1.5), (2, 0.5)]);
+    let ask = |config: Value, parameters: Value| answer(query(&*qa(config), &input, parameters).unwrap(), logits());
+    let several = |config: Value, allowed: bool| -> Vec<String> {
+        let parameters = json!({ "top_k": 4, "max_answer_len": 1, "handle_impossible_answer": allowed });
+        let found = ask(config, parameters);
+        found.as_array().unwrap().iter().map(|answer| answer["answer"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(several(json!({}), true), ["Ada", "", "Mary", "and"]);
+    assert_eq!(several(json!({}), false), ["Ada", "Mary", "and"]);
+    assert_eq!(several(json!({ "null_threshold": -1.5 }), true), ["", "Ada", "Mary", "and"]);
+    assert_eq!(several(json!({ "null_threshold": 1.5 }), true), ["Ada", "Mary", "", "and"]);
+    // What is not said is as the task has it.
+    let allowed = json!({ "no_answer": "allowed", "null_threshold": -1.5 });
+    let found = ask(allowed.clone(), json!({}));
+    assert_eq!((&found["answer"], &found["start"], &found["end"]), (&json!(""), &json!(0), &json!(0)));
+    assert_eq!(ask(allowed, json!({ "handle_impossible_answer": false }))["answer"], "Ada");
+}
+
+#[test]
+fn parameters_make_the_windows() {
+    let context = "Mary left the house by the river . ".repeat(12);
+    let input = json!({ "question": ASKED, "context": context });
+    let tokens = tokenizer().text(&context).unwrap().len();
+    let windows = |parameters: Value| query(&*qa(json!({})), &input, parameters).unwrap().windows;
+    let usual = windows(json!({}));
+    assert_eq!(usual.iter().map(|window| window.ids.len()).max(), Some(64));
+    assert_eq!(usual.len(), (tokens - 16).div_ceil(64 - ASKED_TOKENS - 3 - 16));
+    let small = windows(json!({ "max_seq_len": 29, "doc_stride": 5 }));
+    assert_eq!(small.iter().map(|window| window.ids.len()).max(), Some(29));
+    assert_eq!(small.len(), (tokens - 5).div_ceil(29 - ASKED_TOKENS - 3 - 5));
+    // The task's own 16 tokens do not fit: as many as may be shared are.
+    let shrunk = windows(json!({ "max_seq_len": 21 }));
+    assert_eq!(shrunk.len(), (tokens - 9).div_ceil(12 - 9));
+}
+
+#[test]
+fn an_empty_text_has_no_entity_and_an_empty_context_no_answer() {
+    let logits = |_: usize, window: &Features| Logits::new(vec![1.0; window.ids.len() * 4], 4);
+    for text in ["", " \n", "\u{200d}"] {
+        for parameters in [json!({}), json!({ "aggregation_strategy": "none", "ignore_labels": [] })] {
+            assert_eq!(answer(query(&*ner(32, 8), &json!(text), parameters).unwrap(), logits), json!([]), "{text:?}");
+        }
+        for (top_k, unit) in [(1, "char"), (3, "utf16")] {
+            let input = json!({ "question": ASKED, "context": text });
+            let parameters = json!({ "top_k": top_k, "offset_unit": unit });
+            let found = answer(query(&*qa(json!({})), &input, parameters).unwrap(), pointing(0, &[]));
+            let none = json!({ "answer": "", "score": 1.0, "start": 0, "end": 0 });
+            assert_eq!(found, if top_k == 1 { none } else { json!([none]) });
+        }
+    }
+}
+
+#[test]
+fn refusals_name_the_field_what_was_expected_and_what_was_found() {
+    let ner = ner(32, 8);
+    let qa = qa(json!({}));
+    let asked = json!({ "question": ASKED, "context": "Ada left." });
+    let long = json!({ "question": "who ".repeat(17), "context": "Ada" });
+    let twelve = json!({ "question": "who ".repeat(12), "context": "Ada" });
+    let empty = |text: &str| json!({ "question": text, "context": "Ada" });
+    for (task, input, parameters, want) in [
+        (&ner, json!(3), json!({}), "inputs: expected a text, found 3"),
+        (&ner, json!("x"), json!({ "stride": 23 }), "parameters.stride: expected 0 to 22, found 23"),
+        (&ner, json!("x"), json!({ "stride": "3" }), "parameters.stride: expected a whole number, found string \"3\""),
+        (
+            &ner,
+            json!("x"),
+            json!({ "aggregation_strategy": "last" }),
+            "parameters.aggregation_strategy: expected one of `none`, `simple`, `first`, `average`, `max`, found `last`",
+        ),
+        (
+            &ner,
+            json!("x"),
+            json!({ "strides": 3 }),
+            "parameters.strides: expected one of `aggregation_strategy`, `ignore_labels`, `stride`, `offset_unit`, \
+             found `strides`",
+        ),
+        (&qa, json!("x"), json!({}), "inputs: expected {\"question\": ..., \"context\": ...}, found \"x\""),
+        (&qa, json!({ "question": "who?" }), json!({}), "inputs.context: expected a text, found nothing"),
+        (&qa, json!({ "question": [], "context": "" }), json!({}), "inputs.question: expected a text, found a list"),
+        (
+            &qa,
+            json!({ "question": "who?", "context": "x", "text": "y" }),
+            json!({}),
+            "inputs: expected the fields `question` and `context`, found \"text\"",
+        ),
+        (&qa, empty(""), json!({}), "inputs.question: expected a question, found a text without a word"),
+        (&qa, empty(" \u{200d}\n"), json!({}), "inputs.question: expected a question, found a text without a word"),
+        (&qa, long.clone(), json!({}), "inputs.question: expected a question of at most 16 tokens, found 17"),
+        (
+            &qa,
+            twelve.clone(),
+            json!({ "max_question_len": 11 }),
+            "inputs.question: expected a question of at most 11 tokens, found 12",
+        ),
+        (
+            &qa,
+            twelve.clone(),
+            json!({ "max_seq_len": 26, "doc_stride": 1 }),
+            "inputs.question: expected a question of at most 11 tokens, found 12",
+        ),
+        (&qa, asked.clone(), json!({ "top_k": 0 }), "parameters.top_k: expected 1 to 20, found 0"),
+        (&qa, asked.clone(), json!({ "top_k": 21 }), "parameters.top_k: expected 1 to 20, found 21"),
+        (&qa, asked.clone(), json!({ "max_answer_len": 0 }), "parameters.max_answer_len: expected 1 or more, found 0"),
+        (&qa, asked.clone(), json!({ "max_seq_len": 65 }), "parameters.max_seq_len: expected 5 to 64, found 65"),
+        (&qa, asked.clone(), json!({ "doc_stride": 42 }), "parameters.doc_stride: expected 0 to 41, found 42"),
+        (
+            &qa,
+            asked.clone(),
+            json!({ "align_to_words": 1 }),
+            "parameters.align_to_words: expected true or false, found integer `1`",
+        ),
+    ] {
+        let error = query(&**task, &input, parameters.clone()).err().unwrap();
+        assert_eq!(error.to_string(), want, "{input} {parameters}");
+        assert_eq!(error.kind(), ErrorKind::Data, "{error}");
+    }
+    // What is allowed to the last token.
+    for (input, parameters) in [
+        (&long, json!({ "max_question_len": 17 })),
+        (&twelve, json!({ "max_seq_len": 27 })),
+        (&asked, json!({ "doc_stride": 41, "top_k": 20, "max_seq_len": 64 })),
+    ] {
+        assert!(query(&*qa, input, parameters.clone()).is_ok(), "{parameters}");
+    }
+    // A request of our own form is held to the same question.
+    let error = qa.query(&long, &tokenizer()).err().unwrap().to_string();
+    assert_eq!(error, "request: expected a question of at most 16 tokens, found 17");
+    let error = qa.query(&empty(" "), &tokenizer()).err().unwrap().to_string();
+    assert_eq!(error, "request: expected a question, found a text without a word");
+}
