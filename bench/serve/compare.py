@@ -135,7 +135,7 @@ def export(args, scratch: Path) -> list[Path]:
     with Started([args.binary, "serve", args.model, "--port", "0"]) as started:
         names = [task["name"] for task in Server(started.url).info["tasks"] if task["kind"] in ("ner", "qa")]
     for name in names:
-        command = [args.binary, "export", args.model, "--task", name, "--to", scratch / name]
+        command = [Path(args.binary).absolute(), "export", args.model, "--task", name, "--to", scratch / name]
         subprocess.run(command, check=True, stdout=sys.stderr)
     return [scratch / name for name in names]
 

@@ -400,6 +400,8 @@ class Started:
         self.lines = tempfile.NamedTemporaryFile("r+")
         self.began = time.perf_counter()
         output = open(self.lines.name, "w")  # a file, so that a server that says much never waits for a reader
+        # A relative path without a slash would be looked up on PATH.
+        command = [Path(command[0]).absolute() if Path(command[0]).is_file() else command[0], *command[1:]]
         self.process = subprocess.Popen([str(part) for part in command], stdout=output, stderr=self.messages, **options)
         output.close()
         try:

@@ -84,6 +84,9 @@ fn read(loaded: &Loaded, task: Option<usize>, request: Request, limits: &Limits)
             Some(task) => task,
             None => told_by(loaded, input)?,
         };
+        if asked.first().is_some_and(|first: &Asked| first.task != task) {
+            return Err(ApiError::invalid("inputs: expected all of them of one form, found several"));
+        }
         let named = loaded.model().tasks.get(task).ok_or_else(|| ApiError::invalid("no such task"))?;
         if !named.task.takes(input) {
             return Err(misshapen(named, input));

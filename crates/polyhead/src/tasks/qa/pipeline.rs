@@ -154,13 +154,13 @@ fn read(input: &Value) -> Result<(&str, &str)> {
 fn configured(own: &Config, parameters: &Parameters, top_k: usize, question: usize) -> Result<Config> {
     let mut config = Config { n_best: own.n_best.max(top_k), ..own.clone() };
     if let Some(length) = parameters.max_answer_len {
-        config.max_answer_length = within("max_answer_len", length, 1..=usize::MAX)?;
+        config.max_answer_length = within("max_answer_len", length, 1..=own.max_length)?;
     }
     if let Some(length) = parameters.max_seq_len {
         config.max_length = within("max_seq_len", length, 5..=own.max_length)?;
     }
     if let Some(length) = parameters.max_question_len {
-        config.max_question_length = within("max_question_len", length, 1..=usize::MAX)?;
+        config.max_question_length = within("max_question_len", length, 1..=own.max_length)?;
     }
     if let Some(allowed) = parameters.handle_impossible_answer {
         config.no_answer = Some(if allowed { NoAnswer::Allowed } else { NoAnswer::Never });
