@@ -375,7 +375,7 @@ fn refusals_name_the_field_what_was_expected_and_what_was_found() {
         ),
         (&qa, asked.clone(), json!({ "top_k": 0 }), "parameters.top_k: expected 1 to 20, found 0"),
         (&qa, asked.clone(), json!({ "top_k": 21 }), "parameters.top_k: expected 1 to 20, found 21"),
-        (&qa, asked.clone(), json!({ "max_answer_len": 0 }), "parameters.max_answer_len: expected 1 or more, found 0"),
+        (&qa, asked.clone(), json!({ "max_answer_len": 0 }), "parameters.max_answer_len: expected 1 to 64, found 0"),
         (&qa, asked.clone(), json!({ "max_seq_len": 65 }), "parameters.max_seq_len: expected 5 to 64, found 65"),
         (&qa, asked.clone(), json!({ "doc_stride": 42 }), "parameters.doc_stride: expected 0 to 41, found 42"),
         (
