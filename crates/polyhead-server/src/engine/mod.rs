@@ -121,7 +121,7 @@ impl Shared {
             self.metrics.batch_tokens.observe(batch.tokens as f64);
             batch.waited.iter().for_each(|wait| self.metrics.queue_wait.observe(wait.as_secs_f64()));
             let began = Instant::now();
-            let results = results(&batch);
+            let results = results(&batch, &|windows| batch.model.model().logits_together(windows));
             self.told(&batch, began.elapsed());
             let mut queue = self.queue();
             queue.took(batch.tokens, began.elapsed());
@@ -162,14 +162,16 @@ impl Shared {
     }
 }
 
+/// What computes the logits of windows, each with its task.
+type Compute<'a> = &'a dyn Fn(&[(usize, &Features)]) -> polyhead::Result<Vec<Logits>>;
+
 /// The logits of each window. If the batch fails, each job goes alone, so that only the one at fault fails.
-fn results(batch: &Batch) -> Vec<Result<Logits, ApiError>> {
+fn results<M>(batch: &queue::Batch<M>, compute: Compute) -> Vec<Result<Logits, ApiError>> {
     let run = |windows: &[(usize, &Features)]| -> Result<Vec<Logits>, ApiError> {
-        let fault = || ApiError::new(Code::Internal, "the model failed at this request");
-        match catch_unwind(AssertUnwindSafe(|| batch.model.model().logits_together(windows))) {
+        match catch_unwind(AssertUnwindSafe(|| compute(windows))) {
             Ok(Ok(logits)) if logits.len() == windows.len() => Ok(logits),
-            Ok(Ok(_)) | Err(_) => Err(fault()),
             Ok(Err(error)) => Err(ApiError::new(Code::Internal, error.to_string())),
+            Ok(Ok(_)) | Err(_) => Err(ApiError::new(Code::Internal, "the model failed at this request")),
         }
     };
     let all: Vec<(usize, &Features)> = batch.windows.iter().map(|window| (window.task, &window.features)).collect();
@@ -185,4 +187,35 @@ fn results(batch: &Batch) -> Vec<Result<Logits, ApiError>> {
         }
     }
     results
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_at_which_the_model_panics_fails_alone() {
+        let mut queue: queue::Queue<()> = queue::Queue::default();
+        let model = Arc::new(());
+        let mut receivers = Vec::new();
+        for id in [1, 2, 3] {
+            let window = Features { ids: vec![id; 4], types: vec![0; 4], ..Features::default() };
+            let query = Query::new(vec![window.clone(), window], |windows| windows.len().into());
+            let (sender, receiver) = oneshot::channel();
+            queue.add(model.clone(), vec![Asked { task: 0, query }], 8, sender);
+            receivers.push(receiver);
+        }
+        let compute = |windows: &[(usize, &Features)]| {
+            assert!(windows.iter().all(|(_, window)| window.ids != [2; 4]), "at the second request");
+            Ok(windows.iter().map(|_| Logits::new(vec![1.0], 1)).collect())
+        };
+        if let Some(batch) = queue.batch(100) {
+            assert_eq!(batch.windows.len(), 6, "all of them in one batch");
+            let results = results(&batch, &compute);
+            queue.put(batch, results);
+        }
+        let replies: Vec<_> = receivers.iter_mut().map(oneshot::Receiver::try_recv).collect();
+        assert!(matches!(&replies[..], [Ok(Ok(_)), Ok(Err(error)), Ok(Ok(_))] if error.code == Code::Internal));
+        assert!(queue.batch(100).is_none(), "nothing is left");
+    }
 }
