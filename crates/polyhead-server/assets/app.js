@@ -581,8 +581,11 @@ function curlPart(body) {
 const LIMITS = {
   __proto__: null,
   body_bytes: ["Size of a request", "bytes"], texts: ["Texts in a request", ""], characters: ["Length of a text", "characters"],
-  tokens: ["Tokens in a request", ""], queue_tokens: ["Tokens waiting at most", ""], connections: ["Connections at a time", ""],
-  request_seconds: ["Time for a request", "seconds"],
+  tokens: ["Tokens in a request", ""], queue_tokens: ["Tokens waiting at most", ""],
+  batch_tokens: ["Tokens in the model at a time", ""], connections: ["Connections at a time", ""],
+  header_seconds: ["Time until a request's head is there", "seconds"], body_seconds: ["Time until its body is there", "seconds"],
+  request_seconds: ["Time for an answer", "seconds"], write_seconds: ["Time without taking any of an answer", "seconds"],
+  drain_seconds: ["Time for what was accepted when the server stops", "seconds"],
 };
 
 function table(caption, heads, rows) {

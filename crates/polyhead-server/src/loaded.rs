@@ -1,5 +1,6 @@
 //! A model as the server has it: what it answers with, and what it says of it.
 
+use polyhead::document::Block;
 use polyhead::model::{Model, NamedTask};
 use polyhead::parameters::Parameters;
 use polyhead::recipe::{PrecisionRecipe, Recipe};
@@ -93,7 +94,8 @@ impl Loaded {
         self.model().tasks.iter().map(info).collect()
     }
 
-    /// The report of the run that it came from, as a page; none where there is no run around it.
+    /// The report of the run that it came from, as a page: the one that `polyhead report` wrote there, or else what the run
+    /// itself recorded. None where there is no run around it.
     pub fn report(&self) -> Option<&str> {
         let made = self.report.get_or_init(|| {
             let parent = self.path.canonicalize().ok().and_then(|path| Some(path.parent()?.to_owned()));
@@ -101,7 +103,15 @@ impl Loaded {
                 .into_iter()
                 .flatten()
                 .find(|path| path.join("metrics.jsonl").is_file())?;
-            let document = report::report(&[run], TASKS, Depth::Records, &mut |_| {}).ok()?;
+            if let Ok(page) = std::fs::read_to_string(run.join("report.html")) {
+                return Some(page);
+            }
+            let mut document = report::report(&[run], TASKS, Depth::Records, &mut |_| {}).ok()?;
+            // Nobody asked for the rest: that it is missing need not be said.
+            for section in &mut document.sections {
+                section.blocks.retain(|block| !matches!(block, Block::Missing(_)));
+            }
+            document.sections.retain(|section| section.blocks.iter().any(|block| !matches!(block, Block::Heading(_))));
             Some(html::page(&document))
         });
         made.as_deref()
