@@ -31,23 +31,12 @@ struct Request {
     tasks: Option<Vec<String>>,
     /// What offsets count.
     #[serde(default)]
-    #[schemars(with = "Option<Unit>")]
     offset_unit: Option<OffsetUnit>,
 }
 
-/// What offsets count: bytes of UTF-8, Unicode code points, or UTF-16 units.
-#[derive(JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[allow(dead_code)] // It is only described.
-enum Unit {
-    Byte,
-    Char,
-    Utf16,
-}
-
 /// The answers of the tasks by their names.
-#[derive(Serialize, JsonSchema)]
-struct Response_ {
+#[derive(Serialize)]
+struct Analyzed {
     results: Map<String, Value>,
     /// Tokens that went through the model.
     tokens: usize,
@@ -65,7 +54,7 @@ pub async fn analyze(State(app): State<App>, headers: HeaderMap, body: Body) -> 
     let names: Vec<String> = tasks.iter().map(|(_, name)| name.clone()).collect();
     let answers = app.answer(loaded, move |loaded| read(loaded, &tasks, &request, &limits)).await?;
     let results = names.into_iter().zip(answers.values.into_iter().map(without_text)).collect();
-    Ok(json(&Response_ { results, tokens: answers.tokens, seconds: began.elapsed().as_secs_f64() }))
+    Ok(json(&Analyzed { results, tokens: answers.tokens, seconds: began.elapsed().as_secs_f64() }))
 }
 
 /// The tasks that are asked, by place and name.
