@@ -140,12 +140,14 @@ pub fn svg(chart: &Chart) -> String {
         "<text class=\"axis\" x=\"{middle}\" y=\"{bottom}\" text-anchor=\"middle\">{}</text>",
         escape(&chart.x)
     );
-    let middle = (TOP + HEIGHT - BOTTOM) / 2.0;
-    let _ = write!(
-        out,
-        "<text class=\"axis\" transform=\"translate(14 {middle}) rotate(-90)\" text-anchor=\"middle\">{}</text></svg>",
-        escape(&chart.y)
-    );
+    if !chart.y.is_empty() {
+        let (middle, label) = ((TOP + HEIGHT - BOTTOM) / 2.0, escape(&chart.y));
+        let _ = write!(
+            out,
+            "<text class=\"axis\" transform=\"translate(14 {middle}) rotate(-90)\" text-anchor=\"middle\">{label}</text>"
+        );
+    }
+    out.push_str("</svg>");
     out
 }
 
@@ -350,7 +352,9 @@ mod tests {
     #[test]
     fn intervals_reach_from_end_to_end_and_zero_is_among_the_ticks() {
         let of = |name: &str, low, middle, high| Interval { name: name.into(), low, middle, high };
-        let text = svg(&chart(Plot::Intervals(vec![of("<ner>", 1.0, 2.0, 3.0), of("qa", -2.0, -0.5, 1.0)])));
+        let plot = Plot::Intervals(vec![of("<ner>", 1.0, 2.0, 3.0), of("qa", -2.0, -0.5, 1.0)]);
+        let text = svg(&Chart { y: String::new(), ..chart(plot) });
+        assert!(!text.contains("></text>"), "an axis without a name has no text: {text}");
         assert_eq!((text.matches("class=\"range").count(), text.matches("class=\"mark").count()), (2, 2));
         assert_eq!(text.matches("class=\"rule\"").count(), 1, "{text}");
         assert!(text.contains("&lt;ner&gt;, step: 2, 1 to 3") && text.contains(">−2<"), "{text}");
