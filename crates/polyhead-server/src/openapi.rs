@@ -33,11 +33,28 @@ pub fn one_of(forms: impl Iterator<Item = Schema>) -> Schema {
 /// Failures that any route may have.
 const ALWAYS: &[Code] = &[Code::BadRequest, Code::Unauthorized, Code::Forbidden, Code::Internal, Code::Unavailable];
 
-/// All failures of a route.
-fn failures(route: &Route) -> Vec<Code> {
+/// Failures that are a route's own.
+fn own_failures(route: &Route) -> Vec<Code> {
     let missing = (route.path.contains('{') || route.path == "/report").then_some(Code::NotFound);
-    route.fails.iter().chain(ALWAYS).copied().chain(missing).collect()
+    let mut own: Vec<Code> = route.fails.iter().copied().chain(missing).collect();
+    own.sort_by_key(|code| code.row().status);
+    own
 }
+
+fn listed(codes: &[Code]) -> String {
+    let code = |code: &Code| format!("{} {}", code.row().status.as_u16(), code.row().name);
+    escape(&codes.iter().map(code).collect::<Vec<_>>().join(", "))
+}
+
+/// What to begin with, on the page.
+const EXAMPLES: &str = r#"curl localhost:8080 -H 'content-type: application/json' \
+    -d '{"inputs": "Ada Lovelace was born in London."}'
+
+curl localhost:8080 -H 'content-type: application/json' \
+    -d '{"inputs": {"question": "Where was she born?", "context": "Ada Lovelace was born in London."}}'
+
+curl localhost:8080/analyze -H 'content-type: application/json' \
+    -d '{"text": "Ada Lovelace was born in London.", "question": "Where was she born?"}'"#;
 
 /// `/openapi.json`
 pub fn document(loaded: &Loaded) -> Value {
@@ -84,7 +101,7 @@ fn operation(route: &Route, loaded: &Loaded) -> Value {
         }
     };
     responses.insert("200".into(), json!({ "description": route.about, "content": content }));
-    for code in failures(route) {
+    for code in own_failures(route).into_iter().chain(ALWAYS.iter().copied()) {
         let row = code.row();
         let status = row.status.as_u16().to_string();
         let about = match responses.get(&status).and_then(|known| known["description"].as_str()) {
@@ -140,9 +157,11 @@ pub fn page(loaded: &Loaded) -> String {
         if let Reply::Json(response) = route.response {
             shown("Answer", response(loaded));
         }
-        let failures: Vec<String> =
-            failures(route).iter().map(|code| format!("{} {}", code.row().status.as_u16(), code.row().name)).collect();
-        sections += &format!("<p class=\"soft\">Failures: {}.</p></section>", escape(&failures.join(", ")));
+        let own = own_failures(route);
+        if !own.is_empty() {
+            sections += &format!("<p class=\"note\">Failures of its own: {}.</p>", listed(&own));
+        }
+        sections += "</section>";
     }
     let row = |row: &crate::error::Row| {
         format!(
@@ -153,13 +172,15 @@ pub fn page(loaded: &Loaded) -> String {
         )
     };
     let codes: String = CODES.iter().map(row).collect();
+    let (examples, always) = (escape(EXAMPLES), listed(ALWAYS));
     format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>polyhead: HTTP API</title>\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
          <link rel=\"stylesheet\" href=\"/assets/app.css\"></head><body class=\"docs\"><main>\
          <h1>HTTP API</h1><p>Bodies are JSON in UTF-8. Offsets count Unicode code points unless <code>offset_unit</code> says \
          otherwise. The same for programs: <a href=\"/openapi.json\">/openapi.json</a>. Try it: <a href=\"/\">/</a>.</p>\
-         {sections}<section><h2>Failures</h2><p>Every failure has the body <code>{{\"error\", \"code\", \"hint\"}}</code>.</p>\
+         <pre>{examples}</pre>{sections}<section><h2>Failures</h2>\
+         <p>Every failure has the body <code>{{\"error\", \"code\", \"hint\"}}</code>. Any address may have these: {always}.</p>\
          <table><thead><tr><th>status</th><th>code</th><th>when</th></tr></thead><tbody>{codes}</tbody></table></section>\
          </main></body></html>\n"
     )

@@ -77,7 +77,7 @@ const fn asks(
 pub const ROUTES: &[Route] = &[
     asks(
         "/",
-        "Answer in Hugging Face's form; the task is told by the form of `inputs`",
+        "Answer in Hugging Face's form; the task is told by the form of what is asked",
         pipeline::request,
         pipeline::response,
         || post(pipeline::any),
