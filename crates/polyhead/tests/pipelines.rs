@@ -175,15 +175,19 @@ fn a_long_text_is_labelled_once_whatever_its_windows() {
 
 #[test]
 fn a_token_has_the_label_of_the_window_where_it_has_most_context() {
-    let parameters = json!({ "aggregation_strategy": "none", "ignore_labels": [] });
-    let query = query(&*ner(6, 2), &json!("a b c d e f g h"), parameters).unwrap();
-    // Each window says its own number.
-    let found = answer(query, |at, window| {
-        let row = (0..4).map(|label| if label == at { 9.0 } else { 0.0 });
-        Logits::new(window.ids.iter().flat_map(|_| row.clone()).collect(), 4)
-    });
-    let labels: Vec<&str> = found.as_array().unwrap().iter().map(|token| token["entity"].as_str().unwrap()).collect();
-    assert_eq!(labels, ["O", "O", "O", "B-PER", "B-PER", "I-PER", "I-PER", "I-PER"]);
+    let labels = |max_length: usize, stride: usize| -> Vec<String> {
+        let parameters = json!({ "aggregation_strategy": "none", "ignore_labels": [] });
+        let query = query(&*ner(max_length, stride), &json!("a b c d e f g h"), parameters).unwrap();
+        // Each window says its own number.
+        let found = answer(query, |at, window| {
+            let row = (0..4).map(|label| if label == at { 9.0 } else { 0.0 });
+            Logits::new(window.ids.iter().flat_map(|_| row.clone()).collect(), 4)
+        });
+        found.as_array().unwrap().iter().map(|token| token["entity"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(labels(6, 2), ["O", "O", "O", "B-PER", "B-PER", "I-PER", "I-PER", "I-PER"]);
+    // `d` and `f` have as much in one window as in the next: the first decides.
+    assert_eq!(labels(7, 3), ["O", "O", "O", "O", "B-PER", "B-PER", "I-PER", "I-PER"]);
 }
 
 #[test]
