@@ -1,6 +1,7 @@
 //! Tables as plain text: columns as wide as their widest cell, numbers to the right, thousands with commas.
 
 use crate::out::printable;
+pub use polyhead::document::number::{count, counted};
 use std::fmt;
 
 /// On which side of its column a cell stands.
@@ -74,24 +75,6 @@ impl fmt::Display for Table {
 /// A cell is one line.
 fn one_line(text: &str) -> String {
     printable(&text.replace(['\n', '\t'], " "))
-}
-
-/// A count with its thousands apart: `109,482,240`.
-pub fn count(number: usize) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// A count with the right form of its noun: `1 example`, `2,000 examples`.
-pub fn counted(number: usize, noun: &str) -> String {
-    format!("{} {noun}{}", count(number), if number == 1 { "" } else { "s" })
 }
 
 /// A number with two decimals: a percentage.

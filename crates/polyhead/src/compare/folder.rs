@@ -9,7 +9,7 @@
 //! ```
 
 use crate::error::{Error, Place, Result};
-use crate::io::{LOCK, lock_folder, write_atomic};
+use crate::io::{LOCK, is_temporary, lock_folder, write_atomic};
 use crate::recipe::Recipe;
 use std::fs::{self, File};
 use std::io::ErrorKind;
@@ -121,11 +121,6 @@ fn names(folder: &Path) -> Result<Vec<String>> {
     let entries = fs::read_dir(folder).and_then(Iterator::collect::<std::io::Result<Vec<_>>>);
     let entries = entries.map_err(|cause| Error::reading(folder, cause))?;
     Ok(entries.into_iter().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
-}
-
-/// Whether a file is what an interrupted [`write_atomic`] leaves.
-fn is_temporary(name: &str) -> bool {
-    name.starts_with('.') && name.contains(".tmp-")
 }
 
 fn write_rounds(folder: &Path, rounds: &[Vec<u64>]) -> Result<()> {

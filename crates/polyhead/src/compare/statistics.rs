@@ -3,6 +3,7 @@
 //! Seeds are few, so the interval is Student's: the mean of the differences give or take `t * sd / sqrt(n)`, where `t` is
 //! the quantile of the t distribution with `n - 1` degrees of freedom. Tested against scipy (`fixtures/student_t.py`).
 
+use crate::document::number::mean_and_spread;
 use serde::Serialize;
 use std::f64::consts::{FRAC_2_PI, FRAC_PI_2};
 
@@ -23,10 +24,7 @@ pub struct Sample {
 impl Sample {
     /// Of these values, of which there must be one at least.
     pub fn of(values: Vec<f64>) -> Self {
-        let count = values.len() as f64;
-        let mean = values.iter().sum::<f64>() / count;
-        let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-        let sd = (values.len() > 1).then(|| (squares / (count - 1.0)).sqrt());
+        let (mean, sd) = mean_and_spread(&values);
         Self { values, mean, sd }
     }
 

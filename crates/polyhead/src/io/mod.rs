@@ -103,6 +103,11 @@ pub(crate) fn sweep(folder: &Path, left: impl Fn(&str) -> bool) {
     }
 }
 
+/// Whether a name is of what a killed process may have left of writing: `.NAME.tmp-XXXXXX`.
+pub(crate) fn is_temporary(name: &str) -> bool {
+    name.starts_with('.') && name.contains(".tmp-")
+}
+
 /// The start of a temporary name beside `path`: `.NAME.tmp-`.
 pub(crate) fn temporary_prefix(path: &Path) -> String {
     format!(".{}.tmp-", path.file_name().unwrap_or_default().to_string_lossy())

@@ -8,7 +8,7 @@
 use super::Event;
 use super::record::{Environment, TensorBoard, TrainerState, line};
 use crate::error::{Error, Place, Result};
-use crate::io::{AppendFile, Mark, fault, lock_folder, sweep, write_atomic};
+use crate::io::{AppendFile, Mark, fault, is_temporary, lock_folder, sweep, write_atomic};
 use crate::parameters::Parameters;
 use crate::recipe::Recipe;
 use serde_json::Value;
@@ -68,7 +68,7 @@ impl RunFolder {
             return Err(Error::missing("expected a run folder, found none").at(Place::file(path)));
         }
         let held = lock_folder(path)?;
-        sweep(path, |name| name.starts_with('.') && name.contains(".tmp-"));
+        sweep(path, is_temporary);
         Ok(held)
     }
 
