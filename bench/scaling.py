@@ -135,8 +135,8 @@ def main() -> None:
     args.encoder = args.encoder.resolve()
     layers = json.loads((args.encoder / "config.json").read_text())["num_hidden_layers"]
     base = Shape(128, 16, layers, args.threads)
-    axes = {"length": args.lengths, "batch": args.batches, "layers": args.layers or doubling(layers),
-            "threads": doubling(args.threads)}
+    axes = {"length": args.lengths, "batch": args.batches,
+            "layers": doubling(layers) if args.layers is None else args.layers, "threads": doubling(args.threads)}
 
     where, busy, found = machine(args.threads), Busy(), {}
     with tempfile.TemporaryDirectory(prefix="polyhead-bench-") as scratch:
@@ -148,6 +148,8 @@ def main() -> None:
     if args.json:
         args.json.write_text(json.dumps({"machine": where, "points": found}, indent=1))
     for axis, points in found.items():
+        if not points:
+            continue
         fixed = ", ".join(f"{name} {value}" for name, value in asdict(base).items() if name != axis)
         rows = [[str(point[axis]), *cells(points, point)] for point in points]
         header = [axis, "training, tokens/s", "to the first", "inference, tokens/s", "to the first"]

@@ -208,7 +208,8 @@ simd! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::normal;
+    use crate::testing::{normal, twins};
+    use candle_core::Device;
 
     fn dense_of(tensor: &Tensor) -> Gradient {
         Gradient::from_tensor(tensor).unwrap()
@@ -218,13 +219,16 @@ mod tests {
     fn an_update_is_that_of_the_formula_in_f64() {
         let (method, update) = (AdamW::default(), Update { lr: 1e-2, decay: 0.1, clip: 0.5 });
         let start = normal(1, &[20_000]);
-        let weight = Weight::new(&start).unwrap();
-        let mut moments = Moments::zeros(20_000);
+        let weights = [Device::Cpu, twins()].map(|device| Weight::new(&start.to_device(&device).unwrap()).unwrap());
+        let mut moments = [Moments::zeros(20_000), Moments::zeros(20_000)];
         let mut want: Vec<f64> = start.to_vec1::<f32>().unwrap().into_iter().map(f64::from).collect();
         let (mut m, mut v) = (vec![0.0; want.len()], vec![0.0; want.len()]);
         for t in 1..=3 {
             let gradient = normal(10 + t as u64, &[20_000]);
-            method.update(&weight, &dense_of(&gradient), &mut moments, update).unwrap();
+            for (weight, moments) in weights.iter().zip(&mut moments) {
+                let gradient = dense_of(&gradient.to_device(weight.tensor().unwrap().device()).unwrap());
+                method.update(weight, &gradient, moments, update).unwrap();
+            }
             for (i, g) in gradient.to_vec1::<f32>().unwrap().into_iter().enumerate() {
                 let g = f64::from(g) * 0.5;
                 want[i] *= 1.0 - 1e-2 * 0.1;
@@ -234,8 +238,10 @@ mod tests {
                 want[i] -= 1e-2 * mh / (vh.sqrt() + 1e-8);
             }
         }
-        for (got, want) in weight.tensor().unwrap().to_vec1::<f32>().unwrap().into_iter().zip(want) {
-            assert!((f64::from(got) - want).abs() < 1e-5, "{got} for {want}");
+        for weight in weights {
+            for (got, want) in weight.tensor().unwrap().to_vec1::<f32>().unwrap().into_iter().zip(&want) {
+                assert!((f64::from(got) - want).abs() < 1e-5, "{got} for {want}");
+            }
         }
     }
 

@@ -120,7 +120,7 @@ impl Tape {
     /// A given hidden state `[rows, columns]` that has no use for its gradient.
     pub fn constant(&mut self, tensor: &Tensor) -> Result<Value> {
         if !self.fused {
-            return Ok(Value(State::Plain(tensor.detach())));
+            return Ok(Value(State::Plain(tensor.to_device(&self.device)?.detach())));
         }
         let (rows, columns) = tensor.dims2()?;
         let values = with_f32s([tensor], |[values]| Ok(Buffer::copy_of(values)))?;

@@ -42,6 +42,15 @@ pub(crate) fn normal(seed: u64, shape: &[usize]) -> Tensor {
     Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
 }
 
+/// Where the plain twins run: on the CPU, and on the first CUDA device where polyhead is built for one.
+pub(crate) fn twins() -> Device {
+    Device::cuda_if_available(0).expect("built with the feature `cuda`: the tests need a CUDA device")
+}
+
+fn on(device: &Device, args: &[Tensor]) -> Vec<Tensor> {
+    args.iter().map(|arg| arg.to_device(device).unwrap()).collect()
+}
+
 /// A layer of weights and biases side by side.
 pub(crate) fn weights<const N: usize>(parts: [(&Weight, &Weight); N]) -> Arc<Linear> {
     Arc::new(Linear::new(parts.map(|(weight, bias)| (weight.clone(), bias.clone())).into()))
@@ -54,7 +63,7 @@ pub(crate) fn assert_twins<const N: usize>(
     plain: impl Fn([&Tensor; N]) -> Result<Tensor>,
     tolerance: impl Into<Tolerance>,
 ) {
-    assert_all_close(&run(args, &fused), &run(args, &plain), tolerance.into());
+    assert_all_close(&run(args, &fused, &Device::Cpu), &run(args, &plain, &twins()), tolerance.into());
 }
 
 /// The same for operators of the tape and their plain twins; they find their arguments as weights. Without a way back
@@ -66,13 +75,15 @@ pub(crate) fn assert_tape<const N: usize>(
     tolerance: impl Into<Tolerance>,
 ) {
     let run = |mut tape: Tape| {
-        let weights: Vec<Weight> = args.iter().map(|arg| Weight::new(arg).unwrap()).collect();
+        let device = tape.device().clone();
+        let weights: Vec<Weight> = on(&device, args).iter().map(|arg| Weight::new(arg).unwrap()).collect();
         let value = operator(&mut tape, std::array::from_fn(|i| &weights[i])).unwrap();
         let trains = tape.trains;
         let y = tape.finish(&value).unwrap();
         let mut out = vec![y.clone()];
         if trains {
-            let grads = y.mul(&normal(99, y.dims())).unwrap().sum_all().unwrap().backward().unwrap();
+            let loss = normal(99, y.dims()).to_device(&device).unwrap();
+            let grads = y.mul(&loss).unwrap().sum_all().unwrap().backward().unwrap();
             out.extend(weights.iter().map(|weight| match weight.take_gradient() {
                 Some(gradient) => gradient.to_tensor(weight.dims()).unwrap(),
                 None => grads.get(weight.var().unwrap()).expect("every argument has a gradient").clone(),
@@ -83,7 +94,7 @@ pub(crate) fn assert_tape<const N: usize>(
     let got = run(Tape::new(precision, true, &Device::Cpu));
     let without = run(Tape::new(precision, false, &Device::Cpu));
     assert_eq!(flat(&got[0]), flat(&without[0]), "a pass that does not train computes something else");
-    assert_all_close(&got, &run(Tape::plain(true, &Device::Cpu)), tolerance.into());
+    assert_all_close(&got, &run(Tape::plain(true, &twins())), tolerance.into());
 }
 
 /// The same in every precision, each with its tolerance.
@@ -97,10 +108,10 @@ pub(crate) fn assert_tapes<const N: usize>(
 }
 
 /// The value and the gradient of each argument.
-fn run<const N: usize>(args: &[Tensor; N], f: &dyn Fn([&Tensor; N]) -> Result<Tensor>) -> Vec<Tensor> {
-    let vars: Vec<Var> = args.iter().map(|arg| Var::from_tensor(arg).unwrap()).collect();
+fn run<const N: usize>(args: &[Tensor; N], f: &dyn Fn([&Tensor; N]) -> Result<Tensor>, device: &Device) -> Vec<Tensor> {
+    let vars: Vec<Var> = on(device, args).iter().map(|arg| Var::from_tensor(arg).unwrap()).collect();
     let y = f(std::array::from_fn(|i| vars[i].as_tensor())).unwrap();
-    let loss = y.mul(&normal(99, y.dims())).unwrap().sum_all().unwrap();
+    let loss = y.mul(&normal(99, y.dims()).to_device(device).unwrap()).unwrap().sum_all().unwrap();
     let grads = loss.backward().unwrap();
     let mut out = vec![y];
     out.extend(vars.iter().map(|var| grads.get(var).expect("every argument has a gradient").clone()));
