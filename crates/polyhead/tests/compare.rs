@@ -246,7 +246,7 @@ fn another_recipe_is_refused_and_every_key_that_differs_is_named() {
     for part in [
         "train.epochs (3 there, 4 here)",
         "tasks.ner.batch_size (8 there, 4 here)",
-        "data.qa.limit (none there, 5 here)",
+        "data.qa.limit (nothing there, 5 here)",
     ] {
         assert!(message.contains(part), "{part}: {message}");
     }

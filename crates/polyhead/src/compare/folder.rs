@@ -10,7 +10,7 @@
 
 use crate::error::{Error, Place, Result};
 use crate::io::{LOCK, is_temporary, lock_folder, write_atomic};
-use crate::recipe::Recipe;
+use crate::recipe::{Difference, Recipe, differences};
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -50,7 +50,7 @@ impl Folder {
             return Ok(Self { path, rounds, _lock: lock });
         }
         let there = Recipe::read(&path.join(RECIPE), &[])?;
-        let mut differing = differences(&there, recipe)?;
+        let mut differing = differing_keys(&there, recipe)?;
         let mut rounds = read_rounds(&path)?;
         let old: Vec<u64> = rounds.concat();
         if old.iter().any(|seed| !seeds.contains(seed)) {
@@ -95,7 +95,7 @@ impl Folder {
                 other("no recipe.toml")
             };
         }
-        let differing = differences(&Recipe::read(&file, &[])?, recipe)?;
+        let differing = differing_keys(&Recipe::read(&file, &[])?, recipe)?;
         if differing.is_empty() {
             Ok(true)
         } else {
@@ -141,32 +141,15 @@ fn listed(seeds: &[u64]) -> String {
 
 /// The keys in which two recipes differ, with both values. Where they write and which seed they name does not count:
 /// seeds are the comparison's own, and a folder may be moved.
-fn differences(there: &Recipe, here: &Recipe) -> Result<Vec<String>> {
-    let table = |recipe: &Recipe| {
-        let table: toml::Table = toml::from_str(&recipe.to_toml()?)
-            .map_err(|cause| Error::internal(format!("a recipe that can't be read again: {cause}")))?;
-        Ok::<_, Error>(toml::Value::Table(table))
-    };
-    let mut found = Vec::new();
-    differ("", Some(&table(there)?), Some(&table(here)?), &mut found);
+fn differing_keys(there: &Recipe, here: &Recipe) -> Result<Vec<String>> {
+    let mut found: Vec<String> = differences(&there.to_toml()?, &here.to_toml()?)?
+        .into_iter()
+        .filter(|Difference { key, .. }| !matches!(key.as_str(), "output" | "seed"))
+        .map(|Difference { key, old, new }| format!("{key} ({old} there, {new} here)"))
+        .collect();
     // Tables have no order, but tasks take turns in that of the recipe.
     if found.is_empty() && !there.tasks.keys().eq(here.tasks.keys()) {
         found.push("the order of the tasks".to_owned());
     }
     Ok(found)
-}
-
-fn differ(key: &str, there: Option<&toml::Value>, here: Option<&toml::Value>, found: &mut Vec<String>) {
-    if key == "output" || key == "seed" {
-        return;
-    }
-    if let (Some(toml::Value::Table(there)), Some(toml::Value::Table(here))) = (there, here) {
-        for name in there.keys().chain(here.keys().filter(|name| !there.contains_key(*name))) {
-            let key = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
-            differ(&key, there.get(name), here.get(name), found);
-        }
-    } else if there != here {
-        let said = |value: Option<&toml::Value>| value.map_or_else(|| "none".to_owned(), ToString::to_string);
-        found.push(format!("{key} ({} there, {} here)", said(there), said(here)));
-    }
 }

@@ -3,8 +3,7 @@
 use super::State;
 use super::record::DataFile;
 use crate::error::{Error, Place, Result};
-use crate::recipe::Recipe;
-use std::collections::BTreeMap;
+use crate::recipe::{Difference, Recipe, differences};
 use std::path::Path;
 
 /// The recipe to go on with: the one of the run or of a file, with overrides. Every key in which it differs from the run's
@@ -15,21 +14,17 @@ pub(super) fn recipe(run: &Path, state: &State, file: Option<&Path>, overrides: 
         Some(file) => Recipe::read(file, overrides)?,
         None => Recipe::parse(&state.recipe, &stored, overrides)?,
     };
-    let (old, new) = (flat(&state.recipe)?, flat(&recipe.to_toml()?)?);
-    let keys: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
     let named = |key: &str| {
         overrides.iter().filter_map(|pair| pair.split_once('=')).any(|(name, _)| {
             let name = name.trim();
             key == name || key.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'))
         })
     };
-    let shown = |value: Option<&String>| value.cloned().unwrap_or_else(|| "nothing".into());
-    let changed: Vec<String> = keys
+    let changed: Vec<String> = differences(&state.recipe, &recipe.to_toml()?)?
         .into_iter()
         // Where the folder lies and what it is called changes nothing.
-        .filter(|key| !matches!(key.as_str(), "output" | "name"))
-        .filter(|key| old.get(*key) != new.get(*key) && !named(key))
-        .map(|key| format!("{key}: the run has {}, the recipe {}", shown(old.get(key)), shown(new.get(key))))
+        .filter(|Difference { key, .. }| !matches!(key.as_str(), "output" | "name") && !named(key))
+        .map(|Difference { key, old, new }| format!("{key}: the run has {old}, the recipe {new}"))
         .collect();
     if changed.is_empty() {
         return Ok(recipe);
@@ -58,23 +53,4 @@ pub(super) fn check_data(then: &[DataFile], now: &[DataFile], old: &Recipe, new:
         }
     }
     Ok(())
-}
-
-/// Every value of a TOML document under its dotted key.
-fn flat(text: &str) -> Result<BTreeMap<String, String>> {
-    fn walk(prefix: &str, value: &toml::Value, into: &mut BTreeMap<String, String>) {
-        match value {
-            toml::Value::Table(table) => {
-                for (key, value) in table {
-                    let key = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
-                    walk(&key, value, into);
-                }
-            }
-            value => _ = into.insert(prefix.to_owned(), value.to_string()),
-        }
-    }
-    let table: toml::Table = toml::from_str(text).map_err(|cause| Error::data(format!("not a recipe: {cause}")))?;
-    let mut all = BTreeMap::new();
-    walk("", &toml::Value::Table(table), &mut all);
-    Ok(all)
 }
