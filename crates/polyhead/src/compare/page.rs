@@ -32,15 +32,24 @@ impl Report {
     }
 
     fn saved(&self) -> String {
+        /// Per cent by which the times of seeds may differ before they say nothing of the models.
+        const STEADY: f64 = 10.0;
         let (parameters, training) = (&self.parameters.total, &self.seconds.training_percent);
+        let time = match training.sd {
+            Some(sd) if sd > STEADY => format!(
+                "how long training it took beside them differs too much from seed to seed to be compared ({:.0} ± {sd:.0} % \
+                 of their time)",
+                training.mean
+            ),
+            _ => format!("training it took {:.0} % of their time", training.mean),
+        };
         format!(
             "One model of {} parameters stands in place of {} with {} together ({} %). With as many updates as they \
-             take together, training it took {:.0} % of their time.",
+             take together, {time}.",
             count(parameters.joint),
             self.tasks.len(),
             count(parameters.single),
             share(parameters),
-            training.mean,
         )
     }
 
@@ -214,7 +223,7 @@ impl Report {
         let recipe = self.path.join("recipe.toml");
         let command = format!("polyhead compare {} --seeds {}", recipe.display(), seeds.join(","));
         let text = format!(
-            "polyhead {}, matrix products in {}. Every run is an ordinary run folder in {}, which `polyhead report` takes.",
+            "polyhead {}, matrix products in {}. Every run is an ordinary run folder in {}, which polyhead report takes.",
             self.polyhead,
             self.precision.join(" and "),
             self.path.display()
