@@ -305,13 +305,21 @@ type Loop = (fn(usize) -> f32, usize);
 #[cfg(target_arch = "x86_64")]
 mod peak {
     use super::Loop;
+    use std::arch::asm;
     use std::arch::x86_64::*;
 
     /// Of AVX-512, with 32 registers, and of AVX2, with 16.
     const SUMS: usize = 24;
     const SUMS_AVX2: usize = 12;
 
+    /// Sums of the matrix unit: six registers of 16 x 16, over 16 pairs at a time.
+    const SUMS_AMX: usize = 6;
+
     pub fn bf16() -> Option<Loop> {
+        if polyhead_kernels::instructions() == "amx_bf16" {
+            // SAFETY: detected.
+            return Some((|rounds| unsafe { amx(rounds) }, SUMS_AMX * 16 * 16 * 16 * 2 * 2));
+        }
         // SAFETY: detected; pairs of numbers.
         is_x86_feature_detected!("avx512bf16").then_some((|rounds| unsafe { pairs(rounds) }, SUMS * 16 * 2 * 2))
     }
@@ -326,6 +334,35 @@ mod peak {
         } else {
             None
         }
+    }
+
+    /// # Safety
+    /// The processor must have the unit, and the kernel must let this process use it.
+    unsafe fn amx(rounds: usize) -> f32 {
+        /// The first palette; eight registers of 64 bytes by 16 rows.
+        #[repr(align(64))]
+        struct Shapes([u8; 64]);
+        let mut shapes = Shapes([0; 64]);
+        shapes.0[0] = 1;
+        shapes.0[16..32].as_chunks_mut::<2>().0.fill([64, 0]);
+        shapes.0[48..56].fill(16);
+        // SAFETY: the caller's promise. Registers begin with zeros, and are released in the end.
+        unsafe {
+            asm!("ldtilecfg [{}]", in(reg) &raw const shapes, options(nostack, readonly));
+            for _ in 0..rounds {
+                asm!(
+                    "tdpbf16ps tmm0, tmm6, tmm7",
+                    "tdpbf16ps tmm1, tmm6, tmm7",
+                    "tdpbf16ps tmm2, tmm6, tmm7",
+                    "tdpbf16ps tmm3, tmm6, tmm7",
+                    "tdpbf16ps tmm4, tmm6, tmm7",
+                    "tdpbf16ps tmm5, tmm6, tmm7",
+                    options(nostack, nomem)
+                );
+            }
+            asm!("tilerelease", options(nostack, nomem));
+        }
+        0.0
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]

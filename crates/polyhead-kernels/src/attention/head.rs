@@ -7,8 +7,8 @@ use super::{Task, soften, through_softmax};
 use crate::gemm::{Begin, Cell, Left, Panels, Writer, product_into, tile_rows};
 
 /// Queries whose probabilities are made at a time: two tiles of a product. Even, so that pairs do not cross blocks.
-fn block() -> usize {
-    2 * tile_rows()
+fn block<T: Cell>() -> usize {
+    2 * tile_rows::<T>()
 }
 
 /// Blocks of queries whose part of dK and dV is summed at a time: many enough that reading and writing the sums costs
@@ -52,7 +52,7 @@ fn stride<T: Cell>(task: Task) -> usize {
 
 pub(super) fn forward<T: Cell>(task: Task, qkv: &[T], out: &Writer, statistics: &mut [f32], scratch: &mut Scratch<T>) {
     let Task { tokens: n, size, .. } = task;
-    let (block, line, stride) = (block(), filled(n), stride::<T>(task));
+    let (block, line, stride) = (block::<T>(), filled(n), stride::<T>(task));
     let cells = T::count(line);
     let Scratch { s, lines, out: o, .. } = scratch;
     s.resize(block * line, 0.0);
@@ -88,7 +88,7 @@ pub(super) fn backward<T: Cell>(
 ) {
     let Task { tokens: n, size, hidden, .. } = task;
     let (line, stride, gradient_stride) = (filled(n), stride::<T>(task), T::count(hidden));
-    let (block, cells) = (block(), T::count(line));
+    let (block, cells) = (block::<T>(), T::count(line));
     let long = CHUNK * block;
     let Scratch { s, dp, pm, lines, ds_across, pm_across, out, dk, dv } = scratch;
     for x in [&mut *s, &mut *dp, &mut *pm] {

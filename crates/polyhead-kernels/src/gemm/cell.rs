@@ -103,7 +103,7 @@ fn copy_few(to: &mut [f32], from: &[f32]) {
 fn round_along(pairs: &mut [u32], values: &[f32]) {
     assert!(pairs.len() >= values.len().div_ceil(2));
     #[cfg(target_arch = "x86_64")]
-    if Isa::here().multiplies_bf16() {
+    if Isa::here::<u32>().multiplies_bf16() {
         // SAFETY: the processor has the instructions, and there are as many pairs as values need.
         return unsafe { x86::round_along(pairs, values) };
     }
@@ -126,7 +126,7 @@ simd! {
 fn round_across(pairs: &mut [u32], even: &[f32], odd: Option<&[f32]>) {
     assert!(pairs.len() == even.len() && odd.is_none_or(|odd| odd.len() == even.len()));
     #[cfg(target_arch = "x86_64")]
-    if Isa::here().multiplies_bf16() {
+    if Isa::here::<u32>().multiplies_bf16() {
         // SAFETY: the processor has the instructions, and all have one length.
         return unsafe { x86::round_across(pairs, even, odd) };
     }
@@ -151,7 +151,7 @@ fn interleave(pairs: &mut [u32], even: &[u32], odd: Option<&[u32]>) {
     let mut done = 0;
     #[cfg(target_arch = "x86_64")]
     if let Some(odd) = odd
-        && Isa::here().multiplies_bf16()
+        && Isa::here::<u32>().multiplies_bf16()
     {
         // SAFETY: the processor has the instructions, and all are long enough.
         done = unsafe { x86::interleave(pairs, even, odd) };

@@ -55,50 +55,67 @@ impl<'a, T: Cell> Left<'a, T> {
                 tile[r..].iter_mut().step_by(height).zip(row).for_each(|(cell, &x)| *cell = x);
             }
         });
-        Tiled { cells, rows: rows.len(), start: depth.start, depth: depth.len(), height }
+        Tiled { cells, rows: rows.len(), start: depth.start, depth: depth.len(), height: Some(height) }
     }
 }
 
-/// A left factor in tiles, each tile's cells end to end: `[rows / height][depth][height]`.
+/// A left factor in tiles, each tile's cells end to end: `[rows / height][depth][height]`. For an instruction set that takes
+/// rows it is no more than that: `[rows][depth]`.
 pub(crate) struct Tiled<T: Cell> {
     cells: Buffer<T>,
     rows: usize,
     start: usize,
     depth: usize,
-    height: usize,
+    height: Option<usize>,
 }
 
 impl<T: Cell> Tiled<T> {
     /// The transpose of `columns` (from an even one on) of a matrix of so many rows, of which a row takes `stride` cells.
     pub(crate) fn transposed(matrix: &[T], rows: usize, columns: Range<usize>, stride: usize) -> Self {
-        Self::transposed_for(matrix, rows, columns, stride, Isa::here())
+        Self::transposed_for(matrix, rows, columns, stride, Isa::here::<T>())
     }
 
     pub(crate) fn transposed_for(matrix: &[T], rows: usize, columns: Range<usize>, stride: usize, isa: Isa) -> Self {
-        let height = isa.rows();
         /// Cells along k that one task takes.
         const BLOCK: usize = 32;
+        // Of rows, as many cells at once as fill a line of the cache.
+        let (height, together) = if isa.takes_rows() { (1, 16) } else { (isa.rows(), 1) };
         let (depth, count) = (rows.div_ceil(T::DEPTH), columns.len());
         let mut cells = Buffer::uninit(count.div_ceil(height) * depth * height);
         let parts = Parts::new(&mut cells);
         let (start, take) = (columns.start / T::DEPTH, count.div_ceil(T::DEPTH));
         (0..depth.div_ceil(BLOCK)).into_par_iter().for_each_init(Vec::new, |across, block| {
             // The last tile may lack rows of the result: they are read, and their sums thrown away.
-            across.resize(count.next_multiple_of(height), T::default());
-            for p in block * BLOCK..depth.min((block + 1) * BLOCK) {
-                T::interleave(&mut across[..count], rows_of_cell(matrix, p, rows, stride, start, take));
-                for (tile, across) in across.chunks_exact(height).enumerate() {
+            let line = count.next_multiple_of(height);
+            across.resize(together * line, T::default());
+            let end = depth.min((block + 1) * BLOCK);
+            for first in (block * BLOCK..end).step_by(together) {
+                let lines = together.min(end - first);
+                for (across, p) in across.chunks_exact_mut(line.max(1)).zip(first..end) {
+                    T::interleave(&mut across[..count], rows_of_cell(matrix, p, rows, stride, start, take));
+                }
+                for tile in 0..line / height {
                     // SAFETY: each cell along k is visited once.
-                    unsafe { parts.part((tile * depth + p) * height, height) }.copy_from_slice(across);
+                    let cells = unsafe { parts.part((tile * depth + first) * height, lines * height) };
+                    for (cells, across) in cells.chunks_exact_mut(height).zip(across.chunks_exact(line.max(1))) {
+                        cells.copy_from_slice(&across[tile * height..][..height]);
+                    }
                 }
             }
         });
+        let height = (!isa.takes_rows()).then_some(height);
         Self { cells, rows: count, start: 0, depth, height }
     }
 
     pub(crate) fn left(&self) -> Left<'_, T> {
-        let (height, tile) = (Some(self.height), self.height * self.depth);
-        Left { cells: &self.cells, rows: self.rows, height, tile, row: 1, step: self.height, start: self.start }
+        let Self { rows, start, depth, .. } = *self;
+        match self.height {
+            Some(height) => {
+                let tile = height * depth;
+                Left { cells: &self.cells, rows, height: Some(height), tile, row: 1, step: height, start }
+            }
+            None => Left::plain(&self.cells, rows, depth),
+        }
     }
 }
 
@@ -141,7 +158,7 @@ impl<T: Cell> Panels<T> {
 
     /// B whose column `j` is `rows[j]`: cells lie along the rows that are given.
     pub(crate) fn along(rows: &[&[f32]]) -> Self {
-        Self::along_for(rows, Isa::here())
+        Self::along_for(rows, Isa::here::<T>())
     }
 
     pub(crate) fn along_for(rows: &[&[f32]], isa: Isa) -> Self {
@@ -162,7 +179,7 @@ impl<T: Cell> Panels<T> {
 
     /// B whose rows are given: cells lie across them.
     pub(crate) fn across(rows: &[&[f32]]) -> Self {
-        Self::across_for(rows, Isa::here())
+        Self::across_for(rows, Isa::here::<T>())
     }
 
     pub(crate) fn across_for(rows: &[&[f32]], isa: Isa) -> Self {
@@ -181,7 +198,7 @@ impl<T: Cell> Panels<T> {
 
     /// B whose column `j` is row `j` of a matrix of cells `[columns, k]` of which a row takes `stride`; in this thread.
     pub(crate) fn along_cells(matrix: &[T], columns: usize, k: usize, stride: usize) -> Self {
-        Self::along_cells_for(matrix, columns, k, stride, Isa::here())
+        Self::along_cells_for(matrix, columns, k, stride, Isa::here::<T>())
     }
 
     pub(crate) fn along_cells_for(matrix: &[T], columns: usize, k: usize, stride: usize, isa: Isa) -> Self {
@@ -200,7 +217,7 @@ impl<T: Cell> Panels<T> {
 
     /// B whose rows are those of a matrix of cells of which a row takes `stride`.
     pub(crate) fn across_cells(matrix: &[T], rows: usize, columns: usize, stride: usize) -> Self {
-        Self::across_cells_for(matrix, rows, columns, stride, Isa::here())
+        Self::across_cells_for(matrix, rows, columns, stride, Isa::here::<T>())
     }
 
     pub(crate) fn across_cells_for(matrix: &[T], rows: usize, columns: usize, stride: usize, isa: Isa) -> Self {

@@ -4,12 +4,14 @@
 //! C[r][j] = begin + Σ_p A[r][p] B[p][j]     A broadcast cell by cell, B in whole registers, sums never leave theirs
 //! ```
 //!
-//! One loop serves every instruction set and both precisions: [`Register`] is what an instruction set can do, and
-//! [`Multiply`] how it multiplies [cells](super::Cell). Every sum runs over k in order, in fused multiply-adds, so each
-//! instruction set gives the same bits (`vdpbf16ps` too, which adds the odd product of a pair before the even one; it
-//! alone takes denormal numbers for zeros).
+//! One loop serves both precisions and every instruction set but AMX, whose registers are tiles themselves (`amx.rs`):
+//! [`Register`] is what an instruction set can do, and [`Multiply`] how it multiplies [cells](super::Cell). Every sum runs
+//! over k in order, in fused multiply-adds, so each instruction set gives the same bits (`vdpbf16ps` too, which adds the odd
+//! product of a pair before the even one; it alone takes denormal numbers for zeros). AMX gives its own.
 
 use super::Cell;
+#[cfg(target_arch = "x86_64")]
+use super::amx;
 use super::panels::{Left, Panels};
 use std::ops::Range;
 #[cfg(target_arch = "x86_64")]
@@ -18,6 +20,9 @@ use std::sync::LazyLock;
 /// An instruction set that products are written for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Isa {
+    /// The matrix unit, which multiplies pairs alone. It never comes without AVX-512 BF16.
+    #[cfg(target_arch = "x86_64")]
+    Amx,
     #[cfg(target_arch = "x86_64")]
     Avx512Bf16,
     #[cfg(target_arch = "x86_64")]
@@ -29,8 +34,8 @@ pub(crate) enum Isa {
 }
 
 impl Isa {
-    /// All that this processor has, the best first.
-    pub(crate) fn all() -> Vec<Self> {
+    /// All that this processor multiplies such cells with, the best first.
+    pub(crate) fn all<T: Cell>() -> Vec<Self> {
         let mut all = Vec::new();
         #[cfg(target_arch = "x86_64")]
         {
@@ -38,8 +43,10 @@ impl Isa {
                 && is_x86_feature_detected!("avx512bw")
                 && is_x86_feature_detected!("avx512vl")
                 && is_x86_feature_detected!("avx512dq");
+            let pairs = wide && is_x86_feature_detected!("avx512bf16");
             let candidates = [
-                (Self::Avx512Bf16, wide && is_x86_feature_detected!("avx512bf16")),
+                (Self::Amx, T::DEPTH == 2 && pairs && amx::available()),
+                (Self::Avx512Bf16, pairs),
                 (Self::Avx512, wide),
                 (Self::Avx2, is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")),
             ];
@@ -49,12 +56,13 @@ impl Isa {
         all
     }
 
-    /// The best that this processor has.
-    pub(crate) fn here() -> Self {
+    /// The best that this processor multiplies such cells with.
+    pub(crate) fn here<T: Cell>() -> Self {
         #[cfg(target_arch = "x86_64")]
         {
-            static HERE: LazyLock<Isa> = LazyLock::new(|| Isa::all()[0]);
-            *HERE
+            static F32: LazyLock<Isa> = LazyLock::new(|| Isa::all::<f32>()[0]);
+            static PAIRS: LazyLock<Isa> = LazyLock::new(|| Isa::all::<u32>()[0]);
+            if T::DEPTH == 2 { *PAIRS } else { *F32 }
         }
         #[cfg(not(target_arch = "x86_64"))]
         Self::Portable
@@ -63,6 +71,8 @@ impl Isa {
     /// Its name for people.
     pub(crate) fn name(self) -> &'static str {
         match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Amx => "amx_bf16",
             #[cfg(target_arch = "x86_64")]
             Self::Avx512Bf16 => "avx512_bf16",
             #[cfg(target_arch = "x86_64")]
@@ -76,7 +86,15 @@ impl Isa {
     /// Whether it multiplies bf16 in one instruction. Without, pairs are widened: right, but no faster than f32.
     pub(crate) fn multiplies_bf16(self) -> bool {
         #[cfg(target_arch = "x86_64")]
-        return self == Self::Avx512Bf16;
+        return matches!(self, Self::Amx | Self::Avx512Bf16);
+        #[cfg(not(target_arch = "x86_64"))]
+        false
+    }
+
+    /// Whether a left factor must lie row by row.
+    pub(crate) fn takes_rows(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return self == Self::Amx;
         #[cfg(not(target_arch = "x86_64"))]
         false
     }
@@ -84,6 +102,8 @@ impl Isa {
     /// Rows of a tile: with the registers across, as many sums as there are registers for.
     pub(crate) fn rows(self) -> usize {
         match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Amx => amx::ROWS,
             #[cfg(target_arch = "x86_64")]
             Self::Avx512Bf16 | Self::Avx512 => x86::ROWS_512,
             #[cfg(target_arch = "x86_64")]
@@ -96,7 +116,7 @@ impl Isa {
     pub(crate) fn across(self) -> usize {
         match self {
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512Bf16 | Self::Avx512 => 3,
+            Self::Amx | Self::Avx512Bf16 | Self::Avx512 => 3,
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => 2,
             Self::Portable if cfg!(target_arch = "aarch64") => 3,
@@ -108,7 +128,7 @@ impl Isa {
     pub(crate) fn lanes(self) -> usize {
         match self {
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512Bf16 | Self::Avx512 => 16,
+            Self::Amx | Self::Avx512Bf16 | Self::Avx512 => 16,
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => 8,
             Self::Portable => 4,
@@ -138,13 +158,15 @@ pub(crate) struct Target<'a> {
 /// What the tiles of some rows and one panel read, over a range of k: pointers to their first cells, and distances.
 #[derive(Clone, Copy)]
 pub(crate) struct Strip<T> {
-    a: *const T,
-    tile: usize,
-    row: usize,
-    step: usize,
-    b: *const T,
-    width: usize,
-    depth: usize,
+    pub(super) a: *const T,
+    /// From the first row of a tile to that of the next.
+    pub(super) tile: usize,
+    pub(super) row: usize,
+    /// From one cell along k to the next.
+    pub(super) step: usize,
+    pub(super) b: *const T,
+    pub(super) width: usize,
+    pub(super) depth: usize,
     isa: Isa,
 }
 
@@ -156,7 +178,7 @@ impl<T: Cell> Strip<T> {
         assert!(
             rows.start < a.rows
                 && rows.end <= a.rows
-                && a.height.is_none_or(|of| of == height && rows.start.is_multiple_of(of))
+                && a.height.is_none_or(|of| of == height && rows.start.is_multiple_of(of) && !b.isa.takes_rows())
                 && last < a.cells.len().max(1)
                 && depth.end <= b.depth,
             "a left factor beyond its cells"
@@ -308,7 +330,7 @@ pub(super) unsafe fn of_f32(strip: Strip<f32>, target: Target, rows: usize) {
     unsafe {
         match strip.isa {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512Bf16 | Isa::Avx512 => x86::avx512(strip, target, rows),
+            Isa::Amx | Isa::Avx512Bf16 | Isa::Avx512 => x86::avx512(strip, target, rows),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => x86::avx2(strip, target, rows),
             Isa::Portable => portable(strip, target, rows),
@@ -324,6 +346,8 @@ pub(super) unsafe fn of_pairs(strip: Strip<u32>, target: Target, rows: usize) {
     // SAFETY: the caller's promise.
     unsafe {
         match strip.isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Amx => amx::strip(strip, target, rows),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512Bf16 => x86::avx512_bf16(strip, target, rows),
             #[cfg(target_arch = "x86_64")]

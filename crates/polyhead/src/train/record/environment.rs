@@ -69,8 +69,8 @@ pub struct Processor {
     pub cores: Option<usize>,
     /// Threads that the system lets this process run at a time.
     pub threads: Option<usize>,
-    /// The best of its instruction sets that products are written for, and so use: `avx512_bf16`, `avx512`, `avx2` or
-    /// `portable`.
+    /// The best of its instruction sets that products are written for, and so use: `amx_bf16`, `avx512_bf16`, `avx512`,
+    /// `avx2` or `portable`.
     pub instructions: String,
 }
 
