@@ -37,15 +37,16 @@ impl Report {
         let (parameters, training) = (&self.parameters.total, &self.seconds.training_percent);
         let time = match training.sd {
             Some(sd) if sd > STEADY => format!(
-                "how long training it took beside them differs too much from seed to seed to be compared ({:.0} ± {sd:.0} % \
-                 of their time)",
+                "Training times differ too much from seed to seed to be compared ({:.0} ± {sd:.0} % of theirs).",
                 training.mean
             ),
-            _ => format!("training it took {:.0} % of their time", training.mean),
+            _ => format!(
+                "With as many updates as they take together, training it took {:.0} % of their time.",
+                training.mean
+            ),
         };
         format!(
-            "One model of {} parameters stands in place of {} with {} together ({} %). With as many updates as they \
-             take together, {time}.",
+            "One model of {} parameters stands in place of {} with {} together ({} %). {time}",
             count(parameters.joint),
             self.tasks.len(),
             count(parameters.single),
