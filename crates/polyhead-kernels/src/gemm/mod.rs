@@ -18,6 +18,8 @@ mod matrix;
 mod panels;
 mod product;
 mod tile;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 pub(crate) use cell::{Cell, widen};
 pub(crate) use matrix::{Matrix, StoreMatrix, Values, Writer};

@@ -78,32 +78,42 @@ impl<T: Cell> Tiled<T> {
     pub(crate) fn transposed_for(matrix: &[T], rows: usize, columns: Range<usize>, stride: usize, isa: Isa) -> Self {
         /// Cells along k that one task takes.
         const BLOCK: usize = 32;
-        // Of rows, as many cells at once as fill a line of the cache.
-        let (height, together) = if isa.takes_rows() { (1, 16) } else { (isa.rows(), 1) };
+        let height = (!isa.takes_rows()).then(|| isa.rows());
         let (depth, count) = (rows.div_ceil(T::DEPTH), columns.len());
-        let mut cells = Buffer::uninit(count.div_ceil(height) * depth * height);
+        // The last tile may lack rows of the result: they are read, and their sums thrown away.
+        let whole = count.next_multiple_of(height.unwrap_or(1));
+        let mut cells = Buffer::uninit(whole * depth);
         let parts = Parts::new(&mut cells);
         let (start, take) = (columns.start / T::DEPTH, count.div_ceil(T::DEPTH));
+        let line = |across: &mut [T], p| {
+            T::interleave(&mut across[..count], rows_of_cell(matrix, p, rows, stride, start, take));
+        };
         (0..depth.div_ceil(BLOCK)).into_par_iter().for_each_init(Vec::new, |across, block| {
-            // The last tile may lack rows of the result: they are read, and their sums thrown away.
-            let line = count.next_multiple_of(height);
-            across.resize(together * line, T::default());
-            let end = depth.min((block + 1) * BLOCK);
-            for first in (block * BLOCK..end).step_by(together) {
-                let lines = together.min(end - first);
-                for (across, p) in across.chunks_exact_mut(line.max(1)).zip(first..end) {
-                    T::interleave(&mut across[..count], rows_of_cell(matrix, p, rows, stride, start, take));
-                }
-                for tile in 0..line / height {
-                    // SAFETY: each cell along k is visited once.
-                    let cells = unsafe { parts.part((tile * depth + first) * height, lines * height) };
-                    for (cells, across) in cells.chunks_exact_mut(height).zip(across.chunks_exact(line.max(1))) {
-                        cells.copy_from_slice(&across[tile * height..][..height]);
+            let block = block * BLOCK..depth.min((block + 1) * BLOCK);
+            if let Some(height) = height {
+                across.resize(whole, T::default());
+                for p in block {
+                    line(across, p);
+                    for (tile, across) in across.chunks_exact(height).enumerate() {
+                        // SAFETY: each cell along k is visited once.
+                        unsafe { parts.part((tile * depth + p) * height, height) }.copy_from_slice(across);
                     }
+                }
+                return;
+            }
+            // All lines of the block first, so that a row's cells go to one place together.
+            across.resize(BLOCK * whole, T::default());
+            for (across, p) in across.chunks_exact_mut(whole.max(1)).zip(block.clone()) {
+                line(across, p);
+            }
+            for row in 0..count {
+                // SAFETY: as above.
+                let cells = unsafe { parts.part(row * depth + block.start, block.len()) };
+                for (cell, across) in cells.iter_mut().zip(across[row..].iter().step_by(whole)) {
+                    *cell = *across;
                 }
             }
         });
-        let height = (!isa.takes_rows()).then_some(height);
         Self { cells, rows: count, start: 0, depth, height }
     }
 

@@ -10,9 +10,9 @@
 //! product of a pair before the even one; it alone takes denormal numbers for zeros). AMX gives its own.
 
 use super::Cell;
-#[cfg(target_arch = "x86_64")]
-use super::amx;
 use super::panels::{Left, Panels};
+#[cfg(target_arch = "x86_64")]
+use super::{amx, x86};
 use std::ops::Range;
 #[cfg(target_arch = "x86_64")]
 use std::sync::LazyLock;
@@ -241,7 +241,11 @@ pub(super) trait Multiply<T>: Register {
 /// # Safety
 /// As for [`Strip::make`].
 #[inline(always)]
-unsafe fn tiles<S: Multiply<T>, T: Cell, const R: usize>(mut strip: Strip<T>, mut target: Target, rows: usize) {
+pub(super) unsafe fn tiles<S: Multiply<T>, T: Cell, const R: usize>(
+    mut strip: Strip<T>,
+    mut target: Target,
+    rows: usize,
+) {
     for row in (0..rows).step_by(R) {
         // SAFETY: the caller's promise.
         unsafe {
@@ -372,7 +376,7 @@ where
 
 /// A pair of bf16 numbers as f32: the first of the two, and the second.
 #[inline(always)]
-fn halves(pair: u32) -> (f32, f32) {
+pub(super) fn halves(pair: u32) -> (f32, f32) {
     (f32::from_bits(pair << 16), f32::from_bits(pair & 0xffff_0000))
 }
 
@@ -455,267 +459,5 @@ impl Multiply<u32> for Four {
             *sum = first.mul_add(right.0, second.mul_add(right.1, *sum));
         }
         self
-    }
-}
-
-/// The registers of x86-64.
-#[cfg(target_arch = "x86_64")]
-mod x86 {
-    use super::{Cell, Multiply, Register, Strip, Target, tiles};
-    use std::arch::x86_64::*;
-
-    /// Of 32 registers, 24 are sums; of 16, 12.
-    pub(super) const ROWS_512: usize = 8;
-    pub(super) const ROWS_256: usize = 6;
-
-    /// # Safety
-    /// As for [`Strip::make`].
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,fma")]
-    pub(super) unsafe fn avx512_bf16(strip: Strip<u32>, target: Target, rows: usize) {
-        // SAFETY: the caller's promise.
-        unsafe { tiles::<Pairs, u32, ROWS_512>(strip, target, rows) }
-    }
-
-    /// # Safety
-    /// As for [`Strip::make`].
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,fma")]
-    pub(super) unsafe fn avx512<T: Cell>(strip: Strip<T>, target: Target, rows: usize)
-    where
-        __m512: Multiply<T>,
-    {
-        // SAFETY: the caller's promise.
-        unsafe { tiles::<__m512, T, ROWS_512>(strip, target, rows) }
-    }
-
-    /// # Safety
-    /// As for [`Strip::make`].
-    #[target_feature(enable = "avx2,fma")]
-    pub(super) unsafe fn avx2<T: Cell>(strip: Strip<T>, target: Target, rows: usize)
-    where
-        __m256: Multiply<T>,
-    {
-        // SAFETY: the caller's promise.
-        unsafe { tiles::<__m256, T, ROWS_256>(strip, target, rows) }
-    }
-
-    impl Register for __m512 {
-        const LANES: usize = 16;
-
-        #[inline(always)]
-        unsafe fn zero() -> Self {
-            // SAFETY: the caller's promise.
-            unsafe { _mm512_setzero_ps() }
-        }
-
-        #[inline(always)]
-        unsafe fn load(from: *const f32, count: usize) -> Self {
-            // SAFETY: the caller's promise; the mask ends at the last number.
-            unsafe { _mm512_maskz_loadu_ps(mask(count), from) }
-        }
-
-        #[inline(always)]
-        unsafe fn store(self, to: *mut f32, count: usize) {
-            // SAFETY: as above.
-            unsafe { _mm512_mask_storeu_ps(to, mask(count), self) }
-        }
-    }
-
-    #[inline(always)]
-    fn mask(count: usize) -> u16 {
-        (0xffff_u32 >> (16 - count as u32)) as u16
-    }
-
-    impl Multiply<f32> for __m512 {
-        type Left = Self;
-        type Right = Self;
-
-        #[inline(always)]
-        unsafe fn left(cell: *const f32) -> Self {
-            // SAFETY: the caller's promise.
-            unsafe { _mm512_set1_ps(*cell) }
-        }
-
-        #[inline(always)]
-        unsafe fn right(cells: *const f32) -> Self {
-            // SAFETY: the caller's promise.
-            unsafe { _mm512_loadu_ps(cells) }
-        }
-
-        #[inline(always)]
-        unsafe fn with(self, left: Self, right: Self) -> Self {
-            // SAFETY: the caller's promise.
-            unsafe { _mm512_fmadd_ps(left, right, self) }
-        }
-    }
-
-    impl Multiply<u32> for __m512 {
-        type Left = (Self, Self);
-        type Right = __m512i;
-
-        #[inline(always)]
-        unsafe fn left(cell: *const u32) -> (Self, Self) {
-            // SAFETY: the caller's promise.
-            unsafe {
-                let (first, second) = super::halves(*cell);
-                (_mm512_set1_ps(first), _mm512_set1_ps(second))
-            }
-        }
-
-        #[inline(always)]
-        unsafe fn right(cells: *const u32) -> __m512i {
-            // SAFETY: the caller's promise.
-            unsafe { _mm512_loadu_si512(cells.cast()) }
-        }
-
-        #[inline(always)]
-        unsafe fn with(self, (first, second): (Self, Self), right: __m512i) -> Self {
-            // SAFETY: the caller's promise.
-            unsafe {
-                let low = _mm512_castsi512_ps(_mm512_slli_epi32::<16>(right));
-                let high = _mm512_castsi512_ps(_mm512_and_si512(right, _mm512_set1_epi32(-65536)));
-                _mm512_fmadd_ps(first, low, _mm512_fmadd_ps(second, high, self))
-            }
-        }
-    }
-
-    /// Sixteen sums of products of pairs.
-    #[derive(Clone, Copy)]
-    pub(super) struct Pairs(__m512);
-
-    impl Register for Pairs {
-        const LANES: usize = 16;
-
-        #[inline(always)]
-        unsafe fn zero() -> Self {
-            // SAFETY: the caller's promise.
-            Self(unsafe { <__m512 as Register>::zero() })
-        }
-
-        #[inline(always)]
-        unsafe fn load(from: *const f32, count: usize) -> Self {
-            // SAFETY: the caller's promise.
-            Self(unsafe { <__m512 as Register>::load(from, count) })
-        }
-
-        #[inline(always)]
-        unsafe fn store(self, to: *mut f32, count: usize) {
-            // SAFETY: the caller's promise.
-            unsafe { self.0.store(to, count) }
-        }
-    }
-
-    impl Multiply<u32> for Pairs {
-        type Left = __m512bh;
-        type Right = __m512bh;
-
-        #[inline(always)]
-        unsafe fn left(cell: *const u32) -> __m512bh {
-            // SAFETY: the caller's promise; 64 bytes each.
-            unsafe { std::mem::transmute(_mm512_set1_epi32(*cell as i32)) }
-        }
-
-        #[inline(always)]
-        unsafe fn right(cells: *const u32) -> __m512bh {
-            // SAFETY: the caller's promise; 64 bytes each.
-            unsafe { std::mem::transmute(_mm512_loadu_si512(cells.cast())) }
-        }
-
-        #[inline(always)]
-        unsafe fn with(self, left: __m512bh, right: __m512bh) -> Self {
-            // SAFETY: the caller's promise.
-            Self(unsafe { _mm512_dpbf16_ps(self.0, left, right) })
-        }
-    }
-
-    impl Register for __m256 {
-        const LANES: usize = 8;
-
-        #[inline(always)]
-        unsafe fn zero() -> Self {
-            // SAFETY: the caller's promise.
-            unsafe { _mm256_setzero_ps() }
-        }
-
-        #[inline(always)]
-        unsafe fn load(from: *const f32, count: usize) -> Self {
-            // SAFETY: the caller's promise; the mask ends at the last number.
-            unsafe {
-                match count {
-                    8 => _mm256_loadu_ps(from),
-                    _ => _mm256_maskload_ps(from, lanes_below(count)),
-                }
-            }
-        }
-
-        #[inline(always)]
-        unsafe fn store(self, to: *mut f32, count: usize) {
-            // A masked store takes many times as long, even of a whole register.
-            // SAFETY: as above.
-            unsafe {
-                match count {
-                    8 => _mm256_storeu_ps(to, self),
-                    _ => _mm256_maskstore_ps(to, lanes_below(count), self),
-                }
-            }
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn lanes_below(count: usize) -> __m256i {
-        // SAFETY: the caller's promise.
-        unsafe { _mm256_cmpgt_epi32(_mm256_set1_epi32(count as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)) }
-    }
-
-    impl Multiply<f32> for __m256 {
-        type Left = Self;
-        type Right = Self;
-
-        #[inline(always)]
-        unsafe fn left(cell: *const f32) -> Self {
-            // SAFETY: the caller's promise.
-            unsafe { _mm256_set1_ps(*cell) }
-        }
-
-        #[inline(always)]
-        unsafe fn right(cells: *const f32) -> Self {
-            // SAFETY: the caller's promise.
-            unsafe { _mm256_loadu_ps(cells) }
-        }
-
-        #[inline(always)]
-        unsafe fn with(self, left: Self, right: Self) -> Self {
-            // SAFETY: the caller's promise.
-            unsafe { _mm256_fmadd_ps(left, right, self) }
-        }
-    }
-
-    impl Multiply<u32> for __m256 {
-        type Left = (Self, Self);
-        type Right = __m256i;
-
-        #[inline(always)]
-        unsafe fn left(cell: *const u32) -> (Self, Self) {
-            // SAFETY: the caller's promise.
-            unsafe {
-                let (first, second) = super::halves(*cell);
-                (_mm256_set1_ps(first), _mm256_set1_ps(second))
-            }
-        }
-
-        #[inline(always)]
-        unsafe fn right(cells: *const u32) -> __m256i {
-            // SAFETY: the caller's promise.
-            unsafe { _mm256_loadu_si256(cells.cast()) }
-        }
-
-        #[inline(always)]
-        unsafe fn with(self, (first, second): (Self, Self), right: __m256i) -> Self {
-            // SAFETY: the caller's promise.
-            unsafe {
-                let low = _mm256_castsi256_ps(_mm256_slli_epi32::<16>(right));
-                let high = _mm256_castsi256_ps(_mm256_and_si256(right, _mm256_set1_epi32(-65536)));
-                _mm256_fmadd_ps(first, low, _mm256_fmadd_ps(second, high, self))
-            }
-        }
     }
 }
