@@ -212,29 +212,29 @@ unsafe fn multiply<const R: usize, const V: usize>(a: *const u32, row: usize, ro
     }
 }
 
+/// Does something with every register of sums that is in use: `$register` is its number, as a constant; `$second` and
+/// `$across` say which rows and which columns it has.
+macro_rules! each_sum {
+    ($rows:ident, $columns:ident, |$register:ident, $second:ident, $across:ident| $body:expr) => {
+        each_sum!(@ $rows, $columns, $register, $second, $across, $body, [0 1 2 3 4 5]);
+    };
+    (@ $rows:ident, $columns:ident, $register:ident, $second:ident, $across:ident, $body:expr, [$($number:literal)*]) => {
+        $(
+            if $number / ACROSS < $rows && $number % ACROSS < $columns {
+                const $register: u8 = $number;
+                let ($second, $across) = ($number / ACROSS, $number % ACROSS);
+                $body
+            }
+        )*
+    };
+}
+
 /// # Safety
 /// The unit must be configured.
 #[inline(always)]
 unsafe fn zero<const R: usize, const V: usize>() {
     // SAFETY: the caller's promise.
-    unsafe {
-        clear::<0>();
-        if V > 1 {
-            clear::<1>();
-        }
-        if V > 2 {
-            clear::<2>();
-        }
-        if R > 1 {
-            clear::<3>();
-        }
-        if R > 1 && V > 1 {
-            clear::<4>();
-        }
-        if R > 1 && V > 2 {
-            clear::<5>();
-        }
-    }
+    each_sum!(R, V, |SUM, _second, _across| unsafe { clear::<SUM>() });
 }
 
 /// The sums from where C stands, `stride` numbers from row to row; the second registers `rows` further down.
@@ -243,26 +243,11 @@ unsafe fn zero<const R: usize, const V: usize>() {
 /// C must be good for them; the unit must be configured.
 #[inline(always)]
 unsafe fn load_sums<const R: usize, const V: usize>(c: *const f32, stride: usize, rows: usize) {
-    let (low, step) = (c.wrapping_add(rows * stride), stride * size_of::<f32>());
-    // SAFETY: the caller's promise.
-    unsafe {
-        load::<0>(c.cast(), step);
-        if V > 1 {
-            load::<1>(c.wrapping_add(TILE).cast(), step);
-        }
-        if V > 2 {
-            load::<2>(c.wrapping_add(2 * TILE).cast(), step);
-        }
-        if R > 1 {
-            load::<3>(low.cast(), step);
-        }
-        if R > 1 && V > 1 {
-            load::<4>(low.wrapping_add(TILE).cast(), step);
-        }
-        if R > 1 && V > 2 {
-            load::<5>(low.wrapping_add(2 * TILE).cast(), step);
-        }
-    }
+    each_sum!(R, V, |SUM, second, across| {
+        let from = c.wrapping_add(second * rows * stride + across * TILE);
+        // SAFETY: the caller's promise.
+        unsafe { load::<SUM>(from.cast(), stride * size_of::<f32>()) };
+    });
 }
 
 /// The sums to where C stands.
@@ -271,26 +256,11 @@ unsafe fn load_sums<const R: usize, const V: usize>(c: *const f32, stride: usize
 /// As for [`load_sums`].
 #[inline(always)]
 unsafe fn store_sums<const R: usize, const V: usize>(c: *mut f32, stride: usize, rows: usize) {
-    let (low, step) = (c.wrapping_add(rows * stride), stride * size_of::<f32>());
-    // SAFETY: the caller's promise.
-    unsafe {
-        store::<0>(c.cast(), step);
-        if V > 1 {
-            store::<1>(c.wrapping_add(TILE).cast(), step);
-        }
-        if V > 2 {
-            store::<2>(c.wrapping_add(2 * TILE).cast(), step);
-        }
-        if R > 1 {
-            store::<3>(low.cast(), step);
-        }
-        if R > 1 && V > 1 {
-            store::<4>(low.wrapping_add(TILE).cast(), step);
-        }
-        if R > 1 && V > 2 {
-            store::<5>(low.wrapping_add(2 * TILE).cast(), step);
-        }
-    }
+    each_sum!(R, V, |SUM, second, across| {
+        let to = c.wrapping_add(second * rows * stride + across * TILE);
+        // SAFETY: the caller's promise.
+        unsafe { store::<SUM>(to.cast(), stride * size_of::<f32>()) };
+    });
 }
 
 /// The shapes of the registers as `LDTILECFG` takes them, in the first palette.
