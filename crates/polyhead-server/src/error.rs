@@ -85,7 +85,7 @@ pub const CODES: &[Row] = &[
         Code::Unavailable,
         "unavailable",
         StatusCode::SERVICE_UNAVAILABLE,
-        "the server is stopping, or the answer took too long",
+        "the server is stopping, all connections are taken, or the answer took too long",
     ),
 ];
 

@@ -15,7 +15,6 @@ use super::tile::{Begin, Strip, Target};
 use std::arch::asm;
 use std::cell::Cell;
 use std::mem::MaybeUninit;
-use std::sync::LazyLock;
 
 /// Rows, columns and pairs along k of a register.
 const TILE: usize = 16;
@@ -28,8 +27,7 @@ const ACROSS: usize = 3;
 
 /// Whether the processor has the unit and the kernel lets this process use it.
 pub(super) fn available() -> bool {
-    static HERE: LazyLock<bool> = LazyLock::new(|| has_unit() && is_permitted());
-    *HERE
+    has_unit() && is_permitted()
 }
 
 /// What CPUID says: AMX-TILE and AMX-BF16, and that the kernel saves their state.
@@ -75,16 +73,14 @@ fn is_permitted() -> bool {
 pub(super) unsafe fn strip(mut strip: Strip<u32>, mut target: Target, mut rows: usize) {
     // SAFETY: the caller's promise, and for each part its rows of it.
     unsafe {
-        while rows >= ROWS {
-            across::<2>(strip, target, TILE);
-            (strip.a, target.c) = (strip.a.wrapping_add(strip.tile), target.c.wrapping_add(ROWS * target.stride));
-            rows -= ROWS;
-        }
         while rows > 0 {
-            let count = rows.min(TILE);
-            across::<1>(strip, target, count);
-            (strip.a, target.c) =
-                (strip.a.wrapping_add(count * strip.row), target.c.wrapping_add(count * target.stride));
+            let count = if rows >= ROWS { ROWS } else { rows.min(TILE) };
+            match count {
+                ROWS => across::<2>(strip, target, TILE),
+                _ => across::<1>(strip, target, count),
+            }
+            strip.a = strip.a.wrapping_add(count * strip.row);
+            target.c = target.c.wrapping_add(count * target.stride);
             rows -= count;
         }
     }

@@ -160,7 +160,7 @@ pub(crate) struct Target<'a> {
 pub(crate) struct Strip<T> {
     pub(super) a: *const T,
     /// From the first row of a tile to that of the next.
-    pub(super) tile: usize,
+    tile: usize,
     pub(super) row: usize,
     /// From one cell along k to the next.
     pub(super) step: usize,
