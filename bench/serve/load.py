@@ -2,36 +2,48 @@
 """Too many requests: those that are taken are answered soon and rightly, the others get a 429 at once, memory stays.
 
     polyhead serve MODEL                                              # in another terminal
-    python3 bench/serve/load.py http://127.0.0.1:8080 [--pid PID] [--data DATA_DIR] [--seconds 60]
+    python3 bench/serve/load.py http://127.0.0.1:8080 [--pid PID] [--data DATA_DIR] [--seconds 60] [--json FILE]
 
 Needs the Python standard library alone. DATA_DIR holds conll2003/valid.txt and squad/*-v1.1.json; without it the samples
 of this repository are asked about. Sentences and questions with contexts are mixed, seven to three.
 
-First the capacity: answers a second with --clients clients that each wait for their answer. Then requests that are due
-at 1, 2 and 10 times that rate, whatever has been answered (an open loop), for --seconds each. Latency counts from when a
-request was due, so what a client would have waited is not hidden. Each runs on a connection of its own, kept alive; where
---connections of them are in use, a due request is not sent and counts as unsent. Checked, at each rate:
+First the capacity: answers a second with --clients clients that each wait for their answer. Then the cases (--cases), each
+for --seconds:
+
+    rates   requests that are due at 1, 2, 3 and 10 times the capacity (--times), whatever has been answered
+    eight   at 3 times the capacity, a client that asks about eight texts of 80 characters in one request
+    giants  4 clients with texts of 190,000 characters that try again at once when they are refused, against
+            30 short requests a second (--short-rate)
+    long    the same with 12 clients and texts of 20,000 characters
+    retry   12 such clients at once, who wait as long as Retry-After says until all are answered, and again
+
+Latency counts from when a request was due, so what a client would have waited is not hidden. Each runs on a connection of
+its own, kept alive; where --connections of them are in use, a due request is not sent and counts as unsent. Checked:
 
     every answer is 200 or 429, every 429 has a Retry-After of whole seconds; one 200 in ten is read whole and must be
     what the same request got before the load (up to ties: --differ of them may have another reading)
-    p99 of the 200s is within the server's request_seconds; at 2 and 10 times there are refusals, and at least
+    p99 of the 200s is within the server's request_seconds; at 2 times and more there are refusals, and at least
     --goodput of the capacity is still answered; memory grows by at most --growth MiB over that at the capacity
+    at 10 times, at least --hold of the answers a second of 3 times
+    eight texts wait for at most --eight times as long as single ones (half of them)
+    beside long texts, at least --short-answered of the short requests are answered, and long ones are answered too
+    at least --retry-answered of those who waited for Retry-After are then answered
 """
 
 import argparse
 import asyncio
+import json
 import math
+import os
 import sys
 import time
-from collections import Counter
 from pathlib import Path
 
 from loopback import (
-    Broken,
     Checks,
-    Connection,
     Job,
     Server,
+    corpus,
     jobs,
     many_files,
     memory,
@@ -42,187 +54,121 @@ from loopback import (
     say,
     table,
 )
+from traffic import Load, capacity, open_loop, repeat, watch
+
+CASES = ["rates", "eight", "giants", "long", "retry"]
 
 
-class Load:
-    """What came of the requests of one rate."""
+class Bench:
+    """What the cases share."""
 
-    def __init__(self):
-        self.accepted: list[float] = []
-        self.refused: list[float] = []
-        self.late: list[float] = []  # seconds between due and sent: this script's own fault
-        self.failures: Counter[str] = Counter()
-        self.unsent = self.sent = self.read = self.differing = 0
-        self.resident: list[float] = []
-        self.seconds = 0.0
+    def __init__(self, args):
+        self.args, self.server, self.checks = args, Server(args.url), Checks()
+        self.most = min(args.connections, int(self.server.limits["connections"]) - 8, many_files(args.connections))
+        self.work = jobs(self.server, args.data, args.requests)
+        self.raw = requests(self.server, self.work)
+        self.found = Load()
+        self.rate = 0.0
+        self.figures: dict = {"limits": self.server.limits, "cases": {}}
 
-    @property
-    def memory(self) -> float:
-        return max(self.resident, default=math.nan)
+    async def ask_once(self):
+        """What each request is answered with when nothing else is asked."""
+        say(f"asking {len(self.work)} requests once, one after the other")
+        for job, raw in zip(self.work, self.raw):
+            answer = await self.server.ask(raw, self.server.limits["request_seconds"] + 5)
+            if answer.status != 200:
+                sys.exit(f"{job.path}: {answer.status} {answer.body[:200]!r}")
+            job.expected = job.spans(answer)
 
-    def count(self, job: Job, answer, seconds: float):
-        if answer.status == 200:
-            self.accepted.append(seconds)
-            if len(self.accepted) % 10 == 0:
-                self.read += 1
-                self.look(job, answer)
-        elif answer.status == 429:
-            self.refused.append(seconds)
-            after = answer.headers.get("retry-after", "")
-            if not after.isdecimal() or b'"overloaded"' not in answer.body:
-                self.failures[f"a 429 with Retry-After {after!r}: {answer.body[:80]!r}"] += 1
-        else:
-            self.failures[f"{answer.status} {answer.body[:80]!r}"] += 1
+    async def capacity(self) -> bool:
+        args = self.args
+        say(f"measuring the capacity with {args.clients} clients")
+        self.found = await capacity(
+            self.server, self.work, self.raw, args.clients, args.capacity_seconds, args.pid
+        )
+        self.rate = len(self.found.accepted) / self.found.seconds
+        self.figures["capacity"] = self.found.figures()
+        self.checks.that(not self.found.failures, f"at the capacity: {dict(self.found.failures.most_common(3))}")
+        print(
+            f"capacity: {self.rate:,.0f} answers/s with {args.clients} clients, "
+            f"p50 {milliseconds(percentile(self.found.accepted, 0.5))}, "
+            f"p99 {milliseconds(percentile(self.found.accepted, 0.99))}, {mib(self.found.memory)}\n"
+        )
+        return self.checks.that(self.rate > 0, "no capacity")
 
-    def look(self, job: Job, answer):
-        """An answer that does not fit its text is a fault; one that is another reading of it may be a tie."""
-        try:
-            self.differing += job.spans(answer) != job.expected
-        except (ValueError, KeyError, TypeError) as error:
-            self.failures[f"the answer to another request? {error}"] += 1
+    async def at(self, times: float) -> Load:
+        """The mixed requests at so many times the capacity."""
+        say(f"{times:g} times: {self.rate * times:,.0f} requests/s for {self.args.seconds:g} s")
+        return await open_loop(
+            self.server, self.work, self.raw, self.rate * times, self.args.seconds, self.most, self.args.pid
+        )
 
+    def keep(self, case: str, load: Load, **more):
+        self.figures["cases"][case] = load.figures() | more
 
-async def watch(load: Load, pid: int | None):
-    while True:
-        load.resident.append(memory(pid))
-        await asyncio.sleep(0.25)
+    def well(self, load: Load, at: str):
+        """What holds of every load."""
+        self.checks.that(not load.failures, f"{at}: {dict(load.failures.most_common(3))}")
+        self.checks.that(load.accepted, f"{at}: nothing was accepted")
+        limit = self.server.limits["request_seconds"]
+        p99 = percentile(load.accepted, 0.99)
+        self.checks.that(not p99 > limit, f"{at}: p99 {milliseconds(p99)} is beyond the server's own limit")
+        share = load.differing <= self.args.differ * load.read
+        self.checks.that(share, f"{at}: {load.differing} of {load.read} answers are not those of before")
+        grown = load.memory > self.found.memory + self.args.growth
+        self.checks.that(not grown, f"{at}: {mib(load.memory)}, after {mib(self.found.memory)} at the capacity")
 
+    def text(self, characters: int) -> str:
+        """Sentences, one after the other."""
+        sentences, asked = corpus(self.args.data)
+        parts, length = [], 0
+        source = [context for _, context in asked] + sentences
+        while length < characters:
+            parts.append(source[len(parts) % len(source)])
+            length += len(parts[-1]) + 1
+        return " ".join(parts)[:characters]
 
-async def capacity(
-    server: Server, work: list[Job], raw: list[bytes], clients: int, seconds: float, pid: int | None
-) -> Load:
-    """A closed loop: each client sends its next request when it has its answer. The first third is not counted, nor
-    what is answered behind the end, when clients that have ended no longer keep the server busy."""
-    load, counts = Load(), time.perf_counter() + seconds / 3
-    ends = counts + seconds * 2 / 3
+    def job(self, texts: list[str]) -> Job:
+        """Texts in one request: of named entities, or, if the model has none, a question with each as its context."""
+        if ner := self.server.task("token-classification"):
+            inputs = texts if len(texts) > 1 else texts[0]
+            body = {"inputs": inputs, "parameters": {"aggregation_strategy": "first"}}
+            return Job(f"/tasks/{ner['name']}", json.dumps(body).encode(), "ner", texts[0])
+        qa = self.server.task("question-answering")
+        inputs = [{"question": "What is it?", "context": text} for text in texts]
+        body = {"inputs": inputs if len(texts) > 1 else inputs[0]}
+        return Job(f"/tasks/{qa['name']}", json.dumps(body).encode(), "qa", texts[0])
 
-    async def client(at: int):
-        connection = await Connection.open(server)
-        while time.perf_counter() < ends:
-            if not connection.usable:
-                connection = await Connection.open(server)
-            start = time.perf_counter()
-            connection.transport.write(raw[at % len(raw)])
-            try:
-                async with asyncio.timeout(server.limits["request_seconds"] + 5):
-                    answer = await connection.answer()
-                now = time.perf_counter()
-                if counts <= now <= ends or answer.status not in (200, 429):
-                    load.count(work[at % len(work)], answer, now - start)
-                if answer.status == 429:
-                    await asyncio.sleep(0.1)  # what is refused must not be what keeps the server busy
-            except (Broken, TimeoutError) as error:
-                load.failures[f"{type(error).__name__} {error}"] += 1
-                connection.close()
-            at += clients
-        connection.close()
-
-    watching = asyncio.create_task(watch(load, pid))
-    await asyncio.gather(*(client(at) for at in range(clients)))
-    watching.cancel()
-    load.seconds = ends - counts
-    return load
-
-
-async def open_loop(
-    server: Server, work: list[Job], raw: list[bytes], rate: float, seconds: float, most: int, pid: int | None
-) -> Load:
-    load, idle, busy = Load(), [], set()
-    loop, limit = asyncio.get_running_loop(), server.limits["request_seconds"] + 5
-
-    async def one(at: int, due: float):
-        connection = None
-        try:
-            while idle and not connection:
-                connection = idle.pop()
-                connection = connection if connection.usable else None
-            async with asyncio.timeout(limit):
-                fresh = connection is None
-                connection = connection or await Connection.open(server)
-                load.late.append(loop.time() - due)
-                connection.transport.write(raw[at])
-                try:
-                    answer = await connection.answer()
-                except Broken as broken:
-                    if fresh or broken.received:
-                        raise
-                    # An idle connection that the server closed as we wrote: every client tries such a request again.
-                    connection = await Connection.open(server)
-                    connection.transport.write(raw[at])
-                    answer = await connection.answer()
-            load.count(work[at], answer, loop.time() - due)
-            if not answer.closes and connection.usable:
-                idle.append(connection)
-                connection = None
-        except (OSError, Broken, TimeoutError) as error:
-            load.failures[f"{type(error).__name__} {error}"] += 1
-        finally:
-            if connection:
-                connection.close()
-
-    watching = asyncio.create_task(watch(load, pid))
-    start = loop.time()
-    for number in range(int(rate * seconds)):
-        due = start + number / rate
-        if (wait := due - loop.time()) > 0:
-            await asyncio.sleep(wait)
-        elif number % 64 == 0:
-            await asyncio.sleep(0)  # behind: answers must be read all the same
-        if len(busy) >= most:
-            load.unsent += 1
-            continue
-        task = asyncio.create_task(one(number % len(raw), due))
-        load.sent += 1
-        busy.add(task)
-        task.add_done_callback(busy.discard)
-    await asyncio.gather(*list(busy))
-    load.seconds = loop.time() - start
-    watching.cancel()
-    for connection in idle:
-        connection.close()
-    return load
+    async def longest(self, characters: int) -> tuple[Job, int]:
+        """A request with a text of so many characters, or of fewer, if the server takes no request of so many tokens."""
+        characters = min(characters, int(self.server.limits["characters"]))
+        while characters > 100:
+            job = self.job([self.text(characters)])
+            raw = self.server.request("POST", job.path, job.body)
+            answer = await self.server.ask(raw, self.server.limits["request_seconds"] + 5)
+            if answer.status == 200:
+                return job, characters
+            if answer.status != 422:
+                break
+            characters = characters * 9 // 10
+        sys.exit(f"{characters} characters: {answer.status} {answer.body[:200]!r}")
 
 
-async def main(args) -> Checks:
-    server, checks = Server(args.url), Checks()
-    most = min(args.connections, int(server.limits["connections"]) - 8, many_files(args.connections))
-    work = jobs(server, args.data, args.requests)
-    raw = requests(server, work)
-    say(f"asking {len(work)} requests once, one after the other")
-    connection = await Connection.open(server)
-    for job, sent in zip(work, raw):
-        if not connection.usable:
-            connection = await Connection.open(server)
-        connection.transport.write(sent)
-        answer = await asyncio.wait_for(connection.answer(), server.limits["request_seconds"] + 5)
-        if answer.status != 200:
-            sys.exit(f"{job.path}: {answer.status} {answer.body[:200]!r}")
-        job.expected = job.spans(answer)
-    connection.close()
-
-    say(f"measuring the capacity with {args.clients} clients")
-    found = await capacity(server, work, raw, args.clients, args.capacity_seconds, args.pid)
-    rate = len(found.accepted) / found.seconds
-    checks.that(not found.failures, f"at the capacity: {dict(found.failures.most_common(3))}")
-    if not checks.that(rate > 0, "no capacity"):
-        return checks
-    print(
-        f"capacity: {rate:,.0f} answers/s with {args.clients} clients, p50 {milliseconds(percentile(found.accepted, 0.5))}, "
-        f"p99 {milliseconds(percentile(found.accepted, 0.99))}, {mib(found.memory)}\n"
-    )
-    rows, behind = [], 0.0
+async def rates(bench: Bench):
+    args, checks, rows, answered = bench.args, bench.checks, [], {}
+    behind = 0.0
     for times in args.times:
-        say(f"{times:g} times: {rate * times:,.0f} requests/s for {args.seconds:g} s")
-        load = await open_loop(server, work, raw, rate * times, args.seconds, most, args.pid)
-        p99, total = percentile(load.accepted, 0.99), load.sent + load.unsent
-        good = len(load.accepted) / load.seconds / rate
+        load = await bench.at(times)
+        total = load.sent + load.unsent
+        answered[times] = len(load.accepted) / load.seconds
+        good = answered[times] / bench.rate
         rows.append(
             [
                 f"{times:g}",
-                f"{rate * times:,.0f}/s",
-                f"{len(load.accepted) / load.seconds:,.0f}/s ({good:.0%})",
+                f"{bench.rate * times:,.0f}/s",
+                f"{answered[times]:,.0f}/s ({good:.0%})",
                 milliseconds(percentile(load.accepted, 0.5)),
-                milliseconds(p99),
+                milliseconds(percentile(load.accepted, 0.99)),
                 f"{len(load.refused) / total:.1%}",
                 milliseconds(percentile(load.refused, 0.99)),
                 load.unsent,
@@ -233,74 +179,187 @@ async def main(args) -> Checks:
         )
         behind = max(behind, percentile(load.late, 0.99))
         at = f"at {times:g} times the capacity"
-        checks.that(not load.failures, f"{at}: {dict(load.failures.most_common(3))}")
-        checks.that(load.accepted, f"{at}: nothing was accepted")
-        checks.that(
-            not p99 > server.limits["request_seconds"],
-            f"{at}: p99 {milliseconds(p99)} is beyond the server's own limit",
-        )
-        checks.that(
-            load.differing <= args.differ * load.read,
-            f"{at}: {load.differing} of {load.read} answers are not those of before",
-        )
-        checks.that(
-            not load.memory > found.memory + args.growth,
-            f"{at}: {mib(load.memory)}, after {mib(found.memory)} at the capacity",
-        )
+        bench.keep(f"rates {times:g}", load, share_of_capacity=good)
+        bench.well(load, at)
         if times >= 2:
             # Where the server takes no more connections than its queue holds requests, that is what refuses.
-            full = load.unsent and most >= int(server.limits["connections"]) - 8
+            full = load.unsent and bench.most >= int(bench.server.limits["connections"]) - 8
             checks.that(
-                load.refused or full, f"{at}: nothing was refused; {most} connections, {load.unsent} requests unsent"
+                load.refused or full,
+                f"{at}: nothing was refused; {bench.most} connections, {load.unsent} requests unsent",
             )
             checks.that(good >= args.goodput, f"{at}: {good:.0%} of the capacity is answered")
         await asyncio.sleep(min(2.0, args.seconds))
+    header = "times due answered p50 p99 429 unsent failed memory".split()
+    header[6:6], header[-1:] = ["p99 of 429"], ["memory", "sent late, p99"]
+    print(table(header, rows))
+    if {3, 10} <= answered.keys():
+        hold = answered[10] / answered[3]
+        bench.figures["answered_at_10_over_3"] = hold
+        print(f"\nAnswers a second at 10 times the capacity over those at 3 times: {hold:.0%}")
+        checks.that(hold >= args.hold, f"at 10 times {hold:.0%} of the answers of 3 times")
     print(
-        table(
-            [
-                "times",
-                "due",
-                "answered",
-                "p50",
-                "p99",
-                "429",
-                "p99 of 429",
-                "unsent",
-                "failed",
-                "memory",
-                "sent late, p99",
-            ],
-            rows,
-        )
-    )
-    print(
-        f'\nAt most {most} connections; latency from the due time. "Sent late" is this script falling behind; it shares the cores.'
+        f'\nAt most {bench.most} connections; latency from the due time. "Sent late" is this script falling behind; '
+        "it shares the cores."
     )
     if behind > 0.1:
         print(
-            f"This script was {milliseconds(behind)} late at its worst rate: the machine was too busy, and the latencies are partly its own."
+            f"This script was {milliseconds(behind)} late at its worst rate: the machine was too busy, and the latencies "
+            "are partly its own."
         )
-    after = await server.ask(server.request("GET", "/health"), 10, "GET")
-    checks.that(after.status == 200, f"/health after it: {after.status}")
+    print()
+
+
+async def eight(bench: Bench):
+    """Eight short texts in a request, among single ones at 3 times the capacity."""
+    sentence = bench.text(640)
+    job = bench.job([sentence[at * 80 : at * 80 + 80] for at in range(8)])
+    job.spans = lambda answer: answer.json()  # a list for each text: its form alone is looked at
+    probe, ends = Load(), time.perf_counter() + bench.args.seconds
+    single, _ = await asyncio.gather(bench.at(3), repeat(bench.server, probe, job, ends, 0.1, 0.05))
+    probe.seconds = bench.args.seconds
+    bench.keep("eight: single requests", single)
+    bench.keep("eight: eight texts", probe)
+    one, of_eight = percentile(single.accepted, 0.5), percentile(probe.accepted, 0.5)
+    rows = [row_of("single requests", single), row_of("eight texts of 80 characters", probe)]
+    print(table(HEADER, rows) + "\n")
+    bench.well(single, "beside eight texts")
+    bench.checks.that(not probe.failures, f"eight texts: {dict(probe.failures.most_common(3))}")
+    bench.checks.that(probe.accepted, "eight texts: nothing was accepted")
+    most = bench.args.eight * one
+    bench.checks.that(
+        of_eight <= most, f"eight texts: p50 {milliseconds(of_eight)}, single ones {milliseconds(one)}"
+    )
+
+
+async def beside(bench: Bench, case: str, clients: int, characters: int, patience: float | None):
+    """Short requests beside clients with long texts."""
+    args, checks = bench.args, bench.checks
+    job, taken = await bench.longest(characters)
+    short = bench.job([bench.text(80)])
+    raw, long = bench.server.request("POST", short.path, short.body), Load()
+    say(f"{case}: {clients} clients with {taken:,} characters for {args.seconds:g} s")
+    ends = time.perf_counter() + args.seconds
+    watching = asyncio.create_task(watch(long, args.pid))
+
+    async def rounds():
+        """Without patience of their own, all ask at once, and again when all are answered."""
+        while time.perf_counter() < ends:
+            most = 1 if patience is None else None
+            await asyncio.gather(
+                *(repeat(bench.server, long, job, ends, patience, most=most) for _ in range(clients))
+            )
+
+    running = asyncio.create_task(rounds())
+    shorts = await open_loop(
+        bench.server, [short], [raw], args.short_rate, args.seconds, bench.most - clients, args.pid
+    )
+    await running
+    watching.cancel()
+    long.seconds = args.seconds
+    bench.keep(f"{case}: short", shorts)
+    bench.keep(f"{case}: long", long, clients=clients, characters=taken)
+    rows = [row_of("short requests", shorts), row_of(f"{clients} clients, {taken:,} characters", long)]
+    print(table(HEADER, rows))
+    share = len(shorts.accepted) / max(1, shorts.sent + shorts.unsent)
+    print(f"\n{case}: {share:.1%} of the short requests are answered")
+    checks.that(share >= args.short_answered, f"{case}: {share:.1%} of the short requests are answered")
+    checks.that(not shorts.failures, f"{case}: {dict(shorts.failures.most_common(3))}")
+    checks.that(long.accepted, f"{case}: no long request was answered")
+    checks.that(not long.failures, f"{case}: {dict(long.failures.most_common(3))}")
+    checks.that(not long.memory > bench.found.memory + args.growth, f"{case}: {mib(long.memory)}")
+    if patience is None and long.retries:
+        honest = long.retries_taken / long.retries
+        print(
+            f"{case}: told to wait for {percentile(long.waits, 0.5):g} s (half of them); "
+            f"{honest:.0%} of {long.retries} were answered then"
+        )
+        bench.figures["retry_answered"] = honest
+        checks.that(honest >= args.retry_answered, f"{case}: {honest:.0%} of those who waited were answered")
+    print()
+
+
+HEADER = ["", "sent", "answered", "p50", "p99", "429", "failed"]
+
+
+def row_of(name: str, load: Load) -> list:
+    return [
+        name,
+        load.sent,
+        f"{len(load.accepted)} ({len(load.accepted) / max(load.seconds, 1e-9):,.1f}/s)",
+        milliseconds(percentile(load.accepted, 0.5)),
+        milliseconds(percentile(load.accepted, 0.99)),
+        len(load.refused),
+        sum(load.failures.values()),
+    ]
+
+
+async def refusals(bench: Bench):
+    """What /metrics counted: refusals by reason and class, and how much was tokenised."""
+    answer = await bench.server.ask(bench.server.request("GET", "/metrics"), 10, "GET")
+    lines = answer.body.decode().splitlines()
+    wanted = ["polyhead_refusals_total", "polyhead_tokenize_seconds_count", "polyhead_queue_tokens{"]
+    shown = dict(line.rsplit(" ", 1) for line in lines if line.startswith(tuple(wanted)))
+    bench.figures["metrics"] = {name: float(value) for name, value in shown.items()}
+    print("\n".join(f"    {name} {value}" for name, value in sorted(shown.items())))
+    left = sum(value for name, value in bench.figures["metrics"].items() if name.startswith("polyhead_queue_tokens"))
+    bench.checks.that(left == 0, f"{left:g} tokens wait though nothing is asked")
+
+
+async def main(args) -> Checks:
+    bench = Bench(args)
+    if {"rates", "eight"} & set(args.cases):
+        await bench.ask_once()
+        if not await bench.capacity():
+            return bench.checks
+    else:
+        bench.found.resident.append(memory(args.pid))
+    for case in args.cases:
+        match case:
+            case "rates":
+                await rates(bench)
+            case "eight":
+                await eight(bench)
+            case "giants":
+                await beside(bench, case, 4, 190_000, 0.1)
+            case "long":
+                await beside(bench, case, 12, 20_000, 0.1)
+            case "retry":
+                await beside(bench, case, 12, 20_000, None)
+        await asyncio.sleep(min(2.0, args.seconds))
+    await refusals(bench)
+    after = await bench.server.ask(bench.server.request("GET", "/health"), 10, "GET")
+    bench.checks.that(after.status == 200, f"/health after it: {after.status}")
     if args.pid:
-        checks.that(not math.isnan(memory(args.pid)), "the server's process is gone")
-    return checks
+        bench.checks.that(not math.isnan(memory(args.pid)), "the server's process is gone")
+    if args.json:
+        bench.figures["load_average"] = os.getloadavg()
+        bench.figures["failures"] = bench.checks.failures
+        args.json.write_text(json.dumps(bench.figures, indent=1) + "\n")
+    return bench.checks
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("url")
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=CASES)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="the figures, for a machine to read")
     parser.add_argument("--pid", type=int)
     parser.add_argument("--data", type=Path, metavar="DATA_DIR")
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--times", type=float, nargs="+", default=[1, 2, 10])
+    parser.add_argument("--seconds", type=float, default=60, help="of each rate and each case")
+    parser.add_argument("--times", type=float, nargs="+", default=[1, 2, 3, 10])
     parser.add_argument("--clients", type=int, default=64, help="for the capacity")
     parser.add_argument("--capacity-seconds", type=float, default=20)
     parser.add_argument(
         "--connections", type=int, default=4096, help="the most that are open; the server's limit holds, too"
     )
     parser.add_argument("--requests", type=int, default=300, help="different ones")
+    parser.add_argument("--short-rate", type=float, default=30, help="short requests a second beside long ones")
     parser.add_argument("--growth", type=float, default=256, metavar="MIB")
     parser.add_argument("--goodput", type=float, default=0.5, metavar="SHARE")
+    parser.add_argument("--hold", type=float, default=0.9, metavar="SHARE")
+    parser.add_argument("--eight", type=float, default=2, metavar="TIMES")
+    parser.add_argument("--short-answered", type=float, default=0.99, metavar="SHARE")
+    parser.add_argument("--retry-answered", type=float, default=0.5, metavar="SHARE")
     parser.add_argument("--differ", type=float, default=0.01, metavar="SHARE")
     asyncio.run(main(parser.parse_args())).end()

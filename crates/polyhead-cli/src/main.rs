@@ -12,10 +12,12 @@ mod requests;
 mod scores;
 mod signals;
 mod table;
+mod threads;
 
 use clap::{CommandFactory, FromArgMatches, Parser};
 use commands::Command;
 use out::{Color, Out};
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
 #[global_allocator]
@@ -28,6 +30,9 @@ struct Cli {
     /// When to colour; `auto` is on a terminal, unless NO_COLOR is set
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
     color: Color,
+    /// Threads that compute; left out, RAYON_NUM_THREADS or one for each processor. Results are the same with any number
+    #[arg(long, global = true, value_name = "COUNT")]
+    threads: Option<NonZeroUsize>,
     #[command(subcommand)]
     command: Command,
 }
@@ -51,7 +56,7 @@ Exit codes:
   73  an output that can't be written
  130  stopped by Ctrl-C, 143 by SIGTERM: training saved a checkpoint
 
-Environment: HF_ENDPOINT, HF_HOME, HF_HUB_CACHE, HF_TOKEN, HF_HUB_OFFLINE, POLYHEAD_CACHE, NO_COLOR";
+Environment: HF_ENDPOINT, HF_HOME, HF_HUB_CACHE, HF_TOKEN, HF_HUB_OFFLINE, POLYHEAD_CACHE, RAYON_NUM_THREADS, NO_COLOR";
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
@@ -66,7 +71,10 @@ fn main() -> ExitCode {
         }
     };
     let mut out = Out::new(cli.color);
-    let outcome = fault::caught(|| cli.command.run(&mut out).and_then(|()| out.flush()));
+    let outcome = fault::caught(|| {
+        threads::start(cli.threads)?;
+        cli.command.run(&mut out).and_then(|()| out.flush())
+    });
     match outcome {
         Err(error) if !out::is_closed(&error) => {
             let _ = out.flush(); // what was answered before the error

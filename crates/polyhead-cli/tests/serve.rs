@@ -332,7 +332,10 @@ fn the_description_names_every_route_and_the_metrics_count_what_was_asked() {
         "polyhead_requests_total{route=\"none\",code=\"404\"} 1",
         "polyhead_errors_total{code=\"not_found\"}",
         "polyhead_inference_seconds_count{task=\"ner\"} 1",
-        "polyhead_queue_tokens 0",
+        "polyhead_queue_tokens{class=\"short\"} 0",
+        "polyhead_queue_requests{class=\"long\"} 0",
+        "polyhead_refusals_total{reason=\"full\",class=\"short\"} 0",
+        "polyhead_tokenize_seconds_count{class=\"short\"} 1",
     ] {
         assert!(metrics.contains(line), "{line}: {metrics}");
     }

@@ -4,6 +4,7 @@
 //! for a next request on an open connection included), and streams whose writes must go on.
 
 use crate::error::{ApiError, Code};
+use crate::metrics::Refusal;
 use crate::state::App;
 use axum::Router;
 use hyper::server::conn::http1;
@@ -40,6 +41,7 @@ pub async fn serve(app: App, router: Router, listener: TcpListener, stop: impl F
             () = &mut stop => break,
         };
         let Ok(place) = room.clone().try_acquire_owned() else {
+            app.metrics.refused(Refusal::Connections, None);
             tokio::spawn(turn_away(stream, app.limits.connections));
             continue;
         };

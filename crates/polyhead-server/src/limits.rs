@@ -15,7 +15,7 @@ pub struct Limits {
     pub characters: usize,
     /// Tokens of a request, all windows together.
     pub tokens: usize,
-    /// Tokens that wait. A request counts for at most [`Limits::weight`], because no more of it stands before others.
+    /// Tokens that wait before requests are turned away: each [`Class`] has a part of its own, see [`Limits::queue`].
     pub queue_tokens: usize,
     /// Tokens that go through the model at a time: by as much a short text may have to wait for a long one.
     pub batch_tokens: usize,
@@ -61,9 +61,79 @@ impl Default for Limits {
     }
 }
 
+/// Requests by their cost. Each class has its own part of the queue, so that none can take the places of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// At most half a batch.
+    Short,
+    /// At most four batches.
+    Medium,
+    /// More than that.
+    Long,
+}
+
+impl Class {
+    /// All of them, the shortest first.
+    pub const ALL: [Class; 3] = [Class::Short, Class::Medium, Class::Long];
+
+    /// Its name in metrics and messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Class::Short => "short",
+            Class::Medium => "medium",
+            Class::Long => "long",
+        }
+    }
+}
+
 impl Limits {
-    /// What a request of so many tokens counts for among those that wait.
-    pub fn weight(&self, tokens: usize) -> usize {
-        tokens.min(4 * self.batch_tokens)
+    /// The class of a request of so many tokens.
+    pub fn class(&self, tokens: usize) -> Class {
+        if tokens <= self.most(Class::Short) {
+            Class::Short
+        } else if tokens <= self.most(Class::Medium) {
+            Class::Medium
+        } else {
+            Class::Long
+        }
+    }
+
+    /// The tokens of the longest request of a class.
+    pub fn most(&self, class: Class) -> usize {
+        match class {
+            Class::Short => self.batch_tokens.div_ceil(2),
+            Class::Medium => self.batch_tokens.saturating_mul(4),
+            Class::Long => usize::MAX,
+        }
+    }
+
+    /// A class's part of the queue, in tokens: half of it is for short requests, a quarter each for the others. A request
+    /// is taken while fewer tokens of its class wait, whatever its own length: among equals, the longer is not at a
+    /// disadvantage, and one that is longer than the whole queue is taken too.
+    pub fn queue(&self, class: Class) -> usize {
+        let part = match class {
+            Class::Short => self.queue_tokens / 2,
+            Class::Medium | Class::Long => self.queue_tokens / 4,
+        };
+        part.max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_length_has_one_class_and_every_class_takes_something() {
+        for (batch_tokens, queue_tokens) in [(1, 1), (1_024, 16_384), (1 << 20, 1 << 30)] {
+            let limits = Limits { batch_tokens, queue_tokens, ..Limits::default() };
+            assert_eq!(limits.class(0), Class::Short);
+            for class in Class::ALL {
+                assert_eq!(limits.class(limits.most(class)), class);
+                assert!(limits.queue(class) > 0);
+            }
+            let all: usize = Class::ALL.iter().map(|&class| limits.queue(class)).sum();
+            assert!(all <= queue_tokens.max(3));
+        }
     }
 }

@@ -6,7 +6,7 @@ use polyhead::parameters::Parameters;
 use polyhead::recipe::{PrecisionRecipe, Recipe};
 use polyhead::report::{self, Depth, html};
 use polyhead::tasks::TASKS;
-use polyhead::{Result, infer::Session};
+use polyhead::{Error, Result, infer::Session};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -63,6 +63,11 @@ impl Loaded {
     /// The task of this name and its place.
     pub fn task(&self, name: &str) -> Option<(usize, &NamedTask)> {
         self.model().tasks.iter().enumerate().find(|(_, task)| task.name == name)
+    }
+
+    /// The task at this place.
+    pub fn task_at(&self, index: usize) -> Result<&NamedTask> {
+        self.model().tasks.get(index).ok_or_else(|| Error::internal("a task beyond the model's last"))
     }
 
     /// What there is to say of it.

@@ -1,6 +1,8 @@
 //! What `/metrics` tells, in the text format of Prometheus.
 
+use crate::engine::Admission;
 use crate::error::Code;
+use crate::limits::Class;
 use prometheus_client::encoding::{EncodeLabelSet, text::encode};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -30,6 +32,41 @@ struct Task {
     task: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfClass {
+    class: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Refused {
+    reason: &'static str,
+    class: &'static str,
+}
+
+/// Why a request was turned away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// As much of its class waited as may; it was not tokenised.
+    Full,
+    /// It was far longer than its texts had looked, and as much of its class waited as may.
+    Underestimated,
+    /// It was not answered in time.
+    Late,
+    /// All connections were taken; it was not read.
+    Connections,
+}
+
+impl Refusal {
+    fn name(self) -> &'static str {
+        match self {
+            Refusal::Full => "full",
+            Refusal::Underestimated => "underestimated",
+            Refusal::Late => "late",
+            Refusal::Connections => "connections",
+        }
+    }
+}
+
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
 /// All counters; clones are of the same ones.
@@ -40,10 +77,11 @@ pub struct Metrics {
     errors: Family<Failure, Counter>,
     request: Histograms<Route>,
     inference: Histograms<Task>,
-    /// Tokens that wait.
-    pub queue_tokens: Gauge,
-    /// Seconds from the acceptance of a request to its first batch.
-    pub queue_wait: Histogram,
+    refusals: Family<Refused, Counter>,
+    queue_tokens: Family<OfClass, Gauge>,
+    queue_requests: Family<OfClass, Gauge>,
+    queue_wait: Histograms<OfClass>,
+    tokenize: Histograms<OfClass>,
     /// Tokens of each batch.
     pub batch_tokens: Histogram,
     /// Open connections.
@@ -68,30 +106,43 @@ impl Metrics {
         let inference: Histograms<Task> = Family::new_with_constructor(seconds as fn() -> Histogram);
         let about = "Time in the model, of each batch by the tokens of each task";
         registry.register_with_unit("inference", about, Unit::Seconds, inference.clone());
-        let queue_tokens = Gauge::default();
-        registry.register("queue_tokens", "Tokens that wait", queue_tokens.clone());
-        let queue_wait = seconds();
-        registry.register_with_unit(
-            "queue_wait",
-            "Time from acceptance to the first batch",
-            Unit::Seconds,
-            queue_wait.clone(),
-        );
+        let refusals: Family<Refused, Counter> = Family::default();
+        let about = "Requests turned away, by reason and class of length (none: it was not known)";
+        registry.register("refusals", about, refusals.clone());
+        let queue_tokens = Family::default();
+        let about = "Tokens that wait, by class of the request; estimated until it is tokenised";
+        registry.register("queue_tokens", about, queue_tokens.clone());
+        let queue_requests = Family::default();
+        registry.register("queue_requests", "Requests that wait or are partly done, by class", queue_requests.clone());
+        let queue_wait: Histograms<OfClass> = Family::new_with_constructor(seconds as fn() -> Histogram);
+        let about = "Time from acceptance to the first batch, by class";
+        registry.register_with_unit("queue_wait", about, Unit::Seconds, queue_wait.clone());
+        let tokenize: Histograms<OfClass> = Family::new_with_constructor(seconds as fn() -> Histogram);
+        let about = "Time that tokenising a request took, by class";
+        registry.register_with_unit("tokenize", about, Unit::Seconds, tokenize.clone());
         let batch_tokens = Histogram::new(exponential_buckets(4.0, 2.0, 12));
         registry.register("batch_tokens", "Tokens of each batch", batch_tokens.clone());
         let connections = Gauge::default();
         registry.register("connections", "Open connections", connections.clone());
-        Self {
+        let metrics = Self {
             registry: Arc::new(registry),
             requests,
             errors,
             request,
             inference,
+            refusals,
             queue_tokens,
+            queue_requests,
             queue_wait,
+            tokenize,
             batch_tokens,
             connections,
+        };
+        // What never happened reads 0, so that rates and alerts work from the start.
+        for class in Class::ALL {
+            let _ = metrics.refusals.get_or_create(&Refused { reason: Refusal::Full.name(), class: class.name() });
         }
+        metrics
     }
 
     /// A request was answered.
@@ -106,6 +157,31 @@ impl Metrics {
     /// Windows of a task went through the model.
     pub fn inference(&self, task: &str, seconds: f64) {
         self.inference.get_or_create(&Task { task: task.to_owned() }).observe(seconds);
+    }
+
+    /// So much waits now.
+    pub fn waiting(&self, admission: &Admission) {
+        for class in Class::ALL {
+            let of = OfClass { class: class.name() };
+            self.queue_tokens.get_or_create(&of).set(admission.tokens(class) as i64);
+            self.queue_requests.get_or_create(&of).set(admission.requests(class) as i64);
+        }
+    }
+
+    /// A request waited so long for its first batch.
+    pub fn waited(&self, class: Class, seconds: f64) {
+        self.queue_wait.get_or_create(&OfClass { class: class.name() }).observe(seconds);
+    }
+
+    /// A request was tokenised.
+    pub fn tokenized(&self, class: Class, seconds: f64) {
+        self.tokenize.get_or_create(&OfClass { class: class.name() }).observe(seconds);
+    }
+
+    /// A request was turned away.
+    pub fn refused(&self, reason: Refusal, class: Option<Class>) {
+        let class = class.map_or("none", Class::name);
+        self.refusals.get_or_create(&Refused { reason: reason.name(), class }).inc();
     }
 
     /// The text of `/metrics`.

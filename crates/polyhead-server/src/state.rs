@@ -1,10 +1,10 @@
 //! What all requests share.
 
-use crate::engine::{Asked, Engine};
+use crate::engine::{Engine, Unread};
 use crate::error::{ApiError, Code};
 use crate::limits::Limits;
 use crate::loaded::Loaded;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Refusal};
 use crate::security::{ApiKey, Names};
 use serde_json::Value;
 use std::ops::Deref;
@@ -84,27 +84,21 @@ impl App {
         self.draining.store(true, Ordering::SeqCst);
     }
 
-    /// Reads queries, lets them go through the model, and makes their answers, in order. What takes long on the processor
-    /// is done apart from the connections.
-    pub async fn answer(
-        &self,
-        loaded: Arc<Loaded>,
-        read: impl FnOnce(&Loaded) -> Result<Vec<Asked>, ApiError> + Send + 'static,
-    ) -> Result<Answers, ApiError> {
-        let fault = |_| ApiError::new(Code::Internal, "the request failed");
-        let own = loaded.clone();
-        let asked = tokio::task::spawn_blocking(move || read(&own)).await.map_err(fault)??;
-        let tokens = asked.iter().map(|asked| asked.query.tokens()).sum();
-        if asked.is_empty() {
-            return Ok(Answers { values: Vec::new(), tokens });
+    /// Tokenises queries, lets them go through the model, and makes their answers, in order. What takes long on the
+    /// processor is done apart from the connections; what finds no room is refused before it costs anything.
+    pub async fn answer(&self, loaded: Arc<Loaded>, unread: Vec<Unread<Loaded>>) -> Result<Answers, ApiError> {
+        if unread.is_empty() {
+            return Ok(Answers { values: Vec::new(), tokens: 0 });
         }
-        let answer = self.engine.submit(&loaded, asked)?;
         let late = |_| {
+            self.metrics.refused(Refusal::Late, None);
             ApiError::new(Code::Unavailable, "the answer took too long").hint("send less at a time, or try again later")
         };
-        let done = tokio::time::timeout(self.limits.request, answer).await.map_err(late)?;
-        let done = done.map_err(|_| ApiError::new(Code::Internal, "the model is gone"))??;
+        let done =
+            tokio::time::timeout(self.limits.request, self.engine.ask(unread, &loaded)).await.map_err(late)??;
+        let tokens = done.iter().map(|(query, _)| query.tokens()).sum();
         let made = move || done.into_iter().map(|(query, logits)| query.answer(logits)).collect();
+        let fault = |_| ApiError::new(Code::Internal, "the request failed");
         Ok(Answers { values: tokio::task::spawn_blocking(made).await.map_err(fault)?, tokens })
     }
 }

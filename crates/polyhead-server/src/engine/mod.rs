@@ -1,21 +1,36 @@
 //! The engine: requests of different lengths, tasks and clients, in batches without padding, on the model's own thread.
 //!
 //! ```text
-//! Job (queries with their windows) -> Queue -> a batch of windows -> logits -> back to their queries -> Job answered
+//! Unread -> reserve (or 429) -> tokenise -> Queue -> a batch of windows -> logits -> back to their queries -> answered
 //! ```
 //!
-//! A batch has at most `batch_tokens`, taken from the waiting jobs in turn, a window each: a short text never waits for
-//! more of a long one than what is in the model at the moment. A job whose client has gone is dropped.
+//! | file | what |
+//! |---|---|
+//! | `estimate` | what a request will cost, before it is tokenised |
+//! | `admission` | who may wait: a part of the queue for each class |
+//! | `reading` | tokenising, few requests at a time |
+//! | `queue` | the order of windows, and batches of at most `batch_tokens` |
+//!
+//! A job whose client has gone is dropped, wherever it is.
 
+mod admission;
+mod estimate;
 mod queue;
+mod reading;
+
+pub use admission::Admission;
+pub use reading::{Asked, Unread};
 
 use crate::error::{ApiError, Code};
-use crate::limits::Limits;
+use crate::limits::{Class, Limits};
 use crate::loaded::Loaded;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Refusal};
+use admission::Full;
+use estimate::Ratios;
 use polyhead::batch::Features;
 use polyhead::tasks::{Logits, Query};
-use queue::Queue;
+use queue::{Queue, Turn};
+use reading::{Size, Turns};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -30,76 +45,163 @@ pub type Done = (Query, Vec<Logits>);
 /// What becomes of a job.
 pub type Reply = Result<Vec<Done>, ApiError>;
 
-/// A query for the task of this index.
-pub struct Asked {
-    /// The task, by its place in the model.
-    pub task: usize,
-    /// What is asked of it.
-    pub query: Query,
-}
-
 /// Where answers come from.
 pub struct Engine {
-    shared: Arc<Shared>,
+    shared: Arc<Shared<Loaded>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-struct Shared {
-    queue: Mutex<Queue<Loaded>>,
+/// `M` is the model.
+struct Shared<M> {
+    state: Mutex<State<M>>,
+    turns: Turns,
     wake: Condvar,
     limits: Limits,
     metrics: Metrics,
+    started: Instant,
 }
 
-impl Shared {
-    fn queue(&self) -> MutexGuard<'_, Queue<Loaded>> {
-        // Nothing panics while it holds the lock, and if it did, what waits would still be answered.
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+struct State<M> {
+    queue: Queue<M>,
+    ratios: Ratios,
+}
+
+/// A place in the queue for a request that is still to be tokenised. Dropped, it is free again.
+struct Reservation<M> {
+    shared: Arc<Shared<M>>,
+    size: Size,
+    turn: Option<Turn>,
+}
+
+impl<M> Drop for Reservation<M> {
+    fn drop(&mut self) {
+        if let Some(turn) = self.turn.take() {
+            let mut state = self.shared.state();
+            state.queue.admission.leave(turn.held);
+            self.shared.metrics.waiting(&state.queue.admission);
+        }
     }
+}
+
+impl<M> Shared<M> {
+    fn new(limits: Limits, metrics: Metrics) -> Self {
+        let state = State { queue: Queue::new(limits.clone()), ratios: Ratios::default() };
+        metrics.waiting(&state.queue.admission);
+        Self {
+            state: Mutex::new(state),
+            turns: Turns::new(),
+            wake: Condvar::new(),
+            limits,
+            metrics,
+            started: Instant::now(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<M>> {
+        // Nothing panics while it holds the lock, and if it did, what waits would still be answered.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> f64 {
+        self.started.elapsed().as_secs_f64()
+    }
+
+    /// Takes a place by the size of the texts, or refuses.
+    fn reserve(self: &Arc<Self>, unread: &[Unread<M>]) -> Result<Reservation<M>, ApiError> {
+        let size = Size::of(unread);
+        let mut state = self.state();
+        if state.queue.closed {
+            return Err(stopping());
+        }
+        let tokens = size.tokens(&state.ratios);
+        let held =
+            state.queue.admission.admit(tokens, self.now()).map_err(|full| self.refused(&full, Refusal::Full))?;
+        let turn = Some(state.queue.turn(held));
+        self.metrics.waiting(&state.queue.admission);
+        drop(state);
+        Ok(Reservation { shared: self.clone(), size, turn })
+    }
+
+    /// Says no, and counts it.
+    fn refused(&self, full: &Full, why: Refusal) -> ApiError {
+        self.metrics.refused(why, Some(full.class));
+        let (tokens, most, class) = (full.tokens, full.most, full.class.name());
+        let message = format!("{tokens} tokens of {class} requests wait already, and at most {most} may");
+        let error = ApiError::new(Code::Overloaded, message).retry_after(full.seconds);
+        match full.class {
+            Class::Short => error.hint("try again after the seconds of Retry-After"),
+            Class::Medium | Class::Long => error.hint(format!(
+                "try again after the seconds of Retry-After; requests of at most {} tokens have a part of the queue for themselves",
+                self.limits.most(Class::Short)
+            )),
+        }
+    }
+
+    /// Tokenises a request and lets it go through the model; the answers come when all of it has. Refused before it is
+    /// tokenised if too much waits.
+    async fn ask(self: &Arc<Self>, unread: Vec<Unread<M>>, model: Arc<M>) -> Result<oneshot::Receiver<Reply>, ApiError>
+    where
+        M: Send + Sync + 'static,
+    {
+        let mut reservation = self.reserve(&unread)?;
+        let class = reservation.turn.as_ref().map_or(Class::Long, |turn| turn.held.class);
+        let turn = self.turns.of(class).await?;
+        let began = Instant::now();
+        let asked = reading::read(unread, model.clone(), &self.limits, turn).await;
+        self.metrics.tokenized(class, began.elapsed().as_secs_f64());
+        let asked = asked?;
+        let tokens = asked.iter().map(|asked| asked.query.tokens()).sum();
+        let mut state = self.state();
+        let State { queue, ratios } = &mut *state;
+        reservation.size.learn(&asked, ratios);
+        if queue.closed {
+            drop(state);
+            return Err(stopping());
+        }
+        let (sender, receiver) = oneshot::channel();
+        if let Some(mut turn) = reservation.turn.take() {
+            match queue.admission.correct(turn.held, tokens, self.now()) {
+                Ok(held) => turn.held = held,
+                Err(full) => {
+                    reservation.turn = Some(turn);
+                    drop(state);
+                    return Err(self.refused(&full, Refusal::Underestimated));
+                }
+            }
+            queue.add(model, asked, turn, sender);
+        }
+        self.metrics.waiting(&queue.admission);
+        drop(state);
+        self.wake.notify_one();
+        Ok(receiver)
+    }
+}
+
+fn stopping() -> ApiError {
+    ApiError::new(Code::Unavailable, "the server is stopping")
 }
 
 impl Engine {
     /// Starts the thread that computes.
     pub fn start(limits: Limits, metrics: Metrics) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared { queue: Mutex::default(), wake: Condvar::new(), limits, metrics });
+        let shared = Arc::new(Shared::new(limits, metrics));
         let own = shared.clone();
         let thread = std::thread::Builder::new().name("model".into()).spawn(move || own.work())?;
         Ok(Self { shared, thread: Mutex::new(Some(thread)) })
     }
 
-    /// Lets queries go through a model; the answers come when all of them have.
+    /// Tokenises what is asked of a model and computes it; what comes back is still to be decoded.
     ///
     /// # Errors
-    /// They are too long, or too much waits already.
-    pub fn submit(&self, loaded: &Arc<Loaded>, asked: Vec<Asked>) -> Result<oneshot::Receiver<Reply>, ApiError> {
-        let tokens: usize = asked.iter().map(|asked| asked.query.tokens()).sum();
-        let limits = &self.shared.limits;
-        if tokens > limits.tokens {
-            let message = format!("expected at most {} tokens in a request, found {tokens}", limits.tokens);
-            return Err(ApiError::invalid(message).hint("send the text in parts; /info states the limits"));
-        }
-        let (sender, receiver) = oneshot::channel();
-        let mut queue = self.shared.queue();
-        if queue.closed {
-            return Err(ApiError::new(Code::Unavailable, "the server is stopping"));
-        }
-        let weight = limits.weight(tokens);
-        if queue.weight > 0 && queue.weight + weight > limits.queue_tokens {
-            let seconds = queue.seconds_of_work().ceil().clamp(1.0, 60.0);
-            let message = format!("{} tokens wait already, and at most {} may", queue.weight, limits.queue_tokens);
-            let error = ApiError::new(Code::Overloaded, message).retry_after(seconds as u64);
-            return Err(error.hint("try again after the seconds of Retry-After"));
-        }
-        queue.add(loaded.clone(), asked, weight, sender);
-        self.shared.metrics.queue_tokens.set(queue.tokens as i64);
-        drop(queue);
-        self.shared.wake.notify_one();
-        Ok(receiver)
+    /// It is too long, or too much waits already; or its texts can't be read.
+    pub async fn ask(&self, unread: Vec<Unread<Loaded>>, loaded: &Arc<Loaded>) -> Reply {
+        let receiver = self.shared.ask(unread, loaded.clone()).await?;
+        receiver.await.map_err(|_| ApiError::new(Code::Internal, "the model is gone"))?
     }
 
     /// Answers what waits, and ends; nothing more is taken.
     pub fn close(&self) {
-        self.shared.queue().closed = true;
+        self.shared.state().queue.closed = true;
         self.shared.wake.notify_all();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
@@ -115,33 +217,33 @@ impl Drop for Engine {
     }
 }
 
-impl Shared {
+impl Shared<Loaded> {
     fn work(&self) {
         while let Some(batch) = self.next() {
             self.metrics.batch_tokens.observe(batch.tokens as f64);
-            batch.waited.iter().for_each(|wait| self.metrics.queue_wait.observe(wait.as_secs_f64()));
+            batch.waited.iter().for_each(|(class, wait)| self.metrics.waited(*class, wait.as_secs_f64()));
             let began = Instant::now();
             let results = results(&batch, &|windows| batch.model.model().logits_together(windows));
             self.told(&batch, began.elapsed());
-            let mut queue = self.queue();
-            queue.took(batch.tokens, began.elapsed());
+            let queue = &mut self.state().queue;
+            queue.admission.took(batch.by_class(), began.elapsed());
             queue.put(batch, results);
-            self.metrics.queue_tokens.set(queue.tokens as i64);
+            self.metrics.waiting(&queue.admission);
         }
     }
 
     fn next(&self) -> Option<Batch> {
-        let mut queue = self.queue();
+        let mut state = self.state();
         loop {
-            queue.drop_abandoned();
-            if let Some(batch) = queue.batch(self.limits.batch_tokens) {
+            state.queue.drop_abandoned();
+            if let Some(batch) = state.queue.batch(self.limits.batch_tokens) {
                 return Some(batch);
             }
-            if queue.closed {
+            if state.queue.closed {
                 return None;
             }
             // Clients go without a word: what waits is looked through now and then.
-            queue = self.wake.wait_timeout(queue, Duration::from_secs(1)).unwrap_or_else(PoisonError::into_inner).0;
+            state = self.wake.wait_timeout(state, Duration::from_secs(1)).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -190,32 +292,4 @@ fn results<M>(batch: &queue::Batch<M>, compute: Compute) -> Vec<Result<Logits, A
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_request_at_which_the_model_panics_fails_alone() {
-        let mut queue: queue::Queue<()> = queue::Queue::default();
-        let model = Arc::new(());
-        let mut receivers = Vec::new();
-        for id in [1, 2, 3] {
-            let window = Features { ids: vec![id; 4], types: vec![0; 4], ..Features::default() };
-            let query = Query::new(vec![window.clone(), window], |windows| windows.len().into());
-            let (sender, receiver) = oneshot::channel();
-            queue.add(model.clone(), vec![Asked { task: 0, query }], 8, sender);
-            receivers.push(receiver);
-        }
-        let compute = |windows: &[(usize, &Features)]| {
-            assert!(windows.iter().all(|(_, window)| window.ids != [2; 4]), "at the second request");
-            Ok(windows.iter().map(|_| Logits::new(vec![1.0], 1)).collect())
-        };
-        if let Some(batch) = queue.batch(100) {
-            assert_eq!(batch.windows.len(), 6, "all of them in one batch");
-            let results = results(&batch, &compute);
-            queue.put(batch, results);
-        }
-        let replies: Vec<_> = receivers.iter_mut().map(oneshot::Receiver::try_recv).collect();
-        assert!(matches!(&replies[..], [Ok(Ok(_)), Ok(Err(error)), Ok(Ok(_))] if error.code == Code::Internal));
-        assert!(queue.batch(100).is_none(), "nothing is left");
-    }
-}
+mod tests;

@@ -1,13 +1,26 @@
-//! What waits: jobs in the order of their turns, and the batches that are made of their windows.
+//! What waits: windows in the order in which they are due, and the batches that are made of them.
+//!
+//! ```text
+//! due(window) = tokens served when its request came + PACE x (tokens of the request up to its end)
+//! ```
+//!
+//! Time is counted in tokens that went through the model. So a request goes before the rest of a longer one that came
+//! before it, and after what came long before and is no longer than itself. No window is overtaken for ever: what comes
+//! when it is due is due later. Under load that never ends, a long request gets at least one part in `PACE` of the model.
 
+use super::admission::{Admission, Held};
 use super::{Asked, Reply};
 use crate::error::ApiError;
+use crate::limits::{Class, Limits};
 use polyhead::batch::Features;
 use polyhead::tasks::Logits;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
+
+/// Tokens of others that may go before each of a request's own.
+const PACE: u64 = 4;
 
 /// A request that waits, or is partly done.
 struct Job<M> {
@@ -17,32 +30,57 @@ struct Job<M> {
     waiting: VecDeque<(usize, usize)>,
     /// Windows that are in the model.
     running: usize,
-    tokens: usize,
-    weight: usize,
+    /// Tokens that had been served when it came.
+    came: u64,
+    /// Its tokens that went into batches.
+    taken: u64,
+    /// Its class, and its tokens that are not done yet.
+    held: Held,
     since: Option<Instant>,
     sender: oneshot::Sender<Reply>,
+}
+
+impl<M> Job<M> {
+    /// The next of its windows, with its task.
+    fn next(&self) -> Option<(usize, usize, usize, &Features)> {
+        let &(query, window) = self.waiting.front()?;
+        let (asked, _) = self.queries.get(query)?;
+        Some((query, window, asked.task, asked.query.windows.get(window)?))
+    }
+
+    /// When the next of its windows is due.
+    fn due(&self) -> Option<u64> {
+        let (.., features) = self.next()?;
+        Some(self.came.saturating_add(PACE.saturating_mul(self.taken + features.ids.len() as u64)))
+    }
 }
 
 /// All jobs. `M` is the model that a job is for: it is handed on, and otherwise only told from another.
 pub struct Queue<M> {
     jobs: HashMap<u64, Job<M>>,
-    /// Whose turn it is, and whose comes after.
-    turns: VecDeque<u64>,
+    /// Jobs with windows to go, by when the next is due.
+    order: BTreeSet<(u64, u64)>,
     next: u64,
-    /// Tokens that are still to go.
-    pub tokens: usize,
-    /// The weights of all jobs.
-    pub weight: usize,
+    /// Tokens that went into batches since the start.
+    served: u64,
+    /// Who may wait.
+    pub admission: Admission,
     /// Nothing more is taken.
     pub closed: bool,
-    /// Tokens a second, over the last batches.
-    rate: f64,
+}
+
+/// A place in the queue, from when a request came.
+pub struct Turn {
+    pub held: Held,
+    came: u64,
+    since: Instant,
 }
 
 /// A window on its way through the model.
 pub struct Part {
     pub job: u64,
     pub task: usize,
+    pub class: Class,
     pub features: Features,
     query: usize,
     window: usize,
@@ -50,10 +88,8 @@ pub struct Part {
 
 /// What a batch took of a job.
 enum Taken {
-    /// A window, and more wait.
+    /// A window.
     One,
-    /// Its last one; or it had none.
-    Last,
     /// Nothing: there is no room.
     None,
 }
@@ -64,19 +100,22 @@ pub struct Batch<M> {
     pub windows: Vec<Part>,
     pub tokens: usize,
     /// How long each job waited whose first windows these are.
-    pub waited: Vec<Duration>,
-}
-
-impl<M> Default for Queue<M> {
-    fn default() -> Self {
-        let (jobs, turns) = Default::default();
-        Self { jobs, turns, next: 0, tokens: 0, weight: 0, closed: false, rate: 0.0 }
-    }
+    pub waited: Vec<(Class, Duration)>,
 }
 
 impl<M> Queue<M> {
-    pub fn add(&mut self, model: Arc<M>, asked: Vec<Asked>, weight: usize, sender: oneshot::Sender<Reply>) {
-        let tokens = asked.iter().map(|asked| asked.query.tokens()).sum();
+    pub fn new(limits: Limits) -> Self {
+        let admission = Admission::new(limits);
+        Self { jobs: HashMap::new(), order: BTreeSet::new(), next: 0, served: 0, admission, closed: false }
+    }
+
+    /// The turn of a request that has this place and came now.
+    pub fn turn(&self, held: Held) -> Turn {
+        Turn { held, came: self.served, since: Instant::now() }
+    }
+
+    /// Takes what was asked; its place has been corrected to its tokens.
+    pub fn add(&mut self, model: Arc<M>, asked: Vec<Asked>, turn: Turn, sender: oneshot::Sender<Reply>) {
         let windows =
             |(query, asked): (usize, &Asked)| (0..asked.query.windows.len()).map(move |window| (query, window));
         let waiting = asked.iter().enumerate().flat_map(windows).collect();
@@ -85,55 +124,48 @@ impl<M> Queue<M> {
             (asked, logits)
         };
         let queries = asked.into_iter().map(empty).collect();
-        let job = Job { model, queries, waiting, running: 0, tokens, weight, since: Some(Instant::now()), sender };
-        self.jobs.insert(self.next, job);
-        self.turns.push_back(self.next);
+        let Turn { held, came, since } = turn;
+        let job = Job { model, queries, waiting, running: 0, came, taken: 0, held, since: Some(since), sender };
+        let (id, due) = (self.next, job.due());
         self.next += 1;
-        self.tokens += tokens;
-        self.weight += weight;
+        self.jobs.insert(id, job);
+        match due {
+            Some(due) => _ = self.order.insert((due, id)),
+            None => self.answer(id),
+        }
     }
 
     /// Forgets jobs whose clients have gone.
     pub fn drop_abandoned(&mut self) {
-        let gone: Vec<u64> = self
-            .turns
-            .iter()
-            .copied()
-            .filter(|id| self.jobs.get(id).is_none_or(|job| job.sender.is_closed()))
-            .collect();
+        let gone: Vec<u64> = self.jobs.iter().filter(|(_, job)| job.sender.is_closed()).map(|(&id, _)| id).collect();
         gone.into_iter().for_each(|id| drop(self.remove(id)));
     }
 
     fn remove(&mut self, id: u64) -> Option<Job<M>> {
-        self.turns.retain(|other| *other != id);
         let job = self.jobs.remove(&id)?;
-        self.tokens = self.tokens.saturating_sub(job.tokens);
-        self.weight = self.weight.saturating_sub(job.weight);
+        if let Some(due) = job.due() {
+            self.order.remove(&(due, id));
+        }
+        self.admission.leave(job.held);
         Some(job)
     }
 
-    /// The next windows to go: one of each job in turn, and round again, as long as there is room. The first is taken however
-    /// long it is; who finds no room keeps the place, and so is the first before long.
+    /// The next windows to go, as they are due, as long as there is room. The first is taken however long it is; who finds no
+    /// room keeps the place, and so is the first before long.
     pub fn batch(&mut self, room: usize) -> Option<Batch<M>> {
-        let model = self.jobs.get(self.turns.front()?)?.model.clone();
+        let &(_, first) = self.order.first()?;
+        let model = self.jobs.get(&first)?.model.clone();
         let mut batch = Batch { model, windows: Vec::new(), tokens: 0, waited: Vec::new() };
-        let (mut kept, mut served) = (VecDeque::new(), VecDeque::new());
-        let mut round = std::mem::take(&mut self.turns);
-        while !round.is_empty() {
-            let before = batch.windows.len();
-            for id in round.drain(..) {
-                match self.take(id, room, &mut batch) {
-                    Taken::Last => {}
-                    Taken::One => served.push_back(id),
-                    Taken::None => kept.push_back(id),
-                }
-            }
-            if batch.windows.len() > before {
-                round.append(&mut served);
+        let mut aside = Vec::new();
+        while batch.tokens < room || batch.windows.is_empty() {
+            let Some((due, id)) = self.order.pop_first() else { break };
+            match self.take(id, room, &mut batch) {
+                Taken::One => self.order.extend(self.jobs.get(&id).and_then(Job::due).map(|due| (due, id))),
+                Taken::None => aside.push((due, id)),
             }
         }
-        kept.append(&mut served);
-        self.turns = kept;
+        self.order.extend(aside);
+        self.served += batch.tokens as u64;
         // Windows of one job side by side: if the batch fails, each job goes alone.
         batch.windows.sort_by_key(|part| part.job);
         (!batch.windows.is_empty()).then_some(batch)
@@ -141,13 +173,8 @@ impl<M> Queue<M> {
 
     /// Takes the next window of a job, if there is room for it.
     fn take(&mut self, id: u64, room: usize, batch: &mut Batch<M>) -> Taken {
-        let Some(job) = self.jobs.get_mut(&id) else { return Taken::Last };
-        let next = job.waiting.front().copied();
-        let found = next.and_then(|(query, window)| {
-            let (asked, _) = job.queries.get(query)?;
-            Some((query, window, asked.task, asked.query.windows.get(window)?))
-        });
-        let Some((query, window, task, features)) = found else { return Taken::Last };
+        let Some(job) = self.jobs.get_mut(&id) else { return Taken::None };
+        let Some((query, window, task, features)) = job.next() else { return Taken::None };
         let tokens = features.ids.len();
         let fits = batch.windows.is_empty() || batch.tokens + tokens <= room;
         if !fits || !Arc::ptr_eq(&job.model, &batch.model) {
@@ -155,12 +182,14 @@ impl<M> Queue<M> {
         }
         // What maps back to the text stays with the query.
         let features = Features { ids: features.ids.clone(), types: features.types.clone(), ..Features::default() };
-        batch.waited.extend(job.since.take().map(|since| since.elapsed()));
-        batch.windows.push(Part { job: id, task, features, query, window });
+        let class = job.held.class;
+        batch.waited.extend(job.since.take().map(|since| (class, since.elapsed())));
+        batch.windows.push(Part { job: id, task, class, features, query, window });
         batch.tokens += tokens;
         job.waiting.pop_front();
         job.running += 1;
-        if job.waiting.is_empty() { Taken::Last } else { Taken::One }
+        job.taken += tokens as u64;
+        Taken::One
     }
 
     /// Gives the logits of a batch back to the jobs, and answers those that are whole.
@@ -169,9 +198,9 @@ impl<M> Queue<M> {
             // It failed or its client went in between.
             let Some(job) = self.jobs.get_mut(&part.job) else { continue };
             job.running -= 1;
-            let tokens = part.features.ids.len();
-            job.tokens = job.tokens.saturating_sub(tokens);
-            self.tokens = self.tokens.saturating_sub(tokens);
+            let tokens = part.features.ids.len().min(job.held.tokens);
+            job.held.tokens -= tokens;
+            self.admission.served(job.held.class, tokens);
             match result {
                 Err(error) => {
                     if let Some(job) = self.remove(part.job) {
@@ -198,89 +227,17 @@ impl<M> Queue<M> {
             |(asked, logits): (Asked, Vec<Option<Logits>>)| (asked.query, logits.into_iter().flatten().collect());
         let _ = job.sender.send(Ok(job.queries.into_iter().map(done).collect()));
     }
+}
 
-    /// How fast the last batch was.
-    pub fn took(&mut self, tokens: usize, time: Duration) {
-        let rate = tokens as f64 / time.as_secs_f64().max(1e-6);
-        self.rate = if self.rate > 0.0 { 0.8 * self.rate + 0.2 * rate } else { rate };
-    }
-
-    /// How long what waits will take; a second where nothing is known yet.
-    pub fn seconds_of_work(&self) -> f64 {
-        if self.rate > 0.0 { self.tokens as f64 / self.rate } else { 1.0 }
+impl<M> Batch<M> {
+    /// Its tokens, by class.
+    pub fn by_class(&self) -> [usize; Class::ALL.len()] {
+        Class::ALL.map(|class| {
+            let own = self.windows.iter().filter(|part| part.class == class);
+            own.map(|part| part.features.ids.len()).sum()
+        })
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use polyhead::tasks::Query;
-
-    /// A queue of jobs whose windows have these lengths; what they would be answered through.
-    fn queue(jobs: &[&[usize]]) -> (Queue<()>, Vec<oneshot::Receiver<Reply>>) {
-        let model = Arc::new(());
-        let mut queue = Queue::default();
-        let window = |&length: &usize| Features { ids: vec![1; length], types: vec![0; length], ..Features::default() };
-        let add = |lengths: &&[usize]| {
-            let query = Query::new(lengths.iter().map(window).collect(), |windows| windows.len().into());
-            let (sender, receiver) = oneshot::channel();
-            queue.add(model.clone(), vec![Asked { task: 0, query }], 1, sender);
-            receiver
-        };
-        let receivers = jobs.iter().map(add).collect();
-        (queue, receivers)
-    }
-
-    /// The lengths of the windows of each batch until nothing is left.
-    fn batches(queue: &mut Queue<()>, room: usize) -> Vec<Vec<usize>> {
-        let mut all = Vec::new();
-        while let Some(batch) = queue.batch(room) {
-            all.push(batch.windows.iter().map(|part| part.features.ids.len()).collect());
-            let results = batch.windows.iter().map(|_| Ok(Logits::new(vec![0.0], 1))).collect();
-            queue.put(batch, results);
-        }
-        all
-    }
-
-    #[test]
-    fn a_short_text_waits_for_no_more_than_one_batch_of_a_long_one() {
-        let (mut queue, receivers) = queue(&[&[100; 5], &[10]]);
-        assert_eq!(batches(&mut queue, 100), [vec![100], vec![10], vec![100], vec![100], vec![100], vec![100]]);
-        assert_eq!((queue.tokens, queue.weight), (0, 0));
-        for mut receiver in receivers {
-            let done = receiver.try_recv().unwrap_or_else(|_| Ok(Vec::new())).unwrap_or_default();
-            assert_eq!(done.len(), 1, "answered");
-            let windows = done[0].0.windows.len();
-            assert_eq!(done[0].1.len(), windows, "with the logits of every window");
-        }
-    }
-
-    #[test]
-    fn a_long_window_that_finds_no_room_is_not_overtaken_for_ever() {
-        let (mut queue, _receivers) = queue(&[&[60], &[100], &[30], &[60], &[30], &[30]]);
-        assert_eq!(batches(&mut queue, 100), [vec![60, 30], vec![100], vec![60, 30], vec![30]]);
-    }
-
-    #[test]
-    fn who_has_gone_is_forgotten() {
-        let (mut queue, mut receivers) = queue(&[&[10, 10], &[20]]);
-        drop(receivers.remove(0));
-        queue.drop_abandoned();
-        assert_eq!((queue.tokens, queue.weight), (20, 1));
-        assert_eq!(batches(&mut queue, 100), [vec![20]]);
-    }
-
-    #[test]
-    fn a_failure_is_of_its_own_job() {
-        let (mut queue, mut receivers) = queue(&[&[10], &[20]]);
-        let batch = queue.batch(100);
-        let fault = || Err(ApiError::invalid("fault"));
-        if let Some(batch) = batch {
-            queue.put(batch, vec![fault(), Ok(Logits::new(vec![0.0], 1))]);
-        }
-        let results: Vec<bool> =
-            receivers.iter_mut().map(|receiver| receiver.try_recv().is_ok_and(|result| result.is_ok())).collect();
-        assert_eq!(results, [false, true]);
-        assert_eq!(queue.tokens, 0);
-    }
-}
+mod tests;

@@ -2,7 +2,7 @@
 
 use super::json;
 use crate::body::{self, Untyped};
-use crate::engine::Asked;
+use crate::engine::Unread;
 use crate::error::{ApiError, Code};
 use crate::limits::Limits;
 use crate::loaded::Loaded;
@@ -48,11 +48,11 @@ struct Analyzed {
 pub async fn analyze(State(app): State<App>, headers: HeaderMap, body: Body) -> Result<Response, ApiError> {
     let began = Instant::now();
     let request: Request = body::fields(body::json(&headers, body, &app.limits, Untyped::Refused).await?)?;
-    let limits = app.limits.clone();
     let loaded = app.loaded();
     let tasks = chosen(&loaded, &request)?;
     let names: Vec<String> = tasks.iter().map(|(_, name)| name.clone()).collect();
-    let answers = app.answer(loaded, move |loaded| read(loaded, &tasks, &request, &limits)).await?;
+    let unread = read(&loaded, &tasks, &request, &app.limits)?;
+    let answers = app.answer(loaded, unread).await?;
     let results = names.into_iter().zip(answers.values.into_iter().map(without_text)).collect();
     Ok(json(&Analyzed { results, tokens: answers.tokens, seconds: began.elapsed().as_secs_f64() }))
 }
@@ -85,22 +85,23 @@ fn read(
     tasks: &[(usize, String)],
     request: &Request,
     limits: &Limits,
-) -> Result<Vec<Asked>, ApiError> {
+) -> Result<Vec<Unread<Loaded>>, ApiError> {
     body::check_text(&request.text, "text", limits)?;
     let question = request.question.as_deref().unwrap_or("");
     body::check_text(question, "question", limits)?;
     let unit = request.offset_unit.unwrap_or_default();
-    let mut asked = Vec::with_capacity(tasks.len());
-    for (index, _) in tasks {
-        let Some(named) = loaded.model().tasks.get(*index) else { continue };
+    let mut unread = Vec::with_capacity(tasks.len());
+    for &(index, _) in tasks {
+        let named = loaded.task_at(index)?;
         let of =
             |field: &&str| ((*field).to_owned(), json!(if *field == "question" { question } else { &request.text }));
         let mut own: Map<String, Value> = named.task.fields().iter().map(of).collect();
         own.insert("offset_unit".into(), json!(unit));
-        let query = named.task.query(&Value::Object(own), &loaded.model().tokenizer)?;
-        asked.push(Asked { task: *index, query });
+        unread.push(Unread::new(index, Value::Object(own), move |loaded: &Loaded, request| {
+            Ok(loaded.task_at(index)?.task.query(request, &loaded.model().tokenizer)?)
+        }));
     }
-    Ok(asked)
+    Ok(unread)
 }
 
 /// The client has the text.

@@ -9,7 +9,7 @@
 
 use super::{Named, json, task_named};
 use crate::body::{self, Untyped};
-use crate::engine::Asked;
+use crate::engine::Unread;
 use crate::error::{ApiError, Code};
 use crate::limits::Limits;
 use crate::loaded::Loaded;
@@ -212,10 +212,9 @@ pub async fn infer(
     }
     let request: Request = serde_json::from_value(value).map_err(|cause| ApiError::invalid(cause.to_string()))?;
     let shape = request.inputs.first().map(|tensor| tensor.shape.clone()).unwrap_or_default();
-    let limits = app.limits.clone();
     let (id, wanted) = (request.id, request.outputs);
-    let inputs = request.inputs;
-    let answers = app.answer(loaded, move |loaded| read(loaded, index, &inputs, &limits)).await?;
+    let unread = read(&loaded, index, &request.inputs, &app.limits)?;
+    let answers = app.answer(loaded, unread).await?;
     let mut outputs = outputs(answers.values, &shape);
     if let Some(wanted) = wanted {
         if let Some(unknown) = wanted.iter().find(|wanted| outputs.iter().all(|output| output.name != wanted.name)) {
@@ -229,9 +228,8 @@ pub async fn infer(
     Ok(json(&Answered { model_name, model_version: VERSION, id, outputs }))
 }
 
-fn read(loaded: &Loaded, index: usize, inputs: &[Tensor], limits: &Limits) -> Result<Vec<Asked>, ApiError> {
-    let named = loaded.model().tasks.get(index).ok_or_else(|| ApiError::invalid("no such task"))?;
-    let fields = named.task.fields();
+fn read(loaded: &Loaded, index: usize, inputs: &[Tensor], limits: &Limits) -> Result<Vec<Unread<Loaded>>, ApiError> {
+    let fields = loaded.task_at(index)?.task.fields();
     let mut columns: Vec<Vec<String>> = Vec::with_capacity(fields.len());
     for field in fields {
         let mut of_field = inputs.iter().filter(|tensor| tensor.name == *field);
@@ -253,14 +251,15 @@ fn read(loaded: &Loaded, index: usize, inputs: &[Tensor], limits: &Limits) -> Re
     if inputs.iter().any(|tensor| Some(&tensor.shape) != inputs.first().map(|first| &first.shape)) {
         return Err(ApiError::invalid("inputs: expected tensors of one shape, found several"));
     }
-    let mut asked = Vec::with_capacity(count);
+    let mut unread = Vec::with_capacity(count);
     for at in 0..count {
         let text = |(field, column): (&&str, &Vec<String>)| ((*field).to_owned(), json!(column.get(at)));
         let request: Map<String, Value> = fields.iter().zip(&columns).map(text).collect();
-        let query = named.task.query(&Value::Object(request), &loaded.model().tokenizer)?;
-        asked.push(Asked { task: index, query });
+        unread.push(Unread::new(index, Value::Object(request), move |loaded: &Loaded, request| {
+            Ok(loaded.task_at(index)?.task.query(request, &loaded.model().tokenizer)?)
+        }));
     }
-    Ok(asked)
+    Ok(unread)
 }
 
 /// The texts of a tensor.

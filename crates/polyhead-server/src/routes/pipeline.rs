@@ -2,7 +2,7 @@
 
 use super::{Named, json, task_named};
 use crate::body::{self, Untyped};
-use crate::engine::Asked;
+use crate::engine::Unread;
 use crate::error::ApiError;
 use crate::limits::Limits;
 use crate::loaded::Loaded;
@@ -56,8 +56,8 @@ async fn answer(
 ) -> Result<Response, ApiError> {
     let request: Request = body::fields(body::json(&headers, body, &app.limits, Untyped::Refused).await?)?;
     let many = request.inputs.is_array();
-    let limits = app.limits.clone();
-    let mut answers = app.answer(loaded, move |loaded| read(loaded, task, request, &limits)).await?;
+    let unread = read(&loaded, task, request, &app.limits)?;
+    let mut answers = app.answer(loaded, unread).await?;
     match answers.values.pop() {
         Some(only) if !many => Ok(json(&only)),
         last => {
@@ -67,8 +67,13 @@ async fn answer(
     }
 }
 
-fn read(loaded: &Loaded, task: Option<usize>, request: Request, limits: &Limits) -> Result<Vec<Asked>, ApiError> {
-    let parameters = request.parameters.unwrap_or_default();
+fn read(
+    loaded: &Loaded,
+    task: Option<usize>,
+    request: Request,
+    limits: &Limits,
+) -> Result<Vec<Unread<Loaded>>, ApiError> {
+    let parameters = Arc::new(request.parameters.unwrap_or_default());
     let inputs = match request.inputs {
         Value::Array(inputs) => inputs,
         one => vec![one],
@@ -77,24 +82,26 @@ fn read(loaded: &Loaded, task: Option<usize>, request: Request, limits: &Limits)
         let message = format!("inputs: expected at most {} of them, found {}", limits.texts, inputs.len());
         return Err(ApiError::invalid(message).hint("send several requests; /info states the limits"));
     }
-    let mut asked = Vec::with_capacity(inputs.len());
-    for input in &inputs {
-        body::check_texts(input, "inputs", limits)?;
+    let mut unread: Vec<Unread<Loaded>> = Vec::with_capacity(inputs.len());
+    for input in inputs {
+        body::check_texts(&input, "inputs", limits)?;
         let task = match task {
             Some(task) => task,
-            None => told_by(loaded, input)?,
+            None => told_by(loaded, &input)?,
         };
-        if asked.first().is_some_and(|first: &Asked| first.task != task) {
+        if unread.first().is_some_and(|first| first.task() != task) {
             return Err(ApiError::invalid("inputs: expected all of them of one form, found several"));
         }
-        let named = loaded.model().tasks.get(task).ok_or_else(|| ApiError::invalid("no such task"))?;
-        if !named.task.takes(input) {
-            return Err(misshapen(named, input));
+        let named = loaded.task_at(task)?;
+        if !named.task.takes(&input) {
+            return Err(misshapen(named, &input));
         }
-        let query = named.task.pipeline_query(input, &parameters, &loaded.model().tokenizer)?;
-        asked.push(Asked { task, query });
+        let parameters = parameters.clone();
+        unread.push(Unread::new(task, input, move |loaded: &Loaded, input| {
+            Ok(loaded.task_at(task)?.task.pipeline_query(input, &parameters, &loaded.model().tokenizer)?)
+        }));
     }
-    Ok(asked)
+    Ok(unread)
 }
 
 /// The task that takes an input of this form.
