@@ -15,7 +15,7 @@ pub struct Limits {
     pub characters: usize,
     /// Tokens of a request, all windows together.
     pub tokens: usize,
-    /// Tokens that wait before requests are turned away: each [`Class`] has a part of its own, see [`Limits::queue`].
+    /// Tokens that wait before requests are turned away: see [`Limits::set_aside`] for what is kept for each [`Class`].
     pub queue_tokens: usize,
     /// Tokens that go through the model at a time: by as much a short text may have to wait for a long one.
     pub batch_tokens: usize,
@@ -61,7 +61,7 @@ impl Default for Limits {
     }
 }
 
-/// Requests by their cost. Each class has its own part of the queue, so that none can take the places of another.
+/// Requests by their cost. Each class has a part of the queue for itself, so that none can take all places.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Class {
     /// At most half a batch.
@@ -107,15 +107,22 @@ impl Limits {
         }
     }
 
-    /// A class's part of the queue, in tokens: half of it is for short requests, a quarter each for the others. A request
-    /// is taken while fewer tokens of its class wait, whatever its own length: among equals, the longer is not at a
+    /// Tokens of the queue that are kept for a class: a quarter for short requests, an eighth each for the others. Where
+    /// its own part and the [shared](Self::shared) one are taken, the class is full.
+    ///
+    /// A request is taken while its class is not full, whatever its own length: among equals, the longer is not at a
     /// disadvantage, and one that is longer than the whole queue is taken too.
-    pub fn queue(&self, class: Class) -> usize {
+    pub fn set_aside(&self, class: Class) -> usize {
         let part = match class {
-            Class::Short => self.queue_tokens / 2,
-            Class::Medium | Class::Long => self.queue_tokens / 4,
+            Class::Short => self.queue_tokens / 4,
+            Class::Medium | Class::Long => self.queue_tokens / 8,
         };
         part.max(1)
+    }
+
+    /// Tokens of the queue that are for whoever comes first: half of it.
+    pub fn shared(&self) -> usize {
+        self.queue_tokens / 2
     }
 }
 
@@ -130,10 +137,10 @@ mod tests {
             assert_eq!(limits.class(0), Class::Short);
             for class in Class::ALL {
                 assert_eq!(limits.class(limits.most(class)), class);
-                assert!(limits.queue(class) > 0);
+                assert!(limits.set_aside(class) > 0);
             }
-            let all: usize = Class::ALL.iter().map(|&class| limits.queue(class)).sum();
-            assert!(all <= queue_tokens.max(3));
+            let all: usize = Class::ALL.iter().map(|&class| limits.set_aside(class)).sum();
+            assert!(all + limits.shared() <= queue_tokens.max(3));
         }
     }
 }

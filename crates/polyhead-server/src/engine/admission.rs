@@ -1,4 +1,4 @@
-//! Who may wait: tokens by class, against each class's part of the queue.
+//! Who may wait: tokens by class, against each class's own part of the queue and the part that all share.
 //!
 //! ```text
 //! estimate -> admit (or refuse: Full) -> correct, once it is tokenised -> served, a window at a time -> leave
@@ -47,14 +47,12 @@ impl Rate {
     }
 }
 
-/// No room: what waits of this class is its whole part of the queue.
+/// No room: the class's own part of the queue is taken, and the shared one too.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Full {
     pub class: Class,
-    /// That wait.
+    /// Tokens of the class that wait.
     pub tokens: usize,
-    /// That may.
-    pub most: usize,
     /// Until there is room, if all goes on as it does and those who were told so before come first.
     pub seconds: u64,
 }
@@ -134,21 +132,38 @@ impl Admission {
     /// Whether there is no room, and when a request of so many tokens may come again. Clients are told one time after the
     /// other: if all came at once, all but few would be refused again.
     fn full(&mut self, class: Class, tokens: usize, now: f64) -> Option<Full> {
-        let (most, overall) = (self.limits.queue(class), self.rate.0);
+        let own = self.limits.set_aside(class);
+        let above_own = self.tokens(class).checked_sub(own)? + 1;
+        let (shared, rate_of_shared) = self.shared();
+        let above_shared = shared.checked_sub(self.limits.shared())? + 1;
+        let overall = self.rate.0;
+        let or_overall = |rate: f64| if rate > 0.0 { rate } else { overall };
+        let rate_of_shared = or_overall(rate_of_shared);
         let of = self.of(class);
-        let above = of.tokens.checked_sub(most)? + 1;
-        // The rate at which the class is served beside the others.
-        let rate = if of.rate.0 > 0.0 { of.rate.0 } else { overall };
+        let rate = or_overall(of.rate.0);
         let mut seconds = 1.0; // where nothing is known yet
         if rate > 0.0 {
-            let at = (now + above as f64 / rate).max(of.promised);
+            let room = (above_own as f64 / rate).min(above_shared as f64 / rate_of_shared);
+            let at = (now + room).max(of.promised);
             seconds = at - now;
             if seconds < LONGEST {
                 // Clients wait for whole seconds: no more may come at one of them than find room then.
-                of.promised = at + tokens as f64 / rate.min(most.max(tokens) as f64);
+                of.promised = at + tokens as f64 / rate.min(own.max(tokens) as f64);
             }
         }
-        Some(Full { class, tokens: of.tokens, most, seconds: seconds.ceil().clamp(1.0, LONGEST) as u64 })
+        Some(Full { class, tokens: of.tokens, seconds: seconds.ceil().clamp(1.0, LONGEST) as u64 })
+    }
+
+    /// Tokens beyond the parts of their classes, and how many of them go in a second, beside the others.
+    fn shared(&self) -> (usize, f64) {
+        let mut all = (0, 0.0);
+        for (of, class) in self.classes.iter().zip(Class::ALL) {
+            let beyond = of.tokens.saturating_sub(self.limits.set_aside(class));
+            if beyond > 0 {
+                all = (all.0 + beyond, all.1 + of.rate.0);
+            }
+        }
+        all
     }
 
     fn enter(&mut self, class: Class, tokens: usize) {
@@ -168,7 +183,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Short: to 512 tokens, 8,192 of them may wait; medium: to 4,096, 4,096 may; long: 4,096 may.
+    /// Short: to 512 tokens, 4,096 are kept for them; medium: to 4,096 tokens, 2,048 are; long: 2,048 are; shared: 8,192.
     fn admission() -> Admission {
         Admission::new(Limits::default())
     }
@@ -182,8 +197,19 @@ mod tests {
     fn no_class_takes_the_places_of_another() {
         for first in [25, 600, 45_000] {
             let mut admission = admission();
-            assert!(taken(&mut admission, first) > 0);
-            for (other, expected) in [(25, 328), (600, 7), (45_000, 1)] {
+            let all = taken(&mut admission, first);
+            assert_eq!(
+                all,
+                if first == 25 {
+                    492
+                } else if first == 600 {
+                    18
+                } else {
+                    1
+                },
+                "its own part and the shared one"
+            );
+            for (other, expected) in [(25, 164), (600, 4), (45_000, 1)] {
                 if other != first {
                     assert_eq!(taken(&mut admission, other), expected, "{other} after {first}");
                 }
@@ -196,8 +222,8 @@ mod tests {
         let mut admission = admission();
         let held = admission.admit(45_000, 0.0).unwrap();
         assert_eq!(admission.tokens(Class::Long), 45_000);
-        admission.served(held.class, 40_904);
-        assert!(admission.admit(5_000, 0.0).is_err(), "4,096 are left, and so many may wait");
+        admission.served(held.class, 34_760);
+        assert!(admission.admit(5_000, 0.0).is_err(), "10,240 are left: 2,048 and 8,192");
         admission.served(held.class, 1);
         assert!(admission.admit(60_000, 0.0).is_ok(), "of whatever length");
     }
@@ -210,7 +236,7 @@ mod tests {
         assert_eq!(held, Held { class: Class::Medium, tokens: 700 });
         assert_eq!((admission.tokens(Class::Short), admission.tokens(Class::Medium)), (0, 700));
         // Now medium requests have no room left.
-        assert_eq!(taken(&mut admission, 4_000), 1);
+        assert_eq!(taken(&mut admission, 4_000), 3);
         let near = admission.admit(400, 0.0).unwrap();
         assert!(admission.correct(near, 800, 0.0).is_ok(), "its work is half done");
         let far = admission.admit(400, 0.0).unwrap();
@@ -229,11 +255,11 @@ mod tests {
             admission.took([700, 0, 300], Duration::from_millis(100));
             admission.served(Class::Long, 300);
         }
-        // 34,096 are left, and 4,096 may wait: the next is taken after 30,001 tokens at 3,000 a second.
+        // 34,096 are left, and 10,239 may be: the next is taken after 23,857 tokens at 3,000 a second.
         let full = admission.admit(50_000, 0.0).unwrap_err();
-        assert_eq!((full.tokens, full.most, full.seconds), (34_096, 4_096, 11));
+        assert_eq!((full.tokens, full.seconds), (34_096, 8));
         // After so long there is room, if all goes on as it does: and a second before, there is none.
-        admission.served(Class::Long, 10 * 3_000);
+        admission.served(Class::Long, 7 * 3_000);
         assert!(admission.admit(50_000, 0.0).is_err());
         admission.served(Class::Long, 3_000);
         assert!(admission.admit(50_000, 0.0).is_ok());
@@ -250,7 +276,7 @@ mod tests {
             admission.took([1_000, 0, 0], Duration::from_millis(100));
         }
         admission.admit(24_096, 0.0).unwrap();
-        assert_eq!(admission.admit(5_000, 0.0).unwrap_err().seconds, 3, "20,001 tokens at 10,000 a second");
+        assert_eq!(admission.admit(5_000, 0.0).unwrap_err().seconds, 2, "13,857 tokens at 10,000 a second");
     }
 
     #[test]
@@ -291,7 +317,7 @@ mod tests {
             now += 1;
             assert!(now < 130, "one a second, which is what Retry-After can say");
         }
-        assert_eq!(refused - refused_again, 11, "one is taken at once");
+        assert_eq!(refused - refused_again, 9, "three are taken at once");
         assert_eq!(refused_again, 0, "nobody waited in vain");
     }
 
@@ -299,11 +325,11 @@ mod tests {
     fn who_comes_again_too_soon_does_not_make_others_wait_for_ever() {
         let mut admission = admission();
         admission.took([0, 0, 1_000], Duration::from_millis(100));
-        let held = admission.admit(10_000, 0.0).unwrap();
+        let held = admission.admit(20_000, 0.0).unwrap();
         let told = (0..10_000).map(|_| admission.admit(5_000, 0.0).unwrap_err().seconds).max().unwrap();
         assert_eq!(told, 60);
         admission.leave(held);
-        assert!(admission.admit(10_000, 10.0).is_ok(), "whoever comes when there is room is taken");
+        assert!(admission.admit(20_000, 10.0).is_ok(), "whoever comes when there is room is taken");
         assert_eq!(admission.admit(5_000, 61.0).unwrap_err().seconds, 1, "a minute later all of it is forgotten");
     }
 
@@ -331,10 +357,10 @@ mod tests {
                         let before = admission.tokens(limits.class(tokens));
                         match admission.admit(tokens, 0.0) {
                             Ok(new) => {
-                                prop_assert!(before < limits.queue(new.class));
+                                prop_assert!(before < limits.set_aside(new.class) + limits.shared());
                                 held.push(new);
                             }
-                            Err(full) => prop_assert!(before >= full.most && full.seconds >= 1),
+                            Err(full) => prop_assert!(before >= limits.set_aside(full.class) && full.seconds >= 1),
                         }
                     }
                 }

@@ -125,8 +125,12 @@ impl<M> Shared<M> {
     /// Says no, and counts it.
     fn refused(&self, full: &Full, why: Refusal) -> ApiError {
         self.metrics.refused(why, Some(full.class));
-        let (tokens, most, class) = (full.tokens, full.most, full.class.name());
-        let message = format!("{tokens} tokens of {class} requests wait already, and at most {most} may");
+        let (own, shared) = (self.limits.set_aside(full.class), self.limits.shared());
+        let message = format!(
+            "too much waits already: {} tokens of {} requests; {own} are kept for them, and the {shared} for all are taken",
+            full.tokens,
+            full.class.name()
+        );
         let error = ApiError::new(Code::Overloaded, message).retry_after(full.seconds);
         match full.class {
             Class::Short => error.hint("try again after the seconds of Retry-After"),

@@ -76,7 +76,7 @@ fn a_short_text_goes_before_all_that_is_left_of_long_ones() {
     let mut world = World::new();
     let long = world.ask(&[&[128; 350]]).unwrap();
     world.batch(ROOM);
-    for _ in 0..7 {
+    for _ in 0..4 {
         world.ask(&[&[128; 5]]).unwrap();
     }
     let short = world.ask(&[&[25]]).unwrap();
