@@ -1,9 +1,9 @@
 """Traffic for `load.py`: clients that wait for their answers, and requests that are due whatever has been answered.
 
-    Load      what came of the requests of one kind: latencies, refusals, failures
-    capacity  a closed loop of clients
-    open_loop requests at a fixed rate; latency counts from when one was due, so no wait is hidden
-    repeat    one client that asks the same again and again, and what it does when it is refused
+Load      what came of the requests of one kind: latencies, refusals, failures
+capacity  a closed loop of clients
+open_loop requests at a fixed rate; latency counts from when one was due, so no wait is hidden
+repeat    one client that asks the same again and again, and what it does when it is refused
 """
 
 import asyncio
@@ -51,7 +51,9 @@ class Load:
             "memory_mib": self.memory,
             "sent_late_p99": percentile(self.late, 0.99),
         }
-        return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in found.items()}
+        return {
+            name: None if isinstance(value, float) and math.isnan(value) else value for name, value in found.items()
+        }
 
     def count(self, job: Job, answer, seconds: float):
         if answer.status == 200:
@@ -178,7 +180,13 @@ async def open_loop(
 
 
 async def repeat(
-    server: Server, load: Load, job: Job, ends: float, patience: float | None, pause: float = 0.0, most: int | None = None
+    server: Server,
+    load: Load,
+    job: Job,
+    ends: float,
+    patience: float | None,
+    pause: float = 0.0,
+    most: int | None = None,
 ):
     """Asks the same until `ends` or until it has `most` answers, each time after the answer and `pause` seconds. Refused,
     it tries again after `patience` seconds, or, without that, after those that Retry-After says; such tries are counted."""

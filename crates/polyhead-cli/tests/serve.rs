@@ -397,6 +397,52 @@ fn what_was_accepted_is_answered_when_the_server_stops() {
 }
 
 #[test]
+fn short_requests_are_answered_while_long_ones_are_refused_before_they_are_tokenised() {
+    let folder = model();
+    let server = Server::with(&path(&folder), &["--max-queue", "2048", "--batch-tokens", "256"], &[]);
+    let (long, short) = ("Ada lived in London. ".repeat(1500), "Ada lived in London.");
+    let ask = |text: &str| server.post("/tasks/ner", &json!({ "inputs": text }));
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let statuses: Vec<u16> = std::thread::scope(|scope| {
+        let asking: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut statuses = Vec::new();
+                    while !done.load(std::sync::atomic::Ordering::SeqCst) {
+                        let answer = ask(&long);
+                        if answer.status == 429 {
+                            let after: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+                            assert!((1..=60).contains(&after), "{after}");
+                            // It does not wait for so long.
+                            std::thread::sleep(Duration::from_millis(5));
+                        }
+                        statuses.push(answer.status);
+                    }
+                    statuses
+                })
+            })
+            .collect();
+        for _ in 0..50 {
+            ask(short).ok();
+        }
+        done.store(true, std::sync::atomic::Ordering::SeqCst);
+        asking.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    let of = |status: u16| statuses.iter().filter(|&&other| other == status).count();
+    assert_eq!(of(200) + of(429), statuses.len(), "{statuses:?}");
+    assert!(of(200) > 0 && of(429) > 0, "{statuses:?}");
+    let metrics = server.get("/metrics").body;
+    for (name, count) in [
+        ("polyhead_tokenize_seconds_count{class=\"long\"}", of(200)),
+        ("polyhead_refusals_total{reason=\"full\",class=\"long\"}", of(429)),
+        ("polyhead_refusals_total{reason=\"full\",class=\"short\"}", 0),
+        ("polyhead_queue_tokens{class=\"long\"}", 0),
+    ] {
+        assert!(metrics.contains(&format!("{name} {count}\n")), "{name} {count}: {metrics}");
+    }
+}
+
+#[test]
 fn slow_clients_do_not_hold_up_others() {
     let server = Server::start();
     let slow: Vec<TcpStream> = (0..100)

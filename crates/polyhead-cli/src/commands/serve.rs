@@ -51,7 +51,7 @@ pub struct Args {
     /// Tokens of a request
     #[arg(long, value_name = "TOKENS", default_value_t = Limits::default().tokens, value_parser = positive)]
     max_tokens: usize,
-    /// Tokens that may wait before requests are turned away
+    /// Tokens that may wait before requests are turned away; a part of them is kept for short requests
     #[arg(long, value_name = "TOKENS", default_value_t = Limits::default().queue_tokens, value_parser = positive)]
     max_queue: usize,
     /// Tokens that go through the model at a time
