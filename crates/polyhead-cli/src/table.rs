@@ -79,7 +79,11 @@ fn one_line(text: &str) -> String {
 
 /// A number with two decimals: a percentage.
 pub fn decimal(number: f64) -> String {
-    format!("{number:.2}")
+    // A number that rounds to zero has no sign.
+    match format!("{number:.2}") {
+        zero if zero == "-0.00" => "0.00".to_owned(),
+        text => text,
+    }
 }
 
 /// `part` of `whole` in per cent.

@@ -5,7 +5,7 @@
 
 use candle_core::Tensor;
 use polyhead::batch::{Encoded, Features};
-use polyhead::data::Read;
+use polyhead::data::{Layout, Read};
 use polyhead::encoders::{Hidden, Pass};
 use polyhead::infer::Session;
 use polyhead::parameters::Weights;
@@ -75,7 +75,7 @@ impl Task for Classify {
 
     // Codec: text only. The file has a label, a tab and a text on each line.
 
-    fn read(&self, path: &Path, limit: Option<usize>) -> Result<Read<Labelled>> {
+    fn read(&self, path: &Path, limit: Option<usize>, _: &Layout) -> Result<Read<Labelled>> {
         let text = std::fs::read_to_string(path).map_err(|cause| Error::reading(path, cause))?;
         let lines = text.lines().enumerate().take(limit.unwrap_or(usize::MAX));
         let examples = lines.map(|(index, line)| {

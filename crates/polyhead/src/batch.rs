@@ -20,7 +20,7 @@ pub struct Features {
 /// The windows of one example, and what did not fit into them.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Encoded {
-    /// At least one window.
+    /// At least one window, but in training for an example that nothing can be learnt from.
     pub windows: Vec<Features>,
     /// Tokens cut off.
     pub lost_tokens: usize,

@@ -1,6 +1,6 @@
 //! A loaded model that answers: text in, predictions out.
 
-use crate::data::Skipped;
+use crate::data::{Layout, Skipped};
 use crate::encoders::{Adjust, Precision};
 use crate::error::{Error, Place, Result};
 use crate::model::Model;
@@ -64,17 +64,18 @@ impl Session {
         self.model.run(self.model.task(task)?, |task, runner| task.predict(requests, runner, each))
     }
 
-    /// Scores the model on a file of examples with gold answers; `limit` takes the first so many. `each` sees every
-    /// answer and its one-line description.
+    /// Scores the model on a file of examples with gold answers; `limit` takes the first so many, `layout` tells
+    /// what the file's extension does not. `each` sees every answer and its one-line description.
     pub fn evaluate(
         &self,
         task: &str,
         data: &Path,
         limit: Option<usize>,
+        layout: &Layout,
         each: &mut dyn FnMut(Value, String),
     ) -> Result<Evaluation> {
         self.model.run(self.model.task(task)?, |task, runner| {
-            let examples = task.read(data, limit)?;
+            let examples = task.read(data, limit, layout)?;
             let score = task.evaluate(&examples, runner, each)?;
             Ok(Evaluation { score, examples: examples.len, skipped: examples.skipped, notes: examples.notes })
         })

@@ -3,6 +3,7 @@
 //! An unknown key is refused with its line and the nearest known one.
 
 use crate::batch::Padding;
+use crate::data::{Columns, Layout};
 use crate::encoders::{Adjust, Precision};
 use crate::error::{Error, Place, Result};
 use crate::mix;
@@ -95,6 +96,19 @@ pub struct DataRecipe {
     /// Takes the first so many validation examples.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation_limit: Option<usize>,
+    /// The names of tags that the files write as numbers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tag_names: Vec<String>,
+    /// Which columns of a column file hold the word and its tag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub columns: Option<Columns>,
+}
+
+impl DataRecipe {
+    /// How its files are laid out.
+    pub fn layout(&self) -> Layout {
+        Layout { columns: self.columns, tag_names: self.tag_names.clone() }
+    }
 }
 
 /// How to train.
@@ -325,6 +339,10 @@ impl Recipe {
         }));
         if let Some((key, _)) = counts.into_iter().find(|(_, value)| *value == Some(0)) {
             return fault(&key, "at least 1", "0".into());
+        }
+        for (name, data) in &self.data {
+            let place = |error: Error| Error::usage(format!("data.{name}.{error}"));
+            data.layout().check().map_err(place)?;
         }
         if !(0.0..=1.0).contains(&warmup) {
             return fault("train.warmup", "a share from 0 to 1", warmup.to_string());

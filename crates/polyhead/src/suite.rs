@@ -198,7 +198,7 @@ fn totals(sentences: &[Sentence], questions: &[Question]) -> Totals {
         entities_found: sentences.iter().map(|case| case.found.len()).sum(),
         entities_correct: sentences.iter().map(|case| case.correct).sum(),
         questions_right: questions.iter().filter(|case| case.verdict == Verdict::Right).count(),
-        questions_f1: questions.iter().map(|case| case.f1).sum::<f64>() / questions.len().max(1) as f64,
+        questions_f1: questions.iter().fold(0.0, |sum, case| sum + case.f1) / questions.len().max(1) as f64,
     }
 }
 

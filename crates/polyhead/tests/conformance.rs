@@ -6,6 +6,7 @@ mod small;
 
 use candle_core::Tensor;
 use polyhead::batch::{Features, Padding};
+use polyhead::data::Layout;
 use polyhead::encoders::{Adjust, Pass};
 use polyhead::infer::Session;
 use polyhead::model::{About, Model, NamedTask};
@@ -35,7 +36,7 @@ fn case(entry: &TaskKind, lengths: &[usize]) -> Case {
     let folder = tempfile::tempdir().unwrap();
     let path = small::write_data(kind, "train", lengths, folder.path());
     let mut task = (entry.open)((kind.config)()).unwrap();
-    let examples = task.read(&path, None).unwrap();
+    let examples = task.read(&path, None, &Layout::default()).unwrap();
     assert_eq!((examples.len, examples.skipped.len()), (lengths.len(), 0), "{:?}", examples.skipped);
     task.prepare(&examples).unwrap();
     let named = vec![NamedTask { name: entry.kind.to_owned(), task }];

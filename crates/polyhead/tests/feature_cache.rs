@@ -5,6 +5,7 @@
 
 mod small;
 
+use polyhead::data::Layout;
 use polyhead::io::{hex, sha256_file};
 use polyhead::recipe::Recipe;
 use polyhead::tasks::{Purpose, TASKS};
@@ -220,7 +221,9 @@ fn a_kind_that_makes_other_windows_has_other_fingerprints() {
     for entry in TASKS {
         let kind = small::kind(entry.kind);
         let mut task = (entry.open)((kind.config)()).unwrap();
-        let examples = task.read(&small::write_data(kind, "train", &[1, 6, 30, 90], folder.path()), None).unwrap();
+        let examples = task
+            .read(&small::write_data(kind, "train", &[1, 6, 30, 90], folder.path()), None, &Layout::default())
+            .unwrap();
         task.prepare(&examples).unwrap();
         let (mut prints, mut windows) = (Sha256::new(), Sha256::new());
         for index in 0..examples.len {

@@ -18,14 +18,14 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("order", &[]),
     ("io", &["error"]),
     ("text", &["error"]),
-    ("data", &["error"]),
+    ("data", &["error", "text"]),
     ("parameters", &["error"]),
     ("encoders", &["batch", "error", "parameters"]),
     ("tasks", &["batch", "data", "document", "encoders", "error", "metrics", "parameters", "text"]),
     ("hub", &["error", "io"]),
     ("optim", &["error", "parameters"]),
     ("model", &["batch", "encoders", "error", "hub", "io", "parameters", "tasks", "text"]),
-    ("recipe", &["batch", "encoders", "error", "mix", "order"]),
+    ("recipe", &["batch", "data", "encoders", "error", "mix", "order"]),
     (
         "train",
         &[

@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use polyhead::data::{read_questions, read_sentences};
+use polyhead::data::{Columns, Layout, read_questions, read_sentences};
 use polyhead::{Error, ErrorKind};
 use proptest::prelude::*;
 
@@ -21,8 +21,8 @@ fn read(what: &What, path: &Path) -> Result<Vec<String>, Error> {
         skipped.into_iter().map(|skip| format!("{}: {}", skip.place, skip.reason)).collect()
     };
     match what {
-        Sentences => read_sentences(path, None).map(|read| texts(read.skipped)),
-        Questions => read_questions(path, None).map(|read| texts(read.skipped)),
+        Sentences => read_sentences(path, None, &Layout::default()).map(|read| texts(read.skipped)),
+        Questions => read_questions(path, None, &Layout::default()).map(|read| texts(read.skipped)),
     }
 }
 
@@ -60,13 +60,48 @@ fn malformed() -> Vec<(&'static str, Vec<u8>, What, &'static [&'static str])> {
             Sentences,
             &["a.txt:3: ", "expected 3 columns", "line 1", "found 2"],
         ),
-        ("a.txt", text("# a comment\nEU B-ORG\n"), Sentences, &["a.txt:1: ", "expected a tag", "`comment`"]),
+        ("a.txt", text("EU B-ORG\n# comment\n"), Sentences, &["a.txt:2: ", "expected a tag", "`comment`"]),
+        ("a.txt", text("EU B-ORG\n#\n"), Sentences, &["a.txt:2: ", "at least two columns"]),
+        ("a.txt", text("EU B-ORG\n# 0\n"), Sentences, &["a.txt:2: ", "found `0`", "hint: a word outside", "a zero"]),
+        (
+            "a.tsv",
+            text("New York\tB-LOC\nis O\tO\textra\n"),
+            Sentences,
+            &["a.tsv:2: ", "expected 2 columns", "found 3"],
+        ),
+        ("a.tsv", text("\tNNP\tO\n"), Sentences, &["a.tsv:1: ", "expected a word, found an empty column"]),
+        (
+            "a.tsv",
+            text("EU NNP\tI-NP B-ORG\n"),
+            Sentences,
+            &["a.tsv:1: ", "found `I-NP B-ORG`", "this line has tabs and spaces"],
+        ),
+        (
+            "a.txt",
+            text("1\tEU\tB-ORG\n2\tis\tO\n"),
+            Sentences,
+            &["a.txt:1: ", "an index", "hint: ", "data.TASK.columns"],
+        ),
+        ("a.txt", text("0 EU O\n1 is O\n\n0 EU O\n"), Sentences, &["a.txt:1: ", "an index"]),
+        ("a.txt", text("1 EU O\n\n2 is O\n3 big O\n"), Sentences, &["a.txt:1: ", "an index"]),
+        ("a.conll", text("1 EU PROPN _ B-ORG _ 0\n"), Sentences, &["a.conll:1: ", "`0`", "word = 2, tag = 5"]),
+        ("a.txt", text("EU ORG\n"), Sentences, &["a.txt:1: ", "`ORG`", "`B-ORG` and those after it `I-ORG`"]),
+        ("a.txt", text("EU b-org\n"), Sentences, &["a.txt:1: ", "hint: in capital letters: `B-ORG`"]),
+        (
+            "a.conll",
+            text("{\"words\": [\"a\"], \"tags\": []}\n{\"words\": []}\n"),
+            Sentences,
+            &["a.conll:1: ", "looks like JSON Lines", "hint: give the file the extension .jsonl"],
+        ),
+        ("a.txt", text("word,tag\nEU,B-ORG\n"), Sentences, &["a.txt:1: ", "looks like comma-separated values"]),
+        ("a.txt", text("<p>Ada</p>\n"), Sentences, &["a.txt:1: ", "looks like XML or HTML"]),
         ("a.txt", text("EU B-ORG\nrejects NN\n"), Sentences, &["a.txt:2: ", "`O`, `B-type` or `I-type`", "`NN`"]),
         ("a.txt", text("EU B-\n"), Sentences, &["a.txt:1: ", "`B-`", "hint: an entity needs a type"]),
         ("a.txt", text("EU o\n"), Sentences, &["a.txt:1: ", "`o`"]),
         ("a.txt", text("EU S-ORG\n"), Sentences, &["a.txt:1: ", "`S-ORG`", "hint: BIOES"]),
-        ("a.txt", text("EU 3\n"), Sentences, &["a.txt:1: ", "`3`", "not class numbers"]),
-        ("a.txt", text("EU O B-ORG EU\n"), Sentences, &["a.txt:1: ", "`EU`", "is the tag the last column"]),
+        ("a.txt", text("EU 3\n"), Sentences, &["a.txt:1: ", "`3`", "hint: class numbers need names", "tag_names"]),
+        ("a.txt", text("EU O B-ORG EU\n"), Sentences, &["a.txt:1: ", "`EU`", "if the tags are in column 3"]),
+        ("a.txt", text("EU O O EU\n"), Sentences, &["a.txt:1: ", "`EU`", "is the tag the last column"]),
         ("a.txt", b"EU B-ORG\nM\xFCnchen B-LOC\n".to_vec(), Sentences, &["a.txt:2:2: ", "UTF-8", "0xFC"]),
         ("a.txt", b"EU B-ORG\nMu\xC3".to_vec(), Sentences, &["a.txt:2:3: ", "UTF-8", "0xC3"]),
         ("a.txt", text("EU B-ORG\nrej\0ects O\n"), Sentences, &["a.txt:2:4: ", "a NUL byte"]),
@@ -91,7 +126,42 @@ fn malformed() -> Vec<(&'static str, Vec<u8>, What, &'static [&'static str])> {
         ("a.json", with_good("{\"question\": \"q\", \"answers\": []}"), Questions, &["qas[1].id: missing"]),
         ("a.json", with_good("{\"id\": \"1\", \"answers\": []}"), Questions, &["[0].qas[1].question: missing"]),
         ("a.json", with_good("{\"id\": \"1\", \"question\": \"q\"}"), Questions, &["qas[1].answers: missing"]),
-        ("a.json", with_good("{\"id\": 1}"), Questions, &["a.json:1:", "qas[1].id: invalid type: integer `1`"]),
+        (
+            "a.json",
+            with_good("{\"id\": 1.5}"),
+            Questions,
+            &["a.json:1:", "qas[1].id: invalid type: floating", "or a whole number"],
+        ),
+        (
+            "a.json",
+            text("[{\"question\": \"q\", \"context\": \"c\"}]"),
+            Questions,
+            &["a.json:1:", "a JSON array of objects", "jq -c"],
+        ),
+        (
+            "a.json",
+            text("[{\"id\": 1, \"annotations\": [{\"result\": [{\"from_name\": \"a\"}]}]}]"),
+            Questions,
+            &["a.json:1:", "a Label Studio export"],
+        ),
+        (
+            "a.json",
+            text("{\"data\": [{\"question\": \"q\", \"context\": \"c\"}]}"),
+            Questions,
+            &["a.json:1:", "without SQuAD's `paragraphs`", "jq -c '.data[]'"],
+        ),
+        (
+            "a.json",
+            text("{\"question\": \"q\"}\n{\"question\": \"q\"}\n"),
+            Questions,
+            &["a.json:1:", "looks like JSON Lines"],
+        ),
+        (
+            "a.json",
+            squad("{\"id\": \"1\", \"question\": \"q\", \"answers\": [], \"answer\": \"Ada\"}"),
+            Questions,
+            &["a.json: ", "expected answers in `answers`", "`answer` is not read"],
+        ),
         ("a.json", with_good("{\"id\": \"1\", \"answers\": null}"), Questions, &["qas[1].answers: invalid type: null"]),
         ("a.json", with_good("{\"id\": \"1\", \"id\": \"2\"}"), Questions, &["qas[1]: duplicate field `id`"]),
         (
@@ -129,7 +199,73 @@ fn malformed() -> Vec<(&'static str, Vec<u8>, What, &'static [&'static str])> {
             &["a.jsonl:1: ", "each of 1 words, found 0"],
         ),
         ("a.jsonl", text("{\"words\": [\"a\"], \"tags\": [\"X\"]}"), Sentences, &["a.jsonl:1: ", "found `X`"]),
-        ("a.jsonl", text("{\"words\": [\"a\"], \"tags\": [3]}"), Sentences, &["a.jsonl:1:", "tags: ", "class numbers"]),
+        (
+            "a.jsonl",
+            text("{\"words\": [\"a\"], \"tags\": [3]}"),
+            Sentences,
+            &["a.jsonl:1:", "found the number 3", "class numbers"],
+        ),
+        (
+            "a.jsonl",
+            text("{\"words\": [\"a\"], \"tags\": [3.5]}"),
+            Sentences,
+            &["a.jsonl:1:", "tags: ", "or its number"],
+        ),
+        ("a.jsonl", text("{\"text\": \"a b\"}"), Sentences, &["a.jsonl:1:", "missing field `entities`"]),
+        (
+            "a.jsonl",
+            text("{\"text\": \"Ada\", \"label\": [[0, 3, \"PER\"]]}"),
+            Sentences,
+            &["a.jsonl:1:", "a doccano export", "hint: write an object a line"],
+        ),
+        (
+            "a.jsonl",
+            text("{\"text\": \"Ada\", \"entities\": [[0, 3, \"PER\"]]}"),
+            Sentences,
+            &["a.jsonl:1:", "entities: ", "training data of spaCy"],
+        ),
+        (
+            "a.jsonl",
+            text("{\"text\": \"Ada\", \"entities\": [{\"type\": \"PER\", \"start\": 0}]}"),
+            Sentences,
+            &["a.jsonl:1:", "entities: ", "missing field `end`"],
+        ),
+        (
+            "a.jsonl",
+            text("{\"words\": [\"Ada\"], \"tags\": [\"O\"], \"ner\": [\"PER\"]}"),
+            Sentences,
+            &["a.jsonl: ", "found `O` alone, while `ner` is not read"],
+        ),
+        (
+            "a.jsonl",
+            text("{\"text\": \"Adam\", \"entities\": [{\"type\": \"PER\", \"start\": 0, \"end\": 3}]}"),
+            Sentences,
+            &["a.jsonl:1: ", "none of 1 sentences", "`Ada`, cuts the word `Adam`"],
+        ),
+        (
+            "a.jsonl",
+            text("{\"question\": \"q\", \"context\": \"Ada\", \"answer\": \"Ada\"}"),
+            Questions,
+            &["a.jsonl:1: ", "expected the place of the answer too; found `answer` alone", "answer_start"],
+        ),
+        (
+            "a.jsonl",
+            text("{\"question\": \"q\", \"context\": \"Ada\", \"answer_text\": \"Ada\", \"answers\": []}"),
+            Questions,
+            &["a.jsonl:1: ", "`answer_text` alone"],
+        ),
+        (
+            "a.jsonl",
+            text("{\"question\": \"q\", \"context\": \"Ada\", \"answer\": [\"Ada\"]}"),
+            Questions,
+            &["a.jsonl:1: ", "as a text in `answer`"],
+        ),
+        (
+            "a.jsonl",
+            text("{\"id\": 7, \"answer\": \"Ada\", \"start\": 0, \"end\": 3, \"score\": 0.9, \"alternatives\": []}"),
+            Questions,
+            &["a.jsonl:1:", "missing field `question`", "which `predict` does not repeat"],
+        ),
         (
             "a.jsonl",
             text("{\"words\": \"a b\", \"tags\": []}"),
@@ -192,20 +328,11 @@ fn every_malformed_file_is_an_error_with_its_place() {
 fn examples_that_can_not_be_used_are_skipped_with_their_reason() {
     let q = |rest: &str| with_good(&format!(r#"{{"id": "x", "question": "Who?", "answers": {rest}}}"#));
     let cases: Vec<(&str, Vec<u8>, &[&str])> = vec![
-        (
-            "a.json",
-            q(r#"[{"text": "did", "answer_start": 3}]"#),
-            &["qas[1]", "`did` at character 3, found ` di`", "once", "character 4"],
-        ),
-        ("a.json", q(r#"[{"text": "did", "answer_start": -1}]"#), &["qas[1]", "character -1", "a context of 11"]),
-        ("a.json", q(r#"[{"text": "it.", "answer_start": 11}]"#), &["qas[1]", "character 11", "a context of 11"]),
-        ("a.json", q(r#"[{"text": "nobody", "answer_start": 0}]"#), &["qas[1]", "the context does not hold it"]),
-        ("a.json", q(r#"[{"text": "d", "answer_start": 0}]"#), &["qas[1]", "more than once"]),
         ("a.json", q(r#"[{"text": " ", "answer_start": 3}]"#), &["qas[1]", "the answer is blank"]),
         (
             "a.json",
-            q(r#"[{"text": "x", "answer_start": 3}, {"text": "Ada", "answer_start": 0}]"#),
-            &["qas[1]", "answers[0] was left out, the question kept"],
+            q(r#"[{"text": " ", "answer_start": 3}, {"text": "Ada", "answer_start": 0}]"#),
+            &["qas[1]", "answers[0] is blank and was left out, the question kept"],
         ),
         ("a.json", q(r#"[], "is_impossible": false"#), &["qas[1]", "`is_impossible` is false"]),
         (
@@ -220,13 +347,6 @@ fn examples_that_can_not_be_used_are_skipped_with_their_reason() {
             "{\"question\": \"q\", \"context\": \"c\"}\n{\"question\": \"q\", \"context\": \"\u{A0}\"}\n".into(),
             &["a.jsonl:2", "its context is blank"],
         ),
-        (
-            "a.jsonl",
-            "{\"question\": \"q\", \"context\": \"c\"}\n{\"question\": \"q\", \"context\": \"é x\", \
-             \"answers\": [{\"text\": \"x\", \"answer_start\": 3}]}\n"
-                .into(),
-            &["a.jsonl:2", "once in the context, at character 2 (the file seems to count bytes"],
-        ),
     ];
     let folder = tempfile::tempdir().unwrap();
     for (name, bytes, expected) in cases {
@@ -238,6 +358,120 @@ fn examples_that_can_not_be_used_are_skipped_with_their_reason() {
             assert!(skipped[0].contains(part), "expected {part:?} in: {}", skipped[0]);
         }
     }
+}
+
+#[test]
+fn gold_answers_out_of_place_are_kept_for_scoring_and_a_note_says_where_they_stand() {
+    let cases: Vec<(&str, i64, &str, &[&str])> = vec![
+        ("Ada did it.", 3, "did", &["`did` at character 3, found ` di`", "once", "character 4"]),
+        ("Ada did it.", -1, "did", &["character -1", "a context of 11"]),
+        ("Ada did it.", 11, "it.", &["character 11", "a context of 11"]),
+        ("Ada did it.", 0, "nobody", &["the context does not hold it"]),
+        ("Ada did it.", 0, "d", &["more than once"]),
+        ("é x", 3, "x", &["once in the context, at character 2 (the file seems to count bytes"]),
+    ];
+    for (context, start, text, expected) in cases {
+        let answers = format!(r#"[{{"text": "{text}", "answer_start": {start}}}]"#);
+        let line = format!(r#"{{"id": "x", "question": "q", "context": "{context}", "answers": {answers}}}"#);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.jsonl");
+        fs::write(&path, line).unwrap();
+        let read = read_questions(&path, None, &Layout::default()).unwrap();
+        assert_eq!((read.skipped.len(), read.examples[0].answers.len()), (0, 0), "{expected:?}");
+        assert_eq!(read.examples[0].unplaced, [text]);
+        assert!(!read.examples[0].is_trainable());
+        assert!(read.notes.iter().all(|note| !note.contains("no answer in their context")), "{:?}", read.notes);
+        assert!(read.notes[0].contains("where the file says: 1. ") && read.notes[0].contains("a.jsonl:1, `x`"));
+        for part in expected {
+            assert!(read.notes[0].contains(part), "expected {part:?} in: {}", read.notes[0]);
+        }
+    }
+}
+
+#[test]
+fn a_layout_that_a_file_does_not_have_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let refused = |name: &str, text: &str, layout: Layout| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        let error = if name.ends_with("json") {
+            read_questions(&path, None, &layout).unwrap_err()
+        } else {
+            read_sentences(&path, None, &layout).unwrap_err()
+        };
+        format!("{error}\nhint: {}", error.hint_text().unwrap_or("none"))
+    };
+    let columns = |word, tag| Layout { columns: Some(Columns { word, tag }), ..Layout::default() };
+    let names =
+        |names: &[&str]| Layout { tag_names: names.iter().map(|&name| name.into()).collect(), ..Layout::default() };
+    for (name, text, layout, expected) in [
+        ("a.tsv", "1\tEU\n", columns(2, 3), &["a.tsv:1: ", "at least 3 columns, found 2"][..]),
+        ("a.tsv", "1\t\tO\n", columns(2, 3), &["a.tsv:1: ", "found an empty column"]),
+        ("a.tsv", "EU\t3\n", names(&["O", "B-ORG"]), &["a.tsv:1: ", "expected a tag below 2", "found 3"]),
+        ("a.jsonl", "{\"words\": [\"a\"], \"tags\": [-1]}", names(&["O"]), &["a.jsonl:1: ", "below 1", "found -1"]),
+        ("a.json", "{}", names(&["O"]), &["a.json: ", "neither `columns` nor `tag_names`"]),
+    ] {
+        let said = refused(name, text, layout);
+        assert!(expected.iter().all(|part| said.contains(part)), "{said}");
+    }
+    #[cfg(feature = "parquet")]
+    {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/conll2003.parquet");
+        let error = read_sentences(&path, None, &names(&["O", "B-ORG"])).unwrap_err().to_string();
+        assert!(error.contains("expected the tags `O, B-ORG` of `tag_names`, found `O, B-PER, I-PER"), "{error}");
+    }
+}
+
+#[test]
+fn a_file_of_another_tool_is_named_for_what_it_looks_like() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text, what, expected) in [
+        (
+            "a.json",
+            "[{\"words\": [\"a\"], \"tags\": [\"O\"]}]",
+            Sentences,
+            &["a JSON array of objects", "jq -c '.[]'"][..],
+        ),
+        ("a.json", "{\"words\": []}\n{\"words\": []}", Sentences, &["JSON Lines", "the extension .jsonl"]),
+        (
+            "a.json",
+            "[{\"annotations\": [], \"lead_time\": 1, \"annotator\": 1}]",
+            Sentences,
+            &["a Label Studio export"],
+        ),
+        (
+            "a.json",
+            "[[\"Ada\", {\"entities\": [[0, 3, \"PER\"]]}]]",
+            Sentences,
+            &["training data of spaCy", "\"entities\": "],
+        ),
+        (
+            "a.json",
+            "{\"data\": [{\"paragraphs\": [{\"qas\": []}]}]}",
+            Sentences,
+            &["SQuAD JSON, which holds questions"],
+        ),
+        ("a.csv", "word,tag\nEU,B-ORG\n", Sentences, &["comma-separated values", "tabs or spaces"]),
+        ("a.csv", "question,context,answer\nq,c,a\n", Questions, &["comma-separated values", "a question a line"]),
+        ("a.xml", "<a/>", Sentences, &["XML or HTML"]),
+        ("a.ann", "T1\tPER 0 3\tAda\n", Sentences, &["annotations of brat"]),
+    ] {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        let error = read(&what, &path).unwrap_err();
+        let said = format!("{error}\nhint: {}", error.hint_text().unwrap_or("none"));
+        assert!(expected.iter().all(|part| said.contains(part)) && !said.contains("holds none"), "{text}: {said}");
+    }
+}
+
+#[cfg(feature = "parquet")]
+#[test]
+fn a_codec_that_is_not_read_is_named() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/parquet/brotli.parquet");
+    let error = read_sentences(&path, None, &Layout::default()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Data);
+    let said = error.to_string();
+    assert!(said.contains("compressed with snappy, gzip, lz4 or zstd") && said.contains("found BROTLI"), "{said}");
 }
 
 #[test]
@@ -266,8 +500,8 @@ fn a_path_that_is_no_readable_file_is_an_error_with_its_kind() {
         ("a.xml", Sentences, "found the extension `.xml`"),
         ("a", Questions, "found a file without an extension"),
         ("a.txt.gz", Sentences, "found the extension `.gz`"),
-        ("a.json", Sentences, "found SQuAD JSON, which holds none"),
-        ("a.conll", Questions, "found CoNLL columns, which holds none"),
+        ("a.json", Sentences, "found SQuAD JSON, which holds no sentences"),
+        ("a.conll", Questions, "found CoNLL columns, which holds no questions"),
     ] {
         let error = read(&what, &at(name)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Usage);
@@ -290,7 +524,11 @@ fn every_malformed_table_is_an_error_with_its_place() {
         (questions, Sentences, "expected a column `tokens` or `words`, found `id`, `title`"),
         (nested(200_000), Sentences, "expected at most 1000 columns, found 200001"),
         (nested(900), Sentences, "expected a column `tokens` or `words`, found `c`"),
-        (replaced(&sentences, b"huggingface", b"huggingfacE"), Sentences, "expected the names of the classes"),
+        (
+            replaced(&sentences, b"huggingface", b"huggingfacE"),
+            Sentences,
+            "expected the name of a tag, such as `B-PER`; found the number 1",
+        ),
     ];
     for (bytes, what, expected) in cases {
         let path = folder.path().join("a.parquet");

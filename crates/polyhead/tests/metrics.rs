@@ -96,6 +96,16 @@ fn span_counts_add_up_over_batches() {
 }
 
 #[test]
+fn scores_of_nothing_are_zero_without_a_sign() {
+    let mut counts = span_f1::Counts::new(Scheme::Lenient);
+    counts.add(&["O", "O"], &["O", "O"]);
+    let (micro, mean) = (counts.micro(), counts.macro_average());
+    for score in [micro.precision(), micro.recall(), micro.f1(), mean.precision, mean.recall, mean.f1] {
+        assert!(score == 0.0 && score.is_sign_positive(), "{score}");
+    }
+}
+
+#[test]
 fn an_entity_ends_before_its_end() {
     let span = |kind: &str, start, end| Span { kind: kind.to_owned(), start, end };
     let tags = ["B-LOC-CITY", "I-LOC-CITY", "O", "I-PER", "B-PER", "I-ORG"];

@@ -5,7 +5,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use polyhead::data::{Question, Read, Sentence, read_questions, read_sentences};
+use polyhead::data::{Columns, Layout, Question, Read, Sentence, read_questions, read_sentences};
+use polyhead::metrics::span_f1::{Counts, Scheme, Scores};
 
 fn written(name: &str, text: &str) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
@@ -16,12 +17,12 @@ fn written(name: &str, text: &str) -> (tempfile::TempDir, PathBuf) {
 
 fn sentences_of(name: &str, text: &str) -> Read<Sentence> {
     let (_folder, path) = written(name, text);
-    read_sentences(&path, None).unwrap()
+    read_sentences(&path, None, &Layout::default()).unwrap()
 }
 
 fn questions_of(name: &str, text: &str, limit: Option<usize>) -> Read<Question> {
     let (_folder, path) = written(name, text);
-    read_questions(&path, limit).unwrap()
+    read_questions(&path, limit, &Layout::default()).unwrap()
 }
 
 fn tagged(sentence: &Sentence) -> String {
@@ -36,7 +37,7 @@ fn slices(question: &Question) -> Vec<&str> {
 
 #[test]
 fn columns_become_sentences_whatever_the_line_ends_and_separators() {
-    let text = "\u{FEFF}-DOCSTART- -X- O O\r\n\r\nEU\tNNP  I-NP B-ORG\r\nrejects VBZ I-VP O\r\n \r\n\r\n. . O O";
+    let text = "\u{FEFF}-DOCSTART- -X- O O\r\n\r\nEU\tNNP\tI-NP\tB-ORG\r\nrejects VBZ  I-VP O\r\n \r\n\r\n. . O O";
     let read = sentences_of("a.conll", text);
     assert_eq!(read.examples.iter().map(tagged).collect::<Vec<_>>(), ["EU/B-ORG rejects/O", "./O"]);
     assert!(read.examples[0].place.to_string().ends_with("a.conll:3"));
@@ -58,13 +59,169 @@ fn iob1_is_converted_with_a_note() {
 }
 
 #[test]
+fn where_a_line_has_tabs_they_alone_separate() {
+    let read = sentences_of("a.tsv", "New York\tB-LOC\n is \tO\t\n\nSan  Marino\t\tB-LOC\n");
+    let words: Vec<_> = read.examples.iter().map(|sentence| sentence.words.clone()).collect();
+    assert_eq!(words, [vec!["New York", "is"], vec!["San  Marino"]]);
+    assert_eq!(read.examples[1].tags, ["B-LOC"]);
+}
+
+#[test]
+fn lines_that_begin_with_a_hash_are_comments_where_they_can_not_be_words() {
+    let text = "# newdoc\n# 5 O\n# text = # and O\nMarta B-PER\n# B-PER\n#left O\n# a remark on it\n\n#\n# id 8c50\nuse O\n\n                # O\n#Lyon B-LOC\n";
+    let read = sentences_of("a.conll", text);
+    let tagged: Vec<_> = read.examples.iter().map(tagged).collect();
+    assert_eq!(tagged, ["Marta/B-PER #/B-PER #left/O", "use/O", "#/O #Lyon/B-LOC"]);
+    assert_eq!(read.notes, ["6 lines are comments (`# ...`) and were skipped"]);
+    // In a file of four columns a line of two is no word.
+    let read = sentences_of("a.conll", "# O\nmarta _ _ B-PER\n# _ _ O\n");
+    assert_eq!(read.examples[0].words, ["marta", "#"]);
+}
+
+#[test]
+fn a_header_is_skipped_and_said() {
+    let read = sentences_of("a.tsv", "Token\tPOS\tNER_tag\nEU\tNNP\tB-ORG\n");
+    assert_eq!(tagged(&read.examples[0]), "EU/B-ORG");
+    assert_eq!(read.notes, ["line 1 names the columns and was skipped"]);
+    // Not at another place, and not where its last column is a tag.
+    assert_eq!(sentences_of("a.txt", "Word O\ntag O\n").examples[0].words, ["Word", "tag"]);
+}
+
+#[test]
+fn columns_are_chosen_by_number() {
+    let (_folder, path) =
+        written("a.tsv", "# a remark\n1\tNew York\tB-LOC\tO\n2\tin\tO\t\n\n1\t-DOCSTART-\tO\tO\n\n1\tis\tO\tO\n");
+    let layout = |word, tag| Layout { columns: Some(Columns { word, tag }), ..Layout::default() };
+    let read = read_sentences(&path, None, &layout(2, 3)).unwrap();
+    assert_eq!(read.examples.iter().map(tagged).collect::<Vec<_>>(), ["New York/B-LOC in/O", "is/O"]);
+    // Said so, an index is words.
+    let (_folder, path) = written("b.txt", "1 x O\n2 y B-A\n");
+    assert_eq!(tagged(&read_sentences(&path, None, &layout(1, 3)).unwrap().examples[0]), "1/O 2/B-A");
+    // A file that counts in one sentence alone has numbers as words.
+    assert_eq!(sentences_of("b.txt", "1 CD O\n2 CD O\n\nEU NNP B-ORG\n").examples.len(), 2);
+}
+
+#[test]
+fn class_numbers_are_tags_by_the_names_of_the_recipe() {
+    let layout = Layout { tag_names: ["O", "B-A", "I-A"].map(str::to_owned).to_vec(), ..Layout::default() };
+    for (name, text) in [
+        ("a.jsonl", "{\"tokens\": [\"EU\", \"is\", \"7\"], \"ner_tags\": [1, 2, 0]}"),
+        ("a.txt", "EU 1\nis 2\n7 0\n"),
+        ("b.txt", "EU B-A\nis I-A\n7 O\n"),
+    ] {
+        let (_folder, path) = written(name, text);
+        let read = read_sentences(&path, None, &layout).unwrap();
+        assert_eq!(tagged(&read.examples[0]), "EU/B-A is/I-A 7/O");
+    }
+}
+
+#[test]
+fn the_answers_of_predict_are_training_data() {
+    let line = r#"{"id": 3, "text": "Né à Rio, Ada's left.", "entities": [
+        {"type": "LOC", "text": "Rio", "start": 5, "end": 8, "score": 0.98}, {"type": "PER", "text": "Ada", "start": 10, "end": 13, "score": 0.9}]}"#;
+    let read = sentences_of("a.jsonl", &line.replace('\n', " "));
+    assert_eq!(tagged(&read.examples[0]), "Né/O à/O Rio/B-LOC ,/O Ada/B-PER 's/O left/O ./O");
+    let bytes = r#"{"text": "Né à Rio", "entities": [{"type": "LOC", "start": 7, "end": 10}], "offset_unit": "byte"}"#;
+    assert_eq!(tagged(&sentences_of("a.jsonl", bytes).examples[0]), "Né/O à/O Rio/B-LOC");
+    // Left out with its place and the way out, where the units are others than it says.
+    let two = format!(
+        "{bytes}\n{}\n",
+        r#"{"text": "Né à Rio", "entities": [{"type": "LOC", "text": "Rio", "start": 7, "end": 10}]}"#
+    );
+    let read = sentences_of("a.jsonl", &two);
+    assert_eq!((read.examples.len(), read.skipped.len()), (1, 1));
+    assert!(read.skipped[0].place.to_string().ends_with("a.jsonl:2"));
+    assert!(read.skipped[0].reason.contains("\"offset_unit\": \"byte\""), "{}", read.skipped[0].reason);
+}
+
+#[test]
+fn an_answer_of_predict_beside_its_question_is_gold() {
+    let lines = [
+        r#"{"question": "Where?", "context": "Né 🦊 à Rio.", "answer": "Rio", "start": 7, "end": 10, "score": 0.9, "alternatives": []}"#,
+        r#"{"question": "Where?", "context": "Né 🦊 à Rio.", "answer": "Rio", "start": 12, "offset_unit": "byte"}"#,
+        r#"{"question": "Where?", "context": "Né 🦊 à Rio.", "answer": "Rio", "start": 8, "offset_unit": "utf16"}"#,
+        r#"{"question": "Where?", "context": "Né 🦊 à Rio.", "answer_text": "Rio", "answer_start": 7}"#,
+        r#"{"question": "Why?", "context": "Né 🦊 à Rio.", "answer": "", "start": 0, "end": 0}"#,
+    ];
+    let read = questions_of("a.jsonl", &lines.join("\n"), None);
+    assert_eq!((read.skipped.len(), read.examples.len()), (0, 5));
+    for question in &read.examples[..4] {
+        assert_eq!((slices(question), question.answers[0].start), (vec!["Rio"], 12));
+    }
+    assert_eq!(read.examples[4].golds().count(), 0);
+}
+
+#[test]
+fn white_space_around_a_gold_answer_is_trimmed_and_said_once() {
+    let of = |text: &str, start: usize| {
+        format!(
+            r#"{{"question": "Who?", "context": "So Ada\n Bo", "answers": [{{"text": "{text}", "answer_start": {start}}}]}}"#
+        )
+    };
+    let lines = [of("Ada", 3), of(" Ada", 2), of("Ada\\n", 3), of(" Ada\\n ", 3), of("\\n Bo", 6)];
+    let read = questions_of("a.jsonl", &lines.join("\n"), None);
+    let found: Vec<_> = read.examples.iter().map(|question| (slices(question), question.answers[0].start)).collect();
+    assert_eq!(found[..4], std::array::from_fn::<_, 4, _>(|_| (vec!["Ada"], 3)));
+    assert_eq!(found[4], (vec!["Bo"], 8));
+    assert_eq!(read.notes, ["4 gold answers had white space at an end; it was trimmed"]);
+}
+
+#[test]
+fn whole_numbers_are_identifiers_in_squads_json() {
+    let text = r#"{"data": [{"paragraphs": [{"context": "Ada", "qas": [{"id": 262, "question": "q", "answers": []},
+        {"id": "262", "question": "q", "answers": []}]}]}]}"#;
+    let read = questions_of("a.json", text, None);
+    assert_eq!((read.examples[0].id.as_str(), read.skipped.len()), ("262", 1));
+}
+
+/// Gold and predicted tags with orphans, as the file has them, score as seqeval scores them.
+#[test]
+fn tags_score_as_they_stand_in_the_file() {
+    let expected: serde_json::Value = serde_json::from_slice(&fs::read(fixture("orphan_tags.json")).unwrap()).unwrap();
+    let column = |tag| {
+        let layout = Layout { columns: Some(Columns { word: 1, tag }), ..Layout::default() };
+        read_sentences(&fixture("orphan_tags.conll"), None, &layout).unwrap()
+    };
+    let (gold, found) = (column(3), column(2));
+    assert!(gold.notes[0].contains("scores take the tags as they stand"), "{:?}", gold.notes);
+    for (name, scheme) in [("lenient", Scheme::Lenient), ("strict", Scheme::StrictIob2)] {
+        let mut counts = Counts::new(scheme);
+        gold.examples.iter().zip(&found.examples).for_each(|(gold, found)| counts.add(&gold.tags, &found.tags));
+        for (mean, scores) in [("micro", Scores::from(counts.micro())), ("macro", counts.macro_average())] {
+            for (at, ours) in [scores.precision, scores.recall, scores.f1].into_iter().enumerate() {
+                let theirs = expected[name][mean][at].as_f64().unwrap();
+                assert!((ours - theirs).abs() < 1e-12, "{name} {mean}: ours {ours}, theirs {theirs}");
+            }
+        }
+    }
+}
+
+#[cfg(feature = "parquet")]
+#[test]
+fn tables_of_every_integer_and_codec_are_read() {
+    let expected = read_sentences(&fixture("conll2003.parquet"), None, &Layout::default()).unwrap();
+    let all = |read: &Read<Sentence>| read.examples.iter().map(tagged).collect::<Vec<_>>();
+    for name in ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "gzip", "lz4", "zstd", "none"] {
+        let read = read_sentences(&fixture(&format!("parquet/{name}.parquet")), None, &Layout::default()).unwrap();
+        assert_eq!(all(&read), all(&expected), "{name}");
+    }
+    // Without the names of its classes, by those of the recipe.
+    let names = ["O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC", "B-MISC", "I-MISC"];
+    let layout = Layout { tag_names: names.map(str::to_owned).to_vec(), ..Layout::default() };
+    let read = read_sentences(&fixture("parquet/uint64.parquet"), None, &layout).unwrap();
+    assert_eq!(all(&read), all(&expected));
+    let read = read_questions(&fixture("parquet/ids.parquet"), None, &Layout::default()).unwrap();
+    assert_eq!((read.examples[5].id.as_str(), slices(&read.examples[5])), ("5", vec!["1877"]));
+}
+
+#[test]
 fn a_limit_takes_the_first_usable_sentences() {
     let text = "\u{200B} O\n\na O\n\nb O\n\n\u{200B} O\n\nc O\n";
     let (_folder, path) = written("a.txt", text);
-    let read = read_sentences(&path, Some(2)).unwrap();
+    let read = read_sentences(&path, Some(2), &Layout::default()).unwrap();
     assert_eq!(read.examples.iter().map(tagged).collect::<Vec<_>>(), ["a/O", "b/O"]);
     assert_eq!(read.skipped.len(), 1);
-    assert!(read_sentences(&path, Some(0)).unwrap().examples.is_empty());
+    assert!(read_sentences(&path, Some(0), &Layout::default()).unwrap().examples.is_empty());
 }
 
 #[test]
@@ -126,20 +283,20 @@ fn fixture(name: &str) -> PathBuf {
 #[cfg(feature = "parquet")]
 #[test]
 fn the_hubs_tables_are_read() {
-    let read = read_sentences(&fixture("conll2003.parquet"), None).unwrap();
+    let read = read_sentences(&fixture("conll2003.parquet"), None, &Layout::default()).unwrap();
     assert_eq!(read.examples.len(), 6);
     assert_eq!(tagged(&read.examples[0]), "Mara/B-PER Okafor/I-PER visited/O Tromsø/B-LOC ./O");
     assert!(read.examples[5].place.to_string().ends_with("conll2003.parquet: row 6"));
-    assert_eq!(read_sentences(&fixture("conll2003.parquet"), Some(2)).unwrap().examples.len(), 2);
+    assert_eq!(read_sentences(&fixture("conll2003.parquet"), Some(2), &Layout::default()).unwrap().examples.len(), 2);
 
-    let read = read_questions(&fixture("squad.parquet"), None).unwrap();
+    let read = read_questions(&fixture("squad.parquet"), None, &Layout::default()).unwrap();
     assert_eq!((read.examples.len(), read.skipped.len()), (6, 0));
     assert_eq!(slices(&read.examples[0]), ["Edda Rowan", "Rowan"]);
     assert_eq!(slices(&read.examples[3]), ["blue 🦊 and grey", "blue", "grey"]);
     assert_eq!(read.examples[5].id, "hub5");
     assert_eq!(slices(&read.examples[5]), ["1877"]);
     assert_eq!(read.examples.iter().filter(|question| question.answers.is_empty()).count(), 1);
-    assert_eq!(read_questions(&fixture("squad.parquet"), Some(4)).unwrap().examples.len(), 4);
+    assert_eq!(read_questions(&fixture("squad.parquet"), Some(4), &Layout::default()).unwrap().examples.len(), 4);
 }
 
 #[test]
@@ -160,14 +317,14 @@ fn real_data_is_read_to_the_last_example() {
         return;
     }
     for (name, count) in [("train.txt", 14_041), ("valid.txt", 3_250)] {
-        let read = read_sentences(&data.join("conll2003").join(name), None).unwrap();
+        let read = read_sentences(&data.join("conll2003").join(name), None, &Layout::default()).unwrap();
         assert_eq!((read.examples.len(), read.skipped.len()), (count, 0), "{name}");
         assert_eq!(read.notes, Vec::<String>::new(), "{name}");
     }
     for (name, count) in
         [("train-v1.1", 7_723), ("validation-v1.1", 1_205), ("train-v2.0", 8_233), ("validation-v2.0", 1_762)]
     {
-        let read = read_questions(&data.join("squad").join(format!("{name}.json")), None).unwrap();
+        let read = read_questions(&data.join("squad").join(format!("{name}.json")), None, &Layout::default()).unwrap();
         assert_eq!((read.examples.len(), read.skipped.as_slice()), (count, [].as_slice()), "{name}");
         assert!(read.examples.iter().all(|q| slices(q).iter().zip(&q.answers).all(|(slice, a)| *slice == a.text)));
     }

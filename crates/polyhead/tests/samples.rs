@@ -1,7 +1,7 @@
 //! The sample corpus and the demonstration suite keep their promises.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-use polyhead::data::{Question, Sentence, read_questions, read_sentences};
+use polyhead::data::{Layout, Question, Sentence, read_questions, read_sentences};
 use polyhead::metrics::span_f1::{Scheme, entities};
 use serde_json::Value;
 use std::collections::HashSet;

@@ -5,6 +5,7 @@
 mod cut;
 mod small;
 
+use polyhead::data::Layout;
 use polyhead::encoders::Adjust;
 use polyhead::infer::Session;
 use polyhead::model::{About, Model, NamedTask};
@@ -25,7 +26,7 @@ fn session() -> Session {
         let folder = tempfile::tempdir().unwrap();
         let mut task = (entry.open)((kind.config)()).unwrap();
         let path = small::write_data(kind, "train", &[20, 30], folder.path());
-        task.prepare(&task.read(&path, None).unwrap()).unwrap();
+        task.prepare(&task.read(&path, None, &Layout::default()).unwrap()).unwrap();
         NamedTask { name: entry.kind.to_owned(), task }
     });
     let folder = small::fixture("tiny-bert");
@@ -88,7 +89,7 @@ fn an_evaluation_answers_in_order_holds_few_windows_and_a_failure_comes_after_al
     let folder = tempfile::tempdir().unwrap();
     let path = small::write_data(small::kind("ner"), "validation", &[5; 1000], folder.path());
     let mut task = (TaskKind::of::<cut::Failing>().open)(json!({ "max_length": 48, "stride": 12 })).unwrap();
-    let examples = task.read(&path, None).unwrap();
+    let examples = task.read(&path, None, &Layout::default()).unwrap();
     task.prepare(&examples).unwrap();
     let first = cut::first_failing(&path);
     let named = vec![NamedTask { name: "cut".to_owned(), task }];

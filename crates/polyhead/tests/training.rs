@@ -6,6 +6,7 @@
 mod cut;
 mod small;
 
+use polyhead::data::Layout;
 use polyhead::infer::Session;
 use polyhead::model::Model;
 use polyhead::parameters::{Parameters, Train};
@@ -282,7 +283,7 @@ fn the_best_epoch_is_that_of_the_declared_rule_and_its_model_scores_the_same_whe
         let session = Session::open(&end.folder).unwrap();
         for kind in ["ner", "qa"].map(small::kind) {
             let data = folder.path().join(format!("{}-validation.{}", kind.kind, kind.extension));
-            let again = session.evaluate(kind.kind, &data, None, &mut |_, _| {}).unwrap();
+            let again = session.evaluate(kind.kind, &data, None, &Layout::default(), &mut |_, _| {}).unwrap();
             assert_eq!(again.score, end.scores[kind.kind], "{rule}: {}", kind.kind);
         }
     }

@@ -6,7 +6,7 @@ use crate::progress::{counter, downloads};
 use crate::scores;
 use crate::table::{counted, start_of};
 use polyhead::Result;
-use polyhead::data::Skipped;
+use polyhead::data::{Columns, Layout, Skipped};
 use polyhead::hub::{self, HubOptions};
 use polyhead::infer::{Evaluation, Session};
 use polyhead::io::write_atomic;
@@ -39,6 +39,12 @@ pub struct Args {
     /// Score the first N examples only
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
+    /// Which columns of a column file hold the word and its tag, counted from 1, as in 2,3
+    #[arg(long, value_name = "WORD,TAG")]
+    columns: Option<Columns>,
+    /// The names of tags that the file writes as numbers 0, 1, ..., as in O,B-PER,I-PER
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    tag_names: Vec<String>,
     /// Write every answer to this file, as JSON Lines
     #[arg(long, value_name = "FILE")]
     predictions: Option<PathBuf>,
@@ -53,7 +59,8 @@ pub fn run(args: &Args, out: &mut Out) -> Result<()> {
     let limit = args.limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
     let bar = counter("examples");
     let mut predictions = String::new();
-    let evaluation = session.evaluate(&task.name, &data, limit, &mut |answer, _| {
+    let layout = Layout { columns: args.columns, tag_names: args.tag_names.clone() };
+    let evaluation = session.evaluate(&task.name, &data, limit, &layout, &mut |answer, _| {
         bar.inc(1);
         if args.predictions.is_some() {
             predictions += &format!("{answer}\n");

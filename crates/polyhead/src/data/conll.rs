@@ -3,64 +3,268 @@
 //! ```text
 //! -DOCSTART- -X- O O
 //!
+//! # sent_id = 1
 //! EU NNP I-NP B-ORG
 //! rejects VBZ I-VP O
 //! ```
 //!
 //! The format of the CoNLL-2003 shared task (Tjong Kim Sang and De Meulder 2003), and of most NER data since. Any
-//! number of columns from two on, separated by spaces or tabs, the same number throughout.
+//! number of columns from two on, the same number throughout. Where a line has tabs, they alone separate its columns,
+//! so that a word may hold spaces; other lines are split at spaces. The word is the first column and the tag the last,
+//! unless [`Columns`] says otherwise.
+//!
+//! A line that begins with `#` is a comment where it can't be a word with its tag: `# O` and `#Lyon B-LOC` are words.
 
 use std::path::Path;
 
+use super::iob;
+use super::layout::{Columns, Layout};
 use super::lines::Lines;
-use super::{Read, Sentence, iob, quoted};
+use super::looks;
+use super::{Read, Sentence, quoted};
 use crate::error::{Error, Place, Result};
 
 /// A line holds one word; one of a mebibyte is a file of another kind.
 const LONGEST_LINE: usize = 1 << 20;
 
+/// What the first line calls its columns where it is a header.
+const WORD_HEADERS: &[&str] = &["word", "words", "token", "tokens", "form", "text"];
+const TAG_HEADERS: &[&str] =
+    &["tag", "tags", "label", "labels", "ner", "ner_tag", "ner_tags", "entity", "iob", "iob2", "bio"];
+
 /// Reads the sentences of a column file.
-pub(super) fn read(file: &Path, limit: Option<usize>) -> Result<Read<Sentence>> {
+pub(super) fn read(file: &Path, limit: Option<usize>, layout: &Layout) -> Result<Read<Sentence>> {
     let mut lines = Lines::open(file, LONGEST_LINE)?;
     let mut sentences = Vec::new();
     let mut open: Option<Sentence> = None;
     let mut width: Option<(usize, usize)> = None; // columns of the first line that has any, and its number
+    let mut ahead = None; // the columns of that line, where comments stand before it
+    let (mut comments, mut header) = (0_usize, None);
+    let mut index = IndexColumn::default();
     while let Some((number, line)) = lines.next()? {
-        let Some((word, tag, columns)) = columns_of(line) else {
+        let row = Row::new(line, layout);
+        if row.cells.is_empty() {
             sentences.extend(open.take());
+            index.end_sentence();
             continue;
-        };
+        }
         let place = || Place::line(file, number);
-        if word == "-DOCSTART-" {
+        if row.cells.first() == Some(&"-DOCSTART-") || row.word() == "-DOCSTART-" {
             sentences.extend(open.take());
+            index.end_sentence();
             continue;
+        }
+        if line.starts_with('#') {
+            if width.is_none() && ahead.is_none() {
+                ahead = Some(first_width(file, layout)?);
+            }
+            let expected = width.map(|(columns, _)| columns).or(ahead.flatten());
+            if row.is_comment(expected, open.is_some()) {
+                comments += 1;
+                continue;
+            }
         }
         if line.contains('\r') {
             let message = "expected line ends of the form LF or CRLF, found a carriage return inside the line";
             return Err(Error::data(message).at(place()).hint("convert the line ends: tr '\\r' '\\n'"));
         }
-        let Some(tag) = tag else {
-            let message = format!("expected at least two columns, the word and its tag; found {}", quoted(line));
-            return Err(Error::data(message).at(place()).hint("columns are separated by spaces or tabs"));
-        };
-        let (expected, first) = *width.get_or_insert((columns, number));
-        if columns != expected {
-            let message = format!("expected {expected} columns, as on line {first}; found {columns}: {}", quoted(line));
-            return Err(Error::data(message).at(place()).hint("a word can't hold a space, and comments are not read"));
+        if width.is_none() && header.is_none() && row.is_header() {
+            header = Some(number);
+            continue;
         }
-        iob::check_tag(tag, place)?;
+        row.check_columns().map_err(|error| error_or_like(error, width.is_none(), file).at(place()))?;
+        let is_first = width.is_none();
+        let (expected, first) = *width.get_or_insert((row.cells.len(), number));
+        if row.cells.len() != expected {
+            let found = row.cells.len();
+            let message = format!("expected {expected} columns, as on line {first}; found {found}: {}", quoted(line));
+            return Err(Error::data(message).at(place()).hint(
+                "where a line has tabs they alone separate columns, otherwise spaces do: a word with a space needs tabs",
+            ));
+        }
+        row.check_tag().map_err(|error| error_or_like(error, is_first, file).at(place()))?;
+        let tag = row.tag(layout).map_err(|error| error.at(place()))?;
+        index.push(&row, number);
         let sentence = open.get_or_insert_with(|| Sentence { place: place(), words: Vec::new(), tags: Vec::new() });
-        sentence.words.push(word.to_owned());
-        sentence.tags.push(tag.to_owned());
+        sentence.words.push(row.word().to_owned());
+        sentence.tags.push(tag);
     }
     sentences.extend(open);
-    iob::finish(file, sentences, lines.notes(), limit)
+    if let (None, Some(first)) = (layout.columns, index.first()) {
+        let message = "expected words in the first column, found an index: it counts the words of each sentence";
+        let hint = "say which columns to read, counted from 1: data.TASK.columns = { word = 2, tag = 3 }";
+        return Err(Error::data(message).at(Place::line(file, first)).hint(hint));
+    }
+    let mut notes = lines.notes();
+    notes.extend(header.map(|line| format!("line {line} names the columns and was skipped")));
+    if comments > 0 {
+        notes.push(format!("{comments} lines are comments (`# ...`) and were skipped"));
+    }
+    iob::finish(file, Read { examples: sentences, skipped: Vec::new(), notes }, limit)
 }
 
-/// The first column, the last if there are two, and how many there are; `None` for a blank line.
-fn columns_of(line: &str) -> Option<(&str, Option<&str>, usize)> {
-    let mut columns = line.split([' ', '\t']).filter(|column| !column.is_empty());
-    let word = columns.next()?;
-    let (last, count) = columns.fold((None, 1), |(_, count), column| (Some(column), count + 1));
-    Some((word, last, count))
+/// At the first line of all, a file of another kind is named for what it is.
+fn error_or_like(error: Error, is_first: bool, file: &Path) -> Error {
+    let like = is_first.then(|| looks::like(file)).flatten();
+    like.map_or(error, |like| like.instead_of("columns, the word and its tag"))
+}
+
+/// A line split into its columns; none for a blank line.
+struct Row<'a> {
+    cells: Vec<&'a str>,
+    columns: Option<Columns>,
+    /// Whether the line begins with an empty column.
+    starts_empty: bool,
+    numbers_are_tags: bool,
+}
+
+impl<'a> Row<'a> {
+    fn new(line: &'a str, layout: &Layout) -> Self {
+        let columns = layout.columns;
+        let tabs = line.contains('\t');
+        let mut cells: Vec<&str> =
+            line.split(if tabs { '\t' } else { ' ' }).map(|cell| cell.trim_matches(' ')).collect();
+        let starts_empty = tabs && cells.first().is_some_and(|cell| cell.is_empty());
+        // Places count only where columns are counted; else the first and the last are read, and tabs may align.
+        if columns.is_none() || !tabs || cells.iter().all(|cell| cell.is_empty()) {
+            cells.retain(|cell| !cell.is_empty());
+        }
+        Self { cells, columns, starts_empty, numbers_are_tags: !layout.tag_names.is_empty() }
+    }
+
+    fn word(&self) -> &'a str {
+        let at = self.columns.map_or(0, |columns| columns.word - 1);
+        self.cells.get(at).copied().unwrap_or("")
+    }
+
+    /// The tag as the file has it; `None` where the line has no such column.
+    fn raw_tag(&self) -> Option<&'a str> {
+        match self.columns {
+            Some(columns) => self.cells.get(columns.tag - 1).copied(),
+            None => self.cells.last().copied().filter(|_| self.cells.len() > 1),
+        }
+    }
+
+    fn is_token(&self) -> bool {
+        let is_tag = |tag: &str| iob::is_tag(tag) || self.numbers_are_tags && tag.parse::<u32>().is_ok();
+        !self.word().is_empty() && self.raw_tag().is_some_and(is_tag)
+    }
+
+    /// Whether a line that begins with `#` is a comment: it can't be a word with its tag, or not of this file. Within a
+    /// sentence a line that is nearly a word is none: a word whose tag is misspelt is an error.
+    fn is_comment(&self, width: Option<usize>, inside: bool) -> bool {
+        let fits = width.is_none_or(|width| width == self.cells.len());
+        match inside {
+            false => !(fits && self.is_token()),
+            true => !fits && !self.is_token() && self.cells.len() > 1,
+        }
+    }
+
+    fn is_header(&self) -> bool {
+        let named = |cell: &str, names: &[&str]| names.contains(&cell.to_lowercase().as_str());
+        named(self.word(), WORD_HEADERS) && self.raw_tag().is_some_and(|tag| named(tag, TAG_HEADERS))
+    }
+
+    /// Refuses a line that does not have the columns that are read.
+    fn check_columns(&self) -> Result<()> {
+        let line = || quoted(&self.cells.join(" "));
+        let found = self.cells.len();
+        match self.columns {
+            Some(Columns { word, tag }) if found < word.max(tag) => {
+                let message = format!("expected at least {} columns, found {found}: {}", word.max(tag), line());
+                return Err(Error::data(message).hint("`columns` says which are read, counted from 1"));
+            }
+            None if found < 2 => {
+                let message = format!("expected at least two columns, the word and its tag; found {}", line());
+                return Err(Error::data(message).hint(
+                    "columns are separated by tabs or spaces; each word needs a tag, `O` where it is outside of entities",
+                ));
+            }
+            _ => {}
+        }
+        if self.word().is_empty() || self.columns.is_none() && self.starts_empty {
+            return Err(Error::data(format!("expected a word, found an empty column: {}", line())));
+        }
+        Ok(())
+    }
+
+    /// Refuses what is no tag.
+    fn check_tag(&self) -> Result<()> {
+        let tag = self.raw_tag().unwrap_or("");
+        let is_several = tag.split(' ').skip(1).any(iob::is_tag);
+        if iob::is_tag(tag) && !is_several || tag.parse::<i64>().is_ok() && self.numbers_are_tags {
+            return Ok(());
+        }
+        let message = format!("expected a tag `O`, `B-type` or `I-type`, found {}", quoted(tag));
+        let hint = match is_several {
+            true => "this line has tabs and spaces: where there are tabs, they alone separate columns".to_owned(),
+            false => self.other_column().unwrap_or_else(|| iob::way_out(tag)),
+        };
+        Err(Error::data(message).hint(hint))
+    }
+
+    /// The way out where another column than that which is read has tags.
+    fn other_column(&self) -> Option<String> {
+        let word = 1 + self.cells.iter().position(|cell| cell.parse::<f64>().is_err())?;
+        let tag = 1 + self.cells.iter().position(|cell| iob::is_tag(cell) && *cell != "O")?;
+        (tag > word && self.cells.len() > 2)
+            .then(|| format!("if the tags are in column {tag}: data.TASK.columns = {{ word = {word}, tag = {tag} }}"))
+    }
+
+    fn tag(&self, layout: &Layout) -> Result<String> {
+        let tag = self.raw_tag().unwrap_or("");
+        match tag.parse() {
+            Ok(number) => layout.tag_of(number),
+            Err(_) => Ok(tag.to_owned()),
+        }
+    }
+}
+
+/// How many columns the first line has that does not begin with `#`.
+fn first_width(file: &Path, layout: &Layout) -> Result<Option<usize>> {
+    let mut lines = Lines::open(file, LONGEST_LINE)?;
+    while let Some((_, line)) = lines.next()? {
+        let cells = Row::new(line, layout).cells;
+        if !(cells.is_empty() || line.starts_with('#') || cells.first() == Some(&"-DOCSTART-")) {
+            return Ok(Some(cells.len()));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether the first of three or more columns counts: 1, 2, 3 in each sentence or through the file, or from 0.
+#[derive(Default)]
+struct IndexColumn {
+    first_line: Option<usize>,
+    in_sentence: usize,
+    longest: usize,
+    words: usize,
+    /// Which ways of counting were broken: in each sentence, through the file.
+    broken: [bool; 2],
+    start: usize,
+}
+
+impl IndexColumn {
+    fn push(&mut self, row: &Row, line: usize) {
+        let number: Option<usize> = row.cells.first().and_then(|cell| cell.parse().ok());
+        if self.first_line.is_none() {
+            self.first_line = Some(line);
+            self.start = number.unwrap_or(0);
+        }
+        let counts = |place: usize| number == Some(self.start + place) && self.start <= 1 && row.cells.len() > 2;
+        self.broken[0] |= !counts(self.in_sentence);
+        self.broken[1] |= !counts(self.words);
+        self.in_sentence += 1;
+        self.words += 1;
+        self.longest = self.longest.max(self.in_sentence);
+    }
+
+    fn end_sentence(&mut self) {
+        self.in_sentence = 0;
+    }
+
+    /// The line where it begins, if it counts at all.
+    fn first(&self) -> Option<usize> {
+        self.first_line.filter(|_| self.longest > 1 && self.broken != [true, true])
+    }
 }

@@ -1,4 +1,4 @@
-//! What the readers of JSON share: objects that are objects, and messages without a second place.
+//! What the readers of JSON share: objects that are objects, identifiers, and messages without a second place.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -32,4 +32,29 @@ pub(super) fn message(cause: &serde_json::Error) -> String {
     let message = cause.to_string();
     let place = format!(" at line {} column {}", cause.line(), cause.column());
     message.strip_suffix(&place).map(str::to_owned).unwrap_or(message)
+}
+
+/// An identifier: a string, or a whole number as many exports write it.
+pub(super) struct Id(pub String);
+
+impl<'de> Deserialize<'de> for Id {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Name;
+        impl Visitor<'_> for Name {
+            type Value = Id;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string or a whole number")
+            }
+            fn visit_str<E: serde::de::Error>(self, id: &str) -> Result<Id, E> {
+                Ok(Id(id.to_owned()))
+            }
+            fn visit_i64<E: serde::de::Error>(self, id: i64) -> Result<Id, E> {
+                Ok(Id(id.to_string()))
+            }
+            fn visit_u64<E: serde::de::Error>(self, id: u64) -> Result<Id, E> {
+                Ok(Id(id.to_string()))
+            }
+        }
+        from.deserialize_any(Name)
+    }
 }

@@ -11,11 +11,17 @@ mod conll;
 mod iob;
 mod json;
 mod jsonl;
+mod layout;
 mod lines;
+mod looks;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod questions;
+mod spans;
 mod squad;
+
+pub use iob::training_tag;
+pub use layout::{Columns, Layout};
 
 /// A sentence of words with a tag for each: what named-entity recognition trains on.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,7 +30,7 @@ pub struct Sentence {
     pub place: Place,
     /// The words, as the file splits them.
     pub words: Vec<String>,
-    /// An IOB2 tag for each word: `O`, `B-PER`, `I-PER` ...
+    /// A tag for each word: `O`, `B-PER`, `I-PER` ... IOB2, but as the file has it where an `I-` continues nothing.
     pub tags: Vec<String>,
 }
 
@@ -39,8 +45,22 @@ pub struct Question {
     pub question: String,
     /// The text that holds the answer.
     pub context: String,
-    /// The gold answers: several people's, the first of them trains. Empty: the context does not answer it.
+    /// The gold answers: several people's, the first of them trains.
     pub answers: Vec<Answer>,
+    /// Gold answers that do not stand where the file says: they count in scores and do not train.
+    pub unplaced: Vec<String>,
+}
+
+impl Question {
+    /// The texts of all gold answers, placed or not. None: the context does not answer the question.
+    pub fn golds(&self) -> impl Iterator<Item = &str> {
+        self.answers.iter().map(|answer| answer.text.as_str()).chain(self.unplaced.iter().map(String::as_str))
+    }
+
+    /// Whether it can train: it has an answer in its place, or none at all.
+    pub fn is_trainable(&self) -> bool {
+        !self.answers.is_empty() || self.unplaced.is_empty()
+    }
 }
 
 /// A gold answer: a slice of the context.
@@ -74,7 +94,7 @@ pub struct Skipped {
     pub reason: String,
 }
 
-type Reader<T> = fn(&Path, Option<usize>) -> Result<Read<T>>;
+type Reader<T> = fn(&Path, Option<usize>, &Layout) -> Result<Read<T>>;
 
 /// A file format: what it is called, the extensions that tell it, and what can be read from it.
 pub struct Format {
@@ -117,41 +137,55 @@ pub const FORMATS: &[Format] = &[
 ///
 /// # Errors
 /// When the file is not there or malformed, when its format is unknown or holds no sentences, and when none is usable.
-pub fn read_sentences(source: &Path, limit: Option<usize>) -> Result<Read<Sentence>> {
-    read(source, limit, "sentences", |format| format.sentences)
+pub fn read_sentences(source: &Path, limit: Option<usize>, layout: &Layout) -> Result<Read<Sentence>> {
+    read(source, limit, layout, "sentences", |format| format.sentences)
 }
 
 /// Reads questions with their answers; the extension of the file tells its format. A limit takes the first usable ones.
 ///
-/// Every answer is a slice of its context at its place, and not blank; neither are questions and contexts.
+/// Every answer is a slice of its context at its place, and not blank; neither are questions and contexts. Those that
+/// stand elsewhere are [`Question::unplaced`].
 ///
 /// # Errors
 /// When the file is not there or malformed, when its format is unknown or holds no questions, and when none is usable.
-pub fn read_questions(source: &Path, limit: Option<usize>) -> Result<Read<Question>> {
-    read(source, limit, "questions", |format| format.questions)
+pub fn read_questions(source: &Path, limit: Option<usize>, layout: &Layout) -> Result<Read<Question>> {
+    if *layout != Layout::default() {
+        let message = "expected neither `columns` nor `tag_names`, which tell words and tags, for data of questions";
+        return Err(Error::usage(message).at(Place::file(source)));
+    }
+    read(source, limit, layout, "questions", |format| format.questions)
 }
 
 fn read<T>(
     source: &Path,
     limit: Option<usize>,
+    layout: &Layout,
     what: &str,
     reader: fn(&Format) -> Option<Reader<T>>,
 ) -> Result<Read<T>> {
+    layout.check().map_err(|error| error.at_least(Place::file(source)))?;
     let extension = source.extension().and_then(|extension| extension.to_str()).unwrap_or("").to_ascii_lowercase();
     let format = FORMATS.iter().find(|format| format.extensions.contains(&extension.as_str()));
     if let Some(read) = format.and_then(reader) {
-        return read(source, limit);
+        return read(source, limit, layout);
     }
     let serving = FORMATS.iter().filter(|format| reader(format).is_some());
     let known: Vec<_> = serving.map(|format| format!("{} (.{})", format.name, format.extensions.join(", ."))).collect();
-    let found = match format {
-        Some(format) => format!("{}, which holds none", format.name),
-        None if extension.is_empty() => "a file without an extension".to_owned(),
-        None => format!("the extension `.{extension}`"),
+    let like = looks::like(source);
+    let name = if extension.is_empty() {
+        "a file without an extension".to_owned()
+    } else {
+        format!("the extension `.{extension}`")
     };
-    let hint = match extension.as_str() {
-        "parquet" => "this build has no Parquet reader: build it with the feature `parquet`",
-        "gz" | "bz2" | "xz" | "zst" | "zip" => "decompress it first",
+    let found = match (like, format) {
+        (Some(like), _) => format!("{name} of what looks like {}", like.what),
+        (None, Some(format)) => format!("{}, which holds no {what}", format.name),
+        (None, None) => name,
+    };
+    let hint = match (extension.as_str(), like) {
+        ("parquet", _) => "this build has no Parquet reader: build it with the feature `parquet`",
+        ("gz" | "bz2" | "xz" | "zst" | "zip", _) => "decompress it first",
+        (_, Some(like)) => like.way_out,
         _ => "give the file the extension of its format",
     };
     let message = format!("expected {what} as {}; found {found}", known.join(", "));

@@ -5,8 +5,9 @@
 //! questions (rajpurkar/squad)     id, context, question: string, answers: {text: list<string>, answer_start: list<int>}
 //! ```
 //!
-//! The names of the classes stand in the file's metadata, under the key `huggingface`, as `datasets` writes them. A
-//! file without them is refused: numbers mean nothing by themselves. Other columns are neither read nor decoded.
+//! The names of the classes stand in the file's metadata, under the key `huggingface`, as `datasets` writes them, or in
+//! the recipe ([`Layout::tag_names`]). Without them a file is refused: numbers mean nothing by themselves. Whole numbers
+//! may have any width, and identifiers may be whole numbers. Other columns are neither read nor decoded.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
@@ -14,25 +15,27 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
+use parquet::basic::Compression;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::reader::RowIter;
 use parquet::record::{Field, Row};
 use parquet::schema::types::Type;
 use serde_json::Value;
 
+use super::layout::Layout;
 use super::questions::{Context, Gatherer, Raw, RawAnswer};
 use super::{Question, Read, Sentence, iob, quoted};
 use crate::error::{Error, Place, Result};
 
 /// Reads sentences, one a row.
-pub(super) fn read_sentences(file: &Path, limit: Option<usize>) -> Result<Read<Sentence>> {
+pub(super) fn read_sentences(file: &Path, limit: Option<usize>, layout: &Layout) -> Result<Read<Sentence>> {
     guarded(file, || {
         let table = Table::open(file, &[&["tokens", "words"], &["ner_tags", "tags"]])?;
-        let names = table.class_names();
+        let names = table.class_names(layout)?;
         let mut sentences = Vec::new();
         table.each_row(|place, row| {
             let words = strings(field(row, &["tokens", "words"])?)?;
-            let tags = tags(field(row, &["ner_tags", "tags"])?, names.as_deref())?;
+            let tags = tags(field(row, &["ner_tags", "tags"])?, &names)?;
             if words.len() != tags.len() {
                 let message = format!("expected a tag for each of {} words, found {}", words.len(), tags.len());
                 return Err(Error::data(message));
@@ -43,20 +46,21 @@ pub(super) fn read_sentences(file: &Path, limit: Option<usize>) -> Result<Read<S
             sentences.push(Sentence { place: place.clone(), words, tags });
             Ok(Next::Row)
         })?;
-        iob::finish(file, sentences, Vec::new(), limit)
+        iob::finish(file, Read { examples: sentences, skipped: Vec::new(), notes: Vec::new() }, limit)
     })
 }
 
 /// Reads questions, one a row.
-pub(super) fn read_questions(file: &Path, limit: Option<usize>) -> Result<Read<Question>> {
+pub(super) fn read_questions(file: &Path, limit: Option<usize>, _: &Layout) -> Result<Read<Question>> {
     guarded(file, || {
         let table = Table::open(file, &[&["id"], &["context"], &["question"], &["answers"]])?;
         let mut gatherer = Gatherer::new(limit, Vec::new());
+        ["answer", "answer_text"].into_iter().filter(|name| table.has(name)).for_each(|name| gatherer.not_read(name));
         table.each_row(|place, row| {
             let context = Context::new(string(field(row, &["context"])?)?);
             let raw = Raw {
                 place: place.clone(),
-                id: string(field(row, &["id"])?)?,
+                id: id(field(row, &["id"])?)?,
                 question: string(field(row, &["question"])?)?,
                 context: &context,
                 answers: answers(field(row, &["answers"])?)?,
@@ -103,7 +107,42 @@ impl<'a> Table<'a> {
         }
         let columns = Type::group_type_builder(root.name()).with_fields(chosen).build();
         let columns = columns.map_err(|cause| malformed(file, cause))?;
-        Ok(Self { file, reader, columns })
+        let table = Self { file, reader, columns };
+        table.check_codec()?;
+        Ok(table)
+    }
+
+    /// Whether there is a column of this name.
+    fn has(&self, name: &str) -> bool {
+        let root = self.reader.metadata().file_metadata().schema();
+        root.is_group() && root.get_fields().iter().any(|column| column.name() == name)
+    }
+
+    /// Refuses a codec that this build can't decompress, by its name.
+    fn check_codec(&self) -> Result<()> {
+        for group in self.reader.metadata().row_groups() {
+            for column in group.columns() {
+                let known = matches!(
+                    column.compression(),
+                    Compression::UNCOMPRESSED
+                        | Compression::SNAPPY
+                        | Compression::GZIP(_)
+                        | Compression::LZ4
+                        | Compression::LZ4_RAW
+                        | Compression::ZSTD(_)
+                );
+                if !known {
+                    let found = column.compression();
+                    let message = format!(
+                        "expected data compressed with snappy, gzip, lz4 or zstd, or not at all; found {found}"
+                    );
+                    return Err(Error::data(message)
+                        .at(Place::file(self.file))
+                        .hint("write it again: pandas.read_parquet(FILE).to_parquet(FILE, compression=\"zstd\")"));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Calls `visit` with each row; an error that names no place is placed at its row (from 1).
@@ -121,8 +160,21 @@ impl<'a> Table<'a> {
         Ok(())
     }
 
+    /// What class numbers mean: as the metadata say that `datasets` writes, or as the recipe does.
+    fn class_names(&self, layout: &Layout) -> Result<Layout> {
+        let own = self.own_class_names().unwrap_or_default();
+        if own.is_empty() || layout.tag_names.is_empty() || own == layout.tag_names {
+            let tag_names = if own.is_empty() { layout.tag_names.clone() } else { own };
+            return Ok(Layout { tag_names, ..layout.clone() });
+        }
+        let (said, found) = (layout.tag_names.join(", "), own.join(", "));
+        let message =
+            format!("expected the tags {} of `tag_names`, found {} in the file", quoted(&said), quoted(&found));
+        Err(Error::data(message).at(Place::file(self.file)).hint("leave out `tag_names`: the file names its classes"))
+    }
+
     /// The class names of the tag column, from the metadata that `datasets` writes.
-    fn class_names(&self) -> Option<Vec<String>> {
+    fn own_class_names(&self) -> Option<Vec<String>> {
         let metadata = self.reader.metadata().file_metadata().key_value_metadata()?;
         let text = metadata.iter().find(|pair| pair.key == "huggingface")?.value.as_deref()?;
         let json: Value = serde_json::from_str(text).ok()?;
@@ -215,6 +267,17 @@ fn string(field: &Field) -> Result<String> {
     }
 }
 
+/// An identifier: a string, or a whole number.
+fn id(field: &Field) -> Result<String> {
+    match field {
+        Field::Str(text) => Ok(text.clone()),
+        Field::ULong(number) => Ok(number.to_string()),
+        other => {
+            integer(other).map(|number| number.to_string()).map_err(|_| unexpected("a string or a whole number", other))
+        }
+    }
+}
+
 /// The elements of a list; null is an empty one.
 fn elements<'f>(field: &'f Field, what: &str) -> Result<&'f [Field]> {
     match field {
@@ -230,25 +293,22 @@ fn strings(field: &Field) -> Result<Vec<String>> {
 
 fn integer(field: &Field) -> Result<i64> {
     match field {
+        Field::Byte(number) => Ok((*number).into()),
+        Field::Short(number) => Ok((*number).into()),
         Field::Int(number) => Ok((*number).into()),
         Field::Long(number) => Ok(*number),
+        Field::UByte(number) => Ok((*number).into()),
+        Field::UShort(number) => Ok((*number).into()),
+        Field::UInt(number) => Ok((*number).into()),
+        Field::ULong(number) => i64::try_from(*number).map_err(|_| unexpected("a number below 2^63", field)),
         other => Err(unexpected("a whole number", other)),
     }
 }
 
-fn tags(field: &Field, names: Option<&[String]>) -> Result<Vec<String>> {
-    let tag = |field: &Field| {
-        if let Field::Str(tag) = field {
-            return Ok(tag.clone());
-        }
-        let number = integer(field)?;
-        let Some(names) = names else {
-            let message =
-                format!("expected the names of the classes in the metadata `huggingface`, for the tag {number}");
-            return Err(Error::data(message).hint("write the tags as strings, or save with `datasets` and ClassLabel"));
-        };
-        let name = usize::try_from(number).ok().and_then(|number| names.get(number));
-        name.cloned().ok_or_else(|| Error::data(format!("expected a class below {}, found {number}", names.len())))
+fn tags(field: &Field, layout: &Layout) -> Result<Vec<String>> {
+    let tag = |field: &Field| match field {
+        Field::Str(tag) => Ok(tag.clone()),
+        number => layout.tag_of(integer(number)?),
     };
     elements(field, "a list of tags")?.iter().map(tag).collect()
 }

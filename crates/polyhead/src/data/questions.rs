@@ -1,8 +1,9 @@
 //! Questions as files write them become questions that can be used: answers placed, duplicates and blanks out.
 //!
 //! The files count an answer's start in characters (code points); we keep bytes, and only after the slice at that
-//! place has been seen to be the answer. An answer elsewhere is not moved silently: it would train on another place
-//! than the annotator's. It is skipped, and the reason says where the text does stand.
+//! place has been seen to be the answer, without the white space around it. An answer elsewhere is not moved silently:
+//! it would train on another place than the annotator's. Its text still counts in scores, as in the official scripts,
+//! and a note says so.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -41,16 +42,18 @@ impl Context {
         Self { text, starts }
     }
 
-    /// The byte at which the answer starts, or why it does not stand where it says.
+    /// The byte at which the answer starts, without the white space around it, or why it does not stand there.
     fn locate(&self, answer: &RawAnswer) -> Result<usize, String> {
-        if answer.text.trim().is_empty() {
-            return Err("the answer is blank".to_owned());
-        }
-        let start = usize::try_from(answer.start).ok().and_then(|start| self.starts.get(start)).copied();
-        let rest = start.and_then(|start| self.text.get(start..));
-        if let (Some(start), Some(true)) = (start, rest.map(|rest| rest.starts_with(&answer.text))) {
+        let text = answer.text.trim();
+        let at = |start: usize| self.starts.get(start).copied().filter(|&at| self.rest(at).starts_with(text));
+        let given = usize::try_from(answer.start).ok();
+        let before = answer.text.chars().take_while(|c| c.is_whitespace()).count();
+        // The place is that of the white space, or, where it was written afterwards, that of the first word.
+        if let Some(start) = given.and_then(|start| at(start.saturating_add(before)).or_else(|| at(start))) {
             return Ok(start);
         }
+        let start = given.and_then(|start| self.starts.get(start)).copied();
+        let rest = start.map(|start| self.rest(start));
         let found = match rest {
             Some(rest) => quoted(&rest.chars().take(answer.text.chars().count()).collect::<String>()),
             None => format!("no such character in a context of {}", self.starts.len()),
@@ -59,9 +62,13 @@ impl Context {
         Err(format!("expected {expected} at character {}, found {found}{}", answer.start, self.whereabouts(answer)))
     }
 
+    fn rest(&self, start: usize) -> &str {
+        self.text.get(start..).unwrap_or("")
+    }
+
     /// Where the text of a misplaced answer stands, if that can be said.
     fn whereabouts(&self, answer: &RawAnswer) -> String {
-        let mut places = self.text.match_indices(&answer.text).map(|(at, _)| at);
+        let mut places = self.text.match_indices(answer.text.trim()).map(|(at, _)| at);
         match (places.next(), places.next()) {
             (None, _) => "; the context does not hold it".to_owned(),
             (Some(at), None) => {
@@ -84,12 +91,22 @@ pub(super) struct Gatherer {
     seen: HashMap<String, Place>,
     read: Read<Question>,
     unanswered: usize,
+    /// Answers that had white space around them.
+    trimmed: usize,
+    /// Answers that do not stand where the file says: how many, and the first with their reasons.
+    misplaced: (usize, Vec<String>),
+    /// A field that may hold answers and is not read.
+    not_read: Option<&'static str>,
 }
+
+/// So many misplaced answers are told one by one.
+const MOST_MISPLACED: usize = 5;
 
 impl Gatherer {
     pub(super) fn new(limit: Option<usize>, notes: Vec<String>) -> Self {
         let read = Read { examples: Vec::new(), skipped: Vec::new(), notes };
-        Self { limit, seen: HashMap::new(), read, unanswered: 0 }
+        let misplaced = (0, Vec::new());
+        Self { limit, seen: HashMap::new(), read, unanswered: 0, trimmed: 0, misplaced, not_read: None }
     }
 
     /// Takes a question, or skips it with the reason. Breaks when there are enough.
@@ -100,7 +117,7 @@ impl Gatherer {
         let (place, id) = (raw.place.clone(), raw.id.clone());
         match self.usable(raw) {
             Ok(question) => {
-                self.unanswered += usize::from(question.answers.is_empty());
+                self.unanswered += usize::from(question.golds().next().is_none());
                 self.read.examples.push(question);
             }
             Err(reason) => self.read.skipped.push(Skipped { place, example: id, reason }),
@@ -132,25 +149,39 @@ impl Gatherer {
             (Some(false), 0) => return Err("`is_impossible` is false, but it has no answer".to_owned()),
             _ => {}
         }
-        let (mut good, mut misplaced) = (Vec::new(), Vec::new());
-        let total = answers.len();
+        let (total, mut good, mut unplaced) = (answers.len(), Vec::new(), Vec::new());
         for (index, answer) in answers.into_iter().enumerate() {
+            let text = answer.text.trim().to_owned();
+            if text.is_empty() {
+                if total > 1 {
+                    let reason = format!("answers[{index}] is blank and was left out, the question kept");
+                    self.read.skipped.push(Skipped { place: place.clone(), example: id.clone(), reason });
+                }
+                continue;
+            }
+            self.trimmed += usize::from(text.len() < answer.text.len());
             match context.locate(&answer) {
-                Ok(start) => good.push(Answer { text: answer.text, start }),
-                Err(reason) => misplaced.push((index, reason)),
+                Ok(start) => good.push(Answer { text, start }),
+                Err(reason) => {
+                    self.misplaced.0 += 1;
+                    if self.misplaced.1.len() < MOST_MISPLACED {
+                        self.misplaced.1.push(format!("{place}, `{}`: {reason}", start_of(&id)));
+                    }
+                    unplaced.push(text);
+                }
             }
         }
-        if let (true, Some((_, reason))) = (good.is_empty(), misplaced.first()) {
-            return Err(match total {
-                1 => reason.clone(),
-                _ => format!("none of its {total} answers stands where it says; the first: {reason}"),
-            });
+        match (total, good.is_empty() && unplaced.is_empty()) {
+            (0, _) | (_, false) => {}
+            (1, true) => return Err("the answer is blank".to_owned()),
+            (_, true) => return Err(format!("all its {total} answers are blank")),
         }
-        for (index, reason) in misplaced {
-            let reason = format!("answers[{index}] was left out, the question kept: {reason}");
-            self.read.skipped.push(Skipped { place: place.clone(), example: id.clone(), reason });
-        }
-        Ok(Question { place, id, question, context: context.text.clone(), answers: good })
+        Ok(Question { place, id, question, context: context.text.clone(), answers: good, unplaced })
+    }
+
+    /// Says that the file has a field that may hold answers and is not read.
+    pub(super) fn not_read(&mut self, field: &'static str) {
+        self.not_read.get_or_insert(field);
     }
 
     /// What was read; an error if the file holds no question, or none that can be used.
@@ -167,8 +198,32 @@ impl Gatherer {
                 }
             });
         }
+        let all = self.read.examples.len();
+        if let (Some(field), true) = (self.not_read, all > 0 && self.unanswered == all) {
+            let message =
+                format!("expected answers in `answers`, found none in {all} questions, while `{field}` is not read");
+            let hint = "write them as \"answers\": [{\"text\": \"Ada\", \"answer_start\": 0}]";
+            return Err(Error::data(message).at(Place::file(file)).hint(hint));
+        }
+        if self.trimmed > 0 {
+            let answers = match self.trimmed {
+                1 => "1 gold answer".to_owned(),
+                many => format!("{many} gold answers"),
+            };
+            self.read.notes.push(format!("{answers} had white space at an end; it was trimmed"));
+        }
+        let (misplaced, reasons) = &self.misplaced;
+        if *misplaced > 0 {
+            let alone = self.read.examples.iter().filter(|question| !question.is_trainable()).count();
+            self.read.notes.push(format!(
+                "gold answers that do not stand where the file says: {misplaced}. Scores count their text, as the \
+                 official scripts do; training leaves them out, and with them questions that have no other answer: \
+                 {alone}. {}: {}",
+                if reasons.len() < *misplaced { "The first" } else { "In order" },
+                reasons.join("; ")
+            ));
+        }
         if self.unanswered > 0 {
-            let all = self.read.examples.len();
             self.read.notes.push(format!("{} of {all} questions have no answer in their context", self.unanswered));
         }
         Ok(self.read)

@@ -12,10 +12,12 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use serde::Deserialize;
-use serde::de::{DeserializeOwned, Deserializer, Error as _, SeqAccess, Visitor};
+use serde::de::{DeserializeOwned, Deserializer, Error as _, IgnoredAny, SeqAccess, Visitor};
 
+use super::json::Id;
+use super::layout::Layout;
 use super::questions::{Context, Gatherer, Raw, RawAnswer};
-use super::{Question, Read, json, lines};
+use super::{Question, Read, json, lines, looks};
 use crate::error::{Error, Place, Result};
 
 /// The text is held in memory as a whole; SQuAD's own training file has 30 MB.
@@ -44,13 +46,16 @@ struct Paragraph {
 #[derive(Deserialize)]
 struct Asked {
     #[serde(deserialize_with = "id")]
-    id: String,
+    id: Id,
     #[serde(deserialize_with = "question")]
     question: String,
     #[serde(deserialize_with = "answers")]
     answers: Vec<Given>,
     #[serde(default, deserialize_with = "is_impossible")]
     is_impossible: Option<bool>,
+    /// Not SQuAD's: other tools keep the answer there.
+    answer: Option<IgnoredAny>,
+    answer_text: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -62,7 +67,7 @@ struct Given {
 }
 
 /// Reads the questions of a SQuAD file.
-pub(super) fn read(file: &Path, limit: Option<usize>) -> Result<Read<Question>> {
+pub(super) fn read(file: &Path, limit: Option<usize>, _: &Layout) -> Result<Read<Question>> {
     let (text, notes) = lines::read_whole(file, LARGEST_FILE)?;
     let parsed: json::Object<File> = serde_json::from_str(&text).map_err(|cause| malformed(file, &text, cause))?;
     drop(text);
@@ -73,6 +78,8 @@ pub(super) fn read(file: &Path, limit: Option<usize>) -> Result<Read<Question>> 
             let context = Context::new(paragraph.context);
             for (k, asked) in paragraph.qas.into_iter().enumerate() {
                 if flow.is_continue() {
+                    let elsewhere = [("answer", &asked.answer), ("answer_text", &asked.answer_text)];
+                    elsewhere.iter().filter(|(_, found)| found.is_some()).for_each(|(name, _)| gatherer.not_read(name));
                     let place = Place::field(file, format!("data[{i}].paragraphs[{j}].qas[{k}]"));
                     flow = gatherer.push(asked.about(&context, place));
                 }
@@ -87,7 +94,7 @@ impl Asked {
         let answers = self.answers.into_iter().map(|given| RawAnswer { text: given.text, start: given.answer_start });
         Raw {
             place,
-            id: self.id,
+            id: self.id.0,
             question: self.question,
             context,
             answers: answers.collect(),
@@ -99,6 +106,9 @@ impl Asked {
 fn malformed(file: &Path, text: &str, cause: serde_json::Error) -> Error {
     let (line, column) = (cause.line(), cause.column());
     let message = json::message(&cause);
+    if let Some(like) = looks::like_text(text).filter(|_| !text.contains("\"paragraphs\"")) {
+        return like.instead_of("SQuAD JSON").at(Place::column(file, line.max(1), column.max(1))).because(cause);
+    }
     let hint = if message.contains("EOF while parsing") {
         "the file ends too early: was it downloaded or written to its end?"
     } else if message.contains("trailing characters") {
@@ -126,7 +136,7 @@ fields! {
     qas: Vec<Asked> = list;
     answers: Vec<Given> = list;
     context: String = plain;
-    id: String = plain;
+    id: Id = plain;
     question: String = plain;
     text: String = plain;
     answer_start: i64 = plain;

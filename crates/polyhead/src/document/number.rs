@@ -29,12 +29,20 @@ pub fn short(number: usize) -> String {
 
 /// Two decimals: a percentage. What is no number is a dash.
 pub fn decimal(number: f64) -> String {
-    if number.is_finite() { format!("{number:.2}") } else { "–".to_owned() }
+    if number.is_finite() { unsigned(format!("{number:.2}")) } else { "–".to_owned() }
 }
 
 /// Four decimals: a loss.
 pub fn fine(number: f64) -> String {
-    if number.is_finite() { format!("{number:.4}") } else { "–".to_owned() }
+    if number.is_finite() { unsigned(format!("{number:.4}")) } else { "–".to_owned() }
+}
+
+/// A number that rounds to zero has no sign.
+fn unsigned(text: String) -> String {
+    match text.strip_prefix('-') {
+        Some(digits) if digits.bytes().all(|byte| matches!(byte, b'0' | b'.')) => digits.to_owned(),
+        _ => text,
+    }
 }
 
 /// `part` of `whole` in per cent; 0 of nothing.
@@ -107,6 +115,10 @@ mod tests {
         );
         assert_eq!(duration(59.9), "1 min 00 s");
         assert_eq!((decimal(f64::NAN), fine(0.12345)), ("–".into(), "0.1235".into()));
+        assert_eq!(
+            (decimal(-0.0), decimal(-0.004), decimal(-0.005001)),
+            ("0.00".into(), "0.00".into(), "-0.01".into())
+        );
         assert_eq!(words("micro_f1_strict"), "micro F1 strict");
     }
 

@@ -226,7 +226,8 @@ impl Counts {
     /// The mean over [`Self::kinds`]: every kind weighs the same. (The mean of F1, not the F1 of means.) 0 of none.
     pub fn macro_average(&self) -> Scores {
         let kinds = self.kinds.len().max(1) as f64;
-        let mean = |score: fn(&Tally) -> f64| self.kinds.values().map(score).sum::<f64>() / kinds;
+        // Not `sum`, which is -0 of nothing.
+        let mean = |score: fn(&Tally) -> f64| self.kinds.values().map(score).fold(0.0, |sum, one| sum + one) / kinds;
         Scores { precision: mean(Tally::precision), recall: mean(Tally::recall), f1: mean(Tally::f1) }
     }
     /// The share of words with the right tag, `O` included, from 0 to 1.

@@ -44,13 +44,13 @@ pub enum Part {
 pub fn examples(run: &Run, name: &str, task: &dyn AnyTask, part: Part) -> Had<Examples> {
     let Some(recipe) = &run.recipe else { return Err("The recipe, which names the data, is not there.".into()) };
     let Some(data) = recipe.data.get(name) else { return Err(format!("The recipe names no data for {name}.")) };
-    let DataRecipe { train, validation, limit, validation_limit } = data;
+    let DataRecipe { train, validation, limit, validation_limit, .. } = data;
     let (path, limit) = match (part, validation) {
         (Part::Train, _) => (train, limit),
         (Part::Validation, Some(path)) => (path, validation_limit),
         (Part::Validation, None) => return Err(format!("{name} has no validation data.")),
     };
-    let read = || task.read(&located(path)?, *limit);
+    let read = || task.read(&located(path)?, *limit, &data.layout());
     read().map_err(|error| said(&format!("The data of {name} can't be read again"), &error))
 }
 

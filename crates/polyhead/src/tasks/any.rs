@@ -5,7 +5,7 @@ use super::{
     Fingerprint, HeadShape, Logits, Pipeline, Purpose, Query, Score, SingleTask, SingleTaskFolder, Task, Window,
 };
 use crate::batch::{Encoded, Features};
-use crate::data::Skipped;
+use crate::data::{Layout, Skipped};
 use crate::document::Block;
 use crate::encoders::{Hidden, Pass};
 use crate::error::{Error, Place, Result};
@@ -58,7 +58,7 @@ pub trait AnyTask: Send + Sync {
     fn config(&self) -> Value;
     fn max_length(&self) -> usize;
     fn labels(&self) -> &[String];
-    fn read(&self, path: &Path, limit: Option<usize>) -> Result<Examples>;
+    fn read(&self, path: &Path, limit: Option<usize>, layout: &Layout) -> Result<Examples>;
     fn prepare(&mut self, train: &Examples) -> Result<()>;
     fn check(&self, examples: &Examples) -> Result<()>;
     fn place<'a>(&self, examples: &'a Examples, index: usize) -> Result<&'a Place>;
@@ -237,8 +237,8 @@ impl<T: Task> AnyTask for Bound<T> {
         self.task.labels()
     }
 
-    fn read(&self, path: &Path, limit: Option<usize>) -> Result<Examples> {
-        let read = self.task.read(path, limit)?;
+    fn read(&self, path: &Path, limit: Option<usize>, layout: &Layout) -> Result<Examples> {
+        let read = self.task.read(path, limit, layout)?;
         Ok(Examples {
             len: read.examples.len(),
             items: Box::new(read.examples),

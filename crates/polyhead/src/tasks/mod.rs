@@ -14,7 +14,7 @@ pub use fields::{found, offset_unit, parameters, within};
 pub use query::{Pipeline, Query};
 
 use crate::batch::{Encoded, Features};
-use crate::data::Read;
+use crate::data::{Layout, Read};
 use crate::document::{Block, Case, Tone, number};
 use crate::encoders::{Hidden, Pass};
 use crate::error::{Error, Place, Result};
@@ -96,8 +96,8 @@ pub trait Task: Send + Sync + Sized + 'static {
 
     // Codec
 
-    /// Reads a file of examples; `limit` takes the first so many.
-    fn read(&self, path: &Path, limit: Option<usize>) -> Result<Read<Self::Example>>;
+    /// Reads a file of examples; `limit` takes the first so many, `layout` tells what its extension does not.
+    fn read(&self, path: &Path, limit: Option<usize>, layout: &Layout) -> Result<Read<Self::Example>>;
     /// Learns from the training examples what must be known before training: the set of labels.
     fn prepare(&mut self, _train: &[Self::Example]) -> Result<()> {
         Ok(())
@@ -406,7 +406,7 @@ mod tests {
         let path = folder.path().join("two.conll");
         std::fs::write(&path, "Ada B-PER\nleft O\n\nParis B-PER\n\n").unwrap();
         let task = ner::Ner::open(json!({ "labels": ["O", "B-PER", "I-PER"] })).unwrap();
-        let examples = task.read(&path, None).unwrap().examples;
+        let examples = task.read(&path, None, &Layout::default()).unwrap().examples;
         // No window, no entity.
         let predictions: Vec<_> = examples.iter().map(|example| (example, task.decode(example, &[]))).collect();
         let blocks = lowest(&task, &predictions);

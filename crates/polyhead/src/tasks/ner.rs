@@ -11,7 +11,7 @@ use super::{
     Window, offset_unit, softmax,
 };
 use crate::batch::{Encoded, Features};
-use crate::data::{self, Read, Sentence};
+use crate::data::{self, Layout, Read, Sentence};
 use crate::document::Block;
 use crate::encoders::{Hidden, Pass};
 use crate::error::{Error, Place, Result};
@@ -125,7 +125,7 @@ impl Ner {
         for at in range {
             let Some(piece) = pieces.get(at) else { break };
             let first = at == 0 || pieces.get(at - 1).is_none_or(|before| before.word != piece.word);
-            let label = example.tags.get(piece.word).and_then(|tag| self.label(tag));
+            let label = data::training_tag(&example.tags, piece.word).and_then(|tag| self.label(&tag));
             features.ids.push(piece.id);
             features.spans.push(first.then_some((piece.word, piece.word + 1)));
             features.target.push(if first { label.map_or(IGNORE, |label| label as i64) } else { IGNORE });
@@ -207,8 +207,8 @@ impl Task for Ner {
         &self.config.labels
     }
 
-    fn read(&self, path: &Path, limit: Option<usize>) -> Result<Read<Tagged>> {
-        let Read { examples, skipped, notes } = data::read_sentences(path, limit)?;
+    fn read(&self, path: &Path, limit: Option<usize>, layout: &Layout) -> Result<Read<Tagged>> {
+        let Read { examples, skipped, notes } = data::read_sentences(path, limit, layout)?;
         Ok(Read { examples: examples.into_iter().map(Tagged::from_sentence).collect(), skipped, notes })
     }
 
@@ -221,7 +221,8 @@ impl Task for Ner {
 
     fn check(&self, examples: &[Tagged]) -> Result<()> {
         for example in examples {
-            if let Some(tag) = example.tags.iter().find(|tag| self.label(tag).is_none()) {
+            let mut tags = (0..example.tags.len()).filter_map(|word| data::training_tag(&example.tags, word));
+            if let Some(tag) = tags.find(|tag| self.label(tag).is_none()) {
                 let known = self.config.labels.join(", ");
                 return Err(Error::data(format!("expected one of the tags {known}, found `{tag}`"))
                     .at(example.place.clone())

@@ -13,7 +13,7 @@ use super::{
     offset_unit,
 };
 use crate::batch::{Encoded, Features};
-use crate::data::{self, Answer, Question, Read};
+use crate::data::{self, Answer, Layout, Question, Read};
 use crate::document::Block;
 use crate::encoders::{Hidden, Pass};
 use crate::error::{Error, Place, Result};
@@ -97,6 +97,8 @@ pub struct Asked {
     question: String,
     context: String,
     answers: Vec<Answer>,
+    /// Gold answers without a place in the context: scored, not trained on.
+    unplaced: Vec<String>,
     /// What the offsets of the answer count.
     unit: OffsetUnit,
 }
@@ -124,8 +126,21 @@ struct Candidate {
 // Codec
 
 impl From<Question> for Asked {
-    fn from(Question { place, question, context, answers, .. }: Question) -> Self {
-        Self { place, question, context, answers, unit: OffsetUnit::default() }
+    fn from(Question { place, question, context, answers, unplaced, .. }: Question) -> Self {
+        Self { place, question, context, answers, unplaced, unit: OffsetUnit::default() }
+    }
+}
+
+impl Asked {
+    /// The texts of all gold answers.
+    fn golds(&self) -> Vec<&str> {
+        let placed = self.answers.iter().map(|answer| answer.text.as_str());
+        placed.chain(self.unplaced.iter().map(String::as_str)).collect()
+    }
+
+    /// Whether its answer is known but not where it stands: nothing can be trained on it.
+    fn is_scored_only(&self) -> bool {
+        self.answers.is_empty() && !self.unplaced.is_empty()
     }
 }
 
@@ -277,13 +292,18 @@ impl Task for Qa {
         self.config.max_length
     }
 
-    fn read(&self, path: &Path, limit: Option<usize>) -> Result<Read<Asked>> {
-        let Read { examples, skipped, notes } = data::read_questions(path, limit)?;
+    fn read(&self, path: &Path, limit: Option<usize>, layout: &Layout) -> Result<Read<Asked>> {
+        let Read { examples, skipped, notes } = data::read_questions(path, limit, layout)?;
         Ok(Read { examples: examples.into_iter().map(Asked::from).collect(), skipped, notes })
     }
 
     fn prepare(&mut self, train: &[Asked]) -> Result<()> {
-        let none = train.iter().any(|question| question.answers.is_empty());
+        if let (true, Some(first)) = (train.iter().all(Asked::is_scored_only), train.first()) {
+            return Err(Error::data("expected answers to train on, found none that stands where the file says")
+                .at(first.place.clone())
+                .hint("`answer_start` counts characters of the context"));
+        }
+        let none = train.iter().any(|question| question.golds().is_empty());
         let learnt = if none { NoAnswer::Allowed } else { NoAnswer::Never };
         self.config.no_answer.get_or_insert(learnt);
         Ok(())
@@ -305,13 +325,16 @@ impl Task for Qa {
         contexts.dedup();
         let mut rows = vec![
             ("contexts".to_owned(), contexts.len()),
-            ("without an answer".to_owned(), examples.iter().filter(|example| example.answers.is_empty()).count()),
+            ("without an answer".to_owned(), examples.iter().filter(|example| example.golds().is_empty()).count()),
         ];
         rows.extend(KINDS.iter().filter_map(|kind| Some((format!("  {kind}"), *words.get(*kind)?))));
         rows
     }
 
     fn features(&self, example: &Asked, tokenizer: &Tokenizer, purpose: Purpose) -> Result<Encoded> {
+        if purpose == Purpose::Train && example.is_scored_only() {
+            return Ok(Encoded::default());
+        }
         let mut question = Self::question(&example.question, tokenizer)?;
         let mut lost_tokens = question.len().saturating_sub(self.config.max_question_length);
         question.truncate(self.config.max_question_length);
@@ -330,7 +353,10 @@ impl Task for Qa {
     fn fingerprint(&self, example: &Asked) -> Option<Fingerprint> {
         // The first gold answer trains.
         let answer = example.answers.first().map(|answer| (answer.start, &answer.text));
-        Fingerprint::of(1, &(&example.question, &example.context, answer))
+        match example.is_scored_only() {
+            true => Fingerprint::of(1, &"no windows"),
+            false => Fingerprint::of(1, &(&example.question, &example.context, answer)),
+        }
     }
 
     fn decode(&self, example: &Asked, windows: &[Window]) -> Found {
@@ -363,7 +389,7 @@ impl Task for Qa {
     }
 
     fn count(&self, example: &Asked, prediction: &Found, counts: &mut Counts) {
-        let golds: Vec<&str> = example.answers.iter().map(|answer| answer.text.as_str()).collect();
+        let golds = example.golds();
         counts.squad.add(Some(prediction.text(example)), &golds);
         if counts.squad.rules() == Rules::V2 {
             let best = prediction.answers.first().map_or("", |best| slice(&example.context, best.start, best.end));
@@ -405,7 +431,7 @@ impl Task for Qa {
         };
         let (question, context) = (field("question")?, field("context")?);
         let unit = offset_unit(request).map_err(|error| error.at(place.clone()))?;
-        Ok(Asked { place, question, context, answers: Vec::new(), unit })
+        Ok(Asked { place, question, context, answers: Vec::new(), unplaced: Vec::new(), unit })
     }
 
     fn answer(&self, example: &Asked, prediction: &Found) -> Value {

@@ -101,7 +101,7 @@ pub(super) fn prepare_from(
             Ok::<(), Error>(())
         };
         let file = locate(&spec.train, &options, notify)?;
-        let train = task.read(&file, spec.limit)?;
+        let train = task.read(&file, spec.limit, &spec.layout())?;
         found("train", &spec.train, &file, &train)?;
         told(&format!("data.{name}.train"), &train, notify);
         if train.len == 0 {
@@ -111,7 +111,7 @@ pub(super) fn prepare_from(
         let validation = match &spec.validation {
             Some(path) => {
                 let file = locate(path, &options, notify)?;
-                let examples = task.read(&file, spec.validation_limit)?;
+                let examples = task.read(&file, spec.validation_limit, &spec.layout())?;
                 found("validation", path, &file, &examples)?;
                 told(&format!("data.{name}.validation"), &examples, notify);
                 task.check(&examples)?;

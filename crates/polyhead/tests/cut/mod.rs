@@ -7,7 +7,7 @@
 
 use candle_core::Tensor;
 use polyhead::batch::Encoded;
-use polyhead::data::Read;
+use polyhead::data::{Layout, Read};
 use polyhead::encoders::{Hidden, Pass};
 use polyhead::parameters::{Init, Weights};
 use polyhead::tasks::ner::Ner;
@@ -37,7 +37,7 @@ pub static ENCODED: AtomicUsize = AtomicUsize::new(0);
 
 /// The first sentence of a file that [`Failing`] makes no windows of: which it is, and where it stands.
 pub fn first_failing(path: &Path) -> (usize, Place) {
-    let sentences = polyhead::data::read_sentences(path, None).unwrap().examples;
+    let sentences = polyhead::data::read_sentences(path, None, &Layout::default()).unwrap().examples;
     let mut places = sentences.into_iter().map(|sentence| sentence.place).enumerate();
     places.find(|(_, place)| line(place) > LAST).unwrap()
 }
@@ -79,8 +79,8 @@ impl<const FAULT: u8> Task for Cut<FAULT> {
     fn max_length(&self) -> usize {
         self.0.max_length()
     }
-    fn read(&self, path: &Path, limit: Option<usize>) -> Result<Read<Self::Example>> {
-        self.0.read(path, limit)
+    fn read(&self, path: &Path, limit: Option<usize>, layout: &Layout) -> Result<Read<Self::Example>> {
+        self.0.read(path, limit, layout)
     }
     fn prepare(&mut self, train: &[Self::Example]) -> Result<()> {
         self.0.prepare(train)

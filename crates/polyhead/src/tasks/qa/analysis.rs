@@ -23,7 +23,7 @@ struct Judged<'a> {
 
 impl Judged<'_> {
     fn golds(&self) -> Vec<&str> {
-        self.question.answers.iter().map(|answer| answer.text.as_str()).collect()
+        self.question.golds()
     }
 
     /// How sure the model was of what it answered.
@@ -45,8 +45,7 @@ pub(super) fn blocks(task: &Qa, predictions: &[(&Asked, Found)]) -> Vec<Block> {
     let judged: Vec<Judged> = predictions
         .iter()
         .map(|(question, found)| {
-            let golds: Vec<&str> = question.answers.iter().map(|answer| answer.text.as_str()).collect();
-            let (outcome, scores) = outcome(found.text(question), &golds, rules);
+            let (outcome, scores) = outcome(found.text(question), &question.golds(), rules);
             Judged { question, found, outcome, scores }
         })
         .collect();
@@ -132,7 +131,8 @@ fn groups(title: &str, names: &[&str], judged: &[Judged], of: impl Fn(&Judged) -
 
 /// A mean in per cent.
 fn mean(group: &[&Judged], of: impl Fn(&Judged) -> f64) -> f64 {
-    100.0 * group.iter().map(|one| of(one)).sum::<f64>() / group.len().max(1) as f64
+    // Not `sum`, which is -0 of nothing.
+    100.0 * group.iter().map(|one| of(one)).fold(0.0, |sum, one| sum + one) / group.len().max(1) as f64
 }
 
 fn case(one: &Judged, rules: Rules) -> Case {

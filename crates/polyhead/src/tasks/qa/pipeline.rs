@@ -108,6 +108,7 @@ pub(super) fn query(task: &Qa, input: &Value, parameters: &Map<String, Value>, t
         question: String::new(),
         context: context.to_owned(),
         answers: Vec::new(),
+        unplaced: Vec::new(),
         unit,
     };
     let windows = task.windows(&example, &question, &pieces, tokenizer);
