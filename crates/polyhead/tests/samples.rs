@@ -12,13 +12,13 @@ fn root() -> PathBuf {
 }
 
 fn sentences(split: &str) -> Vec<Sentence> {
-    let read = read_sentences(&root().join(format!("samples/ner/{split}.conll")), None).unwrap();
+    let read = read_sentences(&root().join(format!("samples/ner/{split}.conll")), None, &Layout::default()).unwrap();
     assert!(read.skipped.is_empty() && read.notes.is_empty(), "{:?} {:?}", read.skipped, read.notes);
     read.examples
 }
 
 fn questions(split: &str) -> Vec<Question> {
-    let read = read_questions(&root().join(format!("samples/qa/{split}.json")), None).unwrap();
+    let read = read_questions(&root().join(format!("samples/qa/{split}.json")), None, &Layout::default()).unwrap();
     // The reader compares every answer with its slice of the context, and skips where they differ.
     assert!(read.skipped.is_empty() && read.notes.is_empty(), "{:?} {:?}", read.skipped, read.notes);
     read.examples
