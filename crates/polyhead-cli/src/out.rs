@@ -157,6 +157,11 @@ impl Out {
     }
 }
 
+/// A line for people to standard error from a thread that has no [`Out`]: below a progress bar, if there is one.
+pub fn at_once(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "\n{text}"); // nobody listens then
+}
+
 /// Whether something is as it should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Good {

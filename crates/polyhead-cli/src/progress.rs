@@ -332,9 +332,10 @@ mod tests {
             batches,
             tokens: 0,
             validation: 0,
+            ..TaskPlan::default()
         };
         let tasks = vec![task("ner", 1), task("qa", 3)];
-        Plan { tasks, epochs: 2, steps_per_epoch: 4, steps: 8, warmup_steps: 0, precision: "f32" }
+        Plan { tasks, epochs: 2, steps_per_epoch: 4, steps: 8, warmup_steps: 0, precision: "f32", warnings: Vec::new() }
     }
 
     fn step(step: usize, task: &str, seconds: f64) -> Step {

@@ -81,7 +81,9 @@ fn a_comparison_says_whether_sharing_helped_and_what_it_saved() {
     let runs = folder.path().join("trial-compare");
     assert!(runs.join("comparison.md").is_file());
     assert!(std::fs::read_to_string(runs.join("comparison.html")).unwrap().contains("<svg"));
-    polyhead(&["inspect", text(&runs.join("ner-seed6"))]).success();
+    polyhead(&["inspect", text(&runs.join("ner-seed5"))]).success();
+
+    assert!(!runs.join("ner-seed6/best").exists() && !runs.join("ner-seed5/checkpoint-4").exists());
 
     // Again: nothing is trained, and the answer is the same.
     let again = polyhead(&["compare", &recipe]);

@@ -21,7 +21,7 @@ fn recipe() -> (TempDir, String, PathBuf) {
     let (ner, qa) = (file(&folder, "ner.conll", CONLL), file(&folder, "qa.jsonl", QUESTIONS));
     let recipe = format!(
         "name = 'trial'\noutput = {output:?}\nencoder.checkpoint = {encoder:?}\n\
-         train = {{ epochs = 12, learning_rate = 1e-3, feature_cache = false, save_every = 2 }}\n\
+         train = {{ epochs = 12, learning_rate = 1e-3, feature_cache = false, save_every = 2, keep_optimizer = true }}\n\
          tasks.ner = {{ batch_size = 2, max_length = 32, stride = 4 }}\n\
          tasks.qa = {{ batch_size = 2, max_length = 64, max_question_length = 16, stride = 8 }}\n\
          data.ner = {{ train = {ner:?}, validation = {ner:?} }}\n\
@@ -59,13 +59,9 @@ fn start(arguments: &[&str]) -> Child {
     command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-/// Goes on with a run, or begins it anew where it was killed before its first checkpoint.
+/// Goes on with a run, whatever it has come to; begins it where there is none yet.
 fn again(recipe: &str, run: &Path) -> Vec<String> {
-    let has_checkpoint = fs::read_dir(run).into_iter().flatten().flatten().any(|entry| {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        name.starts_with("checkpoint-")
-    });
-    if has_checkpoint {
+    if run.join("recipe.toml").exists() {
         return vec!["train".into(), "--resume".into(), text(run).into()];
     }
     let _ = fs::remove_dir_all(run);
@@ -150,6 +146,104 @@ fn signals_finish_the_step_save_and_exit_as_shells_count_them() {
         assert!(resumed.stderr.contains("resumed after step"), "{}", resumed.stderr);
         assert!(resumed.success().contains("best epoch"));
     }
+}
+
+/// Whether a process has a handler for SIGTERM (15); where the system does not tell, it is given time.
+fn hears(process: u32) -> bool {
+    let Ok(status) = fs::read_to_string(format!("/proc/{process}/status")) else {
+        std::thread::sleep(Duration::from_secs(3));
+        return true;
+    };
+    let caught = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigCgt:")?.trim(), 16).ok());
+    caught.is_some_and(|mask| mask >> 14 & 1 == 1)
+}
+
+#[test]
+fn a_second_signal_ends_at_once_and_says_what_is_left() {
+    // Data that never come: a pipe that nobody writes to.
+    let (folder, recipe, _) = recipe();
+    let pipe = folder.path().join("pipe.conll");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for (second, code) in [("-TERM", 143), ("-INT", 130)] {
+        let mut child = start(&["train", &recipe, "--set", &format!("data.ner.train={}", text(&pipe))]);
+        while !hears(child.id()) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        for signal in ["-INT", second] {
+            assert!(child.try_wait().unwrap().is_none(), "it waits for its data after {signal}");
+            let sent = std::process::Command::new("kill").arg(signal).arg(child.id().to_string()).status().unwrap();
+            assert!(sent.success());
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        let ran: Ran = child.wait_with_output().unwrap().into();
+        assert_eq!(ran.code, code, "{}", ran.stderr);
+        let (first, last) =
+            (ran.stderr.find("a second signal ends at once"), ran.stderr.find("ended at once: only the steps"));
+        assert!(first.is_some() && last > first, "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_run_with_relative_paths_is_resumed_and_reported_from_any_folder() {
+    let (folder, recipe, run) = recipe();
+    let here = folder.path();
+    // The same recipe with paths of its folder.
+    let relative = fs::read_to_string(&recipe).unwrap().replace(&format!("{}/", text(here)), "");
+    let relative = relative.replace(&format!("{:?}", text(here)), "\".\"");
+    assert!(!relative.contains(text(here)), "{relative}");
+    fs::write(&recipe, &relative).unwrap();
+    let from =
+        |folder: &Path, arguments: &[&str]| -> Ran { command(arguments).current_dir(folder).output().unwrap().into() };
+    from(here, &["train", "recipe.toml", "--set", "train.epochs=1"]).success();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let (run, more) = (text(&run), ["--set", "train.epochs=2"]);
+    from(elsewhere.path(), &[&["train", "--resume", run][..], &more].concat()).success();
+    from(elsewhere.path(), &["report", run]).success();
+    let report = fs::read_to_string(Path::new(run).join("report.md")).unwrap();
+    assert!(
+        report.contains("answered its 3 validation examples again") && !report.contains("can't be read"),
+        "{report}"
+    );
+    // What a call from elsewhere names is of there.
+    fs::write(elsewhere.path().join("other.conll"), format!("{CONLL}Ada B-PER\n\n")).unwrap();
+    let changed = ["--set", "train.epochs=3", "--set", "data.ner.train=other.conll"];
+    from(elsewhere.path(), &[&["train", "--resume", run][..], &changed].concat()).success();
+    from(here, &["train", "--resume", run]).success();
+    // What is published names nothing of this machine that the recipe does not.
+    let fresh = tempfile::tempdir().unwrap();
+    for name in ["ner.conll", "qa.jsonl", "recipe.toml"] {
+        fs::copy(here.join(name), fresh.path().join(name)).unwrap();
+    }
+    from(fresh.path(), &["train", "recipe.toml", "--set", "train.epochs=1"]).success();
+    let run = fresh.path().join("trial");
+    for name in ["recipe.toml", "environment.json", "best/config.json", "best/README.md"] {
+        let text = fs::read_to_string(run.join(name)).unwrap();
+        assert!(!text.contains(fresh.path().to_str().unwrap()), "{name}: {text}");
+    }
+    assert!(fs::read_to_string(run.join("origin.json")).unwrap().contains(fresh.path().to_str().unwrap()));
+}
+
+#[test]
+fn a_run_without_a_model_says_so_to_all_who_ask_for_one() {
+    let (_folder, recipe, run) = recipe();
+    let died = command(&["train", &recipe]).env("POLYHEAD_FAULT", "crash:folder:built:1").output().unwrap();
+    assert!(died.status.code().is_none() && !run.join("best").exists());
+    let run_text = text(&run);
+    for arguments in [
+        &["predict", run_text, "--task", "ner", "Ada"][..],
+        &["eval", run_text, "--task", "ner", "--data", "none.conll"],
+        &["serve", run_text, "--port", "0"],
+    ] {
+        let told = polyhead(arguments).failure(66);
+        assert!(told.contains("this run has no model yet") && told.contains("train --resume"), "{arguments:?}: {told}");
+    }
+    polyhead(&["report", run_text]).success();
+    let report = fs::read_to_string(run.join("report.md")).unwrap();
+    assert!(report.contains("The run has no model yet"), "{report}");
+    let ran = polyhead(&["train", "--resume", run_text]);
+    assert!(ran.stderr.contains("it begins again in its folder"), "{}", ran.stderr);
+    ran.success();
+    assert_eq!(outcome(&run), unbroken());
 }
 
 #[test]

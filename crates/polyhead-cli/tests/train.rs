@@ -114,3 +114,33 @@ fn data_shows_counts_lengths_losses_and_what_was_left_out() {
     assert_eq!(report["tasks"][1]["splits"][0]["skipped"].as_array().unwrap().len(), 1);
     assert!(!folder.path().join("trial").exists(), "nothing is trained");
 }
+
+#[test]
+fn what_is_probably_a_mistake_in_the_data_is_told_by_data_by_train_and_by_the_report() {
+    let (folder, recipe) = recipe();
+    // A question that the limit of its tokens cuts, and an answer that is longer than a window.
+    let context = "Ada lived in London. ".repeat(40);
+    let long = format!(
+        r#"{{"id":"q3","question":"{}?","context":"{context}","answers":[{{"text":"{}","answer_start":0}}]}}"#,
+        "Who lived ".repeat(20),
+        context.trim()
+    );
+    file(&folder, "qa.jsonl", format!("{QUESTIONS}{long}\n"));
+    let warning = "warning: data.ner.validation: the file is that of training";
+    let lost = "qa: no window holds";
+    let shown = polyhead(&["data", &recipe]).success();
+    assert!(shown.contains(warning) && shown.contains(lost) && shown.contains("1 gold answer"), "{shown}");
+    let report = polyhead(&["data", &recipe, "--json"]).json();
+    let kinds: Vec<&str> =
+        report["plan"]["warnings"].as_array().unwrap().iter().map(|one| one["kind"].as_str().unwrap()).collect();
+    assert!(kinds.contains(&"validation_is_training") && kinds.contains(&"few_examples"), "{kinds:?}");
+    assert_eq!(report["plan"]["tasks"][1]["lost"]["golds"], 1);
+    let ran = polyhead(&["train", &recipe, "--set", "train.epochs=1"]);
+    assert_eq!(ran.stderr.matches(warning).count(), 1, "{}", ran.stderr);
+    assert!(ran.stderr.find("Plan") < ran.stderr.find(warning) && ran.stderr.contains(lost), "{}", ran.stderr);
+    let run = folder.path().join("trial");
+    polyhead(&["report", text(&run)]).success();
+    let page = std::fs::read_to_string(run.join("report.md")).unwrap();
+    assert!(page.contains("data.ner.validation: the file is that of training"), "{page}");
+    polyhead(&["train", &recipe, "--quiet", "--set", "train.epochs=1"]).success();
+}

@@ -145,6 +145,8 @@ pub struct TrainRecipe {
     pub save_every: Option<usize>,
     /// How many checkpoints are kept: the newest ones.
     pub keep_checkpoints: usize,
+    /// Whether the last checkpoint of a finished run keeps the optimiser's state: only then can the run be made longer.
+    pub keep_optimizer: bool,
     /// Compares the gradients of the tasks at every so many steps; 0 never does.
     pub diagnostics_every: usize,
     /// Stops after so many steps: for trials.
@@ -169,6 +171,7 @@ impl Default for TrainRecipe {
             evaluate_every: None,
             save_every: None,
             keep_checkpoints: 2,
+            keep_optimizer: false,
             diagnostics_every: 50,
             max_steps: None,
         }

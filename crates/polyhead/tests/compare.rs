@@ -5,11 +5,12 @@
 
 mod small;
 
-use polyhead::compare::{Comparison, Opened, Paired, Report, Run, default_seeds};
+use polyhead::compare::{Comparison, Kept, Opened, Paired, Report, Run, default_seeds};
 use polyhead::infer::Session;
 use polyhead::recipe::Recipe;
 use polyhead::report::markdown;
-use polyhead::train::Event;
+use polyhead::tasks::TASKS;
+use polyhead::train::{Event, Trainer};
 use polyhead::{ErrorKind, Result};
 use serde_json::Value;
 use std::fs;
@@ -146,11 +147,42 @@ fn the_report_holds_what_the_runs_scored_and_what_sharing_saves() {
         let paired = &task.deciding(&task.best).unwrap().paired;
         assert!(page.contains(&format!("{:.2} ± {:.2}", paired.joint.mean, paired.joint.sd.unwrap())), "{page}");
     }
-    for run in ["joint-seed42", "qa-seed43"] {
+    for run in ["joint-seed42", "qa-seed42"] {
         let question = (small::kind("qa").request)("ada was in london .");
         assert!(Session::open(path.join(run)).unwrap().ask("qa", &question).unwrap().is_object());
         assert!(Recipe::read(&path.join(run).join("recipe.toml"), &[]).is_ok());
     }
+}
+
+#[test]
+fn finished_runs_leave_their_metrics_and_of_the_first_seed_their_models() {
+    let left = |kept: Kept| {
+        let folder = tempfile::tempdir().unwrap();
+        let comparison = open(recipe(folder.path(), &["train.epochs=1"]), &[42, 43]).unwrap().keeping(kept);
+        go_on(&comparison);
+        comparison.conclude().unwrap();
+        let of = |run: &Run| {
+            let folder = comparison.folder().join(run.name());
+            assert!(folder.join("metrics.jsonl").is_file() && folder.join("recipe.toml").is_file());
+            let names = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            let checkpoints = names.filter(|name| name.starts_with("checkpoint-")).count();
+            (folder.join("best/model.safetensors").is_file(), checkpoints)
+        };
+        let left: Vec<_> = comparison.runs().iter().map(of).collect();
+        // What was tidied away is finished all the same: seeds can be added, and the sizes counted again.
+        assert!(go_on(&comparison).is_empty());
+        assert!(comparison.conclude().unwrap().parameters.bytes.joint > 0);
+        if kept == Kept::FirstSeed {
+            let gone = Session::open(comparison.folder().join("qa-seed43")).err().unwrap();
+            assert!(gone.to_string().contains("the model of this run was removed"), "{gone}");
+            let run = comparison.folder().join("qa-seed43");
+            let over = Trainer::resume(&run, None, &[], TASKS, &mut |_| {}).err().unwrap();
+            assert!(over.to_string().contains("its checkpoints were removed"), "{over}");
+        }
+        left
+    };
+    assert_eq!(left(Kept::FirstSeed), [[(true, 0); 3], [(false, 0); 3]].concat());
+    assert_eq!(left(Kept::All), [(true, 1); 6]);
 }
 
 #[test]

@@ -3,11 +3,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod cut;
 mod small;
 
+use polyhead::infer::Session;
 use polyhead::io::{fault, sha256_file};
 use polyhead::recipe::Recipe;
-use polyhead::tasks::TASKS;
+use polyhead::tasks::{TASKS, TaskKind};
 use polyhead::train::{Event, Trainer};
 use polyhead::{Error, ErrorKind, Result};
 use serde_json::Value;
@@ -21,7 +23,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 static DISK: Mutex<()> = Mutex::new(());
 
 const OVERRIDES: &[&str] =
-    &["tasks.ner.dropout=0.1", "tasks.qa.dropout=0.1", "train.save_every=2", "train.diagnostics_every=3"];
+    &["tasks.ner.dropout=0.1", "tasks.qa.dropout=0.1", "train.save_every=2", "train.diagnostics_every=3", KEPT];
+
+/// The moments of the end are compared too.
+const KEPT: &str = "train.keep_optimizer=true";
 
 fn recipe(folder: &Path, more: &[&str]) -> Recipe {
     small::recipe(folder, &[OVERRIDES, more].concat())
@@ -314,6 +319,202 @@ fn a_change_of_the_recipe_or_of_the_data_is_refused_unless_it_is_named() {
     fs::write(&data, text.replacen("O\n", "O\n\n", 1)).unwrap();
     let refused = resume(&run, &[]).err().unwrap();
     assert!(refused.to_string().contains("data.ner.train"), "{refused}");
+}
+
+/// Resumes, and what it had to say.
+fn resume_with_notes(run: &Path, overrides: &[&str]) -> Result<(Trainer, String)> {
+    let overrides: Vec<String> = overrides.iter().map(|&pair| pair.to_owned()).collect();
+    let mut notes = String::new();
+    let trainer = Trainer::resume(run, None, &overrides, TASKS, &mut |note| notes += &format!("{note}\n"))?;
+    Ok((trainer, notes))
+}
+
+/// The learning rate of each step.
+fn rates(events: &[Event]) -> Vec<f64> {
+    events.iter().filter_map(|event| if let Event::Step(step) = event { Some(step.lr) } else { None }).collect()
+}
+
+#[test]
+fn a_run_that_is_made_longer_has_the_rates_of_the_changed_recipe_and_says_where_they_jump() {
+    let _disk = DISK.lock().unwrap_or_else(PoisonError::into_inner);
+    for longer in ["train.epochs=4", "train.max_steps=20"] {
+        let folder = tempfile::tempdir().unwrap();
+        let run = run_folder(folder.path());
+        // Twelve steps: to the end of the second epoch, or of the limit.
+        let begun = if longer.contains("epochs") { "train.epochs=2" } else { "train.max_steps=12" };
+        let more: &[&str] = if longer.contains("epochs") { &[] } else { &["train.epochs=9"] };
+        finish(small::trainer(recipe(folder.path(), &[more, &[begun]].concat()))).unwrap();
+        let (trainer, notes) = resume_with_notes(&run, &[longer]).unwrap();
+        let found = rates(&finish(trainer).unwrap());
+        let whole = tempfile::tempdir().unwrap();
+        let expected = rates(&finish(small::trainer(recipe(whole.path(), &[more, &[longer]].concat()))).unwrap());
+        assert_eq!(found, expected[12..], "{longer}");
+        assert!(notes.contains(&format!("step 13 is {:.3e}", expected[12])), "{notes}");
+        assert!(notes.contains("it would have been 0.000e0 (12 steps, 1 of them warm-up)"), "{notes}");
+    }
+}
+
+#[test]
+fn what_a_change_does_to_the_rate_and_to_the_epoch_under_way_is_told_and_nothing_where_nothing_changed() {
+    let _disk = DISK.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = tempfile::tempdir().unwrap();
+    let run = run_folder(folder.path());
+    stop_after(small::trainer(recipe(folder.path(), &[])), 3);
+    let notes = |overrides: &[&str]| resume_with_notes(&run, overrides).unwrap().1;
+    let (rate, deals) = ("the learning rate follows the changed recipe", "until it ends some examples may come twice");
+    let plain = notes(&[]);
+    assert!(!plain.contains(rate) && !plain.contains(deals), "{plain}");
+    // `recipe.toml` is written when a run is opened: it is put back as the run has it.
+    let kept = fs::read_to_string(run.join("recipe.toml")).unwrap();
+    for (change, told) in [
+        ("train.learning_rate=5e-4", vec![rate]),
+        ("train.warmup=0.5", vec![rate]),
+        ("train.epochs=3", vec![rate]),
+        ("tasks.ner.batch_size=4", vec![rate, deals, "tasks.ner.batch_size changes the batches"]),
+        ("seed=7", vec![deals]),
+        ("tasks.qa.loss_weight=2.0", vec![]),
+        ("train.evaluate_every=5", vec![]),
+    ] {
+        let notes = notes(&[change]);
+        for part in [rate, deals] {
+            assert_eq!(notes.contains(part), told.contains(&part), "{change}: {notes}");
+        }
+        assert!(told.iter().all(|part| notes.contains(part)), "{change}: {notes}");
+        fs::write(run.join("recipe.toml"), &kept).unwrap();
+    }
+}
+
+#[test]
+fn a_finished_run_keeps_its_models_and_no_optimiser_and_says_why_it_can_not_be_made_longer() {
+    let _disk = DISK.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = tempfile::tempdir().unwrap();
+    let run = run_folder(folder.path());
+    finish(small::trainer(recipe(folder.path(), &["train.keep_optimizer=false"]))).unwrap();
+    let [last] = checkpoints(&run).try_into().unwrap();
+    assert!(last.ends_with("checkpoint-12") && !last.join("optimizer.safetensors").exists());
+    Trainer::check(&last).unwrap();
+    for model in [&last, &run.join("best")] {
+        assert!(Session::open(model).is_ok());
+    }
+    let weights = sha256_file(last.join("model.safetensors")).unwrap();
+    let whole = unbroken();
+    assert_eq!(Some(&weights), whole.0.get("checkpoint-12/model.safetensors"));
+    // Its end can be told again, and nothing more.
+    let events = finish(resume(&run, &[]).unwrap()).unwrap();
+    assert!(matches!(events.last(), Some(Event::Finished(_))) && rates(&events).is_empty());
+    let error = resume(&run, &["train.epochs=3"]).err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Usage);
+    assert!(error.to_string().contains("finished after 12 steps and can't go on to train.epochs = 3"), "{error}");
+    let hint = error.hint_text().unwrap();
+    assert!(hint.contains("train.keep_optimizer=true") && hint.contains("checkpoint-12"), "{hint}");
+    // A checkpoint of a run that has not ended is torn without it.
+    let other = tempfile::tempdir().unwrap();
+    stop_after(small::trainer(recipe(other.path(), &[])), 3);
+    let newest = checkpoints(&run_folder(other.path())).pop().unwrap();
+    let manifest = fs::read_to_string(newest.join("MANIFEST.json")).unwrap();
+    let mut fields: Value = serde_json::from_str(&manifest).unwrap();
+    fields["files"].as_object_mut().unwrap().remove("optimizer.safetensors").unwrap();
+    fs::write(newest.join("MANIFEST.json"), serde_json::to_string_pretty(&fields).unwrap() + "\n").unwrap();
+    assert!(Trainer::check(&newest).unwrap_err().to_string().contains("optimizer.safetensors"));
+}
+
+#[test]
+fn a_recipe_that_was_edited_in_the_run_folder_is_noticed() {
+    let _disk = DISK.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = tempfile::tempdir().unwrap();
+    let run = run_folder(folder.path());
+    stop_after(small::trainer(recipe(folder.path(), &[])), 3);
+    let file = run.join("recipe.toml");
+    let kept = fs::read_to_string(&file).unwrap();
+    fs::write(&file, kept.replacen("epochs = 2", "epochs = 3", 1)).unwrap();
+    let error = resume(&run, &[]).err().unwrap();
+    assert!(error.to_string().contains("was edited: train.epochs: the run has 2, the recipe 3"), "{error}");
+    assert!(error.hint_text().unwrap().contains("--set train.epochs=3"), "{:?}", error.hint_text());
+    assert!(fs::read_to_string(&file).unwrap().contains("epochs = 3"), "the edit is not written over");
+    let events = finish(resume(&run, &["train.epochs=3"]).unwrap()).unwrap();
+    assert!(matches!(events.last(), Some(Event::Finished(end)) if end.steps == 18));
+    fs::write(&file, "name = ").unwrap();
+    assert!(resume(&run, &[]).err().unwrap().to_string().contains("recipe.toml:1"));
+    fs::remove_file(&file).unwrap();
+    finish(resume(&run, &[]).unwrap()).unwrap();
+    assert!(file.is_file(), "what is missing is written again");
+}
+
+#[test]
+fn a_run_that_was_killed_before_its_first_checkpoint_begins_again_in_its_folder_with_the_same_bits() {
+    let _disk = DISK.lock().unwrap_or_else(PoisonError::into_inner);
+    let whole = unbroken();
+    for steps in [1, 5] {
+        let folder = tempfile::tempdir().unwrap();
+        let run = run_folder(folder.path());
+        // The second is killed after an evaluation, whose model is there.
+        let sparse = ["train.save_every=6", "train.evaluate_every=4"];
+        leave_after(small::trainer(recipe(folder.path(), if steps == 1 { &[] } else { &sparse })), steps);
+        assert!(checkpoints(&run).is_empty());
+        if steps == 1 {
+            let none = Session::open(&run).err().unwrap();
+            assert_eq!(none.kind(), ErrorKind::MissingInput);
+            assert!(none.to_string().contains("this run has no model yet"), "{none}");
+            assert!(none.hint_text().unwrap().contains("train --resume"), "{:?}", none.hint_text());
+            let changed = Trainer::resume(&run, Some(&run.join("recipe.toml")), &["seed=7".into()], TASKS, &mut |_| {});
+            drop(changed.unwrap());
+            fs::write(run.join("recipe.toml"), recipe(folder.path(), &[]).to_toml().unwrap()).unwrap();
+        }
+        let (trainer, notes) = resume_with_notes(&run, &[]).unwrap();
+        assert!(notes.contains("it begins again in its folder"), "{notes}");
+        assert_eq!(trainer.folder(), run);
+        finish(trainer).unwrap();
+        if steps == 1 {
+            assert_same(&outcome(&run), &whole, "killed after a step");
+            assert!(!run.join("metrics.jsonl.1").exists());
+        } else {
+            let fresh = tempfile::tempdir().unwrap();
+            finish(small::trainer(recipe(fresh.path(), &sparse))).unwrap();
+            assert_same(&outcome(&run), &outcome(&run_folder(fresh.path())), "killed after an evaluation");
+            assert!(fs::read_to_string(run.join("metrics.jsonl.1")).unwrap().contains("evaluated"));
+        }
+        assert_eq!(fs::read_dir(run.parent().unwrap()).unwrap().count(), 1, "no second folder is made");
+        assert!(litter(&run).is_empty());
+    }
+    // A folder of something else is none of a run.
+    let other = tempfile::tempdir().unwrap();
+    let error = resume(other.path(), &[]).err().unwrap();
+    assert!(error.to_string().contains("expected a run folder, found no recipe.toml"), "{error}");
+}
+
+#[test]
+fn a_stop_during_an_evaluation_leaves_it_and_the_run_comes_to_the_same_bits_and_metrics() {
+    let _disk = DISK.lock().unwrap_or_else(PoisonError::into_inner);
+    let kinds = [TaskKind::of::<cut::Stopping>()];
+    let recipe = |folder: &Path| {
+        let [train, validation] = [("train", 24), ("validation", 300)]
+            .map(|(name, examples)| small::write_data(small::kind("ner"), name, &vec![9; examples], folder));
+        let text = format!(
+            "name = 'tiny'\noutput = {:?}\nencoder.checkpoint = {:?}\n\
+             train = {{ epochs = 2, learning_rate = 1e-3, feature_cache = false, evaluate_every = 2, keep_optimizer = true }}\n\
+             tasks.cut = {{ max_length = 48, stride = 8, batch_size = 8 }}\n\
+             data.cut = {{ train = {train:?}, validation = {validation:?} }}\n",
+            folder.join("runs"),
+            small::fixture("tiny-bert"),
+        );
+        Recipe::parse(&text, Path::new("cut.toml"), &[]).unwrap()
+    };
+    let whole = tempfile::tempdir().unwrap();
+    finish(Trainer::with_tasks(recipe(whole.path()), &kinds, &mut |_| {}).unwrap()).unwrap();
+    let whole = outcome(&run_folder(whole.path()));
+    // Evaluations after 2, 3, 4 and 6 of 6 steps, of 300 answers each in several packs; the flag is set in the first pack.
+    for evaluation in 0..4 {
+        let folder = tempfile::tempdir().unwrap();
+        let run = run_folder(folder.path());
+        cut::STOP.store(false, Ordering::SeqCst);
+        cut::STOP_AFTER.store(evaluation * 300 + 1, Ordering::SeqCst);
+        let mut trainer = Trainer::with_tasks(recipe(folder.path()), &kinds, &mut |_| {}).unwrap();
+        trainer.stop_when(cut::STOP.clone());
+        let events = finish(trainer).unwrap();
+        assert!(matches!(events.last(), Some(Event::Stopped(_))), "{:?}", events.last());
+        finish(Trainer::resume(&run, None, &[], &kinds, &mut |_| {}).unwrap()).unwrap();
+        assert_same(&outcome(&run), &whole, &format!("stopped in evaluation {evaluation}"));
+    }
 }
 
 #[test]

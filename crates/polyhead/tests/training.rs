@@ -12,7 +12,7 @@ use polyhead::model::Model;
 use polyhead::parameters::{Parameters, Train};
 use polyhead::recipe::Recipe;
 use polyhead::tasks::{TASKS, TaskKind};
-use polyhead::train::{Evaluated, Event, Finished, Plan, Step, Trainer, prepare};
+use polyhead::train::{Evaluated, Event, Finished, Plan, Step, Trainer, WarningKind, prepare};
 use polyhead::{Error, ErrorKind};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -120,12 +120,17 @@ fn a_tensor_that_does_not_move_is_named() {
 
 /// A recipe with one task, `cut`, on this data.
 fn cut_recipe(folder: &Path, data: &Path) -> Recipe {
+    cut_recipe_with(folder, data, &[])
+}
+
+fn cut_recipe_with(folder: &Path, data: &Path, overrides: &[&str]) -> Recipe {
     let text = format!(
         "name = 'cut'\noutput = {folder:?}\nencoder.checkpoint = {:?}\n\
          tasks.cut = {{ max_length = 48, stride = 8 }}\ndata.cut.train = {data:?}\n",
         small::fixture("tiny-bert"),
     );
-    Recipe::parse(&text, Path::new("cut.toml"), &[]).unwrap()
+    let overrides: Vec<String> = overrides.iter().map(|&pair| pair.to_owned()).collect();
+    Recipe::parse(&text, Path::new("cut.toml"), &overrides).unwrap()
 }
 
 #[test]
@@ -141,6 +146,155 @@ fn a_tensor_that_receives_no_gradient_is_named() {
         let expected = format!("the tensor `{tensor}` is to be trained but received no gradient");
         assert_eq!(error.to_string(), expected);
     }
+}
+
+#[test]
+fn a_batch_with_nothing_to_score_is_no_fault_and_an_epoch_of_such_batches_is_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = small::write_data(small::kind("ner"), "train", &[5; 12], folder.path());
+    let recipe = |name: &str| {
+        let name = format!("name={name}");
+        cut_recipe_with(folder.path(), &data, &[&name, "tasks.cut.batch_size=1", "train.epochs=2"])
+    };
+    let trainer = Trainer::with_tasks(recipe("silent"), &[TaskKind::of::<cut::Silent>()], &mut |_| {}).unwrap();
+    let events: Vec<Event> = trainer.map(Result::unwrap).collect();
+    let losses: Vec<f64> = steps(&events).iter().map(|step| step.loss).collect();
+    assert!(losses.contains(&0.0) && losses.iter().any(|&loss| loss > 0.0), "{losses:?}");
+    let error = failure(&mut Trainer::with_tasks(recipe("mute"), &[TaskKind::of::<cut::Mute>()], &mut |_| {}).unwrap());
+    assert_eq!(error.to_string(), "no batch of `cut` brought a gradient in a whole epoch");
+    assert!(error.hint_text().is_some());
+}
+
+#[test]
+fn a_sentence_of_one_word_trains() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("one.conll");
+    std::fs::write(&data, "london B-LOC\n").unwrap();
+    let mut recipe = small::recipe(folder.path(), &[&format!("data.ner.train={}", data.display())]);
+    recipe.tasks.remove("qa");
+    recipe.data.remove("qa");
+    assert_eq!(end(&small::train(recipe)).steps, 2);
+}
+
+#[test]
+fn training_data_that_teach_nothing_are_a_data_error_before_anything_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        std::fs::write(folder.path().join(name), text).unwrap();
+        folder.path().join(name).display().to_string()
+    };
+    let plain = file("plain.conll", "he O\nleft O\n\nshe O\n");
+    let late = file("late.conll", "he O\nleft O\n\nshe O\n\nmary B-PER\nleft O\n");
+    let unanswered = file("unanswered.jsonl", "{\"question\": \"who ?\", \"context\": \"ada\", \"answers\": []}\n");
+    for (task, file, limit, found, hint) in [
+        ("ner", &plain, None, "plain.conll:1: expected entities to train on, found none in 2 sentences", "last column"),
+        ("ner", &late, Some("data.ner.limit=2"), "found none in 2 sentences", "data.ner.limit takes the first 2"),
+        ("qa", &unanswered, None, "expected questions with an answer to train on, found none among 1", "answers"),
+    ] {
+        let data = format!("data.{task}.train={file}");
+        let recipe =
+            small::recipe(folder.path(), &[Some(data.as_str()), limit].into_iter().flatten().collect::<Vec<_>>());
+        let error = Trainer::new(recipe, &mut |_| {}).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Data, "{error}");
+        assert!(error.to_string().contains(found), "{error}");
+        assert!(error.hint_text().unwrap().contains(hint), "{error}: {:?}", error.hint_text());
+    }
+    assert!(!folder.path().join("runs").exists(), "nothing is made");
+    let recipe = small::recipe(folder.path(), &[&format!("data.ner.train={late}")]);
+    assert!(Trainer::new(recipe, &mut |_| {}).is_ok(), "without the limit there is an entity");
+}
+
+#[test]
+fn the_labels_are_those_of_the_whole_training_file_whatever_part_a_limit_takes() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        std::fs::write(folder.path().join(name), text).unwrap();
+        folder.path().join(name).display().to_string()
+    };
+    let train = file("train.conll", "zoe B-PER\nleft O\n\noslo B-LOC\n\nacme B-ORG\n");
+    let validation = file("validation.conll", "acme B-ORG\n");
+    let asked = |answers: &str| format!("{{\"question\": \"who ?\", \"context\": \"ada\", \"answers\": {answers}}}\n");
+    let answered = asked("[{\"text\": \"ada\", \"answer_start\": 0}]");
+    let questions = file("questions.jsonl", &(answered.clone() + &asked("[]")));
+    let limited = [
+        format!("data.ner.train={train}"),
+        format!("data.ner.validation={validation}"),
+        format!("data.qa.train={questions}"),
+        "data.ner.limit=1".into(),
+        "data.qa.limit=1".into(),
+    ];
+    let prepared =
+        prepare(&small::recipe(folder.path(), &limited.each_ref().map(String::as_str)), TASKS, &mut |_| {}).unwrap();
+    assert_eq!(prepared.lanes.iter().map(|lane| lane.train.len).collect::<Vec<_>>(), [1, 1]);
+    let [ner, qa] = &prepared.model.tasks[..] else { panic!() };
+    assert_eq!(ner.task.labels(), ["O", "B-LOC", "I-LOC", "B-ORG", "I-ORG", "B-PER", "I-PER"]);
+    assert_eq!(qa.task.config()["no_answer"], "allowed", "the second question, which the limit leaves out, has none");
+    // A label that the recipe names and the limit leaves out refuses nothing.
+    let named = "tasks.ner.labels=['O', 'B-PER', 'I-PER']".to_owned();
+    let overrides: Vec<&str> =
+        limited.iter().filter(|pair| !pair.contains("validation")).chain([&named]).map(String::as_str).collect();
+    let mut recipe = small::recipe(folder.path(), &overrides);
+    recipe.data.get_mut("ner").unwrap().validation = None;
+    assert!(prepare(&recipe, TASKS, &mut |_| {}).is_ok());
+}
+
+/// The kinds of the warnings of a plan, with their task.
+fn warned(plan: &Plan) -> Vec<(&str, WarningKind)> {
+    plan.warnings.iter().map(|warning| (warning.task.as_str(), warning.kind)).collect()
+}
+
+#[test]
+fn what_in_the_data_is_probably_a_mistake_stands_in_the_plan_the_metrics_and_the_notes() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        std::fs::write(folder.path().join(name), text).unwrap();
+        folder.path().join(name).display().to_string()
+    };
+    let unbroken = file("unbroken.conll", &"zoe B-PER\nwas O\nin O\nlondon B-LOC\n".repeat(300));
+    let data = format!("data.ner.train={unbroken}");
+    // The questions of training under another name, and a few more.
+    let train =
+        std::fs::read_to_string(small::write_data(small::kind("qa"), "train", &[9; 24], folder.path())).unwrap();
+    let copied = format!("data.qa.validation={}", file("copied.json", &(train + "\n")));
+    let mut notes = Vec::new();
+    let recipe = small::recipe(folder.path(), &[&data, &copied, "train.epochs=1"]);
+    let mut trainer = Trainer::new(recipe, &mut |note| notes.push(note.to_owned())).unwrap();
+    let Some(Ok(Event::Planned(plan))) = trainer.next() else { panic!("the plan comes first") };
+    let mut expected = vec![("ner", WarningKind::FewExamples), ("ner", WarningKind::LongExamples)];
+    expected.extend([("ner", WarningKind::FewExamples), ("ner", WarningKind::UnknownWords)]);
+    let found = warned(&plan);
+    for kind in &expected {
+        assert!(found.contains(kind), "{kind:?}: {found:?}");
+    }
+    let same = plan.warnings.iter().find(|warning| warning.kind == WarningKind::ValidationIsTraining).unwrap();
+    assert_eq!(
+        (same.task.as_str(), same.figures["identical"].as_u64(), same.figures["examples"].as_u64()),
+        ("qa", Some(24), Some(24))
+    );
+    for warning in &plan.warnings {
+        assert!(notes.contains(&warning.to_string()), "{warning} is not among {notes:?}");
+    }
+    let metrics = std::fs::read_to_string(trainer.folder().join("metrics.jsonl")).unwrap();
+    let planned: Value = serde_json::from_str(metrics.lines().next().unwrap()).unwrap();
+    assert_eq!(planned["warnings"], serde_json::to_value(&plan.warnings).unwrap());
+    assert_eq!(planned["warnings"][0]["kind"], "few_examples");
+}
+
+#[test]
+fn the_sample_corpus_has_no_warning_but_for_a_vocabulary_of_a_few_words() {
+    let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../samples");
+    let path = |name: &str| samples.join(name).display().to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let mut recipe = small::recipe(folder.path(), &[]);
+    for (task, extension) in [("ner", "conll"), ("qa", "json")] {
+        let data = recipe.data.get_mut(task).unwrap();
+        (data.train, data.validation) =
+            (path(&format!("{task}/train.{extension}")), Some(path(&format!("{task}/validation.{extension}"))));
+    }
+    let prepared = prepare(&recipe, TASKS, &mut |_| {}).unwrap();
+    let plan = Plan::new(&recipe, &prepared.lanes);
+    let found: Vec<_> = warned(&plan).into_iter().filter(|(_, kind)| *kind != WarningKind::UnknownWords).collect();
+    assert!(found.is_empty(), "{found:?}");
 }
 
 #[test]
@@ -374,7 +528,10 @@ fn a_model_folder_that_cannot_be_written_is_an_error_and_what_stands_there_is_ke
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     let names = without_event_file(names);
-    assert_eq!(names, [".lock", "best", "environment.json", "metrics.jsonl", "recipe.toml"].map(String::from).into());
+    assert_eq!(
+        names,
+        [".lock", "best", "environment.json", "metrics.jsonl", "origin.json", "recipe.toml"].map(String::from).into()
+    );
 }
 
 /// TensorBoard's has the time and the process in its name.
@@ -425,8 +582,11 @@ fn a_write_that_fails_in_the_middle_leaves_no_half_written_model_and_keeps_the_o
         .map(|path| path.strip_prefix(output.join("tiny")).unwrap().display().to_string())
         .collect();
     let names = without_event_file(names);
-    assert_eq!(names, [".lock", "environment.json", "metrics.jsonl", "recipe.toml"].map(String::from).into());
+    assert_eq!(
+        names,
+        [".lock", "environment.json", "metrics.jsonl", "origin.json", "recipe.toml"].map(String::from).into()
+    );
     let beside = std::fs::read_dir(old.parent().unwrap()).unwrap().count();
-    let files = ".lock, environment.json, metrics.jsonl, recipe.toml, trainer_state.json, TensorBoard's";
-    assert_eq!(beside, 9, "{files}, best, two checkpoints");
+    let files = ".lock, environment.json, metrics.jsonl, origin.json, recipe.toml, trainer_state.json, TensorBoard's";
+    assert_eq!(beside, 9, "{files}, best, the last checkpoint");
 }

@@ -7,7 +7,7 @@ use crate::progress::{Show, Training, duration};
 use crate::scores::words;
 use crate::signals::Signals;
 use crate::table::decimal;
-use polyhead::compare::{Comparison, Opened, default_seeds};
+use polyhead::compare::{Comparison, Kept, Opened, default_seeds};
 use polyhead::recipe::Recipe;
 use polyhead::train::{Checkpoint, Evaluated, Event, Trainer};
 use polyhead::{Error, Place, Result};
@@ -23,6 +23,7 @@ Examples:
 For each seed one joint run and a run of each task alone, at equal budgets, all in OUTPUT/NAME-compare. The same
 command goes on with a comparison that was interrupted; more --seeds add to one that is done. Ctrl-C and SIGTERM
 finish the step, save a checkpoint and exit with 130 and 143.
+Of finished runs the models of the first seed stay, those of the other seeds and all checkpoints go, unless --keep-models.
 docs/compare.md says what is compared and how to read the intervals.";
 
 #[derive(clap::Args)]
@@ -36,6 +37,9 @@ pub struct Args {
     /// Override a value of the recipe
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
+    /// Keep the models of every seed, not of the first alone, and what else the runs keep
+    #[arg(long)]
+    keep_models: bool,
     /// No progress and no notes
     #[arg(long, short)]
     quiet: bool,
@@ -47,7 +51,7 @@ pub fn run(args: &Args, out: &mut Out) -> Result<()> {
     let show = if args.quiet { Show::Nothing } else { Show::Progress };
     let recipe = Recipe::read(&args.recipe, &args.set)?;
     let seeds = if args.seeds.is_empty() { default_seeds(recipe.seed) } else { args.seeds.clone() };
-    let signals = Signals::listen()?;
+    let signals = Signals::listen(show)?;
     let report = {
         // What every run says again is said once.
         let mut said = BTreeSet::new();
@@ -57,6 +61,7 @@ pub fn run(args: &Args, out: &mut Out) -> Result<()> {
             }
         };
         let comparison = Comparison::open(recipe, &seeds, &mut note)?;
+        let comparison = comparison.keeping(if args.keep_models { Kept::All } else { Kept::FirstSeed });
         note(&format!("comparison folder: {}", comparison.folder().display()));
         let runs = comparison.runs();
         for (at, run) in runs.iter().enumerate() {
@@ -76,6 +81,7 @@ pub fn run(args: &Args, out: &mut Out) -> Result<()> {
                 out.exit_with(signals.exit_code());
                 return Ok(());
             }
+            comparison.tidy(run).map_err(named)?;
         }
         let report = comparison.conclude()?;
         let folder = comparison.folder().display();

@@ -40,6 +40,8 @@ fn print(report: &DataReport, out: &mut Out) -> Result<()> {
     out.heading("Plan")?;
     out.line(train::plan_table(&report.plan))?;
     out.line(train::steps(&report.plan))?;
+    train::lost(&report.plan).iter().try_for_each(|line| out.line(line))?;
+    report.plan.warnings.iter().try_for_each(|warning| out.line(warning))?;
     for task in &report.tasks {
         for of_split in &task.splits {
             split(task, of_split, out)?;

@@ -8,7 +8,7 @@ use crate::signals::Signals;
 use crate::table::{Align, Table, count, counted, decimal};
 use polyhead::recipe::Recipe;
 use polyhead::tasks::TASKS;
-use polyhead::train::{Checkpoint, Evaluated, Event, Finished, Plan, Trainer};
+use polyhead::train::{Checkpoint, Evaluated, Event, Finished, Lost, Plan, Trainer, Warning};
 use polyhead::{Error, Result};
 use std::path::PathBuf;
 
@@ -49,9 +49,10 @@ pub struct Args {
 
 pub fn run(args: Args, out: &mut Out) -> Result<()> {
     let show = if args.quiet { Show::Nothing } else { Show::Progress };
-    let signals = Signals::listen()?;
+    let signals = Signals::listen(show)?;
     let mut notify = |note: &str| {
-        if show == Show::Progress {
+        // Warnings stand with the plan.
+        if show == Show::Progress && !note.starts_with(Warning::PREFIX) {
             out.note(note);
         }
     };
@@ -112,7 +113,20 @@ fn tell_plan(plan: &Plan, out: &Out) {
     out.note_heading("\nPlan");
     out.note(plan_table(plan));
     out.note(steps(plan));
+    lost(plan).iter().for_each(|line| out.note(line));
+    plan.warnings.iter().for_each(|warning| out.note(warning));
     out.note("");
+}
+
+/// What truncation loses of each task that it costs anything: `qa: no window holds 12 tokens and 1 gold answer`.
+pub fn lost(plan: &Plan) -> Vec<String> {
+    let loses = plan.tasks.iter().filter(|task| task.lost != Lost::default());
+    loses
+        .map(|task| {
+            let (tokens, golds) = (counted(task.lost.tokens, "token"), counted(task.lost.golds, "gold answer"));
+            format!("{}: no window holds {tokens} and {golds} (see max_length and stride)", task.name)
+        })
+        .collect()
 }
 
 /// What each task brings to an epoch.

@@ -9,7 +9,7 @@
 //! ```
 
 use crate::error::{Error, Place, Result};
-use crate::io::{LOCK, is_temporary, lock_folder, write_atomic};
+use crate::io::{LOCK, is_temporary, lock_folder, remove_folder, write_atomic};
 use crate::recipe::{Difference, Recipe, differences};
 use std::fs::{self, File};
 use std::io::ErrorKind;
@@ -101,6 +101,15 @@ impl Folder {
         } else {
             other(&format!("a recipe that differs in {}", differing.join(", ")))
         }
+    }
+
+    /// Removes folders of a finished run, which [`Folder::holds`] has checked, by their names.
+    pub fn tidy(&self, run: &str, goes: impl Fn(&str) -> bool) -> Result<()> {
+        let run = self.path.join(run);
+        for name in names(&run)?.into_iter().filter(|name| goes(name)) {
+            remove_folder(&run.join(name))?;
+        }
+        Ok(())
     }
 
     /// Removes an unfinished run, which [`Folder::holds`] has checked.

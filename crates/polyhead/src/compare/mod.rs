@@ -50,6 +50,17 @@ pub struct Comparison {
     kinds: Vec<TaskKind>,
     tasks: Vec<String>,
     folder: Folder,
+    kept: Kept,
+}
+
+/// Which models of finished runs stay. What was measured is in their metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Kept {
+    /// Those of the first seed, which the sizes are counted in; no checkpoint.
+    #[default]
+    FirstSeed,
+    /// Those of all seeds, with what the runs keep themselves.
+    All,
 }
 
 /// One run of a comparison.
@@ -92,7 +103,23 @@ impl Comparison {
     pub fn with_tasks(recipe: Recipe, seeds: &[u64], kinds: &[TaskKind], notify: &mut dyn FnMut(&str)) -> Result<Self> {
         let tasks = check(&recipe, seeds)?;
         let folder = Folder::open(&recipe, seeds, notify)?;
-        Ok(Self { recipe, kinds: kinds.to_vec(), tasks, folder })
+        Ok(Self { recipe, kinds: kinds.to_vec(), tasks, folder, kept: Kept::default() })
+    }
+
+    /// Decides which models of finished runs stay.
+    #[must_use]
+    pub fn keeping(mut self, kept: Kept) -> Self {
+        self.kept = kept;
+        self
+    }
+
+    /// Removes what a finished run of this comparison need not keep.
+    pub fn tidy(&self, run: &Run) -> Result<()> {
+        if self.kept == Kept::All || !self.is_finished(run)? {
+            return Ok(());
+        }
+        let first = self.folder.rounds.iter().flatten().next() == Some(&run.seed);
+        self.folder.tidy(&run.name(), |name| name.starts_with("checkpoint-") || name == "best" && !first)
     }
 
     /// The comparison's folder.
@@ -151,6 +178,7 @@ impl Comparison {
                     .at(Place::file(self.folder.path.join(run.name())))
                     .hint("`polyhead compare` with the same recipe trains what is missing")
             })?;
+            self.tidy(&run)?;
             outcomes.push((run, outcome));
         }
         let report = Report::new(&self.recipe, &self.folder, &self.tasks, &outcomes, &self.kinds)?;

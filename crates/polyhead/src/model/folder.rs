@@ -90,6 +90,9 @@ impl Model {
                 .at(Place::file(folder))
                 .hint("`polyhead train RECIPE` makes one: RUN/best"));
         }
+        if !folder.join("config.json").exists() && folder.join("recipe.toml").is_file() {
+            return Err(no_model(folder));
+        }
         let mut config = read_config(&folder.join("config.json"))?;
         let mut weights = Weights::read(&folder.join("model.safetensors"), Heads::Stored, &Device::Cpu)?;
         let at = || Place::field(folder.join("config.json"), "polyhead");
@@ -173,6 +176,27 @@ impl Model {
         let first = letters.next().map(|letter| letter.to_ascii_uppercase());
         first.into_iter().chain(letters).chain(ending.chars()).collect()
     }
+}
+
+/// The error for a run folder that has no best model.
+fn no_model(run: &Path) -> Error {
+    let metrics = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap_or_default();
+    if metrics.contains("\"event\":\"finished\"") {
+        return Error::missing("the model of this run was removed")
+            .at(Place::file(run))
+            .hint("train its recipe.toml again, or name another run");
+    }
+    let entries = std::fs::read_dir(run).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    let step = |name: std::ffi::OsString| name.to_str()?.strip_prefix("checkpoint-")?.parse::<usize>().ok();
+    let hint = match entries.filter_map(step).max() {
+        Some(step) => {
+            format!("; its checkpoint is a model folder too: {}", run.join(format!("checkpoint-{step}")).display())
+        }
+        None => String::new(),
+    };
+    Error::missing("this run has no model yet: it did not come to its first evaluation")
+        .at(Place::file(run))
+        .hint(format!("`polyhead train --resume {}` goes on with it{hint}", run.display()))
 }
 
 /// Writes one task of a model as the single-task folder that transformers loads.

@@ -3,7 +3,7 @@
 
 use super::data::{BIN, Split, encoded_split};
 use super::kept::{Had, Part, examples, said};
-use super::run::Run;
+use super::run::{Run, Warned};
 use crate::document::number::{count, counted, decimal, percent};
 use crate::document::{Block, Case, Chart, Mark, Piece, Plot, Table, Tone, marked_whole};
 use crate::error::ErrorKind;
@@ -29,6 +29,11 @@ pub fn data(run: &Run, session: &Had<Session>) -> Vec<Block> {
             table.row(std::iter::once(task.name.clone()).chain(counts.map(count)));
         }
         blocks.push(Block::Table(table));
+        if !plan.warnings.is_empty() {
+            blocks.push(Block::heading("Warnings"));
+            let said = |one: &Warned| format!("data.{}.{}: {} ({})", one.task, one.split, one.message, one.hint);
+            blocks.push(Block::List(plan.warnings.iter().map(said).collect()));
+        }
     }
     blocks.extend(had(run).map(Block::Table));
     match session {

@@ -8,7 +8,8 @@ use crate::hub::{self, HubOptions, Network};
 use crate::infer::Session;
 use crate::recipe::DataRecipe;
 use crate::tasks::{AnyTask, Examples, TaskKind};
-use std::path::PathBuf;
+use crate::train::Origin;
+use std::path::{Path, PathBuf};
 
 /// Something of a run, or why it is not there.
 pub type Had<T> = std::result::Result<T, String>;
@@ -20,7 +21,10 @@ pub fn session(run: &Run, kinds: &[TaskKind], depth: Depth, notify: &mut dyn FnM
     }
     let best = run.folder.join("best");
     if !best.join("config.json").is_file() {
-        return Err(format!("There is no kept model at {}: it was removed, or no epoch was finished.", best.display()));
+        return Err(match run.finished {
+            Some(_) => format!("There is no kept model at {}: it was removed.", best.display()),
+            None => "The run has no model yet: it did not come to its first evaluation.".to_owned(),
+        });
     }
     notify(&format!("{}: opening the kept model", run.name));
     let precision = match run.plan.as_ref().and_then(|plan| plan.precision.as_deref()) {
@@ -50,13 +54,14 @@ pub fn examples(run: &Run, name: &str, task: &dyn AnyTask, part: Part) -> Had<Ex
         (Part::Validation, Some(path)) => (path, validation_limit),
         (Part::Validation, None) => return Err(format!("{name} has no validation data.")),
     };
-    let read = || task.read(&located(path)?, *limit, &data.layout());
+    let read = || task.read(&located(path, &run.folder)?, *limit, &data.layout());
     read().map_err(|error| said(&format!("The data of {name} can't be read again"), &error))
 }
 
-fn located(path: &str) -> Result<PathBuf> {
+/// Relative paths are of where the run was started.
+fn located(path: &str, run: &Path) -> Result<PathBuf> {
     if !path.starts_with("hf://") {
-        return Ok(path.into());
+        return Ok(Origin::of(run).path(path));
     }
     let options = HubOptions { network: Network::Offline, ..HubOptions::from_env() };
     hub::dataset_file(path, &options, &mut |_| ())

@@ -59,6 +59,23 @@ pub struct Plan {
     /// What matrix products are computed in.
     #[serde(default)]
     pub precision: Option<String>,
+    /// What in the data was probably a mistake.
+    #[serde(default)]
+    pub warnings: Vec<Warned>,
+}
+
+/// A [`crate::train::Warning`] as it was written.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Warned {
+    /// The task.
+    pub task: String,
+    /// Which of its data.
+    pub split: String,
+    /// What was found.
+    pub message: String,
+    /// What to do.
+    #[serde(default)]
+    pub hint: String,
 }
 
 /// A task of a [`Plan`].

@@ -2,7 +2,8 @@
 //! through a model: in order, in batches, in constant memory.
 
 use super::{
-    Fingerprint, HeadShape, Logits, Pipeline, Purpose, Query, Score, SingleTask, SingleTaskFolder, Task, Window,
+    Fingerprint, HeadShape, Logits, Outline, Pipeline, Purpose, Query, Score, SingleTask, SingleTaskFolder, Task,
+    Window,
 };
 use crate::batch::{Encoded, Features};
 use crate::data::{Layout, Skipped};
@@ -61,6 +62,8 @@ pub trait AnyTask: Send + Sync {
     fn read(&self, path: &Path, limit: Option<usize>, layout: &Layout) -> Result<Examples>;
     fn prepare(&mut self, train: &Examples) -> Result<()>;
     fn check(&self, examples: &Examples) -> Result<()>;
+    fn learnable(&self, train: &Examples) -> Result<()>;
+    fn outline<'a>(&self, examples: &'a Examples, index: usize) -> Result<Outline<'a>>;
     fn place<'a>(&self, examples: &'a Examples, index: usize) -> Result<&'a Place>;
     fn distribution(&self, examples: &Examples) -> Result<Vec<(String, usize)>>;
     fn features(&self, examples: &Examples, index: usize, tokenizer: &Tokenizer, purpose: Purpose) -> Result<Encoded>;
@@ -257,6 +260,15 @@ impl<T: Task> AnyTask for Bound<T> {
 
     fn check(&self, examples: &Examples) -> Result<()> {
         self.task.check(self.items(examples)?)
+    }
+
+    fn learnable(&self, train: &Examples) -> Result<()> {
+        self.task.learnable(self.items(train)?)
+    }
+
+    fn outline<'a>(&self, examples: &'a Examples, index: usize) -> Result<Outline<'a>> {
+        let example = self.items(examples)?.get(index);
+        example.map(|example| self.task.outline(example)).ok_or_else(|| Error::internal("an example beyond the end"))
     }
 
     fn place<'a>(&self, examples: &'a Examples, index: usize) -> Result<&'a Place> {

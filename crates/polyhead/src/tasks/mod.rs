@@ -6,11 +6,13 @@
 mod any;
 mod fields;
 pub mod ner;
+mod outline;
 pub mod qa;
 mod query;
 
 pub use any::{Analysis, AnyTask, Examples, Runner};
 pub use fields::{found, offset_unit, parameters, within};
+pub use outline::Outline;
 pub use query::{Pipeline, Query};
 
 use crate::batch::{Encoded, Features};
@@ -98,13 +100,22 @@ pub trait Task: Send + Sync + Sized + 'static {
 
     /// Reads a file of examples; `limit` takes the first so many, `layout` tells what its extension does not.
     fn read(&self, path: &Path, limit: Option<usize>, layout: &Layout) -> Result<Read<Self::Example>>;
-    /// Learns from the training examples what must be known before training: the set of labels.
+    /// Learns from all examples of the training file, of which perhaps only the first are trained on, what must be known
+    /// before training: the set of labels.
     fn prepare(&mut self, _train: &[Self::Example]) -> Result<()> {
         Ok(())
     }
     /// Checks that gold answers can be represented (no label is unknown).
     fn check(&self, _examples: &[Self::Example]) -> Result<()> {
         Ok(())
+    }
+    /// Refuses training examples that teach nothing: no gold answer in any of them.
+    fn learnable(&self, _train: &[Self::Example]) -> Result<()> {
+        Ok(())
+    }
+    /// What the checks of data look at in an example. Left out, they look at counts and windows alone.
+    fn outline<'a>(&self, _example: &'a Self::Example) -> Outline<'a> {
+        Outline::default()
     }
     /// Where an example stands.
     fn place<'a>(&self, example: &'a Self::Example) -> &'a Place;

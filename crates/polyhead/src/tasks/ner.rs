@@ -7,8 +7,8 @@ mod analysis;
 mod pipeline;
 
 use super::{
-    Dense, Fingerprint, HeadShape, Pipeline, Purpose, Query, Score, SingleTask, SingleTaskFolder, Task, TypeScore,
-    Window, offset_unit, softmax,
+    Dense, Fingerprint, HeadShape, Outline, Pipeline, Purpose, Query, Score, SingleTask, SingleTaskFolder, Task,
+    TypeScore, Window, offset_unit, softmax,
 };
 use crate::batch::{Encoded, Features};
 use crate::data::{self, Layout, Read, Sentence};
@@ -216,7 +216,7 @@ impl Task for Ner {
         if self.config.labels.is_empty() {
             self.config.labels = labels_of(train.iter().flat_map(|example| &example.tags));
         }
-        self.check(train)
+        Ok(())
     }
 
     fn check(&self, examples: &[Tagged]) -> Result<()> {
@@ -232,6 +232,23 @@ impl Task for Ner {
             }
         }
         Ok(())
+    }
+
+    fn learnable(&self, train: &[Tagged]) -> Result<()> {
+        let (Some(first), true) = (train.first(), train.iter().all(|example| spans(&example.tags).is_empty())) else {
+            return Ok(());
+        };
+        let message =
+            format!("expected entities to train on, found none in {} sentences: every tag is `O`", train.len());
+        Err(Error::data(message).at(first.place.clone()).hint("is the tag the last column?"))
+    }
+
+    fn outline<'a>(&self, example: &'a Tagged) -> Outline<'a> {
+        Outline {
+            labels: spans(&example.tags).into_iter().map(|span| span.kind).collect(),
+            text: &example.text,
+            sentence_words: Some(example.words.len()),
+        }
     }
 
     fn place<'a>(&self, example: &'a Tagged) -> &'a Place {

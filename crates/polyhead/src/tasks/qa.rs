@@ -9,8 +9,8 @@ mod analysis;
 mod pipeline;
 
 use super::{
-    Dense, Fingerprint, HeadShape, Pipeline, Purpose, Query, Score, SingleTask, SingleTaskFolder, Task, Window,
-    offset_unit,
+    Dense, Fingerprint, HeadShape, Outline, Pipeline, Purpose, Query, Score, SingleTask, SingleTaskFolder, Task,
+    Window, offset_unit,
 };
 use crate::batch::{Encoded, Features};
 use crate::data::{self, Answer, Layout, Question, Read};
@@ -307,6 +307,21 @@ impl Task for Qa {
         let learnt = if none { NoAnswer::Allowed } else { NoAnswer::Never };
         self.config.no_answer.get_or_insert(learnt);
         Ok(())
+    }
+
+    fn learnable(&self, train: &[Asked]) -> Result<()> {
+        let (Some(first), true) = (train.first(), train.iter().all(|example| example.answers.is_empty())) else {
+            return Ok(());
+        };
+        let message = format!("expected questions with an answer to train on, found none among {}", train.len());
+        Err(Error::data(message)
+            .at(first.place.clone())
+            .hint("does the file hold the answers, under the field that is read?"))
+    }
+
+    fn outline<'a>(&self, example: &'a Asked) -> Outline<'a> {
+        let label = if example.answers.is_empty() { "no answer" } else { "an answer" };
+        Outline { labels: vec![label.to_owned()], text: &example.context, sentence_words: None }
     }
 
     fn place<'a>(&self, example: &'a Asked) -> &'a Place {

@@ -70,6 +70,17 @@ impl Tokenizer {
         ids.values().max().map_or(0, |&id| id as usize + 1)
     }
 
+    /// The id that stands for what is not in the vocabulary, if there is one.
+    pub fn unknown(&self) -> Option<u32> {
+        let token = match self.inner.get_model() {
+            tokenizers::ModelWrapper::BPE(model) => model.unk_token.clone()?,
+            tokenizers::ModelWrapper::WordPiece(model) => model.unk_token.clone(),
+            tokenizers::ModelWrapper::WordLevel(model) => model.unk_token.clone(),
+            tokenizers::ModelWrapper::Unigram(_) => "<unk>".to_owned(),
+        };
+        self.inner.token_to_id(&token)
+    }
+
     /// The name of the sub-word model: `WordPiece`, `BPE` ...
     pub fn model(&self) -> &'static str {
         match self.inner.get_model() {

@@ -1,15 +1,20 @@
 //! The check that nothing is left behind: once every task has had a step, every trained tensor must have received a
 //! gradient and moved. A gradient that is cut off somewhere in the network shows here, and nowhere else.
 //!
-//! One exception: a bias of one number that softmax does not see, because it adds the same to every token of a sequence
-//! (those of question answering). Its gradient is zero but for rounding, and at times exactly zero.
+//! A batch with nothing to score (every word of it invisible) has a gradient of zeros and says nothing: the task's next batch
+//! is waited for. A whole epoch of such batches is a fault.
+//!
+//! What softmax does not see (the biases of keys in attention, those of question answering) has a gradient of zero but for
+//! rounding, and at times exactly zero: such a tensor may stand still.
 
+use super::Lane;
 use crate::error::{Error, Result};
 use crate::parameters::{Gradients, Parameters};
 use candle_core::Tensor;
+use polyhead_kernels::Gradient;
 use std::collections::HashSet;
 
-/// Below this the gradient of a tensor of one number is taken for rounding: such a tensor may stand still.
+/// Below this a gradient is taken for rounding: a tensor of no larger one may stand still.
 const NOISE: f32 = 1e-6;
 
 pub(super) struct MovementCheck {
@@ -19,6 +24,8 @@ pub(super) struct MovementCheck {
     /// Tensors that must have moved.
     pushed: HashSet<String>,
     waiting: HashSet<usize>,
+    /// Steps that were seen.
+    steps: usize,
 }
 
 impl MovementCheck {
@@ -29,18 +36,37 @@ impl MovementCheck {
             graded: HashSet::new(),
             pushed: HashSet::new(),
             waiting: (0..lanes).collect(),
+            steps: 0,
         })
     }
 
+    /// A step of a task, after its update.
     pub(super) fn saw(&mut self, lane: usize, parameters: &Parameters, gradients: &Gradients) {
+        self.steps += 1;
+        let above = |least: f32| move |value: &f32| value.abs() > least;
+        let scored = |gradient: Option<&Gradient>| {
+            gradient.is_some_and(|gradient: &Gradient| gradient.values().iter().any(above(0.0)))
+        };
+        if !gradients.of(parameters).any(|(_, gradient)| scored(gradient)) {
+            return;
+        }
         self.waiting.remove(&lane);
         for (parameter, gradient) in gradients.of(parameters) {
             let Some(gradient) = gradient else { continue };
             self.graded.insert(parameter.name.clone());
-            if parameter.weight.count() > 1 || gradient.values().iter().any(|value| value.abs() > NOISE) {
+            if gradient.values().iter().any(above(NOISE)) {
                 self.pushed.insert(parameter.name.clone());
             }
         }
+    }
+
+    /// The end of an epoch of so many steps: a task that is still waited for in an epoch that was seen whole never brings a
+    /// gradient.
+    pub(super) fn epoch(&self, steps: usize, lanes: &[Lane]) -> Result<()> {
+        let waiting = (self.steps >= steps).then(|| self.waiting.iter().min()).flatten();
+        let Some(lane) = waiting.and_then(|&lane| lanes.get(lane)) else { return Ok(()) };
+        Err(Error::internal(format!("no batch of `{}` brought a gradient in a whole epoch", lane.name))
+            .hint("nothing in its training data can be scored, or its loss does not depend on the model"))
     }
 
     /// Whether every task has had a step.

@@ -3,7 +3,8 @@
 //! ```text
 //! RUN/checkpoint-STEP/
 //!     config.json, tokenizer.json, model.safetensors ...   a model folder like any other
-//!     optimizer.safetensors                                 NAME.first, NAME.second: the moments of every parameter, f32
+//!     optimizer.safetensors                                 NAME.first, NAME.second: the moments of every parameter, f32;
+//!                                                           dropped at the end of a run (train.keep_optimizer)
 //!     state.json                                            position, counters, losses, best so far, history (see `State`)
 //!     trainer_state.json                                    the history in the form of transformers
 //!     MANIFEST.json                                         {format, step, files: {NAME: {bytes, sha256}}}, written last
@@ -50,20 +51,23 @@ pub(super) fn folder(run: &Path, step: usize) -> PathBuf {
     run.join(format!("{PREFIX}{step}"))
 }
 
-/// Writes the checkpoint of a step and removes all but the newest `keep`, this one among them.
+/// Writes the checkpoint of a step and removes all but the newest `keep`, this one among them. The last one of a run needs no
+/// optimiser.
 pub(super) fn save(
     run: &RunFolder,
     model: &Model,
-    optimizer: &Optimizer,
+    optimizer: Option<&Optimizer>,
     state: &State,
     keep: usize,
 ) -> Result<PathBuf> {
     let folder = folder(run.path(), state.step);
-    let moments = optimizer.to_safetensors(&model.parameters)?;
+    let moments = optimizer.map(|optimizer| optimizer.to_safetensors(&model.parameters)).transpose()?;
     let text = serde_json::to_string_pretty(state).map_err(|cause| Error::internal(format!("the state: {cause}")))?;
     write_folder_atomic(&folder, |folder| {
         model.save_into(folder)?;
-        write_atomic(folder.join(OPTIMIZER), moments)?;
+        if let Some(moments) = moments {
+            write_atomic(folder.join(OPTIMIZER), moments)?;
+        }
         write_atomic(folder.join(STATE), text)?;
         run.trainer_state().write(folder)?;
         let manifest = Manifest { format: FORMAT, step: state.step, files: entries(folder)? };
@@ -124,7 +128,7 @@ pub(super) fn newest(run: &Path, notify: &mut dyn FnMut(&str)) -> Result<(PathBu
     }
     Err(Error::missing("expected a checkpoint that is whole, found none")
         .at(Place::file(run))
-        .hint("the run was stopped before its first one: train it anew (train.save_every saves more often)"))
+        .hint("train the recipe anew: what was not written whole can't be gone on with"))
 }
 
 /// Whether a checkpoint is exactly what was written.
@@ -140,7 +144,8 @@ pub(super) fn check(folder: &Path) -> Result<()> {
     if number(folder) != Some(manifest.step) || manifest.text()? != text {
         return Err(altered("it was altered".into()));
     }
-    for needed in ["model.safetensors", "config.json", OPTIMIZER, STATE] {
+    // What has ended needs no optimiser; whether it has is known once the state is known to be whole.
+    for needed in ["model.safetensors", "config.json", STATE] {
         if !manifest.files.contains_key(needed) {
             return Err(altered(format!("expected an entry for `{needed}`, found none")));
         }
@@ -156,7 +161,15 @@ pub(super) fn check(folder: &Path) -> Result<()> {
             return altered("its SHA-256 is not that of the manifest".into());
         }
     }
+    if !manifest.files.contains_key(OPTIMIZER) && !read_state(folder)?.done {
+        return Err(altered(format!("expected an entry for `{OPTIMIZER}`, found none")));
+    }
     Ok(())
+}
+
+/// Whether a checkpoint holds the optimiser's state: the last one of a finished run may have none.
+pub(super) fn has_optimizer(folder: &Path) -> bool {
+    folder.join(OPTIMIZER).is_file()
 }
 
 fn read_state(folder: &Path) -> Result<State> {

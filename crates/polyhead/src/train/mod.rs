@@ -19,6 +19,7 @@ pub mod counters;
 pub mod diagnostics;
 mod event;
 mod feature_cache;
+mod origin;
 mod plan;
 mod prepare;
 pub mod record;
@@ -26,18 +27,22 @@ mod resume;
 mod run_folder;
 mod state;
 mod step;
+mod warnings;
 
 pub use event::{Checkpoint, Diagnosed, Evaluated, Event, Finished, Sample, Step};
+pub use origin::Origin;
 pub use plan::{Plan, TaskPlan};
 pub use prepare::{Lane, Lost, Prepared, TrainingWindow, prepare};
+pub use warnings::{Warning, WarningKind};
 
+use crate::batch::Features;
 use crate::error::{Error, Result};
 use crate::mix;
 use crate::model::Model;
 use crate::optim::{Optimizer, Schedule};
 use crate::order;
 use crate::recipe::Recipe;
-use crate::tasks::{TASKS, TaskKind};
+use crate::tasks::{Runner, TASKS, TaskKind};
 use check::MovementCheck;
 use counters::Counters;
 use diagnostics::Groups;
@@ -50,6 +55,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
+
+/// How an evaluation ended.
+#[derive(PartialEq, Eq)]
+enum Ending {
+    Whole,
+    /// By a stop.
+    Stopped,
+}
 
 /// Trains one encoder with a head for each task of a recipe; iterate over it.
 pub struct Trainer {
@@ -85,30 +98,44 @@ impl Trainer {
     /// The same with tasks of one's own.
     pub fn with_tasks(recipe: Recipe, kinds: &[TaskKind], notify: &mut dyn FnMut(&str)) -> Result<Self> {
         let prepared = prepare(&recipe, kinds, notify)?;
+        Self::begin(recipe, prepared, notify, |fixed, _| RunFolder::create(fixed))
+    }
+
+    /// Before the first step, in a folder that `open` makes or clears.
+    fn begin(
+        recipe: Recipe,
+        prepared: Prepared,
+        notify: &mut dyn FnMut(&str),
+        open: impl FnOnce(&Fixed, &mut dyn FnMut(&str)) -> Result<RunFolder>,
+    ) -> Result<Self> {
         let plan = Plan::new(&recipe, &prepared.lanes);
         let environment = environment(&recipe, &plan, &prepared);
         let fixed = Fixed { recipe: &recipe, environment: &environment, parameters: &prepared.model.parameters };
-        let run = RunFolder::create(&fixed)?;
+        let run = open(&fixed, notify)?;
         let state = State {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             recipe: recipe.to_toml()?,
             precision: plan.precision.to_owned(),
             data: prepared.data.clone(),
             counters: Counters::new(&plan),
+            steps: plan.steps,
+            warmup_steps: plan.warmup_steps,
             ..State::default()
         };
         let mut trainer = Self::assemble(recipe, prepared, plan, run, state)?;
+        trainer.warn(notify);
         trainer.begin_epoch();
         trainer.emit(Event::Planned(trainer.plan.clone()))?;
         Ok(trainer)
     }
 
     /// Goes on with a run that was stopped, killed or cut off, from its newest checkpoint that is whole: to the bit as if it
-    /// had never stopped. The recipe is the run's own, or that of a file, with overrides (see [`Recipe::read`]).
+    /// had never stopped. One that did not come to its first checkpoint begins again in its folder. The recipe is the run's
+    /// own, or that of a file, with overrides (see [`Recipe::read`]).
     ///
     /// # Errors
     /// Another process trains in this folder; no checkpoint is whole; the recipe differs from the run's in a key that no
-    /// override names; the data changed.
+    /// override names; the data changed; the run is to go on beyond its end and its optimiser's state was dropped there.
     pub fn resume(
         run: &Path,
         file: Option<&Path>,
@@ -117,9 +144,16 @@ impl Trainer {
         notify: &mut dyn FnMut(&str),
     ) -> Result<Self> {
         let held = RunFolder::lock(run)?;
+        let origin = Origin::of(run);
+        if checkpoint::list(run)?.is_empty() {
+            let recipe = resume::begun(run, file, overrides, &origin)?;
+            notify("the run did not come to its first checkpoint: it begins again in its folder");
+            let prepared = prepare::prepare_from(&recipe, kinds, &origin, None, notify)?;
+            return Self::begin(recipe, prepared, notify, |fixed, notify| RunFolder::again(run, held, fixed, notify));
+        }
         let (folder, mut state) = checkpoint::newest(run, notify)?;
-        let old = Recipe::parse(&state.recipe, &run.join("recipe.toml"), &[])?;
-        let recipe = resume::recipe(run, &state, file, overrides)?;
+        let old = Recipe::parse(&state.recipe, &run.join(resume::RECIPE), &[])?;
+        let recipe = resume::recipe(run, &old, file, overrides, &origin)?;
         let precision = recipe.train.precision.resolve().name();
         if precision != state.precision && old.train.precision == recipe.train.precision {
             return Err(Error::usage(format!(
@@ -128,10 +162,16 @@ impl Trainer {
             ))
             .hint(format!("--set train.precision={} goes on as it was", state.precision)));
         }
+        let (epochs, limit) = (recipe.train.epochs, recipe.train.max_steps.unwrap_or(usize::MAX));
+        let ended = state.done;
+        state.done &= state.epoch >= epochs || state.step >= limit;
+        if ended && !state.done {
+            resume::check_end(run, &folder, &state, &old, &recipe)?;
+        }
         if state.version != env!("CARGO_PKG_VERSION") {
             notify(&format!("this run was begun by version {}: the bits may differ", state.version));
         }
-        let prepared = prepare::prepare_from(&recipe, kinds, Some((&folder, state.about.clone())), notify)?;
+        let prepared = prepare::prepare_from(&recipe, kinds, &origin, Some((&folder, state.about.clone())), notify)?;
         resume::check_data(&state.data, &prepared.data, &old, &recipe)?;
         if state.losses.len() != prepared.lanes.len() {
             let (had, has) = (state.losses.len(), prepared.lanes.len());
@@ -140,6 +180,7 @@ impl Trainer {
         }
         let mark = state.metrics.clone().unwrap_or_default();
         let plan = Plan::new(&recipe, &prepared.lanes);
+        resume::consequences(&state, &old, &recipe, &plan)?.iter().for_each(|note| notify(note));
         let environment = environment(&recipe, &plan, &prepared);
         let fixed = Fixed { recipe: &recipe, environment: &environment, parameters: &prepared.model.parameters };
         let run = RunFolder::open(run, held, &mark, &fixed, notify)?;
@@ -147,11 +188,13 @@ impl Trainer {
         state.precision = precision.to_owned();
         state.data.clone_from(&prepared.data);
         state.counters = state.counters.resumed(&plan);
-        let (epochs, limit) = (recipe.train.epochs, recipe.train.max_steps.unwrap_or(usize::MAX));
-        state.done &= state.epoch >= epochs || state.step >= limit;
+        (state.steps, state.warmup_steps) = (plan.steps, plan.warmup_steps);
         let step = state.step;
         let mut trainer = Self::assemble(recipe, prepared, plan, run, state)?;
-        checkpoint::restore(&folder, &mut trainer.optimizer, &trainer.model, &trainer.state)?;
+        trainer.warn(notify);
+        if !trainer.state.done {
+            checkpoint::restore(&folder, &mut trainer.optimizer, &trainer.model, &trainer.state)?;
+        }
         if trainer.state.epoch < epochs {
             trainer.go_on_in_epoch();
         }
@@ -197,6 +240,11 @@ impl Trainer {
             run,
             state,
         })
+    }
+
+    /// Tells what in the data is probably a mistake.
+    fn warn(&self, notify: &mut dyn FnMut(&str)) {
+        self.plan.warnings.iter().for_each(|warning| notify(&warning.to_string()));
     }
 
     /// Once `flag` is set, the step under way is finished, a checkpoint saved, and [`Event::Stopped`] is the last event.
@@ -249,24 +297,32 @@ impl Trainer {
         Ok(())
     }
 
-    /// Scores, and the model kept if they are the best yet.
-    fn evaluate(&mut self) -> Result<()> {
+    /// Scores, and the model kept if they are the best yet. A stop that comes meanwhile ends it without any: it is due again
+    /// when the run goes on.
+    fn evaluate(&mut self) -> Result<Ending> {
         let began = Instant::now();
         let mut scores = BTreeMap::new();
         let mut samples = Vec::new();
         for (lane, task) in self.lanes.iter().zip(&self.model.tasks) {
             let Some(validation) = &lane.validation else { continue };
             let mut seen = 0;
-            let score = self.model.run(task, |task, runner| {
-                task.evaluate(validation, runner, &mut |answer, text| {
-                    // The last few examples stand for the rest: any choice by result would flatter.
-                    seen += 1;
-                    if seen + 3 > validation.len {
-                        samples.push(Sample { task: lane.name.clone(), answer, text });
-                    }
-                })
-            })?;
-            scores.insert(lane.name.clone(), score);
+            let stopped = || self.stop.load(Ordering::SeqCst);
+            let logits = |windows: &[&Features]| {
+                // Never told: whoever asked for the stop hears of that.
+                if stopped() { Err(Error::usage("stopped")) } else { self.model.logits(task, windows) }
+            };
+            let runner = Runner { tokenizer: &self.model.tokenizer, logits: &logits };
+            let score = task.task.evaluate(validation, &runner, &mut |answer, text| {
+                // The last few examples stand for the rest: any choice by result would flatter.
+                seen += 1;
+                if seen + 3 > validation.len {
+                    samples.push(Sample { task: lane.name.clone(), answer, text });
+                }
+            });
+            match score {
+                Err(_) if stopped() => return Ok(Ending::Stopped),
+                score => scores.insert(lane.name.clone(), score?),
+            };
         }
         let epoch = self.state.epoch + 1;
         let value = plan::best_value(&self.recipe.train.best, &scores);
@@ -295,7 +351,8 @@ impl Trainer {
             improved,
             seconds,
             samples,
-        }))
+        }))?;
+        Ok(Ending::Whole)
     }
 
     /// Writes a checkpoint of this moment.
@@ -304,8 +361,12 @@ impl Trainer {
         self.state.seconds = self.before + self.started.elapsed().as_secs_f64();
         self.state.updates = self.optimizer.updates();
         self.state.about.clone_from(&self.model.about);
-        let keep = self.recipe.train.keep_checkpoints;
-        let checkpoint = checkpoint::save(&self.run, &self.model, &self.optimizer, &self.state, keep)?;
+        // What has ended does not go on: its last checkpoint says so, and the optimiser's state is most of its size.
+        let (optimizer, keep) = match self.state.done && !self.recipe.train.keep_optimizer {
+            true => (None, 1),
+            false => (Some(&self.optimizer), self.recipe.train.keep_checkpoints),
+        };
+        let checkpoint = checkpoint::save(&self.run, &self.model, optimizer, &self.state, keep)?;
         self.run.write_trainer_state()?;
         self.saved = Some(self.state.step);
         self.emit(Event::Saved(Checkpoint { step: self.state.step, checkpoint }))
@@ -319,6 +380,9 @@ impl Trainer {
         if self.stop.load(Ordering::SeqCst) {
             return self.stop();
         }
+        if self.state.evaluation_due {
+            return self.evaluate_within();
+        }
         if self.state.step < limit
             && let Some(lane) = self.state.upcoming.pop_front()
         {
@@ -328,22 +392,37 @@ impl Trainer {
             // At the end of an epoch both come anyway.
             if !self.state.upcoming.is_empty() && self.state.step < limit {
                 if evaluate {
-                    self.evaluate()?;
+                    self.state.evaluation_due = true;
+                    self.evaluate_within()?;
                 }
-                if save {
+                if save && !self.over {
                     self.save()?;
                 }
             }
             return Ok(());
         }
-        self.evaluate()?;
         let whole = self.state.upcoming.is_empty();
+        if let (true, Some(movement)) = (whole, &self.movement) {
+            movement.epoch(self.state.taken, &self.lanes)?;
+        }
+        if self.evaluate()? == Ending::Stopped {
+            return self.stop();
+        }
         self.state.epoch += usize::from(whole);
         self.state.done = self.state.epoch >= self.recipe.train.epochs || self.state.step >= limit;
         if whole {
             self.begin_epoch();
         }
         self.save()
+    }
+
+    /// The evaluation that is due before the next step.
+    fn evaluate_within(&mut self) -> Result<()> {
+        if self.evaluate()? == Ending::Stopped {
+            return self.stop();
+        }
+        self.state.evaluation_due = false;
+        Ok(())
     }
 
     /// Stops where a resumed run can go on.

@@ -1,6 +1,7 @@
 //! What a run will do, known before it begins: batches, steps, warm-up; and the rule for the best epoch.
 
-use super::Lane;
+use super::warnings::Warning;
+use super::{Lane, Lost};
 use crate::optim::Schedule;
 use crate::recipe::Recipe;
 use crate::tasks::Score;
@@ -22,10 +23,12 @@ pub struct Plan {
     pub warmup_steps: usize,
     /// What matrix products are computed in: `f32` or `bf16`.
     pub precision: &'static str,
+    /// What in the data is probably a mistake.
+    pub warnings: Vec<Warning>,
 }
 
 /// What a task brings to each epoch.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct TaskPlan {
     /// Its name.
     pub name: String,
@@ -39,6 +42,8 @@ pub struct TaskPlan {
     pub tokens: usize,
     /// Validation examples.
     pub validation: usize,
+    /// What no window holds.
+    pub lost: Lost,
 }
 
 impl Plan {
@@ -53,6 +58,7 @@ impl Plan {
                 batches: lane.windows.len().div_ceil(lane.batch_size),
                 tokens: lane.windows.iter().map(|window| window.features.ids.len()).sum(),
                 validation: lane.validation.as_ref().map_or(0, |examples| examples.len),
+                lost: lane.lost,
             })
             .collect();
         let steps_per_epoch: usize = tasks.iter().map(|task| task.batches).sum();
@@ -60,7 +66,8 @@ impl Plan {
         let steps = (steps_per_epoch * epochs).min(recipe.train.max_steps.unwrap_or(usize::MAX));
         let warmup_steps = Schedule::new(steps, recipe.train.warmup).warmup;
         let precision = recipe.train.precision.resolve().name();
-        Self { tasks, epochs, steps_per_epoch, steps, warmup_steps, precision }
+        let warnings = lanes.iter().flat_map(|lane| lane.warnings.iter().cloned()).collect();
+        Self { tasks, epochs, steps_per_epoch, steps, warmup_steps, precision, warnings }
     }
 }
 

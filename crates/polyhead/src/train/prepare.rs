@@ -1,7 +1,9 @@
 //! From a recipe to what training needs: the encoder with its heads, and every task's windows.
 
 use super::feature_cache::{self, FeatureCache};
+use super::origin::Origin;
 use super::record::DataFile;
+use super::warnings::{self, Facts, TaskFacts, Warning};
 use crate::batch::{Encoded, Features};
 use crate::error::{Error, Place, Result};
 use crate::hub::{self, HubEvent, HubOptions};
@@ -40,11 +42,13 @@ pub struct Lane {
     pub lost: Lost,
     /// The validation examples.
     pub validation: Option<Examples>,
+    /// What in the data is probably a mistake.
+    pub warnings: Vec<Warning>,
     places: Vec<Place>,
 }
 
 /// What truncation costs.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Lost {
     /// Tokens that were cut off.
     pub tokens: usize,
@@ -77,13 +81,14 @@ impl Lane {
 
 /// Reads the data, gets the encoder, makes the windows. `notify` hears what is worth a line.
 pub fn prepare(recipe: &Recipe, kinds: &[TaskKind], notify: &mut dyn FnMut(&str)) -> Result<Prepared> {
-    prepare_from(recipe, kinds, None, notify)
+    prepare_from(recipe, kinds, &Origin::default(), None, notify)
 }
 
-/// The same with the model of a checkpoint, if there is one, and what is known of it.
+/// The same for a run that was started there, with the model of a checkpoint, if there is one, and what is known of it.
 pub(super) fn prepare_from(
     recipe: &Recipe,
     kinds: &[TaskKind],
+    origin: &Origin,
     checkpoint: Option<(&Path, About)>,
     notify: &mut dyn FnMut(&str),
 ) -> Result<Prepared> {
@@ -97,35 +102,52 @@ pub(super) fn prepare_from(
         let spec =
             recipe.data.get(&name).ok_or_else(|| Error::usage(format!("data.{name}: expected the task's data")))?;
         let mut found = |split: &str, path: &str, file: &Path, examples: &Examples| {
-            files.push(DataFile::read(&name, split, path, file, examples.len)?);
-            Ok::<(), Error>(())
+            let read = DataFile::read(&name, split, path, file, examples.len)?;
+            let sha256 = read.sha256.clone();
+            files.push(read);
+            Ok::<String, Error>(sha256)
         };
-        let file = locate(&spec.train, &options, notify)?;
+        let file = locate(&spec.train, origin, &options, notify)?;
         let train = task.read(&file, spec.limit, &spec.layout())?;
-        found("train", &spec.train, &file, &train)?;
+        let sha256 = found("train", &spec.train, &file, &train)?;
         told(&format!("data.{name}.train"), &train, notify);
         if train.len == 0 {
             return Err(Error::data(format!("data.{name}.train: no usable example")).at(Place::file(&spec.train)));
         }
-        task.prepare(&train)?;
+        // A limit takes the first examples, but the labels are those of the whole file.
+        let whole = match spec.limit {
+            Some(limit) if train.len >= limit => Some(task.read(&file, None, &spec.layout())?),
+            _ => None,
+        };
+        task.prepare(whole.as_ref().unwrap_or(&train))?;
+        task.check(&train)?;
+        task.learnable(&train).map_err(|error| match spec.limit.filter(|_| whole.is_some()) {
+            Some(limit) => error.hint(format!("data.{name}.limit takes the first {limit} examples only: raise it")),
+            None => error,
+        })?;
+        let facts = Facts::of(&*task, &train, &sha256)?;
+        let whole = whole.map(|whole| warnings::labels(&*task, &whole)).transpose()?;
+        let mut validation_facts = None;
         let validation = match &spec.validation {
             Some(path) => {
-                let file = locate(path, &options, notify)?;
+                let file = locate(path, origin, &options, notify)?;
                 let examples = task.read(&file, spec.validation_limit, &spec.layout())?;
-                found("validation", path, &file, &examples)?;
+                let sha256 = found("validation", path, &file, &examples)?;
                 told(&format!("data.{name}.validation"), &examples, notify);
                 task.check(&examples)?;
+                validation_facts = Some(Facts::of(&*task, &examples, &sha256)?);
                 Some(examples)
             }
             None => None,
         };
         tasks.push(NamedTask { name, task });
-        data.push((batch_size, loss_weight, train, validation));
+        data.push((batch_size, loss_weight, train, validation, (facts, whole, validation_facts)));
     }
     let (folder, about) = match checkpoint {
         Some((folder, about)) => (folder.to_owned(), about),
         None => {
-            let found = hub::encoder(&recipe.encoder.checkpoint, &options, &mut |event| hear(event, notify))?;
+            let named = origin.path(&recipe.encoder.checkpoint);
+            let found = hub::encoder(&named.to_string_lossy(), &options, &mut |event| hear(event, notify))?;
             notify(&found.source.said);
             (found.folder, About { source: Some(found.source), ..About::default() })
         }
@@ -140,13 +162,25 @@ pub(super) fn prepare_from(
     ));
     let mut cache = recipe.train.feature_cache.then(|| FeatureCache::new(options.own_cache.join("features")));
     let mut lanes = Vec::with_capacity(data.len());
-    for (NamedTask { name, task }, (batch_size, loss_weight, train, validation)) in model.tasks.iter().zip(data) {
+    for (NamedTask { name, task }, (batch_size, loss_weight, train, validation, counted)) in
+        model.tasks.iter().zip(data)
+    {
         let TrainingWindows { windows, lost } = match &mut cache {
             Some(cache) => windows_by_cache(cache, name, &**task, &train, &model.tokenizer, notify)?,
             None => encode(&**task, &train, &model.tokenizer)?,
         };
+        let unknown = warnings::unknown(&**task, &train, &windows, &model.tokenizer)?;
+        let (facts, whole, of_validation) = &counted;
+        let warnings = warnings::warnings(&TaskFacts {
+            name,
+            train: facts,
+            whole: whole.as_ref(),
+            validation: of_validation.as_ref(),
+            unknown: unknown.as_ref(),
+        });
         let places = (0..train.len).map(|index| task.place(&train, index).cloned()).collect::<Result<_>>()?;
-        lanes.push(Lane { name: name.clone(), batch_size, loss_weight, train, windows, lost, validation, places });
+        let name = name.clone();
+        lanes.push(Lane { name, batch_size, loss_weight, train, windows, lost, validation, warnings, places });
     }
     Ok(Prepared { model, lanes, data: files })
 }
@@ -197,12 +231,12 @@ fn encode(task: &dyn AnyTask, train: &Examples, tokenizer: &Tokenizer) -> Result
     Ok(TrainingWindows { windows: windows.collect(), lost })
 }
 
-/// A local path as it is; a file of a data set on the Hub, downloaded.
-fn locate(path: &str, options: &HubOptions, notify: &mut dyn FnMut(&str)) -> Result<PathBuf> {
+/// A local path from where the run was started; a file of a data set on the Hub, downloaded.
+fn locate(path: &str, origin: &Origin, options: &HubOptions, notify: &mut dyn FnMut(&str)) -> Result<PathBuf> {
     if path.starts_with("hf://") {
         return hub::dataset_file(path, options, &mut |event| hear(event, notify));
     }
-    Ok(path.into())
+    Ok(origin.path(path))
 }
 
 fn hear(event: HubEvent, notify: &mut dyn FnMut(&str)) {

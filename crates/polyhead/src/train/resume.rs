@@ -1,18 +1,33 @@
-//! What must hold for a run to go on: the recipe it began with (or a change that is named), the same data, the same precision.
+//! What must hold for a run to go on: the recipe it began with (or a change that is named), the same data, the same precision;
+//! and what a named change does to the rest of the run.
 
+use super::Plan;
 use super::State;
+use super::origin::Origin;
 use super::record::DataFile;
+use super::run_folder::is_finished;
 use crate::error::{Error, Place, Result};
+use crate::optim::Schedule;
 use crate::recipe::{Difference, Recipe, differences};
 use std::path::Path;
 
-/// The recipe to go on with: the one of the run or of a file, with overrides. Every key in which it differs from the run's
-/// must be named by an override.
-pub(super) fn recipe(run: &Path, state: &State, file: Option<&Path>, overrides: &[String]) -> Result<Recipe> {
-    let stored = run.join("recipe.toml");
-    let recipe = match file {
+/// The recipe of a run folder.
+pub(super) const RECIPE: &str = "recipe.toml";
+
+/// The recipe to go on with: that of a file, or the one in the run folder, with overrides. Every key in which it differs
+/// from `known`, what the run has been trained with, must be named by an override.
+pub(super) fn recipe(
+    run: &Path,
+    known: &Recipe,
+    file: Option<&Path>,
+    overrides: &[String],
+    origin: &Origin,
+) -> Result<Recipe> {
+    let stored = run.join(RECIPE);
+    let mut recipe = match file {
         Some(file) => Recipe::read(file, overrides)?,
-        None => Recipe::parse(&state.recipe, &stored, overrides)?,
+        None if stored.is_file() => Recipe::read(&stored, overrides)?,
+        None => Recipe::parse(&known.to_toml()?, &stored, overrides)?,
     };
     let named = |key: &str| {
         overrides.iter().filter_map(|pair| pair.split_once('=')).any(|(name, _)| {
@@ -20,18 +35,60 @@ pub(super) fn recipe(run: &Path, state: &State, file: Option<&Path>, overrides: 
             key == name || key.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'))
         })
     };
-    let changed: Vec<String> = differences(&state.recipe, &recipe.to_toml()?)?
+    let changed: Vec<Difference> = differences(&known.to_toml()?, &recipe.to_toml()?)?
         .into_iter()
         // Where the folder lies and what it is called changes nothing.
         .filter(|Difference { key, .. }| !matches!(key.as_str(), "output" | "name") && !named(key))
-        .map(|Difference { key, old, new }| format!("{key}: the run has {old}, the recipe {new}"))
         .collect();
     if changed.is_empty() {
+        adopt(&mut recipe, known, origin);
         return Ok(recipe);
     }
-    Err(Error::usage(format!("expected the recipe of the run, found another: {}", changed.join("; ")))
-        .at(Place::file(file.unwrap_or(&stored)))
-        .hint("name each change that you mean, as in --set train.epochs=5; or train the recipe as a new run"))
+    let listed = |one: &Difference| format!("{}: the run has {}, the recipe {}", one.key, one.old, one.new);
+    let listed = changed.iter().map(listed).collect::<Vec<_>>().join("; ");
+    let place = Place::file(file.unwrap_or(&stored));
+    if file.is_some() {
+        return Err(Error::usage(format!("expected the recipe of the run, found another: {listed}"))
+            .at(place)
+            .hint("name each change that you mean, as in --set train.epochs=5; or train the recipe as a new run"));
+    }
+    let set: Vec<String> = changed.iter().map(|one| format!("--set {}={}", one.key, one.new)).collect();
+    Err(Error::usage(format!("the recipe in the run folder was edited: {listed}"))
+        .at(place)
+        .hint(format!("if you mean it: {}; or undo it, and the run goes on as it was", set.join(" "))))
+}
+
+/// The recipe of a run that did not come to its first checkpoint.
+pub(super) fn begun(run: &Path, file: Option<&Path>, overrides: &[String], origin: &Origin) -> Result<Recipe> {
+    let stored = run.join(RECIPE);
+    if !stored.is_file() {
+        return Err(Error::missing("expected a run folder, found no recipe.toml in it")
+            .at(Place::file(run))
+            .hint("`polyhead train RECIPE` begins a run"));
+    }
+    if is_finished(run) {
+        return Err(Error::missing(
+            "the run is finished, and its checkpoints were removed: there is nothing to go on from",
+        )
+        .at(Place::file(run))
+        .hint("its recipe.toml trains again, as a new run"));
+    }
+    recipe(run, &Recipe::read(&stored, &[])?, file, overrides, origin)
+}
+
+/// The data paths that a changed recipe names are of where this process is, not of where the run was started.
+fn adopt(recipe: &mut Recipe, known: &Recipe, origin: &Origin) {
+    for (name, data) in &mut recipe.data {
+        let known = known.data.get(name);
+        if known.is_none_or(|known| known.train != data.train) {
+            data.train = origin.adopt(&data.train);
+        }
+        if let Some(validation) = &mut data.validation
+            && known.is_none_or(|known| known.validation.as_ref() != Some(validation))
+        {
+            *validation = origin.adopt(validation);
+        }
+    }
 }
 
 /// Refuses data that changed since, but for what the overrides name.
@@ -53,4 +110,65 @@ pub(super) fn check_data(then: &[DataFile], now: &[DataFile], old: &Recipe, new:
         }
     }
     Ok(())
+}
+
+/// Refuses to go beyond the end of a run whose optimiser's state was dropped there.
+pub(super) fn check_end(run: &Path, checkpoint: &Path, state: &State, known: &Recipe, new: &Recipe) -> Result<()> {
+    if super::checkpoint::has_optimizer(checkpoint) {
+        return Ok(());
+    }
+    let changed = differences(&known.to_toml()?, &new.to_toml()?)?;
+    let longer = changed.iter().filter(|one| matches!(one.key.as_str(), "train.epochs" | "train.max_steps"));
+    let longer: Vec<String> = longer.map(|one| format!("{} = {}", one.key, one.new)).collect();
+    Err(Error::usage(format!(
+        "the run is finished after {} steps and can't go on to {}: its optimiser's state was dropped at the end",
+        state.step,
+        longer.join(", ")
+    ))
+    .at(Place::file(run))
+    .hint(format!(
+        "train the recipe anew with them (train.keep_optimizer=true keeps the state this time); or begin a new run from \
+         these weights: --set encoder.checkpoint={}",
+        checkpoint.display()
+    )))
+}
+
+/// What a changed recipe does to the run from here on, for people.
+///
+/// The rule: the learning rate is a pure function of the step and the recipe. A changed recipe has its own from the next step
+/// on, as if the run had had it from its beginning; so the rate may jump, and that is told.
+pub(super) fn consequences(state: &State, known: &Recipe, new: &Recipe, plan: &Plan) -> Result<Vec<String>> {
+    let mut notes = Vec::new();
+    let now = Schedule { steps: plan.steps, warmup: plan.warmup_steps };
+    let then = match state.steps {
+        0 => now,
+        steps => Schedule { steps, warmup: state.warmup_steps },
+    };
+    let rate = |recipe: &Recipe, schedule: Schedule| recipe.train.learning_rate * schedule.factor(state.step);
+    let (was, is) = (rate(known, then), rate(new, now));
+    if state.step < now.steps && (was - is).abs() > 1e-9 * was.abs().max(is.abs()) {
+        let of = |schedule: Schedule| format!("{} steps, {} of them warm-up", schedule.steps, schedule.warmup);
+        notes.push(format!(
+            "the learning rate follows the changed recipe as if the run had had it from its beginning: that of step {} is \
+             {is:.3e} ({}), where it would have been {was:.3e} ({})",
+            state.step + 1,
+            of(now),
+            of(then)
+        ));
+    }
+    let deals = |key: &str| {
+        let of_task = key.starts_with("tasks.") && !key.ends_with(".loss_weight") && !key.ends_with(".dropout");
+        of_task || key.starts_with("data.") || matches!(key, "seed" | "train.mix" | "train.order")
+    };
+    let changed = differences(&known.to_toml()?, &new.to_toml()?)?;
+    let changed: Vec<&str> = changed.iter().map(|one| one.key.as_str()).filter(|key| deals(key)).collect();
+    if state.taken > 0 && !changed.is_empty() {
+        notes.push(format!(
+            "{} changes the batches of the epoch under way after {} of its steps: until it ends some examples may come twice \
+             and others not at all",
+            changed.join(", "),
+            state.taken
+        ));
+    }
+    Ok(notes)
 }

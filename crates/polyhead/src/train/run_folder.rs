@@ -6,7 +6,9 @@
 //! ```
 
 use super::Event;
+use super::origin::Origin;
 use super::record::{Environment, TensorBoard, TrainerState, line};
+use super::resume::RECIPE;
 use crate::error::{Error, Place, Result};
 use crate::io::{AppendFile, Mark, fault, is_temporary, lock_folder, sweep, write_atomic};
 use crate::parameters::Parameters;
@@ -55,11 +57,26 @@ impl RunFolder {
             }
         };
         let filled = lock_folder(&path).and_then(|lock| {
-            write_atomic(path.join("recipe.toml"), recipe.to_toml()?)?;
+            write_atomic(path.join(RECIPE), recipe.to_toml()?)?;
             Self::begin(&path, AppendFile::create(&path.join(METRICS))?, &[], fixed, lock)
         });
         // A run that could not even begin leaves nothing behind.
         filled.inspect_err(|_| _ = std::fs::remove_dir_all(&path))
+    }
+
+    /// Begins a run again that is there and did not come to a checkpoint. Metrics that tell of an evaluation are kept aside.
+    pub(super) fn again(path: &Path, held: File, fixed: &Fixed, notify: &mut dyn FnMut(&str)) -> Result<Self> {
+        let file = path.join(METRICS);
+        let old = std::fs::read_to_string(&file).unwrap_or_default();
+        if old.contains("\"event\":\"evaluated\"") {
+            let aside = aside(&file);
+            std::fs::rename(&file, &aside).map_err(|cause| Error::writing(&file, cause))?;
+            notify(&format!("the metrics so far are kept as {}", aside.display()));
+        } else if file.exists() {
+            std::fs::remove_file(&file).map_err(|cause| Error::writing(&file, cause))?;
+        }
+        write_recipe(path, fixed.recipe)?;
+        Self::begin(path, AppendFile::create(&file)?, &[], fixed, held)
     }
 
     /// Takes the lock of a run that is there, and removes what a killed process left half-written.
@@ -95,10 +112,7 @@ impl RunFolder {
                 AppendFile::create(&file)?
             }
         };
-        let text = fixed.recipe.to_toml()?;
-        if std::fs::read_to_string(path.join("recipe.toml")).ok().as_ref() != Some(&text) {
-            write_atomic(path.join("recipe.toml"), text)?;
-        }
+        write_recipe(path, fixed.recipe)?;
         let kept = std::fs::read_to_string(&file).map_err(|cause| Error::reading(&file, cause))?;
         let lines: Vec<Value> = kept.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
         Self::begin(path, metrics, &lines, fixed, held)
@@ -107,6 +121,7 @@ impl RunFolder {
     /// With the records of the lines so far.
     fn begin(path: &Path, metrics: AppendFile, lines: &[Value], fixed: &Fixed, lock: File) -> Result<Self> {
         fixed.environment.write(path)?;
+        Origin::keep(path)?;
         let time = lines.first().and_then(|line| line.get("time")?.as_f64()).unwrap_or_else(now);
         let mut run = Self {
             board: TensorBoard::create(path, time)?,
@@ -167,6 +182,19 @@ impl RunFolder {
         self.board.flush()?;
         self.metrics.sync()
     }
+}
+
+/// Whether a run came to its end, by its metrics.
+pub(super) fn is_finished(run: &Path) -> bool {
+    let metrics = std::fs::read_to_string(run.join(METRICS)).unwrap_or_default();
+    let last = metrics.lines().next_back().and_then(|line| serde_json::from_str::<Value>(line).ok());
+    last.is_some_and(|line| line.get("event").is_some_and(|event| event == "finished"))
+}
+
+/// Writes the recipe of a run, if it is not there as it is.
+fn write_recipe(run: &Path, recipe: &Recipe) -> Result<()> {
+    let (path, text) = (run.join(RECIPE), recipe.to_toml()?);
+    if std::fs::read_to_string(&path).is_ok_and(|there| there == text) { Ok(()) } else { write_atomic(path, text) }
 }
 
 /// Unix seconds, to the millisecond.

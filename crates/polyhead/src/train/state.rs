@@ -20,12 +20,20 @@ pub(super) struct State {
     pub precision: String,
     /// Every file of data that was read.
     pub data: Vec<DataFile>,
+    /// Steps of the whole run, and those of its warm-up; 0 where an earlier version wrote it.
+    #[serde(default)]
+    pub steps: usize,
+    #[serde(default)]
+    pub warmup_steps: usize,
     /// Steps taken.
     pub step: usize,
     /// The epoch under way, from 0.
     pub epoch: usize,
     /// Steps taken in this epoch: with the seed and the recipe this says which batches are still to come.
     pub taken: usize,
+    /// Whether an evaluation within the epoch is due before the next step: a stop came while it was under way.
+    #[serde(default)]
+    pub evaluation_due: bool,
     /// Whether the run has ended.
     pub done: bool,
     /// Sum and count of each task's losses in this epoch.

@@ -1,5 +1,6 @@
-//! Faulty tasks: NER with a tensor that nothing computes with, NER that cuts the gradient to the encoder, and NER that
-//! can't make windows beyond some line of its file.
+//! Faulty tasks: NER with a tensor that nothing computes with, NER that cuts the gradient to the encoder, NER that
+//! can't make windows beyond some line of its file, NER with little or nothing to score, and NER that is stopped while it
+//! answers.
 //!
 //! A missing backward in an operator looks exactly like the first two, and no loss shows it.
 
@@ -15,9 +16,11 @@ use polyhead::tasks::{HeadShape, Purpose, Score, Task, Window};
 use polyhead::text::Tokenizer;
 use polyhead::{Error, Place, Result};
 use polyhead_kernels::Segments;
+use polyhead_kernels::cross_entropy::IGNORE;
 use serde_json::Value;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 /// Declares a tensor more than it uses.
@@ -28,6 +31,24 @@ pub type Detached = Cut<1>;
 
 /// Makes no windows of sentences beyond line [`LAST`]; for the first of them it needs longest to say so.
 pub type Failing = Cut<2>;
+
+/// Has nothing to score but in sentences from line [`SCORED`] on.
+pub type Silent = Cut<3>;
+
+/// Has nothing to score at all.
+pub type Mute = Cut<4>;
+
+/// Sets [`STOP`] when it has answered [`STOP_AFTER`] times.
+pub type Stopping = Cut<5>;
+
+/// The first line that [`Silent`] scores.
+pub const SCORED: usize = 60;
+
+/// Answers until [`Stopping`] sets the flag.
+pub static STOP_AFTER: AtomicUsize = AtomicUsize::new(0);
+
+/// What [`Stopping`] sets.
+pub static STOP: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 
 /// The last line that [`Failing`] makes windows of.
 pub const LAST: usize = 5000;
@@ -100,9 +121,16 @@ impl<const FAULT: u8> Task for Cut<FAULT> {
                 return Err(Error::data("beyond the last line").at(place.clone()));
             }
         }
-        self.0.features(example, tokenizer, purpose)
+        let mut encoded = self.0.features(example, tokenizer, purpose)?;
+        if FAULT == 4 || FAULT == 3 && line(self.0.place(example)) < SCORED {
+            encoded.windows.iter_mut().for_each(|window| window.target.fill(IGNORE));
+        }
+        Ok(encoded)
     }
     fn decode(&self, example: &Self::Example, windows: &[Window]) -> Self::Prediction {
+        if FAULT == 5 && STOP_AFTER.fetch_sub(1, Ordering::SeqCst) == 1 {
+            STOP.store(true, Ordering::SeqCst);
+        }
         self.0.decode(example, windows)
     }
     fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&[i64]]) -> Result<Tensor> {

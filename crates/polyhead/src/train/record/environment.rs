@@ -213,8 +213,15 @@ mod tests {
         std::fs::write(&file, "abc").unwrap();
         let text = "name = 'x'\nencoder.checkpoint = 'some/encoder'\ntasks.ner = {}\ndata.ner.train = 'x'";
         let recipe = Recipe::parse(text, Path::new("x.toml"), &[]).unwrap();
-        let plan =
-            Plan { tasks: Vec::new(), epochs: 1, steps_per_epoch: 1, steps: 1, warmup_steps: 0, precision: "bf16" };
+        let plan = Plan {
+            tasks: Vec::new(),
+            epochs: 1,
+            steps_per_epoch: 1,
+            steps: 1,
+            warmup_steps: 0,
+            precision: "bf16",
+            warnings: Vec::new(),
+        };
         let data = DataFile::read("ner", "train", "hf://train.conll", &file, 7).unwrap();
         let written = Environment::new(&recipe, &plan, None, std::slice::from_ref(&data));
         // FIPS 180-2, appendix B.1.
