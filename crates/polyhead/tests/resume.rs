@@ -412,9 +412,9 @@ fn a_finished_run_keeps_its_models_and_no_optimiser_and_says_why_it_can_not_be_m
     stop_after(small::trainer(recipe(other.path(), &[])), 3);
     let newest = checkpoints(&run_folder(other.path())).pop().unwrap();
     let manifest = fs::read_to_string(newest.join("MANIFEST.json")).unwrap();
-    let mut fields: Value = serde_json::from_str(&manifest).unwrap();
-    fields["files"].as_object_mut().unwrap().remove("optimizer.safetensors").unwrap();
-    fs::write(newest.join("MANIFEST.json"), serde_json::to_string_pretty(&fields).unwrap() + "\n").unwrap();
+    let (before, rest) = manifest.split_once("    \"optimizer.safetensors\": {").unwrap();
+    let (_, after) = rest.split_once("},\n").unwrap();
+    fs::write(newest.join("MANIFEST.json"), format!("{before}{after}")).unwrap();
     assert!(Trainer::check(&newest).unwrap_err().to_string().contains("optimizer.safetensors"));
 }
 
@@ -487,7 +487,7 @@ fn a_stop_during_an_evaluation_leaves_it_and_the_run_comes_to_the_same_bits_and_
     let _disk = DISK.lock().unwrap_or_else(PoisonError::into_inner);
     let kinds = [TaskKind::of::<cut::Stopping>()];
     let recipe = |folder: &Path| {
-        let [train, validation] = [("train", 24), ("validation", 300)]
+        let [train, validation] = [("train", 24), ("validation", 800)]
             .map(|(name, examples)| small::write_data(small::kind("ner"), name, &vec![9; examples], folder));
         let text = format!(
             "name = 'tiny'\noutput = {:?}\nencoder.checkpoint = {:?}\n\
@@ -502,12 +502,12 @@ fn a_stop_during_an_evaluation_leaves_it_and_the_run_comes_to_the_same_bits_and_
     let whole = tempfile::tempdir().unwrap();
     finish(Trainer::with_tasks(recipe(whole.path()), &kinds, &mut |_| {}).unwrap()).unwrap();
     let whole = outcome(&run_folder(whole.path()));
-    // Evaluations after 2, 3, 4 and 6 of 6 steps, of 300 answers each in several packs; the flag is set in the first pack.
+    // Evaluations after 2, 3, 4 and 6 of 6 steps, of 800 answers each in several packs; the flag is set in the first pack.
     for evaluation in 0..4 {
         let folder = tempfile::tempdir().unwrap();
         let run = run_folder(folder.path());
         cut::STOP.store(false, Ordering::SeqCst);
-        cut::STOP_AFTER.store(evaluation * 300 + 1, Ordering::SeqCst);
+        cut::STOP_AFTER.store(evaluation * 800 + 1, Ordering::SeqCst);
         let mut trainer = Trainer::with_tasks(recipe(folder.path()), &kinds, &mut |_| {}).unwrap();
         trainer.stop_when(cut::STOP.clone());
         let events = finish(trainer).unwrap();

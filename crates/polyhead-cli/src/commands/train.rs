@@ -18,13 +18,14 @@ Examples:
   polyhead train recipes/quickstart.toml --set train.epochs=1 --set data.ner.train=my.conll
   polyhead train recipes/report.toml --json --quiet > events.jsonl
   polyhead train --resume runs/report
-  polyhead train --resume runs/report --set train.epochs=5
+  polyhead train --resume runs/report --set train.save_every=100
 
 --set takes any key of the recipe, dotted; a value that is not TOML is a string.
 --json prints one event a line: `planned`, then `step` for each update, `diagnosed` for some, `evaluated` for each evaluation, `saved` for each
 checkpoint, `finished`; `resumed` and `stopped` where a run goes on or is asked to stop.
---resume goes on from the newest checkpoint that is whole, to the bit as if the run had never stopped. A recipe that differs
-from the run's is refused unless each changed key is named with --set.
+--resume goes on from the newest checkpoint that is whole, to the bit as if the run had never stopped; a run that has none yet
+begins again in its folder. A recipe that differs from the run's, or was edited in its folder, is refused unless each changed key is
+named with --set. A finished run can be made longer only if train.keep_optimizer was set.
 
 Ctrl-C and SIGTERM finish the step, save a checkpoint and exit with 130 and 143; a second one exits at once.";
 

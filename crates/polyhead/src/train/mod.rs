@@ -17,7 +17,9 @@ mod check;
 mod checkpoint;
 pub mod counters;
 pub mod diagnostics;
+mod evaluate;
 mod event;
+mod facts;
 mod feature_cache;
 mod origin;
 mod plan;
@@ -35,34 +37,26 @@ pub use plan::{Plan, TaskPlan};
 pub use prepare::{Lane, Lost, Prepared, TrainingWindow, prepare};
 pub use warnings::{Warning, WarningKind};
 
-use crate::batch::Features;
 use crate::error::{Error, Result};
 use crate::mix;
 use crate::model::Model;
 use crate::optim::{Optimizer, Schedule};
 use crate::order;
 use crate::recipe::Recipe;
-use crate::tasks::{Runner, TASKS, TaskKind};
+use crate::tasks::{TASKS, TaskKind};
 use check::MovementCheck;
 use counters::Counters;
 use diagnostics::Groups;
+use evaluate::Ending;
 use polyhead_kernels::rng::Key;
 use record::Environment;
 use run_folder::{Fixed, RunFolder};
 use state::State;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
-
-/// How an evaluation ended.
-#[derive(PartialEq, Eq)]
-enum Ending {
-    Whole,
-    /// By a stop.
-    Stopped,
-}
 
 /// Trains one encoder with a head for each task of a recipe; iterate over it.
 pub struct Trainer {
@@ -297,64 +291,6 @@ impl Trainer {
         Ok(())
     }
 
-    /// Scores, and the model kept if they are the best yet. A stop that comes meanwhile ends it without any: it is due again
-    /// when the run goes on.
-    fn evaluate(&mut self) -> Result<Ending> {
-        let began = Instant::now();
-        let mut scores = BTreeMap::new();
-        let mut samples = Vec::new();
-        for (lane, task) in self.lanes.iter().zip(&self.model.tasks) {
-            let Some(validation) = &lane.validation else { continue };
-            let mut seen = 0;
-            let stopped = || self.stop.load(Ordering::SeqCst);
-            let logits = |windows: &[&Features]| {
-                // Never told: whoever asked for the stop hears of that.
-                if stopped() { Err(Error::usage("stopped")) } else { self.model.logits(task, windows) }
-            };
-            let runner = Runner { tokenizer: &self.model.tokenizer, logits: &logits };
-            let score = task.task.evaluate(validation, &runner, &mut |answer, text| {
-                // The last few examples stand for the rest: any choice by result would flatter.
-                seen += 1;
-                if seen + 3 > validation.len {
-                    samples.push(Sample { task: lane.name.clone(), answer, text });
-                }
-            });
-            match score {
-                Err(_) if stopped() => return Ok(Ending::Stopped),
-                score => scores.insert(lane.name.clone(), score?),
-            };
-        }
-        let epoch = self.state.epoch + 1;
-        let value = plan::best_value(&self.recipe.train.best, &scores);
-        let improved = match (value, self.state.best) {
-            (Some(value), Some((best, _))) => value > best,
-            _ => true,
-        };
-        if improved {
-            self.state.best = Some((value.unwrap_or(0.0), epoch));
-            self.state.best_scores.clone_from(&scores);
-            self.state.best_samples.clone_from(&samples);
-            self.model.about.epoch = Some(epoch);
-            self.model.about.scores = scores.iter().map(|(name, score)| (name.clone(), score.values.clone())).collect();
-            self.model.save(&self.run.best())?;
-        }
-        let losses = self.lanes.iter().zip(&self.state.losses).filter(|(_, (_, count))| *count > 0);
-        let losses = losses.map(|(lane, (sum, count))| (lane.name.clone(), sum / *count as f64)).collect();
-        let seconds = began.elapsed().as_secs_f64();
-        self.emit(Event::Evaluated(Evaluated {
-            epoch,
-            step: self.state.step,
-            losses,
-            scores,
-            counts: self.state.counters.counts(),
-            value,
-            improved,
-            seconds,
-            samples,
-        }))?;
-        Ok(Ending::Whole)
-    }
-
     /// Writes a checkpoint of this moment.
     fn save(&mut self) -> Result<()> {
         self.state.metrics = Some(self.run.sync()?);
@@ -414,15 +350,6 @@ impl Trainer {
             self.begin_epoch();
         }
         self.save()
-    }
-
-    /// The evaluation that is due before the next step.
-    fn evaluate_within(&mut self) -> Result<()> {
-        if self.evaluate()? == Ending::Stopped {
-            return self.stop();
-        }
-        self.state.evaluation_due = false;
-        Ok(())
     }
 
     /// Stops where a resumed run can go on.

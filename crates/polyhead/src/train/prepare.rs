@@ -1,9 +1,10 @@
 //! From a recipe to what training needs: the encoder with its heads, and every task's windows.
 
+use super::facts::{self, Facts};
 use super::feature_cache::{self, FeatureCache};
 use super::origin::Origin;
 use super::record::DataFile;
-use super::warnings::{self, Facts, TaskFacts, Warning};
+use super::warnings::{self, TaskFacts, Warning};
 use crate::batch::{Encoded, Features};
 use crate::error::{Error, Place, Result};
 use crate::hub::{self, HubEvent, HubOptions};
@@ -125,9 +126,9 @@ pub(super) fn prepare_from(
             Some(limit) => error.hint(format!("data.{name}.limit takes the first {limit} examples only: raise it")),
             None => error,
         })?;
-        let facts = Facts::of(&*task, &train, &sha256)?;
-        let whole = whole.map(|whole| warnings::labels(&*task, &whole)).transpose()?;
-        let mut validation_facts = None;
+        let of_train = Facts::of(&*task, &train, &sha256)?;
+        let whole = whole.map(|whole| facts::labels(&*task, &whole)).transpose()?;
+        let mut of_validation = None;
         let validation = match &spec.validation {
             Some(path) => {
                 let file = locate(path, origin, &options, notify)?;
@@ -135,13 +136,13 @@ pub(super) fn prepare_from(
                 let sha256 = found("validation", path, &file, &examples)?;
                 told(&format!("data.{name}.validation"), &examples, notify);
                 task.check(&examples)?;
-                validation_facts = Some(Facts::of(&*task, &examples, &sha256)?);
+                of_validation = Some(Facts::of(&*task, &examples, &sha256)?);
                 Some(examples)
             }
             None => None,
         };
         tasks.push(NamedTask { name, task });
-        data.push((batch_size, loss_weight, train, validation, (facts, whole, validation_facts)));
+        data.push((batch_size, loss_weight, train, validation, (of_train, whole, of_validation)));
     }
     let (folder, about) = match checkpoint {
         Some((folder, about)) => (folder.to_owned(), about),
@@ -169,11 +170,11 @@ pub(super) fn prepare_from(
             Some(cache) => windows_by_cache(cache, name, &**task, &train, &model.tokenizer, notify)?,
             None => encode(&**task, &train, &model.tokenizer)?,
         };
-        let unknown = warnings::unknown(&**task, &train, &windows, &model.tokenizer)?;
-        let (facts, whole, of_validation) = &counted;
+        let unknown = facts::unknown(&**task, &train, &windows, &model.tokenizer)?;
+        let (of_train, whole, of_validation) = &counted;
         let warnings = warnings::warnings(&TaskFacts {
             name,
-            train: facts,
+            train: of_train,
             whole: whole.as_ref(),
             validation: of_validation.as_ref(),
             unknown: unknown.as_ref(),

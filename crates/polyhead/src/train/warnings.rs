@@ -6,14 +6,11 @@
 //!
 //! Bounds are set so that CoNLL-2003, SQuAD and the sample corpus have no warning.
 
-use super::TrainingWindow;
+use super::facts::{Facts, Labels, Unknown};
 use crate::document::number::{count, counted};
-use crate::error::{Place, Result};
-use crate::tasks::{AnyTask, Examples, Fingerprint};
-use crate::text::Tokenizer;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::fmt;
 
 /// Fewer examples than this are few.
@@ -28,10 +25,8 @@ const FEW_MENTIONS: usize = 5;
 const SAME_EXAMPLES: f64 = 0.2;
 /// This share of words with a token that the vocabulary lacks means another language or script than the encoder's.
 const UNKNOWN_WORDS: f64 = 0.05;
-/// Words are counted only where this share of the tokens is unknown: it means tokenising again.
-const UNKNOWN_TOKENS: f64 = 0.02;
 /// So many names are shown.
-const SHOWN: usize = 8;
+pub(super) const SHOWN: usize = 8;
 
 /// What is probably a mistake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,104 +77,6 @@ impl fmt::Display for Warning {
         let Self { task, split, message, hint, .. } = self;
         write!(f, "{}data.{task}.{split}: {message} ({hint})", Self::PREFIX)
     }
-}
-
-/// How often each label occurs.
-pub(super) type Labels = BTreeMap<String, usize>;
-
-/// The counts of one split.
-#[derive(Debug, Default)]
-pub(super) struct Facts {
-    pub examples: usize,
-    pub labels: Labels,
-    /// The words of each example, in order, where examples are to be sentences.
-    pub words: Vec<usize>,
-    /// Where the longest of them stands.
-    pub longest: Option<Place>,
-    /// What is equal in equal examples.
-    pub contents: Vec<Fingerprint>,
-    /// The digest of the file.
-    pub sha256: String,
-}
-
-impl Facts {
-    pub(super) fn of(task: &dyn AnyTask, examples: &Examples, sha256: &str) -> Result<Self> {
-        let mut facts = Self { examples: examples.len, sha256: sha256.to_owned(), ..Self::default() };
-        let mut most = 0;
-        for index in 0..examples.len {
-            let outline = task.outline(examples, index)?;
-            for label in outline.labels {
-                *facts.labels.entry(label).or_default() += 1;
-            }
-            if let Some(words) = outline.sentence_words {
-                if words > most {
-                    (most, facts.longest) = (words, Some(task.place(examples, index)?.clone()));
-                }
-                facts.words.push(words);
-            }
-            facts.contents.extend(task.fingerprint(examples, index)?);
-        }
-        Ok(facts)
-    }
-}
-
-/// The labels of examples.
-pub(super) fn labels(task: &dyn AnyTask, examples: &Examples) -> Result<Labels> {
-    let mut labels = Labels::new();
-    for index in 0..examples.len {
-        for label in task.outline(examples, index)?.labels {
-            *labels.entry(label).or_default() += 1;
-        }
-    }
-    Ok(labels)
-}
-
-/// The words of a text that the tokenizer does not know.
-#[derive(Debug, Default, PartialEq)]
-pub(super) struct Unknown {
-    pub words: usize,
-    pub all: usize,
-    /// The first different ones.
-    pub first: Vec<String>,
-}
-
-/// Counts unknown words, if the windows show that there are many.
-pub(super) fn unknown(
-    task: &dyn AnyTask,
-    examples: &Examples,
-    windows: &[TrainingWindow],
-    tokenizer: &Tokenizer,
-) -> Result<Option<Unknown>> {
-    let Some(id) = tokenizer.unknown() else { return Ok(None) };
-    let ids = || windows.iter().flat_map(|window| &window.features.ids);
-    if (ids().filter(|&&token| token == id).count() as f64) < UNKNOWN_TOKENS * ids().count() as f64 {
-        return Ok(None);
-    }
-    let mut found = Unknown::default();
-    let mut before = "";
-    for index in 0..examples.len {
-        let text = task.outline(examples, index)?.text;
-        // Questions about one text stand together.
-        if std::mem::replace(&mut before, text) == text {
-            continue;
-        }
-        let pieces = tokenizer.text(text)?;
-        let mut unknown = pieces.iter().filter(|piece| piece.id == id).map(|piece| piece.start).peekable();
-        for word in text.split_whitespace() {
-            let end = word.as_ptr() as usize - text.as_ptr() as usize + word.len();
-            found.all += 1;
-            if unknown.next_if(|start| *start < end).is_none() {
-                continue;
-            }
-            while unknown.next_if(|start| *start < end).is_some() {}
-            found.words += 1;
-            let shown: String = word.chars().take(40).collect();
-            if found.first.len() < SHOWN && !found.first.contains(&shown) {
-                found.first.push(shown);
-            }
-        }
-    }
-    Ok(Some(found))
 }
 
 /// What is known of a task's data.
@@ -347,6 +244,8 @@ fn listed(items: impl Iterator<Item = String>) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::error::Place;
+    use crate::tasks::Fingerprint;
 
     fn facts(words: &[usize], labels: &[(&str, usize)], contents: std::ops::Range<u8>) -> Facts {
         Facts {
