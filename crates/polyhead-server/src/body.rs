@@ -1,8 +1,8 @@
-//! Bodies of requests: JSON, within bounds of size and time.
+//! Bodies of requests, within bounds of size and time: JSON, or JSON and binary data after it.
 
 use crate::error::{ApiError, Code};
 use crate::limits::Limits;
-use axum::body::{Body, HttpBody, to_bytes};
+use axum::body::{Body, Bytes, HttpBody, to_bytes};
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use serde::de::DeserializeOwned;
@@ -13,12 +13,19 @@ use serde_json::Value;
 pub enum Untyped {
     /// Refused.
     Refused,
-    /// JSON: the Open Inference Protocol knows nothing else, and its clients do not say it.
+    /// JSON: clients of the Open Inference Protocol do not say it.
     Json,
+    /// JSON and binary data after it, as another header says; it may be called binary data as a whole.
+    Binary,
 }
 
 /// Reads a body as JSON.
 pub async fn json(headers: &HeaderMap, body: Body, limits: &Limits, untyped: Untyped) -> Result<Value, ApiError> {
+    parsed(&bytes(headers, body, limits, untyped).await?)
+}
+
+/// Reads a body that is declared as JSON, whatever it is.
+pub async fn bytes(headers: &HeaderMap, body: Body, limits: &Limits, untyped: Untyped) -> Result<Bytes, ApiError> {
     let unsupported = |message: String| ApiError::new(Code::UnsupportedMediaType, message);
     let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?").trim().to_ascii_lowercase());
     if let Some(encoding) = text(CONTENT_ENCODING).filter(|encoding| encoding != "identity") {
@@ -27,7 +34,12 @@ pub async fn json(headers: &HeaderMap, body: Body, limits: &Limits, untyped: Unt
     let kind = text(CONTENT_TYPE).unwrap_or_default();
     let mut parts = kind.split(';').map(str::trim);
     let essence = parts.next().unwrap_or_default();
-    if essence != "application/json" && !(essence.is_empty() && untyped == Untyped::Json) {
+    let may_be = match untyped {
+        Untyped::Refused => essence == "application/json",
+        Untyped::Json => matches!(essence, "application/json" | ""),
+        Untyped::Binary => matches!(essence, "application/json" | "application/octet-stream" | ""),
+    };
+    if !may_be {
         let found = if essence.is_empty() { "none" } else { essence };
         return Err(unsupported(format!("expected content-type: application/json, found {found}")));
     }
@@ -46,12 +58,16 @@ pub async fn json(headers: &HeaderMap, body: Body, limits: &Limits, untyped: Unt
     let seconds = limits.body.as_secs_f64();
     let read =
         read.map_err(|_| ApiError::new(Code::Timeout, format!("the body did not come within {seconds} seconds")))?;
-    let bytes = read.map_err(|cause| {
+    read.map_err(|cause| {
         // axum hides which it was: its own limit, or a connection that did not keep its word.
         let limit = std::error::Error::source(&cause).is_some_and(|source| source.to_string().contains("length limit"));
         if limit { too_large() } else { ApiError::new(Code::BadRequest, "the body does not come as its head says") }
-    })?;
-    serde_json::from_slice(&bytes).map_err(|cause| {
+    })
+}
+
+/// Bytes as JSON.
+pub fn parsed(bytes: &[u8]) -> Result<Value, ApiError> {
+    serde_json::from_slice(bytes).map_err(|cause| {
         let hint = if bytes.is_empty() { "the body is empty" } else { "the body must be one JSON value in UTF-8" };
         ApiError::new(Code::BadJson, format!("not JSON: {cause}")).hint(hint)
     })

@@ -4,6 +4,7 @@
 //! {"error": "what was wrong", "code": "invalid", "hint": "the way out"}
 //! ```
 
+use crate::redact::names_only;
 use axum::body::Body;
 use axum::http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
@@ -109,6 +110,7 @@ pub struct ApiError {
 
 /// The body of a failure.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Error")]
 pub struct ErrorBody<'a> {
     /// What was wrong, in words.
     error: &'a str,
@@ -149,7 +151,12 @@ impl ApiError {
 
     /// The body, as JSON.
     pub fn body(&self) -> String {
-        let body = ErrorBody { error: &self.message, code: self.code.row().name, hint: self.hint.as_deref() };
+        // Of a fault of ours or of the machine no more is a client's business.
+        let message = match self.code {
+            Code::Internal => names_only(self.message.lines().next().unwrap_or(""), &[]),
+            _ => self.message.clone(),
+        };
+        let body = ErrorBody { error: &message, code: self.code.row().name, hint: self.hint.as_deref() };
         serde_json::to_string(&body).unwrap_or_else(|_| "{\"error\":\"a fault\",\"code\":\"internal\"}".into())
     }
 }
@@ -212,5 +219,7 @@ mod tests {
         let value: serde_json::Value = serde_json::from_str(&body).unwrap_or_default();
         assert_eq!(value["error"], "\"\u{0}\n<script>");
         assert_eq!((&value["code"], &value["hint"]), (&"invalid".into(), &"\\".into()));
+        let body = ApiError::new(Code::Internal, "at /home/me/src/x.rs:7\n  backtrace").body();
+        assert!(body.contains("at x.rs:7") && !body.contains("home") && !body.contains("backtrace"), "{body}");
     }
 }

@@ -11,29 +11,42 @@
 //! | `routes/` | every address, in one table; one kind a file |
 //! | `engine/` | the queue, the batches, the thread that computes |
 //! | `connection` | accepting, timers, draining |
+//! | `address` | host names and origins as they are compared |
 //! | `security` | API key, host names, origins, headers |
-//! | `openapi` | the description, made of the tables |
+//! | `cors` | what browsers ask for pages of other sites |
+//! | `observe` | counting, identifiers, the access log |
+//! | `redact` | no paths of this machine in what is served |
+//! | `schemas`, `openapi`, `docs` | the description, made of the tables; the same for people |
 
+mod address;
 mod body;
 mod connection;
+mod cors;
+mod docs;
 mod engine;
 pub mod error;
 pub mod limits;
 mod loaded;
 mod metrics;
+mod observe;
 mod openapi;
+mod redact;
 mod routes;
+mod schemas;
 mod security;
 mod state;
 
 pub use limits::Limits;
+pub use observe::{LogFormat, LogOptions};
 pub use security::ApiKey;
 
 use loaded::Loaded;
+use observe::AccessLog;
+use polyhead::tasks::TaskKind;
 use polyhead::{Error, Result};
 use security::Names;
 use state::App;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -42,18 +55,22 @@ use tokio::signal::unix::{SignalKind, signal};
 pub struct Options {
     /// The model folder, or the run folder.
     pub model: PathBuf,
-    /// Where to listen.
-    pub host: IpAddr,
+    /// The kinds of tasks that it may have: `polyhead::tasks::TASKS`, or a list of one's own.
+    pub kinds: &'static [TaskKind],
+    /// Where to listen: an address, or a name of this machine.
+    pub host: String,
     /// Which port; 0 takes a free one.
     pub port: u16,
     /// What requests must bring.
     pub key: Option<ApiKey>,
     /// Whether a server that others reach may go without a key.
     pub exposure: Exposure,
-    /// Host names by which it may be asked, besides those of the machine itself.
+    /// Host names by which it may be asked, besides those of the machine itself: without scheme and port.
     pub hosts: Vec<String>,
-    /// Pages of other sites that may ask it.
+    /// Sites whose pages may ask it, as in `https://example.org`.
     pub origins: Vec<String>,
+    /// Where requests are written down, without what was asked.
+    pub log: Option<LogOptions>,
     /// What is taken.
     pub limits: Limits,
 }
@@ -75,6 +92,8 @@ pub enum Event {
     Reloaded,
     /// It could not, and goes on with the one it has.
     NotReloaded(Error),
+    /// It could not open its access log again, and goes on with the file that it has.
+    LogLost(Error),
     /// It was asked to stop, and answers what it accepted.
     Stopping,
 }
@@ -82,20 +101,29 @@ pub enum Event {
 /// Serves until SIGTERM or Ctrl-C; SIGHUP takes the model again. `notify` hears what happens.
 ///
 /// # Errors
-/// The model can't be loaded, the address can't be listened at, or others would reach the server and it has no key.
+/// The model can't be loaded, the address can't be listened at, a name or an origin is none, or others would reach the
+/// server and it has no key.
 pub fn serve(options: Options, notify: &mut dyn FnMut(Event)) -> Result<()> {
-    if !options.host.is_loopback() && options.key.is_none() && options.exposure == Exposure::NeedsKey {
+    let address = address::listen(&options.host, options.port)?;
+    let loopback = address.ip().is_loopback();
+    if !loopback && options.key.is_none() && options.exposure == Exposure::NeedsKey {
         let message = format!("others can reach a server at {}: expected an API key, found none", options.host);
         return Err(Error::usage(message).hint("set POLYHEAD_API_KEY or --api-key-file; --no-auth goes without"));
     }
-    let names = if options.host.is_loopback() || !options.hosts.is_empty() {
-        Names::only(options.hosts.into_iter().chain([options.host.to_string()]))
+    let hosts: Vec<String> = options.hosts.iter().map(|host| address::allowed_host(host)).collect::<Result<_>>()?;
+    let origins = options.origins.iter().map(|origin| address::allowed_origin(origin)).collect::<Result<_>>()?;
+    let names = if loopback || !hosts.is_empty() {
+        // The name under which it listens, and the address that this stands for.
+        let own = [options.host, address::bracketed(address.ip())];
+        Names::only(hosts.into_iter().chain(own.iter().filter_map(|host| address::canonical(host))))
     } else {
         Names::any()
     };
-    let loaded = Loaded::open(&options.model)?;
+    let log = options.log.map(AccessLog::open).transpose()?;
+    let (model, kinds) = (options.model, options.kinds);
+    let loaded = Loaded::open(&model, kinds)?;
     let fault = |what: &str, cause: std::io::Error| Error::internal(format!("{what}: {cause}"));
-    let app = App::new(loaded, options.limits, options.key, names, options.origins)
+    let app = App::new(loaded, options.limits, options.key, names, origins, log)
         .map_err(|cause| fault("can't start a thread", cause))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -103,14 +131,19 @@ pub fn serve(options: Options, notify: &mut dyn FnMut(Event)) -> Result<()> {
         .enable_all()
         .build()
         .map_err(|cause| fault("can't start the runtime", cause))?;
-    let address = SocketAddr::new(options.host, options.port);
-    let served = runtime.block_on(run(app, address, options.model, notify));
+    let served = runtime.block_on(run(app, address, model, kinds, notify));
     // Tokenising that is under way may end; its client is gone.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     served
 }
 
-async fn run(app: App, address: SocketAddr, model: PathBuf, notify: &mut dyn FnMut(Event)) -> Result<()> {
+async fn run(
+    app: App,
+    address: SocketAddr,
+    model: PathBuf,
+    kinds: &'static [TaskKind],
+    notify: &mut dyn FnMut(Event),
+) -> Result<()> {
     let fault = |cause: std::io::Error| Error::internal(format!("can't listen to signals: {cause}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(fault)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(fault)?;
@@ -135,7 +168,10 @@ async fn run(app: App, address: SocketAddr, model: PathBuf, notify: &mut dyn FnM
             _ = interrupt.recv(), if stop.is_some() => stop = asked_to_stop(stop, notify),
             _ = hangup.recv(), if stop.is_some() => {
                 let path = model.clone();
-                let reloading = tokio::task::spawn_blocking(move || Loaded::open(&path));
+                if let Some(Err(error)) = app.log.as_ref().map(AccessLog::reopen) {
+                    notify(Event::LogLost(error));
+                }
+                let reloading = tokio::task::spawn_blocking(move || Loaded::open(&path, kinds));
                 // Requests go on meanwhile: this loop only drives the accepting, so it must not wait here.
                 let reloaded = tokio::select! {
                     loaded = reloading => loaded,

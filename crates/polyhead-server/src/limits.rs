@@ -1,11 +1,12 @@
 //! What the server takes before it says no: the one place for it. `/info` states them.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde::Serializer;
 use std::time::Duration;
 
 /// Bounds on what one request, one client and all together may ask for.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Limits {
     /// Bytes of a body.
     pub body_bytes: usize,
@@ -23,18 +24,23 @@ pub struct Limits {
     pub connections: usize,
     /// Until the head of a request is there, the wait for a next one on the same connection included.
     #[serde(rename = "header_seconds", serialize_with = "seconds")]
+    #[schemars(with = "f64")]
     pub header: Duration,
     /// Until a body is there.
     #[serde(rename = "body_seconds", serialize_with = "seconds")]
+    #[schemars(with = "f64")]
     pub body: Duration,
     /// Until a request is answered, from when it was read.
     #[serde(rename = "request_seconds", serialize_with = "seconds")]
+    #[schemars(with = "f64")]
     pub request: Duration,
     /// How long a client may take nothing of its answer.
     #[serde(rename = "write_seconds", serialize_with = "seconds")]
+    #[schemars(with = "f64")]
     pub write: Duration,
     /// How long accepted requests have when the server is asked to stop.
     #[serde(rename = "drain_seconds", serialize_with = "seconds")]
+    #[schemars(with = "f64")]
     pub drain: Duration,
 }
 

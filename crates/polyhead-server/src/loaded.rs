@@ -1,14 +1,17 @@
 //! A model as the server has it: what it answers with, and what it says of it.
 
+use crate::redact::{names_only, paths_in};
+use crate::routes::OWN;
 use polyhead::document::Block;
 use polyhead::model::{Model, NamedTask};
 use polyhead::parameters::Parameters;
 use polyhead::recipe::{PrecisionRecipe, Recipe};
 use polyhead::report::{self, Depth, html};
-use polyhead::tasks::TASKS;
+use polyhead::tasks::TaskKind;
 use polyhead::{Error, Result, infer::Session};
 use schemars::JsonSchema;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -16,6 +19,7 @@ use std::sync::OnceLock;
 pub struct Loaded {
     session: Session,
     path: PathBuf,
+    kinds: &'static [TaskKind],
     report: OnceLock<Option<String>>,
 }
 
@@ -30,6 +34,8 @@ pub struct TaskInfo {
     pub pipeline: Option<String>,
     /// The texts that a request has.
     pub fields: Vec<String>,
+    /// Fields that may be left out of `/analyze`, and the fields that then stand in for them.
+    pub defaults: BTreeMap<String, String>,
     /// What it tells apart.
     pub labels: Vec<String>,
     /// The longest window, in tokens; longer texts become overlapping windows.
@@ -41,7 +47,7 @@ pub struct TaskInfo {
 pub struct ModelInfo {
     /// The name of its folder.
     pub name: String,
-    /// The encoder that it was trained from, as its recipe names it, if that is known.
+    /// The encoder that it was trained from, if that is known: its name on the Hub, or that of its folder.
     pub encoder: Option<String>,
     /// Numbers in it.
     pub parameters: usize,
@@ -51,8 +57,15 @@ pub struct ModelInfo {
 
 impl Loaded {
     /// Loads a model folder, or the best model of a run folder.
-    pub fn open(path: &Path) -> Result<Self> {
-        Ok(Self { session: Session::open_with(path, TASKS)?, path: path.to_owned(), report: OnceLock::new() })
+    pub fn open(path: &Path, kinds: &'static [TaskKind]) -> Result<Self> {
+        let session = Session::open_with(path, kinds)?;
+        for named in &session.model.tasks {
+            if let Some(taken) = named.task.fields().iter().find(|field| OWN.contains(&field.name)) {
+                let message = format!("the task `{}` has a field of the name `{}`", named.name, taken.name);
+                return Err(Error::usage(message).hint("a server takes that name for itself: rename the field"));
+            }
+        }
+        Ok(Self { session, path: path.to_owned(), kinds, report: OnceLock::new() })
     }
 
     /// The model.
@@ -74,13 +87,10 @@ impl Loaded {
     pub fn info(&self) -> ModelInfo {
         let about = &self.model().about;
         let folder = self.path.canonicalize().unwrap_or_else(|_| self.path.clone());
-        // Of `runs/NAME/best` the run has the name.
-        let named = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
-        let name = named(&folder).filter(|name| name != "best").or_else(|| named(folder.parent()?));
         let recipe = about.recipe.as_ref().and_then(|text| Recipe::parse(text, Path::new("recipe.toml"), &[]).ok());
         ModelInfo {
-            name: name.unwrap_or_else(|| "model".into()),
-            encoder: recipe.map(|recipe| recipe.encoder.checkpoint),
+            name: folder_name(&folder).unwrap_or_else(|| "model".into()),
+            encoder: recipe.and_then(|recipe| checkpoint_name(&recipe.encoder.checkpoint)),
             parameters: Parameters::count(self.model().parameters.iter()),
             precision: PrecisionRecipe::Auto.resolve().name().to_owned(),
         }
@@ -92,7 +102,12 @@ impl Loaded {
             name: name.clone(),
             kind: task.kind().to_owned(),
             pipeline: task.pipeline().map(|pipeline| pipeline.name.to_owned()),
-            fields: task.fields().iter().map(|&field| field.to_owned()).collect(),
+            fields: task.fields().iter().map(|field| field.name.to_owned()).collect(),
+            defaults: task
+                .fields()
+                .iter()
+                .filter_map(|field| Some((field.name.to_owned(), field.default?.to_owned())))
+                .collect(),
             labels: kinds(task.labels()),
             max_tokens: task.max_length(),
         };
@@ -100,27 +115,48 @@ impl Loaded {
     }
 
     /// The report of the run that it came from, as a page: the one that `polyhead report` wrote there, or else what the run
-    /// itself recorded. None where there is no run around it.
+    /// itself recorded. None where there is no run around it. Folders of this machine are left out of it.
     pub fn report(&self) -> Option<&str> {
         let made = self.report.get_or_init(|| {
-            let parent = self.path.canonicalize().ok().and_then(|path| Some(path.parent()?.to_owned()));
-            let run = [Some(self.path.clone()), parent]
+            let real = self.path.canonicalize().ok();
+            let parent = real.as_ref().and_then(|path| Some(path.parent()?.to_owned()));
+            let run = [Some(self.path.clone()), parent.clone()]
                 .into_iter()
                 .flatten()
                 .find(|path| path.join("metrics.jsonl").is_file())?;
-            if let Ok(page) = std::fs::read_to_string(run.join("report.html")) {
-                return Some(page);
+            let folders = [Some(self.path.clone()), real, parent, Some(run.clone()), std::env::current_dir().ok()];
+            let mut known: Vec<String> = folders.iter().flatten().map(|path| path.display().to_string()).collect();
+            known.extend(std::env::var("HOME").ok());
+            for file in ["recipe.toml", "environment.json"] {
+                known.extend(std::fs::read_to_string(run.join(file)).iter().flat_map(|text| paths_in(text)));
             }
-            let mut document = report::report(&[run], TASKS, Depth::Records, &mut |_| {}).ok()?;
+            if let Ok(page) = std::fs::read_to_string(run.join("report.html")) {
+                return Some(names_only(&page, &known));
+            }
+            let mut document = report::report(&[run], self.kinds, Depth::Records, &mut |_| {}).ok()?;
             // Nobody asked for the rest: that it is missing need not be said.
             for section in &mut document.sections {
                 section.blocks.retain(|block| !matches!(block, Block::Missing(_)));
             }
             document.sections.retain(|section| section.blocks.iter().any(|block| !matches!(block, Block::Heading(_))));
-            Some(html::page(&document))
+            Some(names_only(&html::page(&document), &known))
         });
         made.as_deref()
     }
+}
+
+/// The name of a model's folder; of `runs/NAME/best` that of the run.
+fn folder_name(folder: &Path) -> Option<String> {
+    let named = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
+    named(folder).filter(|name| name != "best").or_else(|| named(folder.parent()?))
+}
+
+/// A checkpoint without the folder it lies in; names on the Hub, `owner/name`, stay whole.
+fn checkpoint_name(checkpoint: &str) -> Option<String> {
+    let path = Path::new(checkpoint);
+    let is_path =
+        path.is_absolute() || checkpoint.starts_with(['.', '~']) || checkpoint.ends_with('/') || path.is_dir();
+    if is_path || checkpoint.matches('/').count() > 1 { folder_name(path) } else { Some(checkpoint.to_owned()) }
 }
 
 /// The types of IOB labels; other labels as they are.
@@ -133,4 +169,24 @@ fn kinds(labels: &[String]) -> Vec<String> {
         }
     }
     kinds
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_is_known_by_its_name_alone() {
+        for (checkpoint, name) in [
+            ("sentence-transformers/all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2"),
+            ("bert-base-cased@main", "bert-base-cased@main"),
+            ("/home/me/models/tiny-bert", "tiny-bert"),
+            ("/home/me/models/tiny-bert/", "tiny-bert"),
+            ("../secret/models/tiny-bert", "tiny-bert"),
+            ("runs/secret/german/best", "german"),
+            ("~/models/tiny", "tiny"),
+        ] {
+            assert_eq!(checkpoint_name(checkpoint).as_deref(), Some(name));
+        }
+    }
 }

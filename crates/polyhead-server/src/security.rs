@@ -3,6 +3,7 @@
 //! A page of another site could make a browser ask a server on this machine: by its address (the browser then names the
 //! page in `Origin`), or by a name of its own that leads here (then that name stands in `Host`).
 
+use crate::address::{canonical, split_port};
 use crate::error::{ApiError, Code};
 use crate::state::App;
 use axum::extract::{MatchedPath, Request, State};
@@ -49,10 +50,10 @@ impl ApiKey {
 pub struct Names(Option<Vec<String>>);
 
 impl Names {
-    /// These and those of the machine itself.
+    /// These, in their canonical form, and those of the machine itself.
     pub fn only(names: impl IntoIterator<Item = String>) -> Self {
         let own = ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned);
-        Self(Some(own.into_iter().chain(names.into_iter().map(|name| name.to_ascii_lowercase())).collect()))
+        Self(Some(own.into_iter().chain(names).collect()))
     }
 
     /// Any: the server listens to the world, by whatever name it is known there.
@@ -61,15 +62,10 @@ impl Names {
     }
 
     fn hold(&self, host: &str) -> bool {
-        self.0.as_ref().is_none_or(|names| names.iter().any(|name| *name == without_port(host).to_ascii_lowercase()))
-    }
-}
-
-/// `name:80` without its port; `[::1]:80` too.
-fn without_port(host: &str) -> &str {
-    match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !name.is_empty() => name,
-        _ => host,
+        let Some(names) = &self.0 else { return true };
+        let (name, port) = split_port(host);
+        let number = port.is_none_or(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
+        canonical(name).filter(|_| number).is_some_and(|name| names.contains(&name))
     }
 }
 
@@ -87,9 +83,9 @@ pub async fn guard(State(app): State<App>, request: Request, next: Next) -> Resp
     }
 }
 
-fn allowed(app: &App, request: &Request, open: bool) -> std::result::Result<(), ApiError> {
+/// Whether a request comes by a name of this server; that name.
+pub fn by_own_name<'a>(app: &App, request: &'a Request) -> std::result::Result<Option<&'a str>, ApiError> {
     let (headers, uri, version) = (request.headers(), request.uri(), request.version());
-    let forbidden = |message: String| Err(ApiError::new(Code::Forbidden, message));
     let mut hosts = headers.get_all(HOST).iter();
     let named = hosts.next().map(|host| host.to_str().unwrap_or("?"));
     if hosts.next().is_some() {
@@ -103,15 +99,20 @@ fn allowed(app: &App, request: &Request, open: bool) -> std::result::Result<(), 
     if let Some(host) = host
         && !app.names.hold(host)
     {
-        return forbidden(format!("this server is not asked by the name `{host}`"))
-            .map_err(|error| error.hint("--allow-host NAME allows it"));
+        return Err(ApiError::new(Code::Forbidden, format!("this server is not asked by the name `{host}`"))
+            .hint("--allow-host NAME allows it"));
     }
+    Ok(host)
+}
+
+fn allowed(app: &App, request: &Request, open: bool) -> std::result::Result<(), ApiError> {
+    let (host, headers) = (by_own_name(app, request)?, request.headers());
     if let Some(origin) = headers.get(ORIGIN) {
         let origin = origin.to_str().unwrap_or("?");
         let own = origin.split_once("://").is_some_and(|(_, rest)| Some(rest) == host);
         if !own && !app.origins.iter().any(|allowed| allowed == origin) {
-            return forbidden(format!("a page of `{origin}` may not ask this server"))
-                .map_err(|error| error.hint("--allow-origin ORIGIN allows it"));
+            return Err(ApiError::new(Code::Forbidden, format!("a page of `{origin}` may not ask this server"))
+                .hint("--allow-origin ORIGIN allows it"));
         }
     }
     let Some(key) = app.key.as_ref().filter(|_| !open) else { return Ok(()) };
@@ -126,8 +127,7 @@ fn allowed(app: &App, request: &Request, open: bool) -> std::result::Result<(), 
 }
 
 /// What every answer says to browsers; pages set their own policy before.
-pub async fn headers(State(app): State<App>, request: Request, next: Next) -> Response {
-    let origin = request.headers().get(ORIGIN).cloned();
+pub async fn headers(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     let mut put = |name: &'static str, value: &'static str| {
@@ -137,11 +137,6 @@ pub async fn headers(State(app): State<App>, request: Request, next: Next) -> Re
     put("x-content-type-options", "nosniff");
     put("referrer-policy", "no-referrer");
     put("cache-control", "no-store");
-    if let Some(origin) = origin.filter(|origin| app.origins.iter().any(|allowed| origin == allowed)) {
-        headers.insert("access-control-allow-origin", origin);
-        headers.insert("vary", HeaderValue::from_static("origin"));
-        headers.insert("access-control-allow-headers", HeaderValue::from_static("authorization, content-type"));
-    }
     response
 }
 
@@ -160,11 +155,21 @@ mod tests {
 
     #[test]
     fn names_are_those_of_the_machine_and_those_that_are_allowed() {
-        let names = Names::only(["Ner.Example".to_owned()]);
-        for host in ["localhost", "LOCALHOST:8080", "127.0.0.1:1", "[::1]", "[::1]:8080", "ner.example:443"] {
+        let names = Names::only(["ner.example".to_owned()]);
+        for host in
+            ["localhost", "LOCALHOST:8080", "127.0.0.1:1", "[::1]", "[::0001]:8080", "Ner.example:443", "ner.example."]
+        {
             assert!(names.hold(host), "{host}");
         }
-        for host in ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example:80", "", ":80", "[::2]:80"] {
+        for host in [
+            "evil.example",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example:80",
+            "",
+            ":80",
+            "[::2]:80",
+            "localhost:x",
+        ] {
             assert!(!names.hold(host), "{host}");
         }
         assert!(Names::any().hold("evil.example"));

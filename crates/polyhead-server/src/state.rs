@@ -5,6 +5,7 @@ use crate::error::{ApiError, Code};
 use crate::limits::Limits;
 use crate::loaded::Loaded;
 use crate::metrics::{Metrics, Refusal};
+use crate::observe::{AccessLog, Ids};
 use crate::security::{ApiKey, Names};
 use serde_json::Value;
 use std::ops::Deref;
@@ -31,6 +32,10 @@ pub struct Inner {
     pub names: Names,
     /// Pages that may ask, besides its own.
     pub origins: Vec<String>,
+    /// Where requests are written down, if anywhere.
+    pub log: Option<AccessLog>,
+    /// Identifiers of requests.
+    pub ids: Ids,
     draining: AtomicBool,
 }
 
@@ -50,6 +55,7 @@ impl App {
         key: Option<ApiKey>,
         names: Names,
         origins: Vec<String>,
+        log: Option<AccessLog>,
     ) -> std::io::Result<Self> {
         let metrics = Metrics::new();
         Ok(Self(Arc::new(Inner {
@@ -60,6 +66,8 @@ impl App {
             key,
             names,
             origins,
+            log,
+            ids: Ids::new(),
             draining: AtomicBool::new(false),
         })))
     }

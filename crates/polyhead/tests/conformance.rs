@@ -16,6 +16,7 @@ use polyhead::tasks::{Examples, Logits, Purpose, Query, Runner, Score, TASKS, Ta
 use polyhead::{ErrorKind, Place};
 use polyhead_kernels::adamw::AdamW;
 use polyhead_kernels::rng::Key;
+use schemars::SchemaGenerator;
 use serde_json::{Value, json};
 use small::{Data, Kind};
 
@@ -387,9 +388,11 @@ fn is_of(kind: &Value, value: &Value) -> bool {
 fn a_pipeline_answers_in_every_unit_with_slices_and_as_its_schema_says() {
     for case in cases(&[5, 6]) {
         let Some(pipeline) = case.task().task.pipeline() else { continue };
-        let schemas = [(pipeline.input)(), (pipeline.parameters)(), (pipeline.output)()];
-        let [input_schema, parameters_schema, output_schema] = schemas.map(|schema| schema.to_value());
-        let is = |schema: &Value, value: &Value| fits(schema, schema, value);
+        let mut generator = SchemaGenerator::default();
+        let [input_schema, parameters_schema, output_schema] =
+            [pipeline.input, pipeline.parameters, pipeline.output].map(|schema| schema(&mut generator).to_value());
+        let root = json!({ "$defs": generator.definitions() });
+        let is = |schema: &Value, value: &Value| fits(schema, &root, value);
         assert!(!is(&input_schema, &json!(1)) && !is(&output_schema, &json!({ "answer": 1 })), "{}", case.name());
         assert!(!is(&parameters_schema, &json!({ "offset_units": "char" })), "{parameters_schema}");
         assert!(!is(&parameters_schema, &json!({ "offset_unit": "chars" })), "{parameters_schema}");
@@ -446,6 +449,35 @@ fn a_request_counts_its_offsets_in_the_unit_that_it_names() {
             }
         }
         assert!(seen > 0, "{}: no answer where the units differ", case.name());
+    }
+}
+
+#[test]
+fn an_answer_is_as_its_schema_says_and_every_field_is_of_a_request() {
+    for case in cases(&[5, 6]) {
+        let mut generator = SchemaGenerator::default();
+        let task = &case.task().task;
+        let schema = task.answer_schema(&mut generator).to_value();
+        let root = json!({ "$defs": generator.definitions() });
+        assert!(!fits(&schema, &root, &json!({})), "{}: {root}", case.name());
+        for round in 0..20u64 {
+            let text = UGLY.iter().cycle().skip(round as usize).take(1 + 3 * round as usize);
+            let text = text.copied().collect::<Vec<_>>().join(" ");
+            let logits = |window: &Features| case.at_random(window, Key::seed(21).with(round));
+            for mut answer in case.answers(&[(case.kind.request)(&text)], &logits) {
+                answer.as_object_mut().unwrap().remove("text");
+                assert!(fits(&schema, &root, &answer), "{}: {answer}", case.name());
+            }
+        }
+        // The declared fields are those that a request needs, and no others.
+        let whole: Value = task.fields().iter().map(|field| (field.name.to_owned(), json!(field.example))).collect();
+        task.query(&whole, &case.model.tokenizer).unwrap();
+        for field in task.fields() {
+            let mut without = whole.clone();
+            without.as_object_mut().unwrap().remove(field.name);
+            assert!(task.query(&without, &case.model.tokenizer).is_err(), "{}: {}", case.name(), field.name);
+            assert!(!["tasks", "offset_unit", "id"].contains(&field.name) && field.default != Some(field.name));
+        }
     }
 }
 

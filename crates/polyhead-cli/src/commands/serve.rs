@@ -2,9 +2,9 @@
 
 use crate::out::Out;
 use polyhead::Result;
-use polyhead_server::{ApiKey, Event, Exposure, Limits, Options};
-use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
+use polyhead::tasks::TASKS;
+use polyhead_server::{ApiKey, Event, Exposure, Limits, LogFormat, LogOptions, Options};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const HELP: &str = "\
@@ -17,6 +17,8 @@ Examples:
 
 Standard output has one line once it listens. SIGHUP takes the model again, SIGTERM and Ctrl-C answer what was accepted and
 end with 0. A server that other machines reach needs an API key (POLYHEAD_API_KEY, or --api-key-file), or --no-auth.
+The access log has the time, method, route, status, milliseconds, tokens, bytes and identifier of each request, and nothing of
+what was asked; SIGHUP opens its file again.
 docs/http.md describes the API, docs/security.md what it guards against.";
 
 #[derive(clap::Args)]
@@ -24,9 +26,9 @@ docs/http.md describes the API, docs/security.md what it guards against.";
 pub struct Args {
     /// A model folder, or a run folder: then its best model
     model: PathBuf,
-    /// Where to listen
-    #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
-    host: IpAddr,
+    /// Where to listen: an address or a name of this machine, as in ::1, localhost, 0.0.0.0
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    host: String,
     /// Which port; 0 takes a free one
     #[arg(long, default_value_t = 8080)]
     port: u16,
@@ -36,12 +38,18 @@ pub struct Args {
     /// Let others ask without an API key
     #[arg(long, conflicts_with = "api_key_file")]
     no_auth: bool,
-    /// A host name by which the server is asked, besides those of this machine
+    /// A host name by which the server is asked, besides those of this machine, as in ner.example.org
     #[arg(long, value_name = "NAME")]
     allow_host: Vec<String>,
     /// A site whose pages may ask it, as in https://example.org
     #[arg(long, value_name = "ORIGIN")]
     allow_origin: Vec<String>,
+    /// Write down each request at the end of this file, without what was asked; `-` is standard error
+    #[arg(long, value_name = "FILE")]
+    access_log: Option<PathBuf>,
+    /// How each is written down
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "text", requires = "access_log")]
+    access_log_format: Format,
     /// Bytes of a body
     #[arg(long, value_name = "BYTES", default_value_t = Limits::default().body_bytes, value_parser = positive)]
     max_body: usize,
@@ -66,6 +74,14 @@ pub struct Args {
     /// No notes
     #[arg(long, short)]
     quiet: bool,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Format {
+    /// name=value, with spaces between
+    Text,
+    /// A JSON object a line
+    Json,
 }
 
 fn positive(text: &str) -> std::result::Result<usize, String> {
@@ -94,12 +110,20 @@ pub fn run(args: Args, out: &mut Out) -> Result<()> {
     };
     let options = Options {
         model: args.model.clone(),
+        kinds: TASKS,
         host: args.host,
         port: args.port,
         key,
         exposure: if args.no_auth { Exposure::Open } else { Exposure::NeedsKey },
         hosts: args.allow_host,
         origins: args.allow_origin,
+        log: args.access_log.map(|file| LogOptions {
+            file: (file != Path::new("-")).then_some(file),
+            format: match args.access_log_format {
+                Format::Text => LogFormat::Text,
+                Format::Json => LogFormat::Json,
+            },
+        }),
         limits,
     };
     let mut told = Ok(());
@@ -116,6 +140,7 @@ pub fn run(args: Args, out: &mut Out) -> Result<()> {
             }
             Event::Reloaded => note(out, format!("took {} again", args.model.display())),
             Event::NotReloaded(error) => note(out, format!("goes on with the model it has: {error}")),
+            Event::LogLost(error) => note(out, format!("goes on with the access log it has: {error}")),
             Event::Stopping => note(out, "stopping: what was accepted is answered".into()),
         }
     })?;

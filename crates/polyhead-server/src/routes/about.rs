@@ -1,15 +1,18 @@
 //! What the server says of itself: health, model, counters, the description of its API.
 
 use super::json;
+use crate::docs::page;
 use crate::error::{ApiError, Code};
+use crate::limits::Limits;
 use crate::loaded::{Loaded, ModelInfo, TaskInfo};
-use crate::openapi as description;
+use crate::openapi::document;
+use crate::schemas::Schemas;
 use crate::state::App;
 use axum::extract::State;
+use axum::http::{HeaderMap, header::HOST};
 use axum::response::{IntoResponse, Response};
-use schemars::{JsonSchema, Schema, json_schema};
+use schemars::{JsonSchema, Schema};
 use serde::Serialize;
-use serde_json::{Value, json};
 
 /// That all is well.
 #[derive(Serialize, JsonSchema)]
@@ -30,7 +33,7 @@ struct Info {
     /// What it answers.
     tasks: Vec<TaskInfo>,
     /// What is taken; durations in seconds.
-    limits: Value,
+    limits: Limits,
     /// What offsets may count.
     offset_units: [&'static str; 3],
 }
@@ -51,7 +54,7 @@ pub async fn info(State(app): State<App>) -> Response {
         version: env!("CARGO_PKG_VERSION"),
         model: loaded.info(),
         tasks: loaded.tasks(),
-        limits: json!(app.limits),
+        limits: app.limits.clone(),
         offset_units: ["char", "byte", "utf16"],
     })
 }
@@ -64,27 +67,28 @@ pub async fn metrics(State(app): State<App>) -> Response {
 
 /// `GET /openapi.json`
 pub async fn openapi(State(app): State<App>) -> Response {
-    json(&description::document(&app.loaded()))
+    json(&document(&app.loaded()))
 }
 
 /// `GET /docs`
-pub async fn docs(State(app): State<App>) -> Response {
+pub async fn docs(State(app): State<App>, headers: HeaderMap) -> Response {
     let policy = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-    let page = description::page(&app.loaded());
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    let page = page(&app.loaded(), host, app.key.is_some());
     ([("content-type", "text/html; charset=utf-8"), ("content-security-policy", policy)], page).into_response()
 }
 
 /// See [`Health`].
-pub fn health_schema(_: &Loaded) -> Schema {
-    super::schema_of::<Health>()
+pub fn health_schema(_: &Loaded, schemas: &mut Schemas) -> Schema {
+    schemas.of::<Health>()
 }
 
 /// See [`Info`].
-pub fn info_schema(_: &Loaded) -> Schema {
-    super::schema_of::<Info>()
+pub fn info_schema(_: &Loaded, schemas: &mut Schemas) -> Schema {
+    schemas.of::<Info>()
 }
 
 /// An object of whatever form.
-pub fn any_object(_: &Loaded) -> Schema {
-    json_schema!({ "type": "object" })
+pub fn any_object(_: &Loaded, _: &mut Schemas) -> Schema {
+    crate::schemas::any_object()
 }

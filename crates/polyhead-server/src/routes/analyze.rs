@@ -1,79 +1,139 @@
-//! Several tasks on one text, in one batch; windows that several tasks share are encoded once.
+//! Several tasks on one request, in one batch; windows that several tasks share are encoded once.
+//!
+//! The fields of a request are those of the model's tasks, by their own names; a task says which other field may stand in
+//! for one that is left out. So `text` is enough for tasks that read one text, whatever they call it.
 
-use super::json;
+use super::{answered, task_named};
 use crate::body::{self, Untyped};
 use crate::engine::Unread;
 use crate::error::{ApiError, Code};
 use crate::limits::Limits;
 use crate::loaded::Loaded;
+use crate::schemas::Schemas;
 use crate::state::App;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
+use polyhead::model::NamedTask;
+use polyhead::tasks::{Field, found};
 use polyhead::text::offsets::OffsetUnit;
-use schemars::{JsonSchema, Schema, json_schema};
-use serde::{Deserialize, Serialize};
+use schemars::{Schema, json_schema};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::time::Instant;
 
-/// A text and what is asked of it.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+/// Fields of a request that are not those of a task.
+pub const OWN: [&str; 2] = ["tasks", "offset_unit"];
+
+/// A request that was read.
 struct Request {
-    /// The text: also the context of a question.
-    text: String,
-    /// What is asked about the text, for tasks that answer questions.
-    #[serde(default)]
-    question: Option<String>,
+    /// The texts by the names of their fields.
+    texts: Map<String, Value>,
     /// The names of the tasks; left out, all that can be answered with what is there.
-    #[serde(default)]
     tasks: Option<Vec<String>>,
     /// What offsets count.
-    #[serde(default)]
-    offset_unit: Option<OffsetUnit>,
+    unit: OffsetUnit,
 }
 
 /// The answers of the tasks by their names.
 #[derive(Serialize)]
 struct Analyzed {
     results: Map<String, Value>,
-    /// Tokens that went through the model.
     tokens: usize,
-    /// How long it took, waiting included.
     seconds: f64,
 }
 
 /// `POST /analyze`
 pub async fn analyze(State(app): State<App>, headers: HeaderMap, body: Body) -> Result<Response, ApiError> {
     let began = Instant::now();
-    let request: Request = body::fields(body::json(&headers, body, &app.limits, Untyped::Refused).await?)?;
+    let value = body::json(&headers, body, &app.limits, Untyped::Refused).await?;
     let loaded = app.loaded();
+    let request = Request::read(value, &loaded.model().tasks)?;
     let tasks = chosen(&loaded, &request)?;
     let names: Vec<String> = tasks.iter().map(|(_, name)| name.clone()).collect();
     let unread = read(&loaded, &tasks, &request, &app.limits)?;
     let answers = app.answer(loaded, unread).await?;
     let results = names.into_iter().zip(answers.values.into_iter().map(without_text)).collect();
-    Ok(json(&Analyzed { results, tokens: answers.tokens, seconds: began.elapsed().as_secs_f64() }))
+    let (tokens, seconds) = (answers.tokens, began.elapsed().as_secs_f64());
+    Ok(answered(&Analyzed { results, tokens, seconds }, tokens))
+}
+
+impl Request {
+    fn read(value: Value, tasks: &[NamedTask]) -> Result<Self, ApiError> {
+        let Value::Object(mut fields) = value else {
+            return Err(ApiError::invalid(format!("expected an object, found {}", body::kind(&value))));
+        };
+        // What is null is left out.
+        fields.retain(|_, value| !value.is_null());
+        let tasks_named = fields.shift_remove("tasks").map(serde_json::from_value).transpose();
+        let unit = fields.shift_remove("offset_unit");
+        let unit = unit.map_or(Ok(OffsetUnit::default()), |value| {
+            serde_json::from_value(value.clone()).map_err(|_| {
+                let found = found(Some(&value));
+                ApiError::invalid(format!("offset_unit: expected \"char\", \"byte\" or \"utf16\", found {found}"))
+            })
+        })?;
+        let known = fields_of(tasks);
+        for (name, value) in &fields {
+            if !known.iter().any(|known| known.name == name) {
+                let names: Vec<&str> = known.iter().map(|known| known.name).chain(OWN).collect();
+                let name = found(Some(&json!(name)));
+                return Err(ApiError::invalid(format!("unknown field {name}, expected some of {}", names.join(", "))));
+            }
+            if !value.is_string() {
+                return Err(ApiError::invalid(format!("{name}: expected a text, found {}", body::kind(value))));
+            }
+        }
+        let wrong = |_| ApiError::invalid("tasks: expected an array of names");
+        Ok(Self { texts: fields, tasks: tasks_named.map_err(wrong)?, unit })
+    }
+
+    /// The text of a field, or the one that stands in for it.
+    fn text(&self, field: &Field) -> Option<&str> {
+        let of = |name: &str| self.texts.get(name)?.as_str();
+        of(field.name).or_else(|| of(field.default?))
+    }
+
+    fn missing(&self, fields: &'static [Field]) -> Vec<&'static Field> {
+        fields.iter().filter(|field| self.text(field).is_none()).collect()
+    }
+}
+
+/// `context` (or `text`)
+fn said(field: &Field) -> String {
+    field.default.map_or(format!("`{}`", field.name), |default| format!("`{}` (or `{default}`)", field.name))
 }
 
 /// The tasks that are asked, by place and name.
 fn chosen(loaded: &Loaded, request: &Request) -> Result<Vec<(usize, String)>, ApiError> {
-    let has = |field: &str| field != "question" || request.question.is_some();
-    let all = loaded.model().tasks.iter().enumerate();
+    let all = &loaded.model().tasks;
     let Some(names) = &request.tasks else {
-        let able = all.filter(|(_, named)| named.task.fields().iter().all(|field| has(field)));
-        return Ok(able.map(|(index, named)| (index, named.name.clone())).collect());
+        let able = all.iter().enumerate().filter(|(_, named)| request.missing(named.task.fields()).is_empty());
+        let able: Vec<(usize, String)> = able.map(|(index, named)| (index, named.name.clone())).collect();
+        if able.is_empty() {
+            let needs = |named: &NamedTask| {
+                let missing: Vec<String> =
+                    request.missing(named.task.fields()).into_iter().map(|field| said(field)).collect();
+                format!("`{}` lacks {}", named.name, missing.join(", "))
+            };
+            let needs: Vec<String> = all.iter().map(needs).collect();
+            return Err(ApiError::invalid(format!("expected the texts of a task: {}", needs.join("; ")))
+                .hint("/info states the fields of each task"));
+        }
+        return Ok(able);
     };
     let mut chosen: Vec<(usize, String)> = Vec::with_capacity(names.len());
     for name in names {
-        let index = super::task_named(loaded, name).map_err(|error| error.with_code(Code::Invalid))?;
+        let index = task_named(loaded, name).map_err(|error| error.with_code(Code::Invalid))?;
         if chosen.iter().any(|(known, _)| *known == index) {
             return Err(ApiError::invalid(format!("tasks: expected each once, found `{name}` twice")));
         }
-        let fields = loaded.model().tasks.get(index).map_or(&[][..], |named| named.task.fields());
-        if let Some(missing) = fields.iter().find(|field| !has(field)) {
-            return Err(ApiError::invalid(format!("{missing}: expected a text, which `{name}` needs, found none")));
+        let fields = all.get(index).map_or(&[][..], |named| named.task.fields());
+        if let Some(missing) = request.missing(fields).first() {
+            let stand_in = missing.default.map_or(String::new(), |default| format!(" (or `{default}` in its place)"));
+            let message = format!("{}: expected a text{stand_in}, which `{name}` needs, found none", missing.name);
+            return Err(ApiError::invalid(message));
         }
         chosen.push((index, name.clone()));
     }
@@ -86,17 +146,15 @@ fn read(
     request: &Request,
     limits: &Limits,
 ) -> Result<Vec<Unread<Loaded>>, ApiError> {
-    body::check_text(&request.text, "text", limits)?;
-    let question = request.question.as_deref().unwrap_or("");
-    body::check_text(question, "question", limits)?;
-    let unit = request.offset_unit.unwrap_or_default();
+    for (name, text) in &request.texts {
+        body::check_text(text.as_str().unwrap_or(""), name, limits)?;
+    }
     let mut unread = Vec::with_capacity(tasks.len());
     for &(index, _) in tasks {
         let named = loaded.task_at(index)?;
-        let of =
-            |field: &&str| ((*field).to_owned(), json!(if *field == "question" { question } else { &request.text }));
-        let mut own: Map<String, Value> = named.task.fields().iter().map(of).collect();
-        own.insert("offset_unit".into(), json!(unit));
+        let of = |field: &Field| Some((field.name.to_owned(), json!(request.text(field)?)));
+        let mut own: Map<String, Value> = named.task.fields().iter().filter_map(of).collect();
+        own.insert("offset_unit".into(), json!(request.unit));
         unread.push(Unread::new(index, Value::Object(own), move |loaded: &Loaded, request| {
             Ok(loaded.task_at(index)?.task.query(request, &loaded.model().tokenizer)?)
         }));
@@ -107,27 +165,119 @@ fn read(
 /// The client has the text.
 fn without_text(mut answer: Value) -> Value {
     if let Value::Object(fields) = &mut answer {
-        fields.remove("text");
+        fields.shift_remove("text");
     }
     answer
 }
 
-/// The form of a request.
-pub fn request(_: &Loaded) -> Schema {
-    super::schema_of::<Request>()
+/// A field of requests, as the tasks that have it say it.
+pub struct Known {
+    /// Its name.
+    pub name: &'static str,
+    /// What it holds, in the words of each task.
+    pub about: Vec<String>,
+    /// A text that shows what is meant.
+    pub example: &'static str,
+    /// How many tasks have it.
+    pub needed: usize,
+    /// The field that stands in for it.
+    pub default: Option<&'static str>,
 }
 
-/// The form of an answer.
-pub fn response(loaded: &Loaded) -> Schema {
-    let results: Map<String, Value> =
-        loaded.model().tasks.iter().map(|task| (task.name.clone(), json!({ "type": "object" }))).collect();
-    json_schema!({
+/// The fields of all tasks, and those that may stand in for one, in order.
+pub fn fields_of(tasks: &[NamedTask]) -> Vec<Known> {
+    let mut all: Vec<Known> = Vec::new();
+    let declared = tasks.iter().flat_map(|named| named.task.fields().iter().map(move |field| (&named.name, field)));
+    for (task, field) in declared {
+        let about = format!("{} Of `{task}`.", field.about);
+        match all.iter_mut().find(|known| known.name == field.name) {
+            Some(known) => {
+                known.about.push(about);
+                known.needed += 1;
+                known.default = known.default.filter(|default| Some(*default) == field.default);
+            }
+            None => {
+                let Field { name, example, default, .. } = *field;
+                all.push(Known { name, about: vec![about], example, needed: 1, default });
+            }
+        }
+    }
+    for field in tasks.iter().flat_map(|named| named.task.fields()) {
+        let Some(default) = field.default else { continue };
+        let about = format!("Stands in for `{}` where that is left out.", field.name);
+        match all.iter_mut().find(|known| known.name == default) {
+            Some(known) => known.about.push(about),
+            None => {
+                let (about, example) = (vec![about], field.example);
+                all.push(Known { name: default, about, example, needed: 0, default: None });
+            }
+        }
+    }
+    all
+}
+
+/// The form of a request: the fields of this model's tasks.
+pub fn request(loaded: &Loaded, schemas: &mut Schemas) -> Schema {
+    let tasks = &loaded.model().tasks;
+    let mut properties = Map::new();
+    let mut required: Vec<&str> = Vec::new();
+    for field in fields_of(tasks) {
+        // Where no task can do without it.
+        let needed = field.needed == tasks.len() && field.default.is_none();
+        let kind = if needed { json!("string") } else { json!(["string", "null"]) };
+        let about = field.about.join(" ");
+        properties
+            .insert(field.name.into(), json!({ "type": kind, "description": about, "examples": [field.example] }));
+        required.extend(needed.then_some(field.name));
+    }
+    let names: Vec<&str> = tasks.iter().map(|named| named.name.as_str()).collect();
+    properties.insert(
+        "tasks".into(),
+        json!({
+            "type": ["array", "null"],
+            "items": { "type": "string", "enum": names },
+            "uniqueItems": true,
+            "description": "The names of the tasks. If not given, all that can be answered with what is there.",
+        }),
+    );
+    let unit = schemas.of::<OffsetUnit>();
+    properties.insert(
+        "offset_unit".into(),
+        json!({
+            "anyOf": [unit, { "type": "null" }],
+            "description": "What `start` and `end` count: characters (Unicode code points) if not given.",
+        }),
+    );
+    let form = json_schema!({
+        "type": "object",
+        "description": "Texts, by the names of the fields of this model's tasks.",
+        "required": required,
+        "properties": properties,
+        "additionalProperties": false,
+    });
+    schemas.named("AnalyzeRequest", form)
+}
+
+/// The form of an answer: one of each task that was asked.
+pub fn response(loaded: &Loaded, schemas: &mut Schemas) -> Schema {
+    let tasks = &loaded.model().tasks;
+    let answer = |named: &NamedTask| (named.name.clone(), json!(named.task.answer_schema(schemas.generator())));
+    let results: Map<String, Value> = tasks.iter().map(answer).collect();
+    let results = json_schema!({
+        "type": "object",
+        "description": "The answer of each task that was asked.",
+        "properties": results,
+        "additionalProperties": false,
+    });
+    let results = schemas.named("AnalyzeResults", results);
+    let form = json_schema!({
         "type": "object",
         "required": ["results", "tokens", "seconds"],
         "properties": {
-            "results": { "type": "object", "properties": results, "additionalProperties": false },
-            "tokens": { "type": "integer", "minimum": 0 },
-            "seconds": { "type": "number", "minimum": 0 },
+            "results": results,
+            "tokens": { "type": "integer", "minimum": 0, "description": "Tokens that went through the model." },
+            "seconds": { "type": "number", "minimum": 0, "description": "How long it took, waiting included." },
         },
-    })
+    });
+    schemas.named("AnalyzeResponse", form)
 }

@@ -5,20 +5,23 @@
 //!     -> {"model_name": "ner", "outputs": [{"name": "entities", "shape": [2], "datatype": "BYTES", "data": ["[...]", "[...]"]}]}
 //! ```
 //!
-//! Each field of the answers is a tensor; what is no text and no number is JSON in a string.
+//! Each field of the answers is a tensor; what is no text and no number is JSON in a string. Tensors are JSON, or binary
+//! data after it (see [`super::binary`]).
 
-use super::{Named, json, task_named};
+use super::{Named, answered, binary, json, task_named};
 use crate::body::{self, Untyped};
 use crate::engine::Unread;
 use crate::error::{ApiError, Code};
 use crate::limits::Limits;
 use crate::loaded::Loaded;
+use crate::schemas::Schemas;
 use crate::state::App;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::HeaderMap;
-use axum::response::Response;
-use schemars::{JsonSchema, Schema};
+use axum::response::{IntoResponse, Response};
+use polyhead::tasks::Field;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
@@ -29,13 +32,14 @@ const VERSION: &str = "1";
 /// A request for answers. What the protocol does not know goes into `parameters`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "InferRequest")]
 struct Request {
     /// Comes back with the answer.
     #[serde(default)]
     id: Option<String>,
-    /// Not used.
-    #[serde(default, rename = "parameters")]
-    _parameters: Option<Map<String, Value>>,
+    /// `binary_data_output`: whether outputs are binary data where nothing else is said of them.
+    #[serde(default)]
+    parameters: Option<Map<String, Value>>,
     /// One for each field of the task's requests, all of one shape.
     inputs: Vec<Tensor>,
     /// Which outputs to send; left out, all.
@@ -46,33 +50,51 @@ struct Request {
 /// Texts.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "InputTensor")]
 struct Tensor {
     /// The field.
     name: String,
     /// One or two dimensions, as many elements as there are data.
     shape: Vec<u64>,
-    /// `BYTES`.
+    /// Texts are `BYTES`.
+    #[schemars(extend("enum" = ["BYTES"]))]
     datatype: String,
-    /// Not used.
-    #[serde(default, rename = "parameters")]
-    _parameters: Option<Map<String, Value>>,
-    /// The texts, in an array or in arrays of an array.
-    data: Vec<Value>,
+    /// `binary_data_size`: how many of the bytes after the JSON are its data.
+    #[serde(default)]
+    parameters: Option<Map<String, Value>>,
+    /// The texts, in an array or in arrays of an array; left out where they are binary data.
+    #[serde(default)]
+    #[schemars(schema_with = "input_data")]
+    data: Option<Vec<Value>>,
+    /// The data after the JSON that are its own.
+    #[serde(skip)]
+    bytes: Bytes,
+}
+
+fn input_data(_: &mut SchemaGenerator) -> Schema {
+    let text = || json_schema!({ "type": "string" });
+    json_schema!({ "type": "array", "items": { "anyOf": [text(), { "type": "array", "items": text() }] } })
+}
+
+fn output_data(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "array", "items": { "type": ["string", "number"] } })
 }
 
 /// An output by its name.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "WantedOutput")]
 struct Wanted {
     /// Its name.
     name: String,
-    /// Not used.
-    #[serde(default, rename = "parameters")]
-    _parameters: Option<Map<String, Value>>,
+    /// `binary_data`: whether it is sent as binary data after the JSON.
+    #[serde(default)]
+    parameters: Option<Map<String, Value>>,
 }
 
 /// Answers.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "InferResponse")]
 struct Answered {
     /// The task.
     model_name: String,
@@ -87,39 +109,59 @@ struct Answered {
 
 /// A field of all answers.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "OutputTensor")]
 struct Output {
     /// Its name.
     name: String,
     /// That of the inputs.
     shape: Vec<u64>,
     /// `BYTES`, `FP64` or `INT64`.
+    #[schemars(extend("enum" = ["BYTES", "FP64", "INT64"]))]
     datatype: &'static str,
-    /// Texts or numbers, as many as the shape says.
+    /// `binary_data_size`: how many of the bytes after the JSON are its data, if binary data were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameters: Option<Map<String, Value>>,
+    /// Texts or numbers, as many as the shape says; left out where they are binary data.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "output_data")]
     data: Vec<Value>,
 }
 
 /// What the server says of itself.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "InferenceServer")]
 struct Server {
+    /// `polyhead`
     name: &'static str,
+    /// That of the program.
     version: &'static str,
+    /// Those of the protocol that it knows.
     extensions: Vec<String>,
 }
 
 /// What there is to say of a task.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "InferenceModel")]
 struct ModelData {
+    /// The task.
     name: String,
+    /// There is one.
     versions: Vec<String>,
+    /// `polyhead`
     platform: String,
+    /// The fields of its requests.
     inputs: Vec<TensorData>,
+    /// The fields of its answers.
     outputs: Vec<TensorData>,
 }
 
 /// A tensor without its data.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "TensorMetadata")]
 struct TensorData {
+    /// Its name.
     name: String,
+    /// `BYTES`, `FP64` or `INT64`.
     datatype: String,
     /// -1: any.
     shape: Vec<i64>,
@@ -127,19 +169,27 @@ struct TensorData {
 
 /// Whether it runs.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "InferenceLive")]
 struct Live {
+    /// Yes.
     live: bool,
 }
 
 /// Whether it takes requests.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "InferenceReady")]
 struct Ready {
+    /// Yes: if not, the answer is a failure.
     ready: bool,
 }
 
 /// `GET /v2`
 pub async fn server() -> Response {
-    json(&Server { name: "polyhead", version: env!("CARGO_PKG_VERSION"), extensions: Vec::new() })
+    json(&Server {
+        name: "polyhead",
+        version: env!("CARGO_PKG_VERSION"),
+        extensions: vec!["binary_tensor_data".into()],
+    })
 }
 
 /// `GET /v2/health/live`
@@ -173,14 +223,14 @@ pub async fn model(State(app): State<App>, path: Named<HashMap<String, String>>)
         |name: &str, datatype: &str| TensorData { name: name.into(), datatype: datatype.into(), shape: vec![-1] };
     // What an answer looks like is asked of the task itself: of nothing at all, which needs no model.
     let fields = named.task.fields();
-    let empty: Map<String, Value> = fields.iter().map(|&field| (field.to_owned(), json!("?"))).collect();
+    let empty: Map<String, Value> = fields.iter().map(|field| (field.name.to_owned(), json!("?"))).collect();
     let answer = named.task.query(&Value::Object(empty), &loaded.model().tokenizer)?.answer(Vec::new());
     let outputs = answer.as_object().into_iter().flatten().filter(|(name, _)| *name != "text");
     Ok(json(&ModelData {
         name: named.name.clone(),
         versions: vec![VERSION.into()],
         platform: "polyhead".into(),
-        inputs: fields.iter().map(|field| tensor(field, "BYTES")).collect(),
+        inputs: fields.iter().map(|field| tensor(field.name, "BYTES")).collect(),
         outputs: outputs.map(|(name, value)| tensor(name, datatype(name, value))).collect(),
     }))
 }
@@ -202,19 +252,22 @@ pub async fn infer(
     let path = super::named(path)?;
     let loaded = app.loaded();
     let index = task_of(&loaded, &path)?;
-    if headers.contains_key("inference-header-content-length") {
-        return Err(ApiError::new(Code::UnsupportedMediaType, "expected JSON, found binary tensors")
-            .hint("send and ask for tensors as JSON (`binary_data` false)"));
-    }
-    let value = body::json(&headers, body, &app.limits, Untyped::Json).await?;
-    if !value.is_object() {
-        return Err(ApiError::invalid(format!("expected an object, found {}", body::kind(&value))));
-    }
-    let request: Request = serde_json::from_value(value).map_err(|cause| ApiError::invalid(cause.to_string()))?;
+    let untyped = if headers.contains_key(binary::HEADER) { Untyped::Binary } else { Untyped::Json };
+    let body = body::bytes(&headers, body, &app.limits, untyped).await?;
+    let (head, data) = binary::split(&headers, body)?;
+    let mut request: Request = body::fields(body::parsed(&head)?)?;
+    share(&mut request.inputs, data)?;
     let shape = request.inputs.first().map(|tensor| tensor.shape.clone()).unwrap_or_default();
     let (id, wanted) = (request.id, request.outputs);
+    let as_binary = flag(request.parameters.as_ref(), "parameters", "binary_data_output")?.unwrap_or(false);
+    let mut binary: Vec<(String, bool)> = Vec::new();
+    for output in wanted.iter().flatten() {
+        let said = flag(output.parameters.as_ref(), "outputs.parameters", "binary_data")?;
+        binary.push((output.name.clone(), said.unwrap_or(as_binary)));
+    }
     let unread = read(&loaded, index, &request.inputs, &app.limits)?;
     let answers = app.answer(loaded, unread).await?;
+    let tokens = answers.tokens;
     let mut outputs = outputs(answers.values, &shape);
     if let Some(wanted) = wanted {
         if let Some(unknown) = wanted.iter().find(|wanted| outputs.iter().all(|output| output.name != wanted.name)) {
@@ -224,27 +277,75 @@ pub async fn infer(
         }
         outputs.retain(|output| wanted.iter().any(|wanted| wanted.name == output.name));
     }
+    let mut data: Vec<u8> = Vec::new();
+    let mut any = false;
+    for output in &mut outputs {
+        if binary.iter().find(|(name, _)| *name == output.name).map_or(as_binary, |(_, binary)| *binary) {
+            let own = binary::encoded(output.datatype, &std::mem::take(&mut output.data));
+            output.parameters = Some(Map::from_iter([("binary_data_size".to_owned(), json!(own.len()))]));
+            data.extend(own);
+            any = true;
+        }
+    }
     let model_name = path.get("task").cloned().unwrap_or_default();
-    Ok(json(&Answered { model_name, model_version: VERSION, id, outputs }))
+    let answer = Answered { model_name, model_version: VERSION, id, outputs };
+    if !any {
+        return Ok(answered(&answer, tokens));
+    }
+    let mut body = serde_json::to_vec(&answer).map_err(|cause| ApiError::new(Code::Internal, cause.to_string()))?;
+    let head = [("content-type", "application/octet-stream".to_owned()), (binary::HEADER, body.len().to_string())];
+    body.extend(data);
+    Ok(super::with_tokens((head, body).into_response(), tokens))
+}
+
+/// A parameter that is true or false.
+fn flag(parameters: Option<&Map<String, Value>>, place: &str, name: &str) -> Result<Option<bool>, ApiError> {
+    let Some(value) = parameters.and_then(|parameters| parameters.get(name)) else { return Ok(None) };
+    let fault = || ApiError::invalid(format!("{place}.{name}: expected true or false, found {}", body::kind(value)));
+    value.as_bool().map(Some).ok_or_else(fault)
+}
+
+/// Gives each input its part of the binary data.
+fn share(inputs: &mut [Tensor], mut data: Bytes) -> Result<(), ApiError> {
+    for tensor in inputs {
+        let size = tensor.parameters.as_ref().and_then(|parameters| parameters.get("binary_data_size"));
+        match (size, &tensor.data) {
+            (Some(size), None) => tensor.bytes = binary::take(&mut data, size, &tensor.name)?,
+            (None, Some(_)) => {}
+            (Some(_), Some(_)) => {
+                let message = format!("inputs.{}: expected `data` or `binary_data_size`, found both", tensor.name);
+                return Err(ApiError::invalid(message));
+            }
+            (None, None) => {
+                return Err(ApiError::invalid(format!("inputs.{}: expected `data`, found none", tensor.name))
+                    .hint("binary data have `binary_data_size` among the parameters of their tensor"));
+            }
+        }
+    }
+    if data.is_empty() {
+        return Ok(());
+    }
+    Err(ApiError::invalid(format!("expected as much binary data as the inputs say, found {} bytes more", data.len())))
 }
 
 fn read(loaded: &Loaded, index: usize, inputs: &[Tensor], limits: &Limits) -> Result<Vec<Unread<Loaded>>, ApiError> {
     let fields = loaded.task_at(index)?.task.fields();
     let mut columns: Vec<Vec<String>> = Vec::with_capacity(fields.len());
-    for field in fields {
+    let names: Vec<&str> = fields.iter().map(|field| field.name).collect();
+    for field in &names {
         let mut of_field = inputs.iter().filter(|tensor| tensor.name == *field);
         let (Some(tensor), None) = (of_field.next(), of_field.next()) else {
             let found: Vec<&str> = inputs.iter().map(|tensor| tensor.name.as_str()).collect();
             let found = if found.is_empty() { "none".to_owned() } else { found.join(", ") };
             return Err(ApiError::invalid(format!(
                 "inputs: expected one tensor each of {}, found {found}",
-                fields.join(", ")
+                names.join(", ")
             )));
         };
         columns.push(texts(tensor, limits)?);
     }
-    if let Some(unknown) = inputs.iter().find(|tensor| !fields.contains(&tensor.name.as_str())) {
-        let message = format!("inputs: expected tensors of {}, found `{}`", fields.join(", "), unknown.name);
+    if let Some(unknown) = inputs.iter().find(|tensor| !names.contains(&tensor.name.as_str())) {
+        let message = format!("inputs: expected tensors of {}, found `{}`", names.join(", "), unknown.name);
         return Err(ApiError::invalid(message));
     }
     let count = columns.first().map_or(0, Vec::len);
@@ -253,7 +354,7 @@ fn read(loaded: &Loaded, index: usize, inputs: &[Tensor], limits: &Limits) -> Re
     }
     let mut unread = Vec::with_capacity(count);
     for at in 0..count {
-        let text = |(field, column): (&&str, &Vec<String>)| ((*field).to_owned(), json!(column.get(at)));
+        let text = |(field, column): (&Field, &Vec<String>)| (field.name.to_owned(), json!(column.get(at)));
         let request: Map<String, Value> = fields.iter().zip(&columns).map(text).collect();
         unread.push(Unread::new(index, Value::Object(request), move |loaded: &Loaded, request| {
             Ok(loaded.task_at(index)?.task.query(request, &loaded.model().tokenizer)?)
@@ -272,12 +373,11 @@ fn texts(tensor: &Tensor, limits: &Limits) -> Result<Vec<String>, ApiError> {
         return fault(format!("expected one or two dimensions, found {}", tensor.shape.len()));
     }
     let expected = tensor.shape.iter().try_fold(1_u64, |product, &size| product.checked_mul(size));
-    let mut texts = Vec::new();
-    tensor
-        .data
-        .iter()
-        .try_for_each(|item| flatten(item, &mut texts))
-        .map_err(|found| ApiError::invalid(format!("inputs.{}: expected strings, found {found}", tensor.name)))?;
+    let mut texts = binary::texts(&tensor.bytes).or_else(fault)?;
+    let data = tensor.data.iter().flatten();
+    if let Err(found) = data.map(|item| flatten(item, &mut texts)).collect::<Result<(), _>>() {
+        return fault(format!("expected strings, found {found}"));
+    }
     if expected != Some(texts.len() as u64) {
         return fault(format!("expected as many data as the shape {:?} says, found {}", tensor.shape, texts.len()));
     }
@@ -312,7 +412,10 @@ fn outputs(answers: Vec<Value>, shape: &[u64]) -> Vec<Output> {
             let value = if datatype != "BYTES" || value.is_string() { value } else { value.to_string().into() };
             match outputs.iter_mut().find(|output| output.name == name) {
                 Some(output) => output.data.push(value),
-                None => outputs.push(Output { name, shape: shape.to_vec(), datatype, data: vec![value] }),
+                None => {
+                    let shape = shape.to_vec();
+                    outputs.push(Output { name, shape, datatype, parameters: None, data: vec![value] });
+                }
             }
         }
     }
@@ -330,31 +433,31 @@ fn datatype(name: &str, value: &Value) -> &'static str {
 }
 
 /// The form of a request.
-pub fn request(_: &Loaded) -> Schema {
-    super::schema_of::<Request>()
+pub fn request(_: &Loaded, schemas: &mut Schemas) -> Schema {
+    schemas.of::<Request>()
 }
 
 /// The form of an answer.
-pub fn response(_: &Loaded) -> Schema {
-    super::schema_of::<Answered>()
+pub fn response(_: &Loaded, schemas: &mut Schemas) -> Schema {
+    schemas.of::<Answered>()
 }
 
 /// See [`Server`].
-pub fn server_schema(_: &Loaded) -> Schema {
-    super::schema_of::<Server>()
+pub fn server_schema(_: &Loaded, schemas: &mut Schemas) -> Schema {
+    schemas.of::<Server>()
 }
 
 /// See [`Live`].
-pub fn live_schema(_: &Loaded) -> Schema {
-    super::schema_of::<Live>()
+pub fn live_schema(_: &Loaded, schemas: &mut Schemas) -> Schema {
+    schemas.of::<Live>()
 }
 
 /// See [`Ready`].
-pub fn ready_schema(_: &Loaded) -> Schema {
-    super::schema_of::<Ready>()
+pub fn ready_schema(_: &Loaded, schemas: &mut Schemas) -> Schema {
+    schemas.of::<Ready>()
 }
 
 /// See [`ModelData`].
-pub fn model_schema(_: &Loaded) -> Schema {
-    super::schema_of::<ModelData>()
+pub fn model_schema(_: &Loaded, schemas: &mut Schemas) -> Schema {
+    schemas.of::<ModelData>()
 }

@@ -2,26 +2,31 @@
 
 mod about;
 mod analyze;
+mod binary;
 mod inference;
 mod page;
 mod pipeline;
 
-use crate::error::{ApiError, Code, Failed};
+use crate::cors::cors;
+use crate::error::{ApiError, Code};
 use crate::loaded::Loaded;
-use crate::openapi;
+use crate::observe::{Tokens, observe};
+use crate::schemas::Schemas;
 use crate::security;
 use crate::state::App;
 use axum::Router;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{MatchedPath, Path, Request, State};
+use axum::extract::{MatchedPath, Path, Request};
 use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use schemars::Schema;
 use std::any::Any;
-use std::time::Instant;
 use tower_http::catch_panic::CatchPanicLayer;
+
+pub use analyze::{OWN, fields_of};
+pub use page::assets;
 
 /// A way of asking, for the router and for `/openapi.json`.
 pub struct Route {
@@ -29,10 +34,12 @@ pub struct Route {
     pub method: &'static str,
     /// As axum and OpenAPI write it.
     pub path: &'static str,
+    /// What generated clients call it.
+    pub name: &'static str,
     /// What it does, in a sentence.
     pub about: &'static str,
     /// The form of its body, if it has one; a model's tasks decide some.
-    pub request: Option<fn(&Loaded) -> Schema>,
+    pub request: Option<Form>,
     /// What it answers.
     pub response: Reply,
     /// Failures that are its own, besides those of every route.
@@ -40,11 +47,14 @@ pub struct Route {
     handler: fn() -> MethodRouter<App>,
 }
 
+/// Makes the schema of a body.
+pub type Form = fn(&Loaded, &mut Schemas) -> Schema;
+
 /// What a route answers.
 #[derive(Clone, Copy)]
 pub enum Reply {
     /// JSON of this form.
-    Json(fn(&Loaded) -> Schema),
+    Json(Form),
     /// Text of this media type.
     Text(&'static str),
 }
@@ -55,28 +65,31 @@ const BODY: &[Code] =
 
 const fn reads(
     path: &'static str,
+    name: &'static str,
     about: &'static str,
     response: Reply,
-    fails: &'static [Code],
     handler: fn() -> MethodRouter<App>,
 ) -> Route {
-    Route { method: "get", path, about, request: None, response, fails, handler }
+    Route { method: "get", path, name, about, request: None, response, fails: &[], handler }
 }
 
 const fn asks(
     path: &'static str,
+    name: &'static str,
     about: &'static str,
-    request: fn(&Loaded) -> Schema,
-    response: fn(&Loaded) -> Schema,
+    request: Form,
+    response: Form,
     handler: fn() -> MethodRouter<App>,
 ) -> Route {
-    Route { method: "post", path, about, request: Some(request), response: Reply::Json(response), fails: BODY, handler }
+    let (request, response) = (Some(request), Reply::Json(response));
+    Route { method: "post", path, name, about, request, response, fails: BODY, handler }
 }
 
 /// All routes, in the order in which the description shows them.
 pub const ROUTES: &[Route] = &[
     asks(
         "/",
+        "answer",
         "Answer in Hugging Face's form; the task is told by the form of what is asked",
         pipeline::request,
         pipeline::response,
@@ -84,41 +97,53 @@ pub const ROUTES: &[Route] = &[
     ),
     asks(
         "/tasks/{task}",
+        "answerWithTask",
         "Answer in Hugging Face's form with the task of this name",
         pipeline::request,
         pipeline::response,
         || post(pipeline::named),
     ),
-    asks("/analyze", "Several tasks on one text", analyze::request, analyze::response, || post(analyze::analyze)),
-    reads("/v2", "Open Inference Protocol: the server", Reply::Json(inference::server_schema), &[], || {
-        get(inference::server)
+    asks("/analyze", "analyze", "Several tasks on one text", analyze::request, analyze::response, || {
+        post(analyze::analyze)
     }),
     reads(
+        "/v2",
+        "inferenceServer",
+        "Open Inference Protocol: the server",
+        Reply::Json(inference::server_schema),
+        || get(inference::server),
+    ),
+    reads(
         "/v2/health/live",
+        "inferenceLive",
         "Open Inference Protocol: whether the server runs",
         Reply::Json(inference::live_schema),
-        &[],
         || get(inference::live),
     ),
     reads(
         "/v2/health/ready",
+        "inferenceReady",
         "Open Inference Protocol: whether it takes requests",
         Reply::Json(inference::ready_schema),
-        &[],
         || get(inference::ready),
     ),
-    reads("/v2/models/{task}", "Open Inference Protocol: a task", Reply::Json(inference::model_schema), &[], || {
-        get(inference::model)
-    }),
+    reads(
+        "/v2/models/{task}",
+        "inferenceModel",
+        "Open Inference Protocol: a task",
+        Reply::Json(inference::model_schema),
+        || get(inference::model),
+    ),
     reads(
         "/v2/models/{task}/ready",
+        "inferenceModelReady",
         "Open Inference Protocol: whether a task answers",
         Reply::Json(inference::ready_schema),
-        &[],
         || get(inference::model_ready),
     ),
     asks(
         "/v2/models/{task}/infer",
+        "infer",
         "Open Inference Protocol: answers",
         inference::request,
         inference::response,
@@ -126,37 +151,40 @@ pub const ROUTES: &[Route] = &[
     ),
     reads(
         "/v2/models/{task}/versions/{version}",
+        "inferenceModelVersion",
         "Open Inference Protocol: a task",
         Reply::Json(inference::model_schema),
-        &[],
         || get(inference::model),
     ),
     reads(
         "/v2/models/{task}/versions/{version}/ready",
+        "inferenceModelVersionReady",
         "Open Inference Protocol: whether a task answers",
         Reply::Json(inference::ready_schema),
-        &[],
         || get(inference::model_ready),
     ),
     asks(
         "/v2/models/{task}/versions/{version}/infer",
+        "inferWithVersion",
         "Open Inference Protocol: answers",
         inference::request,
         inference::response,
         || post(inference::infer),
     ),
-    reads("/health", "Whether the server takes requests", Reply::Json(about::health_schema), &[], || {
+    reads("/health", "health", "Whether the server takes requests", Reply::Json(about::health_schema), || {
         get(about::health)
     }),
-    reads("/info", "Model, tasks, labels, limits, version", Reply::Json(about::info_schema), &[], || get(about::info)),
-    reads("/metrics", "Counters, for Prometheus", Reply::Text("application/openmetrics-text"), &[], || {
+    reads("/info", "info", "Model, tasks, labels, limits, version", Reply::Json(about::info_schema), || {
+        get(about::info)
+    }),
+    reads("/metrics", "metrics", "Counters, for Prometheus", Reply::Text("application/openmetrics-text"), || {
         get(about::metrics)
     }),
-    reads("/openapi.json", "This description", Reply::Json(about::any_object), &[], || get(about::openapi)),
-    reads("/docs", "The same for people", Reply::Text("text/html"), &[], || get(about::docs)),
-    reads("/", "A page to try it on", Reply::Text("text/html"), &[], || get(page::index)),
-    reads("/assets/{name}", "What the page is made of", Reply::Text("text/plain"), &[], || get(page::asset)),
-    reads("/report", "The report of the run that the model came from", Reply::Text("text/html"), &[], || {
+    reads("/openapi.json", "description", "This description", Reply::Json(about::any_object), || get(about::openapi)),
+    reads("/docs", "docs", "The same for people", Reply::Text("text/html"), || get(about::docs)),
+    reads("/", "page", "A page to try it on", Reply::Text("text/html"), || get(page::index)),
+    reads("/assets/{name}", "asset", "What the page is made of", Reply::Text("text/plain"), || get(page::asset)),
+    reads("/report", "report", "The report of the run that the model came from", Reply::Text("text/html"), || {
         get(page::report)
     }),
 ];
@@ -175,8 +203,9 @@ pub fn router(app: App) -> Router {
         .layer(middleware::from_fn(allow))
         .layer(CatchPanicLayer::custom(panicked))
         .route_layer(middleware::from_fn_with_state(app.clone(), security::guard))
-        .layer(middleware::from_fn_with_state(app.clone(), security::headers))
-        .layer(middleware::from_fn_with_state(app.clone(), count))
+        .layer(middleware::from_fn_with_state(app.clone(), cors))
+        .layer(middleware::from_fn(security::headers))
+        .layer(middleware::from_fn_with_state(app.clone(), observe))
         .with_state(app)
 }
 
@@ -199,17 +228,6 @@ fn panicked(_panic: Box<dyn Any + Send>) -> Response {
     ApiError::new(Code::Internal, "the request failed").into_response()
 }
 
-/// Counts every answer and its time.
-async fn count(State(app): State<App>, request: Request, next: Next) -> Response {
-    let began = Instant::now();
-    // Addresses that do not exist are one: a client must not make the metrics grow.
-    let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
-    let response = next.run(request).await;
-    let failed = response.extensions().get::<Failed>().map(|failed| failed.0);
-    app.metrics.request(&route, response.status().as_u16(), began.elapsed().as_secs_f64(), failed);
-    response
-}
-
 /// Names in an address, as axum reads them.
 type Named<T> = Result<Path<T>, PathRejection>;
 
@@ -228,6 +246,16 @@ fn json(value: &impl serde::Serialize) -> Response {
     }
 }
 
+/// The JSON of an answer for which so many tokens went through the model.
+fn answered(value: &impl serde::Serialize, tokens: usize) -> Response {
+    with_tokens(json(value), tokens)
+}
+
+fn with_tokens(mut response: Response, tokens: usize) -> Response {
+    response.extensions_mut().insert(Tokens(tokens));
+    response
+}
+
 /// The task of a name in an address.
 fn task_named(loaded: &Loaded, name: &str) -> Result<usize, ApiError> {
     let found = loaded.task(name).map(|(index, _)| index);
@@ -238,9 +266,4 @@ fn task_named(loaded: &Loaded, name: &str) -> Result<usize, ApiError> {
             format!("expected one of this model's tasks ({}), found `{name}`", known.join(", ")),
         )
     })
-}
-
-/// The schema of a type.
-fn schema_of<T: schemars::JsonSchema>() -> Schema {
-    openapi::schema_of::<T>()
 }

@@ -18,6 +18,11 @@ const ASSETS: &[(&str, &str, &str)] = &[
     ("icon.svg", "image/svg+xml", include_str!("../../assets/icon.svg")),
 ];
 
+/// The assets by name and content type.
+pub fn assets() -> impl Iterator<Item = (&'static str, &'static str)> {
+    ASSETS.iter().map(|(name, kind, _)| (*name, *kind))
+}
+
 /// `GET /`
 pub async fn index() -> Response {
     html(include_str!("../../assets/index.html").to_owned(), POLICY)

@@ -1,12 +1,12 @@
 //! Requests in the form of Hugging Face's inference API: `{"inputs": ..., "parameters": {...}}`.
 
-use super::{Named, json, task_named};
+use super::{Named, answered, task_named};
 use crate::body::{self, Untyped};
 use crate::engine::Unread;
 use crate::error::ApiError;
 use crate::limits::Limits;
 use crate::loaded::Loaded;
-use crate::openapi::one_of;
+use crate::schemas::{Schemas, any_object, one_of, type_name};
 use crate::state::App;
 use axum::body::Body;
 use axum::extract::State;
@@ -58,11 +58,12 @@ async fn answer(
     let many = request.inputs.is_array();
     let unread = read(&loaded, task, request, &app.limits)?;
     let mut answers = app.answer(loaded, unread).await?;
+    let tokens = answers.tokens;
     match answers.values.pop() {
-        Some(only) if !many => Ok(json(&only)),
+        Some(only) if !many => Ok(answered(&only, tokens)),
         last => {
             answers.values.extend(last);
-            Ok(json(&answers.values))
+            Ok(answered(&answers.values, tokens))
         }
     }
 }
@@ -128,31 +129,45 @@ fn misshapen(named: &NamedTask, input: &Value) -> ApiError {
     }
 }
 
-/// The form of a request: one for each task that has such an API.
-pub fn request(loaded: &Loaded) -> Schema {
-    let of = |named: &NamedTask| {
-        let pipeline = named.task.pipeline()?;
-        let (input, parameters) = ((pipeline.input)(), (pipeline.parameters)());
-        Some(json_schema!({
-            "type": "object",
-            "title": pipeline.name,
-            "required": ["inputs"],
-            "additionalProperties": false,
-            "properties": {
-                "inputs": { "anyOf": [input, { "type": "array", "items": input }] },
-                "parameters": { "anyOf": [parameters, { "type": "null" }] },
-                "options": { "type": ["object", "null"] },
-            },
-        }))
-    };
-    one_of(loaded.model().tasks.iter().filter_map(of))
+/// The form of a request: one for each inference API that the tasks have.
+pub fn request(loaded: &Loaded, schemas: &mut Schemas) -> Schema {
+    let pipelines = loaded.model().tasks.iter().filter_map(|named| named.task.pipeline());
+    let forms: Vec<Schema> = pipelines
+        .map(|pipeline| {
+            let (input, parameters) =
+                ((pipeline.input)(schemas.generator()), (pipeline.parameters)(schemas.generator()));
+            let options = any_object();
+            let form = json_schema!({
+                "type": "object",
+                "required": ["inputs"],
+                "additionalProperties": false,
+                "properties": {
+                    "inputs": {
+                        "anyOf": [input, { "type": "array", "items": input }],
+                        "description": "One, or an array of them: then the answer is an array too.",
+                    },
+                    "parameters": { "anyOf": [parameters, { "type": "null" }] },
+                    "options": {
+                        "anyOf": [options, { "type": "null" }],
+                        "description": "What clients say of caches and waiting. Not used: there is none of either.",
+                    },
+                },
+            });
+            schemas.named(&format!("{}Request", type_name(pipeline.name)), form)
+        })
+        .collect();
+    one_of(forms.into_iter())
 }
 
 /// The form of an answer.
-pub fn response(loaded: &Loaded) -> Schema {
-    let of = |named: &NamedTask| {
-        let output = (named.task.pipeline()?.output)();
-        Some(json_schema!({ "anyOf": [output, { "type": "array", "items": output }] }))
-    };
-    one_of(loaded.model().tasks.iter().filter_map(of))
+pub fn response(loaded: &Loaded, schemas: &mut Schemas) -> Schema {
+    let pipelines = loaded.model().tasks.iter().filter_map(|named| named.task.pipeline());
+    let forms: Vec<Schema> = pipelines
+        .map(|pipeline| {
+            let output = (pipeline.output)(schemas.generator());
+            let form = json_schema!({ "anyOf": [output, { "type": "array", "items": output }] });
+            schemas.named(&format!("{}Response", type_name(pipeline.name)), form)
+        })
+        .collect();
+    one_of(forms.into_iter())
 }

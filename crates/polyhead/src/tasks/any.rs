@@ -2,7 +2,7 @@
 //! through a model: in order, in batches, in constant memory.
 
 use super::{
-    Fingerprint, HeadShape, Logits, Outline, Pipeline, Purpose, Query, Score, SingleTask, SingleTaskFolder, Task,
+    Field, Fingerprint, HeadShape, Logits, Outline, Pipeline, Purpose, Query, Score, SingleTask, SingleTaskFolder, Task,
     Window,
 };
 use crate::batch::{Encoded, Features};
@@ -14,6 +14,7 @@ use crate::parameters::Weights;
 use crate::text::Tokenizer;
 use candle_core::Tensor;
 use polyhead_kernels::Segments;
+use schemars::{Schema, SchemaGenerator};
 use serde_json::Value;
 use std::any::Any;
 use std::path::Path;
@@ -78,7 +79,8 @@ pub trait AnyTask: Send + Sync {
     fn analyse(&self, examples: &Examples, runner: &Runner) -> Result<Analysis>;
     /// Answers requests in order; `id` of a request comes back with its answer.
     fn predict(&self, requests: Requests, runner: &Runner, each: &mut dyn FnMut(Value) -> Result<()>) -> Result<()>;
-    fn fields(&self) -> &'static [&'static str];
+    fn fields(&self) -> &'static [Field];
+    fn answer_schema(&self, generator: &mut SchemaGenerator) -> Schema;
     fn pipeline(&self) -> Option<Pipeline>;
     fn takes(&self, input: &Value) -> bool;
     /// One of the `inputs` of a request in the form of [`Task::PIPELINE`].
@@ -351,8 +353,12 @@ impl<T: Task> AnyTask for Bound<T> {
         Ok(())
     }
 
-    fn fields(&self) -> &'static [&'static str] {
+    fn fields(&self) -> &'static [Field] {
         T::FIELDS
+    }
+
+    fn answer_schema(&self, generator: &mut SchemaGenerator) -> Schema {
+        T::answer_schema(generator)
     }
 
     fn pipeline(&self) -> Option<Pipeline> {

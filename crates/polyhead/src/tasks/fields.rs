@@ -1,4 +1,5 @@
-//! Reading the fields of requests: every refusal names the field, what was expected and what was found.
+//! The fields of requests: what a task declares of them, and reading them. Every refusal names the field, what was
+//! expected and what was found.
 //!
 //! What was found is quoted in part at most: it comes from outside and may be long.
 
@@ -10,6 +11,32 @@ use std::ops::RangeInclusive;
 
 /// Characters of a found value that a message quotes.
 const QUOTED: usize = 60;
+
+/// A field of a request, as a task declares it: a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Field {
+    /// Its name.
+    pub name: &'static str,
+    /// What it holds, in a sentence.
+    pub about: &'static str,
+    /// A text that shows what is meant.
+    pub example: &'static str,
+    /// The field whose text stands in where a request to several tasks leaves this one out.
+    pub default: Option<&'static str>,
+}
+
+impl Field {
+    /// A field that every request has.
+    pub const fn new(name: &'static str, about: &'static str, example: &'static str) -> Self {
+        Self { name, about, example, default: None }
+    }
+
+    /// In a request to several tasks, the text of another field stands in for it.
+    #[must_use]
+    pub const fn or(self, default: &'static str) -> Self {
+        Self { default: Some(default), ..self }
+    }
+}
 
 /// Reads the `parameters` of an inference request. All fields of `P` must be optional.
 pub fn parameters<P: DeserializeOwned>(given: &Map<String, Value>) -> Result<P> {

@@ -11,7 +11,7 @@ pub mod qa;
 mod query;
 
 pub use any::{Analysis, AnyTask, Examples, Runner};
-pub use fields::{found, offset_unit, parameters, within};
+pub use fields::{Field, found, offset_unit, parameters, within};
 pub use outline::Outline;
 pub use query::{Pipeline, Query};
 
@@ -26,6 +26,7 @@ use candle_core::Tensor;
 use polyhead_kernels::Dropout;
 use polyhead_kernels::Segments;
 use polyhead_kernels::linear::dropout_linear;
+use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -158,8 +159,12 @@ pub trait Task: Send + Sync + Sized + 'static {
 
     // Serving
 
-    /// The fields of a request, all of them texts.
-    const FIELDS: &'static [&'static str] = &["text"];
+    /// The fields of a request, all of them texts. `offset_unit`, `tasks` and `id` are taken already.
+    const FIELDS: &'static [Field] = &[Field::new("text", "The text.", "Ada Lovelace was born in London.")];
+    /// The JSON schema of an answer without its `text`, which whoever asks has. Left out: an object of any form.
+    fn answer_schema(_generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "object", "additionalProperties": true })
+    }
     /// Refuses a request that `features` would have to cut, or that asks nothing. Evaluation takes such examples, as the
     /// reference implementations do; whoever asks is told.
     fn admit(&self, _example: &Self::Example, _tokenizer: &Tokenizer) -> Result<()> {

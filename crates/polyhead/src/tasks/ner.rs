@@ -4,6 +4,7 @@
 //! linear layer. Measured by entity: see [`crate::metrics::span_f1`].
 
 mod analysis;
+mod answer;
 mod pipeline;
 
 use super::{
@@ -22,6 +23,7 @@ use crate::text::{Tokenizer, windows, words};
 use candle_core::Tensor;
 use polyhead_kernels::Segments;
 use polyhead_kernels::cross_entropy::{IGNORE, token_cross_entropy};
+use schemars::{Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -414,6 +416,10 @@ impl Task for Ner {
     }
 
     // Serving
+
+    fn answer_schema(generator: &mut SchemaGenerator) -> Schema {
+        generator.subschema_for::<answer::Answer>()
+    }
 
     const PIPELINE: Option<Pipeline> = Some(pipeline::PIPELINE);
 

@@ -6,10 +6,11 @@
 //! measured as the official SQuAD scripts do, see [`crate::metrics::squad`].
 
 mod analysis;
+mod answer;
 mod pipeline;
 
 use super::{
-    Dense, Fingerprint, HeadShape, Outline, Pipeline, Purpose, Query, Score, SingleTask, SingleTaskFolder, Task,
+    Dense, Field, Fingerprint, HeadShape, Outline, Pipeline, Purpose, Query, Score, SingleTask, SingleTaskFolder, Task,
     Window, offset_unit,
 };
 use crate::batch::{Encoded, Features};
@@ -25,6 +26,7 @@ use crate::text::{Piece, Tokenizer, windows};
 use candle_core::Tensor;
 use polyhead_kernels::Segments;
 use polyhead_kernels::cross_entropy::segment_cross_entropy;
+use schemars::{Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::ops::Range;
@@ -478,7 +480,15 @@ impl Task for Qa {
 
     // Serving
 
-    const FIELDS: &'static [&'static str] = &["question", "context"];
+    const FIELDS: &'static [Field] = &[
+        Field::new("question", "What is asked about the context.", "Where was she born?"),
+        Field::new("context", "The text that holds the answer.", "Ada Lovelace was born in London.").or("text"),
+    ];
+
+    fn answer_schema(generator: &mut SchemaGenerator) -> Schema {
+        generator.subschema_for::<answer::Answer>()
+    }
+
     const PIPELINE: Option<Pipeline> = Some(pipeline::PIPELINE);
 
     fn admit(&self, example: &Asked, tokenizer: &Tokenizer) -> Result<()> {

@@ -8,7 +8,7 @@
 
 use super::{Logits, Window};
 use crate::batch::Features;
-use schemars::Schema;
+use schemars::{Schema, SchemaGenerator};
 use serde_json::Value;
 
 /// A request that was read: the windows of its text, and what becomes of their logits.
@@ -45,9 +45,9 @@ pub struct Pipeline {
     /// Its name: `token-classification`.
     pub name: &'static str,
     /// The JSON schema of one of its inputs.
-    pub input: fn() -> Schema,
+    pub input: fn(&mut SchemaGenerator) -> Schema,
     /// That of its parameters.
-    pub parameters: fn() -> Schema,
+    pub parameters: fn(&mut SchemaGenerator) -> Schema,
     /// That of the answer to one input.
-    pub output: fn() -> Schema,
+    pub output: fn(&mut SchemaGenerator) -> Schema,
 }

@@ -20,26 +20,28 @@ use crate::error::{Error, Place, Result};
 use crate::tasks::{Pipeline, Purpose, Query, Task, Window, found, softmax, within};
 use crate::text::offsets::{OffsetUnit, Offsets, slice};
 use crate::text::{Piece, Tokenizer, windows};
-use schemars::{JsonSchema, schema_for};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 /// What a server shows of it.
 pub(super) const PIPELINE: Pipeline = Pipeline {
     name: "token-classification",
-    input: || schema_for!(Input),
-    parameters: || schema_for!(Parameters),
-    output: || schema_for!(Output),
+    input: |generator| generator.subschema_for::<Input>(),
+    parameters: |generator| generator.subschema_for::<Parameters>(),
+    output: |generator| generator.subschema_for::<Output>(),
 };
 
 /// The text.
 #[derive(JsonSchema)]
 #[allow(dead_code)] // Its schema is what it is for.
+#[schemars(rename = "TokenClassificationInput")]
 struct Input(String);
 
 /// How token classification answers.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(rename = "TokenClassificationParameters")]
 struct Parameters {
     /// How the labels of sub-words become entities. Left out, whole words are labelled, as the task was trained.
     aggregation_strategy: Option<Strategy>,
@@ -56,6 +58,7 @@ struct Parameters {
 /// How the labels of sub-words become entities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "TokenClassificationStrategy")]
 enum Strategy {
     /// They do not: each sub-word is returned with its label.
     None,
@@ -72,10 +75,12 @@ enum Strategy {
 /// The entities, or with the strategy `none` the sub-words, in the order of the text.
 #[derive(JsonSchema)]
 #[allow(dead_code)] // Its schema is what it is for.
+#[schemars(rename = "TokenClassificationOutput")]
 struct Output(Vec<Item>);
 
 #[derive(Serialize, JsonSchema)]
 #[serde(untagged)]
+#[schemars(rename = "TokenClassificationItem")]
 enum Item {
     Entity(Group),
     Token(Token),
@@ -84,6 +89,7 @@ enum Item {
 /// An entity.
 #[derive(Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "TokenClassificationEntity")]
 struct Group {
     /// Its type.
     entity_group: String,
@@ -100,6 +106,7 @@ struct Group {
 /// A sub-word with its label.
 #[derive(Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "TokenClassificationToken")]
 struct Token {
     /// The label.
     entity: String,

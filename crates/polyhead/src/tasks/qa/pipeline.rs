@@ -17,7 +17,7 @@ use crate::error::{Error, Place, Result};
 use crate::tasks::{Pipeline, Query, found, within};
 use crate::text::offsets::{OffsetUnit, Offsets, slice};
 use crate::text::{Piece, Tokenizer};
-use schemars::{JsonSchema, schema_for};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::ops::Range;
@@ -25,9 +25,9 @@ use std::ops::Range;
 /// What a server shows of it.
 pub(super) const PIPELINE: Pipeline = Pipeline {
     name: "question-answering",
-    input: || schema_for!(Input),
-    parameters: || schema_for!(Parameters),
-    output: || schema_for!(Output),
+    input: |generator| generator.subschema_for::<Input>(),
+    parameters: |generator| generator.subschema_for::<Parameters>(),
+    output: |generator| generator.subschema_for::<Output>(),
 };
 
 /// The most answers that can be asked for.
@@ -37,6 +37,7 @@ const MOST: usize = 20;
 #[derive(JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[allow(dead_code)] // Its schema is what it is for.
+#[schemars(rename = "QuestionAnsweringInput")]
 struct Input {
     /// The question: some words, no more tokens than `max_question_len`.
     question: String,
@@ -47,6 +48,7 @@ struct Input {
 /// How question answering answers. What is not given is as the task is configured.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(rename = "QuestionAnsweringParameters")]
 struct Parameters {
     /// How many answers: with 1, or if not given, the answer is an object; with more, a list of so many or, where there
     /// are not so many, of fewer.
@@ -75,6 +77,7 @@ struct Parameters {
 /// The best answer, or a list of the best if more than one was asked for.
 #[derive(Serialize, JsonSchema)]
 #[serde(untagged)]
+#[schemars(rename = "QuestionAnsweringOutput")]
 enum Output {
     One(Answer),
     Several(Vec<Answer>),
@@ -83,6 +86,7 @@ enum Output {
 /// An answer.
 #[derive(Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "QuestionAnsweringAnswer")]
 struct Answer {
     /// The part of the context between `start` and `end`; empty if the context does not answer the question.
     answer: String,

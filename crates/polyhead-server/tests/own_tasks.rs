@@ -1,0 +1,291 @@
+//! A server with tasks of one's own: each field of a request goes to the tasks that declare it, under its own name.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use candle_core::Tensor;
+use polyhead::batch::{Encoded, Features};
+use polyhead::data::Read as Examples;
+use polyhead::encoders::{Adjust, Hidden, Pass};
+use polyhead::model::{About, Model, NamedTask};
+use polyhead::parameters::Weights;
+use polyhead::tasks::{Dense, Field, HeadShape, Purpose, Score, TASKS, Task, TaskKind, Window};
+use polyhead::text::Tokenizer;
+use polyhead::{Error, Key, Place, Result};
+use polyhead_kernels::Segments;
+use polyhead_kernels::cross_entropy::token_cross_entropy;
+use polyhead_server::{Event, Exposure, Limits, Options};
+use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::sync::OnceLock;
+use std::sync::mpsc;
+
+/// Whether one text follows from another. It answers with what it was asked, so that a mix-up shows.
+struct Entails;
+
+struct Pair(Place, [String; 2]);
+
+impl Task for Entails {
+    const KIND: &'static str = "entails";
+    const ABOUT: &'static str = "whether a text follows from another";
+    const FIELDS: &'static [Field] = &[
+        Field::new("text", "What is given.", "Ada was born in London."),
+        Field::new("text_pair", "What may follow.", "Ada was born in England."),
+        Field::new("language", "The language of both.", "English").or("text_pair"),
+    ];
+    type Example = Pair;
+    type Prediction = f64;
+    type Counts = ();
+    type Head = Dense;
+
+    fn open(_: Value) -> Result<Self> {
+        Ok(Self)
+    }
+    fn config(&self) -> Value {
+        json!({})
+    }
+    fn max_length(&self) -> usize {
+        64
+    }
+    fn read(&self, path: &Path, _: Option<usize>) -> Result<Examples<Pair>> {
+        Err(Error::data("has no files").at(Place::file(path)))
+    }
+    fn place<'a>(&self, example: &'a Pair) -> &'a Place {
+        &example.0
+    }
+    fn distribution(&self, _: &[Pair]) -> Vec<(String, usize)> {
+        Vec::new()
+    }
+    fn features(&self, example: &Pair, tokenizer: &Tokenizer, _: Purpose) -> Result<Encoded> {
+        let mut features = Features { ids: vec![tokenizer.cls], types: vec![0], ..Features::default() };
+        for (kind, text) in (0..).zip(&example.1) {
+            features.ids.extend(tokenizer.text(text)?.iter().take(30).map(|piece| piece.id).chain([tokenizer.sep]));
+            features.types.resize(features.ids.len(), kind);
+        }
+        features.spans = vec![None; features.ids.len()];
+        Ok(Encoded { windows: vec![features], ..Encoded::default() })
+    }
+    fn decode(&self, _: &Pair, windows: &[Window]) -> f64 {
+        windows.first().and_then(|window| window.logits.row(0).first().copied()).unwrap_or(0.0).into()
+    }
+    fn head(&self, name: &str, shape: HeadShape, weights: &mut Weights) -> Result<Dense> {
+        Dense::open(weights, &format!("heads.{name}"), shape, 2)
+    }
+    fn logits(&self, head: &Dense, hidden: &Hidden, _: Pass) -> Result<Tensor> {
+        head.apply(&hidden.first_tokens()?, None)
+    }
+    fn loss(&self, logits: &Tensor, _: &Segments, targets: &[&[i64]]) -> Result<Tensor> {
+        Ok(token_cross_entropy(logits, &targets.concat())?)
+    }
+    fn counts(&self) {}
+    fn count(&self, _: &Pair, _: &f64, (): &mut ()) {}
+    fn score(&self, (): &()) -> Score {
+        Score { headline: "accuracy".into(), values: serde_json::Map::new(), types: Vec::new() }
+    }
+    fn request(&self, request: &Value, place: Place) -> Result<Pair> {
+        let field = |name: &str| request.get(name).and_then(Value::as_str).map(str::to_owned);
+        let fault = || Error::data("expected `text`, `text_pair` and `language`").at(place.clone());
+        field("language").ok_or_else(fault)?;
+        Ok(Pair(place.clone(), [field("text").ok_or_else(fault)?, field("text_pair").ok_or_else(fault)?]))
+    }
+    fn answer(&self, example: &Pair, prediction: &f64) -> Value {
+        json!({ "asked": example.1, "score": prediction })
+    }
+    fn describe(&self, _: &Pair, prediction: &f64) -> String {
+        prediction.to_string()
+    }
+}
+
+/// Another task on one text, by another name than `text`.
+fn kinds() -> &'static [TaskKind] {
+    static KINDS: OnceLock<Vec<TaskKind>> = OnceLock::new();
+    KINDS.get_or_init(|| TASKS.iter().copied().chain([TaskKind::of::<Entails>()]).collect())
+}
+
+/// A server of a new model with these tasks (name, kind), which ends with the test's process.
+fn serve(tasks: &[(&str, &str)]) -> (SocketAddr, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let open = |(name, kind): &(&str, &str)| {
+        let config = match *kind {
+            "ner" => json!({ "labels": ["O", "B-LOC", "I-LOC"], "max_length": 32, "stride": 4 }),
+            "qa" => json!({ "max_length": 64, "stride": 8, "max_question_length": 16 }),
+            _ => json!({}),
+        };
+        let entry = kinds().iter().find(|known| known.kind == *kind).unwrap();
+        NamedTask { name: (*name).into(), task: (entry.open)(config).unwrap() }
+    };
+    let tasks = tasks.iter().map(open).collect();
+    let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/tiny-bert");
+    let model = Model::pretrained(&tiny, About::default(), tasks, &Adjust::default(), Key::seed(7)).unwrap();
+    let path = folder.path().join("model");
+    model.save(&path).unwrap();
+    let (sender, receiver) = mpsc::channel();
+    let options = Options {
+        model: path,
+        kinds: kinds(),
+        host: "localhost".into(),
+        port: 0,
+        key: None,
+        exposure: Exposure::NeedsKey,
+        hosts: Vec::new(),
+        origins: Vec::new(),
+        log: None,
+        limits: Limits::default(),
+    };
+    std::thread::spawn(move || {
+        polyhead_server::serve(options, &mut |event| {
+            if let Event::Listening(address) = event {
+                sender.send(address).unwrap();
+            }
+        })
+    });
+    (receiver.recv().unwrap(), folder)
+}
+
+fn ask(address: SocketAddr, method: &str, path: &str, body: &str) -> (u16, Value) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let head =
+        format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json");
+    stream.write_all(format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, serde_json::from_str(body).unwrap_or_else(|_| Value::String(body.to_owned())))
+}
+
+fn analyze(address: SocketAddr, body: Value) -> (u16, Value) {
+    ask(address, "POST", "/analyze", &body.to_string())
+}
+
+/// What a refusal says.
+fn refused(address: SocketAddr, body: Value) -> String {
+    let (status, answer) = analyze(address, body);
+    assert_eq!((status, &answer["code"]), (422, &json!("invalid")), "{answer}");
+    answer["error"].as_str().unwrap().to_owned()
+}
+
+fn results(address: SocketAddr, body: Value) -> Value {
+    let (status, answer) = analyze(address, body);
+    assert_eq!(status, 200, "{answer}");
+    answer["results"].clone()
+}
+
+fn names(results: &Value) -> Vec<&str> {
+    results.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+#[test]
+fn every_task_gets_the_fields_that_it_declares_and_no_other() {
+    let (address, _folder) = serve(&[("ner", "ner"), ("qa", "qa"), ("pair", "entails")]);
+    let all = json!({ "text": "Ada left London.", "text_pair": "Ada left.", "question": "Who left?" });
+    let answers = results(address, all.clone());
+    assert_eq!(names(&answers), ["ner", "qa", "pair"]);
+    assert_eq!(answers["pair"]["asked"], json!(["Ada left London.", "Ada left."]), "each text in its own place");
+
+    // A field by its own name goes before the one that may stand in for it.
+    let mut own = all.clone();
+    own["context"] = json!("Mary stayed in Paris.");
+    let with_context = results(address, own);
+    assert_eq!((&with_context["ner"], &with_context["pair"]), (&answers["ner"], &answers["pair"]));
+    let end = with_context["qa"]["end"].as_u64().unwrap() as usize;
+    let start = with_context["qa"]["start"].as_u64().unwrap() as usize;
+    let said: String = "Mary stayed in Paris.".chars().skip(start).take(end - start).collect();
+    assert_eq!(with_context["qa"]["answer"], said, "the context is not the text");
+    let alone = results(address, json!({ "question": "Who left?", "context": "Mary stayed in Paris." }));
+    assert_eq!((names(&alone), &alone["qa"]), (vec!["qa"], &with_context["qa"]), "no text is needed for it");
+
+    // What can't be answered with what is there is left out, or named if it was asked for.
+    assert_eq!(names(&results(address, json!({ "text": "Ada." }))), ["ner"]);
+    assert_eq!(
+        names(&results(address, json!({ "text": "Ada.", "text_pair": "Mary.", "question": null }))),
+        ["ner", "pair"]
+    );
+    let missing = refused(address, json!({ "text": "Ada.", "tasks": ["pair"] }));
+    assert!(missing.starts_with("text_pair: expected a text, which `pair` needs"), "{missing}");
+    let missing = refused(address, json!({ "question": "Who?", "tasks": ["qa"] }));
+    assert!(missing.starts_with("context: expected a text (or `text` in its place), which `qa` needs"), "{missing}");
+    let nothing = refused(address, json!({ "question": "Who?" }));
+    for said in ["`ner` lacks `text`", "`qa` lacks `context` (or `text`)", "`pair` lacks `text`, `text_pair`"] {
+        assert!(nothing.contains(said), "{nothing}");
+    }
+    let unknown = refused(address, json!({ "text": "Ada.", "txet": "Ada." }));
+    assert!(unknown.contains("\"txet\"") && unknown.contains("text_pair"), "{unknown}");
+    assert!(refused(address, json!({ "text": "Ada.", "text_pair": 1 })).starts_with("text_pair: expected a text"));
+    assert!(refused(address, json!({ "text": "Ada.", "tasks": "ner" })).starts_with("tasks: "));
+    assert!(refused(address, json!({ "text": "Ada.", "offset_unit": "word" })).starts_with("offset_unit: "));
+    // The bound of a text holds for each.
+    let long = refused(address, json!({ "text": "Ada.", "text_pair": "x ".repeat(150_000) }));
+    assert!(long.starts_with("text_pair: expected at most"), "{long}");
+    // And a tensor for each in the other form.
+    let tensor = |name: &str, text: &str| json!({ "name": name, "shape": [1], "datatype": "BYTES", "data": [text] });
+    let inputs = json!([tensor("text_pair", "b"), tensor("text", "a"), tensor("language", "c")]);
+    let (status, inferred) = ask(address, "POST", "/v2/models/pair/infer", &json!({ "inputs": inputs }).to_string());
+    assert_eq!((status, &inferred["outputs"][0]["data"][0]), (200, &json!("[\"a\",\"b\"]")), "{inferred}");
+}
+
+#[test]
+fn the_description_has_the_fields_of_the_tasks_that_there_are() {
+    let (address, _folder) = serve(&[("reader", "qa"), ("pair", "entails")]);
+    let described = ask(address, "GET", "/openapi.json", "").1;
+    let form = &described["components"]["schemas"]["AnalyzeRequest"];
+    let fields: Vec<&String> = form["properties"].as_object().unwrap().keys().collect();
+    assert_eq!(fields, ["question", "context", "text", "text_pair", "language", "tasks", "offset_unit"]);
+    assert_eq!(form["properties"]["tasks"]["items"]["enum"], json!(["reader", "pair"]));
+    assert_eq!(form["required"], json!([]), "no task needs what another needs");
+    let about = form["properties"]["text"]["description"].as_str().unwrap();
+    assert!(about.contains("Of `pair`") && about.contains("Stands in for `context`"), "{about}");
+    let info = ask(address, "GET", "/info", "").1;
+    assert_eq!(info["tasks"][0]["defaults"], json!({ "context": "text" }));
+
+    let (alone, _folder) = serve(&[("pair", "entails")]);
+    let form = ask(alone, "GET", "/openapi.json", "").1["components"]["schemas"]["AnalyzeRequest"].clone();
+    assert_eq!(form["required"], json!(["text", "text_pair"]));
+    let unknown = refused(alone, json!({ "text": "a", "text_pair": "b", "question": "c" }));
+    assert!(unknown.contains("\"question\""), "what no task of the model has is refused: {unknown}");
+}
+
+/// Every reference, and every place where a schema is expected, of a description.
+fn walk<'a>(value: &'a Value, place: &str, each: &mut dyn FnMut(&str, &'a Value)) {
+    each(place, value);
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| walk(item, place, each)),
+        Value::Object(fields) => fields.iter().for_each(|(name, field)| walk(field, name, each)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_reference_of_the_description_leads_somewhere_and_no_schema_takes_anything() {
+    for tasks in
+        [&[("ner", "ner"), ("qa", "qa"), ("pair", "entails")][..], &[("ner", "ner")], &[("a", "qa"), ("b", "qa")]]
+    {
+        let (address, _folder) = serve(tasks);
+        let described = ask(address, "GET", "/openapi.json", "").1;
+        let (mut references, mut names) = (0, Vec::new());
+        walk(&described, "", &mut |place, value| {
+            match (place, value) {
+                ("$ref", Value::String(reference)) => {
+                    let pointer = reference.strip_prefix('#').unwrap_or_else(|| panic!("{reference} leads out of it"));
+                    assert!(pointer.starts_with("/components/schemas/"), "{reference}");
+                    assert!(described.pointer(pointer).is_some_and(Value::is_object), "{reference} leads nowhere");
+                    references += 1;
+                }
+                ("schema" | "items" | "anyOf" | "oneOf", found) => assert!(!found.is_boolean(), "{place} is {found}"),
+                ("properties" | "schemas", Value::Object(all)) => {
+                    all.iter().for_each(|(name, found)| assert!(found.is_object(), "{name} is {found}"));
+                }
+                ("operationId", Value::String(name)) => names.push(name.clone()),
+                _ => {}
+            }
+            assert!(!["$defs", "$schema", "definitions"].contains(&place), "{place}");
+        });
+        assert!(references > 30, "{references} references");
+        let count = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), count, "two operations have one name");
+        let schemas = described["components"]["schemas"].as_object().unwrap();
+        assert!(schemas.keys().all(|name| name.chars().all(|c| c.is_ascii_alphanumeric())), "{:?}", schemas.keys());
+    }
+}
