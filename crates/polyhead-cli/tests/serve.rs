@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
-use support::{command, file, model, path, polyhead};
+use support::{command, file, model, path, polyhead, text};
 use tempfile::TempDir;
 
 /// A server on a free port, which ends with this value.
@@ -461,4 +461,312 @@ fn slow_clients_do_not_hold_up_others() {
         server.post("/analyze", &json!({ "text": "Ada." })).ok();
     }
     drop(slow);
+}
+
+const KEY: &str = "0123456789abcdef0123456789abcdef";
+
+#[test]
+fn pages_of_named_sites_may_ask_and_read_every_answer_and_no_others() {
+    let folder = model();
+    // What browsers send is in lower case and without the usual port.
+    let arguments =
+        ["--allow-origin", "HTTPS://Site.Example:443/", "--allow-origin", "http://localhost:3000", "--max-body", "200"];
+    let server = Server::with(&path(&folder), &arguments, &[("POLYHEAD_API_KEY", KEY)]);
+    let site = "origin: https://site.example";
+    let asks = ["access-control-request-method: POST", "access-control-request-headers: authorization,content-type"];
+    for address in ["/analyze", "/", "/tasks/ner", "/info", "/nowhere"] {
+        let allowed = server.ask("OPTIONS", address, &[site, asks[0], asks[1]], "");
+        assert_eq!((allowed.status, allowed.body.as_str()), (204, ""), "{address}: no key is sent with this question");
+        assert_eq!(allowed.header("access-control-allow-origin"), Some("https://site.example"));
+        let has = |name: &str, word: &str| {
+            let value = allowed.header(name).unwrap_or_else(|| panic!("{name}: {allowed:?}"));
+            assert!(value.to_ascii_lowercase().split(", ").any(|one| one == word), "{name}: {value}");
+        };
+        has("access-control-allow-methods", "post");
+        has("access-control-allow-headers", "authorization");
+        has("access-control-allow-headers", "content-type");
+        has("vary", "origin");
+        assert!(allowed.header("access-control-max-age").unwrap().parse::<u32>().unwrap() > 0);
+    }
+    for origin in
+        ["https://evil.example", "http://site.example", "https://site.example:444", "https://sub.site.example", "null"]
+    {
+        let refused = server.ask("OPTIONS", "/analyze", &[&format!("origin: {origin}"), asks[0], asks[1]], "");
+        assert_eq!(refused.status, 403, "{origin}");
+        assert!(refused.headers.iter().all(|line| !line.starts_with("access-control-")), "{origin}: {refused:?}");
+        assert_eq!(refused.header("vary"), Some("origin"), "a cache must not give it to another page");
+    }
+    // By the name of a foreign site that leads here, nothing is allowed.
+    let rebound = format!("OPTIONS /analyze HTTP/1.1\r\nhost: evil.example\r\n{site}\r\n{}\r\n\r\n", asks[0]);
+    server.send(rebound.as_bytes()).fails(403, "forbidden");
+
+    let json_type = "content-type: application/json";
+    let bearer = format!("authorization: Bearer {KEY}");
+    let readable = |answer: Answer, status: u16| {
+        assert_eq!(answer.status, status, "{answer:?}");
+        assert_eq!(answer.header("access-control-allow-origin"), Some("https://site.example"), "{answer:?}");
+        assert!(answer.header("access-control-expose-headers").unwrap().contains("retry-after"), "{answer:?}");
+    };
+    let text = "{\"text\":\"Ada.\"}";
+    readable(server.ask("POST", "/analyze", &[site, json_type, &bearer], text), 200);
+    readable(server.ask("POST", "/analyze", &[site, json_type], text), 401);
+    readable(server.ask("POST", "/analyze", &[site, json_type, &bearer], "{"), 400);
+    readable(server.ask("POST", "/analyze", &[site, json_type, &bearer], &"x".repeat(300)), 413);
+    readable(server.ask("GET", "/nowhere", &[site], ""), 404);
+    readable(server.ask("PUT", "/analyze", &[site, &bearer], ""), 405);
+    assert_eq!(server.get("/health").header("access-control-allow-origin"), None, "who is no page gets none");
+}
+
+#[test]
+fn what_is_no_name_no_origin_and_no_address_is_refused_at_the_start() {
+    let folder = model();
+    for (option, value, said) in [
+        ("--allow-origin", "*", "each site by itself"),
+        ("--allow-origin", "example.org", "https://example.org"),
+        ("--allow-origin", "https://example.org/app", "--allow-origin https://example.org"),
+        ("--allow-host", "*", "each name"),
+        ("--allow-host", "https://ner.example", "--allow-host ner.example"),
+        ("--host", "no such host", "127.0.0.1, ::1, localhost"),
+        ("--host", "nowhere.invalid", "stands for none"),
+        ("--access-log", "/nowhere/at/all", "access log"),
+    ] {
+        let arguments = ["serve", &path(&folder), "--port", "0", option, value];
+        let output = command(&arguments).output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && told.contains(said) && told.contains(value), "{option} {value}: {told}");
+    }
+    let server = Server::with(&path(&folder), &["--host", "localhost", "--allow-host", "Ner.Example."], &[]);
+    assert!(server.address.ip().is_loopback());
+    let ask = |host: &str| server.send(format!("GET /info HTTP/1.1\r\nhost: {host}\r\n\r\n").as_bytes());
+    ask("localhost").ok();
+    ask("NER.example:8080").ok();
+    ask("evil.example").fails(403, "forbidden");
+    if std::net::TcpListener::bind("[::1]:0").is_ok() {
+        let server = Server::with(&path(&folder), &["--host", "::1"], &[]);
+        assert_eq!(server.address.ip().to_string(), "::1");
+        server.send(format!("GET /info HTTP/1.1\r\nhost: {}\r\n\r\n", server.address).as_bytes()).ok();
+    }
+}
+
+#[test]
+fn no_answer_names_a_folder_of_the_machine() {
+    let folder = model();
+    let (run, secret) = (folder.path().join("run"), folder.path().join("se cret's & co"));
+    std::fs::create_dir(&run).unwrap();
+    std::fs::rename(folder.path().join("model"), run.join("best")).unwrap();
+    let recipe = format!(
+        "name = 'x'\noutput = {:?}\nencoder.checkpoint = {:?}\ntasks.ner = {{ kind = 'ner' }}\ntasks.qa = {{ kind = 'qa' }}\n\
+         data.ner = {{ train = {:?} }}\ndata.qa = {{ train = {:?} }}\n",
+        folder.path(),
+        secret.join("tiny-encoder"),
+        secret.join("train.conll"),
+        folder.path().join("questions.json"),
+    );
+    std::fs::write(run.join("recipe.toml"), &recipe).unwrap();
+    let step = "{\"event\":\"step\",\"step\":1,\"epoch\":1,\"task\":\"ner\",\"loss\":1.5,\"lr\":0.1,\"tokens\":3,\"seconds\":0.1}\n";
+    std::fs::write(run.join("metrics.jsonl"), step).unwrap();
+    let environment = json!({ "checkpoint": { "name": secret.join("tiny-encoder") }, "data": [{ "path": secret.join("train.conll") }] });
+    std::fs::write(run.join("environment.json"), environment.to_string()).unwrap();
+    let config = run.join("best/config.json");
+    let mut about: Value = serde_json::from_str(&std::fs::read_to_string(&config).unwrap()).unwrap();
+    about["polyhead"]["recipe"] = json!(recipe);
+    std::fs::write(&config, about.to_string()).unwrap();
+
+    let check = |server: &Server| {
+        let described = server.get("/openapi.json").ok();
+        let mut seen = 0;
+        for (path, methods) in described["paths"].as_object().unwrap() {
+            let Some(operation) = methods.get("get") else { continue };
+            let of = |at: usize| operation["parameters"][at]["schema"]["enum"].as_array().cloned().unwrap_or_default();
+            for first in of(0).iter().chain(of(0).is_empty().then_some(&Value::Null)) {
+                let path = path.replace("{version}", "1").replace("{task}", first.as_str().unwrap_or(""));
+                let answer = server.get(&path.replace("{name}", first.as_str().unwrap_or("")));
+                assert_eq!(answer.status, 200, "{path}: {answer:?}");
+                let said = format!("{:?} {}", answer.headers, answer.body);
+                for hidden in [text(folder.path()), "se cret", "cret&#39;s"] {
+                    assert!(!said.contains(hidden), "{path} tells {hidden}: {said}");
+                }
+                seen += 1;
+            }
+        }
+        assert!(seen > 15, "{seen} answers");
+        server.get("/report").body
+    };
+    let server = Server::with(text(&run), &[], &[]);
+    let info = server.get("/info").ok();
+    assert_eq!((&info["model"]["name"], &info["model"]["encoder"]), (&json!("run"), &json!("tiny-encoder")));
+    let report = check(&server);
+    assert!(report.contains("tiny-encoder") && report.contains("train.conll"), "the names are there");
+    // And the report that `polyhead report` wrote there, which is its owner's own.
+    let written = format!(
+        "<p>{}/lost.txt, {}</p>",
+        folder.path().display(),
+        ::polyhead::report::html::escape(text(&secret.join("train.conll")))
+    );
+    std::fs::write(run.join("report.html"), written).unwrap();
+    let server = Server::with(text(&run.join("best")), &[], &[]);
+    assert_eq!(check(&server), "<p>lost.txt, train.conll</p>");
+}
+
+#[test]
+fn tensors_come_and_go_as_binary_data_for_clients_that_want_them_so() {
+    let server = Server::start();
+    let path = "/v2/models/qa/infer";
+    let binary = |texts: &[&str]| -> Vec<u8> {
+        texts.iter().flat_map(|text| [&(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat()).collect()
+    };
+    let ask = |head: &Value, length: Option<usize>, data: &[u8]| {
+        let head = head.to_string();
+        let length = length.unwrap_or(head.len());
+        let body = [head.as_bytes(), data].concat();
+        let lines = format!(
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\ninference-header-content-length: {length}\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        let mut stream = server.connect();
+        stream.write_all(&[lines.as_bytes(), &body].concat()).unwrap();
+        // Bytes, not text: read by hand.
+        let mut reader = BufReader::new(stream);
+        let (mut head, mut line) = (String::new(), String::new());
+        while reader.read_line(&mut line).unwrap() > 2 {
+            head += &std::mem::take(&mut line);
+        }
+        let number = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<usize>().ok());
+        let mut body = vec![0; number("content-length: ").unwrap()];
+        reader.read_exact(&mut body).unwrap();
+        let status: u16 = head.split(' ').nth(1).unwrap().parse().unwrap();
+        let rest = body.split_off(number("inference-header-content-length: ").unwrap_or(body.len()));
+        (status, serde_json::from_slice::<Value>(&body).unwrap(), rest)
+    };
+    let (questions, contexts) = (binary(&["Who?", "Who?"]), binary(&[TEXT, "Ada."]));
+    let tensor = |name: &str, size: usize| json!({ "name": name, "shape": [2], "datatype": "BYTES", "parameters": { "binary_data_size": size } });
+    let inputs = json!([tensor("question", questions.len()), tensor("context", contexts.len())]);
+    let data = [questions.clone(), contexts.clone()].concat();
+    let plain = |name: &str, data: &[&str]| json!({ "name": name, "shape": [2], "datatype": "BYTES", "data": data });
+    let as_json = json!({ "inputs": [plain("question", &["Who?", "Who?"]), plain("context", &[TEXT, "Ada."])] });
+    let want = server.post(path, &as_json).ok();
+
+    // Binary in, JSON out; binary out where one output or all of them are asked for so.
+    let (status, answer, rest) = ask(&json!({ "inputs": inputs }), None, &data);
+    assert_eq!((status, &answer, rest.len()), (200, &want, 0));
+    let all = json!({ "inputs": inputs, "parameters": { "binary_data_output": true } });
+    let (status, answer, mut rest) = ask(&all, None, &data);
+    assert_eq!(status, 200, "{answer}");
+    for (output, expected) in answer["outputs"].as_array().unwrap().iter().zip(want["outputs"].as_array().unwrap()) {
+        assert_eq!((&output["name"], &output["shape"]), (&expected["name"], &expected["shape"]));
+        assert!(output.get("data").is_none(), "{output}");
+        let after = rest.split_off(output["parameters"]["binary_data_size"].as_u64().unwrap() as usize);
+        let of = |value: &Value| match output["datatype"].as_str() {
+            Some("INT64") => value.as_i64().unwrap().to_le_bytes().to_vec(),
+            Some("FP64") => value.as_f64().unwrap().to_le_bytes().to_vec(),
+            _ => binary(&[value.as_str().unwrap()]),
+        };
+        assert_eq!(rest, expected["data"].as_array().unwrap().iter().flat_map(of).collect::<Vec<u8>>(), "{output}");
+        rest = after;
+    }
+    assert!(rest.is_empty());
+    let one = json!({ "inputs": inputs, "outputs": [{ "name": "answer" }, { "name": "score", "parameters": { "binary_data": true } }] });
+    let (_, answer, rest) = ask(&one, None, &data);
+    assert_eq!((answer["outputs"].as_array().unwrap().len(), rest.len()), (2, 16), "{answer}");
+
+    // Sizes that lie are named, and the next request is answered.
+    let refused = |head: &Value, length: Option<usize>, data: &[u8], word: &str| {
+        let (status, answer, _) = ask(head, length, data);
+        assert!([400, 422].contains(&status) && answer["error"].as_str().unwrap().contains(word), "{status} {answer}");
+        server.post("/analyze", &json!({ "text": "Ada." })).ok();
+    };
+    let good = json!({ "inputs": inputs });
+    refused(&good, Some(99_999), &data, "inference-header-content-length");
+    refused(&good, None, &data[1..], "binary_data_size");
+    refused(&good, None, &[&data[..], b"x"].concat(), "1 bytes more");
+    refused(
+        &json!({ "inputs": [tensor("question", 4), tensor("context", contexts.len())] }),
+        None,
+        &data[questions.len() - 4..],
+        "question",
+    );
+    let mut both = good.clone();
+    both["inputs"][0]["data"] = json!(["a", "b"]);
+    refused(&both, None, &data, "both");
+    let neither = json!({ "inputs": [{ "name": "question", "shape": [1], "datatype": "BYTES" }] });
+    refused(&neither, None, b"", "found none");
+}
+
+#[test]
+fn the_access_log_says_what_was_asked_for_and_nothing_of_what_was_asked() {
+    let folder = model();
+    let log = folder.path().join("access.jsonl");
+    let arguments = ["--access-log", text(&log), "--access-log-format", "json"];
+    let server = Server::with(&path(&folder), &arguments, &[("POLYHEAD_API_KEY", KEY)]);
+    let json_type = "content-type: application/json";
+    let bearer = format!("authorization: Bearer {KEY}");
+    let body = json!({ "text": TEXT }).to_string();
+    let answer = server.ask("POST", "/analyze?Zo=secret", &[json_type, &bearer, "x-request-id: order-7"], &body);
+    assert_eq!(answer.header("x-request-id"), Some("order-7"));
+    let tokens = answer.ok()["tokens"].clone();
+    let own = server.ask("POST", "/tasks/ner", &[json_type, "x-request-id: in jected\tid"], "{}");
+    let id = own.header("x-request-id").unwrap().to_owned();
+    assert!(!id.contains("jected"), "{id}");
+    own.fails(401, "unauthorized");
+    let other = server.get("/secret/Zoë-was-here");
+    assert_ne!(other.header("x-request-id"), Some(id.as_str()));
+    // Moved away as log rotation does it, and opened again.
+    let moved = folder.path().join("access.1");
+    std::fs::rename(&log, &moved).unwrap();
+    server.signal("-HUP");
+    while !log.exists() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    server.get("/health").ok();
+    let lines = |file: &std::path::Path| -> Vec<Value> {
+        let text = std::fs::read_to_string(file).unwrap();
+        for hidden in ["Zo", "London", "secret", KEY, "Bearer"] {
+            assert!(!text.contains(hidden), "{hidden}: {text}");
+        }
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let first = lines(&moved);
+    let told = |line: &Value| json!([line["method"], line["route"], line["status"], line["tokens"], line["id"]]);
+    assert_eq!(told(&first[0]), json!(["POST", "/analyze", 200, tokens, "order-7"]));
+    assert_eq!(told(&first[1]), json!(["POST", "/tasks/{task}", 401, 0, id]));
+    assert_eq!((&first[2]["route"], &first[2]["status"]), (&json!("none"), &json!(404)));
+    assert_eq!(first[0]["bytes"], answer.body.len());
+    assert!(first.iter().all(|line| line["ms"].as_f64().unwrap() >= 0.0), "{first:?}");
+    assert!(first[0]["time"].as_str().unwrap().ends_with('Z'));
+    assert_eq!(lines(&log)[0]["route"], "/health");
+
+    // As text, on standard error.
+    let mut server = Server::with(&path(&folder), &["--access-log", "-"], &[]);
+    server.post("/analyze", &json!({ "text": TEXT })).ok();
+    server.signal("-TERM");
+    let mut said = String::new();
+    server.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(said.contains(" method=POST route=/analyze status=200 ms=") && !said.contains("Zo"), "{said}");
+}
+
+#[test]
+fn the_docs_speak_of_the_address_that_was_asked_and_of_every_field() {
+    let server = Server::start();
+    let page = |host: &str| server.send(format!("GET /docs HTTP/1.1\r\nhost: {host}\r\n\r\n").as_bytes()).body;
+    let docs = page("localhost:31337");
+    assert!(docs.contains("curl http://localhost:31337/analyze") && !docs.contains("localhost:8080"), "{docs}");
+    assert!(docs.contains("curl http://localhost:31337/tasks/qa"));
+    assert!(!docs.contains("Bearer $"), "no key is wanted");
+    for field in [
+        "<td><code>text</code></td><td>string</td><td>no</td>",
+        "<td><code>inputs</code></td><td>string or array of string</td><td>yes</td>",
+        "<td><code>parameters.top_k</code></td><td>integer</td><td>no</td>",
+        "<code>results.ner.entities[].score</code>",
+        "<code>limits.body_bytes</code>",
+        "<code>inputs[].datatype</code>",
+    ] {
+        assert!(docs.contains(field), "{field}: {docs}");
+    }
+    assert!(docs.contains("From 1 to 20.") && docs.contains("Stands in for <code>context</code>"));
+    // The commands are those of a shell: one of them, run as it stands.
+    let described = server.get("/openapi.json").ok();
+    assert_eq!(described["openapi"], "3.1.0");
+    let folder = model();
+    let keyed = Server::with(&path(&folder), &[], &[("POLYHEAD_API_KEY", KEY)]);
+    assert!(keyed.get("/docs").body.contains("authorization: Bearer $POLYHEAD_API_KEY"));
 }

@@ -100,8 +100,16 @@ fn replaced(text: &str, path: &str, name: &str) -> String {
 
 /// The strings of a TOML or JSON text that are absolute paths.
 pub fn paths_in(text: &str) -> Vec<String> {
-    let strings = text.split(['"', '\'']).filter(|part| part.starts_with('/') && !part.contains('\n'));
-    strings.map(str::to_owned).collect()
+    let mut found = Vec::new();
+    for mut line in text.lines() {
+        while let Some((at, quote)) = line.char_indices().find(|(_, c)| matches!(c, '"' | '\'')) {
+            // Both are one byte long.
+            let Some((string, after)) = line.get(at + 1..).and_then(|rest| rest.split_once(quote)) else { break };
+            found.extend(string.starts_with('/').then(|| string.to_owned()));
+            line = after;
+        }
+    }
+    found
 }
 
 #[cfg(test)]
@@ -126,6 +134,6 @@ mod tests {
             let got = names_only(text, &known);
             assert_eq!(got, want, "{text}");
         }
-        assert_eq!(paths_in("a = '/x/y'\nb = [\"/z\", \"w/v\"]"), ["/x/y", "/z"]);
+        assert_eq!(paths_in("a = '/x/y' # it's\nb = [\"/it's z\", \"w/v\"]"), ["/x/y", "/it's z"]);
     }
 }
