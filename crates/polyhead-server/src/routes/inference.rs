@@ -63,7 +63,6 @@ struct Tensor {
     #[serde(default)]
     parameters: Option<Map<String, Value>>,
     /// The texts, in an array or in arrays of an array; left out where they are binary data.
-    #[serde(default)]
     #[schemars(schema_with = "input_data")]
     data: Option<Vec<Value>>,
     /// The data after the JSON that are its own.
