@@ -65,7 +65,6 @@ pub fn names_only(text: &str, known: &[String]) -> String {
         let begins = c == '/'
             && before.is_none_or(|b: char| !b.is_alphanumeric() && !"/<._~-".contains(b))
             && !(before == Some(':') && rest.starts_with("//"));
-        let ends = |c: char| c.is_whitespace() || "\"'`<>&|;,()[]{}".contains(c);
         let path = if begins { rest.split(ends).next().unwrap_or("") } else { "" };
         let mut names = path.split('/').skip(1).filter(|name| !name.is_empty());
         match (names.next().filter(|top| tops.contains(top)), names.last()) {
@@ -84,18 +83,29 @@ pub fn names_only(text: &str, known: &[String]) -> String {
     out
 }
 
-/// Every whole occurrence of a path, replaced.
+/// Every whole occurrence of a path and of what lies below it, replaced by the last name.
 fn replaced(text: &str, path: &str, name: &str) -> String {
     let (mut out, mut rest) = (String::with_capacity(text.len()), text);
     while let Some(at) = rest.find(path) {
         let (before, found) = rest.split_at(at);
-        let after = found.get(path.len()..).unwrap_or("");
-        let whole = !after.starts_with(|c: char| c.is_alphanumeric() || "_-".contains(c));
+        let mut after = found.get(path.len()..).unwrap_or("");
         out.push_str(before);
-        out.push_str(if whole { name } else { path });
+        if after.starts_with('/') {
+            let below = after.split(ends).next().unwrap_or("");
+            out.push_str(below.rsplit('/').find(|name| !name.is_empty()).unwrap_or(name));
+            after = after.get(below.len()..).unwrap_or("");
+        } else {
+            let whole = !after.starts_with(|c: char| c.is_alphanumeric() || "_-".contains(c));
+            out.push_str(if whole { name } else { path });
+        }
         rest = after;
     }
     out + rest
+}
+
+/// What a path ends before.
+fn ends(c: char) -> bool {
+    c.is_whitespace() || "\"'`<>&|;,()[]{}".contains(c)
 }
 
 /// The strings of a TOML or JSON text that are absolute paths.
@@ -123,7 +133,7 @@ mod tests {
             ("encoder /home/me/models/tiny, seed 7", "encoder tiny, seed 7"),
             ("<td>/srv/data/train.conll:12</td>", "<td>train.conll:12</td>"),
             ("&quot;/tmp/a/b.txt&quot; '/var/x/y/'", "&quot;b.txt&quot; 'y'"),
-            ("at /cluster/x/my runs/first/recipe.toml, /cluster/else/z", "at first/recipe.toml, z"),
+            ("at /cluster/x/my runs/first/recipe.toml, /cluster/else/z", "at recipe.toml, z"),
             ("/cluster/x/my runs/first-2", "my runs/first-2"),
             ("/cluster/it&#39;s &amp; so/train.conll", "train.conll"),
             ("and/or, 1/2, a / b, ../home/x, ~/home/x, https://home/tmp/x, </tmp/b>, /analyze, /v2/models/ner", ""),
