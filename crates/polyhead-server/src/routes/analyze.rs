@@ -113,8 +113,7 @@ fn chosen(loaded: &Loaded, request: &Request) -> Result<Vec<(usize, String)>, Ap
         let able: Vec<(usize, String)> = able.map(|(index, named)| (index, named.name.clone())).collect();
         if able.is_empty() {
             let needs = |named: &NamedTask| {
-                let missing: Vec<String> =
-                    request.missing(named.task.fields()).into_iter().map(|field| said(field)).collect();
+                let missing: Vec<String> = request.missing(named.task.fields()).into_iter().map(said).collect();
                 format!("`{}` lacks {}", named.name, missing.join(", "))
             };
             let needs: Vec<String> = all.iter().map(needs).collect();

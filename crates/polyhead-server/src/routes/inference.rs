@@ -373,8 +373,8 @@ fn texts(tensor: &Tensor, limits: &Limits) -> Result<Vec<String>, ApiError> {
     }
     let expected = tensor.shape.iter().try_fold(1_u64, |product, &size| product.checked_mul(size));
     let mut texts = binary::texts(&tensor.bytes).or_else(fault)?;
-    let data = tensor.data.iter().flatten();
-    if let Err(found) = data.map(|item| flatten(item, &mut texts)).collect::<Result<(), _>>() {
+    let mut data = tensor.data.iter().flatten();
+    if let Err(found) = data.try_for_each(|item| flatten(item, &mut texts)) {
         return fault(format!("expected strings, found {found}"));
     }
     if expected != Some(texts.len() as u64) {
