@@ -3,7 +3,7 @@
 
 use candle_core::Tensor;
 use polyhead::batch::{Encoded, Features};
-use polyhead::data::Read as Examples;
+use polyhead::data::{Layout, Read as Examples};
 use polyhead::encoders::{Adjust, Hidden, Pass};
 use polyhead::model::{About, Model, NamedTask};
 use polyhead::parameters::Weights;
@@ -47,7 +47,7 @@ impl Task for Entails {
     fn max_length(&self) -> usize {
         64
     }
-    fn read(&self, path: &Path, _: Option<usize>) -> Result<Examples<Pair>> {
+    fn read(&self, path: &Path, _: Option<usize>, _: &Layout) -> Result<Examples<Pair>> {
         Err(Error::data("has no files").at(Place::file(path)))
     }
     fn place<'a>(&self, example: &'a Pair) -> &'a Place {

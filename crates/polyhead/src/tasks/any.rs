@@ -2,8 +2,8 @@
 //! through a model: in order, in batches, in constant memory.
 
 use super::{
-    Field, Fingerprint, HeadShape, Logits, Outline, Pipeline, Purpose, Query, Score, SingleTask, SingleTaskFolder, Task,
-    Window,
+    Field, Fingerprint, HeadShape, Logits, Outline, Pipeline, Purpose, Query, Score, SingleTask, SingleTaskFolder,
+    Task, Window,
 };
 use crate::batch::{Encoded, Features};
 use crate::data::{Layout, Skipped};
