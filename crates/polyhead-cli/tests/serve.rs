@@ -443,6 +443,36 @@ fn short_requests_are_answered_while_long_ones_are_refused_before_they_are_token
 }
 
 #[test]
+fn a_client_that_goes_leaves_its_place_to_others() {
+    let server = Server::start();
+    let metric = |name: &str| {
+        let metrics = server.get("/metrics").body;
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name));
+        line.map_or(0, |value| value.trim().parse::<usize>().unwrap())
+    };
+    let wait = |name: &str, until: &dyn Fn(usize) -> bool| {
+        // Half a minute at most.
+        for _ in 0..3_000 {
+            if until(metric(name)) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("{name} {}", metric(name));
+    };
+    let body = json!({ "inputs": "Ada lived in London. ".repeat(2_500) }).to_string();
+    let mut stream = server.connect();
+    stream.write_all(&request("POST", "/tasks/ner", &["content-type: application/json"], &body)).unwrap();
+    wait("polyhead_queue_tokens{class=\"long\"}", &|tokens| tokens > 0);
+    drop(stream);
+    wait("polyhead_queue_tokens{class=\"long\"}", &|tokens| tokens == 0);
+    assert_eq!(metric("polyhead_queue_requests{class=\"long\"}"), 0);
+    assert_eq!(metric("polyhead_requests_total{route=\"/tasks/{task}\",code=\"200\"}"), 0, "nobody was answered");
+    server.post("/tasks/ner", &json!({ "inputs": "Ada." })).ok();
+    assert_eq!(metric("polyhead_requests_total{route=\"/tasks/{task}\",code=\"200\"}"), 1);
+}
+
+#[test]
 fn slow_clients_do_not_hold_up_others() {
     let server = Server::start();
     let slow: Vec<TcpStream> = (0..100)

@@ -141,6 +141,13 @@ impl<M> Shared<M> {
         }
     }
 
+    /// The next batch, without those who have gone.
+    fn take(&self, queue: &mut Queue<M>) -> Option<queue::Batch<M>> {
+        queue.drop_abandoned();
+        self.metrics.waiting(&queue.admission);
+        queue.batch(self.limits.batch_tokens)
+    }
+
     /// Tokenises a request and lets it go through the model; the answers come when all of it has. Refused before it is
     /// tokenised if too much waits.
     async fn ask(self: &Arc<Self>, unread: Vec<Unread<M>>, model: Arc<M>) -> Result<oneshot::Receiver<Reply>, ApiError>
@@ -239,8 +246,7 @@ impl Shared<Loaded> {
     fn next(&self) -> Option<Batch> {
         let mut state = self.state();
         loop {
-            state.queue.drop_abandoned();
-            if let Some(batch) = state.queue.batch(self.limits.batch_tokens) {
+            if let Some(batch) = self.take(&mut state.queue) {
                 return Some(batch);
             }
             if state.queue.closed {

@@ -31,8 +31,7 @@ fn unread(words: usize, tokens: usize, also: impl FnOnce() + Send + 'static) -> 
 /// Lets one batch through, as the thread of the model does.
 fn batch(shared: &Shared<()>) -> usize {
     let queue = &mut shared.state().queue;
-    queue.drop_abandoned();
-    let Some(batch) = queue.batch(shared.limits.batch_tokens) else { return 0 };
+    let Some(batch) = shared.take(queue) else { return 0 };
     let tokens = batch.tokens;
     let results = batch.windows.iter().map(|_| Ok(Logits::new(vec![0.0], 1))).collect();
     queue.put(batch, results);
@@ -76,6 +75,8 @@ fn what_finds_no_room_is_refused_before_it_is_tokenised() {
     drop((long, short));
     assert_eq!(batch(&shared), 0, "all of them have gone");
     assert_eq!(held(&shared), [(0, 0); 3]);
+    let text = shared.metrics.text();
+    assert!(text.contains("polyhead_queue_tokens{class=\"long\"} 0\n"), "the metrics know it: {text}");
 }
 
 #[test]
