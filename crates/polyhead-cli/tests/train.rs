@@ -127,7 +127,7 @@ fn what_is_probably_a_mistake_in_the_data_is_told_by_data_by_train_and_by_the_re
     );
     file(&folder, "qa.jsonl", format!("{QUESTIONS}{long}\n"));
     let warning = "warning: data.ner.validation: the file is that of training";
-    let lost = "qa: no window holds";
+    let lost = "qa: truncated: no window holds";
     let shown = polyhead(&["data", &recipe]).success();
     assert!(shown.contains(warning) && shown.contains(lost) && shown.contains("1 gold answer"), "{shown}");
     let report = polyhead(&["data", &recipe, "--json"]).json();

@@ -119,13 +119,14 @@ fn tell_plan(plan: &Plan, out: &Out) {
     out.note("");
 }
 
-/// What truncation loses of each task that it costs anything: `qa: no window holds 12 tokens and 1 gold answer`.
+/// What truncation loses of each task that it costs anything: `qa: truncated: no window holds 12 tokens and 1 gold answer (see max_length)`.
 pub fn lost(plan: &Plan) -> Vec<String> {
     let loses = plan.tasks.iter().filter(|task| task.lost != Lost::default());
     loses
         .map(|task| {
-            let (tokens, golds) = (counted(task.lost.tokens, "token"), counted(task.lost.golds, "gold answer"));
-            format!("{}: no window holds {tokens} and {golds} (see max_length and stride)", task.name)
+            let lost = [(task.lost.tokens, "token"), (task.lost.golds, "gold answer")].into_iter();
+            let lost: Vec<String> = lost.filter(|(n, _)| *n > 0).map(|(n, what)| counted(n, what)).collect();
+            format!("{}: truncated: no window holds {} (see max_length)", task.name, lost.join(" and "))
         })
         .collect()
 }
