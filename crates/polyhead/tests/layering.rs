@@ -30,6 +30,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "train",
         &[
             "batch",
+            "document",
             "encoders",
             "error",
             "hub",
