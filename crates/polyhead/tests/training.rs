@@ -254,9 +254,8 @@ fn what_in_the_data_is_probably_a_mistake_stands_in_the_plan_the_metrics_and_the
     };
     let unbroken = file("unbroken.conll", &"zoe B-PER\nwas O\nin O\nlondon B-LOC\n".repeat(300));
     let data = format!("data.ner.train={unbroken}");
-    // The questions of training under another name, and a few more.
-    let train =
-        std::fs::read_to_string(small::write_data(small::kind("qa"), "train", &[9; 24], folder.path())).unwrap();
+    // The questions of training in another file, whose bytes differ.
+    let train = std::fs::read_to_string(&small::recipe(folder.path(), &[]).data["qa"].train).unwrap();
     let copied = format!("data.qa.validation={}", file("copied.json", &(train + "\n")));
     let mut notes = Vec::new();
     let recipe = small::recipe(folder.path(), &[&data, &copied, "train.epochs=1"]);
