@@ -47,7 +47,7 @@ fn qa_scores_are_exact_match_and_f1_and_predictions_can_be_kept() {
 #[test]
 fn what_could_not_be_used_is_told_on_standard_error_and_in_json() {
     let folder = model();
-    let bad = r#"{"id":"q3","question":"Who?","context":"Ada.","answers":[{"text":"Bob","answer_start":0}]}"#;
+    let bad = r#"{"id":"q3","question":" ","context":"Ada.","answers":[{"text":"Ada","answer_start":0}]}"#;
     let data = file(&folder, "dev.jsonl", format!("{QUESTIONS}{bad}\n"));
     let call = ["eval", &path(&folder), "--task", "qa", "--data", &data];
     let ran = polyhead(&call);
@@ -56,4 +56,36 @@ fn what_could_not_be_used_is_told_on_standard_error_and_in_json() {
     let report = polyhead(&[&call[..], &["--json"]].concat()).json();
     assert_eq!(report["skipped"].as_array().unwrap().len(), 1);
     assert_eq!(report["examples"], 2);
+}
+
+#[test]
+fn an_answer_out_of_place_is_scored_and_told_on_standard_error() {
+    let folder = model();
+    let moved = r#"{"id":"q3","question":"Who?","context":"Ada.","answers":[{"text":"Ada","answer_start":1}]}"#;
+    let data = file(&folder, "dev.jsonl", format!("{QUESTIONS}{moved}\n"));
+    let ran = polyhead(&["eval", &path(&folder), "--task", "qa", "--data", &data]);
+    let told = ["note: gold answers that do not stand where the file says: 1", "dev.jsonl:3", "at character 0"];
+    assert!(told.iter().all(|part| ran.stderr.contains(part)), "{}", ran.stderr);
+    assert!(ran.success().contains("3 examples scored, none skipped"));
+}
+
+#[test]
+fn columns_and_the_names_of_class_numbers_are_said_on_the_command_line() {
+    let folder = model();
+    let plain = file(&folder, "plain.conll", "Ada B-PER\nleft O\n\nRome B-LOC\n");
+    let counted = file(&folder, "counted.tsv", "1\tAda\t1\t_\n2\tleft\t0\t_\n\n1\tRome\t2\t_\n");
+    let scores = |data: &str, more: &[&str]| {
+        let call = ["eval", &path(&folder), "--task", "ner", "--data", data, "--json"];
+        polyhead(&[&call[..], more].concat())
+    };
+    let told = scores(&counted, &["--columns", "2,3", "--tag-names", "O,B-PER,B-LOC"]).json();
+    assert_eq!(told["score"], scores(&plain, &[]).json()["score"]);
+    for (more, expected) in [
+        (&["--columns", "2,3"][..], "data.TASK.tag_names"),
+        (&["--columns", "2,2"], "two different columns"),
+        (&["--columns", "2,3", "--tag-names", "PER"], "tags such as `O`"),
+    ] {
+        let ran = scores(&counted, more);
+        assert!(ran.stderr.contains(expected), "{more:?}: {}", ran.stderr);
+    }
 }

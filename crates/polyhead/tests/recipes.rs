@@ -97,3 +97,34 @@ fn every_recipe_runs_from_end_to_end_at_reduced_size() {
         }
     }
 }
+
+#[test]
+fn a_recipe_chooses_columns_and_names_class_numbers() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("train.tsv");
+    std::fs::write(&data, "1\tNew York\t1\t_\n2\tis\t0\t_\n\n1\tAda\t2\t_\n").unwrap();
+    let text = format!(
+        "name = \"columns\"\nencoder.checkpoint = '{}'\ntrain.feature_cache = false\n[tasks.ner]\n[data.ner]\ntrain = '{}'\n\
+         columns = {{ word = 2, tag = 3 }}\ntag_names = [\"O\", \"B-LOC\", \"B-PER\"]\n",
+        small::fixture("tiny-bert").display(),
+        data.display()
+    );
+    let path = Path::new("columns.toml");
+    let parse = |overrides: &[&str]| {
+        let overrides: Vec<String> = overrides.iter().map(|&pair| pair.to_owned()).collect();
+        Recipe::parse(&text, path, &overrides)
+    };
+    let recipe = parse(&[]).unwrap();
+    let again = Recipe::parse(&recipe.to_toml().unwrap(), path, &[]).unwrap();
+    let prepared = prepare(&again, TASKS, &mut |_| ()).unwrap();
+    assert_eq!(prepared.model.tasks[0].task.labels(), ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]);
+    for (overrides, expected) in [
+        (&["data.ner.columns.word=0"][..], "data.ner.columns: expected two different columns"),
+        (&["data.ner.columns.tag=2"], "data.ner.columns: expected two different columns"),
+        (&["data.ner.columns.tags=2"], "unknown field `tags`"),
+        (&["data.ner.tag_names=[\"PER\"]"], "data.ner.tag_names: expected tags such as `O`"),
+    ] {
+        let error = parse(overrides).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}

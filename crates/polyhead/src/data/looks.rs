@@ -38,7 +38,8 @@ const SPACY: Like = Like { what: "training data of spaCy", way_out: ENTITIES_BY_
 const DOCCANO: Like = Like { what: "a doccano export (`text` and `label`)", way_out: ENTITIES_BY_LINE };
 const SQUAD: Like =
     Like { what: "SQuAD JSON, which holds questions", way_out: "SQuAD JSON is data of a task of kind qa" };
-const LINES: Like = Like { what: "JSON Lines (an object a line)", way_out: "give the file the extension .jsonl" };
+pub(super) const LINES: Like =
+    Like { what: "JSON Lines (an object a line)", way_out: "give the file the extension .jsonl" };
 const ARRAY: Like = Like { what: "a JSON array of objects", way_out: ONE_A_LINE };
 const FLAT: Like = Like {
     what: "a list of questions under `data`, without SQuAD's `paragraphs`",
@@ -112,6 +113,7 @@ fn like_json(text: &str) -> Option<Like> {
         {
             Some(LABEL_STUDIO)
         }
+        () if array && has("annotations") && has("data") => Some(LABEL_STUDIO),
         () if has("paragraphs") && has("qas") => Some(SQUAD),
         () if has("classes") && has("annotations") || array && has("paragraphs") && has("sentences") => Some(SPACY),
         () if array && has("entities") && !has("text") => Some(SPACY),
@@ -121,6 +123,7 @@ fn like_json(text: &str) -> Option<Like> {
         () if array && keys.is_empty() => None,
         () if array => Some(ARRAY),
         () if has("data") && has("question") => Some(FLAT),
+        () if has("words") || has("tokens") || has("question") && has("context") => Some(LINES),
         () => None,
     }
 }
@@ -169,6 +172,8 @@ mod tests {
             ("{\"text\": \"Ada\", \"entities\": [[0, 3, \"PER\"]]}\n", Some(SPACY)),
             ("{\"id\": 1, \"text\": \"Ada\", \"label\": [[0, 3, \"PER\"]]}\n", Some(DOCCANO)),
             ("{\"words\": [\"a\"]}\n{\"words\": [\"b\"]}\n", Some(LINES)),
+            ("{\"tokens\": [\"a\"], \"ner_tags\": [0]}\n", Some(LINES)),
+            ("{\"question\": \"q\", \"context\": \"c\"}\n", Some(LINES)),
             (r#"[{"question": "q", "context": "c"}]"#, Some(ARRAY)),
             (r#"{"data": [{"question": "q", "context": "c"}]}"#, Some(FLAT)),
             (r#"{"data": [{"paragraphs": [{"qas": []}]}]}"#, Some(SQUAD)),

@@ -29,7 +29,8 @@ fn parse<'a, T: Deserialize<'a>>(file: &Path, number: usize, line: &'a str) -> R
         let place = Place::column(file, number, cause.column().max(1));
         let like = (message.contains("missing field") || message.starts_with("entities: "))
             .then(|| looks::like_text(line))
-            .flatten();
+            .flatten()
+            .filter(|like| *like != looks::LINES);
         if let Some(like) = like {
             let message = format!("{message}; this looks like {}", like.what);
             return Error::data(message).at(place).hint(like.way_out).because(cause);
