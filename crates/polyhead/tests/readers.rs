@@ -72,7 +72,7 @@ fn lines_that_begin_with_a_hash_are_comments_where_they_can_not_be_words() {
     let read = sentences_of("a.conll", text);
     let tagged: Vec<_> = read.examples.iter().map(tagged).collect();
     assert_eq!(tagged, ["Marta/B-PER #/B-PER #left/O", "use/O", "#/O #Lyon/B-LOC"]);
-    assert_eq!(read.notes, ["6 lines are comments (`# ...`) and were skipped"]);
+    assert_eq!(read.notes, ["lines that are comments (`# ...`) and were skipped: 6"]);
     // In a file of four columns a line of two is no word.
     let read = sentences_of("a.conll", "# O\nmarta _ _ B-PER\n# _ _ O\n");
     assert_eq!(read.examples[0].words, ["marta", "#"]);
@@ -163,7 +163,7 @@ fn white_space_around_a_gold_answer_is_trimmed_and_said_once() {
     let found: Vec<_> = read.examples.iter().map(|question| (slices(question), question.answers[0].start)).collect();
     assert_eq!(found[..4], std::array::from_fn::<_, 4, _>(|_| (vec!["Ada"], 3)));
     assert_eq!(found[4], (vec!["Bo"], 8));
-    assert_eq!(read.notes, ["4 gold answers had white space at an end; it was trimmed"]);
+    assert_eq!(read.notes, ["gold answers that had white space at an end, which was trimmed: 4"]);
 }
 
 #[test]
@@ -210,6 +210,9 @@ fn tables_of_every_integer_and_codec_are_read() {
     let layout = Layout { tag_names: names.map(str::to_owned).to_vec(), ..Layout::default() };
     let read = read_sentences(&fixture("parquet/uint64.parquet"), None, &layout).unwrap();
     assert_eq!(all(&read), all(&expected));
+    let pairs = read_questions(&fixture("parquet/pairs.parquet"), None, &Layout::default()).unwrap();
+    let hub = read_questions(&fixture("squad.parquet"), None, &Layout::default()).unwrap();
+    assert!(pairs.examples.iter().map(slices).eq(hub.examples.iter().map(slices)));
     let read = read_questions(&fixture("parquet/ids.parquet"), None, &Layout::default()).unwrap();
     assert_eq!((read.examples[5].id.as_str(), slices(&read.examples[5])), ("5", vec!["1877"]));
 }

@@ -98,7 +98,7 @@ pub(super) fn read(file: &Path, limit: Option<usize>, layout: &Layout) -> Result
     let mut notes = lines.notes();
     notes.extend(header.map(|line| format!("line {line} names the columns and was skipped")));
     if comments > 0 {
-        notes.push(format!("{comments} lines are comments (`# ...`) and were skipped"));
+        notes.push(format!("lines that are comments (`# ...`) and were skipped: {comments}"));
     }
     iob::finish(file, Read { examples: sentences, skipped: Vec::new(), notes }, limit)
 }

@@ -132,7 +132,8 @@ impl<'a> Table<'a> {
                         | Compression::ZSTD(_)
                 );
                 if !known {
-                    let found = column.compression();
+                    let found = column.compression().to_string();
+                    let found = found.split('(').next().unwrap_or("");
                     let message = format!(
                         "expected data compressed with snappy, gzip, lz4 or zstd, or not at all; found {found}"
                     );
@@ -313,10 +314,12 @@ fn tags(field: &Field, layout: &Layout) -> Result<Vec<String>> {
     elements(field, "a list of tags")?.iter().map(tag).collect()
 }
 
+/// Answers as a pair of lists, as a list of pairs, or null.
 fn answers(field: &Field) -> Result<Vec<RawAnswer>> {
     let pair = match field {
         Field::Group(pair) => pair,
         Field::Null => return Ok(Vec::new()),
+        Field::ListInternal(list) => return list.elements().iter().map(answer).collect(),
         other => return Err(unexpected("answers {text, answer_start}", other)),
     };
     let texts = strings(self::field(pair, &["text"])?)?;
@@ -327,4 +330,12 @@ fn answers(field: &Field) -> Result<Vec<RawAnswer>> {
     }
     let pairs = texts.into_iter().zip(starts);
     pairs.map(|(text, start)| Ok(RawAnswer { text, start: integer(start)? })).collect()
+}
+
+fn answer(field: &Field) -> Result<RawAnswer> {
+    let Field::Group(pair) = field else { return Err(unexpected("an answer {text, answer_start}", field)) };
+    Ok(RawAnswer {
+        text: string(self::field(pair, &["text"])?)?,
+        start: integer(self::field(pair, &["answer_start"])?)?,
+    })
 }

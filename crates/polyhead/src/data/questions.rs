@@ -206,11 +206,8 @@ impl Gatherer {
             return Err(Error::data(message).at(Place::file(file)).hint(hint));
         }
         if self.trimmed > 0 {
-            let answers = match self.trimmed {
-                1 => "1 gold answer".to_owned(),
-                many => format!("{many} gold answers"),
-            };
-            self.read.notes.push(format!("{answers} had white space at an end; it was trimmed"));
+            let note = format!("gold answers that had white space at an end, which was trimmed: {}", self.trimmed);
+            self.read.notes.push(note);
         }
         let (misplaced, reasons) = &self.misplaced;
         if *misplaced > 0 {
