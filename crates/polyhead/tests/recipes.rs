@@ -104,7 +104,7 @@ fn a_recipe_chooses_columns_and_names_class_numbers() {
     let data = folder.path().join("train.tsv");
     std::fs::write(&data, "1\tNew York\t1\t_\n2\tis\t0\t_\n\n1\tAda\t2\t_\n").unwrap();
     let text = format!(
-        "name = \"columns\"\nencoder.checkpoint = '{}'\ntrain.feature_cache = false\n[tasks.ner]\n[data.ner]\ntrain = '{}'\n\
+        "name = \"columns\"\nencoder.checkpoint = '{}'\ntrain.feature_cache = false\n[tasks.ner]\nmax_length = 32\nstride = 8\n[data.ner]\ntrain = '{}'\n\
          columns = {{ word = 2, tag = 3 }}\ntag_names = [\"O\", \"B-LOC\", \"B-PER\"]\n",
         small::fixture("tiny-bert").display(),
         data.display()
