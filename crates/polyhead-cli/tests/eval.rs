@@ -3,7 +3,7 @@
 
 mod support;
 use serde_json::Value;
-use support::{CONLL, QUESTIONS, file, model, path, polyhead, text};
+use support::{CONLL, QUESTIONS, file, model, model_of_one_tag, path, polyhead, text};
 
 #[test]
 fn ner_scores_are_named_by_mean_scheme_and_type() {
@@ -27,6 +27,94 @@ fn ner_scores_are_named_by_mean_scheme_and_type() {
     }
     let limited = polyhead(&[&call[..], &["--json", "--limit", "1"]].concat()).json();
     assert_eq!(limited["examples"], 1);
+}
+
+/// The scores of a model that gives every word of [`CONLL`] the same tag, to a hundredth: of eight words three are gold
+/// entities, one PER and two LOC.
+fn scores_of_one_tag(tag: &str) -> (impl Fn(&str) -> f64, Value) {
+    let folder = model_of_one_tag(tag);
+    let data = file(&folder, "dev.conll", CONLL);
+    let report = polyhead(&["eval", &path(&folder), "--task", "ner", "--data", &data, "--json"]).json();
+    let (values, types) = (report["score"]["values"].clone(), report["score"]["types"].clone());
+    (move |name: &str| (100.0 * values[name].as_f64().expect(name)).round() / 100.0, types)
+}
+
+#[test]
+fn ner_scores_are_those_worked_out_by_hand() {
+    // Eight entities of a word each are found, `London` and `Paris` are right: precision 2/8, recall 2/3.
+    let (score, types) = scores_of_one_tag("B-LOC");
+    for scheme in ["", "_strict"] {
+        let of = |measure: &str| score(&format!("{measure}{scheme}"));
+        assert_eq!([of("micro_precision"), of("micro_recall"), of("micro_f1")], [25.0, 66.67, 36.36], "{scheme}");
+        // LOC 2/8 and 2/2, F1 40; PER nothing of nothing.
+        assert_eq!([of("macro_precision"), of("macro_recall"), of("macro_f1")], [12.5, 50.0, 20.0], "{scheme}");
+    }
+    assert_eq!(score("token_accuracy"), 25.0);
+    let of = |name: &str| types.as_array().unwrap().iter().find(|row| row["name"] == name).unwrap().clone();
+    assert_eq!((of("LOC")["f1"].as_f64(), of("LOC")["support"].as_u64()), (Some(40.0), Some(2)));
+    assert_eq!((of("PER")["f1"].as_f64(), of("PER")["support"].as_u64()), (Some(0.0), Some(1)));
+
+    // Each sentence is one entity of all its words, right in the third alone; strictly, none begins.
+    let (score, _) = scores_of_one_tag("I-LOC");
+    assert_eq!([score("micro_precision"), score("micro_recall"), score("micro_f1")], [33.33, 33.33, 33.33]);
+    assert_eq!([score("micro_precision_strict"), score("micro_recall_strict"), score("micro_f1_strict")], [0.0; 3]);
+    assert_eq!(score("token_accuracy"), 0.0);
+}
+
+/// What is shown to people is what `--json` has.
+#[test]
+fn the_tables_of_ner_scores_hold_the_values_at_their_names() {
+    let folder = model_of_one_tag("B-LOC");
+    let data = file(&folder, "dev.conll", CONLL);
+    let shown = polyhead(&["eval", &path(&folder), "--task", "ner", "--data", &data]).success();
+    let row = |name: &str| -> Vec<String> {
+        let line = shown.lines().find(|line| line.trim_start().starts_with(name)).unwrap_or_else(|| panic!("{shown}"));
+        line.trim_start()[name.len()..].split_whitespace().map(str::to_owned).collect()
+    };
+    for name in ["micro, lenient", "micro, strict IOB2"] {
+        assert_eq!(row(name), ["25.00", "66.67", "36.36"], "{shown}");
+    }
+    assert_eq!(row("macro, lenient"), ["12.50", "50.00", "20.00"], "{shown}");
+    assert_eq!(row("LOC"), ["25.00", "100.00", "40.00", "2"], "{shown}");
+    assert_eq!(row("PER"), ["0.00", "0.00", "0.00", "1"], "{shown}");
+}
+
+/// Words as the official script takes them: small letters, no punctuation, no articles.
+fn words(text: &str) -> Vec<String> {
+    let plain = text.to_lowercase().replace(|letter: char| letter.is_ascii_punctuation(), "");
+    plain.split_whitespace().filter(|word| !["a", "an", "the"].contains(word)).map(str::to_owned).collect()
+}
+
+/// Twice the words in common among all words of both.
+fn f1(found: &str, gold: &str) -> f64 {
+    let (found, mut gold) = (words(found), words(gold));
+    let all = found.len() + gold.len();
+    let common =
+        found.iter().filter(|word| gold.iter().position(|other| other == *word).map(|at| gold.remove(at)).is_some());
+    2.0 * common.count() as f64 / all as f64
+}
+
+/// A model that answers every question with the whole context, or with its first word: the mean over both questions is worked
+/// out from the answers that were kept.
+#[test]
+fn qa_scores_are_those_worked_out_from_the_answers() {
+    let one = r#"{"id":"1","question":"Who?","context":"Ada","answers":[{"text":"Ada","answer_start":0}]}"#;
+    let two = r#"{"id":"2","question":"Who?","context":"London, Paris","answers":[{"text":"Paris","answer_start":8}]}"#;
+    let folder = model();
+    let data = file(&folder, "dev.jsonl", format!("{one}\n{two}\n"));
+    let kept = folder.path().join("answers.jsonl");
+    let call = ["eval", &path(&folder), "--task", "qa", "--data", &data, "--predictions", text(&kept), "--json"];
+    let report = polyhead(&call).json();
+    let kept = std::fs::read_to_string(kept).unwrap();
+    let answers: Vec<Value> = kept.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let found: Vec<&str> = answers.iter().map(|answer| answer["answer"].as_str().unwrap()).collect();
+    // A context of one word has one answer.
+    assert_eq!(found[0], "Ada");
+    let exact = [found[0] == "Ada", words(found[1]) == ["paris"]].iter().filter(|exact| **exact).count();
+    let values = &report["score"]["values"];
+    assert_eq!(values["exact_match"].as_f64().unwrap(), 50.0 * exact as f64, "{found:?}");
+    let mean = 50.0 * (f1(found[0], "Ada") + f1(found[1], "Paris"));
+    assert!((values["f1"].as_f64().unwrap() - mean).abs() < 1e-9, "{} for {mean}: {found:?}", values["f1"]);
 }
 
 #[test]

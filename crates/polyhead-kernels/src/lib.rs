@@ -33,7 +33,7 @@ pub mod weight;
 mod workspace;
 
 pub use dropout::Dropout;
-pub use gemm::{Precision, instructions};
+pub use gemm::{InstructionSets, Precision, instruction_sets, instructions};
 pub use segments::Segments;
 pub use tape::{Tape, Value};
 pub use weight::{Gradient, Weight};

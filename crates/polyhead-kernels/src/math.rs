@@ -37,17 +37,28 @@ pub(crate) use simd;
 
 /// What `simd!` chooses from.
 #[cfg(target_arch = "x86_64")]
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Instructions {
-    Avx512,
-    Avx2,
     Baseline,
+    Avx2,
+    Avx512,
 }
 
-/// What this processor has.
+/// What `simd!` uses now.
 #[cfg(target_arch = "x86_64")]
 #[inline]
 pub(crate) fn instructions() -> Instructions {
+    #[cfg(test)]
+    if let Some(chosen) = crate::testing::chosen_instructions() {
+        return chosen;
+    }
+    detected()
+}
+
+/// The best of what this processor has.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+pub(crate) fn detected() -> Instructions {
     static DETECTED: std::sync::LazyLock<Instructions> = std::sync::LazyLock::new(|| {
         let fused = is_x86_feature_detected!("fma");
         let wide = is_x86_feature_detected!("avx512f")
@@ -187,5 +198,29 @@ mod tests {
         assert_eq!(sum(&x), 666.0);
         assert_eq!(dot(&x, &x), 16206.0);
         assert_eq!(max(&x), 36.0);
+    }
+
+    simd! {
+        fn functions(x: &mut [f32], y: &[f32]) -> [f32; 3] {
+            let reduced = [sum(x), dot(x, y), max(x)];
+            for x in x.iter_mut() {
+                *x = exp(*x) + erf(*x);
+            }
+            reduced
+        }
+    }
+
+    #[test]
+    fn functions_and_reductions_have_the_same_bits_on_every_instruction_set() {
+        crate::testing::assert_same_on_every_instruction_set(|| {
+            let mut all = Vec::new();
+            for count in [1, 15, 16, 17, 1000] {
+                let of = |seed: u64| (0..count).map(move |i| 3.0 * crate::rng::Key::seed(seed).normal(i) as f32);
+                let (mut x, y): (Vec<f32>, Vec<f32>) = (of(1).collect(), of(2).collect());
+                all.extend(functions(&mut x, &y));
+                all.extend(x);
+            }
+            all
+        });
     }
 }

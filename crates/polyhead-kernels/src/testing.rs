@@ -2,6 +2,8 @@
 
 use crate::gemm::Precision;
 use crate::linear::Linear;
+#[cfg(target_arch = "x86_64")]
+use crate::math::Instructions;
 use crate::rng::Key;
 use crate::tape::{Tape, Value};
 use crate::weight::Weight;
@@ -45,6 +47,42 @@ pub(crate) fn normal(seed: u64, shape: &[usize]) -> Tensor {
 /// Where the plain twins run: on the CPU, and on the first CUDA device where polyhead is built for one.
 pub(crate) fn twins() -> Device {
     Device::cuda_if_available(0).expect("built with the feature `cuda`: the tests need a CUDA device")
+}
+
+/// What `simd!` is to use: 0 leaves it to the processor, else one more than the number of the instruction set.
+#[cfg(target_arch = "x86_64")]
+static CHOSEN: std::sync::atomic::AtomicU8 = std::sync::atomic::AtomicU8::new(0);
+
+/// The instruction set that a test chose for now; other tests may run meanwhile, as it is to change no bit.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn chosen_instructions() -> Option<Instructions> {
+    match CHOSEN.load(std::sync::atomic::Ordering::Relaxed) {
+        1 => Some(Instructions::Baseline),
+        2 => Some(Instructions::Avx2),
+        3 => Some(Instructions::Avx512),
+        _ => None,
+    }
+}
+
+/// Computes once with each instruction set that `simd!` compiles for and the processor has, and asserts that the bits are
+/// the same.
+pub(crate) fn assert_same_on_every_instruction_set(compute: impl Fn() -> Vec<f32>) {
+    let bits = || compute().into_iter().map(f32::to_bits).collect::<Vec<u32>>();
+    let best = bits();
+    assert!(!best.is_empty());
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::sync::atomic::Ordering::Relaxed;
+        static ONE_AT_A_TIME: std::sync::Mutex<()> = std::sync::Mutex::new(());
+        let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let all = [Instructions::Baseline, Instructions::Avx2, Instructions::Avx512];
+        for (number, set) in (1..).zip(all).filter(|(_, set)| *set <= crate::math::detected()) {
+            CHOSEN.store(number, Relaxed);
+            let got = bits();
+            CHOSEN.store(0, Relaxed);
+            assert!(got == best, "{set:?} differs from the best that the processor has");
+        }
+    }
 }
 
 fn on(device: &Device, args: &[Tensor]) -> Vec<Tensor> {
@@ -138,6 +176,53 @@ fn assert_all_close(got: &[Tensor], want: &[Tensor], tolerance: Tolerance) {
     }
 }
 
-fn flat(tensor: &Tensor) -> Vec<f32> {
+pub(crate) fn flat(tensor: &Tensor) -> Vec<f32> {
     tensor.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::adamw::{AdamW, Moments, Update};
+    use crate::layer_norm::Norm;
+    use crate::{Dropout, Gradient, Segments};
+
+    /// A layer's attention and feed-forward network, there and back, and a step of AdamW on what comes back.
+    fn layer_and_step(precision: Precision) -> Vec<f32> {
+        let (rows, hidden, inner) = (23, 24, 42);
+        let weight = |seed, shape: &[usize]| Weight::new(&(normal(seed, shape) * 0.3).unwrap()).unwrap();
+        let (w, b) = (weight(1, &[3 * hidden, hidden]), weight(2, &[3 * hidden]));
+        let (up, up_b) = (weight(3, &[inner, hidden]), weight(4, &[inner]));
+        let (down, down_b) = (weight(5, &[hidden, inner]), weight(6, &[hidden]));
+        let (gamma, beta) = (weight(7, &[hidden]), weight(8, &[hidden]));
+        let input = weight(9, &[rows, hidden]);
+        let drop = Dropout::new(0.2, Key::seed(4));
+        let mut tape = Tape::new(precision, true, &Device::Cpu);
+        let x = tape.input(&input).unwrap();
+        let y = tape.self_attention(&x, &weights([(&w, &b)]), &Segments::packed(&[3, 20]), 2, drop).unwrap();
+        let y = tape.linear_gelu(&y, &weights([(&up, &up_b)])).unwrap();
+        let norm = Norm::new(gamma.clone(), beta.clone(), 1e-12);
+        let y = tape.linear_residual_norm(&y, &weights([(&down, &down_b)]), &x, &norm, drop).unwrap();
+        let y = tape.finish(&y).unwrap();
+        let loss = y.mul(&normal(99, y.dims())).unwrap().sum_all().unwrap();
+        loss.backward().unwrap();
+        let mut all = flat(&y);
+        for weight in [&w, &b, &up, &up_b, &down, &down_b, &gamma, &beta] {
+            let gradient = weight.take_gradient().expect("every weight has a gradient");
+            let gradient = gradient.to_tensor(weight.dims()).unwrap();
+            all.extend(flat(&gradient));
+            let (gradient, update) =
+                (Gradient::from_tensor(&gradient).unwrap(), Update { lr: 1e-2, decay: 0.1, clip: 0.5 });
+            AdamW::default().update(weight, &gradient, &mut Moments::zeros(weight.count()), update).unwrap();
+            all.extend(flat(weight.tensor().unwrap()));
+        }
+        all
+    }
+
+    #[test]
+    fn a_layer_there_and_back_and_a_step_have_the_same_bits_on_every_instruction_set() {
+        for precision in [Precision::F32, Precision::Bf16] {
+            assert_same_on_every_instruction_set(|| layer_and_step(precision));
+        }
+    }
 }

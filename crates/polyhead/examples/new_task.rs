@@ -1,7 +1,7 @@
 //! A new task in one file: text classification from the `[CLS]` token, trained beside named entities.
 //!
-//! `cargo run --release --example new_task -- [CHECKPOINT]` trains for a few epochs on sixteen questions and then
-//! classifies one it has not seen.
+//! `cargo run --release --example new_task -- [CHECKPOINT [KEY=VALUE ...]]` trains for a few epochs on sixteen questions, scores on eight others,
+//! and then classifies one more. What follows the checkpoint changes the recipe: `train.epochs=20 data.question.train=FILE`.
 
 use candle_core::Tensor;
 use polyhead::batch::{Encoded, Features};
@@ -180,23 +180,37 @@ number\tHow many people live here?
 time\tWhen will the rain stop?
 ";
 
+const OTHERS: &str = "place\tWhere is the key to the cellar?
+person\tWho is that at the window?
+number\tHow many pages does it have?
+time\tWhen does the train leave?
+place\tWhere did the cat go?
+person\tWho sang the last song?
+number\tHow many of them came back?
+time\tWhen did you learn to swim?
+";
+
 fn main() -> Result<()> {
     // The one line that adds the task: the known ones and this one.
     let kinds: Vec<TaskKind> = TASKS.iter().copied().chain([TaskKind::of::<Classify>()]).collect();
 
-    let checkpoint = std::env::args().nth(1).unwrap_or_else(|| "sentence-transformers/all-MiniLM-L6-v2".to_owned());
+    let mut arguments = std::env::args().skip(1);
+    let checkpoint = arguments.next().unwrap_or_else(|| "sentence-transformers/all-MiniLM-L6-v2".to_owned());
+    let overrides: Vec<String> = arguments.collect();
     let folder = std::env::temp_dir().join(format!("polyhead-new-task-{}", std::process::id()));
     std::fs::create_dir_all(&folder).map_err(|cause| Error::writing(&folder, cause))?;
     let data = folder.join("questions.tsv");
     std::fs::write(&data, QUESTIONS).map_err(|cause| Error::writing(&data, cause))?;
+    let others = folder.join("others.tsv");
+    std::fs::write(&others, OTHERS).map_err(|cause| Error::writing(&others, cause))?;
 
     let recipe = format!(
         "name = 'new-task'\noutput = {folder:?}\nencoder.checkpoint = {checkpoint:?}\n\
          train = {{ epochs = 8, learning_rate = 3e-4 }}\n\
          tasks.question = {{ kind = 'classify', batch_size = 4 }}\n\
-         data.question = {{ train = {data:?}, validation = {data:?} }}\n"
+         data.question = {{ train = {data:?}, validation = {others:?} }}\n"
     );
-    let recipe = Recipe::parse(&recipe, Path::new("the recipe in this example"), &[])?;
+    let recipe = Recipe::parse(&recipe, Path::new("the recipe in this example"), &overrides)?;
     let mut model = None;
     for event in Trainer::with_tasks(recipe, &kinds, &mut |note| eprintln!("{note}"))? {
         match event? {

@@ -72,12 +72,11 @@ pub fn tiny_bert() -> PathBuf {
 /// A model with both heads, new and so at random: what it answers means nothing, but has the right form.
 pub fn model() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let labels = ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"];
     let open = |name: &str, config: Value| {
         let kind = TASKS.iter().find(|kind| kind.kind == name).unwrap();
         NamedTask { name: name.into(), task: (kind.open)(config).unwrap() }
     };
-    let ner = open("ner", json!({ "labels": labels, "max_length": 32, "stride": 4 }));
+    let ner = open("ner", json!({ "labels": LABELS, "max_length": 32, "stride": 4 }));
     let qa = open("qa", json!({ "max_length": 64, "stride": 8, "max_question_length": 16 }));
     let model =
         Model::pretrained(&tiny_bert(), About::default(), vec![ner, qa], &Adjust::default(), Key::seed(7)).unwrap();
@@ -89,6 +88,37 @@ pub fn model() -> TempDir {
 pub fn path(folder: &TempDir) -> String {
     text(&folder.path().join("model")).to_owned()
 }
+
+/// Overwrites tensors of a model folder, each with one number throughout or with these numbers: a model whose answers follow
+/// from its biases alone can be worked out by hand.
+pub fn set_tensors(model: &Path, tensors: &[(&str, &[f32])]) {
+    let file = model.join("model.safetensors");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let header: Value = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
+    for (name, values) in tensors {
+        let at = |end: usize| 8 + length + header[name]["data_offsets"][end].as_u64().expect("a tensor") as usize;
+        assert_eq!(header[name]["dtype"], "F32");
+        let target = &mut bytes[at(0)..at(1)];
+        assert!(values.len() == 1 || 4 * values.len() == target.len(), "{name}: {} numbers", target.len() / 4);
+        for (cell, value) in target.chunks_exact_mut(4).zip(values.iter().cycle()) {
+            cell.copy_from_slice(&value.to_le_bytes());
+        }
+    }
+    std::fs::write(&file, bytes).unwrap();
+}
+
+/// The model of [`model`], but every word gets one and the same tag.
+pub fn model_of_one_tag(tag: &str) -> TempDir {
+    let folder = model();
+    let bias: Vec<f32> = LABELS.iter().map(|label| if *label == tag { 9.0 } else { 0.0 }).collect();
+    assert!(bias.contains(&9.0), "{tag}");
+    set_tensors(&folder.path().join("model"), &[("heads.ner.weight", &[0.0]), ("heads.ner.bias", &bias)]);
+    folder
+}
+
+/// The labels of the model of [`model`].
+pub const LABELS: [&str; 5] = ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"];
 
 /// Writes a file and returns its path.
 pub fn file(folder: &TempDir, name: &str, content: impl AsRef<[u8]>) -> String {

@@ -67,6 +67,23 @@ pub fn instructions() -> &'static str {
     tile::Isa::here::<u32>().name()
 }
 
+/// The instruction sets that products are written for on processors of this kind.
+#[derive(Debug, Clone)]
+pub struct InstructionSets {
+    /// Those that this processor has, the best first. Tests run on all of them.
+    pub here: Vec<&'static str>,
+    /// Those that it has not. Their code does not run here, nor do the tests of it.
+    pub missing: Vec<&'static str>,
+}
+
+/// The instruction sets that this processor has, and those that it has not.
+pub fn instruction_sets() -> InstructionSets {
+    let all = tile::Isa::all::<u32>();
+    let (here, missing): (Vec<tile::Isa>, _) = tile::Isa::EVERY.iter().partition(|isa| all.contains(isa));
+    let names = |sets: Vec<tile::Isa>| sets.into_iter().map(tile::Isa::name).collect();
+    InstructionSets { here: names(here), missing: names(missing) }
+}
+
 /// A finished part of C: `values[r * stride + c]` is the element `(row + r, column + c)`, for the sink to change at will.
 pub(crate) struct Part<'a> {
     pub row: usize,
@@ -284,7 +301,7 @@ mod tests {
         for shape in SHAPES {
             let [m, n, k] = shape;
             let want = reference(shape, &normal(1, m * k), &normal(2, k * n), change);
-            let all = Isa::all::<T>().into_iter().map(|isa| (isa, product_in_every_form::<T>(shape, isa)));
+            let all = Isa::tested::<T>().into_iter().map(|isa| (isa, product_in_every_form::<T>(shape, isa)));
             let all: Vec<_> = all.inspect(|(_, c)| assert_close(shape, "product", c, &want)).collect();
             // The matrix unit adds in an order of its own.
             let alike: Vec<_> = all.iter().filter(|(isa, _)| !isa.takes_rows()).collect();
@@ -305,6 +322,42 @@ mod tests {
         every_instruction_set_gives_the_same_bits_and_they_are_right::<u32>(|x| {
             f32::from_bits((x.to_bits() + 0x7fff + (x.to_bits() >> 16 & 1)) & 0xffff_0000)
         });
+    }
+
+    /// What a host's library on the same thread may do to the unit's registers between two products.
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn a_library_that_takes_or_releases_the_matrix_unit_between_products_changes_nothing() {
+        use super::amx::{Emulated, Instructions};
+        let shape = [33, 50, 40];
+        let want = product_in_every_form::<u32>(shape, Isa::AmxEmulated);
+        for change in [Emulated::release, Emulated::take_for_something_else] {
+            // In this thread, whose registers they are.
+            change();
+            let [m, n, k] = shape;
+            let (a, b) = (cells::<u32>(&normal(1, m * k), k), normal(2, k * n));
+            let right = Panels::across_for(&b.chunks(n).collect::<Vec<_>>(), Isa::AmxEmulated);
+            let mut c = vec![f32::NAN; m * n];
+            // SAFETY: c holds m rows of n.
+            unsafe {
+                product_into(Left::plain(&a, m, <u32 as Cell>::count(k)), &right, Begin::Zeros, c.as_mut_ptr(), n)
+            };
+            assert!(c == want);
+        }
+        if Isa::all::<u32>().contains(&Isa::Amx) {
+            let [m, n, k] = shape;
+            let (a, b) = (cells::<u32>(&normal(1, m * k), k), normal(2, k * n));
+            let right = Panels::across_for(&b.chunks(n).collect::<Vec<_>>(), Isa::Amx);
+            for _ in 0..2 {
+                let mut c = vec![f32::NAN; m * n];
+                // SAFETY: c holds m rows of n; the unit is there.
+                unsafe {
+                    product_into(Left::plain(&a, m, <u32 as Cell>::count(k)), &right, Begin::Zeros, c.as_mut_ptr(), n);
+                    Instructions::release();
+                }
+                assert!(c == want, "the unit differs from its emulation");
+            }
+        }
     }
 
     fn every_row_ends_once_after_all_its_columns<T: Cell>() {

@@ -23,6 +23,9 @@ pub(crate) enum Isa {
     /// The matrix unit, which multiplies pairs alone. It never comes without AVX-512 BF16.
     #[cfg(target_arch = "x86_64")]
     Amx,
+    /// The same code with the unit in plain Rust, for tests where there is no unit.
+    #[cfg(all(test, target_arch = "x86_64"))]
+    AmxEmulated,
     #[cfg(target_arch = "x86_64")]
     Avx512Bf16,
     #[cfg(target_arch = "x86_64")]
@@ -56,6 +59,30 @@ impl Isa {
         all
     }
 
+    /// All that there are on processors of this kind, the best first.
+    pub(crate) const EVERY: &[Self] = &[
+        #[cfg(target_arch = "x86_64")]
+        Self::Amx,
+        #[cfg(target_arch = "x86_64")]
+        Self::Avx512Bf16,
+        #[cfg(target_arch = "x86_64")]
+        Self::Avx512,
+        #[cfg(target_arch = "x86_64")]
+        Self::Avx2,
+        Self::Portable,
+    ];
+
+    /// All that the tests can run on this processor: the matrix unit's code in any case.
+    #[cfg(test)]
+    pub(crate) fn tested<T: Cell>() -> Vec<Self> {
+        let mut all = Self::all::<T>();
+        #[cfg(target_arch = "x86_64")]
+        if T::DEPTH == 2 {
+            all.push(Self::AmxEmulated);
+        }
+        all
+    }
+
     /// The best that this processor multiplies such cells with.
     pub(crate) fn here<T: Cell>() -> Self {
         #[cfg(target_arch = "x86_64")]
@@ -73,6 +100,8 @@ impl Isa {
         match self {
             #[cfg(target_arch = "x86_64")]
             Self::Amx => "amx_bf16",
+            #[cfg(all(test, target_arch = "x86_64"))]
+            Self::AmxEmulated => "amx_bf16, emulated",
             #[cfg(target_arch = "x86_64")]
             Self::Avx512Bf16 => "avx512_bf16",
             #[cfg(target_arch = "x86_64")]
@@ -93,6 +122,10 @@ impl Isa {
 
     /// Whether a left factor must lie row by row.
     pub(crate) fn takes_rows(self) -> bool {
+        #[cfg(all(test, target_arch = "x86_64"))]
+        if self == Self::AmxEmulated {
+            return true;
+        }
         #[cfg(target_arch = "x86_64")]
         return self == Self::Amx;
         #[cfg(not(target_arch = "x86_64"))]
@@ -104,6 +137,8 @@ impl Isa {
         match self {
             #[cfg(target_arch = "x86_64")]
             Self::Amx => amx::ROWS,
+            #[cfg(all(test, target_arch = "x86_64"))]
+            Self::AmxEmulated => amx::ROWS,
             #[cfg(target_arch = "x86_64")]
             Self::Avx512Bf16 | Self::Avx512 => x86::ROWS_512,
             #[cfg(target_arch = "x86_64")]
@@ -117,6 +152,8 @@ impl Isa {
         match self {
             #[cfg(target_arch = "x86_64")]
             Self::Amx | Self::Avx512Bf16 | Self::Avx512 => 3,
+            #[cfg(all(test, target_arch = "x86_64"))]
+            Self::AmxEmulated => 3,
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => 2,
             Self::Portable if cfg!(target_arch = "aarch64") => 3,
@@ -129,6 +166,8 @@ impl Isa {
         match self {
             #[cfg(target_arch = "x86_64")]
             Self::Amx | Self::Avx512Bf16 | Self::Avx512 => 16,
+            #[cfg(all(test, target_arch = "x86_64"))]
+            Self::AmxEmulated => 16,
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => 8,
             Self::Portable => 4,
@@ -335,6 +374,8 @@ pub(super) unsafe fn of_f32(strip: Strip<f32>, target: Target, rows: usize) {
         match strip.isa {
             #[cfg(target_arch = "x86_64")]
             Isa::Amx | Isa::Avx512Bf16 | Isa::Avx512 => x86::avx512(strip, target, rows),
+            #[cfg(all(test, target_arch = "x86_64"))]
+            Isa::AmxEmulated => unreachable!("the unit multiplies pairs alone"),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => x86::avx2(strip, target, rows),
             Isa::Portable => portable(strip, target, rows),
@@ -351,7 +392,9 @@ pub(super) unsafe fn of_pairs(strip: Strip<u32>, target: Target, rows: usize) {
     unsafe {
         match strip.isa {
             #[cfg(target_arch = "x86_64")]
-            Isa::Amx => amx::strip(strip, target, rows),
+            Isa::Amx => amx::strip::<amx::Instructions>(strip, target, rows),
+            #[cfg(all(test, target_arch = "x86_64"))]
+            Isa::AmxEmulated => amx::strip::<amx::Emulated>(strip, target, rows),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512Bf16 => x86::avx512_bf16(strip, target, rows),
             #[cfg(target_arch = "x86_64")]

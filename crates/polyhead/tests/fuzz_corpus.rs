@@ -1,0 +1,54 @@
+//! Every input that fuzzing is kept for, read again: real files, what reached new code, and what once failed.
+//!
+//! The targets, with what each holds its reader to, are in `fuzz/targets/library.rs`; `fuzz/run.sh` makes new inputs.
+
+#[path = "../../../fuzz/targets/library.rs"]
+mod library;
+
+use std::path::Path;
+
+#[test]
+fn no_input_in_the_corpus_breaks_a_promise_of_its_reader() {
+    for (name, target) in library::TARGETS {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(name);
+        let mut inputs: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        inputs.sort();
+        assert!(!inputs.is_empty(), "{} is empty", folder.display());
+        for input in inputs {
+            let data = std::fs::read(&input).unwrap();
+            let began = std::time::Instant::now();
+            if let Err(panic) = std::panic::catch_unwind(|| target(&data)) {
+                eprintln!("on {}", input.display());
+                std::panic::resume_unwind(panic);
+            }
+            assert!(began.elapsed().as_secs() < 20, "{} takes {:?}", input.display(), began.elapsed());
+        }
+    }
+}
+
+#[test]
+fn real_inputs_are_read_and_not_only_refused() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus");
+    let path = |name: &str| corpus.join(name);
+    use polyhead::data::{read_questions, read_sentences};
+    let sentences = |name: &str| read_sentences(&path(name), None).unwrap().examples.len();
+    let questions = |name: &str| read_questions(&path(name), None).unwrap().examples.len();
+    assert_eq!(sentences("conll/columns.txt"), 2);
+    assert_eq!(sentences("jsonl/sentences.jsonl"), 2);
+    assert_eq!(questions("squad/unanswered.json"), 2);
+    assert_eq!(questions("jsonl/questions.jsonl"), 3);
+    assert!(sentences("parquet/conll2003.parquet") > 0 && questions("parquet/squad.parquet") > 0);
+    for name in ["quickstart", "report", "tables"] {
+        let recipe = polyhead::recipe::Recipe::read(&path(&format!("recipe/{name}.toml")), &[]).unwrap();
+        assert_eq!(recipe.tasks().unwrap().len(), 2, "{name}");
+    }
+    for name in ["tiny", "wordpiece", "bpe", "unigram", "wordlevel"] {
+        let tokenizer = polyhead::text::Tokenizer::load(&path(&format!("tokenizer/{name}.json"))).unwrap();
+        assert!(!tokenizer.text("ab").unwrap().is_empty(), "{name}");
+    }
+    for name in ["f32", "halves", "empty"] {
+        let file = path(&format!("safetensors/{name}"));
+        let heads = polyhead::parameters::Heads::Stored;
+        assert!(polyhead::parameters::Weights::read(&file, heads, &candle_core::Device::Cpu).is_ok(), "{name}");
+    }
+}

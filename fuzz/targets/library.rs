@@ -1,0 +1,178 @@
+//! What the library reads from outside, one function a kind of file: bytes become a file, and the file is read.
+//!
+//! Whatever the bytes are, the outcome is a value that keeps the reader's promises, or an error that names its place in a message
+//! of readable length. Fuzzing calls these functions with bytes of its own making (`fuzz/run.sh`), and
+//! `crates/polyhead/tests/fuzz_corpus.rs` with those in `fuzz/corpus/`.
+
+#![allow(dead_code, missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+use candle_core::Device;
+use polyhead::data::{read_questions, read_sentences};
+use polyhead::model::Model;
+use polyhead::parameters::{Heads, Weights};
+use polyhead::recipe::Recipe;
+use polyhead::tasks::TASKS;
+use polyhead::text::Tokenizer;
+use polyhead::{Error, Result};
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use tempfile::TempDir;
+
+/// Every target by the name of its corpus.
+pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+    ("recipe", recipe),
+    ("conll", conll),
+    ("squad", squad),
+    ("jsonl", jsonl),
+    ("parquet", parquet),
+    ("safetensors", safetensors),
+    ("tokenizer", tokenizer),
+    ("config", config),
+];
+
+/// A recipe: what was read is written, and read again the same.
+pub fn recipe(data: &[u8]) {
+    let path = file("recipe.toml", data);
+    let Some(recipe) = outcome(Recipe::read(&path, &[])) else { return };
+    let Some(tasks) = outcome(recipe.tasks()) else { return };
+    assert!(!tasks.is_empty(), "a recipe without tasks was taken");
+    let written = recipe.to_toml().expect("a recipe that was read can be written");
+    let again = Recipe::parse(&written, &path, &[]).expect("a recipe that was written can be read");
+    assert_eq!(again.to_toml().unwrap(), written);
+}
+
+/// Columns of words and tags.
+pub fn conll(data: &[u8]) {
+    sentences(&file("data.conll", data));
+}
+
+/// SQuAD's JSON.
+pub fn squad(data: &[u8]) {
+    questions(&file("data.json", data));
+}
+
+/// JSON Lines, read as sentences and as questions.
+pub fn jsonl(data: &[u8]) {
+    let path = file("data.jsonl", data);
+    sentences(&path);
+    questions(&path);
+}
+
+/// A table, read as sentences and as questions.
+pub fn parquet(data: &[u8]) {
+    let path = file("data.parquet", data);
+    sentences(&path);
+    questions(&path);
+}
+
+/// Weights.
+pub fn safetensors(data: &[u8]) {
+    let path = file("model.safetensors", data);
+    if let Some(weights) = outcome(Weights::read(&path, Heads::Stored, &Device::Cpu)) {
+        // Nothing was declared: every tensor is one too many, and the message names them.
+        outcome(weights.finish());
+    }
+}
+
+/// A tokenizer; one that is taken takes a text, and its sub-words are slices of it.
+pub fn tokenizer(data: &[u8]) {
+    const TEXT: &str = "Zoë's cafe\u{301} in 東京, 👩\u{200d}🚀\u{0} naïve\tﬁn ΑΣ \u{feff}x";
+    let path = file("tokenizer.json", data);
+    let Some(tokenizer) = outcome(Tokenizer::load(&path)) else { return };
+    tokenizer.vocabulary();
+    tokenizer.model();
+    if let Some((pieces, continues)) = said(tokenizer.text_with_continuations(TEXT)) {
+        assert_eq!(pieces.len(), continues.len());
+    }
+    said(tokenizer.words(&["Zoë's", "", "cafe\u{301}", "東京", "\u{200b}"]));
+}
+
+/// The configuration of a model folder, beside the weights and the tokenizer of a small model.
+pub fn config(data: &[u8]) {
+    let path = file("config.json", data);
+    let folder = path.parent().unwrap();
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().map(|folder| folder.join("fixtures"));
+    let fixtures = fixtures.into_iter().find(|folder| folder.is_dir()).expect("fixtures");
+    for (from, name) in [("single-task/ner", "model.safetensors"), ("tiny-bert", "tokenizer.json")] {
+        if !folder.join(name).exists() {
+            std::fs::copy(fixtures.join(from).join(name), folder.join(name)).unwrap();
+        }
+    }
+    outcome(polyhead::model::shapes(&path, Vec::new()));
+    outcome(Model::load(folder, TASKS));
+}
+
+fn sentences(path: &Path) {
+    let Some(read) = outcome(read_sentences(path, None)) else { return };
+    assert!(!read.examples.is_empty(), "no sentences, and no error");
+    for sentence in &read.examples {
+        assert_eq!(sentence.words.len(), sentence.tags.len());
+        assert!(!sentence.words.is_empty(), "{}: a sentence without words", sentence.place);
+    }
+    let first = read_sentences(path, Some(1)).expect("what was read whole can be read in part");
+    assert_eq!(first.examples[..], read.examples[..1]);
+}
+
+fn questions(path: &Path) {
+    let Some(read) = outcome(read_questions(path, None)) else { return };
+    assert!(!read.examples.is_empty(), "no questions, and no error");
+    for question in &read.examples {
+        assert!(!question.question.trim().is_empty() && !question.context.trim().is_empty(), "{}", question.place);
+        for answer in &question.answers {
+            let slice = question.context.get(answer.start..answer.start + answer.text.len());
+            assert_eq!(slice, Some(answer.text.as_str()), "{}", question.place);
+            assert!(!answer.text.trim().is_empty(), "{}: a blank answer", question.place);
+        }
+    }
+}
+
+/// The value, or nothing where there is an error as it should be: with a place, and a message that a person can read.
+fn outcome<T>(result: Result<T>) -> Option<T> {
+    if let Err(error) = &result {
+        assert!(error.place().is_some(), "an error without a place: {error}");
+    }
+    said(result)
+}
+
+fn said<T>(result: Result<T, Error>) -> Option<T> {
+    match result {
+        Ok(value) => Some(value),
+        Err(error) => {
+            let message = error.to_string();
+            assert!(message.len() < 16 << 10, "a message of {} bytes: {:.300}", message.len(), message);
+            None
+        }
+    }
+}
+
+/// Writes the bytes to a file of this name in a folder of this thread's own.
+fn file(name: &str, data: &[u8]) -> PathBuf {
+    thread_local! {
+        static FOLDER: TempDir = tempfile::tempdir().expect("a temporary folder");
+    }
+    let path = FOLDER.with(|folder| folder.path().join(name));
+    std::fs::write(&path, data).expect("a file in the temporary folder");
+    path
+}
+
+/// Some libraries panic on bad input, and the readers make errors of that: only what comes through ends the fuzzing, which by
+/// itself ends at any panic. The place of the last one is kept.
+pub fn keep_panics() {
+    static ONCE: OnceLock<()> = OnceLock::new();
+    ONCE.get_or_init(|| {
+        std::panic::set_hook(Box::new(|panic| LAST_PANIC.with(|last| *last.borrow_mut() = panic.to_string())));
+    });
+}
+
+thread_local! {
+    static LAST_PANIC: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// Runs a target; a panic that comes through is told and ends the process.
+pub fn run(target: fn(&[u8]), data: &[u8]) {
+    if std::panic::catch_unwind(|| target(data)).is_err() {
+        eprintln!("{}", LAST_PANIC.with(|last| last.borrow().clone()));
+        std::process::abort();
+    }
+}
