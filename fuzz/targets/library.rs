@@ -34,8 +34,8 @@ pub const TARGETS: &[(&str, fn(&[u8]))] = &[
 /// A recipe: what was read is written, and read again the same.
 pub fn recipe(data: &[u8]) {
     let path = file("recipe.toml", data);
-    let Some(recipe) = outcome(Recipe::read(&path, &[])) else { return };
-    let Some(tasks) = outcome(recipe.tasks()) else { return };
+    let Some(recipe) = outcome(&path, Recipe::read(&path, &[])) else { return };
+    let Some(tasks) = said(recipe.tasks()) else { return };
     assert!(!tasks.is_empty(), "a recipe without tasks was taken");
     let written = recipe.to_toml().expect("a recipe that was read can be written");
     let again = Recipe::parse(&written, &path, &[]).expect("a recipe that was written can be read");
@@ -69,9 +69,9 @@ pub fn parquet(data: &[u8]) {
 /// Weights.
 pub fn safetensors(data: &[u8]) {
     let path = file("model.safetensors", data);
-    if let Some(weights) = outcome(Weights::read(&path, Heads::Stored, &Device::Cpu)) {
+    if let Some(weights) = outcome(&path, Weights::read(&path, Heads::Stored, &Device::Cpu)) {
         // Nothing was declared: every tensor is one too many, and the message names them.
-        outcome(weights.finish());
+        outcome(&path, weights.finish());
     }
 }
 
@@ -79,7 +79,7 @@ pub fn safetensors(data: &[u8]) {
 pub fn tokenizer(data: &[u8]) {
     const TEXT: &str = "Zoë's cafe\u{301} in 東京, 👩\u{200d}🚀\u{0} naïve\tﬁn ΑΣ \u{feff}x";
     let path = file("tokenizer.json", data);
-    let Some(tokenizer) = outcome(Tokenizer::load(&path)) else { return };
+    let Some(tokenizer) = outcome(&path, Tokenizer::load(&path)) else { return };
     tokenizer.vocabulary();
     tokenizer.model();
     if let Some((pieces, continues)) = said(tokenizer.text_with_continuations(TEXT)) {
@@ -99,12 +99,12 @@ pub fn config(data: &[u8]) {
             std::fs::copy(fixtures.join(from).join(name), folder.join(name)).unwrap();
         }
     }
-    outcome(polyhead::model::shapes(&path, Vec::new()));
-    outcome(Model::load(folder, TASKS));
+    outcome(&path, polyhead::model::shapes(&path, Vec::new()));
+    outcome(folder, Model::load(folder, TASKS));
 }
 
 fn sentences(path: &Path) {
-    let Some(read) = outcome(read_sentences(path, None)) else { return };
+    let Some(read) = outcome(path, read_sentences(path, None)) else { return };
     assert!(!read.examples.is_empty(), "no sentences, and no error");
     for sentence in &read.examples {
         assert_eq!(sentence.words.len(), sentence.tags.len());
@@ -115,7 +115,7 @@ fn sentences(path: &Path) {
 }
 
 fn questions(path: &Path) {
-    let Some(read) = outcome(read_questions(path, None)) else { return };
+    let Some(read) = outcome(path, read_questions(path, None)) else { return };
     assert!(!read.examples.is_empty(), "no questions, and no error");
     for question in &read.examples {
         assert!(!question.question.trim().is_empty() && !question.context.trim().is_empty(), "{}", question.place);
@@ -127,10 +127,10 @@ fn questions(path: &Path) {
     }
 }
 
-/// The value, or nothing where there is an error as it should be: with a place, and a message that a person can read.
-fn outcome<T>(result: Result<T>) -> Option<T> {
+/// The value, or nothing where there is an error as it should be: it names the file, and a person can read it.
+fn outcome<T>(path: &Path, result: Result<T>) -> Option<T> {
     if let Err(error) = &result {
-        assert!(error.place().is_some(), "an error without a place: {error}");
+        assert!(error.to_string().contains(&path.display().to_string()), "an error without a place: {error}");
     }
     said(result)
 }

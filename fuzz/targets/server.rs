@@ -5,7 +5,8 @@
 //! functions with bytes of its own making (`fuzz/run.sh`), and `crates/polyhead-server/tests/fuzz_corpus.rs` with those in
 //! `fuzz/corpus/`.
 
-#![allow(dead_code, missing_docs, clippy::unwrap_used, clippy::expect_used)]
+// `fuzzing` is set by what builds the targets for fuzzing.
+#![allow(dead_code, missing_docs, unexpected_cfgs, clippy::unwrap_used, clippy::expect_used)]
 
 use polyhead::Key;
 use polyhead::encoders::Adjust;

@@ -47,15 +47,15 @@ fn new_task(overrides: &[&str]) -> (Vec<f64>, String) {
     let folder = tempfile::tempdir().unwrap();
     let checkpoint = small::fixture("tiny-bert");
     // Tiny-bert knows nothing yet, so it takes larger steps than an encoder that was trained before.
-    let small = ["train.epochs=24", "train.learning_rate=3e-3"];
+    let small = ["train.epochs=40", "train.learning_rate=3e-3"];
     let said = run("new_task", &[&[checkpoint.to_str().unwrap()], &small[..], overrides].concat(), folder.path());
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "something is left behind");
     let lines: Vec<&str> = said.lines().collect();
     let accuracy = |line: &&str| line.split_once(": accuracy ")?.1.strip_suffix(" %")?.parse::<f64>().ok();
     let accuracies: Vec<f64> = lines.iter().filter_map(accuracy).collect();
-    assert_eq!((accuracies.len(), lines.len()), (24, 24 + 2), "{said}");
-    assert_eq!(lines[24], "Who lives in the house next door?", "{said}");
-    (accuracies, lines[25].trim().trim_start_matches('"').split('"').next().unwrap().to_owned())
+    assert_eq!((accuracies.len(), lines.len()), (40, 40 + 2), "{said}");
+    assert_eq!(lines[40], "Who lives in the house next door?", "{said}");
+    (accuracies, lines[41].trim().trim_start_matches('"').split('"').next().unwrap().to_owned())
 }
 
 /// The score is that of eight questions that it did not train on, two of each of four labels: one label for all gets 25 %.
@@ -76,6 +76,8 @@ fn new_task_learns_nothing_where_the_labels_mean_nothing() {
     let line = |at: usize| format!("{}\t{} this, {at}?\n", labels[(at + at / 4) % 4], openings[at % 4]);
     let file = folder.path().join("dealt.tsv");
     std::fs::write(&file, (0..16).map(line).collect::<String>()).unwrap();
-    let (accuracies, _) = new_task(&[&format!("data.question.train={:?}", file)]);
-    assert!(*accuracies.last().unwrap() <= 50.0, "{accuracies:?}");
+    let data = format!("data.question.train={file:?}");
+    // Eight questions are few: one seed may be lucky.
+    let ends = ["seed=42", "seed=7", "seed=1"].map(|seed| *new_task(&[&data, seed]).0.last().unwrap());
+    assert!(ends.iter().sum::<f64>() <= 3.0 * 50.0, "{ends:?}");
 }
