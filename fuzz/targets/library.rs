@@ -19,8 +19,11 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use tempfile::TempDir;
 
+/// What is done with the bytes.
+pub type Target = fn(&[u8]);
+
 /// Every target by the name of its corpus.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[(&str, Target)] = &[
     ("recipe", recipe),
     ("conll", conll),
     ("squad", squad),
@@ -170,7 +173,7 @@ thread_local! {
 }
 
 /// Runs a target; a panic that comes through is told and ends the process.
-pub fn run(target: fn(&[u8]), data: &[u8]) {
+pub fn run(target: Target, data: &[u8]) {
     if std::panic::catch_unwind(|| target(data)).is_err() {
         eprintln!("{}", LAST_PANIC.with(|last| last.borrow().clone()));
         std::process::abort();

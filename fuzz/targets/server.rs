@@ -20,8 +20,11 @@ use std::path::Path;
 use std::sync::{OnceLock, mpsc};
 use std::time::Duration;
 
+/// What is done with the bytes.
+pub type Target = fn(&[u8]);
+
 /// Every target by the name of its corpus.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[("http_head", head), ("http_body", body)];
+pub const TARGETS: &[(&str, Target)] = &[("http_head", head), ("http_body", body)];
 
 /// A request, head and all.
 pub fn head(data: &[u8]) {

@@ -36,7 +36,7 @@ fn scores_of_one_tag(tag: &str) -> (impl Fn(&str) -> f64, Value) {
     let data = file(&folder, "dev.conll", CONLL);
     let report = polyhead(&["eval", &path(&folder), "--task", "ner", "--data", &data, "--json"]).json();
     let (values, types) = (report["score"]["values"].clone(), report["score"]["types"].clone());
-    (move |name: &str| (100.0 * values[name].as_f64().expect(name)).round() / 100.0, types)
+    (move |name: &str| (100.0 * values[name].as_f64().unwrap_or(f64::NAN)).round() / 100.0, types)
 }
 
 #[test]

@@ -2,6 +2,8 @@
 //!
 //! The targets, with what each holds the server to, are in `fuzz/targets/server.rs`; `fuzz/run.sh` makes new requests.
 
+#![allow(clippy::unwrap_used)]
+
 #[path = "../../../fuzz/targets/server.rs"]
 mod server;
 

@@ -2,6 +2,8 @@
 //!
 //! The targets, with what each holds its reader to, are in `fuzz/targets/library.rs`; `fuzz/run.sh` makes new inputs.
 
+#![allow(clippy::unwrap_used)]
+
 #[path = "../../../fuzz/targets/library.rs"]
 mod library;
 
