@@ -7,7 +7,7 @@
 #![allow(dead_code, missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 use candle_core::Device;
-use polyhead::data::{read_questions, read_sentences};
+use polyhead::data::{Columns, Layout, read_questions, read_sentences};
 use polyhead::model::Model;
 use polyhead::parameters::{Heads, Weights};
 use polyhead::recipe::Recipe;
@@ -45,9 +45,12 @@ pub fn recipe(data: &[u8]) {
     assert_eq!(again.to_toml().unwrap(), written);
 }
 
-/// Columns of words and tags.
+/// Columns of words and tags: the first and the last, or those that are named; tags as names or as numbers.
 pub fn conll(data: &[u8]) {
-    sentences(&file("data.conll", data));
+    let path = file("data.conll", data);
+    sentences(&path, &Layout::default());
+    let tag_names = ["O", "B-PER", "I-PER"].map(str::to_owned).to_vec();
+    sentences(&path, &Layout { columns: Some(Columns { word: 1, tag: 2 }), tag_names });
 }
 
 /// SQuAD's JSON.
@@ -58,14 +61,14 @@ pub fn squad(data: &[u8]) {
 /// JSON Lines, read as sentences and as questions.
 pub fn jsonl(data: &[u8]) {
     let path = file("data.jsonl", data);
-    sentences(&path);
+    sentences(&path, &Layout::default());
     questions(&path);
 }
 
 /// A table, read as sentences and as questions.
 pub fn parquet(data: &[u8]) {
     let path = file("data.parquet", data);
-    sentences(&path);
+    sentences(&path, &Layout::default());
     questions(&path);
 }
 
@@ -106,19 +109,19 @@ pub fn config(data: &[u8]) {
     outcome(folder, Model::load(folder, TASKS));
 }
 
-fn sentences(path: &Path) {
-    let Some(read) = outcome(path, read_sentences(path, None)) else { return };
+fn sentences(path: &Path, layout: &Layout) {
+    let Some(read) = outcome(path, read_sentences(path, None, layout)) else { return };
     assert!(!read.examples.is_empty(), "no sentences, and no error");
     for sentence in &read.examples {
         assert_eq!(sentence.words.len(), sentence.tags.len());
         assert!(!sentence.words.is_empty(), "{}: a sentence without words", sentence.place);
     }
-    let first = read_sentences(path, Some(1)).expect("what was read whole can be read in part");
+    let first = read_sentences(path, Some(1), layout).expect("what was read whole can be read in part");
     assert_eq!(first.examples[..], read.examples[..1]);
 }
 
 fn questions(path: &Path) {
-    let Some(read) = outcome(path, read_questions(path, None)) else { return };
+    let Some(read) = outcome(path, read_questions(path, None, &Layout::default())) else { return };
     assert!(!read.examples.is_empty(), "no questions, and no error");
     for question in &read.examples {
         assert!(!question.question.trim().is_empty() && !question.context.trim().is_empty(), "{}", question.place);

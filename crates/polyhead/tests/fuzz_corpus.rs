@@ -32,9 +32,9 @@ fn no_input_in_the_corpus_breaks_a_promise_of_its_reader() {
 fn real_inputs_are_read_and_not_only_refused() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus");
     let path = |name: &str| corpus.join(name);
-    use polyhead::data::{read_questions, read_sentences};
-    let sentences = |name: &str| read_sentences(&path(name), None).unwrap().examples.len();
-    let questions = |name: &str| read_questions(&path(name), None).unwrap().examples.len();
+    use polyhead::data::{Layout, read_questions, read_sentences};
+    let sentences = |name: &str| read_sentences(&path(name), None, &Layout::default()).unwrap().examples.len();
+    let questions = |name: &str| read_questions(&path(name), None, &Layout::default()).unwrap().examples.len();
     assert_eq!(sentences("conll/columns.txt"), 2);
     assert_eq!(sentences("jsonl/sentences.jsonl"), 2);
     assert_eq!(questions("squad/unanswered.json"), 2);
