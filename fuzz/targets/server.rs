@@ -15,7 +15,7 @@ use polyhead::tasks::TASKS;
 use polyhead_server::{Event, Exposure, Limits, Options};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::{OnceLock, mpsc};
 use std::time::Duration;
@@ -117,12 +117,14 @@ pub fn start(limits: Limits) -> SocketAddr {
         make_model().save(&model).expect("the model can be saved");
         let options = Options {
             model,
-            host: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            kinds: TASKS,
+            host: "127.0.0.1".into(),
             port: 0,
             key: None,
             exposure: Exposure::NeedsKey,
             hosts: Vec::new(),
             origins: vec!["https://app.example".into()],
+            log: None,
             limits,
         };
         let mut notify = |event: Event| {

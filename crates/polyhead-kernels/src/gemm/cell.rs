@@ -7,7 +7,9 @@
 //!
 //! A bf16 number is the upper half of an f32 one, rounded to the nearest, ties to even.
 
-use super::tile::{self, Isa, Strip, Target};
+#[cfg(target_arch = "x86_64")]
+use super::tile::Isa;
+use super::tile::{self, Strip, Target};
 use crate::math::simd;
 use crate::workspace::Plain;
 
@@ -148,14 +150,14 @@ simd! {
 fn interleave(pairs: &mut [u32], even: &[u32], odd: Option<&[u32]>) {
     let needs = pairs.len().div_ceil(2);
     assert!(even.len() >= needs && odd.is_none_or(|odd| odd.len() >= needs));
-    let mut done = 0;
     #[cfg(target_arch = "x86_64")]
-    if let Some(odd) = odd
-        && Isa::here::<u32>().multiplies_bf16()
-    {
+    let done = match odd {
         // SAFETY: the processor has the instructions, and all are long enough.
-        done = unsafe { x86::interleave(pairs, even, odd) };
-    }
+        Some(odd) if Isa::here::<u32>().multiplies_bf16() => unsafe { x86::interleave(pairs, even, odd) },
+        _ => 0,
+    };
+    #[cfg(not(target_arch = "x86_64"))]
+    let done = 0;
     for (at, pair) in pairs.iter_mut().enumerate().skip(done) {
         let half = |row: &[u32]| row[at / 2] >> (16 * (at % 2)) & 0xffff;
         *pair = half(even) | odd.map_or(0, half) << 16;
