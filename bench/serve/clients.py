@@ -7,7 +7,8 @@ python bench/serve/clients.py http://127.0.0.1:8080 [--skip hub triton schemathe
 
 hub            huggingface_hub.InferenceClient, pointed at the server: token_classification and question_answering,
                without parameters and with all they have, on / and on /tasks/NAME; its errors carry the server's words
-triton         tritonclient in its JSON mode. The protocol is the one of Triton and KServe, and this client, Triton's own,
+triton         tritonclient, with tensors as JSON and, as it sends and asks for them unless told otherwise, as binary data:
+               the answers must be the same. The protocol is the one of Triton and KServe, and this client, Triton's own,
                is the one in use: of the others on PyPI, kserve and mlserver bring a whole server with them, and
                open-inference-openapi has not been generated anew since 2024. It sends no content type, and asks for
                data in JSON output by output
@@ -19,6 +20,7 @@ import argparse
 import importlib.metadata
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -149,6 +151,22 @@ def hub(server: Server, checks: Checks):
     )
 
 
+def sense(column: list) -> list:
+    """Texts of an output without the scores in them."""
+    return [json.loads(re.sub(r'"score":\s*[0-9.e-]+', '"score":0', one)) if one[:1] in "[{" and one else one for one in column]
+
+
+def mixed_data(client, task: dict, asked: dict, numpy):
+    from tritonclient.http import InferInput, InferRequestedOutput
+
+    inputs = [InferInput(field, [2], "BYTES") for field in task["fields"]]
+    for one in inputs:
+        one.set_data_from_numpy(numpy.array(asked[one.name()][:2], dtype=object))
+    outputs = {"ner": "entities", "qa": "answer"}.get(task["kind"])
+    wanted = [InferRequestedOutput(outputs, binary_data=False)] if outputs else None
+    return client.infer(task["name"], inputs, outputs=wanted).get_response() if wanted else None
+
+
 def triton(server: Server, checks: Checks):
     import numpy
     from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
@@ -190,12 +208,13 @@ def triton(server: Server, checks: Checks):
         types = {one["name"]: one["datatype"] for one in told["outputs"]}
         checks.that(types, f"{name}: metadata name no outputs")
 
-        def infer(count: int, version: str = "", wanted=tuple(types), **more):
+        def infer(count: int, version: str = "", wanted=tuple(types), binary=False, **more):
             inputs = []
             for field in task["fields"]:
                 inputs.append(InferInput(field, [count], "BYTES"))
-                inputs[-1].set_data_from_numpy(numpy.array(asked[field][:count], dtype=object), binary_data=False)
-            outputs = [InferRequestedOutput(one, binary_data=False) for one in wanted]
+                inputs[-1].set_data_from_numpy(numpy.array(asked[field][:count], dtype=object), binary_data=binary)
+            # Without a word of outputs, it asks for all of them as binary data.
+            outputs = [InferRequestedOutput(one, binary_data=binary) for one in wanted] if wanted else None
             return client.infer(task["name"], inputs, model_version=version, outputs=outputs, **more)
 
         for count in [1, 3]:
@@ -229,6 +248,26 @@ def triton(server: Server, checks: Checks):
                 for context, said, start, end in zip(asked["context"], *columns):
                     said = said.decode() if isinstance(said, bytes) else str(said)
                     checks.that(context[start:end] == said, f"{name}: {said!r} is not at {start}..{end}")
+        def text(column):
+            return [one.decode() if isinstance(one, bytes) else one for one in column.tolist()]
+
+        plain = attempt(checks, f"{name}: as JSON", lambda: infer(3))
+        for what, wanted in {"as binary data": tuple(types), "as it asks by itself": None}.items():
+            result = attempt(checks, f"{name}: {what}", lambda: infer(3, wanted=wanted, binary=True, request_id="b-7"))
+            if not result or not plain:
+                continue
+            answer = result.get_response()
+            sizes = [one.get("parameters", {}).get("binary_data_size") for one in answer["outputs"]]
+            checks.that(all(sizes) and answer["id"] == "b-7", f"{name} {what}: the outputs are {str(answer)[:200]}")
+            for output, datatype in types.items():
+                one, other = result.as_numpy(output), plain.as_numpy(output)
+                kind = {"BYTES": "O", "FP64": "f", "INT64": "i"}[datatype]
+                checks.that(one.dtype.kind == kind, f"{name} {what}: {output} is {one.dtype}")
+                # Scores may differ in their last digits: batches are not the same.
+                same = numpy.allclose(one, other) if kind != "O" else sense(text(one)) == sense(text(other))
+                checks.that(same, f"{name} {what}: {output} is {one} and {other} as JSON")
+        mixed = attempt(checks, f"{name}: binary data in, JSON out", lambda: mixed_data(client, task, asked, numpy))
+        checks.that(mixed is None or "data" in mixed["outputs"][0], f"{name}: {str(mixed)[:200]}")
         first = next(iter(types), None)
         headers = {"content-type": "application/json"}
         one = attempt(checks, f"{name}: one output, version 1", lambda: infer(1, "1", (first,), headers=headers))

@@ -257,6 +257,16 @@ fn what_can_not_be_answered_is_said_in_one_form_and_the_next_request_is_answered
     let _ = stream.write_all(&request("POST", "/analyze", &json_type, &large));
     let _ = stream.shutdown(std::net::Shutdown::Write);
     Answer::read(&mut BufReader::new(stream)).fails(413, "too_large");
+    // Parameters are read even where there is nothing to answer.
+    server.post("/", &json!({ "inputs": [] })).ok();
+    server.post("/", &json!({ "inputs": [], "parameters": { "top_k": 2 } })).ok();
+    for (path, parameters) in [
+        ("/", json!({ "offset_unit": "word" })),
+        ("/tasks/qa", json!({ "top_k": 0 })),
+        ("/tasks/ner", json!({ "top_k": 2 })),
+    ] {
+        refused(server.post(path, &json!({ "inputs": [], "parameters": parameters })), 422, "invalid");
+    }
     for inputs in [
         json!([]),
         json!([{ "name": "text", "shape": [2], "datatype": "BYTES", "data": ["x"] }]),

@@ -4,7 +4,7 @@ use crate::address::{canonical, split_port};
 use crate::error::{CODES, Code, Row};
 use crate::loaded::Loaded;
 use crate::openapi::{ALWAYS, document, own_failures};
-use crate::routes::{ROUTES, fields_of};
+use crate::routes::{ROUTES, example, fields_of};
 use crate::schemas::PLACE;
 use polyhead::model::NamedTask;
 use polyhead::report::html::escape;
@@ -247,19 +247,9 @@ fn examples(loaded: &Loaded, host: Option<&str>, keyed: bool) -> String {
         format!("curl {address} -H 'content-type: application/json'{key} \\\n    -d '{body}'")
     };
     let tasks = &loaded.model().tasks;
-    let whole = |named: &NamedTask| -> Map<String, Value> {
-        named.task.fields().iter().map(|field| (field.name.to_owned(), json!(field.example))).collect()
-    };
-    let mut calls: Vec<String> = Vec::new();
-    for named in tasks.iter().filter(|named| named.task.pipeline().is_some()) {
-        // The form that the task takes: its only text, or all of them by name.
-        let fields = whole(named);
-        let only = fields.values().next().filter(|text| fields.len() == 1 && named.task.takes(text)).cloned();
-        let input = only.unwrap_or(Value::Object(fields));
-        if named.task.takes(&input) {
-            calls.push(call(&format!("/tasks/{}", named.name), json!({ "inputs": input })));
-        }
-    }
+    let of_task =
+        |named: &NamedTask| Some(call(&format!("/tasks/{}", named.name), json!({ "inputs": example(named)? })));
+    let mut calls: Vec<String> = tasks.iter().filter_map(of_task).collect();
     let known = fields_of(tasks);
     let stands_in = |name: &str| known.iter().any(|field| field.name == name && field.needed > 0);
     let needed = known.iter().filter(|field| field.needed > 0 && !field.default.is_some_and(stands_in));

@@ -27,6 +27,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 pub use analyze::{OWN, fields_of};
 pub use page::assets;
+pub use pipeline::example;
 
 /// A way of asking, for the router and for `/openapi.json`.
 pub struct Route {

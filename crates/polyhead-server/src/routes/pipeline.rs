@@ -83,6 +83,9 @@ fn read(
         let message = format!("inputs: expected at most {} of them, found {}", limits.texts, inputs.len());
         return Err(ApiError::invalid(message).hint("send several requests; /info states the limits"));
     }
+    if inputs.is_empty() && !parameters.is_empty() {
+        check_parameters(loaded, task, &parameters)?;
+    }
     let mut unread: Vec<Unread<Loaded>> = Vec::with_capacity(inputs.len());
     for input in inputs {
         body::check_texts(&input, "inputs", limits)?;
@@ -103,6 +106,31 @@ fn read(
         }));
     }
     Ok(unread)
+}
+
+/// Refuses parameters that none of the tasks in question takes, where no input tells which task it is.
+fn check_parameters(loaded: &Loaded, task: Option<usize>, parameters: &Map<String, Value>) -> Result<(), ApiError> {
+    let all = loaded.model().tasks.iter().enumerate();
+    let asked = all.filter(|(index, _)| task.is_none_or(|task| task == *index));
+    let mut refusal = None;
+    for (_, named) in asked {
+        let Some(input) = example(named) else { continue };
+        match named.task.pipeline_query(&input, parameters, &loaded.model().tokenizer) {
+            Ok(_) => return Ok(()),
+            Err(error) => refusal = refusal.or(Some(error)),
+        }
+    }
+    refusal.map_or(Ok(()), |error| Err(error.into()))
+}
+
+/// An input in the form that a task takes, of its fields' examples: its only text, or all of them by name.
+pub fn example(named: &NamedTask) -> Option<Value> {
+    let fields = named.task.fields().iter().map(|field| (field.name.to_owned(), Value::from(field.example)));
+    let fields: Map<String, Value> = fields.collect();
+    let only = fields.values().next().filter(|_| fields.len() == 1).cloned();
+    let forms = [only, Some(Value::Object(fields))];
+    named.task.pipeline()?;
+    forms.into_iter().flatten().find(|form| named.task.takes(form))
 }
 
 /// The task that takes an input of this form.
