@@ -285,6 +285,23 @@ async function typing() {
   await page.context().close();
 }
 
+/** In a text that is longer than the window: each answer that is chosen comes into sight, with text above and below it. */
+async function scrolling() {
+  const text = "One line of the text, as long as many another. ".repeat(160);
+  const at = [0.02, 0.5, 0.97].map((share) => text.indexOf("text", Math.floor(share * text.length) - 40));
+  const [first, ...rest] = at.map((start, rank) => ({ answer: "text", start, end: start + 4, score: 0.5 - rank / 10 }));
+  const page = await open({ height: 500, motion: "reduce", before: (page) => answerWith(page, (route) => route.fulfill(json(200, { results: { qa: { ...first, alternatives: rest } }, tokens: 5, seconds: 0.01 }))) });
+  await fill(page, text, question("Which?"));
+  await asked(page, go(page));
+  for (const rank of [1, 2, 0]) {
+    await page.locator(".answers li button").nth(rank).click();
+    await page.waitForTimeout(100);
+    const box = await page.locator("mark.answer").boundingBox();
+    check(`scrolling: answer ${rank + 1} is in sight, away from the edges`, box && box.y >= 50 && box.y + box.height <= 450, box);
+  }
+  await page.context().close();
+}
+
 async function scripts() {
   const page = await open();
   await paste(page, EMOJI);
@@ -440,10 +457,19 @@ async function keyed() {
   check("key: nowhere but in memory", await page.evaluate(() => localStorage.length === 0 && sessionStorage.length === 0 && !document.cookie && !location.href.includes("s3cret") && !document.querySelector("#found").textContent.includes("s3cret")));
   await page.locator("#curl summary").click();
   check("key: curl takes it from a variable", (await page.locator("#curl pre").first().textContent()).includes('"authorization: Bearer $POLYHEAD_KEY"'));
-  await page.route("**/report", (route) => route.fulfill(json(401, { error: "This server wants an API key.", code: "unauthorized" })));
+  const sent = [];
+  await page.route("**/report", (route) => {
+    sent.push(route.request().headers().authorization ?? null);
+    return route.fulfill({ status: 200, contentType: "text/html", body: `<!doctype html><title>r</title><style>h1 { color: rgb(1, 2, 3) }</style><h1>Run of the day</h1><script>document.title = "hit"</script>` });
+  });
+  expected.push(/Content Security Policy|sandboxed/);
   await page.locator("#tab-model").click();
   await modelShown(page);
-  check("key: the model's view says why there is no report in a frame", /API key/.test(await page.locator("#report").textContent()) && (await page.locator("#about table").count()) > 0);
+  const heading = page.frameLocator("#report iframe").locator("h1");
+  check("key: the report opens in its frame, with its own style", (await heading.textContent()) === "Run of the day" && (await heading.evaluate((one) => getComputedStyle(one).color)) === "rgb(1, 2, 3)" && same(sent, ["Bearer s3cret"]), sent);
+  const [alone] = await Promise.all([page.context().waitForEvent("page"), page.getByRole("button", { name: "Open the report alone" }).click()]);
+  await alone.locator("h1").waitFor();
+  check("key: and alone, without the key in its address and without a script", (await alone.locator("h1").textContent()) === "Run of the day" && !alone.url().includes("s3cret") && (await alone.title()) === "r", [alone.url(), await alone.title()]);
   await page.context().close();
 }
 
@@ -529,12 +555,23 @@ async function racing() {
   await go(page)();
   await page.waitForFunction(() => document.querySelector("#result").getAttribute("aria-busy") === "true");
   check("waiting: told in words, and quietly", /Waiting/.test(await page.locator("#status").textContent()));
+  await page.waitForFunction(() => /[1-9] s/.test(document.querySelector("#status").textContent));
+  check("waiting: the seconds are counted, for those who see them", await page.locator("#status [aria-hidden=true]").count() === 1);
   check("waiting: nothing moves for those who asked for less motion", await page.evaluate(() => document.getAnimations().length === 0));
   await picture(page, "14-waiting");
   await fill(page, "quick");
   await asked(page, go(page));
   release.forEach((done) => done());
   await page.waitForTimeout(300);
+  await page.unroute("**/analyze");
+  await answerWith(page, async (route) => { await new Promise((done) => release.push(done)); await route.abort().catch(() => {}); });
+  await fill(page, "never");
+  await go(page)();
+  await page.locator("#cancel").click();
+  check("waiting: it can be cancelled, and that is said", /Cancelled/.test(await page.locator("#status").textContent()) && (await page.locator("#result").getAttribute("aria-busy")) === "false" && (await page.evaluate(() => document.activeElement.id)) === "text");
+  check("a cancelled request is no error, and the last result stays", (await page.locator("#problem").textContent()) === "" && (await page.locator("#read").textContent()) === "quick");
+  failed.pop();
+  release.forEach((done) => done());
   check("a newer request ends the older one", same(failed, ["net::ERR_ABORTED"]) && (await page.locator("#read").textContent()) === "quick" && (await page.locator("#result").getAttribute("aria-busy")) === "false", failed);
   await page.context().close();
 }
@@ -544,6 +581,9 @@ async function modelView() {
   const words = await page.locator("#about").textContent();
   check("model: reached by its address", await page.getByRole("tab", { name: "Model", selected: true }).isVisible());
   check("model: tasks, labels and version", info.tasks.every((task) => words.includes(task.name) && (task.labels ?? []).every((label) => words.includes(label))) && words.includes(info.version));
+  check("model: opens with its name and its scores", words.startsWith(info.model.name) && Object.values(info.model.scores ?? {}).every(({ headline, values }) => words.includes(`${values[headline].toFixed(2)} %`)), words.slice(0, 200));
+  check("model: the limits come last, closed", !(await page.locator("#limits").evaluate((one) => one.open)) && words.indexOf("Limits") > words.indexOf("Tasks"));
+  check("no folder of the server's machine is named", !/(^|[\s"'])(\/[\w.-]+){2,}/.test(words + (await page.locator("#served").textContent())), words.match(/\S*\/\S*/g));
   check("model: limits in words", words.includes("Length of a text") && !words.includes("body_bytes"));
   for (const name of ["docs", "openapi.json", "metrics"]) check(`model: the link to /${name} leads somewhere`, (await page.locator(`.links a[href="${name}"]`).count()) === 1 && (await page.request.get(new URL(name, base).href)).ok());
   const there = (await page.request.get(new URL("report", base).href)).status();
@@ -590,7 +630,7 @@ async function looks() {
   }
 }
 
-for (const part of [firstLook, typing, scripts, keyboardOnly, curlCommands, racing, modelView, looks, shapes, otherModels, errors, keyed]) {
+for (const part of [firstLook, typing, scrolling, scripts, keyboardOnly, curlCommands, racing, modelView, looks, shapes, otherModels, errors, keyed]) {
   try {
     await part();
   } catch (error) {

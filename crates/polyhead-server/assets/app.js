@@ -132,7 +132,7 @@ async function loadInfo() {
     return false;
   }
   const model = info.model ?? {};
-  $("served").textContent = [model.path, model.encoder !== model.path && model.encoder, (tasks() ?? []).map((task) => task.name).join(" + ")]
+  $("served").textContent = [model.name, model.encoder !== model.name && model.encoder, (tasks() ?? []).map((task) => task.name).join(" + ")]
     .filter(Boolean).join(" · ") || "One encoder, many heads.";
   $("question-part").hidden = !hasKind("qa");
   $("question-part").querySelector("label .note").hidden = !hasKind("ner");
@@ -146,6 +146,7 @@ async function loadInfo() {
 // ------------------------------------------------------------------------------------------------------------ the request
 
 let waiting = null; // the AbortController of the request that is under way
+let ticking = 0; // the timer that counts its seconds
 let shown = null; // {request, edited}: what the result on the page is the answer to
 
 /** A string that JSON can carry to any reader: half a surrogate pair becomes U+FFFD, of the same length. */
@@ -181,7 +182,11 @@ async function analyze() {
     if (waiting === mine) showResult(body, response);
     bringUp();
   } catch (problem) {
-    if (mine.signal.aborted) return;
+    if (mine.signal.aborted) {
+      // Either a newer request took its place, which tells of itself, or the person who asked has enough.
+      if (waiting === mine) $("status").textContent = "Cancelled.";
+      return;
+    }
     if (!(problem instanceof Problem)) throw problem;
     showProblem(problem, analyze);
     clearFound();
@@ -197,20 +202,45 @@ async function analyze() {
   if (!info) loadInfo();
 }
 
+const motion = () => (matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth");
+
 /** Where the page is one column the result may lie below the window: brings it up. */
 function bringUp() {
   if ($("result").getBoundingClientRect().top < innerHeight * 0.6) return;
-  $("result").scrollIntoView({ block: "start", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
+  $("result").scrollIntoView({ block: "start", behavior: motion() });
 }
 
+/** Scrolls to an element with some of what stands around it, and not at all where that can be seen already. */
+function bringIntoView(element) {
+  const lines = 60; // pixels: two lines of the text
+  const box = element?.getBoundingClientRect();
+  if (!box || (box.top >= lines && box.bottom <= innerHeight - lines)) return;
+  // What is higher than the window begins at its top.
+  element.scrollIntoView({ block: box.height > innerHeight - 2 * lines ? "start" : "center", behavior: motion() });
+}
+
+/** Waiting: said once to those who hear the page, its seconds counted for those who see it, and a way to stop it. */
 function busy(on) {
   $("result").setAttribute("aria-busy", on);
-  if (on) $("status").textContent = "Waiting for the server …";
+  clearInterval(ticking);
+  if (!on) return;
+  const seconds = el("span", { "aria-hidden": "true" });
+  const began = performance.now();
+  const tick = () => (seconds.textContent = ` ${Math.floor((performance.now() - began) / 1000)} s `);
+  ticking = setInterval(tick, 1000);
+  tick();
+  $("status").replaceChildren("Waiting for the server …", seconds, el("button", { type: "button", id: "cancel", onclick: cancel }, "Cancel"));
+}
+
+function cancel() {
+  waiting?.abort();
+  $("text").focus();
 }
 
 /** An error in words: what was wrong, the way out, and a button that tries again where that can help. */
 function showProblem(problem, again) {
-  const { message, hint, code, status, retry } = problem;
+  const { message, code, status, retry } = problem;
+  const hint = explained(problem);
   const box = $("problem");
   $("status").textContent = "";
   $("invite").hidden = true;
@@ -227,6 +257,14 @@ function showProblem(problem, again) {
     (code || status) && el("p", { class: "note" }, el("code", {}, [code, status && `HTTP ${status}`].filter(Boolean).join(" · "))),
     may && el("button", { type: "button", onclick: () => (box.replaceChildren(), again()) }, "Try again"),
   ].filter(Boolean));
+}
+
+/** What a refusal for too many tokens means here: the page asks several tasks at once, and windows overlap. */
+function explained({ code, message, hint }) {
+  const several = tasks()?.length > 1 && $("question").value.trim();
+  if (code !== "invalid" || !/tokens/.test(message)) return hint;
+  const words = "A long text is read in overlapping windows, and every task reads it: the tokens of all of them count.";
+  return [words, several ? "Without a question the text may be about twice as long." : "Send the text in parts."].join(" ");
 }
 
 /** The length of the text in characters, and the limit where it is near. */
@@ -453,7 +491,7 @@ function textView(text, entities, best) {
     view.chosen = candidate;
     redraw();
     view.onchoice.forEach((tell) => tell());
-    node.querySelector("mark.answer")?.scrollIntoView({ block: "nearest" });
+    bringIntoView(node.querySelector("mark.answer"));
     say(candidate.answer ? `Highlighted: ${candidate.answer}` : "Nothing is highlighted: no answer");
   }
   node.addEventListener("keydown", (event) => {
@@ -596,49 +634,74 @@ function table(caption, heads, rows) {
 
 const plain = (value) => (typeof value === "number" ? number(value) : value == null ? "–" : typeof value === "object" ? JSON.stringify(value) : String(value));
 
+/** A measure's name in words: `micro_f1_strict` is "micro F1, strict". */
+const measureWords = (name) => name.replace(/_strict$/, ", strict").replaceAll("_", " ").replace(/\bf1\b/, "F1");
+
 function about() {
   const { model = {}, limits = {}, offset_units: units } = info;
-  const figures = [["Parameters", model.parameters], ["Precision", model.precision], ["Tasks", tasks()?.length], ["Version", info.version]].filter(([, value]) => value != null);
-  const rest = Object.entries(model).filter(([name]) => !["parameters", "precision"].includes(name));
+  const scores = Object.entries(model.scores ?? {});
+  const figures = [
+    ...scores.map(([task, { headline, values }]) => [`${task} ${measureWords(headline)}`, `${values[headline].toFixed(2)} %`]),
+    ["Parameters", model.parameters], ["Precision", model.precision], ["Version of polyhead", info.version],
+  ].filter(([, value]) => value != null);
+  const origin = [["Encoder", model.encoder], ["Kept after epoch", model.epoch]].filter(([, value]) => value != null);
   return [
-    el("h2", {}, info.name ?? "Model"),
+    el("h2", {}, model.name ?? "Model"),
     el("dl", { class: "figures" }, figures.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, plain(value))))),
-    rest.length ? table("The model folder and the encoder that it was trained from", [], rest.map(([name, value]) => [name[0].toUpperCase() + name.slice(1), plain(value)])) : null,
+    origin.length ? table("What it was trained from", [], origin.map(([name, value]) => [name, plain(value)])) : null,
+    el("h2", {}, "Scores on the validation data"),
+    ...(scores.length ? scores.map(([task, { values }]) => table(`${task}, in per cent`, [], Object.entries(values)
+      .filter(([, value]) => typeof value === "number").map(([name, value]) => [measureWords(name), Number.isInteger(value) && value > 100 ? number(value) : value.toFixed(2)])))
+      : [el("p", { class: "note" }, "None are known: the model came without validation data, or from another program.")]),
     el("h2", {}, "Tasks"),
     // A column for each task: models have few of them, and so the table fits a phone.
     table("What the model can be asked, and what it answers with", ["Task", ...(tasks() ?? []).map((task) => task.name)], [
       ["Kind", (task) => plain(task.kind)], ["Pipeline", (task) => plain(task.pipeline)], ["Fields", (task) => (task.fields ?? []).join(", ")],
       ["Labels", (task) => (task.labels ?? []).join(", ") || "–"], ["Tokens at a time", (task) => plain(task.max_tokens)],
     ].map(([name, cell]) => [name, ...(tasks() ?? []).map(cell)])),
-    el("h2", {}, "Limits"),
-    table("What the server takes; more is answered with an error that says so", [], Object.entries(limits).map(([name, value]) => {
-      const [words, unit] = LIMITS[name] ?? [name.replaceAll("_", " "), ""];
-      return [words, `${plain(value)} ${unit}`.trim()];
-    })),
-    Array.isArray(units) ? el("p", { class: "note" }, `Offsets can be counted in: ${units.join(", ")}. This page asks for utf16.`) : null,
+    el("details", { id: "limits" }, el("summary", {}, "Limits of this server"),
+      table("What the server takes; more is answered with an error that says so", [], Object.entries(limits).map(([name, value]) => {
+        const [words, unit] = LIMITS[name] ?? [name.replaceAll("_", " "), ""];
+        return [words, `${plain(value)} ${unit}`.trim()];
+      })),
+      Array.isArray(units) ? el("p", { class: "note" }, `Offsets can be counted in: ${units.join(", ")}. This page asks for utf16.`) : null),
   ].filter(Boolean);
 }
 
-/** The report in a frame, or why there is none. A frame sends no authorization header, so it is first asked for without one. */
+/**
+ * The report in a frame, or why there is none. A frame sends no authorization header, so the page fetches the report with
+ * the key and writes it into an empty page of the server's, whose policy allows the report's own style and no script.
+ */
 async function showReport() {
   const place = $("report");
-  const probe = new AbortController();
-  let status = 0;
+  let response = null, page = "";
   try {
-    status = (await fetch("report", { signal: probe.signal, cache: "no-store" })).status;
-    probe.abort(); // the frame gets it itself
+    response = await fetch("report", { headers: authorization(), cache: "no-store" });
+    page = await response.text();
   } catch {
     // Told below as any other way of not being there.
   }
-  if (status === 200) {
-    place.replaceChildren(
-      el("p", {}, el("a", { href: "report", target: "_blank", rel: "noopener" }, "Open the report alone")),
-      el("iframe", { src: "report", title: "Report of the run: model card and curves", sandbox: "allow-same-origin allow-popups" }));
+  if (!response?.ok) {
+    place.replaceChildren(el("p", { class: "note" }, response?.status === 404 ? "There is none: the server was given a model folder, not the folder of a run."
+      : response?.status === 401 ? "It needs the API key of this server."
+      : "It can't be loaded from the server now."));
     return;
   }
-  place.replaceChildren(el("p", { class: "note" }, status === 404 ? "There is none: the server was given a model folder, not the folder of a run."
-    : status === 401 ? "It needs the API key, which a browser sends for no page: see report.html in the run's folder."
-    : "It can't be loaded from the server now."));
+  const write = (target) => {
+    target.document.open();
+    target.document.write(page);
+    target.document.close();
+  };
+  const frame = el("iframe", { src: "assets/report.html", title: "Report of the run: scores and curves", sandbox: "allow-same-origin allow-popups" });
+  frame.addEventListener("load", () => write(frame.contentWindow), { once: true });
+  const alone = () => {
+    const window_ = open("assets/report.html", "_blank");
+    window_?.addEventListener("load", () => write(window_), { once: true });
+  };
+  place.replaceChildren(
+    el("p", {}, key ? el("button", { type: "button", onclick: alone }, "Open the report alone")
+      : el("a", { href: "report", target: "_blank", rel: "noopener" }, "Open the report alone")),
+    frame);
 }
 
 async function showModel() {

@@ -53,6 +53,19 @@ pub struct ModelInfo {
     pub parameters: usize,
     /// What matrix products are computed in.
     pub precision: String,
+    /// The epoch after which it was kept, if that is known.
+    pub epoch: Option<usize>,
+    /// Its scores on the validation data, by task, where they are known.
+    pub scores: BTreeMap<String, TaskScores>,
+}
+
+/// The scores of a task.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct TaskScores {
+    /// The name of the value that decides which epoch is kept.
+    pub headline: String,
+    /// All values by name; per cent, but for counts.
+    pub values: BTreeMap<String, f64>,
 }
 
 impl Loaded {
@@ -93,7 +106,20 @@ impl Loaded {
             encoder: recipe.and_then(|recipe| checkpoint_name(&recipe.encoder.checkpoint)),
             parameters: Parameters::count(self.model().parameters.iter()),
             precision: PrecisionRecipe::Auto.resolve().name().to_owned(),
+            epoch: about.epoch,
+            scores: self.scores(),
         }
+    }
+
+    /// What its folder says of its scores.
+    fn scores(&self) -> BTreeMap<String, TaskScores> {
+        let known = &self.model().about.scores;
+        let of = |NamedTask { name, task }: &NamedTask| {
+            let numbers = known.get(name)?.iter().filter_map(|(name, value)| Some((name.clone(), value.as_f64()?)));
+            let (headline, values): (_, BTreeMap<String, f64>) = (task.headline(), numbers.collect());
+            values.contains_key(&headline).then(|| (name.clone(), TaskScores { headline, values }))
+        };
+        self.model().tasks.iter().filter_map(of).collect()
     }
 
     /// What there is to say of its tasks, in order.

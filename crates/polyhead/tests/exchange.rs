@@ -7,7 +7,10 @@ mod common;
 
 use candle_core::Tensor;
 use common::{error, fixture, floats, load, logits, read, windows};
+use polyhead::batch::{Features, Padding};
+use polyhead::encoders::Pass;
 use polyhead::model::{Model, export_single_task};
+use polyhead::tasks::Purpose;
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -106,4 +109,33 @@ fn a_single_task_folder_without_its_head_or_labels_is_refused_by_name() {
         fs::write(folder.join("config.json"), config.to_string()).unwrap();
     });
     assert!(error.contains("config.json: `id2label`: expected"), "{error}");
+}
+
+/// The loss of an evaluation is that of training, without dropout, over all examples at once.
+#[test]
+fn the_loss_on_validation_data_is_that_of_training_without_dropout() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = [
+        ("ner", "data.conll", "Mary B-PER\nlives O\nin O\nLondon B-LOC\n\nJohn B-PER\nSmith I-PER\nleft O\n".to_owned()),
+        ("qa", "data.jsonl", ["Mary", "London"].map(|answer| {
+            let context = "Mary lives in London";
+            let start = context.find(answer).unwrap();
+            serde_json::json!({ "question": "Who or where?", "context": context, "answers": [{ "text": answer, "answer_start": start }] }).to_string() + "\n"
+        }).concat()),
+    ];
+    for (name, file, text) in files {
+        let path = folder.path().join(file);
+        fs::write(&path, text).unwrap();
+        let (_folder, model) = imported(name);
+        let task = model.task(name).unwrap();
+        let examples = task.task.read(&path, None, &Default::default()).unwrap();
+        let windows: Vec<Features> = (0..examples.len)
+            .flat_map(|at| task.task.features(&examples, at, &model.tokenizer, Purpose::Train).unwrap().windows)
+            .collect();
+        let want = model.loss(task, &windows.iter().collect::<Vec<_>>(), Padding::Packed, Pass::Evaluate).unwrap();
+        let want = f64::from(want.value.to_scalar::<f32>().unwrap());
+        let score = model.run(task, |task, runner| task.evaluate(&examples, runner, &mut |_, _| {})).unwrap();
+        let found = score.get("loss").unwrap();
+        assert!((found - want).abs() < 1e-5 * want && want > 0.1, "{name}: expected {want}, found {found}");
+    }
 }

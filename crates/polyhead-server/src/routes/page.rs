@@ -4,6 +4,7 @@ use super::Named;
 use crate::error::{ApiError, Code};
 use crate::state::App;
 use axum::extract::State;
+use axum::http::HeaderValue;
 use axum::response::{IntoResponse, Response};
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
@@ -12,10 +13,15 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 const REPORT_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; \
     frame-ancestors 'self'";
 
+/// Into this the page writes a report that it has fetched with the key: a frame can send none.
+const BLANK: &str = "<!doctype html><title>Report</title>";
+
+/// Name, content type, text.
 const ASSETS: &[(&str, &str, &str)] = &[
     ("app.js", "text/javascript; charset=utf-8", include_str!("../../assets/app.js")),
     ("app.css", "text/css; charset=utf-8", include_str!("../../assets/app.css")),
     ("icon.svg", "image/svg+xml", include_str!("../../assets/icon.svg")),
+    ("report.html", "text/html; charset=utf-8", BLANK),
 ];
 
 /// The assets by name and content type.
@@ -34,7 +40,11 @@ pub async fn asset(name: Named<String>) -> Result<Response, ApiError> {
     let found = ASSETS.iter().find(|(known, ..)| *known == name);
     let (_, kind, text) = found.ok_or_else(|| ApiError::new(Code::NotFound, "no such file"))?;
     // Assets change with the binary only; without a version in their name they are asked for again.
-    Ok(([("content-type", *kind), ("cache-control", "no-cache")], *text).into_response())
+    let mut response = ([("content-type", *kind), ("cache-control", "no-cache")], *text).into_response();
+    if kind.starts_with("text/html") {
+        response.headers_mut().insert("content-security-policy", HeaderValue::from_static(REPORT_POLICY));
+    }
+    Ok(response)
 }
 
 /// `GET /report`

@@ -258,7 +258,9 @@ impl<'a> Outcomes<'a> {
                 let single: Option<Vec<f64>> = pairs.iter().map(|(_, single)| values(single)).collect();
                 Some(Measure { name: name.clone(), paired: Paired::of(joint?, single?) })
             };
-            Ok((first.headline.clone(), first.values.keys().filter_map(measure).collect()))
+            // Of a loss less is better: it is no score, and would be read as one.
+            let scores = first.values.keys().filter(|name| *name != "loss");
+            Ok((first.headline.clone(), scores.filter_map(measure).collect()))
         };
         let (headline, best) = of(|outcome| &outcome.best)?;
         let (_, last) = of(|outcome| &outcome.last)?;

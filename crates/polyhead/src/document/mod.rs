@@ -344,12 +344,19 @@ pub struct Series {
     pub points: Vec<(f64, f64)>,
     /// Points behind the line, such as the single measurements that it smooths; may be empty.
     pub behind: Vec<(f64, f64)>,
+    /// Along the line, the seconds that had passed; may be empty.
+    pub clock: Vec<(f64, f64)>,
 }
 
 impl Series {
     /// A line through these points.
     pub fn new(name: impl Into<String>, points: Vec<(f64, f64)>) -> Self {
-        Self { name: name.into(), points, behind: Vec::new() }
+        Self { name: name.into(), points, behind: Vec::new(), clock: Vec::new() }
+    }
+
+    /// The same with the seconds that had passed along it.
+    pub fn timed(self, clock: Vec<(f64, f64)>) -> Self {
+        Self { clock, ..self }
     }
 }
 

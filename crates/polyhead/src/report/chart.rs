@@ -1,8 +1,8 @@
 //! Charts as SVG inside HTML: axes with names and units, round ticks, colours that colour-blind people tell apart.
 //!
 //! Colours are those of Okabe and Ito ("Color Universal Design", 2008), as variables of the page's style sheet, so that
-//! dark pages have their own; each line also has its own dashes and, where it has few points, its own markers. Names
-//! come up over points (`<title>`).
+//! dark pages have their own; each line also has its own dashes and, where it has few points, its own markers. Under the
+//! pointer the figures of all lines come up, by the style sheet alone: a report has no script.
 
 use super::html::escape;
 use crate::document::{Chart, Interval, Plot, Series, number};
@@ -20,6 +20,10 @@ const BOTTOM: f64 = 46.0;
 const ROW: f64 = 44.0;
 /// A line of at most so many points shows each of them.
 const MARKED: usize = 12;
+/// At so many places along the lines the figures come up.
+const PLACES: usize = 48;
+/// The height of a line of the figures, and about the width of a character.
+const FIGURE: (f64, f64) = (17.0, 6.8);
 
 /// From a range of values to a range of the drawing, with round ticks.
 #[derive(Debug, Clone)]
@@ -195,20 +199,69 @@ fn lines(series: &[Series], chart: &Chart, out: &mut String) {
     for (at, series) in series.iter().enumerate() {
         let style = at % STYLES;
         let _ = write!(out, "<path class=\"line s{style}\" d=\"{}\"/>", path(&series.points));
-        let shown = series.points.len() <= MARKED;
-        // Of a long line every few points answer the pointer.
-        let every = if shown { 1 } else { series.points.len().div_ceil(60) };
-        for point in series.points.iter().filter(finite).step_by(every) {
-            let (px, py) = (x.at(point.0), y.at(point.1));
-            let mark = if shown {
-                marker(style, px, py)
-            } else {
-                format!("<circle class=\"spot\" cx=\"{px:.1}\" cy=\"{py:.1}\" r=\"6\"/>")
-            };
-            let title = escape(&format!("{}: {} at {} {}", series.name, exact(point.1), chart.x, exact(point.0)));
-            let _ = write!(out, "<g>{mark}<title>{title}</title></g>");
+        if series.points.len() <= MARKED {
+            for point in series.points.iter().filter(finite) {
+                out.push_str(&marker(style, x.at(point.0), y.at(point.1)));
+            }
         }
     }
+    figures(series, chart, &x, &y, out);
+}
+
+/// The figures of all lines at places along them, each in a band as wide as halfway to its neighbours: hidden until the
+/// pointer is in the band.
+fn figures(series: &[Series], chart: &Chart, x: &Scale, y: &Scale, out: &mut String) {
+    let finite = |point: &&(f64, f64)| point.0.is_finite() && point.1.is_finite();
+    let mut places: Vec<f64> =
+        series.iter().flat_map(|series| series.points.iter().filter(finite).map(|point| point.0)).collect();
+    places.sort_by(f64::total_cmp);
+    places.dedup();
+    let every = places.len().div_ceil(PLACES).max(1);
+    let places: Vec<f64> = places.into_iter().step_by(every).collect();
+    for (index, &place) in places.iter().enumerate() {
+        let halfway = |other: Option<&f64>| other.map(|other| x.at(f64::midpoint(place, *other)));
+        let from = halfway(index.checked_sub(1).and_then(|before| places.get(before))).unwrap_or(LEFT);
+        let to = halfway(places.get(index + 1)).unwrap_or(WIDTH - RIGHT);
+        let near = |series: &Series| {
+            let distance = |point: &(f64, f64)| (x.at(point.0) - x.at(place)).abs();
+            let nearest = series.points.iter().filter(finite).min_by(|a, b| distance(a).total_cmp(&distance(b)))?;
+            (distance(nearest) <= (to - from) / 2.0 + 0.5).then_some(*nearest)
+        };
+        let found: Vec<(usize, (f64, f64))> =
+            series.iter().enumerate().filter_map(|(at, series)| Some((at, near(series)?))).collect();
+        let seconds = series.iter().flat_map(|series| &series.clock).take_while(|(at, _)| *at <= place + 0.5).last();
+        let time = seconds.map_or(String::new(), |(_, seconds)| format!(", {}", number::duration(*seconds)));
+        let mut texts = vec![format!("{} {}{time}", chart.x, along(place))];
+        let name = |at: usize| series.get(at).map_or("", |series| series.name.as_str());
+        texts.extend(found.iter().map(|&(at, point)| format!("{}: {}", name(at), exact(point.1))));
+        let width = texts.iter().map(|text| text.chars().count()).max().unwrap_or(0) as f64 * FIGURE.1 + 14.0;
+        let line = x.at(place);
+        let left = if line + 8.0 + width < WIDTH - RIGHT { line + 8.0 } else { (line - 8.0 - width).max(2.0) };
+        let (height, base) = (FIGURE.0 * texts.len() as f64 + 7.0, HEIGHT - BOTTOM);
+        let _ = write!(
+            out,
+            "<g class=\"at\"><rect x=\"{from:.1}\" y=\"{TOP}\" width=\"{:.1}\" height=\"{}\"/><g>\
+             <path d=\"M{line:.1} {TOP}V{base}\"/>",
+            to - from,
+            base - TOP
+        );
+        for &(at, point) in &found {
+            let (style, cx, cy) = (at % STYLES, x.at(point.0), y.at(point.1));
+            let _ = write!(out, "<circle class=\"mark s{style}\" cx=\"{cx:.1}\" cy=\"{cy:.1}\" r=\"4\"/>");
+        }
+        let top = TOP + 2.0;
+        let _ = write!(out, "<rect x=\"{left:.1}\" y=\"{top}\" width=\"{width:.0}\" height=\"{height}\" rx=\"4\"/>");
+        for (row, text) in texts.iter().enumerate() {
+            let (at, below) = (left + 7.0, top + FIGURE.0 * (row as f64 + 1.0) - 2.0);
+            let _ = write!(out, "<text x=\"{at:.1}\" y=\"{below:.0}\">{}</text>", escape(text));
+        }
+        out.push_str("</g></g>");
+    }
+}
+
+/// A place along the lines: whole where it is large.
+fn along(value: f64) -> String {
+    if (10.0..1e15).contains(&value) { number::count(value.round() as usize) } else { exact(value) }
 }
 
 /// A marker of each style's own form.
@@ -322,13 +375,32 @@ mod tests {
         let series = |name: &str| Series::new(name, vec![(1.0, 2.0), (2.0, f64::NAN), (3.0, 1.0)]);
         let text = svg(&chart(Plot::Lines(vec![series("a"), series("<script>")])));
         assert_eq!(text.matches("class=\"line").count(), 2);
-        assert_eq!(text.matches("class=\"mark").count(), 4, "what is no number is left out: {text}");
+        let plain = text.split("<g class=\"at\">").next().unwrap_or_default();
+        assert_eq!(plain.matches("class=\"mark").count(), 4, "what is no number is left out: {text}");
         assert!(text.contains("loss (nats)") && text.contains(">step<"), "{text}");
-        assert!(
-            text.contains("a: 2 at step 1") && text.contains("&lt;script&gt;") && !text.contains("<script"),
-            "{text}"
-        );
+        assert!(text.contains("&lt;script&gt;") && !text.contains("<script"), "{text}");
         assert!(!text.contains("NaN") && !text.contains("inf"), "{text}");
+    }
+
+    #[test]
+    fn the_figures_of_all_lines_and_the_time_come_up_together_and_bands_cover_the_chart_once() {
+        let all = |scale: f64| (0..1000).map(|at| (f64::from(at), scale * f64::from(at))).collect::<Vec<_>>();
+        let clock: Vec<(f64, f64)> = (0..1000).map(|at| (f64::from(at), 0.5 * f64::from(at))).collect();
+        let few = Series::new("few", vec![(0.0, 7.0), (999.0, 8.0)]);
+        let text = svg(&chart(Plot::Lines(vec![Series::new("many", all(1.0)).timed(clock), few])));
+        let bands: Vec<&str> = text.split("<g class=\"at\">").skip(1).collect();
+        assert!((40..=PLACES).contains(&bands.len()), "{}", bands.len());
+        assert!(
+            bands[0].contains(">step 0, 0.00 s<") && bands[0].contains(">many: 0<") && bands[0].contains(">few: 7<")
+        );
+        let middle = bands[bands.len() / 2];
+        assert!(middle.contains(">many: ") && !middle.contains("few"), "no figure where there is no point: {middle}");
+        let of = |band: &str, name: &str| {
+            band.split(&format!("{name}=\"")).nth(1).and_then(|rest| rest.split('"').next()?.parse::<f64>().ok())
+        };
+        let widths: f64 = bands.iter().filter_map(|band| of(band, "width")).sum();
+        assert!((widths - (WIDTH - RIGHT - LEFT)).abs() < 3.0, "{widths}");
+        assert!(text.len() < 60_000, "a report has many charts: {}", text.len());
     }
 
     #[test]

@@ -3,13 +3,13 @@
 //! A curve has at most [`POINTS`] points, each the mean of the steps that fall to it, so that a report of a long run
 //! stays small. Behind a smoothed loss the unsmoothed means are drawn.
 
-use super::run::{Run, Step};
+use super::run::{Evaluated, Run, Step};
 use crate::document::number::{count, decimal, fine};
 use crate::document::{Cell, Chart, Look, Plot, Series, Table};
 
 /// The most points of a curve.
 const POINTS: usize = 240;
-/// A smoothed curve is the mean over this share of the steps (one in twenty) before each point.
+/// A smoothed curve is the mean over this share of the steps (one in twenty) around each point.
 const SMOOTH: usize = 20;
 /// A table shows a run in so many parts.
 const PARTS: usize = 5;
@@ -22,14 +22,26 @@ pub fn thinned(points: &[(f64, f64)], most: usize) -> Vec<(f64, f64)> {
     points.chunks(size).map(|group| (mean(group, |point| point.0), mean(group, |point| point.1))).collect()
 }
 
-/// The mean of each point and those before it, over a twentieth of all.
+/// The mean of each point and as many on either side of it, over about a twentieth of all; near an end over as many as there
+/// are on the shorter side. A mean of the points before would trail behind: where a loss falls it would lie above it.
 pub fn smoothed(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
-    let width = points.len().div_ceil(SMOOTH).max(1);
+    let reach = points.len().div_ceil(SMOOTH) / 2;
     let mean = |at: usize| {
-        let window = points.get((at + 1).saturating_sub(width)..=at).unwrap_or(&[]);
+        let reach = reach.min(at).min(points.len() - 1 - at);
+        let window = points.get(at - reach..=at + reach).unwrap_or(&[]);
         window.iter().map(|point| point.1).sum::<f64>() / window.len().max(1) as f64
     };
     points.iter().enumerate().map(|(at, point)| (point.0, mean(at))).collect()
+}
+
+/// The seconds of training after each step. Evaluations are not among them.
+pub fn clock(run: &Run) -> Vec<(f64, f64)> {
+    let mut seconds = 0.0;
+    let after = |step: &Step| {
+        seconds += step.seconds;
+        (step.step as f64, seconds)
+    };
+    run.steps.iter().map(after).collect()
 }
 
 /// A value of every step of a task, or of all tasks, where it is a number.
@@ -44,12 +56,19 @@ fn line(name: &str, points: &[(f64, f64)]) -> Series {
         name: name.to_owned(),
         points: thinned(&smoothed(points), POINTS),
         behind: if points.len() > 30 { thinned(points, POINTS) } else { Vec::new() },
+        clock: Vec::new(),
     }
 }
 
 /// The losses of one task by step, smoothed.
 pub fn loss_line(run: &Run, task: &str, name: &str) -> Series {
-    Series { behind: Vec::new(), ..line(name, &over_steps(run, Some(task), |step| step.loss)) }
+    Series { behind: Vec::new(), ..line(name, &over_steps(run, Some(task), |step| step.loss)) }.timed(clock(run))
+}
+
+/// The loss of a task on the validation data at each evaluation, by step, where the run recorded it.
+pub fn validation_losses(run: &Run, task: &str) -> Vec<(f64, f64)> {
+    let of = |evaluated: &Evaluated| Some((evaluated.step? as f64, evaluated.scores.get(task)?.get("loss")?));
+    run.evaluations.iter().filter_map(of).collect()
 }
 
 /// The total loss by step: the weighted sum of the tasks' smoothed losses, once each task had a step.
@@ -72,7 +91,7 @@ pub fn total_line(run: &Run, name: &str) -> Series {
         }
         points.extend(total.map(|total| (step.step as f64, total)));
     }
-    Series::new(name, thinned(&points, POINTS))
+    Series::new(name, thinned(&points, POINTS)).timed(clock(run))
 }
 
 /// The mean loss of a task in each epoch.
@@ -113,12 +132,18 @@ pub fn loss_charts(run: &Run) -> Vec<Chart> {
         plot: Plot::Lines(vec![total_line(run, "total")]),
         note: "The weighted sum of the tasks' smoothed losses.".into(),
     }];
-    charts.extend(tasks.iter().map(|task| Chart {
-        title: format!("Loss of {task} by step"),
-        x: "step".into(),
-        y: "loss (nats)".into(),
-        plot: Plot::Lines(vec![line(task, &over_steps(run, Some(task), |step| step.loss))]),
-        note: "Smoothed over a twentieth of the steps; unsmoothed behind it.".into(),
+    charts.extend(tasks.iter().map(|task| {
+        let training = line("training", &over_steps(run, Some(task), |step| step.loss)).timed(clock(run));
+        let validation = validation_losses(run, task);
+        let mut note =
+            "Training: the mean over a twentieth of the steps around each; single steps behind it.".to_owned();
+        let mut lines = vec![training];
+        if !validation.is_empty() {
+            note += " Validation: of the whole validation data, without dropout.";
+            lines.push(Series::new("validation", validation).timed(clock(run)));
+        }
+        let (title, x, y) = (format!("Loss of {task} by step"), "step".into(), "loss (nats)".into());
+        Chart { title, x, y, plot: Plot::Lines(lines), note }
     }));
     let mut series: Vec<Series> = vec![epochs_line("total", &totals_by_epoch(run))];
     series.extend(tasks.iter().map(|task| epochs_line(task, &losses_by_epoch(run, task))));
@@ -175,14 +200,14 @@ pub fn learning_rate(run: &Run, name: &str) -> Series {
     let last = points.len().saturating_sub(1);
     let peak = points.iter().enumerate().max_by(|a, b| a.1.1.total_cmp(&b.1.1)).map_or(0, |(at, _)| at);
     let kept = points.iter().enumerate().filter(|(at, _)| at.is_multiple_of(every) || *at == last || *at == peak);
-    Series::new(name, kept.map(|(_, point)| *point).collect())
+    Series::new(name, kept.map(|(_, point)| *point).collect()).timed(clock(run))
 }
 
 /// The norm of the gradient of each task's steps.
 pub fn gradient_norms(run: &Run) -> Vec<Series> {
     let of = |task: &String| {
         let points = over_steps(run, Some(task), |step| step.grad_norm);
-        (!points.is_empty()).then(|| Series::new(task.clone(), thinned(&smoothed(&points), POINTS)))
+        (!points.is_empty()).then(|| Series::new(task.clone(), thinned(&smoothed(&points), POINTS)).timed(clock(run)))
     };
     run.tasks().iter().filter_map(of).collect()
 }
@@ -245,9 +270,16 @@ mod tests {
     }
 
     #[test]
-    fn smoothing_looks_back_only() {
-        let points: Vec<(f64, f64)> = (0..40).map(|at| (f64::from(at), f64::from(at))).collect();
-        let smooth = smoothed(&points);
-        assert_eq!((smooth[0].1, smooth[1].1, smooth[39].1), (0.0, 0.5, 38.5));
+    fn a_smoothed_curve_does_not_trail() {
+        let falling: Vec<(f64, f64)> = (0..400).map(|at| (f64::from(at), 9.0 - f64::from(at) / 50.0)).collect();
+        for (point, smooth) in falling.iter().zip(smoothed(&falling)) {
+            assert!((point.1 - smooth.1).abs() < 1e-9, "a straight line stays where it is: {point:?} {smooth:?}");
+        }
+        // A step is smoothed to both sides of its place alike.
+        let step: Vec<(f64, f64)> = (0..400).map(|at| (f64::from(at), f64::from(u8::from(at >= 200)))).collect();
+        let smooth = smoothed(&step);
+        assert!((smooth[199].1 + smooth[200].1 - 1.0).abs() < 1e-9 && smooth[195].1 > 0.0 && smooth[204].1 < 1.0);
+        assert_eq!((smooth[150].1, smooth[250].1), (0.0, 1.0));
+        assert!(smoothed(&[]).is_empty());
     }
 }

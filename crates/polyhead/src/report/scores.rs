@@ -1,7 +1,7 @@
 //! Scores: those of the kept model, whole; those of every epoch, by what decides.
 
 use super::run::{Evaluated, Run, Scored, TypeScored};
-use crate::document::number::{count, decimal, words};
+use crate::document::number::{count, decimal, fine, words};
 use crate::document::{Block, Cell, Chart, Plot, Series, Table};
 
 /// The measures of a score: its means with precision, recall and F1 side by side, and what else there is.
@@ -34,8 +34,22 @@ fn measures(score: &Scored) -> Measures {
 
 /// A value as it is shown: a count, or a percentage.
 pub fn shown(name: &str, value: f64) -> String {
-    // `questions` is a count; what is a threshold is no percentage either, but reads well with two decimals.
-    if name == "questions" { count(value as usize) } else { decimal(value) }
+    // What is a threshold is no percentage either, but reads well with two decimals.
+    match name {
+        "questions" => count(value as usize),
+        "loss" => fine(value),
+        _ => decimal(value),
+    }
+}
+
+/// The unit of a value.
+fn unit(name: &str) -> &'static str {
+    match name {
+        "questions" => "",
+        "loss" => " (nats)",
+        name if name.ends_with("threshold") => "",
+        _ => ", %",
+    }
 }
 
 /// The scores of a model, task by task.
@@ -57,9 +71,8 @@ pub fn whole(evaluated: &Evaluated) -> Vec<Block> {
         if !rest.is_empty() {
             let mut table = Table::new("", &["measure", "value"]);
             for (name, value) in rest {
-                let unit = if name == "questions" || name.ends_with("threshold") { "" } else { ", %" };
-                let shown = shown(&name, value);
-                let bar = if unit.is_empty() { Cell::from(shown) } else { Cell::percent(value) };
+                let (unit, shown) = (unit(&name), shown(&name, value));
+                let bar = if unit == ", %" { Cell::percent(value) } else { Cell::from(shown) };
                 table.row([Cell::from(format!("{}{unit}", words(&name))), bar]);
             }
             blocks.push(Block::Table(table));

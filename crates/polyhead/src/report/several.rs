@@ -236,7 +236,7 @@ fn scores(runs: &[Run], names: &[String]) -> Vec<Block> {
 
 /// Every measure of a task: each run's value, mean and spread.
 fn measures(runs: &[Run], names: &[String], task: &str, first: &Scored) -> Table {
-    let mut table = Table::new("Percentages, of the kept models.", &["measure"]);
+    let mut table = Table::new("Percentages (losses in nats), of the kept models.", &["measure"]);
     names.iter().for_each(|name| table.column(name));
     table.column("mean ± spread");
     for measure in first.values.keys() {
@@ -302,7 +302,7 @@ fn losses(runs: &[Run], names: &[String]) -> Vec<Block> {
     let mut blocks = vec![Block::Table(table), by_step("Total loss by step", "loss (nats)", totals, note)];
     for task in &tasks {
         let lines = pairs().map(|(run, name)| curves::loss_line(run, task, name)).collect();
-        let note = "Smoothed over a twentieth of the steps.";
+        let note = "The mean over a twentieth of the steps around each.";
         blocks.push(by_step(&format!("Loss of {task} by step"), "loss (nats)", lines, note));
     }
     let lines: Vec<_> = pairs().map(|(run, name)| curves::epochs_line(name, &curves::totals_by_epoch(run))).collect();
@@ -327,7 +327,12 @@ fn optimisation(runs: &[Run], names: &[String]) -> Vec<Block> {
         let lines: Vec<_> = runs.iter().zip(names).filter_map(line).collect();
         if !lines.is_empty() {
             let title = format!("Norm of the gradient in the steps of {task}");
-            blocks.push(by_step(&title, "norm", lines, "Before clipping; smoothed over a twentieth of the steps."));
+            blocks.push(by_step(
+                &title,
+                "norm",
+                lines,
+                "Before clipping; the mean over a twentieth of the steps around each.",
+            ));
         }
     }
     let cosines = |run: &Run| {

@@ -85,7 +85,7 @@ pub fn blocks(run: &Run) -> Vec<Block> {
             x: "step".into(),
             y: "tokens a second".into(),
             plot: Plot::Lines(run.tasks().iter().map(rates).collect()),
-            note: "Real tokens, no padding; smoothed over a twentieth of the steps.".into(),
+            note: "Real tokens, no padding; the mean over a twentieth of the steps around each.".into(),
         }));
     }
     blocks

@@ -60,6 +60,8 @@ pub trait AnyTask: Send + Sync {
     fn config(&self) -> Value;
     fn max_length(&self) -> usize;
     fn labels(&self) -> &[String];
+    /// The name of the value that decides which epoch is best: see [`Score::headline`].
+    fn headline(&self) -> String;
     fn read(&self, path: &Path, limit: Option<usize>, layout: &Layout) -> Result<Examples>;
     fn prepare(&mut self, train: &Examples) -> Result<()>;
     fn check(&self, examples: &Examples) -> Result<()>;
@@ -127,7 +129,7 @@ impl<T: Task> Bound<T> {
         &self,
         pack: Pack<X>,
         runner: &Runner,
-        each: &mut dyn FnMut(X, T::Prediction) -> Result<()>,
+        each: &mut dyn FnMut(X, T::Prediction, &[Window]) -> Result<()>,
     ) -> Result<()> {
         let all: Vec<&Features> = pack.iter().flat_map(|(_, windows)| windows).collect();
         let mut logits = Vec::with_capacity(all.len());
@@ -150,7 +152,7 @@ impl<T: Task> Bound<T> {
                 .map(|(features, logits)| Window { features, logits })
                 .collect();
             let prediction = self.task.decode(example.borrow(), &windows);
-            each(example, prediction)?;
+            each(example, prediction, &windows)?;
         }
         Ok(())
     }
@@ -162,7 +164,7 @@ impl<T: Task> Bound<T> {
         &self,
         items: &'a [T::Example],
         runner: &Runner,
-        each: &mut dyn FnMut(&'a T::Example, T::Prediction) -> Result<()>,
+        each: &mut dyn FnMut(&'a T::Example, T::Prediction, &[Window]) -> Result<()>,
     ) -> Result<()> {
         self.task.check(items)?;
         let tokenizer = runner.tokenizer;
@@ -242,6 +244,10 @@ impl<T: Task> AnyTask for Bound<T> {
         self.task.labels()
     }
 
+    fn headline(&self) -> String {
+        self.task.score(&self.task.counts()).headline.into_owned()
+    }
+
     fn read(&self, path: &Path, limit: Option<usize>, layout: &Layout) -> Result<Examples> {
         let read = self.task.read(path, limit, layout)?;
         Ok(Examples {
@@ -308,8 +314,12 @@ impl<T: Task> AnyTask for Bound<T> {
 
     fn evaluate(&self, examples: &Examples, runner: &Runner, each: &mut dyn FnMut(Value, String)) -> Result<Score> {
         let mut counts = self.task.counts();
-        self.each_prediction(self.items(examples)?, runner, &mut |example, prediction| {
+        let (mut loss, mut losses) = (0.0, 0);
+        self.each_prediction(self.items(examples)?, runner, &mut |example, prediction, windows| {
             self.task.count(example, &prediction, &mut counts);
+            if let Some((sum, count)) = self.task.losses(windows) {
+                (loss, losses) = (loss + sum, losses + count);
+            }
             let mut answer = self.task.answer(example, &prediction);
             if let Value::Object(fields) = &mut answer {
                 fields.shift_insert(0, "place".into(), self.task.place(example).to_string().into());
@@ -317,13 +327,17 @@ impl<T: Task> AnyTask for Bound<T> {
             each(answer, self.task.describe(example, &prediction));
             Ok(())
         })?;
-        Ok(self.task.score(&counts))
+        let mut score = self.task.score(&counts);
+        if losses > 0 {
+            score.values.insert("loss".into(), (loss / losses as f64).into());
+        }
+        Ok(score)
     }
 
     fn analyse(&self, examples: &Examples, runner: &Runner) -> Result<Analysis> {
         let mut counts = self.task.counts();
         let mut predictions = Vec::with_capacity(examples.len);
-        self.each_prediction(self.items(examples)?, runner, &mut |example, prediction| {
+        self.each_prediction(self.items(examples)?, runner, &mut |example, prediction, _| {
             self.task.count(example, &prediction, &mut counts);
             predictions.push((example, prediction));
             Ok(())
@@ -338,7 +352,7 @@ impl<T: Task> AnyTask for Bound<T> {
             let encoded = self.task.features(&example, runner.tokenizer, Purpose::Predict)?;
             Ok((Asked { example, id: request.get("id").cloned() }, encoded.windows))
         });
-        let mut answer = |asked: Asked<T::Example>, prediction| {
+        let mut answer = |asked: Asked<T::Example>, prediction, _: &[Window]| {
             let mut answer = self.task.answer(&asked.example, &prediction);
             if let (Some(id), Value::Object(fields)) = (asked.id, &mut answer) {
                 fields.shift_insert(0, "id".into(), id);

@@ -141,6 +141,12 @@ pub trait Task: Send + Sync + Sized + 'static {
     /// The loss of a batch, a scalar. `targets` are those of its windows, one after the other.
     fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&[i64]]) -> Result<Tensor>;
 
+    /// The losses of an example's windows with gold answers, without dropout: their sum, and how many they are. `None`: the
+    /// task does not say, and there is no loss on validation data.
+    fn losses(&self, _windows: &[Window]) -> Option<(f64, usize)> {
+        None
+    }
+
     // Metric and requests
 
     /// Nothing counted yet.
@@ -334,6 +340,14 @@ impl Logits {
     }
 }
 
+/// The cross-entropy of logits with one of them as the target, in nats; `None` where there is no such one.
+pub fn cross_entropy(logits: impl Iterator<Item = f32> + Clone, target: i64) -> Option<f64> {
+    let of_target = f64::from(logits.clone().nth(usize::try_from(target).ok()?)?);
+    let max = logits.clone().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f64 = logits.map(|z| f64::from(z - max).exp()).sum();
+    Some(f64::from(max) + sum.ln() - of_target)
+}
+
 /// `softmax` of a row of logits, in f64.
 pub fn softmax(logits: &[f32]) -> Vec<f64> {
     let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -342,7 +356,8 @@ pub fn softmax(logits: &[f32]) -> Vec<f64> {
     weights.into_iter().map(|weight| weight / sum).collect()
 }
 
-/// What a task scored on a data set. All values are percentages unless their name says otherwise.
+/// What a task scored on a data set. All values are percentages unless their name says otherwise;
+/// `loss`, where there is one, is a mean in nats.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Score {
     /// The name of the value that decides which checkpoint is best.

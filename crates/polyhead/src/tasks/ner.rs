@@ -9,7 +9,7 @@ mod pipeline;
 
 use super::{
     Dense, Fingerprint, HeadShape, Outline, Pipeline, Purpose, Query, Score, SingleTask, SingleTaskFolder, Task,
-    TypeScore, Window, offset_unit, softmax,
+    TypeScore, Window, cross_entropy, offset_unit, softmax,
 };
 use crate::batch::{Encoded, Features};
 use crate::data::{self, Layout, Read, Sentence};
@@ -338,6 +338,13 @@ impl Task for Ner {
             }
         }
         Ok(token_cross_entropy(logits, &rows)?)
+    }
+
+    /// Of each word that a window scores.
+    fn losses(&self, windows: &[Window]) -> Option<(f64, usize)> {
+        let rows = windows.iter().flat_map(|window| window.features.target.iter().zip(window.logits.rows()));
+        let losses = rows.filter_map(|(&target, row)| cross_entropy(row.iter().copied(), target));
+        Some(losses.fold((0.0, 0), |(sum, count), loss| (sum + loss, count + 1)))
     }
 
     // Metric and requests

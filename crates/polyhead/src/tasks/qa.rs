@@ -11,7 +11,7 @@ mod pipeline;
 
 use super::{
     Dense, Field, Fingerprint, HeadShape, Outline, Pipeline, Purpose, Query, Score, SingleTask, SingleTaskFolder, Task,
-    Window, offset_unit,
+    Window, cross_entropy, offset_unit,
 };
 use crate::batch::{Encoded, Features};
 use crate::data::{self, Answer, Layout, Question, Read};
@@ -396,6 +396,16 @@ impl Task for Qa {
 
     fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&[i64]]) -> Result<Tensor> {
         Ok(segment_cross_entropy(logits, segments, &targets.concat())?)
+    }
+
+    /// Of each window: the mean of that of the start and that of the end.
+    fn losses(&self, windows: &[Window]) -> Option<(f64, usize)> {
+        let of = |window: &Window| {
+            let column = |column: usize| window.logits.rows().map(move |row| row.get(column).copied().unwrap_or(0.0));
+            let [start, end] = window.features.target[..] else { return None };
+            Some((cross_entropy(column(0), start)? + cross_entropy(column(1), end)?) / 2.0)
+        };
+        Some(windows.iter().filter_map(of).fold((0.0, 0), |(sum, count), loss| (sum + loss, count + 1)))
     }
 
     // Metric and requests
