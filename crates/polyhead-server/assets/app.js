@@ -637,11 +637,15 @@ const plain = (value) => (typeof value === "number" ? number(value) : value == n
 /** A measure's name in words: `micro_f1_strict` is "micro F1, strict". */
 const measureWords = (name) => name.replace(/_strict$/, ", strict").replaceAll("_", " ").replace(/\bf1\b/, "F1");
 
+/** A measure's value with its unit. */
+const measured = (name, value) => (name === "questions" ? number(value) : name === "loss" ? `${value.toFixed(4)} nats`
+  : name.endsWith("threshold") ? value.toFixed(2) : `${value.toFixed(2)} %`);
+
 function about() {
   const { model = {}, limits = {}, offset_units: units } = info;
   const scores = Object.entries(model.scores ?? {});
   const figures = [
-    ...scores.map(([task, { headline, values }]) => [`${task} ${measureWords(headline)}`, `${values[headline].toFixed(2)} %`]),
+    ...scores.map(([task, { headline, values }]) => [`${task} ${measureWords(headline)}`, measured(headline, values[headline])]),
     ["Parameters", model.parameters], ["Precision", model.precision], ["Version of polyhead", info.version],
   ].filter(([, value]) => value != null);
   const origin = [["Encoder", model.encoder], ["Kept after epoch", model.epoch]].filter(([, value]) => value != null);
@@ -650,9 +654,9 @@ function about() {
     el("dl", { class: "figures" }, figures.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, plain(value))))),
     origin.length ? table("What it was trained from", [], origin.map(([name, value]) => [name, plain(value)])) : null,
     el("h2", {}, "Scores on the validation data"),
-    ...(scores.length ? scores.map(([task, { values }]) => table(`${task}, in per cent`, [], Object.entries(values)
-      .filter(([, value]) => typeof value === "number").map(([name, value]) => [measureWords(name), Number.isInteger(value) && value > 100 ? number(value) : value.toFixed(2)])))
-      : [el("p", { class: "note" }, "None are known: the model came without validation data, or from another program.")]),
+    scores.length ? el("div", { class: "beside" }, scores.map(([task, { values }]) => table(task, [], Object.entries(values)
+      .map(([name, value]) => [measureWords(name), measured(name, value)]))))
+      : el("p", { class: "note" }, "None are known: the model came without validation data, or from another program."),
     el("h2", {}, "Tasks"),
     // A column for each task: models have few of them, and so the table fits a phone.
     table("What the model can be asked, and what it answers with", ["Task", ...(tasks() ?? []).map((task) => task.name)], [
