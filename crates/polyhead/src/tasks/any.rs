@@ -129,7 +129,7 @@ impl<T: Task> Bound<T> {
         &self,
         pack: Pack<X>,
         runner: &Runner,
-        each: &mut dyn FnMut(X, T::Prediction, &[Window]) -> Result<()>,
+        each: Each<X, T::Prediction>,
     ) -> Result<()> {
         let all: Vec<&Features> = pack.iter().flat_map(|(_, windows)| windows).collect();
         let mut logits = Vec::with_capacity(all.len());
@@ -164,7 +164,7 @@ impl<T: Task> Bound<T> {
         &self,
         items: &'a [T::Example],
         runner: &Runner,
-        each: &mut dyn FnMut(&'a T::Example, T::Prediction, &[Window]) -> Result<()>,
+        each: Each<&'a T::Example, T::Prediction>,
     ) -> Result<()> {
         self.task.check(items)?;
         let tokenizer = runner.tokenizer;
@@ -186,6 +186,9 @@ impl<T: Task> Bound<T> {
         })
     }
 }
+
+/// Sees each example with its prediction and the windows that it was made of.
+type Each<'a, X, P> = &'a mut dyn FnMut(X, P, &[Window]) -> Result<()>;
 
 /// Examples with their windows, to be run together.
 type Pack<X> = Vec<(X, Vec<Features>)>;
