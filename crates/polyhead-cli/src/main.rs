@@ -3,6 +3,7 @@
 //! One command a file in `commands/`; only `out.rs` writes to standard output and standard error. Nothing panics: if
 //! something does, it is reported as a fault of ours, with exit code 70.
 
+mod answers;
 mod commands;
 mod document;
 mod fault;

@@ -1,10 +1,13 @@
-//! Requests as JSON Lines from a file or standard input: one object a line, in constant memory.
+//! Requests from a file or standard input, in constant memory: one JSON object a line, or one plain text a line.
+//!
+//! Which of the two is told by the call, never guessed from a line: a text may begin with `{`. Only a line that is a request
+//! in JSON where plain text is expected is refused, since its answer would be about braces and quotes.
 //!
 //! They come in batches: what is there at the moment. A batch ends where reading on might have to wait, so that a
 //! program at the other end of a pipe gets its answer before it asks the next question.
 
 use polyhead::{Error, Place, Result};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -13,10 +16,33 @@ use std::path::{Path, PathBuf};
 const LONGEST_LINE: usize = 16 << 20;
 /// Bytes read at a time, and so about the most that waits for its turn.
 const BUFFER: usize = 64 << 10;
+/// What messages call standard input.
+const STDIN: &str = "<stdin>";
+
+/// What a line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// A request: a JSON object.
+    Json,
+    /// A text.
+    Text,
+}
+
+/// A request and where it stands.
+#[derive(Debug)]
+pub struct Request {
+    /// The request itself.
+    pub value: Value,
+    /// Its file and line.
+    pub place: Place,
+    /// The number of its line.
+    pub line: usize,
+}
 
 /// Requests, line by line.
 pub struct Requests {
     reader: BufReader<Box<dyn Read>>,
+    form: Form,
     name: PathBuf,
     line: usize,
     state: State,
@@ -32,19 +58,24 @@ impl Requests {
     /// Opens a file; `-` is standard input.
     pub fn open(path: &Path) -> Result<Self> {
         if path == Path::new("-") {
-            return Ok(Self::new(Box::new(std::io::stdin()), Path::new("<stdin>")));
+            return Ok(Self::stdin(Form::Json));
         }
         let file = File::open(path).map_err(|cause| Error::reading(path, cause))?;
-        Ok(Self::new(Box::new(file), path))
+        Ok(Self::new(Box::new(file), path, Form::Json))
     }
 
-    fn new(source: Box<dyn Read>, name: &Path) -> Self {
+    /// Standard input.
+    pub fn stdin(form: Form) -> Self {
+        Self::new(Box::new(std::io::stdin()), Path::new(STDIN), form)
+    }
+
+    fn new(source: Box<dyn Read>, name: &Path, form: Form) -> Self {
         let reader = BufReader::with_capacity(BUFFER, source);
-        Self { reader, name: name.to_owned(), line: 0, state: State::Open }
+        Self { reader, form, name: name.to_owned(), line: 0, state: State::Open }
     }
 
     /// The requests that are there, at least one; none at the end. After an error there are no more.
-    pub fn batch(&mut self) -> Vec<Result<(Value, Place)>> {
+    pub fn batch(&mut self) -> Vec<Result<Request>> {
         let mut batch = Vec::new();
         while self.state == State::Open {
             match self.next() {
@@ -64,8 +95,7 @@ impl Requests {
     }
 
     /// The next line: none at the end, nothing in a blank line.
-    #[allow(clippy::type_complexity)]
-    fn next(&mut self) -> Result<Option<Option<(Value, Place)>>> {
+    fn next(&mut self) -> Result<Option<Option<Request>>> {
         let mut bytes = Vec::new();
         let read = (&mut self.reader).take(LONGEST_LINE as u64 + 1).read_until(b'\n', &mut bytes);
         if read.map_err(|cause| Error::reading(&self.name, cause))? == 0 {
@@ -75,7 +105,11 @@ impl Requests {
         let place = Place::line(&self.name, self.line);
         if bytes.len() > LONGEST_LINE {
             let message = format!("expected lines of at most {LONGEST_LINE} bytes, found a longer one");
-            return Err(Error::data(message).at(place).hint("each line is one JSON object"));
+            let hint = match self.form {
+                Form::Json => "each line is one JSON object",
+                Form::Text => "each line is one text",
+            };
+            return Err(Error::data(message).at(place).hint(hint));
         }
         let text = std::str::from_utf8(&bytes).map_err(|cause| {
             let message = format!("expected UTF-8 text, found another byte at column {}", cause.valid_up_to() + 1);
@@ -86,6 +120,14 @@ impl Requests {
         if text.trim().is_empty() {
             return Ok(Some(None));
         }
+        let value = match self.form {
+            Form::Json => self.json(text)?,
+            Form::Text => self.text(text)?,
+        };
+        Ok(Some(Some(Request { value, place, line: self.line })))
+    }
+
+    fn json(&self, text: &str) -> Result<Value> {
         let request: Value = serde_json::from_str(text).map_err(|cause| {
             let message = cause.to_string();
             let message = message.split(" at line ").next().unwrap_or_default().to_owned();
@@ -95,11 +137,40 @@ impl Requests {
         })?;
         if !request.is_object() {
             return Err(Error::data("expected a JSON object, found another value")
-                .at(place)
+                .at(Place::line(&self.name, self.line))
                 .hint("each line is one JSON object"));
         }
-        Ok(Some(Some((request, place))))
+        Ok(request)
     }
+
+    fn text(&self, text: &str) -> Result<Value> {
+        let text = text.trim_end_matches(['\n', '\r']);
+        let request = text.starts_with('{').then(|| serde_json::from_str::<Value>(text).ok()).flatten();
+        if request.is_some_and(|request| request.get("text").is_some() || request.get("words").is_some()) {
+            return Err(Error::data("expected plain text, found a request in JSON")
+                .at(Place::line(&self.name, self.line))
+                .hint("--input - reads requests as JSON Lines"));
+        }
+        Ok(json!({ "text": text }))
+    }
+}
+
+/// Standard input to its end, as one text; empty if there is none.
+pub fn whole_stdin() -> Result<String> {
+    let mut bytes = Vec::new();
+    let read = std::io::stdin().lock().take(LONGEST_LINE as u64 + 1).read_to_end(&mut bytes);
+    read.map_err(|cause| Error::reading(STDIN, cause))?;
+    if bytes.len() > LONGEST_LINE {
+        let message = format!("expected a text of at most {LONGEST_LINE} bytes, found a longer one");
+        return Err(Error::data(message).at(Place::file(STDIN)));
+    }
+    let text = String::from_utf8(bytes).map_err(|cause| {
+        let found = cause.utf8_error().valid_up_to() + 1;
+        Error::data(format!("expected UTF-8 text, found another byte at byte {found}"))
+            .at(Place::file(STDIN))
+            .hint("save it as UTF-8: iconv -f LATIN1 -t UTF-8")
+    })?;
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(&text).to_owned())
 }
 
 #[cfg(test)]
@@ -120,8 +191,32 @@ mod tests {
     }
 
     fn requests(pieces: &[&'static str]) -> Requests {
+        requests_as(Form::Json, pieces)
+    }
+
+    fn requests_as(form: Form, pieces: &[&'static str]) -> Requests {
         let pieces = pieces.iter().map(|piece| piece.as_bytes()).collect();
-        Requests::new(Box::new(Pieces(pieces)), Path::new("in.jsonl"))
+        Requests::new(Box::new(Pieces(pieces)), Path::new("in.jsonl"), form)
+    }
+
+    #[test]
+    fn a_plain_text_is_taken_as_it_is_whatever_it_begins_with() {
+        let mut source = requests_as(Form::Text, &["\u{feff}Ada left.\r\n\n  \n{curly}\n{\"a\": 1}\n  [1] \n\"x\""]);
+        let found: Vec<(Value, usize)> = std::iter::repeat_with(|| source.batch())
+            .take_while(|batch| !batch.is_empty())
+            .flatten()
+            .map(|request| request.map(|request| (request.value["text"].clone(), request.line)).unwrap())
+            .collect();
+        let texts = [("Ada left.", 1), ("{curly}", 4), ("{\"a\": 1}", 5), ("  [1] ", 6), ("\"x\"", 7)];
+        assert_eq!(found, texts.map(|(text, line)| (json!(text), line)));
+    }
+
+    #[test]
+    fn a_request_in_json_among_plain_texts_is_refused_with_its_line() {
+        let mut source = requests_as(Form::Text, &["Ada\n{\"text\": \"Ada\"}\n"]);
+        let error = source.batch().pop().unwrap().unwrap_err();
+        assert!(error.to_string().starts_with("in.jsonl:2: expected plain text, found a request in JSON"), "{error}");
+        assert!(error.hint_text().unwrap().contains("--input -"));
     }
 
     #[test]

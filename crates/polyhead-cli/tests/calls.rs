@@ -8,12 +8,47 @@ use support::{command, file, model, path, polyhead};
 fn version_and_help_go_to_standard_output() {
     assert_eq!(polyhead(&["--version"]).success(), concat!("polyhead ", env!("CARGO_PKG_VERSION"), "\n"));
     let help = polyhead(&["--help"]).success();
-    for name in ["train", "data", "eval", "predict", "suite", "inspect", "export", "import"] {
+    for name in COMMANDS {
         assert!(help.contains(&format!("\n  {name} ")), "{help}");
         for call in [&["help", name][..], &[name, "--help"]] {
             let help = polyhead(call).success();
             assert!(help.contains("Example") && help.contains(&format!("polyhead {name}")), "{help}");
         }
+    }
+}
+
+const COMMANDS: [&str; 13] = [
+    "train",
+    "compare",
+    "data",
+    "report",
+    "eval",
+    "predict",
+    "serve",
+    "suite",
+    "inspect",
+    "export",
+    "import",
+    "completions",
+    "man",
+];
+
+#[test]
+fn help_is_as_wide_as_the_terminal() {
+    let calls = COMMANDS.map(|name| vec![name, "--help"]).into_iter().chain([vec!["--help"]]);
+    for call in calls {
+        for (columns, most) in [("60", 60), ("100", 100), ("300", 110)] {
+            let output = command(&call).env("COLUMNS", columns).output().unwrap();
+            let help = String::from_utf8(output.stdout).unwrap();
+            assert_eq!(output.status.code(), Some(0), "{call:?}");
+            for line in help.lines().filter(|line| line.chars().count() > most) {
+                // A word that is longer than the rest of its line stays whole.
+                let words = line.split_whitespace().count();
+                assert!(words == 1 || line.starts_with("Usage:"), "{call:?} at {columns}: {line:?}");
+            }
+        }
+        let wide = |columns: &str| command(&call).env("COLUMNS", columns).output().unwrap().stdout;
+        assert_ne!(wide("60"), wide("100"), "{call:?}");
     }
 }
 

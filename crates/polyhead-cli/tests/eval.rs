@@ -2,8 +2,25 @@
 #![allow(clippy::unwrap_used)]
 
 mod support;
-use serde_json::Value;
-use support::{CONLL, QUESTIONS, file, model, model_of_one_tag, path, polyhead, text};
+use polyhead::metrics::span_f1::{self, Scheme};
+use polyhead::metrics::squad::{self, Rules};
+use polyhead::metrics::squad_threshold::{Judged, Measure, best_threshold};
+use serde_json::{Value, json};
+use support::{CONLL, QUESTIONS, file, model, model_of_one_tag, model_whose_answers, path, polyhead, text};
+use tempfile::TempDir;
+
+/// Scores a file and reads the predictions that were written: the report of `--json`, and one object a line.
+fn scored(folder: &TempDir, task: &str, data: &str, more: &[&str]) -> (Value, Vec<Value>) {
+    let kept = folder.path().join("predictions.jsonl");
+    let call = ["eval", &path(folder), "--task", task, "--data", data, "--json", "--predictions", text(&kept)];
+    let report = polyhead(&[&call[..], more].concat()).json();
+    let lines = std::fs::read_to_string(kept).unwrap();
+    (report, lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
+}
+
+fn strings(value: &Value) -> Vec<&str> {
+    value.as_array().unwrap().iter().map(|item| item.as_str().unwrap()).collect()
+}
 
 #[test]
 fn ner_scores_are_named_by_mean_scheme_and_type() {
@@ -130,6 +147,109 @@ fn qa_scores_are_exact_match_and_f1_and_predictions_can_be_kept() {
     assert_eq!(answers.len(), 2);
     assert!(answers[1]["place"].as_str().unwrap().ends_with("dev.jsonl:2"), "{kept}");
     assert!(answers[1]["answer"].is_string());
+}
+
+/// Sentences of several lengths, so that a model at random finds something right and something wrong; the last but one
+/// has a tag that continues nothing.
+fn sentences() -> String {
+    let words = ["Ada", "lived", "in", "London", ".", "Paris", "and", "Zoë", "left", "Berlin"];
+    let tags = ["B-PER", "O", "O", "B-LOC", "I-LOC", "O", "I-PER"];
+    let sentence = |length: usize| -> String {
+        let word = |at: usize| format!("{} {}\n", words[(at * at + length) % 10], tags[(at + length * 3) % 7]);
+        (0..length).map(word).collect::<String>() + "\n"
+    };
+    (1..40).map(sentence).collect()
+}
+
+#[test]
+fn ner_scores_can_be_recomputed_from_the_predictions_alone() {
+    let folder = model();
+    let data = file(&folder, "dev.conll", sentences());
+    let (report, lines) = scored(&folder, "ner", &data, &[]);
+    assert_eq!(lines.len(), 39);
+    let (mut lenient, mut strict) = (span_f1::Counts::new(Scheme::Lenient), span_f1::Counts::new(Scheme::StrictIob2));
+    for line in &lines {
+        let (words, gold, found) = (strings(&line["words"]), strings(&line["gold_tags"]), strings(&line["tags"]));
+        assert_eq!((words.len(), gold.len()), (found.len(), found.len()));
+        assert_eq!(words.join(" "), line["text"]);
+        lenient.add(&gold, &found);
+        strict.add(&gold, &found);
+    }
+    let values = &report["score"]["values"];
+    for (counts, scheme) in [(&lenient, ""), (&strict, "_strict")] {
+        let (micro, mean) = (counts.micro(), counts.macro_average());
+        for (name, value) in [
+            ("micro_precision", micro.precision()),
+            ("micro_recall", micro.recall()),
+            ("micro_f1", micro.f1()),
+            ("macro_f1", mean.f1),
+        ] {
+            assert_eq!(values[format!("{name}{scheme}")], json!(100.0 * value), "{name}{scheme}");
+        }
+    }
+    assert_eq!(values["token_accuracy"], json!(100.0 * lenient.accuracy()));
+    assert!(lenient.accuracy() > 0.0 && lenient.accuracy() < 1.0, "a test on all or nothing shows little");
+    assert_ne!(values["micro_f1"], values["micro_f1_strict"], "the two schemes must differ here");
+    let place = lines[1]["place"].as_str().unwrap();
+    assert!(place.ends_with("dev.conll:3") && lines[1]["id"] == place, "{place}");
+}
+
+#[test]
+fn qa_scores_can_be_recomputed_from_the_predictions_alone() {
+    let without = r#"{"id":"q3","question":"Why?","context":"Ada lived in London.","answers":[]}"#;
+    for (no_answer, rules) in [("never", Rules::V1), ("allowed", Rules::V2)] {
+        let folder = model_whose_answers(json!(no_answer));
+        let more = if no_answer == "allowed" { without } else { "" };
+        let data = file(&folder, "dev.jsonl", format!("{QUESTIONS}{more}\n"));
+        let squad = folder.path().join("squad.json");
+        let (report, lines) = scored(&folder, "qa", &data, &["--squad-predictions", text(&squad)]);
+        let official: Value = serde_json::from_str(&std::fs::read_to_string(squad).unwrap()).unwrap();
+        assert_eq!(official.as_object().unwrap().len(), lines.len());
+        let mut counts = squad::Counts::new(rules);
+        let mut judged = Vec::new();
+        for line in &lines {
+            let (golds, answer) = (strings(&line["gold_answers"]), line["answer"].as_str().unwrap());
+            counts.add(Some(answer), &golds);
+            assert_eq!(official[line["id"].as_str().unwrap()], line["answer"], "{line}");
+            if rules == Rules::V2 {
+                let best = line["best_answer"].as_str().unwrap();
+                judged.push(Judged::new(best, &golds, line["no_answer_score"].as_f64().unwrap()));
+            }
+        }
+        let values = &report["score"]["values"];
+        assert_eq!(values["exact_match"], json!(100.0 * counts.all().means().exact));
+        assert_eq!(values["f1"], json!(100.0 * counts.all().means().f1));
+        if rules == Rules::V2 {
+            assert_eq!(values["has_answer_f1"], json!(100.0 * counts.has_answer().means().f1));
+            assert_eq!(values["no_answer_f1"], json!(100.0 * counts.no_answer().means().f1));
+            assert_eq!(values["best_f1"], json!(100.0 * best_threshold(&judged, Measure::F1).score));
+        }
+        assert_eq!((&lines[1]["id"], &lines[1]["question"]), (&json!("q2"), &json!("Where?")));
+        assert_eq!(lines[1]["gold_answers"], json!(["London"]));
+        assert!(lines[1]["place"].as_str().unwrap().ends_with("dev.jsonl:2"));
+    }
+    let folder = model();
+    let data = file(&folder, "dev.conll", CONLL);
+    let call = ["eval", &path(&folder), "--task", "ner", "--data", &data, "--squad-predictions", "x.json"];
+    assert!(polyhead(&call).failure(2).contains("expected a task that answers questions, found `ner`"));
+}
+
+#[test]
+fn the_precision_that_is_asked_for_is_the_one_that_computes() {
+    let folder = model();
+    let data = file(&folder, "dev.conll", CONLL);
+    let report = |precision: &str| scored(&folder, "ner", &data, &["--precision", precision]);
+    let ((f32, of_f32), (bf16, of_bf16)) = (report("f32"), report("bf16"));
+    assert_eq!((&f32["precision"], &bf16["precision"]), (&json!("f32"), &json!("bf16")));
+    assert_eq!(report("f32").1, of_f32);
+    let ask = |precision: &str| {
+        let call = ["predict", &path(&folder), "--task", "qa", "--question", "Who?", "--context", "Ada left London."];
+        polyhead(&[&call[..], &["--json", "--precision", precision]].concat()).json()
+    };
+    assert_ne!(ask("f32")["score"], ask("bf16")["score"], "the last digits of a score tell");
+    assert_eq!(of_f32.len(), of_bf16.len());
+    assert!([&f32["precision"], &bf16["precision"]].contains(&&report("auto").0["precision"]));
+    polyhead(&["eval", &path(&folder), "--task", "ner", "--data", &data, "--precision", "fp16"]).failure_of_call();
 }
 
 #[test]

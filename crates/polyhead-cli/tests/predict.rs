@@ -76,6 +76,101 @@ fn piped(arguments: &[&str], input: &str) -> Ran {
     output.into()
 }
 
+#[test]
+fn a_text_may_come_as_standard_input() {
+    let folder = model();
+    let path = path(&folder);
+    let ner = ["predict", &path, "--task", "ner"];
+    let text = "Ada Lovelace was born in London.";
+    let asked = polyhead(&[&ner[..], &[text]].concat()).success();
+    let piped_text = piped(&ner, &format!("{text}\n")).success();
+    assert_eq!(piped_text, format!("{text}\n{asked}"), "the text, then what a text of the command line gets");
+    // A text is a line; blank ones are none. What a text begins with changes nothing.
+    let several = "Ada left.\r\n\n{Paris} \"is\"\n[1]";
+    let answers = lines(&piped(&[&ner[..], &["--json"]].concat(), several).success());
+    let texts: Vec<&str> = answers.iter().map(|answer| answer["text"].as_str().unwrap()).collect();
+    assert_eq!(texts, ["Ada left.", "{Paris} \"is\"", "[1]"]);
+    let said = piped(&ner, "Ada\n{\"text\": \"Ada\"}\n").failure(65);
+    assert!(
+        said.contains("<stdin>:2: expected plain text, found a request in JSON") && said.contains("--input -"),
+        "{said}"
+    );
+    assert!(piped(&ner, "").failure(2).contains("expects a text"));
+    // The context of a question.
+    let qa = ["predict", &path, "--task", "qa", "--question", "Who left?", "--json"];
+    let context = "Ada left.\nShe went to London.";
+    let asked = polyhead(&[&qa[..], &["--context", context]].concat()).json();
+    assert_eq!(piped(&qa, context).json(), asked);
+    assert!(piped(&qa, " \n").failure(2).contains("the context as standard input"));
+}
+
+#[test]
+fn columns_have_the_words_with_their_tags_and_are_read_again() {
+    let folder = model();
+    let path = path(&folder);
+    let texts = "Ada Lovelace lived in London.\nZoë left.\n";
+    let call = ["predict", &path, "--task", "ner", "--format", "columns"];
+    let columns = piped(&call, texts).success();
+    let answers = lines(&piped(&["predict", &path, "--task", "ner", "--json"], texts).success());
+    let sentences: Vec<Vec<(&str, &str)>> = columns
+        .trim_end()
+        .split("\n\n")
+        .map(|sentence| sentence.lines().map(|line| line.split_once(' ').unwrap()).collect())
+        .collect();
+    assert_eq!(
+        sentences[0].iter().map(|(word, _)| *word).collect::<Vec<_>>(),
+        ["Ada", "Lovelace", "lived", "in", "London", "."]
+    );
+    for (sentence, answer) in sentences.iter().zip(&answers) {
+        let tags: Vec<&str> = sentence.iter().map(|(_, tag)| *tag).collect();
+        let entities = polyhead::metrics::span_f1::entities(&tags, polyhead::metrics::span_f1::Scheme::Lenient);
+        let kinds: Vec<&str> =
+            answer["entities"].as_array().unwrap().iter().map(|entity| entity["type"].as_str().unwrap()).collect();
+        assert_eq!(entities.iter().map(|entity| entity.kind.as_str()).collect::<Vec<_>>(), kinds);
+    }
+    let again = file(&folder, "again.conll", &columns);
+    let report = polyhead(&["eval", &path, "--task", "ner", "--data", &again, "--json"]).json();
+    assert_eq!((&report["examples"], &report["score"]["values"]["token_accuracy"]), (&json!(2), &json!(100.0)));
+    // A word with a space in it, and one that is none.
+    let words = "{\"words\": [\"New York\", \" \", \"x\"]}";
+    let shown = piped(&[&call[..], &["--input", "-"]].concat(), words).success();
+    assert!(shown.starts_with("New York\t") && shown.contains("\n_"), "{shown}");
+    let qa = piped(
+        &["predict", &path, "--task", "qa", "--input", "-", "--format", "columns"],
+        "{\"question\":\"Who?\",\"context\":\"Ada.\"}",
+    );
+    assert!(qa.failure(2).contains("expected a task that gives each word a tag"));
+}
+
+#[test]
+fn tsv_has_a_row_for_each_answer_with_the_id_of_its_request() {
+    let folder = model();
+    let path = path(&folder);
+    let call = ["predict", &path, "--task", "ner", "--input", "-"];
+    let input =
+        "{\"id\": \"a\", \"text\": \"Ada\\tleft London and\\nParis\"}\n\n{\"text\": \"Zoë lived in London.\"}\n";
+    let answers = lines(&piped(&call, input).success());
+    let shown = piped(&[&call[..], &["--format", "tsv"]].concat(), input).success();
+    let mut rows = shown.lines().map(|line| line.split('\t').collect::<Vec<_>>());
+    assert_eq!(rows.next().unwrap(), ["id", "type", "text", "start", "end", "score"]);
+    let mut expected = Vec::new();
+    for (answer, id) in answers.iter().zip(["a", "3"]) {
+        for entity in answer["entities"].as_array().unwrap() {
+            let text = entity["text"].as_str().unwrap().replace('\t', "\\t").replace('\n', "\\n");
+            let kind = entity["type"].as_str().unwrap().to_owned();
+            let numbers = ["start", "end", "score"].map(|name| entity[name].to_string());
+            expected.push([id.to_owned(), kind, text].into_iter().chain(numbers).collect::<Vec<_>>());
+        }
+    }
+    assert_eq!(rows.collect::<Vec<_>>(), expected);
+    let question = "{\"id\": 7, \"question\": \"Who?\", \"context\": \"Ada left.\"}";
+    let shown = piped(&["predict", &path, "--task", "qa", "--input", "-", "--format", "tsv"], question).success();
+    let rows: Vec<Vec<&str>> = shown.lines().map(|line| line.split('\t').collect()).collect();
+    assert_eq!(rows[0], ["id", "answer", "start", "end", "score"]);
+    assert_eq!((rows.len(), rows[1].len(), rows[1][0]), (2, 5, "7"));
+    polyhead(&["predict", &path, "--task", "ner", "Ada", "--format", "tsv", "--json"]).failure_of_call();
+}
+
 fn lines(stdout: &str) -> Vec<Value> {
     stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }

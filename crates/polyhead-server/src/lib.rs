@@ -42,6 +42,7 @@ pub use security::ApiKey;
 
 use loaded::Loaded;
 use observe::AccessLog;
+use polyhead::encoders::Precision;
 use polyhead::tasks::TaskKind;
 use polyhead::{Error, Result};
 use security::Names;
@@ -57,6 +58,8 @@ pub struct Options {
     pub model: PathBuf,
     /// The kinds of tasks that it may have: `polyhead::tasks::TASKS`, or a list of one's own.
     pub kinds: &'static [TaskKind],
+    /// What matrix products are computed in.
+    pub precision: Precision,
     /// Where to listen: an address, or a name of this machine.
     pub host: String,
     /// Which port; 0 takes a free one.
@@ -120,8 +123,8 @@ pub fn serve(options: Options, notify: &mut dyn FnMut(Event)) -> Result<()> {
         Names::any()
     };
     let log = options.log.map(AccessLog::open).transpose()?;
-    let (model, kinds) = (options.model, options.kinds);
-    let loaded = Loaded::open(&model, kinds)?;
+    let (model, kinds, precision) = (options.model, options.kinds, options.precision);
+    let loaded = Loaded::open(&model, kinds, precision)?;
     let fault = |what: &str, cause: std::io::Error| Error::internal(format!("{what}: {cause}"));
     let app = App::new(loaded, options.limits, options.key, names, origins, log)
         .map_err(|cause| fault("can't start a thread", cause))?;
@@ -131,7 +134,7 @@ pub fn serve(options: Options, notify: &mut dyn FnMut(Event)) -> Result<()> {
         .enable_all()
         .build()
         .map_err(|cause| fault("can't start the runtime", cause))?;
-    let served = runtime.block_on(run(app, address, model, kinds, notify));
+    let served = runtime.block_on(run(app, address, model, kinds, precision, notify));
     // Tokenising that is under way may end; its client is gone.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     served
@@ -142,6 +145,7 @@ async fn run(
     address: SocketAddr,
     model: PathBuf,
     kinds: &'static [TaskKind],
+    precision: Precision,
     notify: &mut dyn FnMut(Event),
 ) -> Result<()> {
     let fault = |cause: std::io::Error| Error::internal(format!("can't listen to signals: {cause}"));
@@ -171,7 +175,7 @@ async fn run(
                 if let Some(Err(error)) = app.log.as_ref().map(AccessLog::reopen) {
                     notify(Event::LogLost(error));
                 }
-                let reloading = tokio::task::spawn_blocking(move || Loaded::open(&path, kinds));
+                let reloading = tokio::task::spawn_blocking(move || Loaded::open(&path, kinds, precision));
                 // Requests go on meanwhile: this loop only drives the accepting, so it must not wait here.
                 let reloaded = tokio::select! {
                     loaded = reloading => loaded,

@@ -3,9 +3,10 @@
 use crate::redact::{names_only, paths_in};
 use crate::routes::OWN;
 use polyhead::document::Block;
+use polyhead::encoders::Precision;
 use polyhead::model::{Model, NamedTask};
 use polyhead::parameters::Parameters;
-use polyhead::recipe::{PrecisionRecipe, Recipe};
+use polyhead::recipe::Recipe;
 use polyhead::report::{self, Depth, html};
 use polyhead::tasks::TaskKind;
 use polyhead::{Error, Result, infer::Session};
@@ -18,6 +19,7 @@ use std::sync::OnceLock;
 /// A model with its folder.
 pub struct Loaded {
     session: Session,
+    precision: Precision,
     path: PathBuf,
     kinds: &'static [TaskKind],
     report: OnceLock<Option<String>>,
@@ -70,15 +72,15 @@ pub struct TaskScores {
 
 impl Loaded {
     /// Loads a model folder, or the best model of a run folder.
-    pub fn open(path: &Path, kinds: &'static [TaskKind]) -> Result<Self> {
-        let session = Session::open_with(path, kinds)?;
+    pub fn open(path: &Path, kinds: &'static [TaskKind], precision: Precision) -> Result<Self> {
+        let session = Session::open_in(path, kinds, precision)?;
         for named in &session.model.tasks {
             if let Some(taken) = named.task.fields().iter().find(|field| OWN.contains(&field.name)) {
                 let message = format!("the task `{}` has a field of the name `{}`", named.name, taken.name);
                 return Err(Error::usage(message).hint("a server takes that name for itself: rename the field"));
             }
         }
-        Ok(Self { session, path: path.to_owned(), kinds, report: OnceLock::new() })
+        Ok(Self { session, precision, path: path.to_owned(), kinds, report: OnceLock::new() })
     }
 
     /// The model.
@@ -105,7 +107,7 @@ impl Loaded {
             name: folder_name(&folder).unwrap_or_else(|| "model".into()),
             encoder: recipe.and_then(|recipe| checkpoint_name(&recipe.encoder.checkpoint)),
             parameters: Parameters::count(self.model().parameters.iter()),
-            precision: PrecisionRecipe::Auto.resolve().name().to_owned(),
+            precision: self.precision.name().to_owned(),
             epoch: about.epoch,
             scores: self.scores(),
         }

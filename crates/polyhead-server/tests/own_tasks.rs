@@ -4,7 +4,7 @@
 use candle_core::Tensor;
 use polyhead::batch::{Encoded, Features};
 use polyhead::data::{Layout, Read as Examples};
-use polyhead::encoders::{Adjust, Hidden, Pass};
+use polyhead::encoders::{Adjust, Hidden, Pass, Precision};
 use polyhead::model::{About, Model, NamedTask};
 use polyhead::parameters::Weights;
 use polyhead::tasks::{Dense, Field, HeadShape, Purpose, Score, TASKS, Task, TaskKind, Window};
@@ -123,6 +123,7 @@ fn serve(tasks: &[(&str, &str)]) -> (SocketAddr, tempfile::TempDir) {
     let options = Options {
         model: path,
         kinds: kinds(),
+        precision: Precision::F32,
         host: "localhost".into(),
         port: 0,
         key: None,

@@ -64,6 +64,16 @@ impl Session {
         self.model.run(self.model.task(task)?, |task, runner| task.predict(requests, runner, each))
     }
 
+    /// The same with all that stands behind an answer: see [`crate::tasks::Task::record`].
+    pub fn records(
+        &self,
+        task: &str,
+        requests: &mut dyn Iterator<Item = Result<(Value, Place)>>,
+        each: &mut dyn FnMut(Value) -> Result<()>,
+    ) -> Result<()> {
+        self.model.run(self.model.task(task)?, |task, runner| task.records(requests, runner, each))
+    }
+
     /// Scores the model on a file of examples with gold answers; `limit` takes the first so many, `layout` tells
     /// what the file's extension does not. `each` sees every answer and its one-line description.
     pub fn evaluate(

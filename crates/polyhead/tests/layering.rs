@@ -25,7 +25,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("hub", &["error", "io"]),
     ("optim", &["error", "parameters"]),
     ("model", &["batch", "encoders", "error", "hub", "io", "parameters", "tasks", "text"]),
-    ("recipe", &["batch", "data", "encoders", "error", "mix", "order"]),
+    ("recipe", &["batch", "data", "encoders", "error", "mix", "order", "tasks"]),
     (
         "train",
         &[

@@ -1,16 +1,17 @@
 //! `polyhead eval`: all scores of a model on a file with gold answers.
 
-use super::Format;
+use super::{Format, Precision};
 use crate::out::Out;
 use crate::progress::{counter, downloads};
 use crate::scores;
 use crate::table::{counted, start_of};
-use polyhead::Result;
 use polyhead::data::{Columns, Layout, Skipped};
 use polyhead::hub::{self, HubOptions};
-use polyhead::infer::{Evaluation, Session};
+use polyhead::infer::Evaluation;
 use polyhead::io::write_atomic;
-use serde_json::{Value, json};
+use polyhead::model::NamedTask;
+use polyhead::{Error, Result};
+use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 
 /// So many of the skipped examples are listed; `--json` lists all.
@@ -20,6 +21,7 @@ const HELP: &str = "\
 Examples:
   polyhead eval runs/quickstart --task ner --data samples/ner/validation.conll
   polyhead eval runs/quickstart --task qa --data dev-v1.1.json --limit 500 --json
+  polyhead eval runs/quickstart --task qa --data dev-v2.0.json --squad-predictions predictions.json
   polyhead eval runs/quickstart --task ner --data hf://datasets/lhoestq/conll2003/data/test-00000-of-00001.parquet
 
 The extension tells the format: CoNLL columns (.txt .conll .bio .iob .iob2 .tsv), SQuAD (.json), JSON Lines
@@ -45,16 +47,22 @@ pub struct Args {
     /// The names of tags that the file writes as numbers 0, 1, ..., as in O,B-PER,I-PER
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     tag_names: Vec<String>,
-    /// Write every answer to this file, as JSON Lines
+    /// Write every answer beside its gold answer to this file, as JSON Lines
     #[arg(long, value_name = "FILE")]
     predictions: Option<PathBuf>,
+    /// Write the answers to questions to this file as the official SQuAD scripts read them: {"id": "answer"}
+    #[arg(long, value_name = "FILE")]
+    squad_predictions: Option<PathBuf>,
+    #[command(flatten)]
+    precision: Precision,
     #[command(flatten)]
     format: Format,
 }
 
 pub fn run(args: &Args, out: &mut Out) -> Result<()> {
-    let session = Session::open(&args.model)?;
+    let session = args.precision.open(&args.model)?;
     let task = super::task(&session.model, args.task.as_deref())?;
+    let mut squad = args.squad_predictions.as_ref().map(|_| answers_questions(task)).transpose()?;
     let data = located(&args.data, out)?;
     let limit = args.limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
     let bar = counter("examples");
@@ -65,10 +73,17 @@ pub fn run(args: &Args, out: &mut Out) -> Result<()> {
         if args.predictions.is_some() {
             predictions += &format!("{answer}\n");
         }
+        let of = |name: &str| answer.get(name).and_then(Value::as_str);
+        if let (Some(squad), Some(id), Some(text)) = (&mut squad, of("id"), of("answer")) {
+            squad.insert(id.to_owned(), text.into());
+        }
     })?;
     bar.finish_and_clear();
     if let Some(path) = &args.predictions {
         write_atomic(path, predictions)?;
+    }
+    if let (Some(path), Some(squad)) = (&args.squad_predictions, squad) {
+        write_atomic(path, format!("{}\n", Value::Object(squad)))?;
     }
     if args.format.json {
         return out.json(&report(args, &task.name, task.task.kind(), &evaluation));
@@ -85,6 +100,18 @@ pub fn run(args: &Args, out: &mut Out) -> Result<()> {
         out.line(format!("\n{table}"))?;
     }
     Ok(())
+}
+
+/// Nothing yet of the answers that SQuAD's scripts read, if the task answers questions.
+fn answers_questions(task: &NamedTask) -> Result<Map<String, Value>> {
+    match task.task.fields().iter().any(|field| field.name == "question") {
+        true => Ok(Map::new()),
+        false => Err(Error::usage(format!(
+            "--squad-predictions: expected a task that answers questions, found `{}`",
+            task.name
+        ))
+        .hint("--predictions FILE takes the answers of any task")),
+    }
 }
 
 /// A local path as it is; a file of a data set on the Hub, downloaded.
@@ -115,6 +142,7 @@ fn report(args: &Args, name: &str, kind: &str, evaluation: &Evaluation) -> Value
         "task": name,
         "kind": kind,
         "data": args.data,
+        "precision": args.precision.resolve().name(),
         "examples": examples,
         "skipped": skipped,
         "notes": notes,

@@ -1,11 +1,13 @@
 //! The commands, one a file, in the order in which help lists them.
 
 mod compare;
+mod completions;
 mod data;
 mod eval;
 mod export;
 mod import;
 mod inspect;
+mod man;
 mod predict;
 mod report;
 mod serve;
@@ -14,7 +16,10 @@ mod train;
 
 use crate::out::Out;
 use clap::Subcommand;
+use polyhead::infer::Session;
 use polyhead::model::{Model, NamedTask};
+use polyhead::recipe::PrecisionRecipe;
+use polyhead::tasks::TASKS;
 use polyhead::{Error, Place, Result};
 use std::path::Path;
 
@@ -43,6 +48,10 @@ pub enum Command {
     Export(export::Args),
     /// Make a model out of a single-task model of transformers
     Import(import::Args),
+    /// Print the completions of a shell
+    Completions(completions::Args),
+    /// Write the man pages
+    Man(man::Args),
 }
 
 impl Command {
@@ -60,6 +69,8 @@ impl Command {
             Command::Inspect(args) => inspect::run(&args, out),
             Command::Export(args) => export::run(&args, out),
             Command::Import(args) => import::run(&args, out),
+            Command::Completions(args) => completions::run(&args, out),
+            Command::Man(args) => man::run(&args, out),
         }
     }
 }
@@ -70,6 +81,39 @@ pub struct Format {
     /// Print JSON instead of text
     #[arg(long)]
     json: bool,
+}
+
+/// What matrix products are computed in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::Args)]
+pub struct Precision {
+    /// What matrix products are computed in; `auto` is bf16 where the processor multiplies it natively, else f32
+    #[arg(long, value_enum, value_name = "PRECISION", default_value_t = PrecisionName::Auto)]
+    precision: PrecisionName,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum PrecisionName {
+    // Without documentation help lists them on one line.
+    Auto,
+    F32,
+    Bf16,
+}
+
+impl Precision {
+    /// What it comes to on this machine.
+    pub fn resolve(self) -> polyhead::encoders::Precision {
+        match self.precision {
+            PrecisionName::Auto => PrecisionRecipe::Auto,
+            PrecisionName::F32 => PrecisionRecipe::F32,
+            PrecisionName::Bf16 => PrecisionRecipe::Bf16,
+        }
+        .resolve()
+    }
+
+    /// Loads a model, or the best of a run, that computes so.
+    fn open(self, model: &Path) -> Result<Session> {
+        Session::open_in(model, TASKS, self.resolve())
+    }
 }
 
 /// The task that is asked for; the model's only one if none is.

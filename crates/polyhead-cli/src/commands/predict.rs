@@ -1,27 +1,37 @@
-//! `polyhead predict`: one text from the command line, or a stream of requests as JSON Lines.
+//! `polyhead predict`: one text from the command line, plain texts from standard input, or a stream of requests as JSON
+//! Lines.
 
-use super::Format;
+use super::{Format, Precision};
+use crate::answers::{Answers, Form, Titles};
 use crate::out::Out;
-use crate::requests::Requests;
-use crate::table::{Align, Table, decimal};
+use crate::requests::{self, Request, Requests, whole_stdin};
 use polyhead::infer::Session;
 use polyhead::model::NamedTask;
 use polyhead::{Error, Result};
 use serde_json::{Map, Value, json};
+use std::collections::VecDeque;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 const HELP: &str = "\
 Examples:
   polyhead predict runs/quickstart --task ner \"Ada Lovelace was born in London.\"
+  echo \"Ada Lovelace was born in London.\" | polyhead predict runs/quickstart --task ner
+  polyhead predict runs/quickstart --task ner --format columns < texts.txt > tagged.conll
   polyhead predict runs/quickstart --task qa --question \"Where?\" --context-file page.txt
+  polyhead predict runs/quickstart --task qa --question \"Where?\" < page.txt
   polyhead predict runs/quickstart --task ner --input texts.jsonl > entities.jsonl
   tail -f log.jsonl | polyhead predict runs/quickstart --task qa --input -
 
-Requests, one JSON object a line (an `id` comes back with its answer):
+Standard input, where neither a text nor --input is given: a text on each line, blank lines aside; with --question all of it \
+is the context. It is never read as JSON: --input - does that.
+
+Requests of --input, one JSON object a line (an `id` comes back with its answer):
   ner  {\"text\": \"...\"} or {\"words\": [\"...\", \"...\"]}
   qa   {\"question\": \"...\", \"context\": \"...\"}
 
-Answers come in the order of the requests. Offsets count characters (Unicode code points).
+Answers come in the order of the requests. Offsets count characters (Unicode code points). Rows of tsv begin with the id of \
+the request, or its line, and have \\t, \\n and \\\\ for what would end a cell.
 A malformed line ends the stream with its number, after all lines before it were answered.";
 
 #[derive(clap::Args)]
@@ -44,49 +54,96 @@ pub struct Args {
     /// A file with that text (UTF-8)
     #[arg(long, value_name = "FILE", requires = "question", conflicts_with = "context")]
     context_file: Option<PathBuf>,
-    /// A file of requests as JSON Lines; `-` is standard input. Answers are JSON Lines
+    /// A file of requests as JSON Lines; `-` is standard input
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
+    /// How answers are printed [default: table; json with --input]
+    #[arg(long = "format", value_enum, value_name = "FORMAT", conflicts_with = "json")]
+    form: Option<Form>,
     #[command(flatten)]
     format: Format,
+    #[command(flatten)]
+    precision: Precision,
 }
 
 pub fn run(args: Args, out: &mut Out) -> Result<()> {
-    let session = Session::open(&args.model)?;
+    let session = args.precision.open(&args.model)?;
     let task = super::task(&session.model, args.task.as_deref())?;
+    let asked = if args.format.json { Some(Form::Json) } else { args.form };
     if let Some(path) = &args.input {
-        return stream(&session, &task.name, Requests::open(path)?, out);
+        let answers = Answers::new(asked.unwrap_or(Form::Json), Titles::Shown);
+        stream(&session, &task.name, Requests::open(path)?, answers, out)?;
+        return Ok(());
     }
-    let answer = session.ask(&task.name, &request(&args, task)?)?;
-    if args.format.json {
-        return out.json(&answer);
+    let form = asked.unwrap_or(Form::Table);
+    if reads_lines(&args, task) {
+        let answers = Answers::new(form, Titles::Shown);
+        return match stream(&session, &task.name, Requests::stdin(requests::Form::Text), answers, out)? {
+            0 => Err(refused(task, "a text")),
+            _ => Ok(()),
+        };
     }
-    match task.task.kind() {
-        "ner" => entities(&answer, out),
-        "qa" => found(&answer, out),
-        _ => out.line(format!("{answer:#}")),
+    let request = request(&args, task)?;
+    let mut answers = Answers::new(form, Titles::None);
+    let mut one = std::iter::once(Ok((request, polyhead::Place::file("request"))));
+    let mut write = |answer: Value| answers.write(&answer, "", 1, out);
+    match form {
+        Form::Columns => session.records(&task.name, &mut one, &mut write),
+        _ => session.predict(&task.name, &mut one, &mut write),
     }
 }
 
-/// Answers requests as they come.
-fn stream(session: &Session, task: &str, mut requests: Requests, out: &mut Out) -> Result<()> {
+/// Whether the texts are lines of standard input: no text is given otherwise, and somebody sends some.
+fn reads_lines(args: &Args, task: &NamedTask) -> bool {
+    args.text.is_none() && args.question.is_none() && fields(task) == ["text"] && !std::io::stdin().is_terminal()
+}
+
+/// Answers requests as they come, and counts them.
+fn stream(session: &Session, task: &str, mut requests: Requests, mut answers: Answers, out: &mut Out) -> Result<usize> {
+    let mut count = 0;
     loop {
         let batch = requests.batch();
         if batch.is_empty() {
-            return Ok(());
+            return Ok(count);
         }
-        session.predict(task, &mut batch.into_iter(), &mut |answer| out.json(&answer))?;
+        count += batch.len();
+        // Answers come in the order of the requests.
+        let mut waiting: VecDeque<(String, usize)> =
+            batch.iter().flatten().map(|request| (title(&request.value), request.line)).collect();
+        let mut batch = batch.into_iter().map(|request| request.map(|Request { value, place, .. }| (value, place)));
+        let records = answers.wants_records();
+        let mut write = |answer: Value| {
+            let (title, line) = waiting.pop_front().unwrap_or_default();
+            answers.write(&answer, &title, line, out)
+        };
+        match records {
+            true => session.records(task, &mut batch, &mut write)?,
+            false => session.predict(task, &mut batch, &mut write)?,
+        }
         out.flush()?;
     }
 }
 
-/// The request that the flags make, if it is one that the task reads.
+/// What was asked, on one line.
+fn title(request: &Value) -> String {
+    let words = |words: &Vec<Value>| words.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ");
+    let text = ["question", "text"].iter().find_map(|name| request.get(*name)?.as_str().map(str::to_owned));
+    let title = text.or_else(|| request.get("words")?.as_array().map(words)).unwrap_or_default();
+    title.replace(['\n', '\r', '\t'], " ")
+}
+
+/// The request that the flags make, with standard input as the context of a question that has none.
 fn request(args: &Args, task: &NamedTask) -> Result<Value> {
     let context = match (&args.context, &args.context_file) {
         (Some(context), _) => Some(context.clone()),
         (None, Some(path)) => {
             let text = std::fs::read_to_string(path).map_err(|cause| Error::reading(path, cause))?;
             Some(text.strip_prefix('\u{feff}').unwrap_or(&text).to_owned())
+        }
+        (None, None)
+            if args.question.is_some() && fields(task).contains(&"context") && !std::io::stdin().is_terminal() =>
+        {
+            Some(whole_stdin()?).filter(|text| !text.trim().is_empty())
         }
         (None, None) => None,
     };
@@ -96,70 +153,27 @@ fn request(args: &Args, task: &NamedTask) -> Result<Value> {
             request.insert(field.into(), json!(value));
         }
     }
-    let (expected, fields): (&str, &[&str]) = match task.task.kind() {
-        "ner" => ("a text", &["text"]),
-        "qa" => ("--question, and --context or --context-file", &["question", "context"]),
-        _ => ("a text, a question, or --input with requests of its own", &[]),
+    let fields = fields(task);
+    let expected = match fields.as_slice() {
+        ["text"] => "a text",
+        ["question", "context"] => "--question, and --context, --context-file or the context as standard input",
+        _ => "a text, a question, or --input with requests of its own",
     };
-    let fits = fields.iter().all(|field| request.contains_key(*field))
-        && request.keys().all(|name| fields.is_empty() || fields.contains(&name.as_str()));
+    let flags: &[&str] = if fields == ["text"] || fields == ["question", "context"] { &fields } else { &[] };
+    let fits = flags.iter().all(|field| request.contains_key(*field))
+        && request.keys().all(|name| flags.is_empty() || flags.contains(&name.as_str()));
     if request.is_empty() || !fits {
-        return Err(Error::usage(format!("the task `{}` expects {expected}; or --input FILE", task.name))
-            .hint("`polyhead help predict` has an example of each"));
+        return Err(refused(task, expected));
     }
     Ok(Value::Object(request))
 }
 
-fn text<'a>(value: &'a Value, name: &str) -> &'a str {
-    value.get(name).and_then(Value::as_str).unwrap_or("")
+/// The names of the fields of its requests.
+fn fields(task: &NamedTask) -> Vec<&'static str> {
+    task.task.fields().iter().map(|field| field.name).collect()
 }
 
-fn score(value: &Value) -> String {
-    value.get("score").and_then(Value::as_f64).map_or_else(String::new, decimal)
-}
-
-fn characters(value: &Value) -> String {
-    let at = |name: &str| value.get(name).and_then(Value::as_u64).unwrap_or(0);
-    format!("{}..{}", at("start"), at("end"))
-}
-
-fn entities(answer: &Value, out: &mut Out) -> Result<()> {
-    let entities = answer.get("entities").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    if entities.is_empty() {
-        return out.line("no entity");
-    }
-    let mut table = Table::new(&[
-        ("type", Align::Left),
-        ("text", Align::Left),
-        ("characters", Align::Right),
-        ("score", Align::Right),
-    ]);
-    for entity in entities {
-        table.row([
-            text(entity, "type").to_owned(),
-            text(entity, "text").to_owned(),
-            characters(entity),
-            score(entity),
-        ]);
-    }
-    out.line(table)
-}
-
-fn found(answer: &Value, out: &mut Out) -> Result<()> {
-    let mut table = Table::new(&[
-        ("", Align::Left),
-        ("answer", Align::Left),
-        ("characters", Align::Right),
-        ("score", Align::Right),
-    ]);
-    let mut row = |name: &str, answer: &Value| match text(answer, "answer") {
-        "" => table.row([name.to_owned(), "(no answer)".to_owned(), String::new(), score(answer)]),
-        text => table.row([name.to_owned(), text.to_owned(), characters(answer), score(answer)]),
-    };
-    row("best", answer);
-    let others = answer.get("alternatives").and_then(Value::as_array);
-    for other in others.into_iter().flatten() {
-        row("or", other);
-    }
-    out.line(table)
+fn refused(task: &NamedTask, expected: &str) -> Error {
+    Error::usage(format!("the task `{}` expects {expected}; or --input FILE", task.name))
+        .hint("`polyhead help predict` has an example of each")
 }

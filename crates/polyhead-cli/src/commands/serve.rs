@@ -1,5 +1,6 @@
 //! `polyhead serve`: a model over HTTP, until a signal.
 
+use super::Precision;
 use crate::out::Out;
 use polyhead::Result;
 use polyhead::tasks::TASKS;
@@ -71,6 +72,8 @@ pub struct Args {
     /// Seconds that accepted requests have when the server is asked to stop
     #[arg(long, value_name = "SECONDS", default_value_t = Limits::default().drain.as_secs())]
     drain: u64,
+    #[command(flatten)]
+    precision: Precision,
     /// No notes
     #[arg(long, short)]
     quiet: bool,
@@ -111,6 +114,7 @@ pub fn run(args: Args, out: &mut Out) -> Result<()> {
     let options = Options {
         model: args.model.clone(),
         kinds: TASKS,
+        precision: args.precision.resolve(),
         host: args.host,
         port: args.port,
         key,

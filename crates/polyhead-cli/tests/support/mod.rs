@@ -47,6 +47,12 @@ impl Ran {
         serde_json::from_str(&self.success()).expect("one JSON value")
     }
 
+    /// Standard error of a call that must have been refused before anything ran.
+    pub fn failure_of_call(self) -> String {
+        assert_eq!((self.code, self.stdout.as_str()), (2, ""), "{}", self.stderr);
+        self.stderr
+    }
+
     /// Standard error of a run that must have failed so.
     pub fn failure(self, code: i32) -> String {
         assert_eq!(self.code, code, "{}{}", self.stdout, self.stderr);
@@ -71,13 +77,18 @@ pub fn tiny_bert() -> PathBuf {
 
 /// A model with both heads, new and so at random: what it answers means nothing, but has the right form.
 pub fn model() -> TempDir {
+    model_whose_answers(json!(null))
+}
+
+/// The same with `no_answer` of its questions as given: `"allowed"`, `"never"`.
+pub fn model_whose_answers(no_answer: Value) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let open = |name: &str, config: Value| {
         let kind = TASKS.iter().find(|kind| kind.kind == name).unwrap();
         NamedTask { name: name.into(), task: (kind.open)(config).unwrap() }
     };
     let ner = open("ner", json!({ "labels": LABELS, "max_length": 32, "stride": 4 }));
-    let qa = open("qa", json!({ "max_length": 64, "stride": 8, "max_question_length": 16 }));
+    let qa = open("qa", json!({ "max_length": 64, "stride": 8, "max_question_length": 16, "no_answer": no_answer }));
     let model =
         Model::pretrained(&tiny_bert(), About::default(), vec![ner, qa], &Adjust::default(), Key::seed(7)).unwrap();
     model.save(&folder.path().join("model")).unwrap();

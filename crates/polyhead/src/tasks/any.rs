@@ -81,6 +81,8 @@ pub trait AnyTask: Send + Sync {
     fn analyse(&self, examples: &Examples, runner: &Runner) -> Result<Analysis>;
     /// Answers requests in order; `id` of a request comes back with its answer.
     fn predict(&self, requests: Requests, runner: &Runner, each: &mut dyn FnMut(Value) -> Result<()>) -> Result<()>;
+    /// The same with each answer as [`Task::record`] has it.
+    fn records(&self, requests: Requests, runner: &Runner, each: &mut dyn FnMut(Value) -> Result<()>) -> Result<()>;
     fn fields(&self) -> &'static [Field];
     fn answer_schema(&self, generator: &mut SchemaGenerator) -> Schema;
     fn pipeline(&self) -> Option<Pipeline>;
@@ -189,6 +191,37 @@ impl<T: Task> Bound<T> {
 
 /// Sees each example with its prediction and the windows that it was made of.
 type Each<'a, X, P> = &'a mut dyn FnMut(X, P, &[Window]) -> Result<()>;
+
+impl<T: Task> Bound<T> {
+    /// Answers requests in order; `id` of a request comes back with its answer.
+    fn each_request(
+        &self,
+        requests: Requests,
+        runner: &Runner,
+        answer: &dyn Fn(&T::Example, &T::Prediction) -> Value,
+        each: &mut dyn FnMut(Value) -> Result<()>,
+    ) -> Result<()> {
+        let encoded = requests.map(|request| {
+            let (request, place) = request?;
+            let example = self.task.request(&request, place)?;
+            let encoded = self.task.features(&example, runner.tokenizer, Purpose::Predict)?;
+            Ok((Asked { example, id: request.get("id").cloned() }, encoded.windows))
+        });
+        let mut answered = |asked: Asked<T::Example>, prediction, _: &[Window]| {
+            let mut answer = answer(&asked.example, &prediction);
+            if let (Some(id), Value::Object(fields)) = (asked.id, &mut answer) {
+                fields.shift_insert(0, "id".into(), id);
+            }
+            each(answer)
+        };
+        // Nothing is asked for ahead: whoever sends requests may wait for answers before sending more.
+        for (pack, end) in packs(encoded) {
+            self.flush(pack, runner, &mut answered)?;
+            end?;
+        }
+        Ok(())
+    }
+}
 
 /// Examples with their windows, to be run together.
 type Pack<X> = Vec<(X, Vec<Features>)>;
@@ -323,9 +356,13 @@ impl<T: Task> AnyTask for Bound<T> {
             if let Some((sum, count)) = self.task.losses(windows) {
                 (loss, losses) = (loss + sum, losses + count);
             }
-            let mut answer = self.task.answer(example, &prediction);
+            let mut answer = self.task.record(example, &prediction);
             if let Value::Object(fields) = &mut answer {
-                fields.shift_insert(0, "place".into(), self.task.place(example).to_string().into());
+                let place = Value::String(self.task.place(example).to_string());
+                // Not every file gives its examples identifiers.
+                let id = fields.shift_remove("id").unwrap_or_else(|| place.clone());
+                fields.shift_insert(0, "id".into(), id);
+                fields.shift_insert(1, "place".into(), place);
             }
             each(answer, self.task.describe(example, &prediction));
             Ok(())
@@ -349,25 +386,11 @@ impl<T: Task> AnyTask for Bound<T> {
     }
 
     fn predict(&self, requests: Requests, runner: &Runner, each: &mut dyn FnMut(Value) -> Result<()>) -> Result<()> {
-        let encoded = requests.map(|request| {
-            let (request, place) = request?;
-            let example = self.task.request(&request, place)?;
-            let encoded = self.task.features(&example, runner.tokenizer, Purpose::Predict)?;
-            Ok((Asked { example, id: request.get("id").cloned() }, encoded.windows))
-        });
-        let mut answer = |asked: Asked<T::Example>, prediction, _: &[Window]| {
-            let mut answer = self.task.answer(&asked.example, &prediction);
-            if let (Some(id), Value::Object(fields)) = (asked.id, &mut answer) {
-                fields.shift_insert(0, "id".into(), id);
-            }
-            each(answer)
-        };
-        // Nothing is asked for ahead: whoever sends requests may wait for answers before sending more.
-        for (pack, end) in packs(encoded) {
-            self.flush(pack, runner, &mut answer)?;
-            end?;
-        }
-        Ok(())
+        self.each_request(requests, runner, &|example, prediction| self.task.answer(example, prediction), each)
+    }
+
+    fn records(&self, requests: Requests, runner: &Runner, each: &mut dyn FnMut(Value) -> Result<()>) -> Result<()> {
+        self.each_request(requests, runner, &|example, prediction| self.task.record(example, prediction), each)
     }
 
     fn fields(&self) -> &'static [Field] {

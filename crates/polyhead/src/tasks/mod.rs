@@ -160,6 +160,11 @@ pub trait Task: Send + Sync + Sized + 'static {
     /// The JSON answer to a request. Offsets count what its field `offset_unit` says (see [`offset_unit`]), else
     /// characters.
     fn answer(&self, example: &Self::Example, prediction: &Self::Prediction) -> Value;
+    /// An answer with all that a score is counted from, for files of predictions: the words and their tags, the gold answer
+    /// where there is one, the example's `id` where its file has one.
+    fn record(&self, example: &Self::Example, prediction: &Self::Prediction) -> Value {
+        self.answer(example, prediction)
+    }
     /// One line for people: what was asked and what was found.
     fn describe(&self, example: &Self::Example, prediction: &Self::Prediction) -> String;
 

@@ -412,6 +412,18 @@ impl Task for Ner {
         json!({ "text": example.text, "entities": entities })
     }
 
+    fn record(&self, example: &Tagged, prediction: &Labelled) -> Value {
+        let mut record = self.answer(example, prediction);
+        if let Value::Object(fields) = &mut record {
+            fields.insert("words".into(), json!(example.words()));
+            if !example.tags.is_empty() {
+                fields.insert("gold_tags".into(), json!(example.tags));
+            }
+            fields.insert("tags".into(), json!(prediction.tags));
+        }
+        record
+    }
+
     fn describe(&self, example: &Tagged, prediction: &Labelled) -> String {
         let found: Vec<String> = prediction
             .entities

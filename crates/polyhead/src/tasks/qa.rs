@@ -96,6 +96,8 @@ pub struct Head {
 /// A question about a context, with its gold answers.
 pub struct Asked {
     place: Place,
+    /// The identifier that its file gives it; empty in a request.
+    id: String,
     question: String,
     context: String,
     answers: Vec<Answer>,
@@ -128,8 +130,8 @@ struct Candidate {
 // Codec
 
 impl From<Question> for Asked {
-    fn from(Question { place, question, context, answers, unplaced, .. }: Question) -> Self {
-        Self { place, question, context, answers, unplaced, unit: OffsetUnit::default() }
+    fn from(Question { place, id, question, context, answers, unplaced }: Question) -> Self {
+        Self { place, id, question, context, answers, unplaced, unit: OffsetUnit::default() }
     }
 }
 
@@ -419,8 +421,8 @@ impl Task for Qa {
         let golds = example.golds();
         counts.squad.add(Some(prediction.text(example)), &golds);
         if counts.squad.rules() == Rules::V2 {
-            let best = prediction.answers.first().map_or("", |best| slice(&example.context, best.start, best.end));
-            counts.judged.push(Judged::new(best, &golds, prediction.null_difference.unwrap_or(0.0)));
+            let difference = prediction.null_difference.unwrap_or(0.0);
+            counts.judged.push(Judged::new(prediction.first(example), &golds, difference));
         }
     }
 
@@ -458,7 +460,7 @@ impl Task for Qa {
         };
         let (question, context) = (field("question")?, field("context")?);
         let unit = offset_unit(request).map_err(|error| error.at(place.clone()))?;
-        Ok(Asked { place, question, context, answers: Vec::new(), unplaced: Vec::new(), unit })
+        Ok(Asked { place, id: String::new(), question, context, answers: Vec::new(), unplaced: Vec::new(), unit })
     }
 
     fn answer(&self, example: &Asked, prediction: &Found) -> Value {
@@ -481,6 +483,23 @@ impl Task for Qa {
             fields.insert("alternatives".into(), Value::Array(others.collect()));
         }
         answer
+    }
+
+    fn record(&self, example: &Asked, prediction: &Found) -> Value {
+        let mut record = self.answer(example, prediction);
+        if let Value::Object(fields) = &mut record {
+            if !example.id.is_empty() {
+                fields.insert("id".into(), json!(example.id));
+                fields.insert("question".into(), json!(example.question));
+                fields.insert("gold_answers".into(), json!(example.golds()));
+            }
+            if let Some(difference) = prediction.null_difference {
+                // What the search for the best threshold looks at.
+                fields.insert("best_answer".into(), json!(prediction.first(example)));
+                fields.insert("no_answer_score".into(), json!(difference));
+            }
+        }
+        record
     }
 
     fn describe(&self, example: &Asked, prediction: &Found) -> String {
@@ -575,6 +594,11 @@ pub struct Counts {
 impl Found {
     fn best(&self) -> Option<&Candidate> {
         self.answers.first().filter(|_| !self.none)
+    }
+
+    /// The best answer, though "no answer" may win.
+    fn first<'a>(&self, example: &'a Asked) -> &'a str {
+        self.answers.first().map_or("", |best| slice(&example.context, best.start, best.end))
     }
 
     fn text<'a>(&self, example: &'a Asked) -> &'a str {

@@ -10,7 +10,7 @@ use crate::error::{Error, Place, Result};
 use crate::hub::{self, HubEvent, HubOptions};
 use crate::model::{About, Model, NamedTask};
 use crate::parameters::Parameters;
-use crate::recipe::{Recipe, TaskRecipe, with_suggestion};
+use crate::recipe::{Recipe, TaskRecipe};
 use crate::tasks::{AnyTask, Examples, Purpose, TaskKind};
 use crate::text::Tokenizer;
 use polyhead_kernels::rng::Key;
@@ -98,8 +98,9 @@ pub(super) fn prepare_from(
     let mut data = Vec::new();
     let mut files = Vec::new();
     // Data first: a mistake in it should not wait for a download.
-    for TaskRecipe { name, kind, batch_size, loss_weight, config } in recipe.tasks()? {
-        let mut task = open_task(kinds, &name, &kind, config)?;
+    for described in recipe.tasks()? {
+        let mut task = recipe.open_task(kinds, &described)?;
+        let TaskRecipe { name, batch_size, loss_weight, .. } = described;
         let spec =
             recipe.data.get(&name).ok_or_else(|| Error::usage(format!("data.{name}: expected the task's data")))?;
         let mut found = |split: &str, path: &str, file: &Path, examples: &Examples| {
@@ -184,17 +185,6 @@ pub(super) fn prepare_from(
         lanes.push(Lane { name, batch_size, loss_weight, train, windows, lost, validation, warnings, places });
     }
     Ok(Prepared { model, lanes, data: files })
-}
-
-fn open_task(kinds: &[TaskKind], name: &str, kind: &str, config: serde_json::Value) -> Result<Box<dyn AnyTask>> {
-    let Some(known) = kinds.iter().find(|known| known.kind == kind) else {
-        let names: Vec<&str> = kinds.iter().map(|kind| kind.kind).collect();
-        return Err(Error::usage(format!("tasks.{name}.kind: expected one of {}, found `{kind}`", names.join(", "))));
-    };
-    (known.open)(config).map_err(|error| {
-        let message = error.to_string();
-        with_suggestion(Error::usage(format!("tasks.{name}: {message}")), &message)
-    })
 }
 
 /// The windows that an earlier run kept, or new ones, which are kept for the next.

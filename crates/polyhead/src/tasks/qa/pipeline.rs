@@ -109,6 +109,7 @@ pub(super) fn query(task: &Qa, input: &Value, parameters: &Map<String, Value>, t
     Qa::admit_question(&question, task.config.max_question_length).map_err(|error| error.at(place("question")))?;
     let example = Asked {
         place: place("context"),
+        id: String::new(),
         question: String::new(),
         context: context.to_owned(),
         answers: Vec::new(),

@@ -1,0 +1,155 @@
+//! What must hold of a recipe beyond the types of its values: names, ranges, and that its parts name each other.
+
+use super::{DataRecipe, Recipe, TrainRecipe, words};
+use crate::error::{Error, Result};
+use crate::mix;
+
+/// A value that is out of its range.
+struct Fault {
+    key: String,
+    expected: String,
+    found: String,
+    hint: Option<String>,
+}
+
+fn fault(key: impl Into<String>, expected: impl Into<String>, found: impl Into<String>) -> Fault {
+    Fault { key: key.into(), expected: expected.into(), found: found.into(), hint: None }
+}
+
+impl Fault {
+    fn meant(mut self, near: Option<&str>) -> Self {
+        self.hint = near.map(|near| format!("did you mean `{near}`?"));
+        self
+    }
+
+    fn hint(mut self, hint: &str) -> Self {
+        self.hint = Some(hint.to_owned());
+        self
+    }
+}
+
+/// Refuses the first value that is out of its range, where it stands.
+pub(super) fn check(recipe: &Recipe) -> Result<()> {
+    let all = [names, tasks_and_data, numbers, counts, choices];
+    if let Err(Fault { key, expected, found, hint }) = all.iter().try_for_each(|part| part(recipe)) {
+        let error = Error::usage(format!("{key}: expected {expected}, found {found}")).at(recipe.place(&key));
+        return Err(match hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        });
+    }
+    for (name, data) in &recipe.data {
+        data.layout().check().map_err(|error| {
+            let message = format!("data.{name}.{error}");
+            let place = recipe.place(message.split(": ").next().unwrap_or_default());
+            Error::usage(message).at(place)
+        })?;
+    }
+    recipe.tasks().map(|_| ())
+}
+
+fn name_is_plain(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= 64
+        && name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-')
+}
+
+fn names(recipe: &Recipe) -> Result<(), Fault> {
+    if !name_is_plain(&recipe.name) {
+        let expected = "lower-case letters, digits, `-` and `_`, at most 64";
+        return Err(fault("name", expected, format!("`{}`", recipe.name)));
+    }
+    let strange = recipe.tasks.keys().find(|name| !name_is_plain(name));
+    strange.map_or(Ok(()), |name| {
+        let expected = "a name of lower-case letters, digits, `-` and `_`, at most 64";
+        Err(fault(format!("tasks.{name}"), expected, format!("`{name}`")))
+    })
+}
+
+fn tasks_and_data(recipe: &Recipe) -> Result<(), Fault> {
+    if recipe.tasks.is_empty() {
+        return Err(fault("tasks", "at least one task", "none").hint("as in [tasks.ner]"));
+    }
+    let without = |name: &&String| !recipe.data.contains_key(*name);
+    let orphan = |name: &&String| !recipe.tasks.contains_key(*name);
+    let (task, data) = (recipe.tasks.keys().find(without), recipe.data.keys().find(orphan));
+    match (task, data) {
+        (None, None) => Ok(()),
+        // A slip in one of the two names, where there is data of no task.
+        (_, Some(name)) => {
+            let near = words::nearest(name, recipe.tasks.keys().map(String::as_str));
+            Err(fault(format!("data.{name}"), "the data of a task", format!("no task `{name}`")).meant(near))
+        }
+        (Some(name), None) => {
+            let others = recipe.tasks.keys().filter(|other| *other != name);
+            let near = words::nearest(name, others.map(String::as_str));
+            let missing = fault(format!("tasks.{name}"), format!("its data, as [data.{name}]"), "nothing");
+            Err(missing.meant(near))
+        }
+    }
+}
+
+fn numbers(recipe: &Recipe) -> Result<(), Fault> {
+    let TrainRecipe { epochs, learning_rate, weight_decay, warmup, max_grad_norm, .. } = recipe.train;
+    if epochs == 0 {
+        return Err(fault("train.epochs", "at least 1", "0"));
+    }
+    for (key, value) in [
+        ("train.learning_rate", learning_rate),
+        ("train.weight_decay", weight_decay),
+        ("train.max_grad_norm", max_grad_norm),
+    ] {
+        if !(value >= 0.0 && value.is_finite()) {
+            return Err(fault(key, "a number of at least 0", value.to_string()));
+        }
+    }
+    if learning_rate == 0.0 {
+        return Err(fault("train.learning_rate", "a number above 0", "0"));
+    }
+    if !(0.0..=1.0).contains(&warmup) {
+        let steps = "`train.warmup` is a share of the steps, not their number";
+        let fault = fault("train.warmup", "a share from 0 to 1", warmup.to_string());
+        return Err(if warmup > 1.0 { fault.hint(steps) } else { fault });
+    }
+    Ok(())
+}
+
+fn counts(recipe: &Recipe) -> Result<(), Fault> {
+    let TrainRecipe { max_steps, evaluate_every, save_every, keep_checkpoints, .. } = recipe.train;
+    let of_data = recipe.data.iter().flat_map(|(name, data)| {
+        [("limit", data.limit), ("validation_limit", data.validation_limit)]
+            .map(|(key, value)| (format!("data.{name}.{key}"), value))
+    });
+    let zero = [
+        ("train.max_steps", max_steps),
+        ("train.evaluate_every", evaluate_every),
+        ("train.save_every", save_every),
+        ("train.keep_checkpoints", Some(keep_checkpoints)),
+    ]
+    .map(|(key, value)| (key.to_owned(), value))
+    .into_iter()
+    .chain(of_data)
+    .find(|(_, value)| *value == Some(0));
+    zero.map_or(Ok(()), |(key, _)| Err(fault(key, "at least 1", "0")))
+}
+
+fn choices(recipe: &Recipe) -> Result<(), Fault> {
+    let one_of = |key: &str, found: &str, known: &[&str]| {
+        let near = words::nearest(found, known.iter().copied());
+        Err(fault(key, format!("one of {}", known.join(", ")), format!("`{found}`")).meant(near))
+    };
+    let TrainRecipe { mix, best, .. } = &recipe.train;
+    if mix::find(mix).is_none() {
+        return one_of("train.mix", mix, &mix::MIXES.iter().map(|mix| mix.name).collect::<Vec<_>>());
+    }
+    let rules: Vec<&str> = ["mean", "worst"].into_iter().chain(recipe.tasks.keys().map(String::as_str)).collect();
+    if !rules.contains(&best.as_str()) {
+        return one_of("train.best", best, &rules);
+    }
+    if let Some(DataRecipe { validation: None, .. }) = recipe.data.get(best) {
+        let found = format!("`{best}`, and there is no data.{best}.validation");
+        return Err(fault("train.best", "a task with validation data", found));
+    }
+    Ok(())
+}
