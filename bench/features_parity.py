@@ -72,7 +72,7 @@ def main() -> None:
     ner, qa = args.data / "conll2003/train.txt", args.data / "squad/train-v1.1.json"
     overrides = [f"encoder.checkpoint={args.encoder}", f"data.ner.train={ner}", f"data.ner.validation={ner}",
                  f"data.qa.train={qa}", f"data.qa.validation={qa}", f"data.ner.limit={args.limit}",
-                 f"data.qa.limit={args.limit}", "data.ner.validation_limit=1", "data.qa.validation_limit=1"]
+                 f"data.qa.limit={args.limit}", "data.ner.validation_limit=1", "data.qa.validation_limit=1", "tasks.ner.truncate=true"]
     command = ["cargo", "run", "-q", "--release", "-p", "polyhead", "--example", "dump_features", "--", "recipes/report.toml", *overrides]
     ours = [json.loads(line) for line in subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()]
     tokenizer = AutoTokenizer.from_pretrained(args.encoder)

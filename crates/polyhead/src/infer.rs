@@ -4,7 +4,7 @@ use crate::data::{Layout, Skipped};
 use crate::encoders::{Adjust, Precision};
 use crate::error::{Error, Place, Result};
 use crate::model::Model;
-use crate::tasks::{Score, TASKS, TaskKind};
+use crate::tasks::{Purpose, Score, TASKS, TaskKind};
 use serde_json::Value;
 use std::path::Path;
 
@@ -85,7 +85,8 @@ impl Session {
         each: &mut dyn FnMut(Value, String),
     ) -> Result<Evaluation> {
         self.model.run(self.model.task(task)?, |task, runner| {
-            let examples = task.read(data, limit, layout)?;
+            let mut examples = task.read(data, limit, layout)?;
+            task.settle(&mut examples, runner.tokenizer, Purpose::Predict)?;
             let score = task.evaluate(&examples, runner, each)?;
             Ok(Evaluation { score, examples: examples.len, skipped: examples.skipped, notes: examples.notes })
         })

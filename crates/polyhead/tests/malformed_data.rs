@@ -112,7 +112,6 @@ fn malformed() -> Vec<(&'static str, Vec<u8>, What, &'static [&'static str])> {
         ("a.txt", b"BZh91AY".to_vec(), Sentences, &["a.txt: ", "bzip2"]),
         ("a.conll", b"\xFF\xFEE\0U\0".to_vec(), Sentences, &["a.conll: ", "UTF-16"]),
         ("a.bio", b"PAR1\x15\x04".to_vec(), Sentences, &["a.bio: ", "a Parquet file", "hint: give it the extension"]),
-        ("a.txt", text("\u{200B} O\n"), Sentences, &["a.txt:1: ", "none of 1 sentences", "invisible"]),
         // SQuAD.
         ("a.json", text(""), Questions, &["a.json:1:1: ", "EOF while parsing", "hint: the file ends too early"]),
         ("a.json", text("[1, 2]"), Questions, &["a.json:1:", "hint: a SQuAD file has the form"]),

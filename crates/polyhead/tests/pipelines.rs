@@ -219,6 +219,80 @@ fn without_a_strategy_the_entities_are_those_of_predict() {
     assert!(!kinds.is_empty() && kinds.iter().all(|kind| **kind == "LOC") && kinds.len() < expected.len(), "{some}");
 }
 
+#[test]
+fn labels_without_a_prefix_are_types_and_a_type_named_o_is_no_outside() {
+    let first = |word: &str| tokenizer().text(word).unwrap()[0].id;
+    let (ada, london) = (first("ada"), first("london"));
+    for (labels, [ada_label, london_label], [ada_type, london_type]) in [
+        (json!(["O", "PER", "ORG", "OTHER"]), [1, 2], ["PER", "ORG"]),
+        (json!(["O", "PER", "ORG", "OTHER"]), [3, 1], ["OTHER", "PER"]),
+        (json!(["LABEL_0", "O", "LABEL_1"]), [0, 2], ["LABEL_0", "LABEL_1"]),
+        (json!(["O", "B-O", "I-O", "B-G"]), [1, 3], ["O", "G"]),
+    ] {
+        let outside = labels.as_array().unwrap().iter().position(|label| label == "O").unwrap();
+        let width = labels.as_array().unwrap().len();
+        let task = open("ner", json!({ "max_length": 32, "stride": 8, "labels": labels }));
+        let logits = |_: usize, window: &Features| {
+            let label = |id: u32| {
+                if id == ada {
+                    ada_label
+                } else if id == london {
+                    london_label
+                } else {
+                    outside
+                }
+            };
+            let row = |id: u32| (0..width).map(move |at| if at == label(id) { 9.0 } else { 0.0 });
+            Logits::new(window.ids.iter().copied().flat_map(row).collect(), width)
+        };
+        let text = "the ada was in london of ada";
+        let want = [(ada_type, 4, 7), (london_type, 15, 21), (ada_type, 25, 28)];
+        let spans = |found: &Value, name: &str| -> Vec<(String, u64, u64)> {
+            let at = |one: &Value, name: &str| one[name].as_u64().unwrap();
+            let one = |one: &Value| (one[name].as_str().unwrap().to_owned(), at(one, "start"), at(one, "end"));
+            found.as_array().unwrap().iter().map(one).collect()
+        };
+        let want = want.map(|(kind, start, end)| (kind.to_owned(), start, end));
+        let native = answer(task.query(&json!({ "text": text }), &tokenizer()).unwrap(), logits);
+        assert_eq!(spans(&native["entities"], "type"), want, "{labels}");
+        for parameters in
+            [json!({}), json!({ "aggregation_strategy": "simple" }), json!({ "aggregation_strategy": "first" })]
+        {
+            let found = answer(query(&*task, &json!(text), parameters.clone()).unwrap(), logits);
+            assert_eq!(spans(&found, "entity_group"), want, "{labels} {parameters}");
+        }
+    }
+}
+
+#[test]
+fn an_answer_is_not_extended_over_a_script_without_spaces() {
+    // Kana, which the tokenizer takes for one word up to the mark.
+    let context = "アダはロンドンにいた。";
+    let input = json!({ "question": ASKED, "context": context });
+    let mut tokens: Value = serde_json::from_slice(&fs::read(fixture("tiny-bert/tokenizer.json")).unwrap()).unwrap();
+    // Voiced kana would lose their marks.
+    tokens["normalizer"]["strip_accents"] = json!(false);
+    let vocabulary = tokens["model"]["vocab"].as_object_mut().unwrap();
+    // Every other character stands where a word of the fixture stood.
+    for (at, c) in context.chars().enumerate() {
+        let old = ["the", "of", "and", "to", "in", "is", "was", "for", "on", "with", "as"][at];
+        let id = vocabulary.remove(old).unwrap();
+        vocabulary.insert(if at == 0 { c.to_string() } else { format!("##{c}") }, id);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("tokenizer.json"), tokens.to_string()).unwrap();
+    let tokenizer = Tokenizer::load(&folder.path().join("tokenizer.json")).unwrap();
+    assert_eq!(tokenizer.text("アダはロンドンにいた").unwrap().len(), 10, "one word of ten sub-words");
+    let parameters = object(json!({ "align_to_words": true }));
+    let query = qa(json!({})).pipeline_query(&input, &parameters, &tokenizer).unwrap();
+    let logits = |_: usize, window: &Features| {
+        let mut rows = vec![[-9.0; 2]; window.ids.len()];
+        (rows[ASKED_TOKENS + 2 + 3][0], rows[ASKED_TOKENS + 2 + 6][1]) = (9.0, 9.0);
+        Logits::new(rows.concat(), 2)
+    };
+    assert_eq!(answer(query, logits)["answer"], "ロンドン");
+}
+
 /// Logits whose best starts and ends are the tokens of these words, each with its score.
 fn pointing(question: usize, at: &[(usize, f32)]) -> impl Fn(usize, &Features) -> Logits {
     move |_, window| {

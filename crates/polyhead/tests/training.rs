@@ -89,6 +89,28 @@ fn two_thousand_sentences_and_2054_windows_at_batch_16_are_125_and_129_batches_a
 }
 
 #[test]
+fn sentences_that_the_tokenizer_deletes_are_left_out_of_training_and_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let with = |text: &str| {
+        let path = folder.path().join("deleted.conll");
+        std::fs::write(&path, text).unwrap();
+        small::recipe(folder.path(), &[&format!("data.ner.train={}", path.display())])
+    };
+    let mut told = Vec::new();
+    let recipe = with("\u{e000} O\n\u{301} O\n\nada B-PER\n\u{f0b7} O\n\n\u{200b} B-PER\n\nleft O\n");
+    let prepared = prepare(&recipe, TASKS, &mut |note| told.push(note.to_owned())).unwrap();
+    let lane = &prepared.lanes[0];
+    assert_eq!((lane.train.len, lane.train.skipped.len(), lane.windows.len()), (2, 2, 2));
+    assert!(lane.windows.iter().all(|window| window.features.target.iter().any(|&target| target >= 0)));
+    assert_eq!(lane.place(1).unwrap().to_string(), format!("{}:9", folder.path().join("deleted.conll").display()));
+    let said = |what: &str| told.iter().any(|note| note.starts_with("data.ner.train: ") && note.contains(what));
+    assert!(said("1 word has no token") && said("2 examples can't be used"), "{told:?}");
+    let error = prepare(&with("\u{e000} B-PER\n\n\u{301} O\n"), TASKS, &mut |_| {}).map(|_| ()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Data);
+    assert!(error.to_string().contains("deleted.conll:3: data.ner.train: no usable example"), "{error}");
+}
+
+#[test]
 fn every_trained_tensor_moves_and_the_pooler_keeps_its_bits() {
     let folder = tempfile::tempdir().unwrap();
     let mut trainer = small::trainer(small::recipe(folder.path(), &[]));

@@ -108,50 +108,31 @@ fn to_iob2(sentences: &mut [Sentence]) -> Option<String> {
     ))
 }
 
-/// Whether a tokenizer makes anything of a word: BERT's drops white space, control and format characters.
-fn is_visible(word: &str) -> bool {
-    let invisible = |c: char| {
-        let format =
-            matches!(c, '\u{AD}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{206F}');
-        format || c.is_whitespace() || c.is_control() || matches!(c, '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}' | '\u{FFFD}')
-    };
-    !word.chars().all(invisible)
-}
-
 /// What every reader of sentences does with those it read: tags to IOB2, unusable sentences out, the first `limit`.
 ///
-/// The scheme is decided on the whole file, so that a limit does not change it. A sentence keeps an invisible word: it
-/// gets no tokens, and a prediction for it is `O`. A sentence of nothing else is skipped.
+/// The scheme is decided on the whole file, so that a limit does not change it. What a tokenizer makes nothing of, a reader
+/// does not know: a sentence without words is skipped here, any other is the task's to judge.
 pub(super) fn finish(file: &Path, found: Read<Sentence>, limit: Option<usize>) -> Result<Read<Sentence>> {
     let Read { examples: mut sentences, mut skipped, mut notes } = found;
     if sentences.is_empty() && skipped.is_empty() {
         return Err(Error::data("expected sentences, found none").at(Place::file(file)));
     }
     notes.extend(to_iob2(&mut sentences));
-    let (mut examples, mut invisible) = (Vec::new(), 0_usize);
+    let mut examples = Vec::new();
     for sentence in sentences {
         if limit.is_some_and(|limit| examples.len() >= limit) {
             break;
         }
-        let hidden = sentence.words.iter().filter(|word| !is_visible(word)).count();
-        if hidden < sentence.words.len() {
-            invisible += hidden;
+        if sentence.words.is_empty() {
+            let (example, reason) = (String::new(), "it has no words".to_owned());
+            skipped.push(Skipped { place: sentence.place, example, reason });
+        } else {
             examples.push(sentence);
-            continue;
         }
-        let reason = match sentence.words.is_empty() {
-            true => "it has no words",
-            false => "all its words are empty or invisible (white space, control or format characters)",
-        };
-        let example = start_of(&sentence.words.join(" "));
-        skipped.push(Skipped { place: sentence.place, example, reason: reason.to_owned() });
     }
     if let (true, Some(first)) = (examples.is_empty() && limit != Some(0), skipped.first()) {
         let message = format!("none of {} sentences can be used; the first: {}", skipped.len(), first.reason);
         return Err(Error::data(message).at(first.place.clone()));
-    }
-    if invisible > 0 {
-        notes.push(format!("{invisible} words are empty or invisible: no token stands for them, so they count as `O`"));
     }
     Ok(Read { examples, skipped, notes })
 }
@@ -219,13 +200,5 @@ mod tests {
         ] {
             assert!(way_out(tag).contains(hint), "{tag}: {}", way_out(tag));
         }
-    }
-
-    #[test]
-    fn a_word_of_zero_width_characters_is_invisible() {
-        assert!(
-            ["", " ", "\u{200B}", "\u{FEFF}\u{200D}", "\u{85}", "\u{A0}", "\u{FFFD}"].iter().all(|w| !is_visible(w))
-        );
-        assert!(["a", ".", "\u{200B}x", "\u{1F600}", "京"].iter().all(|w| is_visible(w)));
     }
 }

@@ -132,8 +132,8 @@ pub const FORMATS: &[Format] = &[
 
 /// Reads tagged sentences; the extension of the file tells its format. A limit takes the first usable ones.
 ///
-/// Words are as the file has them, some of them perhaps invisible (a zero-width space), so that a tokenizer may make
-/// no token of a word. Every sentence has at least one word that is visible.
+/// Words are as the file has them, so that a tokenizer may make no token of a word, or of a whole sentence. Every sentence
+/// has a word.
 ///
 /// # Errors
 /// When the file is not there or malformed, when its format is unknown or holds no sentences, and when none is usable.

@@ -44,8 +44,10 @@ pub fn data(run: &Run, session: &Had<Session>) -> Vec<Block> {
                     [(Part::Train, Purpose::Train, "training"), (Part::Validation, Purpose::Predict, "validation")]
                 {
                     blocks.push(Block::heading(format!("{name}: {word} data")));
-                    let described = examples(run, name, &**task, part).and_then(|examples| {
-                        encoded_split(&**task, &examples, &session.model.tokenizer, purpose)
+                    let tokenizer = &session.model.tokenizer;
+                    let described = examples(run, name, &**task, part).and_then(|mut examples| {
+                        task.settle(&mut examples, tokenizer, purpose)
+                            .and_then(|_| encoded_split(&**task, &examples, tokenizer, purpose))
                             .map_err(|error| said("The windows can't be made again", &error))
                     });
                     match described {

@@ -2,12 +2,12 @@
 //! through a model: in order, in batches, in constant memory.
 
 use super::{
-    Field, Fingerprint, HeadShape, Logits, Outline, Pipeline, Purpose, Query, Score, SingleTask, SingleTaskFolder,
-    Task, Window,
+    Field, Fingerprint, HeadShape, Logits, Outline, Pipeline, Purpose, Query, Review, Score, SingleTask,
+    SingleTaskFolder, Task, Window,
 };
 use crate::batch::{Encoded, Features};
 use crate::data::{Layout, Skipped};
-use crate::document::Block;
+use crate::document::{Block, number};
 use crate::encoders::{Hidden, Pass};
 use crate::error::{Error, Place, Result};
 use crate::parameters::Weights;
@@ -69,6 +69,9 @@ pub trait AnyTask: Send + Sync {
     fn outline<'a>(&self, examples: &'a Examples, index: usize) -> Result<Outline<'a>>;
     fn place<'a>(&self, examples: &'a Examples, index: usize) -> Result<&'a Place>;
     fn distribution(&self, examples: &Examples) -> Result<Vec<(String, usize)>>;
+    /// Asks the tokenizer what it makes nothing of. For training, examples without a token are left out of `examples`; they
+    /// are scored as they are. Returns what there is to say, which `examples` holds from then on.
+    fn settle(&self, examples: &mut Examples, tokenizer: &Tokenizer, purpose: Purpose) -> Result<Vec<String>>;
     fn features(&self, examples: &Examples, index: usize, tokenizer: &Tokenizer, purpose: Purpose) -> Result<Encoded>;
     fn fingerprint(&self, examples: &Examples, index: usize) -> Result<Option<Fingerprint>>;
     /// Makes the head, with the checkpoint's tensors where it has them.
@@ -204,6 +207,7 @@ impl<T: Task> Bound<T> {
         let encoded = requests.map(|request| {
             let (request, place) = request?;
             let example = self.task.request(&request, place)?;
+            self.task.admit(&example, runner.tokenizer)?;
             let encoded = self.task.features(&example, runner.tokenizer, Purpose::Predict)?;
             Ok((Asked { example, id: request.get("id").cloned() }, encoded.windows))
         });
@@ -322,6 +326,30 @@ impl<T: Task> AnyTask for Bound<T> {
 
     fn distribution(&self, examples: &Examples) -> Result<Vec<(String, usize)>> {
         Ok(self.task.distribution(self.items(examples)?))
+    }
+
+    fn settle(&self, examples: &mut Examples, tokenizer: &Tokenizer, purpose: Purpose) -> Result<Vec<String>> {
+        let items = examples.items.downcast_mut::<Vec<T::Example>>();
+        let items = items.ok_or_else(|| Error::internal(format!("examples of another task given to {}", T::KIND)))?;
+        let Review { mut notes, empty } = self.task.review(items, tokenizer)?;
+        examples.notes.extend(notes.iter().cloned());
+        let Some((_, first)) = empty.first() else { return Ok(notes) };
+        let first = format!("the first: {}: {}", first.place, first.reason);
+        if purpose == Purpose::Train {
+            notes.push(format!("{} can't be used; {first}", number::counted(empty.len(), "example")));
+            let mut index = 0;
+            items.retain(|_| {
+                index += 1;
+                empty.binary_search_by_key(&(index - 1), |(index, _)| *index).is_err()
+            });
+            examples.len = items.len();
+            examples.skipped.extend(empty.into_iter().map(|(_, skipped)| skipped));
+        } else {
+            let note = format!("nothing is predicted for {}; {first}", number::counted(empty.len(), "example"));
+            examples.notes.push(note.clone());
+            notes.push(note);
+        }
+        Ok(notes)
     }
 
     fn features(&self, examples: &Examples, index: usize, tokenizer: &Tokenizer, purpose: Purpose) -> Result<Encoded> {

@@ -9,11 +9,13 @@ pub mod ner;
 mod outline;
 pub mod qa;
 mod query;
+mod review;
 
 pub use any::{Analysis, AnyTask, Examples, Runner};
 pub use fields::{Field, found, offset_unit, parameters, within};
 pub use outline::Outline;
 pub use query::{Pipeline, Query};
+pub use review::Review;
 
 use crate::batch::{Encoded, Features};
 use crate::data::{Layout, Read};
@@ -63,7 +65,8 @@ impl TaskKind {
 /// What features are made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// Training: within the maximum length, as the reference implementation cuts.
+    /// Training: what is too long becomes overlapping windows, in one of which each label is scored. A task may be told to
+    /// cut, as the reference implementation does.
     Train,
     /// Prediction: nothing is cut; what is too long becomes overlapping windows.
     Predict,
@@ -122,6 +125,10 @@ pub trait Task: Send + Sync + Sized + 'static {
     fn place<'a>(&self, example: &'a Self::Example) -> &'a Place;
     /// How often each label or kind of answer occurs, and how many of what there is.
     fn distribution(&self, examples: &[Self::Example]) -> Vec<(String, usize)>;
+    /// What the tokenizer makes nothing of, and which examples have no token at all.
+    fn review(&self, _examples: &[Self::Example], _tokenizer: &Tokenizer) -> Result<Review> {
+        Ok(Review::default())
+    }
     /// An example's windows.
     fn features(&self, example: &Self::Example, tokenizer: &Tokenizer, purpose: Purpose) -> Result<Encoded>;
     /// All that `features` reads of an example in training, so that its windows can be kept between runs. `None`: they
@@ -177,7 +184,7 @@ pub trait Task: Send + Sync + Sized + 'static {
         json_schema!({ "type": "object", "additionalProperties": true })
     }
     /// Refuses a request that `features` would have to cut, or that asks nothing. Evaluation takes such examples, as the
-    /// reference implementations do; whoever asks is told.
+    /// reference implementations do, and [`Task::review`] says what is not read of them.
     fn admit(&self, _example: &Self::Example, _tokenizer: &Tokenizer) -> Result<()> {
         Ok(())
     }

@@ -1,32 +1,41 @@
 //! Named-entity recognition: a label for each word, in the IOB2 scheme (Ramshaw and Marcus, 1995).
 //!
-//! The first sub-word of a word carries its label, as `run_ner.py` of transformers does it; the head is dropout and a
-//! linear layer. Measured by entity: see [`crate::metrics::span_f1`].
+//! The first sub-word of a word carries its label, as `run_ner.py` of transformers does it; in scripts without spaces that of
+//! every character does ([`example`]). The head is dropout and a linear layer. Measured by entity: see
+//! [`crate::metrics::span_f1`].
 
 mod analysis;
 mod answer;
+mod encoding;
+mod example;
+mod labels;
 mod pipeline;
+mod review;
+
+pub use example::Tagged;
 
 use super::{
-    Dense, Fingerprint, HeadShape, Outline, Pipeline, Purpose, Query, Score, SingleTask, SingleTaskFolder, Task,
-    TypeScore, Window, cross_entropy, offset_unit, softmax,
+    Dense, Fingerprint, HeadShape, Outline, Pipeline, Purpose, Query, Review, Score, SingleTask, SingleTaskFolder,
+    Task, TypeScore, Window, cross_entropy, offset_unit, softmax,
 };
-use crate::batch::{Encoded, Features};
-use crate::data::{self, Layout, Read, Sentence};
+use crate::batch::Encoded;
+use crate::data::{self, Layout, Read};
 use crate::document::Block;
 use crate::encoders::{Hidden, Pass};
 use crate::error::{Error, Place, Result};
-use crate::metrics::span_f1::{self, Scheme, Scores, Span, entities};
+use crate::metrics::span_f1::{self, Scheme, Scores, Span};
 use crate::parameters::Weights;
+use crate::text::Tokenizer;
 use crate::text::offsets::{OffsetUnit, Offsets, slice};
-use crate::text::{Tokenizer, windows, words};
 use candle_core::Tensor;
+use encoding::rows_with_most_context;
+use labels::{Notation, OUTSIDE, labels_of};
 use polyhead_kernels::Segments;
 use polyhead_kernels::cross_entropy::{IGNORE, token_cross_entropy};
 use schemars::{Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -39,8 +48,11 @@ use std::sync::Arc;
 pub struct Config {
     /// The longest window, in tokens with `[CLS]` and `[SEP]`.
     pub max_length: usize,
-    /// Tokens that neighbouring windows of a long text share. In training, long sentences are cut instead.
+    /// Tokens that neighbouring windows of a long text share.
     pub stride: usize,
+    /// Whether training reads the first window of a long text alone, as the reference implementation does. Left out, it reads
+    /// all of them. Evaluation and prediction cut nothing in either case.
+    pub truncate: bool,
     /// Dropout before the linear layer.
     pub dropout: f64,
     /// The labels, in the order of the head's outputs. Left empty, they are taken from the training data.
@@ -49,23 +61,13 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { max_length: 128, stride: 32, dropout: 0.1, labels: Vec::new() }
+        Self { max_length: 128, stride: 32, truncate: false, dropout: 0.1, labels: Vec::new() }
     }
 }
 
 /// Named-entity recognition.
 pub struct Ner {
     config: Config,
-}
-
-/// A text split into words, each with a tag where it is gold.
-pub struct Tagged {
-    place: Place,
-    text: String,
-    words: Vec<Range<usize>>,
-    tags: Vec<String>,
-    /// What the offsets of the answer count.
-    unit: OffsetUnit,
 }
 
 /// A label and its probability for each word, and the entities that they spell.
@@ -87,88 +89,38 @@ pub struct Entity {
 
 // Codec
 
-impl Tagged {
-    fn from_sentence(sentence: Sentence) -> Self {
-        let mut text = String::new();
-        let mut words = Vec::with_capacity(sentence.words.len());
-        for word in &sentence.words {
-            if !text.is_empty() {
-                text.push(' ');
-            }
-            words.push(text.len()..text.len() + word.len());
-            text.push_str(word);
-        }
-        Self { place: sentence.place, text, words, tags: sentence.tags, unit: OffsetUnit::default() }
-    }
-
-    /// A running text without gold tags.
-    fn from_text(place: Place, text: String, unit: OffsetUnit) -> Self {
-        Self { words: words::words(&text), text, place, tags: Vec::new(), unit }
-    }
-
-    fn words(&self) -> Vec<&str> {
-        self.words.iter().map(|range| slice(&self.text, range.start, range.end)).collect()
-    }
-
-    fn pieces(&self, tokenizer: &Tokenizer) -> Result<Vec<crate::text::Piece>> {
-        tokenizer.words(&self.words())
-    }
-}
-
 impl Ner {
     fn label(&self, tag: &str) -> Option<usize> {
         self.config.labels.iter().position(|label| label == tag)
     }
 
-    /// One window over some of a sentence's sub-words.
-    fn window(&self, example: &Tagged, pieces: &[crate::text::Piece], range: Range<usize>, t: &Tokenizer) -> Features {
-        let mut features =
-            Features { ids: vec![t.cls], spans: vec![None], target: vec![IGNORE], ..Features::default() };
-        for at in range {
-            let Some(piece) = pieces.get(at) else { break };
-            let first = at == 0 || pieces.get(at - 1).is_none_or(|before| before.word != piece.word);
-            let label = data::training_tag(&example.tags, piece.word).and_then(|tag| self.label(&tag));
-            features.ids.push(piece.id);
-            features.spans.push(first.then_some((piece.word, piece.word + 1)));
-            features.target.push(if first { label.map_or(IGNORE, |label| label as i64) } else { IGNORE });
-        }
-        features.ids.push(t.sep);
-        features.spans.push(None);
-        features.target.push(IGNORE);
-        features.types = vec![0; features.ids.len()];
-        features
+    fn notation(&self) -> Notation {
+        Notation::of(&self.config.labels)
     }
-}
 
-/// The logits of each of `count` words or sub-words, to which the spans of the windows point. Of the windows that hold
-/// one, the one where it has most context on both sides decides, the first of equals. Empty where no window has it.
-fn rows_with_most_context(count: usize, windows: &[Window]) -> Vec<&[f32]> {
-    let mut best: Vec<Option<(usize, &[f32])>> = vec![None; count];
-    for Window { features, logits } in windows {
-        let whole = 0..features.ids.len();
-        for (at, span) in features.spans.iter().enumerate() {
-            let Some((index, _)) = *span else { continue };
-            let context = windows::context(&whole, at);
-            if let Some(slot) = best.get_mut(index).filter(|slot| slot.is_none_or(|(most, _)| context > most)) {
-                *slot = Some((context, logits.row(at)));
-            }
+    /// The label of every word. One without tokens (invisible characters alone) is inside of the entity that goes on around
+    /// it, else outside of everything.
+    fn filled(&self, labels: &[Option<(String, f64)>]) -> Vec<String> {
+        let notation = self.notation();
+        let known = |labels: &[Option<(String, f64)>]| labels.iter().flatten().map(|(label, _)| label.clone()).next();
+        let mut tags: Vec<String> = Vec::with_capacity(labels.len());
+        for (at, label) in labels.iter().enumerate() {
+            let tag = match (label, tags.last()) {
+                (Some((label, _)), _) => label.clone(),
+                (None, Some(before)) => known(labels.get(at..).unwrap_or(&[]))
+                    .map_or_else(|| OUTSIDE.to_owned(), |after| notation.between(before, &after)),
+                (None, None) => OUTSIDE.to_owned(),
+            };
+            tags.push(tag);
         }
+        tags
     }
-    best.into_iter().map(|slot| slot.map_or(&[][..], |(_, row)| row)).collect()
 }
 
 /// The most probable label, the first of equals, with its probability.
 fn top(probabilities: &[f64]) -> Option<(usize, f64)> {
     let top = probabilities.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0)));
     top.map(|(label, &score)| (label, score))
-}
-
-/// `O`, then `B-` and `I-` of each type in alphabetical order.
-fn labels_of(tags: impl Iterator<Item = impl AsRef<str>>) -> Vec<String> {
-    let kinds: BTreeSet<String> =
-        tags.filter_map(|tag| tag.as_ref().split_once('-').map(|(_, kind)| kind.to_owned())).collect();
-    let both = kinds.iter().flat_map(|kind| [format!("B-{kind}"), format!("I-{kind}")]);
-    std::iter::once("O".to_owned()).chain(both).collect()
 }
 
 impl Task for Ner {
@@ -237,7 +189,9 @@ impl Task for Ner {
     }
 
     fn learnable(&self, train: &[Tagged]) -> Result<()> {
-        let (Some(first), true) = (train.first(), train.iter().all(|example| spans(&example.tags).is_empty())) else {
+        let (Some(first), true) =
+            (train.first(), train.iter().all(|example| self.notation().entities(&example.tags).is_empty()))
+        else {
             return Ok(());
         };
         let message =
@@ -247,7 +201,7 @@ impl Task for Ner {
 
     fn outline<'a>(&self, example: &'a Tagged) -> Outline<'a> {
         Outline {
-            labels: spans(&example.tags).into_iter().map(|span| span.kind).collect(),
+            labels: self.notation().entities(&example.tags).into_iter().map(|span| span.kind).collect(),
             text: &example.text,
             sentence_words: Some(example.words.len()),
         }
@@ -259,10 +213,10 @@ impl Task for Ner {
 
     fn distribution(&self, examples: &[Tagged]) -> Vec<(String, usize)> {
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-        let mut words = 0;
+        let (mut words, notation) = (0, self.notation());
         for example in examples {
             words += example.words.len();
-            for entity in spans(&example.tags) {
+            for entity in notation.entities(&example.tags) {
                 *counts.entry(entity.kind).or_default() += 1;
             }
         }
@@ -271,52 +225,35 @@ impl Task for Ner {
         rows
     }
 
+    fn review(&self, examples: &[Tagged], tokenizer: &Tokenizer) -> Result<Review> {
+        review::review(examples, tokenizer)
+    }
+
     fn features(&self, example: &Tagged, tokenizer: &Tokenizer, purpose: Purpose) -> Result<Encoded> {
-        let pieces = example.pieces(tokenizer)?;
-        let room = self.config.max_length - 2;
-        if purpose == Purpose::Predict {
-            let ranges = windows::windows(pieces.len(), room, self.config.stride);
-            let windows = ranges.into_iter().map(|range| self.window(example, &pieces, range, tokenizer)).collect();
-            return Ok(Encoded { windows, ..Encoded::default() });
-        }
-        let kept = pieces.len().min(room);
-        // The first word that has no sub-word left.
-        let end = pieces.get(kept).map_or(example.words.len(), |cut| match kept {
-            0 => 0,
-            _ if pieces[kept - 1].word == cut.word => cut.word + 1,
-            _ => cut.word,
-        });
-        Ok(Encoded {
-            windows: vec![self.window(example, &pieces, 0..kept, tokenizer)],
-            lost_tokens: pieces.len() - kept,
-            lost_golds: spans(&example.tags).iter().filter(|span| span.end > end).count(),
-        })
+        Ok(self.encode(example, &example.pieces(tokenizer)?, tokenizer, purpose))
     }
 
     fn fingerprint(&self, example: &Tagged) -> Option<Fingerprint> {
-        Fingerprint::of(1, &(example.words(), &example.tags))
+        Fingerprint::of(2, &(example.words(), &example.tags))
     }
 
     fn decode(&self, example: &Tagged, windows: &[Window]) -> Labelled {
-        // A word without sub-words (control characters only) is outside of everything.
-        let outside = || ("O".to_owned(), 0.0);
-        let (tags, scores): (Vec<String>, Vec<f64>) = rows_with_most_context(example.words.len(), windows)
-            .into_iter()
-            .map(|row| {
-                let named =
-                    top(&softmax(row)).and_then(|(label, score)| Some((self.config.labels.get(label)?.clone(), score)));
-                named.unwrap_or_else(outside)
-            })
-            .unzip();
-        let entities = spans(&tags)
-            .into_iter()
-            .filter_map(|Span { kind, start, end }| {
-                let (first, last) = (example.words.get(start)?, example.words.get(end.checked_sub(1)?)?);
-                let scores = scores.get(start..end)?;
-                let score = scores.iter().sum::<f64>() / scores.len() as f64;
-                Some(Entity { kind, bytes: first.start..last.end, score })
-            })
-            .collect();
+        // A word has the label of the first of its units that the tokenizer makes anything of.
+        let mut labels: Vec<Option<(String, f64)>> = vec![None; example.words.len()];
+        for (unit, row) in example.units.iter().zip(rows_with_most_context(example.units.len(), windows)) {
+            if let Some(slot) = labels.get_mut(unit.word).filter(|slot| slot.is_none()) {
+                *slot = top(&softmax(row)).and_then(|(id, score)| Some((self.config.labels.get(id)?.clone(), score)));
+            }
+        }
+        let tags = self.filled(&labels);
+        let entities = self.notation().entities(&tags);
+        let entity = |Span { kind, start, end }: Span| {
+            let (first, last) = (example.words.get(start)?, example.words.get(end.checked_sub(1)?)?);
+            let scores: Vec<f64> = labels.get(start..end)?.iter().flatten().map(|(_, score)| *score).collect();
+            let score = scores.iter().sum::<f64>() / scores.len() as f64;
+            Some(Entity { kind, bytes: first.start..last.end, score })
+        };
+        let entities = entities.into_iter().filter_map(entity).collect();
         Labelled { tags, entities }
     }
 
@@ -354,8 +291,9 @@ impl Task for Ner {
     }
 
     fn count(&self, example: &Tagged, prediction: &Labelled, counts: &mut Counts) {
-        counts.lenient.add(&example.tags, &prediction.tags);
-        counts.strict.add(&example.tags, &prediction.tags);
+        let notation = self.notation();
+        counts.lenient.add(&notation.lenient(&example.tags), &notation.lenient(&prediction.tags));
+        counts.strict.add(&notation.strict(&example.tags), &notation.strict(&prediction.tags));
     }
 
     fn score(&self, counts: &Counts) -> Score {
@@ -391,7 +329,7 @@ impl Task for Ner {
         let Some(Value::Array(items)) = request.get("words") else { return Err(fault("neither".into())) };
         let words: Option<Vec<String>> = items.iter().map(|item| item.as_str().map(str::to_owned)).collect();
         let words = words.ok_or_else(|| fault("`words` that are not all strings".into()))?;
-        Ok(Tagged { unit, ..Tagged::from_sentence(Sentence { place, words, tags: Vec::new() }) })
+        Ok(Tagged::from_words(place, &words, unit))
     }
 
     fn answer(&self, example: &Tagged, prediction: &Labelled) -> Value {
@@ -511,6 +449,62 @@ pub struct Counts {
     strict: span_f1::Counts,
 }
 
-fn spans(tags: &[String]) -> Vec<Span> {
-    entities(tags, Scheme::Lenient)
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::data::Sentence;
+    use crate::tasks::Logits;
+
+    fn ner(labels: &[&str]) -> Ner {
+        Ner::open(json!({ "labels": labels })).unwrap()
+    }
+
+    fn strings(words: &[&str]) -> Vec<String> {
+        words.iter().map(|&word| word.to_owned()).collect()
+    }
+
+    #[test]
+    fn labels_without_a_prefix_are_scored_by_their_entities() {
+        let ner = ner(&["O", "ORG", "PER"]);
+        let gold = strings(&["PER", "PER", "O", "ORG", "ORG"]);
+        let example = Tagged::from_sentence(Sentence {
+            place: Place::line("f", 1),
+            words: strings(&["a", "b", "c", "d", "e"]),
+            tags: gold.clone(),
+        });
+        let mut counts = ner.counts();
+        ner.count(&example, &Labelled { tags: gold, entities: Vec::new() }, &mut counts);
+        let wrong = Labelled { tags: strings(&["PER", "O", "O", "ORG", "ORG"]), entities: Vec::new() };
+        ner.count(&example, &wrong, &mut counts);
+        let score = ner.score(&counts);
+        for scheme in ["micro_f1", "micro_f1_strict"] {
+            assert_eq!(score.get(scheme), Some(75.0), "{scheme}");
+        }
+        assert_eq!(score.get("token_accuracy"), Some(90.0));
+        let types: Vec<(&str, usize)> = score.types.iter().map(|kind| (kind.name.as_str(), kind.support)).collect();
+        assert_eq!(types, [("ORG", 2), ("PER", 2)]);
+    }
+
+    #[test]
+    fn a_word_without_a_token_parts_no_entity() {
+        let ner = ner(&["O", "B-PER", "I-PER"]);
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/tiny-bert/tokenizer.json");
+        let tokenizer = Tokenizer::load(&path).unwrap();
+        for (words, labels, want) in [
+            (&["ada", "\u{f0b7}", "lovelace", ""][..], &[1, 2][..], &["B-PER", "I-PER", "I-PER", "O"][..]),
+            (&["\u{200b}", "ada", "\u{e000}", "mary"], &[1, 1], &["O", "B-PER", "O", "B-PER"]),
+            (&["ada", "\u{301}", "left"], &[1, 0], &["B-PER", "O", "O"]),
+            (&["\u{e000}"], &[], &["O"]),
+        ] {
+            let example = Tagged::from_words(Place::file("f"), &strings(words), OffsetUnit::Char);
+            let features = ner.features(&example, &tokenizer, Purpose::Predict).unwrap().windows.remove(0);
+            let mut labels = labels.iter();
+            let rows = features.spans.iter().map(|span| span.and_then(|_| labels.next().copied()).unwrap_or(0));
+            let values = rows.flat_map(|label| (0..3).map(move |at| if at == label { 9.0 } else { 0.0 })).collect();
+            let found = ner.decode(&example, &[Window { features, logits: Logits::new(values, 3) }]);
+            assert_eq!(found.tags, want, "{words:?}");
+            assert!(found.entities.iter().all(|entity| entity.score > 0.9), "{words:?}");
+        }
+    }
 }

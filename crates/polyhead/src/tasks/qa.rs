@@ -8,10 +8,11 @@
 mod analysis;
 mod answer;
 mod pipeline;
+mod review;
 
 use super::{
-    Dense, Field, Fingerprint, HeadShape, Outline, Pipeline, Purpose, Query, Score, SingleTask, SingleTaskFolder, Task,
-    Window, cross_entropy, offset_unit,
+    Dense, Field, Fingerprint, HeadShape, Outline, Pipeline, Purpose, Query, Review, Score, SingleTask,
+    SingleTaskFolder, Task, Window, cross_entropy, offset_unit,
 };
 use crate::batch::{Encoded, Features};
 use crate::data::{self, Answer, Layout, Question, Read};
@@ -350,22 +351,26 @@ impl Task for Qa {
         rows
     }
 
+    fn review(&self, examples: &[Asked], tokenizer: &Tokenizer) -> Result<Review> {
+        review::review(examples, self.config.max_question_length, tokenizer)
+    }
+
     fn features(&self, example: &Asked, tokenizer: &Tokenizer, purpose: Purpose) -> Result<Encoded> {
         if purpose == Purpose::Train && example.is_scored_only() {
             return Ok(Encoded::default());
         }
         let mut question = Self::question(&example.question, tokenizer)?;
-        let mut lost_tokens = question.len().saturating_sub(self.config.max_question_length);
+        let lost_tokens = question.len().saturating_sub(self.config.max_question_length);
         question.truncate(self.config.max_question_length);
         let context = tokenizer.text(&example.context)?;
         let windows = self.windows(example, &question, &context, tokenizer);
-        let mut encoded = Encoded { windows, ..Encoded::default() };
-        if purpose == Purpose::Predict {
-            lost_tokens = 0;
-        } else if !example.answers.is_empty() && encoded.windows.iter().all(|window| window.target == [0, 0]) {
+        let mut encoded = Encoded { windows, lost_tokens, lost_golds: 0 };
+        if purpose == Purpose::Train
+            && !example.answers.is_empty()
+            && encoded.windows.iter().all(|window| window.target == [0, 0])
+        {
             encoded.lost_golds = 1;
         }
-        encoded.lost_tokens = lost_tokens;
         Ok(encoded)
     }
 

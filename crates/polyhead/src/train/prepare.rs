@@ -164,9 +164,21 @@ pub(super) fn prepare_from(
     ));
     let mut cache = recipe.train.feature_cache.then(|| FeatureCache::new(options.own_cache.join("features")));
     let mut lanes = Vec::with_capacity(data.len());
-    for (NamedTask { name, task }, (batch_size, loss_weight, train, validation, counted)) in
+    for (NamedTask { name, task }, (batch_size, loss_weight, mut train, mut validation, counted)) in
         model.tasks.iter().zip(data)
     {
+        for (split, examples, purpose) in
+            [("train", Some(&mut train), Purpose::Train), ("validation", validation.as_mut(), Purpose::Predict)]
+        {
+            let Some(examples) = examples else { continue };
+            for note in task.settle(examples, &model.tokenizer, purpose)? {
+                notify(&format!("data.{name}.{split}: {note}"));
+            }
+        }
+        if let (0, Some(first)) = (train.len, train.skipped.last()) {
+            let message = format!("data.{name}.train: no usable example; the last: {}", first.reason);
+            return Err(Error::data(message).at(first.place.clone()));
+        }
         let TrainingWindows { windows, lost } = match &mut cache {
             Some(cache) => windows_by_cache(cache, name, &**task, &train, &model.tokenizer, notify)?,
             None => encode(&**task, &train, &model.tokenizer)?,

@@ -1,7 +1,7 @@
 //! What a report says of predicted entities: which type is taken for which, boundary and type errors apart, the
 //! sentences with most errors.
 
-use super::{Labelled, Ner, Tagged, spans};
+use super::{Labelled, Ner, Tagged};
 use crate::document::number::{count, percent};
 use crate::document::{Block, Case, Cell, Look, Mark, Piece, Table, Tone, marked_whole};
 use crate::metrics::span_errors::{OUTCOMES, Outcome, Pair, pair};
@@ -38,10 +38,11 @@ impl Judged<'_> {
 }
 
 pub(super) fn blocks(task: &Ner, predictions: &[(&Tagged, Labelled)]) -> Vec<Block> {
+    let notation = task.notation();
     let judged: Vec<Judged> = predictions
         .iter()
         .map(|(example, prediction)| {
-            let (gold, found) = (spans(&example.tags), spans(&prediction.tags));
+            let (gold, found) = (notation.entities(&example.tags), notation.entities(&prediction.tags));
             let pairs = pair(&gold, &found);
             Judged { example, gold, found, pairs }
         })
@@ -67,9 +68,10 @@ pub(super) fn blocks(task: &Ner, predictions: &[(&Tagged, Labelled)]) -> Vec<Blo
 
 /// The types that can be predicted, in the order of the labels.
 fn kinds(task: &Ner) -> Vec<String> {
+    let notation = task.notation();
     let mut kinds: Vec<String> = Vec::new();
     for label in &task.config.labels {
-        if let Some((_, kind)) = label.split_once('-')
+        if let Some(kind) = notation.kind(label)
             && !kinds.iter().any(|known| known == kind)
         {
             kinds.push(kind.to_owned());

@@ -6,14 +6,16 @@
 //!
 //! Left to itself it labels whole words, as the task was trained and is measured. Where a request names a strategy, the
 //! labels of sub-words become entities by the rules of transformers' `TokenClassificationPipeline`
-//! (`fixtures/pipelines.py` holds us to it), with three differences:
+//! (`fixtures/pipelines.py` holds us to it), with four differences:
 //!
 //! - `word` is the slice of the text, where transformers puts sub-words together and loses case, accents and spaces;
 //! - a slice keeps combining marks that the tokenizer drops after its last letter;
+//! - the label `O` and a type that is called `O` are two things, which transformers brings together;
 //! - a text too long for one window is read in overlapping ones, whatever the strategy. Each sub-word is labelled once,
 //!   from the window where it has most context on both sides (the first of equals), and then the text is grouped as a
 //!   whole. transformers groups each window alone and then picks among the entities that overlap.
 
+use super::labels::OUTSIDE;
 use super::{Config, Ner, Tagged, rows_with_most_context, top};
 use crate::batch::Features;
 use crate::error::{Error, Place, Result};
@@ -45,8 +47,9 @@ struct Input(String);
 struct Parameters {
     /// How the labels of sub-words become entities. Left out, whole words are labelled, as the task was trained.
     aggregation_strategy: Option<Strategy>,
-    /// Types (with the strategy `none`: labels) that are left out of the answer; `["O"]` if not given. An answer without
-    /// a strategy holds entities alone, so that an empty list adds nothing to it.
+    /// Types (with the strategy `none`: labels) that are left out of the answer; `["O"]` if not given. `O` names the label
+    /// of what belongs to no entity, and never a type of that name. An answer without a strategy holds entities alone, so
+    /// that an empty list adds nothing to it.
     ignore_labels: Option<Vec<String>>,
     /// Tokens that neighbouring windows of a long text share, at most three quarters of a window: the task's own if
     /// not given.
@@ -149,6 +152,7 @@ pub(super) fn query(
             let entities = task.decode(&example, windows).entities.into_iter();
             let spots = entities.map(|entity| Spot {
                 label: entity.kind,
+                outside: false,
                 score: entity.score,
                 start: entity.bytes.start,
                 end: entity.bytes.end,
@@ -197,7 +201,10 @@ fn window(pieces: &[Piece], range: std::ops::Range<usize>, tokenizer: &Tokenizer
 /// A part of the text with a label: a sub-word, a word or an entity. Offsets are bytes.
 #[derive(Debug, Clone, PartialEq)]
 struct Spot {
+    /// Its label; of an entity, its type.
     label: String,
+    /// Whether the label is the one of what belongs to no entity. A type may be called like it.
+    outside: bool,
     score: f64,
     start: usize,
     end: usize,
@@ -222,7 +229,8 @@ impl<'a> Tokens<'a> {
     fn spot(&self, first: usize, last: usize, probabilities: &[f64]) -> Option<Spot> {
         let (label, score) = top(probabilities)?;
         let label = self.labels.get(label)?.clone();
-        Some(Spot { label, score, start: self.pieces.get(first)?.start, end: self.pieces.get(last)?.end })
+        let (outside, start, end) = (label == OUTSIDE, self.pieces.get(first)?.start, self.pieces.get(last)?.end);
+        Some(Spot { label, outside, score, start, end })
     }
 
     /// Each sub-word with its label.
@@ -266,12 +274,15 @@ fn grouped(spots: impl Iterator<Item = Spot>) -> impl Iterator<Item = Spot> {
     std::iter::from_fn(move || {
         let first = spots.next()?;
         let (mut end, mut sum, mut count) = (first.end, first.score, 1);
-        let goes_on = |next: &Spot| !next.label.starts_with("B-") && tag(&next.label) == tag(&first.label);
+        let goes_on = |next: &Spot| {
+            let same = next.outside == first.outside && tag(&next.label) == tag(&first.label);
+            same && !next.label.starts_with("B-")
+        };
         while let Some(next) = spots.next_if(goes_on) {
             (end, sum, count) = (next.end, sum + next.score, count + 1);
         }
         let kind = first.label.split_once('-').map_or(first.label.as_str(), |(_, kind)| kind).to_owned();
-        Some(Spot { label: kind, score: sum / f64::from(count), start: first.start, end })
+        Some(Spot { label: kind, outside: first.outside, score: sum / f64::from(count), start: first.start, end })
     })
 }
 
@@ -280,7 +291,7 @@ fn tag(label: &str) -> &str {
     label.strip_prefix("B-").or(label.strip_prefix("I-")).unwrap_or(label)
 }
 
-/// Entities as they are answered, without those of ignored types.
+/// Entities as they are answered, without those of ignored types. `O` names what is outside, never a type.
 fn groups(text: &str, unit: OffsetUnit, spots: impl Iterator<Item = Spot>, ignored: &[String]) -> Vec<Item> {
     let offsets = Offsets::new(text, unit);
     let item = |spot: Spot| {
@@ -292,7 +303,8 @@ fn groups(text: &str, unit: OffsetUnit, spots: impl Iterator<Item = Spot>, ignor
             entity_group: spot.label,
         })
     };
-    spots.filter(|spot| !ignored.contains(&spot.label)).map(item).collect()
+    let ignores = |spot: &Spot| ignored.contains(&spot.label) && (spot.outside || spot.label != OUTSIDE);
+    spots.filter(|spot| !ignores(spot)).map(item).collect()
 }
 
 #[cfg(test)]
@@ -360,7 +372,10 @@ mod tests {
 
     #[test]
     fn parts_of_one_type_are_one_until_a_b_begins_another_and_types_keep_their_hyphens() {
-        let spot = |(at, label): (usize, &&str)| Spot { label: (*label).into(), score: 0.5, start: at, end: at + 1 };
+        let spot = |(at, label): (usize, &&str)| {
+            let (label, outside) = ((*label).to_owned(), *label == OUTSIDE);
+            Spot { label, outside, score: 0.5, start: at, end: at + 1 }
+        };
         let groups = |labels: &[&str]| -> Vec<(String, usize, usize)> {
             grouped(labels.iter().enumerate().map(spot)).map(|spot| (spot.label, spot.start, spot.end)).collect()
         };
@@ -374,6 +389,11 @@ mod tests {
         );
         assert_eq!(groups(&["I-A", "I-A", "O", "O"]), parts(&[("A", 0, 2), ("O", 2, 4)]));
         assert_eq!(groups(&["B-GEO-CITY", "I-GEO-CITY"]), parts(&[("GEO-CITY", 0, 2)]));
+        // A type may be called as what is outside is.
+        assert_eq!(
+            groups(&["O", "I-O", "O", "B-O", "I-O", "O"]),
+            parts(&[("O", 0, 1), ("O", 1, 2), ("O", 2, 3), ("O", 3, 5), ("O", 5, 6)])
+        );
         // Without B- and I- the whole label must be the same; what is shown is what follows its first hyphen.
         assert_eq!(groups(&["U-A", "U-A", "A", "I-A"]), parts(&[("A", 0, 2), ("A", 2, 4)]));
     }

@@ -7,15 +7,17 @@
 //! The parameters stand in for the task's configuration in this one request; what is not given stays as the task has it.
 //! The search is that of `predict` and of the scores: raw logits compared over all windows, each slice once, one softmax
 //! over the best. (transformers' own pipeline took the softmax of each window alone, so that its scores can't be
-//! compared from window to window.) Two things differ from transformers:
+//! compared from window to window.) Three things differ from transformers:
 //!
 //! - a question longer than the limit is refused, where transformers cuts it and answers another question;
+//! - in a script without spaces an answer is not extended: what the tokenizer takes for a word may be a whole sentence;
 //! - an answer keeps combining marks that the tokenizer drops after its last letter.
 
 use super::{Asked, Config, Found, NoAnswer, Qa};
 use crate::error::{Error, Place, Result};
 use crate::tasks::{Pipeline, Query, found, within};
 use crate::text::offsets::{OffsetUnit, Offsets, slice};
+use crate::text::words::is_unit;
 use crate::text::{Piece, Tokenizer};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -117,7 +119,7 @@ pub(super) fn query(task: &Qa, input: &Value, parameters: &Map<String, Value>, t
         unit,
     };
     let windows = task.windows(&example, &question, &pieces, tokenizer);
-    let words = parameters.align_to_words.unwrap_or(true).then(|| words(&pieces));
+    let words = parameters.align_to_words.unwrap_or(true).then(|| words(context, &pieces));
     Ok(Query::new(windows, move |windows| {
         let found = task.search(&example.context, windows, |answer| match &words {
             Some(words) => whole_words(words, answer),
@@ -190,9 +192,11 @@ fn configured(own: &Config, parameters: &Parameters, top_k: usize, question: usi
     Ok(config)
 }
 
-/// The words of a text, as byte ranges in order.
-fn words(pieces: &[Piece]) -> Vec<Range<usize>> {
-    let of_one_word = |a: &Piece, b: &Piece| a.word == b.word;
+/// The words of a text, as byte ranges in order. In a script without spaces, where the tokenizer takes all up to the next
+/// space or mark for one word, every sub-word is one.
+fn words(text: &str, pieces: &[Piece]) -> Vec<Range<usize>> {
+    let unspaced = |piece: &Piece| is_unit(slice(text, piece.start, piece.end));
+    let of_one_word = |a: &Piece, b: &Piece| a.word == b.word && !unspaced(a) && !unspaced(b);
     let range = |word: &[Piece]| Some(word.first()?.start..word.last()?.end);
     pieces.chunk_by(of_one_word).filter_map(range).collect()
 }

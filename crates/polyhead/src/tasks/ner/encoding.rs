@@ -1,0 +1,239 @@
+//! From sub-words to windows: what training is scored on, and which window has the say over a unit.
+//!
+//! ```text
+//! sub-words of all units -> windows that overlap by the stride -> each unit's label in one of them
+//! ```
+//!
+//! Training and decoding have one rule: of the windows that hold a unit's first sub-word, the one where that has most
+//! context on both sides decides, the first of equals. In the others it is context.
+
+use super::{Ner, Tagged};
+use crate::batch::{Encoded, Features};
+use crate::tasks::{Purpose, Window};
+use crate::text::{Piece, Tokenizer, windows};
+use polyhead_kernels::cross_entropy::IGNORE;
+use std::ops::Range;
+
+impl Ner {
+    /// The windows of an example, and what they leave out.
+    pub(super) fn encode(
+        &self,
+        example: &Tagged,
+        pieces: &[Piece],
+        tokenizer: &Tokenizer,
+        purpose: Purpose,
+    ) -> Encoded {
+        let room = self.config.max_length - 2;
+        let mut ranges = windows::windows(pieces.len(), room, self.config.stride);
+        if purpose == Purpose::Train && self.config.truncate {
+            ranges.truncate(1);
+        }
+        let mut windows: Vec<Features> =
+            ranges.iter().map(|range| self.window(example, pieces, range.clone(), tokenizer)).collect();
+        if purpose == Purpose::Predict {
+            return Encoded { windows, ..Encoded::default() };
+        }
+        score_once(&mut windows, example.units.len());
+        Encoded {
+            windows,
+            lost_tokens: pieces.len() - ranges.last().map_or(0, |range| range.end),
+            lost_golds: self.lost(example, pieces, &ranges),
+        }
+    }
+
+    /// One window over some of a text's sub-words. A span holds the index of the unit that a sub-word is the first of.
+    fn window(&self, example: &Tagged, pieces: &[Piece], range: Range<usize>, t: &Tokenizer) -> Features {
+        let mut features =
+            Features { ids: vec![t.cls], spans: vec![None], target: vec![IGNORE], ..Features::default() };
+        for at in range {
+            let Some(piece) = pieces.get(at) else { break };
+            let first = is_first(pieces, at);
+            let label = example.training_tag(piece.word).filter(|_| first).and_then(|tag| self.label(&tag));
+            features.ids.push(piece.id);
+            features.spans.push(first.then_some((piece.word, piece.word + 1)));
+            features.target.push(label.map_or(IGNORE, |label| label as i64));
+        }
+        features.ids.push(t.sep);
+        features.spans.push(None);
+        features.target.push(IGNORE);
+        features.types = vec![0; features.ids.len()];
+        features
+    }
+
+    /// The gold entities of which no window holds every label.
+    fn lost(&self, example: &Tagged, pieces: &[Piece], windows: &[Range<usize>]) -> usize {
+        if windows.len() == 1 && windows.first() == Some(&(0..pieces.len())) {
+            return 0;
+        }
+        let labelled: Vec<(usize, usize)> = (0..pieces.len())
+            .filter(|&at| is_first(pieces, at))
+            .filter_map(|at| Some((example.units.get(pieces.get(at)?.word)?.word, at)))
+            .collect();
+        let whole = |words: Range<usize>| {
+            let first = labelled.partition_point(|&(word, _)| word < words.start);
+            let after = labelled.partition_point(|&(word, _)| word < words.end);
+            let places = labelled.get(first..after).unwrap_or(&[]);
+            let (Some((_, from)), Some((_, to))) = (places.first(), places.last()) else { return true };
+            windows.iter().any(|window| window.contains(from) && window.contains(to))
+        };
+        let entities = self.notation().entities(&example.tags);
+        entities.into_iter().filter(|span| !whole(span.start..span.end)).count()
+    }
+}
+
+fn is_first(pieces: &[Piece], at: usize) -> bool {
+    let word = |at: usize| pieces.get(at).map(|piece| piece.word);
+    at == 0 || word(at - 1) != word(at)
+}
+
+/// Keeps each label in the window that decides, and the windows that have any; the first where none has.
+fn score_once(windows: &mut Vec<Features>, units: usize) {
+    if windows.len() < 2 {
+        return;
+    }
+    let deciding = deciding(units, windows.iter());
+    for (index, window) in windows.iter_mut().enumerate() {
+        for (at, span) in window.spans.iter().enumerate() {
+            let decides = span.and_then(|(unit, _)| *deciding.get(unit)?) == Some((index, at));
+            if let Some(target) = window.target.get_mut(at).filter(|_| !decides) {
+                *target = IGNORE;
+            }
+        }
+    }
+    let mut first = true;
+    let scored = windows.iter().any(|window| window.target.iter().any(|&target| target != IGNORE));
+    windows.retain(|window| {
+        let keep = if scored { window.target.iter().any(|&target| target != IGNORE) } else { first };
+        first = false;
+        keep
+    });
+}
+
+/// For each of `count` units (or sub-words) to which the spans of the windows point: the window that decides, and the place
+/// in it. Nothing where no window has it.
+fn deciding<'a>(count: usize, windows: impl Iterator<Item = &'a Features>) -> Vec<Option<(usize, usize)>> {
+    let mut best: Vec<Option<(usize, (usize, usize))>> = vec![None; count];
+    for (index, features) in windows.enumerate() {
+        let whole = 0..features.ids.len();
+        for (at, span) in features.spans.iter().enumerate() {
+            let Some((unit, _)) = *span else { continue };
+            let context = windows::context(&whole, at);
+            if let Some(slot) = best.get_mut(unit).filter(|slot| slot.is_none_or(|(most, _)| context > most)) {
+                *slot = Some((context, (index, at)));
+            }
+        }
+    }
+    best.into_iter().map(|slot| slot.map(|(_, place)| place)).collect()
+}
+
+/// The logits of each of `count` units or sub-words, from the window that decides. Empty where no window has it.
+pub(super) fn rows_with_most_context(count: usize, windows: &[Window]) -> Vec<&[f32]> {
+    let places = deciding(count, windows.iter().map(|window| &window.features));
+    let row = |place: Option<(usize, usize)>| {
+        let (window, at) = place?;
+        Some(windows.get(window)?.logits.row(at))
+    };
+    places.into_iter().map(|place| row(place).unwrap_or(&[])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::data::Sentence;
+    use crate::error::Place;
+    use crate::tasks::Task;
+    use serde_json::{Value, json};
+    use std::path::Path;
+
+    fn tokenizer() -> Tokenizer {
+        Tokenizer::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/tiny-bert/tokenizer.json")).unwrap()
+    }
+
+    fn ner(more: Value) -> Ner {
+        let mut config = json!({ "max_length": 14, "stride": 5, "labels": ["O", "B-PER", "I-PER"] });
+        config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        Ner::open(config).unwrap()
+    }
+
+    /// Words of one to seven sub-words, every fourth a name of two words, from the second word on.
+    fn long(words: usize) -> Tagged {
+        let all = ["ada", "unity", "東京", "of", "lovelace", "xyzzyxy"];
+        let words: Vec<String> = (0..words).map(|at| all[at % all.len()].to_owned()).collect();
+        let tags = (0..words.len()).map(|at| ["O", "B-PER", "I-PER", "O"][at % 4].to_owned()).collect();
+        Tagged::from_sentence(Sentence { place: Place::line("f", 1), words, tags })
+    }
+
+    fn encoded(ner: &Ner, example: &Tagged, purpose: Purpose) -> Encoded {
+        ner.features(example, &tokenizer(), purpose).unwrap()
+    }
+
+    #[test]
+    fn training_scores_every_label_of_a_long_text_once_in_the_window_that_decodes_it() {
+        for stride in [0, 1, 5, 11] {
+            let ner = ner(json!({ "stride": stride }));
+            for words in [1, 2, 7, 30, 61] {
+                let example = long(words);
+                let predicted = encoded(&ner, &example, Purpose::Predict).windows;
+                let trained = encoded(&ner, &example, Purpose::Train);
+                assert_eq!((trained.lost_tokens, trained.windows.len() <= predicted.len()), (0, true));
+                let mut scored = vec![0; example.units.len()];
+                for window in &trained.windows {
+                    assert!(predicted.iter().any(|whole| whole.ids == window.ids && whole.spans == window.spans));
+                    for (span, &target) in window.spans.iter().zip(&window.target) {
+                        if target == IGNORE {
+                            continue;
+                        }
+                        let (unit, _) = span.unwrap();
+                        let tag = example.training_tag(unit).unwrap();
+                        assert_eq!(Some(target as usize), ner.label(&tag), "{stride}, {words}");
+                        scored[unit] += 1;
+                    }
+                }
+                assert!(scored.iter().all(|&times| times == 1), "{stride}, {words}: {scored:?}");
+                for (window, at) in deciding(example.units.len(), predicted.iter()).into_iter().flatten() {
+                    let same =
+                        |trained: &&Features| trained.ids == predicted[window].ids && trained.target[at] != IGNORE;
+                    assert!(trained.windows.iter().any(|one| same(&one)), "{stride}, {words}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_that_fits_one_window_trains_as_the_reference_has_it() {
+        let (all, first) = (ner(json!({})), ner(json!({ "truncate": true })));
+        for words in [1, 2, 3] {
+            let example = long(words);
+            let encoded = encoded(&all, &example, Purpose::Train);
+            assert_eq!(encoded, super::tests::encoded(&first, &example, Purpose::Train), "{words}");
+            assert_eq!((encoded.windows.len(), encoded.lost_tokens, encoded.lost_golds), (1, 0, 0));
+        }
+    }
+
+    #[test]
+    fn truncation_trains_on_the_first_window_and_counts_what_it_cuts() {
+        let ner = ner(json!({ "truncate": true }));
+        // ada | u ##n ##i ##t ##y | 東 京 | of | lovelace | x ##y ##z ##z ##y ##x ##y | ada
+        let example = long(7);
+        let (cut, whole) = (encoded(&ner, &example, Purpose::Train), encoded(&ner, &example, Purpose::Predict));
+        assert_eq!((cut.windows.len(), whole.windows.len()), (1, 2));
+        assert_eq!((&cut.windows[0].ids, &cut.windows[0].spans), (&whole.windows[0].ids, &whole.windows[0].spans));
+        assert_eq!((cut.lost_tokens, cut.lost_golds), (18 - 12, 1), "the second name: xyzzyxy is cut, ada is gone");
+    }
+
+    #[test]
+    fn an_entity_that_no_window_holds_whole_is_counted_and_trained_on() {
+        let ner = ner(json!({ "stride": 2 }));
+        let words: Vec<String> = vec!["of".to_owned(); 40];
+        let tag = |at: usize| {
+            ["O", "B-PER", "I-PER"][if at == 8 || at == 30 { 1 } else { usize::from((9..14).contains(&at)) * 2 }]
+        };
+        let tags = (0..40).map(|at| tag(at).to_owned()).collect();
+        let example = Tagged::from_sentence(Sentence { place: Place::line("f", 1), words, tags });
+        let encoded = encoded(&ner, &example, Purpose::Train);
+        assert_eq!((encoded.lost_tokens, encoded.lost_golds), (0, 1));
+        let scored = encoded.windows.iter().flat_map(|window| &window.target).filter(|&&target| target != IGNORE);
+        assert_eq!(scored.count(), 40);
+    }
+}
