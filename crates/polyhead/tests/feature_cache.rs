@@ -204,8 +204,8 @@ fn what_decides_the_windows_decides_the_key_and_where_the_data_stand_does_not() 
 const PINNED: &[(&str, &str, &str)] = &[
     (
         "ner",
-        "3189f11fcef77695b49aa777be8ee48f7cf6ccbdcf3b28fa606cb4b3c4eb57d6",
-        "4840dcf4ff8a7138e375a56092749c9fbb84753a1801f028ca97062f63ee2e93",
+        "4aa7d3b701dd2bde6df1e30b94b28bb2a4c3a1ced7170c86fd68b1ffca770468",
+        "b3c5027fdcac1a9988508a4a49f7f62f852235451d53d9ab211642c8b4234ee1",
     ),
     (
         "qa",

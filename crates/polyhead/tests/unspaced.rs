@@ -146,7 +146,7 @@ fn a_model_finds_the_entity_in_running_text_and_not_the_sentence_however_its_dat
             (file("train.conll", &train), file("characters.conll", &characters), file("runs.conll", &runs));
         let text = format!(
             "name = 'unspaced'\noutput = {:?}\nencoder = {{ checkpoint = {:?}, dropout = 0.0, attention_dropout = 0.0 }}\n\
-             train = {{ epochs = 40, learning_rate = 3e-3, feature_cache = false, precision = 'f32' }}\n\
+             train = {{ epochs = 80, learning_rate = 3e-3, feature_cache = false, precision = 'f32' }}\n\
              tasks.ner = {{ max_length = 48, stride = 12, dropout = 0.0, batch_size = 8 }}\n\
              data.ner = {{ train = {train:?}, validation = {runs:?} }}\n",
             folder.path().join("runs"),

@@ -26,7 +26,7 @@ use crate::error::{Error, Place, Result};
 use crate::metrics::span_f1::{self, Scheme, Scores, Span};
 use crate::parameters::Weights;
 use crate::text::Tokenizer;
-use crate::text::offsets::{OffsetUnit, Offsets, slice};
+use crate::text::offsets::{Offsets, slice};
 use candle_core::Tensor;
 use encoding::rows_with_most_context;
 use labels::{Notation, OUTSIDE, labels_of};
@@ -455,6 +455,7 @@ mod tests {
     use super::*;
     use crate::data::Sentence;
     use crate::tasks::Logits;
+    use crate::text::offsets::OffsetUnit;
 
     fn ner(labels: &[&str]) -> Ner {
         Ner::open(json!({ "labels": labels })).unwrap()
