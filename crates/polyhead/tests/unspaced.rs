@@ -5,6 +5,7 @@
 
 mod small;
 
+use polyhead::data::Layout;
 use polyhead::infer::Session;
 use polyhead::recipe::Recipe;
 use polyhead::text::words;
@@ -167,7 +168,7 @@ fn a_model_finds_the_entity_in_running_text_and_not_the_sentence_however_its_dat
         }
         // A file is scored by its own words, and the model that finds everything has all of either.
         for file in [characters, runs] {
-            let score = session.evaluate("ner", &file, None, &mut |_, _| ()).unwrap().score;
+            let score = session.evaluate("ner", &file, None, &Layout::default(), &mut |_, _| ()).unwrap().score;
             for value in ["micro_f1", "micro_f1_strict", "token_accuracy"] {
                 assert_eq!(score.get(value), Some(100.0), "{}: {value} of {}", language.name, file.display());
             }
