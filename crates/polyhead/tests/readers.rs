@@ -219,8 +219,9 @@ fn tables_of_every_integer_and_codec_are_read() {
 
 #[test]
 fn a_limit_takes_the_first_usable_sentences() {
-    let text = "\u{200B} O\n\na O\n\nb O\n\n\u{200B} O\n\nc O\n";
-    let (_folder, path) = written("a.txt", text);
+    let text = "{\"words\": [], \"tags\": []}\n{\"words\": [\"a\"], \"tags\": [\"O\"]}\n{\"words\": [\"b\"], \"tags\": [\"O\"]}\n\
+                {\"words\": [], \"tags\": []}\n{\"words\": [\"c\"], \"tags\": [\"O\"]}\n";
+    let (_folder, path) = written("a.jsonl", text);
     let read = read_sentences(&path, Some(2), &Layout::default()).unwrap();
     assert_eq!(read.examples.iter().map(tagged).collect::<Vec<_>>(), ["a/O", "b/O"]);
     assert_eq!(read.skipped.len(), 1);

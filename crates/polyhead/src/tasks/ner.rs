@@ -29,7 +29,7 @@ use crate::text::Tokenizer;
 use crate::text::offsets::{Offsets, slice};
 use candle_core::Tensor;
 use encoding::rows_with_most_context;
-use labels::{Notation, OUTSIDE, labels_of};
+use labels::{Notation, OUTSIDE, inside, labels_of};
 use polyhead_kernels::Segments;
 use polyhead_kernels::cross_entropy::{IGNORE, token_cross_entropy};
 use schemars::{Schema, SchemaGenerator};

@@ -8,7 +8,7 @@
 //! A word of a file stays one word in scores and answers. What the tokenizer gets and the head labels are its units, so that
 //! training and prediction see the same tokens however a file splits a script without spaces: see [`words::units`].
 
-use super::labels::inside;
+use super::inside;
 use crate::data::{Sentence, training_tag};
 use crate::error::{Place, Result};
 use crate::text::offsets::{OffsetUnit, slice};

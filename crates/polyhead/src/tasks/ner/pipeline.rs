@@ -15,8 +15,7 @@
 //!   from the window where it has most context on both sides (the first of equals), and then the text is grouped as a
 //!   whole. transformers groups each window alone and then picks among the entities that overlap.
 
-use super::labels::OUTSIDE;
-use super::{Config, Ner, Tagged, rows_with_most_context, top};
+use super::{Config, Ner, OUTSIDE, Tagged, rows_with_most_context, top};
 use crate::batch::Features;
 use crate::error::{Error, Place, Result};
 use crate::tasks::{Pipeline, Purpose, Query, Task, Window, found, softmax, within};
