@@ -81,8 +81,8 @@ impl Notation {
 
     /// What the second of two labels makes of something between them that has none: inside, where it goes on with the
     /// entity of the first, else outside.
-    pub fn between(self, before: &String, after: &String) -> String {
-        let both = [before.clone(), after.clone()];
+    pub fn between(self, before: &str, after: &str) -> String {
+        let both = [before.to_owned(), after.to_owned()];
         match (self.entities(&both).as_slice(), self.parts(before)) {
             ([Span { start: 0, end: 2, .. }], Some((None, kind))) => kind.to_owned(),
             ([Span { start: 0, end: 2, .. }], Some((_, kind))) => format!("I-{kind}"),
