@@ -188,9 +188,9 @@ mod tests {
         for (before, after, want) in
             [("B-A", "I-A", "I-A"), ("B-A", "B-A", "O"), ("B-A", "O", "O"), ("O", "I-A", "O"), ("O", "O", "O")]
         {
-            assert_eq!(notation.between(&before.to_owned(), &after.to_owned()), want, "{before} {after}");
+            assert_eq!(notation.between(before, after), want, "{before} {after}");
         }
-        assert_eq!(Notation::of(&labels("O A")).between(&"A".to_owned(), &"A".to_owned()), "A");
+        assert_eq!(Notation::of(&labels("O A")).between("A", "A"), "A");
     }
 
     #[test]
