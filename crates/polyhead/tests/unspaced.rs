@@ -85,10 +85,13 @@ fn golds(parts: &Parts) -> Value {
 /// One word a line: every part of a sentence, or every character of it with what combines with it.
 fn columns(parts: &Parts, characters: bool, into: &mut String) {
     for (text, kind) in parts {
-        let units = if characters { words::units(text) } else { vec![0..text.len()] };
-        for (at, unit) in units.into_iter().enumerate() {
+        let parts: Vec<&str> = match characters {
+            true => words::units(text).into_iter().map(|unit| &text[unit]).collect(),
+            false => vec![text],
+        };
+        for (at, part) in parts.into_iter().enumerate() {
             let tag = kind.map_or("O".to_owned(), |kind| format!("{}-{kind}", if at == 0 { 'B' } else { 'I' }));
-            writeln!(into, "{} {tag}", &text[unit]).unwrap();
+            writeln!(into, "{part} {tag}").unwrap();
         }
     }
     into.push('\n');
