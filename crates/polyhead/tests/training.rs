@@ -97,7 +97,7 @@ fn sentences_that_the_tokenizer_deletes_are_left_out_of_training_and_said() {
         small::recipe(folder.path(), &[&format!("data.ner.train={}", path.display())])
     };
     let mut told = Vec::new();
-    let recipe = with("\u{e000} O\n\u{301} O\n\nada B-PER\n\u{f0b7} O\n\n\u{200b} B-PER\n\nleft O\n");
+    let recipe = with("\u{e000} O\n\u{301} O\n\nada B-PER\n\u{f0b7} O\n\n\u{200b} B-PER\n\nparis B-LOC\n");
     let prepared = prepare(&recipe, TASKS, &mut |note| told.push(note.to_owned())).unwrap();
     let lane = &prepared.lanes[0];
     assert_eq!((lane.train.len, lane.train.skipped.len(), lane.windows.len()), (2, 2, 2));
@@ -105,9 +105,10 @@ fn sentences_that_the_tokenizer_deletes_are_left_out_of_training_and_said() {
     assert_eq!(lane.place(1).unwrap().to_string(), format!("{}:9", folder.path().join("deleted.conll").display()));
     let said = |what: &str| told.iter().any(|note| note.starts_with("data.ner.train: ") && note.contains(what));
     assert!(said("1 word has no token") && said("2 examples can't be used"), "{told:?}");
-    let error = prepare(&with("\u{e000} B-PER\n\n\u{301} O\n"), TASKS, &mut |_| {}).map(|_| ()).unwrap_err();
+    let error =
+        prepare(&with("\u{e000} B-PER\n\u{e000} B-LOC\n\n\u{301} O\n"), TASKS, &mut |_| {}).map(|_| ()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Data);
-    assert!(error.to_string().contains("deleted.conll:3: data.ner.train: no usable example"), "{error}");
+    assert!(error.to_string().contains("deleted.conll:4: data.ner.train: no usable example"), "{error}");
 }
 
 #[test]
