@@ -227,6 +227,35 @@ impl<T: Task> Bound<T> {
     }
 }
 
+/// What an evaluation adds up.
+struct Tally<'a, T: Task> {
+    task: &'a T,
+    counts: T::Counts,
+    /// The sum of the losses, and how many they are.
+    loss: (f64, usize),
+}
+
+impl<'a, T: Task> Tally<'a, T> {
+    fn new(task: &'a T) -> Self {
+        Self { task, counts: task.counts(), loss: (0.0, 0) }
+    }
+
+    fn add(&mut self, example: &T::Example, prediction: &T::Prediction, windows: &[Window]) {
+        self.task.count(example, prediction, &mut self.counts);
+        let (sum, count) = self.task.losses(windows).unwrap_or_default();
+        self.loss = (self.loss.0 + sum, self.loss.1 + count);
+    }
+
+    fn score(&self) -> Score {
+        let mut score = self.task.score(&self.counts);
+        let (sum, count) = self.loss;
+        if count > 0 {
+            score.values.insert("loss".into(), (sum / count as f64).into());
+        }
+        score
+    }
+}
+
 /// Examples with their windows, to be run together.
 type Pack<X> = Vec<(X, Vec<Features>)>;
 
@@ -377,13 +406,9 @@ impl<T: Task> AnyTask for Bound<T> {
     }
 
     fn evaluate(&self, examples: &Examples, runner: &Runner, each: &mut dyn FnMut(Value, String)) -> Result<Score> {
-        let mut counts = self.task.counts();
-        let (mut loss, mut losses) = (0.0, 0);
+        let mut tally = Tally::new(&*self.task);
         self.each_prediction(self.items(examples)?, runner, &mut |example, prediction, windows| {
-            self.task.count(example, &prediction, &mut counts);
-            if let Some((sum, count)) = self.task.losses(windows) {
-                (loss, losses) = (loss + sum, losses + count);
-            }
+            tally.add(example, &prediction, windows);
             let mut answer = self.task.record(example, &prediction);
             if let Value::Object(fields) = &mut answer {
                 let place = Value::String(self.task.place(example).to_string());
@@ -395,22 +420,18 @@ impl<T: Task> AnyTask for Bound<T> {
             each(answer, self.task.describe(example, &prediction));
             Ok(())
         })?;
-        let mut score = self.task.score(&counts);
-        if losses > 0 {
-            score.values.insert("loss".into(), (loss / losses as f64).into());
-        }
-        Ok(score)
+        Ok(tally.score())
     }
 
     fn analyse(&self, examples: &Examples, runner: &Runner) -> Result<Analysis> {
-        let mut counts = self.task.counts();
+        let mut tally = Tally::new(&*self.task);
         let mut predictions = Vec::with_capacity(examples.len);
-        self.each_prediction(self.items(examples)?, runner, &mut |example, prediction, _| {
-            self.task.count(example, &prediction, &mut counts);
+        self.each_prediction(self.items(examples)?, runner, &mut |example, prediction, windows| {
+            tally.add(example, &prediction, windows);
             predictions.push((example, prediction));
             Ok(())
         })?;
-        Ok(Analysis { score: self.task.score(&counts), blocks: self.task.analyse(&predictions) })
+        Ok(Analysis { score: tally.score(), blocks: self.task.analyse(&predictions) })
     }
 
     fn predict(&self, requests: Requests, runner: &Runner, each: &mut dyn FnMut(Value) -> Result<()>) -> Result<()> {
