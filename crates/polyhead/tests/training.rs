@@ -510,7 +510,7 @@ fn values_that_leave_nothing_to_train_or_to_compare_are_refused() {
     };
     for pair in ["train.max_steps=0", "data.ner.limit=0", "data.qa.validation_limit=0"] {
         let key = pair.trim_end_matches("=0");
-        assert_eq!(refused(&text, pair), format!("tiny.toml: {key}: expected at least 1, found 0"));
+        assert_eq!(refused(&text, pair), format!("--set {pair}: {key}: expected at least 1, found 0"));
     }
     let unscored: String = text
         .lines()
