@@ -1,32 +1,84 @@
-//! `polyhead suite`: every case is shown, and the totals are those of the cases.
+//! `polyhead suite`: every case is shown, the totals are those of the cases, and a model that the cases do not fit is not
+//! asked them.
 #![allow(clippy::unwrap_used)]
 
 mod support;
-use serde_json::Value;
-use support::{model, model_of_one_tag, path, polyhead, text};
+use polyhead::Key;
+use polyhead::encoders::Adjust;
+use polyhead::model::{About, Model, NamedTask};
+use polyhead::tasks::TASKS;
+use serde_json::{Value, json};
+use support::{path, polyhead, set_tensors, text, tiny_bert};
+use tempfile::TempDir;
+
+/// A model, at random, whose NER task has these types, and one that answers questions; the first so many of its tasks.
+fn model(types: &[&str], tasks: usize) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let both = types.iter().flat_map(|kind| [format!("B-{kind}"), format!("I-{kind}")]);
+    let labels: Vec<String> = std::iter::once("O".to_owned()).chain(both).collect();
+    let open = |name: &str, config: Value| {
+        let kind = TASKS.iter().find(|kind| kind.kind == name).unwrap();
+        NamedTask { name: name.into(), task: (kind.open)(config).unwrap() }
+    };
+    let ner = open("ner", json!({ "labels": labels, "max_length": 32, "stride": 4 }));
+    let qa = open("qa", json!({ "max_length": 64, "stride": 8, "max_question_length": 16 }));
+    let tasks = [ner, qa].into_iter().take(tasks).collect();
+    let model = Model::pretrained(&tiny_bert(), About::default(), tasks, &Adjust::default(), Key::seed(7)).unwrap();
+    model.save(&folder.path().join("model")).unwrap();
+    folder
+}
+
+const CONLL: [&str; 4] = ["LOC", "MISC", "ORG", "PER"];
 
 #[test]
 fn sixteen_cases_are_shown_and_the_totals_are_theirs() {
-    let folder = model();
+    let folder = model(&CONLL, 2);
     let report = polyhead(&["suite", &path(&folder), "--json"]).json();
     let (sentences, questions) = (report["sentences"].as_array().unwrap(), report["questions"].as_array().unwrap());
     assert_eq!((sentences.len(), questions.len()), (10, 6));
-    let right = |cases: &[serde_json::Value]| cases.iter().filter(|case| case["verdict"] == "right").count();
+    let right = |cases: &[Value]| cases.iter().filter(|case| case["verdict"] == "right").count();
     assert_eq!(report["totals"]["sentences_right"], right(sentences));
     assert_eq!(report["totals"]["questions_right"], right(questions));
+    let found = |case: &Value| case["found"].as_array().unwrap().len();
+    assert_eq!(report["totals"]["entities_found"], sentences.iter().map(found).sum::<usize>());
     let shown = polyhead(&["suite", &path(&folder)]).success();
     let verdicts = shown.lines().filter(|line| line.starts_with("right  ") || line.starts_with("wrong  "));
     assert_eq!(verdicts.count(), 16, "{shown}");
     assert!(shown.contains("of 10 sentences right") && shown.contains("of 6 questions answered exactly"), "{shown}");
+    assert!(shown.starts_with("English sentences marked with the types of CoNLL-2003"), "{shown}");
 }
 
 #[test]
 fn a_model_of_one_task_is_asked_that_task_only() {
-    let folder = model();
+    let folder = model(&CONLL, 2);
     let one = folder.path().join("one");
     polyhead(&["export", &path(&folder), "--task", "qa", "--to", text(&one)]).success();
     let shown = polyhead(&["suite", text(&one)]).success();
-    assert!(shown.contains("ner: this model has no such task") && shown.contains("of 6 questions"), "{shown}");
+    assert!(!shown.contains("ner") && shown.contains("of 6 questions"), "{shown}");
+}
+
+#[test]
+fn sentences_are_not_asked_of_labels_that_they_are_not_marked_with() {
+    for types in [&["PER", "LOC"][..], &["GENE"], &["PER", "LOC", "ORG", "OTH"], &["ORG", "PER", "LOC", "MISC", "DATE"]]
+    {
+        let folder = model(types, 2);
+        let report = polyhead(&["suite", &path(&folder), "--json"]).json();
+        assert_eq!(
+            (report["sentences"].as_array().unwrap().len(), report["questions"].as_array().unwrap().len()),
+            (0, 6)
+        );
+        assert_eq!(report["skipped"][0]["task"], "ner");
+        let shown = polyhead(&["suite", &path(&folder)]).success();
+        let reason =
+            "ner: not asked: the sentences are English and marked with LOC, ORG, PER and MISC; its labels are ";
+        assert!(shown.contains(reason) && types.iter().all(|kind| shown.contains(kind)), "{shown}");
+        // Nothing is left to ask: a wrong call, as the help says.
+        let alone = model(types, 1);
+        assert!(polyhead(&["suite", &path(&alone)]).failure(2).contains("the suite has no cases for this model"));
+    }
+    // None of them is MISC.
+    let without = model(&["LOC", "ORG", "PER"], 1);
+    assert_eq!(polyhead(&["suite", &path(&without), "--json"]).json()["sentences"].as_array().unwrap().len(), 10);
 }
 
 /// The cases as they stand in the library's files, which the report has no part in.
@@ -43,7 +95,10 @@ fn what_counts_as_found_is_what_stands_in_the_cases() {
     let one_word = |entity: &&Value| entity["type"] == "LOC" && !entity["text"].as_str().unwrap().contains([' ', '-']);
     let expected = gold.iter().filter(one_word).count();
     assert!(expected >= 3 && expected < gold.len(), "{expected} of {}", gold.len());
-    let folder = model_of_one_tag("B-LOC");
+    let folder = model(&CONLL, 2);
+    // The first of its types is LOC: `O`, `B-LOC`, ...
+    let bias: Vec<f32> = (0..9).map(|label| if label == 1 { 9.0 } else { 0.0 }).collect();
+    set_tensors(&folder.path().join("model"), &[("heads.ner.weight", &[0.0]), ("heads.ner.bias", &bias)]);
     let report = polyhead(&["suite", &path(&folder), "--json"]).json();
     let totals = &report["totals"];
     assert_eq!(totals["entities_gold"], gold.len());
@@ -77,7 +132,7 @@ fn verdicts_of_answers_are_those_of_the_official_comparison() {
             .filter(|word| left.iter().position(|other| other == *word).map(|at| left.remove(at)).is_some());
         200.0 * common.count() as f64 / (found.len() + gold.len()) as f64
     };
-    let folder = model();
+    let folder = model(&CONLL, 2);
     let report = polyhead(&["suite", &path(&folder), "--json"]).json();
     let (cases, shown) = (cases("qa.jsonl"), report["questions"].as_array().unwrap());
     let mut sum = 0.0;

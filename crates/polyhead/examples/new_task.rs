@@ -125,7 +125,7 @@ impl Task for Classify {
     // Head: tensors only.
 
     fn head(&self, name: &str, shape: HeadShape, weights: &mut Weights) -> Result<Dense> {
-        Dense::open(weights, &format!("heads.{name}"), shape, self.labels.len())
+        Dense::open_by_label(weights, &format!("heads.{name}"), shape, &self.labels)
     }
     fn logits(&self, head: &Dense, hidden: &Hidden, _: Pass) -> Result<Tensor> {
         head.apply(&hidden.first_tokens()?, None)

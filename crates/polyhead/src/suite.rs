@@ -5,14 +5,19 @@
 //! suite/qa.jsonl  {"kind", "question", "context", "answers": ["...", ...]}
 //! ```
 //!
+//! The suite is English, and its sentences are marked with the types of CoNLL-2003, in which they have no MISC. A model that
+//! tells other types apart is not asked them: it could only be wrong.
+//!
 //! A sentence is right if every gold entity was found with its type at its place, and nothing else. A question is right
 //! if the answer matches a gold one exactly, as the official SQuAD script compares; F1 is that script's too.
 
 use crate::error::{Error, Place, Result};
 use crate::infer::Session;
 use crate::metrics::squad::{self, Rules};
+use crate::model::{Model, NamedTask};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 const NER: &str = include_str!("../suite/ner.jsonl");
 const QA: &str = include_str!("../suite/qa.jsonl");
@@ -24,8 +29,31 @@ pub struct Report {
     pub sentences: Vec<Sentence>,
     /// The questions, if the model has such a task.
     pub questions: Vec<Question>,
+    /// The tasks of the model that the suite has no cases for, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<Unsuited>,
     /// The sums.
     pub totals: Totals,
+}
+
+/// A task that the suite has no cases for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Unsuited {
+    /// The name of the task.
+    pub task: String,
+    /// Why it is not asked.
+    pub reason: String,
+}
+
+/// The tasks of a model that are asked, by name, and those that are not.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Suited {
+    /// The first task that can answer the sentences.
+    pub sentences: Option<String>,
+    /// The first task that can answer the questions.
+    pub questions: Option<String>,
+    /// Tasks that are left out because of what they are.
+    pub skipped: Vec<Unsuited>,
 }
 
 /// Whether a case came out right.
@@ -120,18 +148,59 @@ struct QuestionCase {
     answers: Vec<String>,
 }
 
-/// Asks the model everything. A task that it does not have is left out.
-pub fn run(session: &Session) -> Result<Report> {
-    let has = |kind: &str| session.model.tasks.iter().find(|task| task.task.kind() == kind).map(|task| &*task.name);
-    let sentences = has("ner").map(|task| sentences(session, task)).transpose()?.unwrap_or_default();
-    let questions = has("qa").map(|task| questions(session, task)).transpose()?.unwrap_or_default();
-    if sentences.is_empty() && questions.is_empty() {
-        return Err(Error::usage(
-            "the suite has cases for named-entity recognition and question answering; this model does neither",
-        ));
+/// The entity types of the sentences.
+pub const TYPES: [&str; 3] = ["LOC", "ORG", "PER"];
+/// The type of CoNLL-2003 that no sentence has: a model may know it.
+pub const OTHER_TYPE: &str = "MISC";
+
+/// Which tasks of a model the suite has cases for.
+pub fn suited(model: &Model) -> Suited {
+    let mut suited = Suited::default();
+    for NamedTask { name, task } in &model.tasks {
+        let unsuited = |reason: String| Unsuited { task: name.clone(), reason };
+        match task.kind() {
+            "ner" => {
+                let types: BTreeSet<&str> = task
+                    .labels()
+                    .iter()
+                    .filter(|label| *label != "O")
+                    .map(|label| label.strip_prefix("B-").or_else(|| label.strip_prefix("I-")).unwrap_or(label))
+                    .collect();
+                let fits = |kind: &&str| TYPES.contains(kind) || *kind == OTHER_TYPE;
+                if !TYPES.iter().all(|known| types.contains(known)) || !types.iter().all(fits) {
+                    let mut found: Vec<&str> = types.into_iter().take(8).collect();
+                    found.sort_unstable();
+                    suited.skipped.push(unsuited(format!(
+                        "the sentences are English and marked with {} and {OTHER_TYPE}; its labels are {}",
+                        TYPES.join(", "),
+                        if found.is_empty() { "none".to_owned() } else { found.join(", ") }
+                    )));
+                } else if suited.sentences.is_none() {
+                    suited.sentences = Some(name.clone());
+                }
+            }
+            "qa" => _ = suited.questions.get_or_insert_with(|| name.clone()),
+            kind => suited.skipped.push(unsuited(format!("the suite has no cases for the kind {kind}"))),
+        }
     }
+    suited
+}
+
+/// Asks the model everything that it can answer. A task that the suite has no cases for is left out, and said.
+///
+/// # Errors
+/// There is no such task ([`crate::ErrorKind::Usage`]).
+pub fn run(session: &Session) -> Result<Report> {
+    let Suited { sentences: read, questions: asked, skipped } = suited(&session.model);
+    if read.is_none() && asked.is_none() {
+        let reasons: Vec<String> = skipped.iter().map(|one| format!("`{}`: {}", one.task, one.reason)).collect();
+        return Err(Error::usage(format!("the suite has no cases for this model ({})", reasons.join("; ")))
+            .hint("`polyhead eval MODEL --data FILE` scores it on data of its own kind"));
+    }
+    let sentences = read.map(|task| sentences(session, &task)).transpose()?.unwrap_or_default();
+    let questions = asked.map(|task| questions(session, &task)).transpose()?.unwrap_or_default();
     let totals = totals(&sentences, &questions);
-    Ok(Report { sentences, questions, totals })
+    Ok(Report { sentences, questions, skipped, totals })
 }
 
 fn cases<T: serde::de::DeserializeOwned>(file: &str, text: &str) -> Result<Vec<T>> {
@@ -222,6 +291,13 @@ mod tests {
         let mut domains: Vec<&str> = cases.iter().map(|case| &*case.domain).collect();
         domains.dedup();
         assert_eq!(domains.len(), 10, "one sentence a domain");
+    }
+
+    #[test]
+    fn the_types_of_the_sentences_are_those_that_a_model_must_know() {
+        let cases: Vec<SentenceCase> = cases("ner", NER).unwrap();
+        let kinds: BTreeSet<String> = cases.into_iter().flat_map(|case| case.entities).map(|one| one.kind).collect();
+        assert_eq!(kinds.iter().map(String::as_str).collect::<Vec<_>>(), TYPES);
     }
 
     #[test]

@@ -139,3 +139,55 @@ fn the_loss_on_validation_data_is_that_of_training_without_dropout() {
         assert!((found - want).abs() < 1e-5 * want && want > 0.1, "{name}: expected {want}, found {found}");
     }
 }
+
+/// The labels of a token-classification folder whose configuration was changed, or why it is refused.
+fn labels_of(change: impl FnOnce(&mut serde_json::Map<String, Value>)) -> Result<Vec<String>, String> {
+    let (folder, _) = imported("ner");
+    let mut config = config(folder.path());
+    change(config.as_object_mut().unwrap());
+    fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+    match Model::load(folder.path(), polyhead::tasks::TASKS) {
+        Ok(model) => Ok(model.tasks[0].task.labels().to_vec()),
+        Err(error) => Err(format!("{error}; hint: {}", error.hint_text().unwrap_or("none"))),
+    }
+}
+
+#[test]
+fn labels_without_names_are_called_as_transformers_calls_them() {
+    let numbered: Vec<String> = (0..5).map(|id| format!("LABEL_{id}")).collect();
+    for num_labels in [Value::Null, serde_json::json!(5)] {
+        let found = labels_of(|config| {
+            config.shift_remove("id2label");
+            config.shift_remove("label2id");
+            config.insert("num_labels".into(), num_labels);
+        });
+        assert_eq!(found.unwrap(), numbered);
+    }
+    let few = labels_of(|config| {
+        config.shift_remove("id2label");
+        config.insert("num_labels".into(), serde_json::json!(2));
+    });
+    assert!(few.unwrap_err().contains("`heads.ner.weight`: expected the shape [2, 16], found [5, 16]"));
+}
+
+#[test]
+fn names_of_labels_count_in_the_order_of_their_numbers_and_none_may_be_missing() {
+    let named = |pairs: Value| labels_of(|config| _ = config.insert("id2label".into(), pairs));
+    let unordered = serde_json::json!({ "3": "d", "1": "b", "4": "e", "0": "a", "2": 7 });
+    assert_eq!(named(unordered).unwrap(), ["a", "b", "7", "d", "e"]);
+    for (pairs, part) in [
+        (
+            serde_json::json!({ "0": "O", "1": "B-X", "2": "I-X", "3": "B-Y", "5": "I-Y" }),
+            "expected the ids 0 to 4, found none for 4: it has 0, 1, 2, 3, 5",
+        ),
+        (serde_json::json!({ "1": "O", "2": "B-X", "3": "I-X", "4": "B-Y", "5": "I-Y" }), "found none for 0"),
+        (serde_json::json!({ "0": "O", "1": "B-X" }), "expected 5 labels, one for each output of the head, found 2"),
+        (serde_json::json!({}), "expected 5 labels"),
+        (serde_json::json!(["O", "B-X"]), "expected an object of numbers and label names"),
+        (serde_json::json!({ "0": null }), "expected the name of label 0, found null"),
+    ] {
+        let refused = named(pairs).unwrap_err();
+        assert!(refused.contains(part) && refused.contains("config.json: `id2label`"), "{refused}");
+        assert!(!refused.ends_with("none"), "{refused}");
+    }
+}

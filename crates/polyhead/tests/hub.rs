@@ -118,6 +118,67 @@ fn an_encoder_comes_whole_from_the_hub_and_then_from_the_cache() {
     assert!(gone.source.said.contains("can't be reached"), "{}", gone.source.said);
 }
 
+/// Puts files in the place of the links of a snapshot, as `cp -rL` does, or a system without links.
+fn copies_for_links(snapshot: &Path) {
+    for link in everything(snapshot) {
+        let bytes = fs::read(&link).unwrap();
+        fs::remove_file(&link).unwrap();
+        fs::write(&link, bytes).unwrap();
+    }
+}
+
+fn fetch_with_notes(options: &HubOptions) -> (polyhead::Result<Checkpoint>, String) {
+    let mut notes = String::new();
+    let found = hub::encoder(ID, options, &mut |event| {
+        if let HubEvent::Note(note) = event {
+            notes += &format!("{note}\n");
+        }
+    });
+    (found, notes)
+}
+
+#[test]
+fn a_cache_of_copies_in_place_of_links_loads_offline_checked_as_far_as_its_digests_are_known() {
+    let (_server, root, mut options) = with_model();
+    let first = fetch(ID, &options).unwrap();
+    copies_for_links(&first.folder);
+    options.network = Network::Offline;
+    // With the blobs beside them every digest is known.
+    let (found, notes) = fetch_with_notes(&options);
+    let found = found.unwrap();
+    assert!(found.source.said.contains("every digest checked") && !notes.contains("unchecked"), "{notes}");
+    // A copy that was altered is refused, and kept.
+    let config = first.folder.join("config.json");
+    fs::write(&config, "{]").unwrap();
+    let error = fetch_with_notes(&options).0.unwrap_err();
+    assert!(error.to_string().contains("has a damaged config.json"), "{error}");
+    fs::write(&config, "{}").unwrap();
+    // As huggingface_hub leaves it on Windows: the blobs moved into the snapshot.
+    fs::remove_dir_all(root.path().join("hub/models--owner--tiny/blobs")).unwrap();
+    let (found, notes) = fetch_with_notes(&options);
+    let found = found.unwrap();
+    assert_eq!((found.source.kind, &found.folder), (SourceKind::HubCache, &first.folder));
+    assert_eq!(found.source.files, first.source.files);
+    let said = &found.source.said;
+    assert!(said.contains("config.json, tokenizer.json, model.safetensors, vocab.txt unchecked"), "{said}");
+    assert!(notes.contains("model.safetensors of owner/tiny is unchecked"), "{notes}");
+}
+
+#[test]
+fn copies_whose_digests_the_hub_confirms_are_not_downloaded_again() {
+    let (server, root, options) = with_model();
+    let first = fetch(ID, &options).unwrap();
+    copies_for_links(&first.folder);
+    fs::remove_dir_all(root.path().join("hub/models--owner--tiny/blobs")).unwrap();
+    server.log();
+    assert_eq!(fetch(ID, &options).unwrap().source, first.source);
+    assert!(server.log().iter().all(|line| line.starts_with("HEAD")));
+    // What they do not confirm is.
+    fs::write(first.folder.join("model.safetensors"), "something else").unwrap();
+    fetch(ID, &options).unwrap();
+    assert_eq!(fs::read(first.folder.join("model.safetensors")).unwrap(), weights());
+}
+
 #[test]
 fn a_file_with_an_altered_byte_is_refused_and_removed() {
     for (name, expected) in [("config.json", git_sha1(b"{}")), ("model.safetensors", sha256(&weights()))] {

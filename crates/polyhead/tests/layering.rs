@@ -25,7 +25,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("hub", &["error", "io"]),
     ("optim", &["error", "parameters"]),
     ("model", &["batch", "encoders", "error", "hub", "io", "parameters", "tasks", "text"]),
-    ("recipe", &["batch", "data", "encoders", "error", "mix", "order", "tasks"]),
+    ("recipe", &["batch", "data", "encoders", "error", "mix", "model", "order", "tasks"]),
     (
         "train",
         &[
@@ -46,7 +46,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("infer", &["data", "encoders", "error", "model", "tasks"]),
-    ("suite", &["error", "infer", "metrics", "text"]),
+    ("suite", &["error", "infer", "metrics", "model", "text"]),
     (
         "report",
         &[

@@ -5,7 +5,7 @@ use crate::out::Out;
 use crate::progress::downloads;
 use polyhead::Result;
 use polyhead::hub::{self, HubOptions};
-use polyhead::model::Model;
+use polyhead::model::{Model, shell_word};
 use polyhead::tasks::TASKS;
 use std::path::PathBuf;
 
@@ -33,10 +33,11 @@ pub fn run(args: &Args, out: &mut Out) -> Result<()> {
     let checkpoint = hub::encoder(&args.from, &HubOptions::from_env(), &mut downloads(out))?;
     let mut model = Model::load(&checkpoint.folder, TASKS)?;
     model.about.source.get_or_insert(checkpoint.source);
+    model.about = model.about.without_paths();
     super::destination(&args.to, args.overwrite)?;
     model.save(&args.to)?;
     let names: Vec<&str> = model.tasks.iter().map(|task| task.name.as_str()).collect();
     out.note(format!("{} is in {}", names.join(", "), args.to.display()));
-    out.note(format!("next: polyhead inspect {}", args.to.display()));
+    out.note(format!("next: polyhead inspect {}", shell_word(&args.to.display().to_string())));
     Ok(())
 }

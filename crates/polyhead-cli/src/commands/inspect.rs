@@ -62,10 +62,9 @@ fn facts(args: &Args, out: &Out) -> Result<Facts> {
         let (config, about) = (read_config(path)?, About::default());
         return Ok(Facts { shares, config, tokenizer: None, tasks: Vec::new(), about, sha256: None });
     }
-    let best = path.join("best");
-    let local = if !path.join("config.json").exists() && best.join("config.json").exists() { &best } else { path };
-    let (folder, source) = match local.is_dir() && has_heads(local)? {
-        true => (local.to_owned(), None),
+    let local = hub::model_folder(path);
+    let (folder, source) = match local.is_dir() && has_heads(&local)? {
+        true => (local, None),
         false => {
             let checkpoint = hub::encoder(&args.model, &HubOptions::from_env(), &mut downloads(out))?;
             (checkpoint.folder, Some(checkpoint.source))
@@ -79,6 +78,7 @@ fn facts(args: &Args, out: &Out) -> Result<Facts> {
         let mut model = Model::load(&folder, TASKS)?;
         if model.about.source.is_none() {
             model.about.source = source;
+            model.about = model.about.without_paths();
         }
         let task =
             |NamedTask { name, task }: &NamedTask| (name.clone(), task.kind(), task.labels().to_vec(), task.config());
@@ -158,6 +158,12 @@ fn print(name: &str, facts: &Facts, out: &mut Out) -> Result<()> {
         if !labels.is_empty() {
             task.row(["labels".to_owned(), format!("{}: {}", labels.len(), labels.join(" "))]);
         }
+        if facts.about.kept_heads.contains(name) {
+            task.row(["head", "kept as it came with the encoder: not trained, and not scored again"]);
+        }
+        if let Some(request) = facts.about.examples.get(name) {
+            task.row(["for example".to_owned(), request.to_string()]);
+        }
         for (field, value) in config.as_object().into_iter().flatten().filter(|(field, _)| *field != "labels") {
             task.row([field.replace('_', " "), value.to_string()]);
         }
@@ -190,6 +196,7 @@ fn parameters(shares: &[Share]) -> Table {
             // What of an encoder is not trained is its pooler.
             Owner::Encoder if share.total > share.trained => "shared encoder (pooler included)".to_owned(),
             Owner::Encoder => "shared encoder".to_owned(),
+            Owner::Head(task) if share.trained == 0 => format!("head `{task}` (kept, not trained)"),
             Owner::Head(task) => format!("head `{task}`"),
         };
         row(name, share.total, share.trained);
@@ -257,6 +264,8 @@ fn json(name: &str, facts: &Facts) -> Value {
             "labels": labels,
             "config": config,
             "scores": facts.about.scores.get(name),
+            "trained": !facts.about.kept_heads.contains(name),
+            "example": facts.about.examples.get(name),
         })).collect::<Vec<_>>(),
         "sha256": facts.sha256,
         "epoch": facts.about.epoch,

@@ -5,12 +5,15 @@ use crate::out::{Good, Out};
 use crate::table::{counted, decimal};
 use polyhead::Result;
 use polyhead::infer::Session;
-use polyhead::suite::{self, Entity, Question, Report, Sentence, Verdict};
+use polyhead::suite::{self, Entity, Question, Report, Sentence, Unsuited, Verdict};
 use std::path::PathBuf;
 
 const HELP: &str = "\
 Example:
   polyhead suite runs/quickstart
+
+The suite is English. Its sentences are marked with the types of CoNLL-2003 (PER, ORG, LOC; none is MISC): a model that lacks one of
+these or knows others is not asked them, and the last lines say so. Exit code 2: the suite has no cases for any task of the model.
 
 A sentence is right if every gold entity was found with its type at its place, and nothing else.
 A question is right if the answer matches a gold one exactly, as the official SQuAD script compares.";
@@ -29,6 +32,7 @@ pub fn run(args: &Args, out: &mut Out) -> Result<()> {
     if args.format.json {
         return out.json(&report);
     }
+    out.line("English sentences marked with the types of CoNLL-2003, and English questions\n")?;
     for case in &report.sentences {
         sentence(case, out)?;
     }
@@ -91,8 +95,6 @@ fn totals(report: &Report, out: &mut Out) -> Result<()> {
             totals.entities_gold,
             totals.entities_found.saturating_sub(totals.entities_correct),
         ))?;
-    } else {
-        out.line("ner: this model has no such task")?;
     }
     if !report.questions.is_empty() {
         out.line(format!(
@@ -100,8 +102,10 @@ fn totals(report: &Report, out: &mut Out) -> Result<()> {
             totals.questions_right,
             counted(report.questions.len(), "question"),
             decimal(totals.questions_f1),
-        ))
-    } else {
-        out.line("qa: this model has no such task")
+        ))?;
     }
+    for Unsuited { task, reason } in &report.skipped {
+        out.line(format!("{task}: not asked: {reason}"))?;
+    }
+    Ok(())
 }

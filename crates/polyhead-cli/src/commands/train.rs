@@ -6,11 +6,13 @@ use crate::progress::{Show, Training, duration};
 use crate::scores;
 use crate::signals::Signals;
 use crate::table::{Align, Table, count, counted, decimal};
+use polyhead::model::{Model, arguments, shell_word};
 use polyhead::recipe::Recipe;
+use polyhead::suite;
 use polyhead::tasks::TASKS;
 use polyhead::train::{Checkpoint, Evaluated, Event, Finished, Lost, Plan, Trainer, Warning};
 use polyhead::{Error, Result};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const HELP: &str = "\
 Examples:
@@ -63,8 +65,7 @@ pub fn run(args: Args, out: &mut Out) -> Result<()> {
         (None, None) => return Err(Error::usage("expected a recipe, or --resume RUN")),
     };
     trainer.stop_when(signals.asked());
-    let tasks: Vec<(String, &str)> =
-        trainer.model().tasks.iter().map(|task| (task.name.clone(), task.task.kind())).collect();
+    let next = Next::of(trainer.model());
     let mut progress = Training::new(show);
     progress.say(|| out.note(format!("run folder: {}", trainer.folder().display())));
     let folder = trainer.folder().to_owned();
@@ -92,7 +93,7 @@ pub fn run(args: Args, out: &mut Out) -> Result<()> {
                 progress.finish();
                 progress.say(|| {
                     out.note(format!("stopped after step {step}; saved in {}", checkpoint.display()));
-                    out.note(format!("next:  polyhead train --resume {}", folder.display()));
+                    out.note(format!("next:  polyhead train --resume {}", shell_word(&folder.display().to_string())));
                 });
                 out.exit_with(signals.exit_code());
             }
@@ -101,7 +102,7 @@ pub fn run(args: Args, out: &mut Out) -> Result<()> {
                 progress.say(|| out.note(progress.summary(finished.steps)));
                 if !args.format.json {
                     results(&finished, out)?;
-                    next(&finished, &tasks, out)?;
+                    next.tell(&finished.model, out)?;
                 }
             }
         }
@@ -197,19 +198,34 @@ fn results(finished: &Finished, out: &mut Out) -> Result<()> {
     out.line(format!("\nmodel: {} (after {})", finished.model.display(), duration(finished.seconds)))
 }
 
-/// What to try next: the first task that takes its request on the command line, and the suite.
-fn next(finished: &Finished, tasks: &[(String, &str)], out: &mut Out) -> Result<()> {
-    let model = finished.model.display();
-    let example = tasks.iter().find_map(|(name, kind)| match *kind {
-        "ner" => Some(format!("--task {name} \"Ada Lovelace was born in London.\"")),
-        "qa" => Some(format!("--task {name} --question \"Where was she born?\" --context \"Ada was born in London.\"")),
-        _ => None,
-    });
-    match example {
-        Some(example) => {
-            out.line(format!("next:  polyhead predict {model} {example}"))?;
-            out.line(format!("       polyhead suite {model}"))
+/// What to try next with a model: a text of its own data, the suite where that has cases for it, the page.
+struct Next {
+    request: Option<String>,
+    suite: Option<&'static str>,
+}
+
+impl Next {
+    fn of(model: &Model) -> Self {
+        let asked = model.tasks.iter().find_map(|task| Some((task, model.about.examples.get(&task.name)?)));
+        let suited = suite::suited(model);
+        let suite = match (&suited.sentences, &suited.questions) {
+            (Some(_), Some(_)) => Some("English sentences and questions"),
+            (Some(_), None) => Some("English sentences"),
+            (None, Some(_)) => Some("English questions"),
+            (None, None) => None,
+        };
+        Self { request: asked.map(|(task, request)| arguments(task, Some(request))), suite }
+    }
+
+    fn tell(&self, model: &Path, out: &mut Out) -> Result<()> {
+        let model = shell_word(&model.display().to_string());
+        match &self.request {
+            Some(request) => out.line(format!("next:  polyhead predict {model} {request}"))?,
+            None => out.line(format!("next:  polyhead inspect {model}"))?,
         }
-        None => out.line(format!("next:  polyhead inspect {model}")),
+        match self.suite {
+            Some(of) => out.line(format!("       polyhead suite {model}    # {of}")),
+            None => out.line(format!("       polyhead serve {model}")),
+        }
     }
 }

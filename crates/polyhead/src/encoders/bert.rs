@@ -13,7 +13,7 @@
 use super::{Adjust, Encoder, EncoderKind, Levels, Pass, Precision};
 use crate::batch::Batch;
 use crate::error::{Error, Place, Result};
-use crate::parameters::{Train, Weights};
+use crate::parameters::{Naming, Train, Weights};
 use candle_core::{Device, Tensor};
 use polyhead_kernels::embedding::Tables;
 use polyhead_kernels::layer_norm::Norm;
@@ -25,6 +25,13 @@ use std::sync::Arc;
 /// Its entry in [`super::ENCODERS`].
 pub const KIND: EncoderKind = EncoderKind {
     model_type: "bert",
+    class: "Bert",
+    naming: Naming {
+        prefix: "bert.",
+        parts: &["embeddings.", "encoder.", "pooler."],
+        ignored: &["embeddings.position_ids"],
+        pretraining: &["cls."],
+    },
     open: |path, config, adjust, weights| Ok(Box::new(Bert::open(path, config, adjust, weights)?)),
 };
 

@@ -6,13 +6,14 @@
 pub mod bert;
 
 use crate::batch::Batch;
-use crate::error::Result;
-use crate::parameters::Weights;
+use crate::error::{Error, Place, Result};
+use crate::parameters::{Naming, Weights};
 use candle_core::{Device, Tensor};
 pub use polyhead_kernels::Precision;
 use polyhead_kernels::rng::Key;
 use polyhead_kernels::tape::in_pool;
 use polyhead_kernels::{Segments, Tape};
+use serde_json::Value;
 use std::path::Path;
 
 /// The architectures, in the order in which they are tried and shown.
@@ -23,12 +24,55 @@ pub const ENCODERS: &[EncoderKind] = &[bert::KIND];
 pub struct EncoderKind {
     /// The `model_type` of its `config.json`.
     pub model_type: &'static str,
+    /// What the names of its classes in transformers begin with: `Bert` of `BertForTokenClassification`.
+    pub class: &'static str,
+    /// How its checkpoints name their tensors.
+    pub naming: Naming,
     /// Builds it.
     pub open: OpenEncoder,
 }
 
+impl EncoderKind {
+    /// The architecture that a `config.json` describes: by its `model_type`, or, as some checkpoints have none, by its
+    /// `architectures`. The path is for errors.
+    pub fn of(path: &Path, config: &Value) -> Result<&'static Self> {
+        let found = config.get("model_type").filter(|found| !found.is_null());
+        if let Some(found) = found {
+            let known = ENCODERS.iter().find(|kind| found == kind.model_type);
+            let found = found.as_str().unwrap_or("none");
+            return known.ok_or_else(|| {
+                let message = format!("expected one of {}, found `{found}`", Self::known());
+                Error::data(message).at(Place::field(path, "model_type")).hint("this encoder is not supported yet")
+            });
+        }
+        let classes = config.get("architectures").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        let classes = || classes.iter().filter_map(Value::as_str);
+        ENCODERS.iter().find(|kind| classes().any(|class| kind.has(class))).ok_or_else(|| {
+            let found = match classes().next() {
+                Some(class) => format!("no `model_type`, and `architectures` is `{class}`"),
+                None => "neither `model_type` nor `architectures`".to_owned(),
+            };
+            let message = format!("expected a `model_type`, one of {}, found {found}", Self::known());
+            Error::data(message)
+                .at(Place::file(path))
+                .hint("if it is one of these, add the line, as in \"model_type\": \"bert\"")
+        })
+    }
+
+    /// Whether a class of transformers is of this architecture: `BertModel`, `BertForQuestionAnswering`.
+    fn has(&self, class: &str) -> bool {
+        let rest = class.strip_prefix(self.class);
+        rest.is_some_and(|rest| rest == "Model" || rest.starts_with("For"))
+    }
+
+    fn known() -> String {
+        let names: Vec<&str> = ENCODERS.iter().map(|kind| kind.model_type).collect();
+        names.join(", ")
+    }
+}
+
 /// Builds an encoder from its `config.json` (the path is for errors) and a checkpoint's tensors.
-pub type OpenEncoder = fn(&Path, &serde_json::Value, &Adjust, &mut Weights) -> Result<Box<dyn Encoder>>;
+pub type OpenEncoder = fn(&Path, &Value, &Adjust, &mut Weights) -> Result<Box<dyn Encoder>>;
 
 /// What a recipe may change about an encoder.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]

@@ -6,6 +6,9 @@
 //! models--owner--name/snapshots/COMMIT/PATH        a link to ../../blobs/DIGEST
 //! .locks/models--owner--name/DIGEST.lock           held while DIGEST is downloaded
 //! ```
+//!
+//! Where a system has no links, or a cache was copied without them, a snapshot holds the bytes themselves, and often there
+//! is no blob beside them: huggingface_hub moves it there. Then nothing says which digest a file should have.
 
 use super::digest::{Check, Digest, git_sha1};
 use super::name::{Kind, Repository};
@@ -26,8 +29,10 @@ pub(super) struct RepositoryCache {
 pub(super) enum Cached {
     /// Its path in the snapshot; the bytes have the digest they should have.
     Whole(PathBuf),
+    /// The same, but nothing says which digest the bytes should have.
+    Unchecked(PathBuf),
     Absent,
-    /// The bytes are not what they should be, or nothing says what they should be. With the reason.
+    /// The bytes are not what they should be. With the reason.
     Damaged(String),
 }
 
@@ -103,25 +108,50 @@ impl RepositoryCache {
         Ok(path)
     }
 
+    /// A file that stands in a snapshot itself, with no blob beside it, if its digest is this one.
+    pub fn whole_copy(&self, commit: &str, name: &str, digest: &Digest) -> Result<Option<PathBuf>> {
+        let path = self.snapshot(commit).join(name);
+        let plain = fs::symlink_metadata(&path).is_ok_and(|found| found.is_file()) && !self.blob(digest).exists();
+        Ok(if plain && digest.check(&path)? == Check::Same { Some(path) } else { None })
+    }
+
     /// Looks a file up and checks its bytes. A damaged blob is removed, so that it will be fetched again.
     pub fn find(&self, commit: &str, name: &str) -> Result<Cached> {
         let path = self.snapshot(commit).join(name);
         let Ok(target) = fs::canonicalize(&path) else { return Ok(Cached::Absent) };
         let named = target.file_name().and_then(|name| name.to_str()).and_then(Digest::from_etag);
-        let Some(digest) = named else {
-            // A system without links: the bytes themselves stand here. They count if a blob of that digest exists.
-            let known = [Digest::Sha256(sha256_file(&path)?), Digest::GitSha1(git_sha1(&path)?)];
-            return Ok(match known.iter().any(|digest| self.blob(digest).is_file()) {
-                true => Cached::Whole(path),
-                false => Cached::Damaged("nothing says which digest it should have".to_owned()),
-            });
-        };
+        let Some(digest) = named else { return self.find_copy(path) };
         Ok(match digest.check(&target)? {
             Check::Same => Cached::Whole(path),
             Check::Differs(found) => {
                 let _ = fs::remove_file(&target); // a cache that can't be written is reported all the same
                 Cached::Damaged(format!("expected digest {}, found {found}; removed", digest.text()))
             }
+        })
+    }
+}
+
+impl RepositoryCache {
+    /// Checks a file that stands in a snapshot itself. A blob with its digest vouches for it; one that is as long and has
+    /// another says that it was altered.
+    fn find_copy(&self, path: PathBuf) -> Result<Cached> {
+        let known = [Digest::Sha256(sha256_file(&path)?), Digest::GitSha1(git_sha1(&path)?)];
+        if known.iter().any(|digest| self.blob(digest).is_file()) {
+            return Ok(Cached::Whole(path));
+        }
+        let length = path.metadata().map_err(|cause| Error::reading(&path, cause))?.len();
+        let blobs = self.blob(&known[0]);
+        let beside = fs::read_dir(folder_of(&blobs)).into_iter().flatten().flatten();
+        let altered = beside
+            .filter(|blob| blob.metadata().is_ok_and(|blob| blob.len() == length))
+            .find_map(|blob| Digest::from_etag(blob.file_name().to_str()?));
+        Ok(match altered {
+            Some(digest) => Cached::Damaged(format!(
+                "it is as long as the blob {} and has the digest {}",
+                digest.text(),
+                digest.of_file(&path)?.text()
+            )),
+            None => Cached::Unchecked(path),
         })
     }
 }
@@ -182,14 +212,20 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_file_in_a_snapshot_counts_only_if_a_blob_vouches_for_it() {
+    fn a_plain_file_in_a_snapshot_is_checked_where_a_blob_vouches_for_it_and_else_is_said_to_be_unchecked() {
         let root = tempfile::tempdir().unwrap();
         let (cache, _) = with_hello(root.path());
         create_folder(&cache.snapshot(COMMIT)).unwrap();
-        fs::write(cache.snapshot(COMMIT).join("same"), "hello\n").unwrap();
-        fs::write(cache.snapshot(COMMIT).join("other"), "other\n").unwrap();
+        for (name, text) in [("same", "hello\n"), ("altered", "hellO\n"), ("other", "of another length")] {
+            fs::write(cache.snapshot(COMMIT).join(name), text).unwrap();
+        }
         assert!(matches!(cache.find(COMMIT, "same").unwrap(), Cached::Whole(_)));
-        assert!(matches!(cache.find(COMMIT, "other").unwrap(), Cached::Damaged(_)));
+        assert!(matches!(cache.find(COMMIT, "altered").unwrap(), Cached::Damaged(_)));
+        assert!(matches!(cache.find(COMMIT, "other").unwrap(), Cached::Unchecked(_)));
+        // Whatever is not whole is left where it is: it is the user's only copy.
+        assert!(cache.snapshot(COMMIT).join("altered").is_file());
+        fs::remove_dir_all(root.path().join("models--o--n/blobs")).unwrap();
+        assert!(matches!(cache.find(COMMIT, "same").unwrap(), Cached::Unchecked(_)));
     }
 
     #[test]

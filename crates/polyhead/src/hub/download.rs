@@ -30,6 +30,9 @@ pub(super) struct Job<'a> {
 pub(super) fn fetch(job: &Job, notify: &mut dyn FnMut(HubEvent)) -> Result<PathBuf, Failure> {
     let digest = &job.description.digest;
     let blob = job.cache.blob(digest);
+    if let Some(copy) = job.cache.whole_copy(&job.description.commit, job.name, digest)? {
+        return Ok(copy);
+    }
     if !is_whole(job, &blob, notify)? {
         let lock = job.cache.lock(digest);
         create_folder(folder_of(&blob))?;

@@ -8,9 +8,46 @@ use std::path::{Path, PathBuf};
 /// The list of the pieces where weights come in several files.
 pub(super) const SHARDS: &str = "model.safetensors.index.json";
 
+/// The folder of the model that is meant: of a run folder that of its best model, else the folder itself.
+pub fn model_folder(folder: &Path) -> PathBuf {
+    let best = folder.join("best");
+    if !folder.join("config.json").exists() && best.join("config.json").exists() { best } else { folder.to_owned() }
+}
+
+/// The error for a run folder that has no best model.
+pub fn no_model(run: &Path) -> Error {
+    let metrics = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap_or_default();
+    if metrics.contains("\"event\":\"finished\"") {
+        return Error::missing("the model of this run was removed")
+            .at(Place::file(run))
+            .hint("train its recipe.toml again, or name another run");
+    }
+    let entries = std::fs::read_dir(run).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    let step = |name: std::ffi::OsString| name.to_str()?.strip_prefix("checkpoint-")?.parse::<usize>().ok();
+    let hint = match entries.filter_map(step).max() {
+        Some(step) => {
+            format!("; its checkpoint is a model folder too: {}", run.join(format!("checkpoint-{step}")).display())
+        }
+        None => String::new(),
+    };
+    Error::missing("this run has no model yet: it did not come to its first evaluation")
+        .at(Place::file(run))
+        .hint(format!("`polyhead train --resume {}` goes on with it{hint}", run.display()))
+}
+
+/// What a folder is called: its last name, and for a model of a run the name of the run. Where it lies is left out.
+pub fn name_of(folder: &Path) -> String {
+    let named = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let of_run = |name: &str| name == "best" || name.starts_with("checkpoint-");
+    let own = named(folder);
+    let run = own.as_deref().filter(|name| of_run(name)).and_then(|_| named(folder.parent()?));
+    run.or(own).unwrap_or_else(|| "folder".to_owned())
+}
+
 /// Checks the folder and hashes its files.
 pub(super) fn checkpoint(folder: &Path) -> Result<Checkpoint> {
-    let folder = expand_home(folder);
+    let asked = expand_home(folder);
+    let folder = model_folder(&asked);
     let place = || Place::file(&folder);
     if folder.is_file() {
         return Err(Error::data("expected the folder of a checkpoint, found a file")
@@ -22,13 +59,21 @@ pub(super) fn checkpoint(folder: &Path) -> Result<Checkpoint> {
             .at(place())
             .hint("give a folder that holds config.json, tokenizer.json and model.safetensors, or a name on the Hub"));
     }
+    if !folder.join("config.json").exists() && folder.join("recipe.toml").is_file() {
+        return Err(no_model(&folder));
+    }
     for name in REQUIRED {
         if !folder.join(name).is_file() {
             return Err(missing(&folder, name));
         }
     }
     let files = described(&folder)?;
-    let said = format!("local folder {}", folder.display());
+    // `.` and `..` have no name of their own.
+    let name = name_of(&folder.canonicalize().unwrap_or_else(|_| folder.clone()));
+    let said = match folder == asked {
+        true => format!("local folder {name}"),
+        false => format!("local folder {name} (the best model of this run)"),
+    };
     Ok(Checkpoint { source: Source { kind: SourceKind::Local, said, revision: None, files }, folder })
 }
 

@@ -28,6 +28,7 @@ mod pypi;
 #[cfg(feature = "hub")]
 mod remote;
 
+pub use local::{model_folder, name_of, no_model};
 pub use options::{HubOptions, Network, Proxy};
 pub use packages::{PACKAGES, Package, PackageFile};
 

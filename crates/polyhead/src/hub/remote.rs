@@ -9,6 +9,9 @@ use super::{Checkpoint, HubEvent, HubOptions, Network, OPTIONAL, PACKAGES, REQUI
 use crate::error::{Error, Result};
 use std::path::PathBuf;
 
+/// Why a file of the cache can't be checked.
+const NO_DIGEST: &str = "it is a copy, and nothing in the cache says which digest it should have";
+
 /// Weights that can run code when they are loaded, or that we can't read.
 const OTHER_WEIGHTS: [&str; 8] = [
     "pytorch_model.bin",
@@ -31,7 +34,7 @@ pub(super) fn encoder(
         Err(failure) => unreachable_because(failure, options)?,
     };
     notify(HubEvent::Note(why.clone()));
-    let cache = match from_cache(repository, options, &why)? {
+    let cache = match from_cache(repository, options, &why, notify)? {
         Ok(checkpoint) => return Ok(checkpoint),
         Err(lacking) => lacking,
     };
@@ -80,6 +83,10 @@ pub(super) fn dataset_file(
     let lacking = match cached {
         Cached::Whole(found) => {
             notify(HubEvent::Note(format!("{why}; {what} comes from the cache")));
+            return Ok(found);
+        }
+        Cached::Unchecked(found) => {
+            notify(HubEvent::Note(format!("{why}; {what} comes from the cache, unchecked: {NO_DIGEST}")));
             return Ok(found);
         }
         Cached::Absent => "not in the cache".to_owned(),
@@ -162,22 +169,36 @@ fn lacks(client: &Client, repository: &Repository, revision: &str, name: &str) -
 }
 
 /// A complete copy in the cache, or what it lacks.
-fn from_cache(repository: &Repository, options: &HubOptions, why: &str) -> Result<Result<Checkpoint, String>> {
+fn from_cache(
+    repository: &Repository,
+    options: &HubOptions,
+    why: &str,
+    notify: &mut dyn FnMut(HubEvent),
+) -> Result<Result<Checkpoint, String>> {
     let cache = RepositoryCache::new(&options.cache, repository);
     let lacking = |what: &str| Ok(Err(format!("the cache {} {what}", cache.root().display())));
     let Some(commit) = cache.commit_of(&repository.revision) else {
         return lacking("has no copy");
     };
+    let mut unchecked = Vec::new();
     for name in REQUIRED.into_iter().chain(OPTIONAL) {
         match cache.find(&commit, name)? {
             Cached::Whole(_) => {}
+            Cached::Unchecked(_) => unchecked.push(name),
             Cached::Absent if OPTIONAL.contains(&name) => {}
             Cached::Absent => return lacking(&format!("has a copy without {name}")),
             Cached::Damaged(how) => return lacking(&format!("has a damaged {name} ({how})")),
         }
     }
     let folder = cache.snapshot(&commit);
-    let said = format!("Hub cache: {} at commit {commit}, every digest checked ({why})", repository.said());
+    let checked = match unchecked.as_slice() {
+        [] => "every digest checked".to_owned(),
+        names => format!("{} unchecked", names.join(", ")),
+    };
+    for name in unchecked {
+        notify(HubEvent::Note(format!("{name} of {} is unchecked: {NO_DIGEST}", repository.said())));
+    }
+    let said = format!("Hub cache: {} at commit {commit}, {checked} ({why})", repository.said());
     let files = local::described(&folder)?;
     Ok(Ok(Checkpoint { source: Source { kind: SourceKind::HubCache, said, revision: Some(commit), files }, folder }))
 }

@@ -1,6 +1,6 @@
 //! Model cards: the `README.md` of a model folder, with the front matter that the Hub reads.
 
-use super::{Model, NamedTask};
+use super::{Model, NamedTask, arguments};
 use crate::tasks::SingleTask;
 use serde_json::Value;
 use std::fmt::Write;
@@ -16,15 +16,19 @@ pub fn model_card(model: &Model) -> String {
         tasks.join(", "),
         env!("CARGO_PKG_VERSION"),
     );
+    if !model.about.kept_heads.is_empty() {
+        let kept = model.about.kept_heads.join(", ");
+        let _ = write!(
+            card,
+            "The training of this model left some heads as they came with its encoder: {kept}. The encoder has changed since, and \
+             they were not scored again.\n\n"
+        );
+    }
     scores(model, &mut card);
     let _ = write!(card, "## Use\n\n```\n");
     for task in &model.tasks {
-        let call = match task.task.kind() {
-            "ner" => "\"Ada Lovelace was born in London .\"".to_owned(),
-            "qa" => "--question \"Who ...?\" --context \"...\"".to_owned(),
-            _ => "--input requests.jsonl".to_owned(),
-        };
-        let _ = writeln!(card, "polyhead predict THIS_FOLDER --task {} {call}", task.name);
+        let call = arguments(task, model.about.examples.get(&task.name));
+        let _ = writeln!(card, "polyhead predict THIS_FOLDER {call}");
     }
     let _ = write!(
         card,

@@ -4,50 +4,59 @@
 //! an encoder; the heads are `heads.{task}. ...` beside them, and the field `polyhead` of `config.json` says what they
 //! are. Folders of single-task models of transformers load too, and can be written.
 
-use super::{Model, NamedTask, card};
-use crate::encoders::Adjust;
+use super::about::forget_paths;
+use super::{About, Model, NamedTask, card};
+use crate::encoders::{Adjust, EncoderKind};
 use crate::error::{Error, Place, Result};
-use crate::hub::{OPTIONAL, Source};
+use crate::hub::{OPTIONAL, model_folder, no_model};
 use crate::io::{write_atomic, write_folder_atomic};
 use crate::parameters::{Heads, Owner, Weights, to_safetensors};
 use crate::tasks::{SingleTaskFolder, TaskKind};
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
 use std::path::Path;
-
-/// What is known of a model's origin; kept in its folder.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct About {
-    /// The encoder that training began with.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub source: Option<Source>,
-    /// The recipe that made it, as TOML.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub recipe: Option<String>,
-    /// Its scores on the validation data, by task.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub scores: BTreeMap<String, Map<String, Value>>,
-    /// The epochs after which it was saved.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub epoch: Option<usize>,
-}
 
 /// The field `polyhead` of `config.json`.
 #[derive(Debug, Serialize, Deserialize)]
-struct Polyhead {
+pub(super) struct Polyhead {
     version: String,
-    tasks: Vec<SavedTask>,
+    pub(super) tasks: Vec<SavedTask>,
     #[serde(flatten)]
-    about: About,
+    pub(super) about: About,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct SavedTask {
-    name: String,
-    kind: String,
+pub(super) struct SavedTask {
+    pub(super) name: String,
+    pub(super) kind: String,
     config: Value,
+}
+
+impl Polyhead {
+    /// Takes it out of a `config.json` (the path is for errors), if it is there.
+    pub(super) fn take(config: &mut Value, path: &Path) -> Result<Option<Self>> {
+        let ours = config.as_object_mut().and_then(|fields| fields.shift_remove("polyhead"));
+        let read = |ours| {
+            serde_json::from_value::<Self>(ours).map_err(|cause| {
+                Error::data(format!("not what this version writes: {cause}")).at(Place::field(path, "polyhead"))
+            })
+        };
+        ours.map(read).transpose()
+    }
+}
+
+impl SavedTask {
+    pub(super) fn open(self, kinds: &[TaskKind], path: &Path) -> Result<NamedTask> {
+        let at = || Place::field(path, "polyhead");
+        let Self { name, kind, config } = self;
+        let kind = kinds
+            .iter()
+            .find(|known| known.kind == kind)
+            .ok_or_else(|| Error::data(format!("the task `{name}` is of the unknown kind `{kind}`")).at(at()))?;
+        let task = (kind.open)(config).map_err(|error| error.at_least(at()))?;
+        Ok(NamedTask { name, task })
+    }
 }
 
 /// Reads a `config.json`.
@@ -82,9 +91,7 @@ impl Model {
 
     /// The same with what may be changed about the encoder.
     pub fn load_adjusted(folder: &Path, kinds: &[TaskKind], adjust: &Adjust) -> Result<Self> {
-        let best = folder.join("best");
-        let folder =
-            if !folder.join("config.json").exists() && best.join("config.json").exists() { &best } else { folder };
+        let folder = &model_folder(folder);
         if !folder.is_dir() {
             return Err(Error::missing("expected a model folder, found none")
                 .at(Place::file(folder))
@@ -93,25 +100,18 @@ impl Model {
         if !folder.join("config.json").exists() && folder.join("recipe.toml").is_file() {
             return Err(no_model(folder));
         }
-        let mut config = read_config(&folder.join("config.json"))?;
-        let mut weights = Weights::read(&folder.join("model.safetensors"), Heads::Stored, &Device::Cpu)?;
-        let at = || Place::field(folder.join("config.json"), "polyhead");
-        let (tasks, about) = match config.as_object_mut().and_then(|fields| fields.shift_remove("polyhead")) {
-            Some(ours) => {
-                let Polyhead { tasks, about, .. } = serde_json::from_value(ours)
-                    .map_err(|cause| Error::data(format!("not what this version writes: {cause}")).at(at()))?;
-                let open = |SavedTask { name, kind, config }: SavedTask| {
-                    let kind = kinds.iter().find(|known| known.kind == kind).ok_or_else(|| {
-                        Error::data(format!("the task `{name}` is of the unknown kind `{kind}`")).at(at())
-                    })?;
-                    let task = (kind.open)(config).map_err(|error| error.at_least(at()))?;
-                    Ok(NamedTask { name, task })
-                };
-                (tasks.into_iter().map(open).collect::<Result<Vec<_>>>()?, about)
+        let path = folder.join("config.json");
+        let mut config = read_config(&path)?;
+        let naming = EncoderKind::of(&path, &config)?.naming;
+        let mut weights = Weights::read(&folder.join("model.safetensors"), naming, Heads::Stored, &Device::Cpu)?;
+        let (tasks, about) = match Polyhead::take(&mut config, &path)? {
+            Some(Polyhead { tasks, about, .. }) => {
+                let tasks = tasks.into_iter().map(|task| task.open(kinds, &path));
+                (tasks.collect::<Result<Vec<_>>>()?, about)
             }
             None => (vec![import(folder, &config, kinds, &mut weights)?], About::default()),
         };
-        Self::assemble(folder, config, about, tasks, adjust, weights)
+        Ok(Self::assemble(folder, config, about, tasks, adjust, weights)?.0)
     }
 
     /// Writes the model folder, whole or not at all. An existing folder is replaced.
@@ -132,6 +132,10 @@ impl Model {
         let mut config = self.config.clone();
         if let Some(fields) = config.as_object_mut() {
             fields.insert("architectures".into(), json!([self.architecture("Model")]));
+            // Those of a head that the checkpoint had.
+            for name in ["id2label", "label2id", "num_labels"] {
+                fields.shift_remove(name);
+            }
             // The first task with labels names the model's outputs for tools that look for them.
             if let Some(labels) = self.tasks.iter().map(|task| task.task.labels()).find(|labels| !labels.is_empty()) {
                 let pairs = || labels.iter().enumerate();
@@ -153,7 +157,11 @@ impl Model {
     }
 
     fn write(&self, folder: &Path, mut config: Value, weights: Vec<u8>, card: String) -> Result<()> {
+        let kind = EncoderKind::of(&folder.join("config.json"), &config)?;
         if let Some(fields) = config.as_object_mut() {
+            // Without it transformers does not know what the folder is.
+            fields.insert("model_type".into(), json!(kind.model_type));
+            forget_paths(fields);
             // transformers would load the weights, f32 now, in the precision that the first checkpoint had.
             for name in ["dtype", "torch_dtype"] {
                 if let Some(dtype) = fields.get_mut(name) {
@@ -163,7 +171,10 @@ impl Model {
         }
         write_atomic(folder.join("config.json"), format!("{config:#}\n"))?;
         for (name, bytes) in &self.files {
-            write_atomic(folder.join(name), bytes)?;
+            match without_paths(name, bytes) {
+                Some(bytes) => write_atomic(folder.join(name), bytes)?,
+                None => write_atomic(folder.join(name), bytes)?,
+            }
         }
         write_atomic(folder.join("README.md"), card)?;
         write_atomic(folder.join("model.safetensors"), weights)
@@ -171,32 +182,19 @@ impl Model {
 
     /// The class of transformers for this encoder: `BertModel`, `BertForTokenClassification`.
     fn architecture(&self, ending: &str) -> String {
-        let family = self.config.get("model_type").and_then(Value::as_str).unwrap_or("bert");
-        let mut letters = family.chars();
-        let first = letters.next().map(|letter| letter.to_ascii_uppercase());
-        first.into_iter().chain(letters).chain(ending.chars()).collect()
+        let kind = EncoderKind::of(Path::new("config.json"), &self.config);
+        format!("{}{ending}", kind.map_or("", |kind| kind.class))
     }
 }
 
-/// The error for a run folder that has no best model.
-fn no_model(run: &Path) -> Error {
-    let metrics = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap_or_default();
-    if metrics.contains("\"event\":\"finished\"") {
-        return Error::missing("the model of this run was removed")
-            .at(Place::file(run))
-            .hint("train its recipe.toml again, or name another run");
+/// The notes of Python beside a tokenizer without paths of the machine that made them; none where there are no such paths.
+fn without_paths(name: &str, bytes: &[u8]) -> Option<Vec<u8>> {
+    if name != "tokenizer_config.json" {
+        return None;
     }
-    let entries = std::fs::read_dir(run).into_iter().flatten().flatten().map(|entry| entry.file_name());
-    let step = |name: std::ffi::OsString| name.to_str()?.strip_prefix("checkpoint-")?.parse::<usize>().ok();
-    let hint = match entries.filter_map(step).max() {
-        Some(step) => {
-            format!("; its checkpoint is a model folder too: {}", run.join(format!("checkpoint-{step}")).display())
-        }
-        None => String::new(),
-    };
-    Error::missing("this run has no model yet: it did not come to its first evaluation")
-        .at(Place::file(run))
-        .hint(format!("`polyhead train --resume {}` goes on with it{hint}", run.display()))
+    let mut config: Value = serde_json::from_slice(bytes).ok()?;
+    let changed = config.as_object_mut().map_or(0, forget_paths);
+    (changed > 0).then(|| format!("{config:#}\n").into_bytes())
 }
 
 /// Writes one task of a model as the single-task folder that transformers loads.
@@ -205,9 +203,9 @@ pub fn export_single_task(model: &Model, task: &NamedTask, folder: &Path) -> Res
         return Err(Error::usage(format!("transformers has no single-task model for `{}`", task.name)));
     };
     let mut config = model.config.clone();
-    let family = config.get("model_type").and_then(Value::as_str).unwrap_or("bert").to_owned();
+    let prefix = EncoderKind::of(Path::new("config.json"), &config)?.naming.prefix;
     if let Some(fields) = config.as_object_mut() {
-        for name in ["id2label", "label2id"] {
+        for name in ["id2label", "label2id", "num_labels"] {
             fields.shift_remove(name);
         }
         fields.insert("architectures".into(), json!([model.architecture(single.architecture)]));
@@ -218,7 +216,7 @@ pub fn export_single_task(model: &Model, task: &NamedTask, folder: &Path) -> Res
         .parameters
         .iter()
         .filter(|parameter| parameter.owner == Owner::Encoder && !parameter.name.starts_with("pooler."))
-        .map(|parameter| Ok((format!("{family}.{}", parameter.name), parameter.weight.tensor()?)))
+        .map(|parameter| Ok((format!("{prefix}{}", parameter.name), parameter.weight.tensor()?)))
         .collect::<Result<Vec<_>>>()?;
     let head = single.tensors.iter().map(|(name, tensor)| (name.clone(), tensor));
     let weights = to_safetensors(encoder.into_iter().chain(head))?;

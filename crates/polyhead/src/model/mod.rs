@@ -1,21 +1,27 @@
 //! A model: one encoder, a head for each task, the tokenizer, and what is known of its origin.
 
+mod about;
 pub mod card;
+mod command;
 mod folder;
 mod shapes;
+mod start;
 
-pub use folder::{About, export_single_task, read_config};
+pub use about::About;
+pub use command::{arguments, shell_word};
+pub use folder::{export_single_task, read_config};
 pub use shapes::{Share, shapes, shares};
+pub use start::{KeepHeads, Start};
 
 use crate::batch::{Batch, Features, Padding};
-use crate::encoders::{Adjust, ENCODERS, Encoder, Pass};
+use crate::encoders::{Adjust, Encoder, EncoderKind, Pass};
 use crate::error::{Error, Place, Result};
-use crate::parameters::{Heads, Owner, Parameters, Weights};
+use crate::parameters::{Owner, Parameters, Weights};
 use crate::tasks::{AnyTask, HeadShape, Logits, Runner};
 use crate::text::Tokenizer;
-use candle_core::{Device, Tensor};
-use polyhead_kernels::rng::Key;
+use candle_core::Tensor;
 use serde_json::Value;
+use start::Left;
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -54,12 +60,6 @@ pub struct Loss {
 }
 
 impl Model {
-    /// A pretrained encoder with a new head for each task. `key` initialises the heads.
-    pub fn pretrained(folder: &Path, about: About, tasks: Vec<NamedTask>, adjust: &Adjust, key: Key) -> Result<Self> {
-        let weights = Weights::read(&folder.join("model.safetensors"), Heads::New(key), &Device::Cpu)?;
-        Self::assemble(folder, folder::read_config(&folder.join("config.json"))?, about, tasks, adjust, weights)
-    }
-
     fn assemble(
         folder: &Path,
         config: Value,
@@ -67,9 +67,16 @@ impl Model {
         mut tasks: Vec<NamedTask>,
         adjust: &Adjust,
         mut weights: Weights,
-    ) -> Result<Self> {
+    ) -> Result<(Self, Left)> {
         check_names(&tasks)?;
+        // Folders of earlier versions hold more of the machine that made them.
+        let about = about.without_paths();
+        about.kept_heads.iter().for_each(|name| weights.keep_still(name));
         let encoder = build(&folder.join("config.json"), &config, adjust, &mut tasks, &mut weights)?;
+        let left = Left {
+            aside: weights.left_aside().into_iter().map(str::to_owned).collect(),
+            by_label: weights.taken_by_label().to_vec(),
+        };
         let parameters = weights.finish()?;
         for NamedTask { name, task } in &tasks {
             let (most, found) = (encoder.max_tokens(), task.max_length());
@@ -91,7 +98,7 @@ impl Model {
                 .hint("tokenizer.json and model.safetensors must be of one model"));
         }
         let files = folder::read_tokenizer_files(folder)?;
-        Ok(Self { tokenizer, encoder, parameters, tasks, about, config, files })
+        Ok((Self { tokenizer, encoder, parameters, tasks, about, config, files }, left))
     }
 
     /// The encoder's `config.json`.
@@ -176,13 +183,7 @@ fn build(
     tasks: &mut [NamedTask],
     weights: &mut Weights,
 ) -> Result<Box<dyn Encoder>> {
-    let model_type = config.get("model_type").and_then(Value::as_str).unwrap_or("none");
-    let kind = ENCODERS.iter().find(|kind| kind.model_type == model_type).ok_or_else(|| {
-        let known: Vec<&str> = ENCODERS.iter().map(|kind| kind.model_type).collect();
-        let message = format!("expected one of {}, found `{model_type}`", known.join(", "));
-        Error::data(message).at(Place::field(path, "model_type")).hint("this encoder is not supported yet")
-    })?;
-    let encoder = (kind.open)(path, config, adjust, weights)?;
+    let encoder = (EncoderKind::of(path, config)?.open)(path, config, adjust, weights)?;
     let shape = HeadShape { hidden: encoder.hidden_size() };
     for NamedTask { name, task } in tasks {
         weights.for_owner(Owner::Head(name.clone()));

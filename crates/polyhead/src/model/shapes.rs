@@ -91,6 +91,7 @@ mod tests {
         let counted = shapes(&folder.join("config.json"), Vec::new()).unwrap();
         let mut weights = Weights::read(
             &folder.join("model.safetensors"),
+            crate::encoders::bert::KIND.naming,
             crate::parameters::Heads::Stored,
             &candle_core::Device::Cpu,
         )

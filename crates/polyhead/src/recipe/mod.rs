@@ -20,6 +20,7 @@ use crate::batch::Padding;
 use crate::data::{Columns, Layout};
 use crate::encoders::{Adjust, Precision};
 use crate::error::{Error, Place, Result};
+use crate::model::KeepHeads;
 use crate::order::Order;
 use serde::{Deserialize, Serialize};
 use source::Source;
@@ -64,14 +65,22 @@ fn default_output() -> PathBuf {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EncoderRecipe {
-    /// A folder in Hugging Face layout, or a name on the Hub (`owner/name`, `name`, with `@revision` if need be).
+    /// A folder in Hugging Face layout (an encoder, a model of ours, a single-task model of transformers, a run), or a name
+    /// on the Hub (`owner/name`, `name`, with `@revision` if need be).
     pub checkpoint: String,
+    /// Which heads of the checkpoint stay in the model untrained, though the recipe has no task for them.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub keep_heads: KeepHeads,
     /// Dropout of hidden states, instead of the checkpoint's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dropout: Option<f64>,
     /// Dropout of attention probabilities, instead of the checkpoint's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attention_dropout: Option<f64>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// What matrix products are computed in. Weights, statistics and sums are f32 in any case.

@@ -156,7 +156,7 @@ pub fn demonstration(session: &Session) -> Vec<Block> {
     let report = match suite::run(session) {
         Ok(report) => report,
         Err(error) if error.kind() == ErrorKind::Usage => {
-            return vec![Block::Missing("The suite has no cases for the tasks of this model.".into())];
+            return vec![Block::Missing(said("The suite was not run", &error))];
         }
         Err(error) => return vec![Block::Missing(said("The suite can't be run", &error))],
     };
@@ -174,6 +174,9 @@ pub fn demonstration(session: &Session) -> Vec<Block> {
         row("questions, exact match", report.questions.len(), totals.questions_right);
     }
     let mut blocks = vec![Block::Table(table)];
+    for skipped in &report.skipped {
+        blocks.push(Block::text(format!("{} was not asked: {}.", skipped.task, skipped.reason)));
+    }
     blocks.push(Block::Cases(
         report.sentences.iter().map(sentence).chain(report.questions.iter().map(question)).collect(),
     ));

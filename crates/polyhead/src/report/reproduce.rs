@@ -2,6 +2,7 @@
 
 use super::run::Run;
 use crate::document::{Block, Table};
+use crate::model::shell_word as quoted;
 use serde_json::Value;
 
 /// Commands, environment, recipe.
@@ -38,16 +39,6 @@ pub fn blocks(run: &Run) -> Vec<Block> {
         None => blocks.push(Block::Missing("There is no recipe.toml in the run folder.".into())),
     }
     blocks
-}
-
-/// A path as a word of a shell.
-fn quoted(path: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "/._-+=:@,".contains(c);
-    if path.chars().all(plain) && !path.is_empty() {
-        path.to_owned()
-    } else {
-        format!("'{}'", path.replace('\'', "'\\''"))
-    }
 }
 
 /// `{"a": {"b": 1}}` is a row `a.b`, `1`.

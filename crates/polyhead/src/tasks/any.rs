@@ -74,6 +74,7 @@ pub trait AnyTask: Send + Sync {
     fn settle(&self, examples: &mut Examples, tokenizer: &Tokenizer, purpose: Purpose) -> Result<Vec<String>>;
     fn features(&self, examples: &Examples, index: usize, tokenizer: &Tokenizer, purpose: Purpose) -> Result<Encoded>;
     fn fingerprint(&self, examples: &Examples, index: usize) -> Result<Option<Fingerprint>>;
+    fn example(&self, examples: &Examples) -> Result<Option<Value>>;
     /// Makes the head, with the checkpoint's tensors where it has them.
     fn bind(&mut self, name: &str, shape: HeadShape, weights: &mut Weights) -> Result<()>;
     fn logits(&self, hidden: &Hidden, pass: Pass) -> Result<Tensor>;
@@ -390,6 +391,10 @@ impl<T: Task> AnyTask for Bound<T> {
     fn fingerprint(&self, examples: &Examples, index: usize) -> Result<Option<Fingerprint>> {
         let example = self.items(examples)?.get(index).ok_or_else(|| Error::internal("an example beyond the end"))?;
         Ok(self.task.fingerprint(example))
+    }
+
+    fn example(&self, examples: &Examples) -> Result<Option<Value>> {
+        Ok(self.task.example(self.items(examples)?))
     }
 
     fn bind(&mut self, name: &str, shape: HeadShape, weights: &mut Weights) -> Result<()> {

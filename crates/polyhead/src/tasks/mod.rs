@@ -33,6 +33,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -141,7 +142,9 @@ pub trait Task: Send + Sync + Sized + 'static {
 
     // Head
 
-    /// Declares the tensors of the head, named `heads.{name}. ...`, for hidden states of this width.
+    /// Declares the tensors of the head, named `heads.{name}. ...`, for hidden states of this width. Those with a row for
+    /// each of [`Task::labels`] are declared by label ([`Dense::open_by_label`]), so that training can begin with the head of
+    /// a model whose labels differ; other tensors begin anew then.
     fn head(&self, name: &str, shape: HeadShape, weights: &mut Weights) -> Result<Self::Head>;
     /// From hidden states `[rows, hidden]` to logits `[rows, outputs]` (or one row a sequence, see [`Logits::split`]).
     fn logits(&self, head: &Self::Head, hidden: &Hidden, pass: Pass) -> Result<Tensor>;
@@ -171,6 +174,11 @@ pub trait Task: Send + Sync + Sized + 'static {
     /// where there is one, the example's `id` where its file has one.
     fn record(&self, example: &Self::Example, prediction: &Self::Prediction) -> Value {
         self.answer(example, prediction)
+    }
+    /// A request like one of these examples, for people to try a model on: a short one that has something to find. It is
+    /// shown, saved with the model and pasted into shells, so it must be a line of text ([`is_short_line`] tells).
+    fn example(&self, _examples: &[Self::Example]) -> Option<Value> {
+        None
     }
     /// One line for people: what was asked and what was found.
     fn describe(&self, example: &Self::Example, prediction: &Self::Prediction) -> String;
@@ -222,6 +230,15 @@ pub trait Task: Send + Sync + Sized + 'static {
     fn import(_folder: &SingleTaskFolder, _weights: &mut Weights) -> Option<Result<Self>> {
         None
     }
+}
+
+/// Whether a text can be shown as an example: a line without control characters, not long, and nothing that a command
+/// line would take for a flag.
+pub fn is_short_line(text: &str, most: usize) -> bool {
+    !text.trim().is_empty()
+        && !text.starts_with('-')
+        && text.chars().count() <= most
+        && !text.chars().any(char::is_control)
 }
 
 /// So many of the examples that score lowest are shown.
@@ -297,6 +314,14 @@ impl Dense {
         let init = Init::Uniform(1.0 / (shape.hidden as f64).sqrt());
         let weight = weights.get_or_init(&format!("{name}.weight"), &[outputs, shape.hidden], init)?;
         Ok(Self { weight, bias: weights.get_or_init(&format!("{name}.bias"), &[outputs], init)? })
+    }
+
+    /// The same with an output for each label. A head that begins with one of a checkpoint keeps its rows by label: see
+    /// [`Weights::get_or_init_by_label`].
+    pub fn open_by_label(weights: &mut Weights, name: &str, shape: HeadShape, labels: &[String]) -> Result<Self> {
+        let init = Init::Uniform(1.0 / (shape.hidden as f64).sqrt());
+        let weight = weights.get_or_init_by_label(&format!("{name}.weight"), labels, &[shape.hidden], init)?;
+        Ok(Self { weight, bias: weights.get_or_init_by_label(&format!("{name}.bias"), labels, &[], init)? })
     }
 
     /// `[rows, hidden] -> [rows, outputs]` with dropout before it, in f32: a head is small.
@@ -421,13 +446,6 @@ pub struct SingleTask {
     pub config: serde_json::Map<String, Value>,
 }
 
-impl SingleTaskFolder {
-    /// The longest sequence that its encoder takes, if it says so.
-    pub fn max_tokens(&self) -> Option<usize> {
-        self.config.get("max_position_embeddings")?.as_u64()?.try_into().ok()
-    }
-}
-
 /// What a folder of a single task says of itself.
 #[derive(Debug, Clone)]
 pub struct SingleTaskFolder {
@@ -435,6 +453,70 @@ pub struct SingleTaskFolder {
     pub architecture: String,
     /// The whole of `config.json`.
     pub config: Value,
+}
+
+impl SingleTaskFolder {
+    /// The longest sequence that its encoder takes, if it says so.
+    pub fn max_tokens(&self) -> Option<usize> {
+        self.config.get("max_position_embeddings")?.as_u64()?.try_into().ok()
+    }
+
+    /// The labels of its head, in order. Without `id2label` they are `LABEL_0`, `LABEL_1` and so on, as transformers names
+    /// them: `num_labels` of them, else as many as the head has outputs, else two.
+    ///
+    /// # Errors
+    /// `id2label` is no object, names no label, leaves one out, or does not name as many as the head has outputs.
+    pub fn labels(&self, outputs: Option<usize>) -> Result<Vec<String>> {
+        let fault = |field: &str, expected: String, found: String| {
+            Error::data(format!("`{field}`: expected {expected}, found {found}"))
+                .hint("config.json must name every output of the head, in the order in which it was trained")
+        };
+        let id2label = match self.config.get("id2label") {
+            None | Some(Value::Null) => {
+                let count = match self.config.get("num_labels") {
+                    None | Some(Value::Null) => outputs.unwrap_or(2),
+                    Some(count) => {
+                        let number = count.as_u64().and_then(|count| usize::try_from(count).ok());
+                        // The head decides in the end; more can't be meant.
+                        let number = number.filter(|count| (1..=1_000_000).contains(count));
+                        number.ok_or_else(|| fault("num_labels", "a number of labels".into(), count.to_string()))?
+                    }
+                };
+                return Ok((0..count).map(|id| format!("LABEL_{id}")).collect());
+            }
+            Some(Value::Object(id2label)) => id2label,
+            Some(other) => {
+                return Err(fault("id2label", "an object of numbers and label names".into(), other.to_string()));
+            }
+        };
+        let mut labels = BTreeMap::new();
+        for (id, label) in id2label {
+            let number: usize = id
+                .parse()
+                .map_err(|_| fault("id2label", "an object of numbers and label names".into(), format!("`{id}`")))?;
+            let label = match label {
+                Value::String(label) => label.clone(),
+                Value::Number(_) | Value::Bool(_) => label.to_string(),
+                other => return Err(fault("id2label", format!("the name of label {id}"), other.to_string())),
+            };
+            labels.insert(number, label);
+        }
+        let count = labels.len();
+        if let Some((missing, _)) = (0..count).zip(labels.keys()).find(|(expected, found)| expected != *found) {
+            let ids: Vec<String> = labels.keys().take(12).map(usize::to_string).collect();
+            let expected = format!("the ids 0 to {}", count - 1);
+            return Err(fault("id2label", expected, format!("none for {missing}: it has {}", ids.join(", "))));
+        }
+        if outputs.is_some_and(|outputs| outputs != count) || count == 0 {
+            let outputs = outputs.map_or("some".to_owned(), |outputs| outputs.to_string());
+            return Err(fault(
+                "id2label",
+                format!("{outputs} labels, one for each output of the head"),
+                count.to_string(),
+            ));
+        }
+        Ok(labels.into_values().collect())
+    }
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ pub use example::Tagged;
 
 use super::{
     Dense, Fingerprint, HeadShape, Outline, Pipeline, Purpose, Query, Review, Score, SingleTask, SingleTaskFolder,
-    Task, TypeScore, Window, cross_entropy, offset_unit, softmax,
+    Task, TypeScore, Window, cross_entropy, is_short_line, offset_unit, softmax,
 };
 use crate::batch::Encoded;
 use crate::data::{self, Layout, Read};
@@ -260,7 +260,7 @@ impl Task for Ner {
     // Head
 
     fn head(&self, name: &str, shape: HeadShape, weights: &mut Weights) -> Result<Dense> {
-        Dense::open(weights, &format!("heads.{name}"), shape, self.config.labels.len())
+        Dense::open_by_label(weights, &format!("heads.{name}"), shape, &self.config.labels)
     }
 
     fn logits(&self, head: &Dense, hidden: &Hidden, pass: Pass) -> Result<Tensor> {
@@ -362,6 +362,14 @@ impl Task for Ner {
         record
     }
 
+    fn example(&self, examples: &[Tagged]) -> Option<Value> {
+        let short = |most: usize| examples.iter().filter(move |example| is_short_line(&example.text, most));
+        let telling =
+            |example: &&Tagged| example.units.len() > 3 && !self.notation().entities(&example.tags).is_empty();
+        let chosen = short(100).find(telling).or_else(|| short(200).find(telling)).or_else(|| short(200).next())?;
+        Some(json!({ "text": chosen.text }))
+    }
+
     fn describe(&self, example: &Tagged, prediction: &Labelled) -> String {
         let found: Vec<String> = prediction
             .entities
@@ -426,20 +434,11 @@ impl Task for Ner {
         }
         weights.rename("classifier.weight", "heads.ner.weight");
         weights.rename("classifier.bias", "heads.ner.bias");
-        let labels = folder.config.get("id2label").and_then(Value::as_object).and_then(|names| {
-            let mut labels: Vec<(usize, String)> = names
-                .iter()
-                .map(|(id, label)| Some((id.parse().ok()?, label.as_str()?.to_owned())))
-                .collect::<Option<_>>()?;
-            labels.sort();
-            Some(labels.into_iter().map(|(_, label)| label).collect::<Vec<_>>())
-        });
-        let fault =
-            || Error::data("`id2label`: expected an object of numbers and label names").hint("see its config.json");
+        let outputs = weights.dims("heads.ner.bias").and_then(|dims| dims.first().copied());
         let usual = Config::default();
         let max_length = folder.max_tokens().unwrap_or(usual.max_length).min(usual.max_length);
         let config = |labels| Config { labels, max_length, stride: usual.stride.min(max_length / 4), ..usual };
-        Some(labels.ok_or_else(fault).and_then(|labels| Self::open(json!(config(labels)))))
+        Some(folder.labels(outputs).and_then(|labels| Self::open(json!(config(labels)))))
     }
 }
 

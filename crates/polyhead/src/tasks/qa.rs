@@ -12,7 +12,7 @@ mod review;
 
 use super::{
     Dense, Field, Fingerprint, HeadShape, Outline, Pipeline, Purpose, Query, Review, Score, SingleTask,
-    SingleTaskFolder, Task, Window, cross_entropy, offset_unit,
+    SingleTaskFolder, Task, Window, cross_entropy, is_short_line, offset_unit,
 };
 use crate::batch::{Encoded, Features};
 use crate::data::{self, Answer, Layout, Question, Read};
@@ -261,6 +261,17 @@ impl Qa {
     }
 }
 
+/// The sentence of a text around a place in it, in bytes, as far as full stops and line breaks tell.
+fn around(text: &str, place: Range<usize>) -> &str {
+    const ENDS: [&str; 7] = [". ", "! ", "? ", "\n", "\u{3002}", "\u{ff01}", "\u{ff1f}"];
+    let (before, after) = (text.get(..place.start).unwrap_or(""), text.get(place.end..).unwrap_or(""));
+    let start = ENDS.iter().filter_map(|end| Some(before.rfind(end)? + end.len())).max().unwrap_or(0);
+    // A blank or a line break after a sentence is no part of it.
+    let length = |end: &str| if end.is_ascii() { end.len() - 1 } else { end.len() };
+    let ends = ENDS.iter().filter_map(|end| Some(place.end + after.find(end)? + length(end)));
+    text.get(start..ends.min().unwrap_or(text.len())).unwrap_or(text).trim()
+}
+
 impl Task for Qa {
     const KIND: &'static str = "qa";
     const ABOUT: &'static str = "extractive question answering";
@@ -505,6 +516,14 @@ impl Task for Qa {
             }
         }
         record
+    }
+
+    fn example(&self, examples: &[Asked]) -> Option<Value> {
+        examples.iter().filter(|example| is_short_line(&example.question, 150)).find_map(|example| {
+            let answer = example.answers.first()?;
+            let context = around(&example.context, answer.start..answer.start + answer.text.len());
+            is_short_line(context, 300).then(|| json!({ "question": example.question, "context": context }))
+        })
     }
 
     fn describe(&self, example: &Asked, prediction: &Found) -> String {

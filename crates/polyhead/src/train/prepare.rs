@@ -8,18 +8,19 @@ use super::warnings::{self, TaskFacts, Warning};
 use crate::batch::{Encoded, Features};
 use crate::error::{Error, Place, Result};
 use crate::hub::{self, HubEvent, HubOptions};
-use crate::model::{About, Model, NamedTask};
+use crate::model::{About, Model, NamedTask, Start};
 use crate::parameters::Parameters;
 use crate::recipe::{Recipe, TaskRecipe};
 use crate::tasks::{AnyTask, Examples, Purpose, TaskKind};
 use crate::text::Tokenizer;
 use polyhead_kernels::rng::Key;
 use rayon::prelude::*;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// What a recipe comes to before the first step.
 pub struct Prepared {
-    /// The pretrained encoder with new heads.
+    /// The pretrained encoder with heads: new ones, or those that its checkpoint had.
     pub model: Model,
     /// The data of each task, in the order of the model's tasks.
     pub lanes: Vec<Lane>,
@@ -145,18 +146,27 @@ pub(super) fn prepare_from(
         tasks.push(NamedTask { name, task });
         data.push((batch_size, loss_weight, train, validation, (of_train, whole, of_validation)));
     }
-    let (folder, about) = match checkpoint {
-        Some((folder, about)) => (folder.to_owned(), about),
+    let mut examples = BTreeMap::new();
+    for (NamedTask { name, task }, (_, _, train, validation, _)) in tasks.iter().zip(&data) {
+        if let Some(example) = task.example(validation.as_ref().unwrap_or(train))? {
+            examples.insert(name.clone(), example);
+        }
+    }
+    let text = recipe.to_toml()?;
+    let about = |about: About| About { recipe: Some(text), examples, ..about };
+    let adjust = recipe.adjust();
+    let model = match checkpoint {
+        Some((folder, known)) => Model::resumed(folder, about(known), tasks, &adjust, kinds)?,
         None => {
             let named = origin.path(&recipe.encoder.checkpoint);
             let found = hub::encoder(&named.to_string_lossy(), &options, &mut |event| hear(event, notify))?;
             notify(&found.source.said);
-            (found.folder, About { source: Some(found.source), ..About::default() })
+            let about = about(About { source: Some(found.source), ..About::default() });
+            let key = Key::seed(recipe.seed).purpose("init");
+            let start = Start { about, tasks, adjust: &adjust, key, kinds, keep: &recipe.encoder.keep_heads };
+            Model::begin(&found.folder, start, notify)?
         }
     };
-    let about = About { recipe: Some(recipe.to_toml()?), ..about };
-    let key = Key::seed(recipe.seed).purpose("init");
-    let model = Model::pretrained(&folder, about, tasks, &recipe.adjust(), key)?;
     notify(&format!(
         "{} parameters, {} of them trained",
         Parameters::count(model.parameters.iter()),

@@ -1,0 +1,365 @@
+//! How a model begins: with the encoder of a checkpoint, and with those of its heads that fit the tasks of a recipe.
+//!
+//! ```text
+//! heads of the checkpoint            tasks of the recipe
+//!     ner: O B-LOC I-LOC       ->    ner: O B-LOC I-LOC B-PER I-PER     three rows kept, two new
+//!     qa                       ->    qa                                 kept as it is
+//!     pos: NOUN VERB                                                    dropped, or kept untrained (`keep_heads`)
+//!                                    topics: A B                        new
+//! ```
+//!
+//! A head goes by its task's name, and a label by its own: where a label stands in the list means nothing.
+
+use super::folder::{Polyhead, SavedTask, read_config};
+use super::{About, Model, NamedTask};
+use crate::encoders::{Adjust, EncoderKind};
+use crate::error::{Error, Place, Result};
+use crate::parameters::{Heads, Weights};
+use crate::tasks::{SingleTaskFolder, TASKS, TaskKind};
+use candle_core::Device;
+use polyhead_kernels::rng::Key;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::path::Path;
+
+/// So many labels are listed in a note.
+const LISTED: usize = 10;
+
+/// Which heads of the checkpoint stay in the model, though no task of the recipe trains them. In a recipe `true`, `false`
+/// or a list of names.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Written", into = "Written")]
+pub enum KeepHeads {
+    /// None.
+    #[default]
+    None,
+    /// All that the recipe has no task for.
+    All,
+    /// Those of these names.
+    Named(Vec<String>),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged, expecting = "expected true, false or a list of names of heads")]
+enum Written {
+    Switch(bool),
+    Names(Vec<String>),
+}
+
+impl From<Written> for KeepHeads {
+    fn from(written: Written) -> Self {
+        match written {
+            Written::Switch(true) => Self::All,
+            Written::Switch(false) => Self::None,
+            Written::Names(names) => Self::Named(names),
+        }
+    }
+}
+
+impl From<KeepHeads> for Written {
+    fn from(keep: KeepHeads) -> Self {
+        match keep {
+            KeepHeads::None => Self::Switch(false),
+            KeepHeads::All => Self::Switch(true),
+            KeepHeads::Named(names) => Self::Names(names),
+        }
+    }
+}
+
+/// What a model begins with, besides its checkpoint.
+pub struct Start<'a> {
+    /// What is known of the checkpoint.
+    pub about: About,
+    /// The tasks to train.
+    pub tasks: Vec<NamedTask>,
+    /// What changes about the encoder.
+    pub adjust: &'a Adjust,
+    /// Initialises what is new.
+    pub key: Key,
+    /// The kinds of task that there are.
+    pub kinds: &'a [TaskKind],
+    /// Which other heads stay.
+    pub keep: &'a KeepHeads,
+}
+
+/// What is left over when a model was built out of a checkpoint.
+pub(super) struct Left {
+    /// Tensors of heads that are not ours.
+    pub aside: Vec<String>,
+    /// Heads whose rows were taken by label.
+    pub by_label: Vec<String>,
+}
+
+/// A head of a checkpoint.
+struct StoredHead {
+    name: String,
+    kind: String,
+    /// Its task; or why it can't be used.
+    task: Result<NamedTask>,
+    origin: Origin,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    Ours,
+    /// A single-task model of transformers, whose head has no name.
+    Transformers,
+}
+
+/// What becomes of a head of the recipe.
+enum Fate {
+    Matched { stored: Vec<String> },
+    New { why: String },
+}
+
+impl Model {
+    /// A pretrained encoder with a head for each task: that of the checkpoint where it has one of this name and kind, else
+    /// a new one. `key` initialises what is new.
+    pub fn pretrained(folder: &Path, about: About, tasks: Vec<NamedTask>, adjust: &Adjust, key: Key) -> Result<Self> {
+        let start = Start { about, tasks, adjust, key, kinds: TASKS, keep: &KeepHeads::None };
+        Self::begin(folder, start, &mut |_| {})
+    }
+
+    /// The same, and `notify` hears what is kept, new and dropped of each head.
+    ///
+    /// # Errors
+    /// The folder is damaged or of an unknown architecture; `keep` names a head that the checkpoint does not have, or that
+    /// is one of the tasks.
+    pub fn begin(folder: &Path, start: Start, notify: &mut dyn FnMut(&str)) -> Result<Self> {
+        let Start { mut about, mut tasks, adjust, key, kinds, keep } = start;
+        let path = folder.join("config.json");
+        let mut config = read_config(&path)?;
+        let naming = EncoderKind::of(&path, &config)?.naming;
+        let mut weights = Weights::read(&folder.join("model.safetensors"), naming, Heads::New(key), &Device::Cpu)?;
+        let (mut stored, of_stored) = stored_heads(&path, &mut config, kinds, &mut weights)?;
+        name_foreign_heads(&mut stored, &tasks, &mut weights);
+        let mut fates = Vec::new();
+        for NamedTask { name, task } in &tasks {
+            let fate = fate(name, task.kind(), &stored, &weights);
+            if let Fate::Matched { stored } = &fate {
+                weights.match_head(name, stored, task.labels());
+            }
+            fates.push((name.clone(), task.labels().to_vec(), fate));
+        }
+        let checkpoint_has_heads = !stored.is_empty();
+        stored.retain(|head| !fates.iter().any(|(name, ..)| head.name == *name));
+        let (kept, dropped) = keep_some(stored, keep, &tasks)?;
+        about.kept_heads = kept.iter().map(|task| task.name.clone()).collect();
+        for NamedTask { name, task } in &kept {
+            weights.match_head(name, task.labels(), task.labels());
+            if let Some(example) = of_stored.examples.get(name) {
+                about.examples.insert(name.clone(), example.clone());
+            }
+        }
+        tasks.extend(kept);
+        let matched = fates.iter().filter(|(.., fate)| matches!(fate, Fate::Matched { .. }));
+        let taken: Vec<&str> = matched.map(|(name, ..)| name).chain(&about.kept_heads).map(String::as_str).collect();
+        weights.keep_heads(&taken);
+        let (model, left) = Self::assemble(folder, config, about, tasks, adjust, weights)?;
+        if checkpoint_has_heads {
+            fates.iter().for_each(|fate| notify(&said(fate, &left.by_label)));
+        }
+        for name in &model.about.kept_heads {
+            notify(&format!("head `{name}` of the checkpoint is kept as it is, untrained (encoder.keep_heads)"));
+        }
+        for (name, why) in dropped {
+            notify(&format!("head `{name}` of the checkpoint is dropped: {why}"));
+        }
+        if *keep == KeepHeads::All && model.about.kept_heads.is_empty() {
+            notify("encoder.keep_heads: the checkpoint has no other head to keep");
+        }
+        if !left.aside.is_empty() {
+            let parts = head_names(&left.aside);
+            notify(&format!("left aside, as no part of the encoder: {} ({} tensors)", parts, left.aside.len()));
+        }
+        Ok(model)
+    }
+
+    /// The model of a run's checkpoint, with the tasks of the run and nothing new.
+    ///
+    /// # Errors
+    /// The checkpoint has other tasks, or the same with other labels.
+    pub fn resumed(
+        folder: &Path,
+        about: About,
+        mut tasks: Vec<NamedTask>,
+        adjust: &Adjust,
+        kinds: &[TaskKind],
+    ) -> Result<Self> {
+        let path = folder.join("config.json");
+        let mut config = read_config(&path)?;
+        let naming = EncoderKind::of(&path, &config)?.naming;
+        let mut weights = Weights::read(&folder.join("model.safetensors"), naming, Heads::Stored, &Device::Cpu)?;
+        let (stored, _) = stored_heads(&path, &mut config, kinds, &mut weights)?;
+        let (kept, trained): (Vec<_>, Vec<_>) =
+            stored.into_iter().partition(|head| about.kept_heads.contains(&head.name));
+        if trained.len() != tasks.len() {
+            let (had, has) = (trained.len(), tasks.len());
+            return Err(Error::usage(format!("expected the {had} tasks of the run, found {has}"))
+                .hint("a run with other tasks is a new run; its encoder.checkpoint can be this run"));
+        }
+        for StoredHead { name, task, .. } in trained {
+            let then = task?.task;
+            let Some(now) = tasks.iter().find(|now| now.name == name && now.task.kind() == then.kind()) else {
+                return Err(Error::usage(format!(
+                    "expected the tasks of the run, found no `{name}` of the kind {}",
+                    then.kind()
+                ))
+                .hint("a run with other tasks is a new run; its encoder.checkpoint can be this run"));
+            };
+            if then.labels() != now.task.labels() {
+                let (had, has) = (listed(then.labels()), listed(now.task.labels()));
+                return Err(Error::data(format!(
+                    "tasks.{name}: the run has the labels {had}; its data now have {has}"
+                ))
+                .hint("put the old data back, or train a new run with this one as its encoder.checkpoint"));
+            }
+        }
+        for head in kept {
+            tasks.push(head.task?);
+        }
+        Ok(Self::assemble(folder, config, about, tasks, adjust, weights)?.0)
+    }
+}
+
+/// The heads of a checkpoint, and what else it says of itself.
+fn stored_heads(
+    path: &Path,
+    config: &mut Value,
+    kinds: &[TaskKind],
+    weights: &mut Weights,
+) -> Result<(Vec<StoredHead>, About)> {
+    if let Some(Polyhead { tasks, about, .. }) = Polyhead::take(config, path)? {
+        let head = |saved: SavedTask| StoredHead {
+            name: saved.name.clone(),
+            kind: saved.kind.clone(),
+            task: saved.open(kinds, path),
+            origin: Origin::Ours,
+        };
+        return Ok((tasks.into_iter().map(head).collect(), about));
+    }
+    let architecture = config.pointer("/architectures/0").and_then(Value::as_str).unwrap_or("none").to_owned();
+    let single = SingleTaskFolder { architecture, config: config.clone() };
+    for kind in kinds {
+        if let Some(task) = (kind.import)(&single, weights) {
+            let name = kind.kind.to_owned();
+            let task =
+                task.map(|task| NamedTask { name: name.clone(), task }).map_err(|e| e.at_least(Place::file(path)));
+            let head = StoredHead { kind: name.clone(), name, task, origin: Origin::Transformers };
+            return Ok((vec![head], About::default()));
+        }
+    }
+    Ok((Vec::new(), About::default()))
+}
+
+/// The head of a single-task model has no name: it is taken for the recipe's task of its kind, if that is clear.
+fn name_foreign_heads(stored: &mut [StoredHead], tasks: &[NamedTask], weights: &mut Weights) {
+    for head in stored.iter_mut().filter(|head| head.origin == Origin::Transformers) {
+        let fitting: Vec<&NamedTask> = tasks.iter().filter(|task| task.task.kind() == head.kind).collect();
+        let named = fitting.iter().find(|task| task.name == head.name);
+        if let Some(task) = named.or(if let [_] = fitting.as_slice() { fitting.first() } else { None }) {
+            weights.rename_head(&head.name, &task.name);
+            head.name.clone_from(&task.name);
+        }
+    }
+}
+
+/// What becomes of the head of a task of the recipe.
+fn fate(name: &str, kind: &str, stored: &[StoredHead], weights: &Weights) -> Fate {
+    let new = |why: String| Fate::New { why };
+    let Some(head) = stored.iter().find(|head| head.name == name) else {
+        let names: Vec<String> = stored.iter().map(|head| head.name.clone()).collect();
+        return new(format!("the checkpoint has none of this name (it has {})", listed(&names)));
+    };
+    match &head.task {
+        _ if head.kind != kind => new(format!("the checkpoint's is of the kind {}, and is dropped", head.kind)),
+        Err(error) => new(format!("the checkpoint's can't be used: {error}")),
+        Ok(_) if !weights.has_head(name) => new("the checkpoint names one but holds no tensor of it".to_owned()),
+        Ok(task) => Fate::Matched { stored: task.task.labels().to_vec() },
+    }
+}
+
+/// Heads that stay, and the others by name, each with the reason.
+type Others = (Vec<NamedTask>, Vec<(String, String)>);
+
+/// Of the heads that no task of the recipe has, those that stay.
+fn keep_some(stored: Vec<StoredHead>, keep: &KeepHeads, tasks: &[NamedTask]) -> Result<Others> {
+    let fault = |message: String| Error::usage(format!("encoder.keep_heads: {message}"));
+    if let KeepHeads::Named(names) = keep {
+        for name in names {
+            if tasks.iter().any(|task| task.name == *name) {
+                return Err(fault(format!("`{name}` is a task of the recipe, and is trained"))
+                    .hint("name heads that the recipe has no task for"));
+            }
+            if !stored.iter().any(|head| head.name == *name) {
+                let known: Vec<String> = stored.iter().map(|head| head.name.clone()).collect();
+                let known = if known.is_empty() { "none".to_owned() } else { listed(&known) };
+                return Err(fault(format!(
+                    "expected names of other heads of the checkpoint ({known}), found `{name}`"
+                ))
+                .hint("`polyhead inspect CHECKPOINT` shows its heads"));
+            }
+        }
+    }
+    let (mut kept, mut dropped) = (Vec::new(), Vec::new());
+    for StoredHead { name, task, .. } in stored {
+        let wanted = match keep {
+            KeepHeads::None => false,
+            KeepHeads::All => true,
+            KeepHeads::Named(names) => names.contains(&name),
+        };
+        match task {
+            Ok(task) if wanted => kept.push(NamedTask { name, ..task }),
+            Err(error) if matches!(keep, KeepHeads::Named(_)) && wanted => {
+                return Err(fault(format!("the head `{name}` can't be kept: {error}")));
+            }
+            Err(error) => dropped.push((name, format!("it can't be used: {error}"))),
+            Ok(_) => {
+                let hint = format!("the recipe has no such task (encoder.keep_heads = [\"{name}\"] keeps it)");
+                dropped.push((name, hint));
+            }
+        }
+    }
+    Ok((kept, dropped))
+}
+
+/// One line: what is kept, new and dropped of a head.
+fn said((name, labels, fate): &(String, Vec<String>, Fate), by_label: &[String]) -> String {
+    let stored = match fate {
+        Fate::New { why } => return format!("tasks.{name}: the head is new: {why}"),
+        Fate::Matched { stored } if stored == labels => {
+            let of = if labels.is_empty() { String::new() } else { format!(" with its {} labels", labels.len()) };
+            return format!("tasks.{name}: the head of the checkpoint is kept{of}");
+        }
+        Fate::Matched { stored } => stored,
+    };
+    if !by_label.contains(name) {
+        return format!(
+            "tasks.{name}: the head is new: the checkpoint's has other labels, and this kind keeps none by label"
+        );
+    }
+    let (kept, new): (Vec<String>, Vec<String>) = labels.iter().cloned().partition(|label| stored.contains(label));
+    let dropped: Vec<String> = stored.iter().filter(|label| !labels.contains(label)).cloned().collect();
+    let part = |what: &str, labels: &[String]| match labels {
+        [] => format!("{what} none"),
+        some => format!("{what} {} ({})", some.len(), listed(some)),
+    };
+    let parts = [part("kept", &kept), part("new", &new), part("dropped", &dropped)];
+    format!("tasks.{name}: the head of the checkpoint, label by label: {}", parts.join("; "))
+}
+
+/// Names with commas between, the first few of many.
+fn listed(names: &[String]) -> String {
+    let shown = names.get(..LISTED).unwrap_or(names).join(", ");
+    match names.len().saturating_sub(LISTED) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+/// The first words of tensor names: `classifier`, `cls`.
+fn head_names(tensors: &[String]) -> String {
+    let mut names: Vec<String> = tensors.iter().filter_map(|name| Some(name.split('.').next()?.to_owned())).collect();
+    names.dedup();
+    listed(&names)
+}

@@ -1,0 +1,435 @@
+//! The tensors of a checkpoint, handed out by name to the encoder and the heads that declare them.
+//!
+//! ```text
+//! bert.encoder.layer.0.output.LayerNorm.gamma -> encoder.layer.0.output.LayerNorm.weight   the encoder's
+//! heads.ner.weight                                                                         a head's, of ours
+//! classifier.weight                                                                        of a head that is not ours
+//! ```
+
+use super::{Owner, Parameter, Parameters, Shape, Train};
+use crate::error::{Error, Place, Result};
+use candle_core::{DType, Device, Tensor};
+use polyhead_kernels::Weight;
+use polyhead_kernels::rng::Key;
+use safetensors::{Dtype, SafeTensors};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// How a new tensor begins.
+#[derive(Debug, Clone, Copy)]
+pub enum Init {
+    /// Uniform between minus this and this.
+    Uniform(f64),
+}
+
+/// Where the tensors of heads come from.
+#[derive(Debug, Clone, Copy)]
+pub enum Heads {
+    /// From the checkpoint for the heads of [`Weights::match_head`]; the others are initialised with this key.
+    New(Key),
+    /// From the checkpoint, which must have them all.
+    Stored,
+}
+
+/// How the checkpoints of an architecture name its tensors.
+#[derive(Debug, Clone, Copy)]
+pub struct Naming {
+    /// What models with a head of their own put before the encoder's names: `bert.`
+    pub prefix: &'static str,
+    /// What the encoder's names begin with: `embeddings.`, `encoder.`. Anything else is of some head.
+    pub parts: &'static [&'static str],
+    /// What old versions of transformers saved beside the weights.
+    pub ignored: &'static [&'static str],
+    /// The heads of pretraining: a model of ours or of a single task loses nothing with them.
+    pub pretraining: &'static [&'static str],
+}
+
+/// Whose a tensor is, by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Encoder,
+    /// A head as we name it.
+    Head,
+    /// A head as others name theirs.
+    Foreign,
+}
+
+impl Naming {
+    /// One form for the names of all checkpoints: without what wrappers of PyTorch and models with a head put before
+    /// them, and with `weight` and `bias` for the `gamma` and `beta` of early checkpoints.
+    fn plain(&self, name: &str) -> (String, Side) {
+        let mut bare = name;
+        while let Some(rest) = bare.strip_prefix("module.").or_else(|| bare.strip_prefix("_orig_mod.")) {
+            bare = rest;
+        }
+        let (bare, prefixed) = bare.strip_prefix(self.prefix).map_or((bare, false), |rest| (rest, true));
+        let plain = match (bare.strip_suffix(".gamma"), bare.strip_suffix(".beta")) {
+            (Some(stem), _) => format!("{stem}.weight"),
+            (_, Some(stem)) => format!("{stem}.bias"),
+            _ => bare.to_owned(),
+        };
+        let side = match () {
+            () if prefixed || self.parts.iter().any(|part| plain.starts_with(part)) => Side::Encoder,
+            () if plain.starts_with("heads.") => Side::Head,
+            () => Side::Foreign,
+        };
+        (plain, side)
+    }
+
+    fn is_of(names: &[&str], plain: &str) -> bool {
+        names.iter().any(|known| plain.starts_with(known))
+    }
+}
+
+/// The labels that a head of the checkpoint was made for, and those of the head that begins with it.
+#[derive(Debug, Clone)]
+struct Match {
+    stored: Vec<String>,
+    own: Vec<String>,
+}
+
+/// The tensors of a checkpoint, handed out by name to the encoder and the heads that declare them.
+pub struct Weights {
+    path: PathBuf,
+    tensors: BTreeMap<String, Tensor>,
+    parameters: Vec<Parameter>,
+    owner: Owner,
+    heads: Heads,
+    device: Device,
+    problems: Vec<Error>,
+    /// The tensors of heads that are not ours.
+    foreign: BTreeSet<String>,
+    /// Those of them that hold no floating point numbers, and are not read.
+    whole_numbers: Vec<String>,
+    /// Heads that begin with tensors of the checkpoint.
+    matched: BTreeMap<String, Match>,
+    /// Those of them that took rows by label.
+    by_label: Vec<String>,
+    /// Heads that are not trained.
+    still: BTreeSet<String>,
+    /// What was declared, where there is no checkpoint and only shapes are asked for.
+    shapes: Option<Vec<Shape>>,
+}
+
+impl Weights {
+    /// Reads `model.safetensors`. Names are brought to the one form of [`Naming`].
+    pub fn read(path: &Path, naming: Naming, heads: Heads, device: &Device) -> Result<Self> {
+        let bytes = std::fs::read(path).map_err(|cause| {
+            Error::reading(path, cause).hint(match other_weights_beside(path) {
+                Some(other) => format!("`{other}` is there, but only one file of safetensors is read: convert it"),
+                None => "a model folder has config.json, model.safetensors and tokenizer.json".to_owned(),
+            })
+        })?;
+        let file = SafeTensors::deserialize(&bytes).map_err(|cause| {
+            Error::data(format!("not a safetensors file: {cause}"))
+                .at(Place::file(path))
+                .hint("was the download cut short? Other formats (.bin, .pt) are not read: they may hold code")
+        })?;
+        let mut tensors = BTreeMap::new();
+        let (mut foreign, mut whole_numbers) = (BTreeSet::new(), Vec::new());
+        for (name, view) in file.tensors() {
+            let (plain, side) = naming.plain(&name);
+            let pretraining = matches!(heads, Heads::Stored) && Naming::is_of(naming.pretraining, &plain);
+            if pretraining || Naming::is_of(naming.ignored, &plain) {
+                continue;
+            }
+            let place = || Place::tensor(path, &name);
+            let dtype = match view.dtype() {
+                Dtype::F32 => DType::F32,
+                Dtype::F16 => DType::F16,
+                Dtype::BF16 => DType::BF16,
+                Dtype::F64 => DType::F64,
+                // Counters of a head that is left aside anyway.
+                _ if side == Side::Foreign => {
+                    whole_numbers.push(plain);
+                    continue;
+                }
+                other => {
+                    return Err(Error::data(format!("expected floating point numbers, found {other:?}")).at(place()));
+                }
+            };
+            let tensor = Tensor::from_raw_buffer(view.data(), dtype, view.shape(), device)?.to_dtype(DType::F32)?;
+            // Nothing but NaN and infinity differs from 0 after a product with 0 (a plain sum may overflow).
+            if tensor.affine(0.0, 0.0)?.sum_all()?.to_scalar::<f32>()? != 0.0 {
+                return Err(Error::data("expected finite numbers, found NaN or infinity").at(place()));
+            }
+            if side == Side::Foreign {
+                foreign.insert(plain.clone());
+            }
+            if tensors.insert(plain.clone(), tensor).is_some() {
+                return Err(Error::data(format!("two tensors for `{plain}`")).at(place()));
+            }
+        }
+        let (path, device) = (path.to_owned(), device.clone());
+        Ok(Self { path, tensors, heads, device, foreign, whole_numbers, ..Self::empty() })
+    }
+
+    /// Weights that hold every tensor that is asked for, in the shape that is asked for, and none of its values:
+    /// [`Weights::into_shapes`] then says what was declared. Nothing of the model's size is allocated.
+    pub fn shapes_only() -> Self {
+        Self { shapes: Some(Vec::new()), ..Self::empty() }
+    }
+
+    fn empty() -> Self {
+        Self {
+            path: PathBuf::new(),
+            tensors: BTreeMap::new(),
+            parameters: Vec::new(),
+            owner: Owner::Encoder,
+            heads: Heads::Stored,
+            device: Device::Cpu,
+            problems: Vec::new(),
+            foreign: BTreeSet::new(),
+            whole_numbers: Vec::new(),
+            matched: BTreeMap::new(),
+            by_label: Vec::new(),
+            still: BTreeSet::new(),
+            shapes: None,
+        }
+    }
+
+    /// Where the tensors live.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// What was declared to [`Weights::shapes_only`], in order.
+    pub fn into_shapes(self) -> Vec<Shape> {
+        self.shapes.unwrap_or_default()
+    }
+
+    /// Whether the checkpoint has this tensor (and it was not yet handed out).
+    pub fn holds(&self, name: &str) -> bool {
+        self.shapes.is_some() || self.tensors.contains_key(name)
+    }
+
+    /// The dimensions of a tensor of the checkpoint that was not yet handed out.
+    pub fn dims(&self, name: &str) -> Option<&[usize]> {
+        self.tensors.get(name).map(Tensor::dims)
+    }
+
+    /// What is declared from here on belongs to `owner`.
+    pub fn for_owner(&mut self, owner: Owner) {
+        self.owner = owner;
+    }
+
+    /// Renames a tensor of the checkpoint, if it is there: single-task folders name their heads in their own way.
+    pub fn rename(&mut self, from: &str, to: &str) {
+        if let Some(tensor) = self.tensors.remove(from) {
+            self.tensors.insert(to.to_owned(), tensor);
+        }
+    }
+
+    /// Takes a tensor out of the checkpoint.
+    pub fn take(&mut self, name: &str) -> Option<Tensor> {
+        self.tensors.remove(name)
+    }
+
+    /// Puts a tensor in.
+    pub fn put(&mut self, name: &str, tensor: Tensor) {
+        self.tensors.insert(name.to_owned(), tensor);
+    }
+
+    // Heads of the checkpoint that a model begins with
+
+    /// Whether the checkpoint has a head of this name.
+    pub fn has_head(&self, name: &str) -> bool {
+        let prefix = head_prefix(name);
+        self.tensors.keys().any(|tensor| tensor.starts_with(&prefix))
+    }
+
+    /// Gives a head of the checkpoint another name.
+    pub fn rename_head(&mut self, from: &str, to: &str) {
+        let (from, to) = (head_prefix(from), head_prefix(to));
+        let names: Vec<String> = self.tensors.keys().filter(|name| name.starts_with(&from)).cloned().collect();
+        for name in names {
+            self.rename(&name, &name.replacen(&from, &to, 1));
+        }
+    }
+
+    /// Leaves behind every head of ours but these.
+    pub fn keep_heads(&mut self, names: &[&str]) {
+        let kept: Vec<String> = names.iter().map(|name| head_prefix(name)).collect();
+        self.tensors.retain(|name, _| !name.starts_with("heads.") || kept.iter().any(|head| name.starts_with(head)));
+    }
+
+    /// The head of this name begins with that of the checkpoint, whose tensor rows stand for the labels `stored`; its own
+    /// are for `own`.
+    pub fn match_head(&mut self, name: &str, stored: &[String], own: &[String]) {
+        self.matched.insert(name.to_owned(), Match { stored: stored.to_vec(), own: own.to_vec() });
+    }
+
+    /// The head of this name is not trained.
+    pub fn keep_still(&mut self, name: &str) {
+        self.still.insert(name.to_owned());
+    }
+
+    /// The tensors of heads that are not ours and that nobody took, by name.
+    pub fn left_aside(&self) -> Vec<&str> {
+        let there = self.foreign.iter().filter(|name| self.tensors.contains_key(*name));
+        let mut names: Vec<&str> = there.chain(&self.whole_numbers).map(String::as_str).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// The heads that took rows of the checkpoint by label.
+    pub fn taken_by_label(&self) -> &[String] {
+        &self.by_label
+    }
+
+    // Declaration
+
+    /// The named tensor, which must be there in this shape.
+    ///
+    /// A missing or misshapen one is remembered, and zeros of no use stand in for it: [`Weights::finish`] then names all
+    /// of them at once.
+    pub fn get(&mut self, name: &str, shape: &[usize], train: Train) -> Result<Weight> {
+        if let Some(shapes) = &mut self.shapes {
+            shapes.push(Shape { name: name.to_owned(), dims: shape.to_vec(), train, owner: self.owner.clone() });
+            return self.stand_in();
+        }
+        match self.stored(name, shape) {
+            Some(tensor) => self.declare(name, &tensor, train),
+            None => self.stand_in(),
+        }
+    }
+
+    /// The named tensor of a head, which has nothing to do with single labels. Where the head is new, or that of the
+    /// checkpoint was made for other labels, it is initialised.
+    pub fn get_or_init(&mut self, name: &str, shape: &[usize], init: Init) -> Result<Tensor> {
+        let train = self.head_is_trained();
+        let same = self.matched_head().is_none_or(|Match { stored, own }| stored == own);
+        match self.heads {
+            Heads::New(key) if !same || self.matched_head().is_none() => {
+                self.tensors.remove(name);
+                self.initialised(name, shape, init, key, train, |_, _| {})
+            }
+            _ => Ok(self.get(name, shape, train)?.tensor()?.clone()),
+        }
+    }
+
+    /// The named tensor of a head, `[labels, ...row]`, with a row for each label. Where the checkpoint's head was made for
+    /// other labels, or for these in another order, every label has the row that it had there, and those that it did not
+    /// have are initialised as the rows of a new head are.
+    pub fn get_or_init_by_label(&mut self, name: &str, labels: &[String], row: &[usize], init: Init) -> Result<Tensor> {
+        let train = self.head_is_trained();
+        let shape = |labels: usize| [&[labels], row].concat();
+        let (Heads::New(key), Some(Match { stored, own })) = (self.heads, self.matched_head().cloned()) else {
+            return self.get_or_init(name, &shape(labels.len()), init);
+        };
+        if stored == own {
+            return self.get_or_init(name, &shape(labels.len()), init);
+        }
+        let Some(old) = self.stored(name, &shape(stored.len())) else {
+            return Ok(self.stand_in()?.tensor()?.clone());
+        };
+        if let Owner::Head(head) = &self.owner
+            && !self.by_label.contains(head)
+        {
+            self.by_label.push(head.clone());
+        }
+        let (old, width) = (old.flatten_all()?.to_vec1::<f32>()?, row.iter().product::<usize>());
+        self.initialised(name, &shape(labels.len()), init, key, train, |index, value| {
+            let (row, column) = (index / width.max(1), index % width.max(1));
+            let label = labels.get(row);
+            let place = label.and_then(|label| stored.iter().position(|known| known == label));
+            if let Some(kept) = place.and_then(|place| old.get(place * width + column)) {
+                *value = *kept;
+            }
+        })
+    }
+
+    /// A tensor of the checkpoint in this shape; if there is none, that is remembered.
+    fn stored(&mut self, name: &str, shape: &[usize]) -> Option<Tensor> {
+        let problem = match self.tensors.remove(name) {
+            Some(tensor) if tensor.dims() == shape => return Some(tensor),
+            Some(tensor) => format!("expected the shape {shape:?}, found {:?}", tensor.dims()),
+            None => format!("expected a tensor {shape:?}, found none of this name"),
+        };
+        self.problems.push(Error::data(problem).at(Place::tensor(&self.path, name)));
+        None
+    }
+
+    /// A new tensor: values that follow from the key, its name and their place in it, changed by `adapt`.
+    fn initialised(
+        &mut self,
+        name: &str,
+        shape: &[usize],
+        init: Init,
+        key: Key,
+        train: Train,
+        adapt: impl Fn(usize, &mut f32),
+    ) -> Result<Tensor> {
+        // Nothing is made for a checkpoint that is refused: its sizes may be anything.
+        if !self.problems.is_empty() {
+            return Ok(self.stand_in()?.tensor()?.clone());
+        }
+        let key = key.purpose(name);
+        let value = |index: usize| {
+            let mut value = match init {
+                Init::Uniform(bound) => ((2.0 * key.uniform(index as u64) - 1.0) * bound) as f32,
+            };
+            adapt(index, &mut value);
+            value
+        };
+        let values: Vec<f32> = (0..shape.iter().product()).map(value).collect();
+        let weight = self.declare(name, &Tensor::from_vec(values, shape, &self.device)?, train)?;
+        Ok(weight.tensor()?.clone())
+    }
+
+    fn matched_head(&self) -> Option<&Match> {
+        let Owner::Head(name) = &self.owner else { return None };
+        self.matched.get(name)
+    }
+
+    fn head_is_trained(&self) -> Train {
+        match &self.owner {
+            Owner::Head(name) if self.still.contains(name) => Train::No,
+            _ => Train::Yes,
+        }
+    }
+
+    fn declare(&mut self, name: &str, tensor: &Tensor, train: Train) -> Result<Weight> {
+        let weight = Weight::new(tensor)?;
+        let (name, owner) = (name.to_owned(), self.owner.clone());
+        self.parameters.push(Parameter { name, weight: weight.clone(), train, owner });
+        Ok(weight)
+    }
+
+    /// What is handed out where there is nothing to hand out.
+    fn stand_in(&self) -> Result<Weight> {
+        Ok(Weight::new(&Tensor::zeros(1, DType::F32, &self.device)?)?)
+    }
+
+    /// All declared parameters; an error that names every missing, misshapen and unknown tensor if there is one.
+    pub fn finish(self) -> Result<Parameters> {
+        let mut problems: Vec<String> = self.problems.iter().map(ToString::to_string).collect();
+        // A model that begins with the encoder of another leaves that one's head behind.
+        let aside: BTreeSet<&str> = match self.heads {
+            Heads::New(_) => self.left_aside().into_iter().collect(),
+            Heads::Stored => BTreeSet::new(),
+        };
+        let unknown = self.tensors.keys().chain(&self.whole_numbers).map(String::as_str);
+        for name in unknown.filter(|name| !aside.contains(name)) {
+            problems.push(format!("{}: unknown to this model", Place::tensor(&self.path, name)));
+        }
+        let Some((first, rest)) = problems.split_first() else { return Ok(Parameters(self.parameters)) };
+        let more = match rest.len() {
+            0 => String::new(),
+            count => format!("\nand {count} more:\n{}", rest[..count.min(20)].join("\n")),
+        };
+        Err(Error::data(format!("{first}{more}"))
+            .hint("do config.json and model.safetensors belong together? Shapes follow from hidden_size, vocab_size and so on"))
+    }
+}
+
+/// What the names of a head's tensors begin with.
+fn head_prefix(name: &str) -> String {
+    format!("heads.{name}.")
+}
+
+/// Weights in a format that is not read, where `model.safetensors` is missing.
+fn other_weights_beside(path: &Path) -> Option<&'static str> {
+    let names = ["pytorch_model.bin", "model.safetensors.index.json", "tf_model.h5", "model.onnx"];
+    names.into_iter().find(|name| path.with_file_name(name).exists())
+}
