@@ -121,7 +121,7 @@ fn a_recipe_chooses_columns_and_names_class_numbers() {
     for (overrides, expected) in [
         (&["data.ner.columns.word=0"][..], "data.ner.columns: expected two different columns"),
         (&["data.ner.columns.tag=2"], "data.ner.columns: expected two different columns"),
-        (&["data.ner.columns.tags=2"], "unknown field `tags`"),
+        (&["data.ner.columns.tags=2"], "unknown key `tags` in [data.ner.columns]; known: word, tag"),
         (&["data.ner.tag_names=[\"PER\"]"], "data.ner.tag_names: expected tags such as `O`"),
     ] {
         let error = parse(overrides).unwrap_err().to_string();

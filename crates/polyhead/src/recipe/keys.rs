@@ -6,6 +6,7 @@
 //! ```
 
 use super::{DataRecipe, EncoderRecipe, Recipe, TrainRecipe, fault, source::Source, words};
+use crate::data::Columns;
 use crate::error::{Error, Result};
 use crate::tasks::{TASKS, TaskKind};
 use serde::de::DeserializeOwned;
@@ -46,6 +47,7 @@ pub(super) fn of_table(table: &str) -> Option<Vec<String>> {
         ["encoder"] => Some(fields::<EncoderRecipe>()),
         ["train"] => Some(fields::<TrainRecipe>()),
         ["data", _] => Some(fields::<DataRecipe>()),
+        ["data", _, "columns"] => Some(fields::<Columns>()),
         _ => None,
     }
 }
@@ -85,7 +87,8 @@ pub(super) fn get<'a>(table: &'a toml::Table, key: &str) -> Option<&'a toml::Val
 pub(super) fn check(recipe: &toml::Table, source: &Source) -> Result<()> {
     let data = recipe.get("data").and_then(toml::Value::as_table).into_iter().flatten();
     let tables = ["", "encoder", "train"].map(str::to_owned).into_iter();
-    for table in tables.chain(data.map(|(name, _)| dotted("data", name))) {
+    let of_data = data.flat_map(|(name, _)| [format!("data.{name}"), format!("data.{name}.columns")]);
+    for table in tables.chain(of_data) {
         let found = if table.is_empty() { Some(recipe) } else { get(recipe, &table).and_then(toml::Value::as_table) };
         let known = of_table(&table).unwrap_or_default();
         if let Some((key, _)) = found.into_iter().flatten().find(|(key, _)| !known.contains(key)) {
@@ -154,7 +157,8 @@ fn data_names(recipe: &toml::Table, key: &str) -> Vec<String> {
 /// The table that lacks a field which it must have, and the field's dotted key.
 pub(super) fn missing(recipe: &toml::Table, field: &str) -> (String, String) {
     let data = recipe.get("data").and_then(toml::Value::as_table).into_iter().flatten();
-    let tables = ["encoder".to_owned()].into_iter().chain(data.map(|(name, _)| dotted("data", name)));
+    let of_data = data.flat_map(|(name, _)| [format!("data.{name}"), format!("data.{name}.columns")]);
+    let tables = ["encoder".to_owned()].into_iter().chain(of_data);
     let lacks = |table: &String| {
         let known = of_table(table).unwrap_or_default();
         known.iter().any(|name| name == field)
@@ -175,6 +179,7 @@ pub(super) fn purpose(field: &str) -> &'static str {
         "tasks" => "at least one task, as in [tasks.ner]",
         "data" => "the data of each task, as in [data.ner] with train = \"train.conll\"",
         "train" => "the file to train on, as in train = \"train.conll\"",
+        "word" | "tag" => "a column, counted from 1, as in columns = { word = 2, tag = 3 }",
         _ => "a value",
     }
 }

@@ -317,7 +317,7 @@ epochs = 2
             ("epochs", "patience", "tiny.toml:11:1", "there is no `patience`: every epoch runs"),
             ("epochs", "device", "tiny.toml:11:1", "there is no `device`: polyhead"),
             ("epochs", "max_lenght", "tiny.toml:11:1", "did you mean `tasks.ner.max_length`?"),
-            ("epochs", "colour", "keep_checkpoints, diagnostics_every, max_steps", "none"),
+            ("epochs", "colour", "keep_optimizer, diagnostics_every, max_steps", "none"),
             ("name =", "epochs =", "tiny.toml:2:1: unknown key `epochs` at the top", "elsewhere: `train.epochs`"),
             ("checkpoint", "model_name_or_path", "tiny.toml:4:1", "called `encoder.checkpoint` here"),
             ("train =", "train_file =", "tiny.toml:9:1: unknown key `train_file` in [data.ner]", "`data.ner.train`"),
@@ -374,6 +374,11 @@ epochs = 2
             ("checkpoint = \"somewhere\"", "", "tiny.toml:3:2: encoder.checkpoint: expected the pretrained encoder"),
             ("name = \"tiny\"", "", "tiny.toml: name: expected the name of the run"),
             ("[data.ner]", "[data.nre]", "tiny.toml:8:7: data.nre: expected the data of a task"),
+            (
+                "train =",
+                "columns = { tag = 2 }\ntrain =",
+                "tiny.toml:9:1: data.ner.columns.word: expected a column, counted",
+            ),
             ("name = \"tiny\"", "name = tiny", "tiny.toml:2:8: "),
             ("[tasks.ner]", "[tasks.NER]", "tiny.toml:5:8: tasks.NER: expected a name of lower-case"),
         ] {
