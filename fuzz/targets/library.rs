@@ -8,6 +8,7 @@
 
 use candle_core::Device;
 use polyhead::data::{Columns, Layout, read_questions, read_sentences};
+use polyhead::encoders::ENCODERS;
 use polyhead::model::Model;
 use polyhead::parameters::{Heads, Weights};
 use polyhead::recipe::Recipe;
@@ -75,7 +76,7 @@ pub fn parquet(data: &[u8]) {
 /// Weights.
 pub fn safetensors(data: &[u8]) {
     let path = file("model.safetensors", data);
-    if let Some(weights) = outcome(&path, Weights::read(&path, Heads::Stored, &Device::Cpu)) {
+    if let Some(weights) = outcome(&path, Weights::read(&path, ENCODERS[0].naming, Heads::Stored, &Device::Cpu)) {
         // Nothing was declared: every tensor is one too many, and the message names them.
         outcome(&path, weights.finish());
     }

@@ -50,7 +50,7 @@ fn real_inputs_are_read_and_not_only_refused() {
     }
     for name in ["f32", "halves", "empty"] {
         let file = path(&format!("safetensors/{name}"));
-        let heads = polyhead::parameters::Heads::Stored;
-        assert!(polyhead::parameters::Weights::read(&file, heads, &candle_core::Device::Cpu).is_ok(), "{name}");
+        let (naming, heads) = (polyhead::encoders::ENCODERS[0].naming, polyhead::parameters::Heads::Stored);
+        assert!(polyhead::parameters::Weights::read(&file, naming, heads, &candle_core::Device::Cpu).is_ok(), "{name}");
     }
 }
