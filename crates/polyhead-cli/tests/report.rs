@@ -108,7 +108,9 @@ fn a_report_of_one_run_has_every_section_in_both_forms_and_shows_evil_text_as_te
         "gold \\ predicted",
         "By question word",
         "By answer length",
-        "sentence: business",
+        // Its labels are not those of the suite, and it reads less of a question.
+        "ner was not asked",
+        "qa was not asked",
         "tokens a second",
         "polyhead train",
         "learning_rate = 0.001",

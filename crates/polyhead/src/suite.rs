@@ -11,7 +11,7 @@
 //! A sentence is right if every gold entity was found with its type at its place, and nothing else. A question is right
 //! if the answer matches a gold one exactly, as the official SQuAD script compares; F1 is that script's too.
 
-use crate::error::{Error, Place, Result};
+use crate::error::{Error, ErrorKind, Place, Result};
 use crate::infer::Session;
 use crate::metrics::squad::{self, Rules};
 use crate::model::{Model, NamedTask};
@@ -191,14 +191,23 @@ pub fn suited(model: &Model) -> Suited {
 /// # Errors
 /// There is no such task ([`crate::ErrorKind::Usage`]).
 pub fn run(session: &Session) -> Result<Report> {
-    let Suited { sentences: read, questions: asked, skipped } = suited(&session.model);
+    let Suited { sentences: read, questions: asked, mut skipped } = suited(&session.model);
     if read.is_none() && asked.is_none() {
         let reasons: Vec<String> = skipped.iter().map(|one| format!("`{}`: {}", one.task, one.reason)).collect();
         return Err(Error::usage(format!("the suite has no cases for this model ({})", reasons.join("; ")))
             .hint("`polyhead eval MODEL --data FILE` scores it on data of its own kind"));
     }
     let sentences = read.map(|task| sentences(session, &task)).transpose()?.unwrap_or_default();
-    let questions = asked.map(|task| questions(session, &task)).transpose()?.unwrap_or_default();
+    let mut answered = Vec::new();
+    if let Some(task) = asked {
+        match questions(session, &task) {
+            Ok(questions) => answered = questions,
+            // A model may read less of a question than the suite asks.
+            Err(error) if error.kind() == ErrorKind::Data => skipped.push(Unsuited { task, reason: error.to_string() }),
+            Err(error) => return Err(error),
+        }
+    }
+    let questions = answered;
     let totals = totals(&sentences, &questions);
     Ok(Report { sentences, questions, skipped, totals })
 }
