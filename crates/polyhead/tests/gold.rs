@@ -68,6 +68,8 @@ fn an_answer_out_of_place_makes_no_training_window_and_does_not_count_as_none() 
     let tokenizer = tokenizer();
     let lines = [question("placed", "Ada Lovelace", 0), question("elsewhere", "London", 3)].join("\n");
     let examples = read(&qa, "a.jsonl", &lines);
+    let labels: Vec<Vec<String>> = examples.iter().map(|example| qa.outline(example).labels).collect();
+    assert_eq!(labels, [vec!["an answer".to_owned()], vec![]], "warnings count no `no answer` either");
     let windows = |example: &Asked, purpose| qa.features(example, &tokenizer, purpose).unwrap();
     assert_eq!(windows(&examples[0], Purpose::Train).windows.len(), 1);
     let none = windows(&examples[1], Purpose::Train);

@@ -336,8 +336,10 @@ impl Task for Qa {
     }
 
     fn outline<'a>(&self, example: &'a Asked) -> Outline<'a> {
+        // What is known but out of place teaches neither.
         let label = if example.answers.is_empty() { "no answer" } else { "an answer" };
-        Outline { labels: vec![label.to_owned()], text: &example.context, sentence_words: None }
+        let labels = if example.is_scored_only() { Vec::new() } else { vec![label.to_owned()] };
+        Outline { labels, text: &example.context, sentence_words: None }
     }
 
     fn place<'a>(&self, example: &'a Asked) -> &'a Place {
