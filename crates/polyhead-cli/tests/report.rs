@@ -118,6 +118,7 @@ fn a_report_of_one_run_has_every_section_in_both_forms_and_shows_evil_text_as_te
         assert!(html.contains(part), "{part}");
         assert!(markdown.replace("\\\\", "\\").replace("\\_", "_").contains(part), "{part}");
     }
+    assert!(html.contains("encoder tiny-bert · seed 1"), "the encoder has its name, not its place on this machine");
     assert!(html.contains("&lt;script&gt;alert(1)&lt;/script&gt;") && markdown.contains("&lt;script&gt;"));
     assert!(!html.contains("is not the one that the run recorded"), "the kept model scores as it did");
     // Losses by step in total and for each task, by epoch; rate, norm; lengths of four splits; scores; throughput.

@@ -98,7 +98,8 @@ fn is_absolute(text: &str) -> bool {
     text.starts_with('/') || text.starts_with("\\\\") || text.starts_with("file://") || drive(text)
 }
 
-fn without_path(text: &str) -> String {
+/// The last name of an absolute path; anything else as it is.
+pub(crate) fn without_path(text: &str) -> String {
     if !is_absolute(text) {
         return text.to_owned();
     }

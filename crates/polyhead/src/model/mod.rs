@@ -8,6 +8,7 @@ mod shapes;
 mod start;
 
 pub use about::About;
+pub(crate) use about::without_path;
 pub use command::{arguments, shell_word};
 pub use folder::{export_single_task, read_config};
 pub use shapes::{Share, shapes, shares};

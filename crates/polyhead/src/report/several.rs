@@ -6,7 +6,7 @@ use super::kept;
 use super::parameters::{self, Sharing};
 use super::run::{Run, Scored};
 use super::scores::{headline, points, shown};
-use super::single::{best_score, by_step};
+use super::single::{best_score, by_step, encoder};
 use super::timing::{self, Work};
 use super::{Depth, curves};
 use crate::document::number::{count, counted, decimal, duration, fine, mean_and_spread, plus_minus, short, words};
@@ -39,10 +39,7 @@ pub fn document(runs: &[Run], kinds: &[TaskKind], depth: Depth, notify: &mut dyn
         section("Recipes", recipes(runs, &names, differ)),
     ];
     let title = format!("{} runs: {}", runs.len(), names.join(", "));
-    let subtitle = runs
-        .first()
-        .and_then(|run| run.recipe.as_ref())
-        .map_or(String::new(), |recipe| format!("encoder {}", recipe.encoder.checkpoint.trim_end_matches('/')));
+    let subtitle = runs.first().and_then(|run| run.recipe.as_ref()).map_or(String::new(), encoder);
     Ok(Document { title, subtitle, sections })
 }
 

@@ -8,7 +8,8 @@ use super::{Depth, curves, examples, reproduce, timing};
 use crate::document::number::{count, counted, decimal, duration, fine, short};
 use crate::document::{Block, Chart, Document, Figure, Plot, Section, Series, Table};
 use crate::infer::Session;
-use crate::model::shares;
+use crate::model::{shares, without_path};
+use crate::recipe::Recipe;
 use crate::tasks::TaskKind;
 
 /// The whole report.
@@ -49,12 +50,16 @@ pub fn document(run: &Run, kinds: &[TaskKind], depth: Depth, notify: &mut dyn Fn
     Document { title: format!("Run {}", run.name), subtitle: subtitle(run), sections }
 }
 
+/// The encoder by its name: where it lies on this machine says nothing to a reader.
+pub fn encoder(recipe: &Recipe) -> String {
+    format!("encoder {}", without_path(recipe.encoder.checkpoint.trim_end_matches('/')))
+}
+
 /// Encoder, seed, precision.
 pub fn subtitle(run: &Run) -> String {
     let mut parts = Vec::new();
     if let Some(recipe) = &run.recipe {
-        let checkpoint = recipe.encoder.checkpoint.trim_end_matches('/');
-        parts.push(format!("encoder {checkpoint}"));
+        parts.push(encoder(recipe));
         parts.push(format!("seed {}", recipe.seed));
     }
     if let Some(precision) = run.plan.as_ref().and_then(|plan| plan.precision.as_ref()) {
