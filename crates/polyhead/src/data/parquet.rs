@@ -16,6 +16,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use parquet::basic::Compression;
+use parquet::column::page::Page;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::reader::RowIter;
 use parquet::record::{Field, Row};
@@ -109,6 +110,7 @@ impl<'a> Table<'a> {
         let columns = columns.map_err(|cause| malformed(file, cause))?;
         let table = Self { file, reader, columns };
         table.check_codec()?;
+        table.check_dictionaries()?;
         Ok(table)
     }
 
@@ -140,6 +142,33 @@ impl<'a> Table<'a> {
                     return Err(Error::data(message)
                         .at(Place::file(self.file))
                         .hint("write it again: pandas.read_parquet(FILE).to_parquet(FILE, compression=\"zstd\")"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses a dictionary that says it holds more values than it has bytes: room for all of them would be made before the
+    /// first is read. What is wrong otherwise shows when rows are read.
+    fn check_dictionaries(&self) -> Result<()> {
+        let chosen: Vec<&str> = self.columns.get_fields().iter().map(|column| column.name()).collect();
+        for (at, group) in self.reader.metadata().row_groups().iter().enumerate() {
+            let Ok(reader) = self.reader.get_row_group(at) else { continue };
+            for (index, column) in group.columns().iter().enumerate() {
+                let path = column.column_path();
+                if !path.parts().first().is_some_and(|name| chosen.contains(&name.as_str())) {
+                    continue;
+                }
+                let first = reader.get_column_page_reader(index).and_then(|mut pages| pages.get_next_page());
+                if let Ok(Some(Page::DictionaryPage { buf, num_values, .. })) = first
+                    && num_values as usize > buf.len()
+                {
+                    let (path, bytes) = (path.string(), buf.len());
+                    let message =
+                        format!("expected a dictionary of at most {bytes} values in {bytes} bytes, found {num_values}");
+                    return Err(Error::data(message)
+                        .at(Place::field(self.file, path))
+                        .hint("was the file damaged, or written to its end?"));
                 }
             }
         }

@@ -69,7 +69,7 @@ impl Model {
         adjust: &Adjust,
         mut weights: Weights,
     ) -> Result<(Self, Left)> {
-        check_names(&tasks)?;
+        check_names(&tasks).map_err(|error| error.at_least(Place::file(folder.join("config.json"))))?;
         // Folders of earlier versions hold more of the machine that made them.
         let about = about.without_paths();
         about.kept_heads.iter().for_each(|name| weights.keep_still(name));
