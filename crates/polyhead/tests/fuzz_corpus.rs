@@ -4,34 +4,19 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "../../../fuzz/targets/corpus.rs"]
+mod corpus;
 #[path = "../../../fuzz/targets/library.rs"]
 mod library;
 
-use std::path::Path;
-
 #[test]
 fn no_input_in_the_corpus_breaks_a_promise_of_its_reader() {
-    for (name, target) in library::TARGETS {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(name);
-        let mut inputs: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-        inputs.sort();
-        assert!(!inputs.is_empty(), "{} is empty", folder.display());
-        for input in inputs {
-            let data = std::fs::read(&input).unwrap();
-            let began = std::time::Instant::now();
-            if let Err(panic) = std::panic::catch_unwind(|| target(&data)) {
-                eprintln!("on {}", input.display());
-                std::panic::resume_unwind(panic);
-            }
-            assert!(began.elapsed().as_secs() < 20, "{} takes {:?}", input.display(), began.elapsed());
-        }
-    }
+    library::TARGETS.iter().for_each(|(name, target)| corpus::replay(name, *target));
 }
 
 #[test]
 fn real_inputs_are_read_and_not_only_refused() {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus");
-    let path = |name: &str| corpus.join(name);
+    let path = corpus::folder;
     use polyhead::data::{Layout, read_questions, read_sentences};
     let sentences = |name: &str| read_sentences(&path(name), None, &Layout::default()).unwrap().examples.len();
     let questions = |name: &str| read_questions(&path(name), None, &Layout::default()).unwrap().examples.len();

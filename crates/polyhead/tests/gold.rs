@@ -70,6 +70,14 @@ fn an_answer_out_of_place_makes_no_training_window_and_does_not_count_as_none() 
     let examples = read(&qa, "a.jsonl", &lines);
     let labels: Vec<Vec<String>> = examples.iter().map(|example| qa.outline(example).labels).collect();
     assert_eq!(labels, [vec!["an answer".to_owned()], vec![]], "warnings count no `no answer` either");
+    let losses = examples.iter().map(|example| {
+        let windows = qa.features(example, &tokenizer, Purpose::Predict).unwrap().windows;
+        let logits = |features: &Features| Logits::new(vec![0.0; 2 * features.ids.len()], 2);
+        let windows: Vec<Window> =
+            windows.into_iter().map(|features| Window { logits: logits(&features), features }).collect();
+        qa.losses(example, &windows).is_some()
+    });
+    assert_eq!(losses.collect::<Vec<_>>(), [true, false], "the loss on validation data takes it for none neither");
     let windows = |example: &Asked, purpose| qa.features(example, &tokenizer, purpose).unwrap();
     assert_eq!(windows(&examples[0], Purpose::Train).windows.len(), 1);
     let none = windows(&examples[1], Purpose::Train);

@@ -25,7 +25,7 @@ Examples:
 --set takes any key of the recipe, dotted; a value that is not TOML is a string.
 --json prints one event a line: `planned`, then `step` for each update, `diagnosed` for some, `evaluated` for each evaluation, `saved` for each
 checkpoint, `finished`; `resumed` and `stopped` where a run goes on or is asked to stop.
---resume goes on from the newest checkpoint that is whole, to the bit as if the run had never stopped; a run that has none yet
+--resume goes on from the newest checkpoint that is whole, bit-identical to a run that never stopped; a run that has none yet
 begins again in its folder. A recipe that differs from the run's, or was edited in its folder, is refused unless each changed key is
 named with --set. A finished run can be made longer only if train.keep_optimizer was set.
 

@@ -193,19 +193,18 @@ impl Model {
         let (stored, _) = stored_heads(&path, &mut config, kinds, &mut weights)?;
         let (kept, trained): (Vec<_>, Vec<_>) =
             stored.into_iter().partition(|head| about.kept_heads.contains(&head.name));
+        let other = |message: String| {
+            Error::usage(message).hint("a run with other tasks is a new run; its encoder.checkpoint can be this run")
+        };
         if trained.len() != tasks.len() {
             let (had, has) = (trained.len(), tasks.len());
-            return Err(Error::usage(format!("expected the {had} tasks of the run, found {has}"))
-                .hint("a run with other tasks is a new run; its encoder.checkpoint can be this run"));
+            return Err(other(format!("expected the {had} tasks of the run, found {has}")));
         }
         for StoredHead { name, task, .. } in trained {
             let then = task?.task;
             let Some(now) = tasks.iter().find(|now| now.name == name && now.task.kind() == then.kind()) else {
-                return Err(Error::usage(format!(
-                    "expected the tasks of the run, found no `{name}` of the kind {}",
-                    then.kind()
-                ))
-                .hint("a run with other tasks is a new run; its encoder.checkpoint can be this run"));
+                let kind = then.kind();
+                return Err(other(format!("expected the tasks of the run, found no `{name}` of the kind {kind}")));
             };
             if then.labels() != now.task.labels() {
                 let (had, has) = (listed(then.labels()), listed(now.task.labels()));

@@ -167,8 +167,11 @@ fn grid(scale: &Scale, out: &mut String) {
     }
 }
 
+fn finite(point: &&(f64, f64)) -> bool {
+    point.0.is_finite() && point.1.is_finite()
+}
+
 fn lines(series: &[Series], chart: &Chart, out: &mut String) {
-    let finite = |point: &&(f64, f64)| point.0.is_finite() && point.1.is_finite();
     let all = series.iter().flat_map(|series| series.points.iter().chain(&series.behind)).filter(finite);
     let mut x = Scale::new(all.clone().map(|point| point.0), LEFT, WIDTH - RIGHT, Ends::Data);
     // Along it run whole numbers: steps and epochs.
@@ -211,7 +214,10 @@ fn lines(series: &[Series], chart: &Chart, out: &mut String) {
 /// The figures of all lines at places along them, each in a band as wide as halfway to its neighbours: hidden until the
 /// pointer is in the band.
 fn figures(series: &[Series], chart: &Chart, x: &Scale, y: &Scale, out: &mut String) {
-    let finite = |point: &&(f64, f64)| point.0.is_finite() && point.1.is_finite();
+    // Lines of several runs have each a clock of its own: one time would not be true of all.
+    let mut clocks = series.iter().map(|series| &series.clock).filter(|clock| !clock.is_empty());
+    let first = clocks.next().filter(|first| clocks.all(|clock| clock == *first));
+    let clock = first.map_or(&[][..], Vec::as_slice);
     let mut places: Vec<f64> =
         series.iter().flat_map(|series| series.points.iter().filter(finite).map(|point| point.0)).collect();
     places.sort_by(f64::total_cmp);
@@ -229,7 +235,8 @@ fn figures(series: &[Series], chart: &Chart, x: &Scale, y: &Scale, out: &mut Str
         };
         let found: Vec<(usize, (f64, f64))> =
             series.iter().enumerate().filter_map(|(at, series)| Some((at, near(series)?))).collect();
-        let seconds = series.iter().flat_map(|series| &series.clock).take_while(|(at, _)| *at <= place + 0.5).last();
+        let passed = clock.partition_point(|(at, _)| *at <= place + 0.5);
+        let seconds = passed.checked_sub(1).and_then(|last| clock.get(last));
         let time = seconds.map_or(String::new(), |(_, seconds)| format!(", {}", number::duration(*seconds)));
         let mut texts = vec![format!("{} {}{time}", chart.x, along(place))];
         let name = |at: usize| series.get(at).map_or("", |series| series.name.as_str());
@@ -401,6 +408,11 @@ mod tests {
         let widths: f64 = bands.iter().filter_map(|band| of(band, "width")).sum();
         assert!((widths - (WIDTH - RIGHT - LEFT)).abs() < 3.0, "{widths}");
         assert!(text.len() < 60_000, "a report has many charts: {}", text.len());
+        let timed =
+            |seconds: f64| Series::new("a", vec![(1.0, 1.0), (2.0, 2.0)]).timed(vec![(1.0, seconds), (2.0, 9.0)]);
+        let text = |other: f64| svg(&chart(Plot::Lines(vec![timed(3.0), timed(other)])));
+        assert!(text(3.0).contains(">step 1, 3.00 s<"), "{}", text(3.0));
+        assert!(text(4.0).contains(">step 1<"), "the time of two runs is not one time: {}", text(4.0));
     }
 
     #[test]

@@ -243,7 +243,7 @@ impl<'a, T: Task> Tally<'a, T> {
 
     fn add(&mut self, example: &T::Example, prediction: &T::Prediction, windows: &[Window]) {
         self.task.count(example, prediction, &mut self.counts);
-        let (sum, count) = self.task.losses(windows).unwrap_or_default();
+        let (sum, count) = self.task.losses(example, windows).unwrap_or_default();
         self.loss = (self.loss.0 + sum, self.loss.1 + count);
     }
 

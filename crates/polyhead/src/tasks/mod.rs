@@ -153,7 +153,7 @@ pub trait Task: Send + Sync + Sized + 'static {
 
     /// The losses of an example's windows with gold answers, without dropout: their sum, and how many they are. `None`: the
     /// task does not say, and there is no loss on validation data.
-    fn losses(&self, _windows: &[Window]) -> Option<(f64, usize)> {
+    fn losses(&self, _example: &Self::Example, _windows: &[Window]) -> Option<(f64, usize)> {
         None
     }
 

@@ -278,7 +278,7 @@ impl Task for Ner {
     }
 
     /// Of each word that a window scores.
-    fn losses(&self, windows: &[Window]) -> Option<(f64, usize)> {
+    fn losses(&self, _example: &Tagged, windows: &[Window]) -> Option<(f64, usize)> {
         let rows = windows.iter().flat_map(|window| window.features.target.iter().zip(window.logits.rows()));
         let losses = rows.filter_map(|(&target, row)| cross_entropy(row.iter().copied(), target));
         Some(losses.fold((0.0, 0), |(sum, count), loss| (sum + loss, count + 1)))

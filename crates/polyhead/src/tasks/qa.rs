@@ -419,7 +419,11 @@ impl Task for Qa {
     }
 
     /// Of each window: the mean of that of the start and that of the end.
-    fn losses(&self, windows: &[Window]) -> Option<(f64, usize)> {
+    fn losses(&self, example: &Asked, windows: &[Window]) -> Option<(f64, usize)> {
+        if example.is_scored_only() {
+            // Its windows point at no answer, though it has one.
+            return None;
+        }
         let of = |window: &Window| {
             let column = |column: usize| window.logits.rows().map(move |row| row.get(column).copied().unwrap_or(0.0));
             let [start, end] = window.features.target[..] else { return None };
