@@ -199,7 +199,7 @@ def inference(args) -> dict:
     for task in ["ner", "qa"]:
         run([args.binaries["polyhead"], "export", model, "--task", task, "--to", args.scratch / task], args.threads)
     say("exporting to ONNX")
-    run([args.python, ROOT / "bench/peers.py", "export", args.scratch], args.threads)
+    run([args.python, ROOT / "bench/peers/infer.py", "export", args.scratch], args.threads)
     timed = workloads(args)
     file = args.scratch / "workloads.json"
     file.write_text(json.dumps(timed))
@@ -214,7 +214,7 @@ def inference(args) -> dict:
             if side in POLYHEAD:
                 command = [args.binaries["bench_inference"], model, file, POLYHEAD[side]]
             else:
-                command = [args.python, ROOT / "bench/peers.py", "time", PEERS[side], args.scratch, file, args.threads]
+                command = [args.python, ROOT / "bench/peers/infer.py", "time", PEERS[side], args.scratch, file, args.threads]
             output = json.loads(run(command, args.threads).output)
             reference = reference or [found["logits"] for found in output["workloads"]]  # the first side is PyTorch f32
             precision = output.get("precision") or next(kind for kind in BOUND if kind in side)
@@ -260,8 +260,8 @@ def inference_tables(found: dict) -> tuple[str, str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--encoder", required=True, type=Path, help="a BERT folder in Hugging Face layout")
-    parser.add_argument("--data", type=Path, default=ROOT / "../shared/data")
-    parser.add_argument("--peer", type=Path, default=ROOT / "../shared/reference/peer_pytorch.py")
+    parser.add_argument("--data", required=True, type=Path, help="a folder with conll2003 and squad")
+    parser.add_argument("--peer", required=True, type=Path, help="the training script in PyTorch")
     parser.add_argument("--python", help="the Python of the peers, instead of an environment of our own")
     parser.add_argument("--cache", type=Path, default=CACHE, help="where that environment is made (%(default)s)")
     parser.add_argument("--threads", type=int, default=CORES, help="of every side (all cores: %(default)s)")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""polyhead serve beside FastAPI with transformers (peer_fastapi.py): the same weights, requests and clients, in turn.
+"""polyhead serve beside FastAPI with transformers (bench/peers/serve_fastapi.py): the same weights, requests and clients, in turn.
 
     python3 bench/serve/compare.py target/release/polyhead MODEL --python VENV/bin/python [--data DATA_DIR] [--rounds 3]
 
@@ -26,7 +26,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).resolve().parent.parent))
+ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path += [str(ROOT / "bench"), str(ROOT / "checks/serve")]
 from harness import CORES, Busy, machine, machine_lines, spread
 from loopback import (
     Broken,
@@ -45,7 +46,7 @@ from loopback import (
     table,
 )
 
-PEER = Path(__file__).resolve().parent / "peer_fastapi.py"
+PEER = ROOT / "bench/peers/serve_fastapi.py"
 
 
 @dataclass

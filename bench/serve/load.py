@@ -39,6 +39,7 @@ import sys
 import time
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).resolve().parent.parent.parent / "checks/serve"))
 from loopback import (
     Checks,
     Job,

@@ -1,5 +1,5 @@
 //! Clients that send or read next to nothing: each is cut when its time is up, none before, and the others are answered as if
-//! they were not there. (`bench/serve/slow.py` does it with 500 of them and the limits that users have.)
+//! they were not there. (`checks/serve/slow.py` does it with 500 of them and the limits that users have.)
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

@@ -1,4 +1,4 @@
-//! Prints the training windows of a recipe as JSON Lines: what `bench/features_parity.py` compares with transformers.
+//! Prints the training windows of a recipe as JSON Lines: what `checks/features_parity.py` compares with transformers.
 //!
 //! `cargo run --release --example dump_features -- recipes/report.toml key=value ...`
 

@@ -1,5 +1,5 @@
 //! Writes the hidden states and logits of a model folder, to be compared with transformers:
-//! `bench/transformers_roundtrip.py` drives it.
+//! `checks/transformers_roundtrip.py` drives it.
 //!
 //! ```text
 //! cargo run --release --example dump_logits -- MODEL_FOLDER INPUTS.safetensors OUTPUTS.safetensors

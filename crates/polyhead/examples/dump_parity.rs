@@ -1,4 +1,4 @@
-//! Writes what polyhead computes of given inputs, to be compared with PyTorch: `bench/parity_minilm.py` drives it.
+//! Writes what polyhead computes of given inputs, to be compared with PyTorch: `checks/parity_minilm.py` drives it.
 //!
 //! ```text
 //! cargo run --release --example dump_parity -- ENCODER_FOLDER INPUTS.safetensors OUTPUTS.safetensors

@@ -1,5 +1,5 @@
 //! Exchange with transformers: single-task folders that it saved load here and answer alike, and what is exported is
-//! what it would have saved. `bench/transformers_roundtrip.py` proves the other direction with transformers itself.
+//! what it would have saved. `checks/transformers_roundtrip.py` proves the other direction with transformers itself.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

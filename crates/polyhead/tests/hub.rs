@@ -420,7 +420,7 @@ fn two_runs_at_once_download_once_and_both_get_it() {
 fn huggingface_hub_reads_our_cache_and_our_server() {
     let (_server, root, options) = with_model();
     fetch(ID, &options).unwrap();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../bench/hub_cache_check.py");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../checks/hub_cache_check.py");
     let status = std::process::Command::new(std::env::var("POLYHEAD_PYTHON").unwrap())
         .arg(script)
         .args(["--cache", options.cache.to_str().unwrap(), "--model", ID, "--endpoint", &options.endpoint])

@@ -8,7 +8,7 @@
 
 Errors are max|a - b| / max|b|, bound 1e-4. Ends with status 1 if anything differs.
 
-Run from the repository: python bench/transformers_roundtrip.py MODEL
+Run from the repository: python checks/transformers_roundtrip.py MODEL
 Needs torch, transformers, safetensors, and cargo (or --polyhead BIN and --dump BIN, the built example dump_logits).
 """
 

@@ -3,7 +3,7 @@
 
 pip install huggingface_hub "tritonclient[http]" schemathesis
 polyhead serve MODEL                                              # in another terminal
-python bench/serve/clients.py http://127.0.0.1:8080 [--skip hub triton schemathesis] [--examples 50]
+python checks/serve/clients.py http://127.0.0.1:8080 [--skip hub triton schemathesis] [--examples 50]
 
 hub            huggingface_hub.InferenceClient, pointed at the server: token_classification and question_answering,
                without parameters and with all they have, on / and on /tasks/NAME; its errors carry the server's words

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Reads a run's trainer_state.json with transformers and compares it with metrics.jsonl.
 
-    python3 bench/trainer_state_check.py RUN [--state FOLDER]
+    python3 checks/trainer_state_check.py RUN [--state FOLDER]
 
 transformers.TrainerState must load it and, saving it again, lose and add nothing; every entry of log_history must follow
 from metrics.jsonl. Ends with status 1 if anything differs. FOLDER holds trainer_state.json where it is not in the run folder

@@ -1,7 +1,7 @@
 """PyTorch and ONNX Runtime on the workloads of compare.py, which drives this with the Python of its environment.
 
-    python bench/peers.py export MODELS                         writes MODELS/{ner,qa}/{f32,int8}.onnx
-    python bench/peers.py time SIDE MODELS WORKLOADS THREADS    prints what the example bench_inference prints
+    python bench/peers/infer.py export MODELS                         writes MODELS/{ner,qa}/{f32,int8}.onnx
+    python bench/peers/infer.py time SIDE MODELS WORKLOADS THREADS    prints what the example bench_inference prints
 
 MODELS holds the folders `ner` and `qa` that `polyhead export` wrote. Padded tensors are made before the clock starts.
 Each peer is set up as fast as we know how: PyTorch with SDPA in inference mode; ONNX Runtime with the graph fused by

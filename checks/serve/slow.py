@@ -2,7 +2,7 @@
 """500 slow clients must not slow the others: they are served as before, and each slow one is cut in time.
 
     polyhead serve MODEL                                              # in another terminal
-    python3 bench/serve/slow.py http://127.0.0.1:8080 [--pid PID] [--clients 500]
+    python3 checks/serve/slow.py http://127.0.0.1:8080 [--pid PID] [--clients 500]
 
 Needs the Python standard library alone. A quarter of the slow clients each:
 

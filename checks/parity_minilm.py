@@ -9,7 +9,7 @@ Read the first of the ten steps rather than the last: AdamW divides by the size 
 in small ones, and each step builds on those before. On this batch the norms of PyTorch in f32 and in f64 depart from
 each other by up to 5e-5 as well. The errors are therefore printed by step.
 
-Run from the repository: python bench/parity_minilm.py --minilm DIR
+Run from the repository: python checks/parity_minilm.py --minilm DIR
 DIR is a BERT folder in Hugging Face layout; sentence-transformers/all-MiniLM-L6-v2 is the one meant.
 Needs torch, transformers, safetensors, tokenizers, and cargo (or --dump BIN, the built example dump_parity).
 """

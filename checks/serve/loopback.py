@@ -1,4 +1,4 @@
-"""What the scripts of this folder share: an HTTP/1.1 connection, the server's own limits, texts to ask about, checks.
+"""What the scripts of this folder and of bench/serve share: an HTTP/1.1 connection, the server's own limits, texts to ask about, checks.
 
 Only the standard library (Python 3.11 or later). Traffic goes to this machine alone: `Server` takes no other address.
 Bytes are written as given, so that a script can send what no HTTP library would; answers are parsed strictly.

@@ -3,7 +3,7 @@
 //
 //     apt-get install chromium                            # Debian
 //     mkdir /tmp/page && (cd /tmp/page && npm install playwright-core)
-//     node bench/serve/cors_check.mjs POLYHEAD MODEL --modules /tmp/page
+//     node checks/serve/cors_check.mjs POLYHEAD MODEL --modules /tmp/page
 //
 // POLYHEAD is the binary, MODEL a model folder. The script starts the servers that it needs, without a key and with one, and
 // two small sites on free ports of the loopback. Each site's page asks as any page does, with fetch: what it could read, and

@@ -4,7 +4,7 @@
 //     apt-get install chromium curl                       # Debian; fonts-noto-color-emoji too, for emoji in the pictures
 //     mkdir /tmp/page && (cd /tmp/page && npm install playwright-core)
 //     polyhead serve MODEL --port 8080
-//     node bench/page_check.mjs http://127.0.0.1:8080 --modules /tmp/page --screenshots FOLDER
+//     node checks/page_check.mjs http://127.0.0.1:8080 --modules /tmp/page --screenshots FOLDER
 //
 // Any server that speaks docs/http.md and wants no key will do: what the page highlights is compared with what that server answered, read off
 // the wire. What no server answers on demand (overlaps, errors, other kinds of tasks) is answered in its place by the browser.

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares polyhead's training windows with those that transformers' tokenizers make, on real data.
 
-    python3 bench/features_parity.py --encoder MINILM_DIR --data DATA_DIR [--limit 2000]
+    python3 checks/features_parity.py --encoder MINILM_DIR --data DATA_DIR [--limit 2000]
 
 DATA_DIR holds conll2003/train.txt and squad/train-v1.1.json. The reference follows run_ner.py and run_qa.py: first sub-word
 labels, truncation to 128; windows of 384 with 128 overlapping, the first answer, [CLS] where the window does not hold it.

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Stopping and reloading under load: no request that was taken is lost.
 
-    python3 bench/serve/drain.py target/release/polyhead MODEL [--other MODEL2] [--clients 32]
+    python3 checks/serve/drain.py target/release/polyhead MODEL [--other MODEL2] [--clients 32]
 
 Needs the Python standard library alone; starts the server itself, on a free port of 127.0.0.1, twice:
 

@@ -2,8 +2,8 @@
 
   polyhead eval MODEL --task ner --data dev.conll --predictions ner.jsonl --json > ner.json
   polyhead eval MODEL --task qa --data dev.json --predictions qa.jsonl --squad-predictions squad.json --json > qa.json
-  python bench/predictions_check.py --ner ner.jsonl ner.json
-  python bench/predictions_check.py --qa qa.jsonl qa.json [--squad squad.json --data dev.json] [--official DIR]
+  python checks/predictions_check.py --ner ner.jsonl ner.json
+  python checks/predictions_check.py --qa qa.jsonl qa.json [--squad squad.json --data dev.json] [--official DIR]
 
 `--official DIR` names a folder with evaluate-v1.1.py and evaluate-v2.0.py (see fixtures/README.md), which are then run on
 `--data` and `--squad`; without it, the rules are those of `squad_metrics` of transformers 4, which are those of v2.0.

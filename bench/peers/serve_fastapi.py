@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""The peer of compare.py: FastAPI and transformers serving the same weights with the same requests and answers.
+"""The peer of bench/serve/compare.py: FastAPI and transformers serving the same weights with the same requests and answers.
 
     pip install torch transformers fastapi uvicorn httptools uvloop
     polyhead export MODEL --task ner --to DIR/ner ; polyhead export MODEL --task qa --to DIR/qa
-    python bench/serve/peer_fastapi.py DIR/ner DIR/qa [--port 8081] [--threads N] [--dtype bfloat16]
+    python bench/peers/serve_fastapi.py DIR/ner DIR/qa [--port 8081] [--threads N] [--dtype bfloat16]
 
 Each folder is a task by its name, its kind is told by its config.json. POST /tasks/NAME takes Hugging Face's forms:
 
@@ -14,7 +14,7 @@ Written as we would write it for ourselves: fast tokenizers; eval(), inference_m
 cores, and one thread that runs the models, so that they never compete; what waits for it goes through in one batch, up to
 --batch windows of like length, without waiting for more to come. Entities are put together by transformers' own
 pipeline. transformers 5.3 dropped the one for questions, so answers are decoded here by its rules: overlapping windows,
-start x end over the context's tokens, whole words. /info holds what the scripts of this folder ask for.
+start x end over the context's tokens, whole words. /info holds what the scripts of bench/serve ask for.
 """
 
 import argparse

@@ -2,7 +2,7 @@
 """Opens reports in a real browser and looks at them: light, dark, on a phone, printed.
 
     apt-get install chromium            # Debian; poppler-utils too, for pictures of the printed pages
-    python3 bench/report_pages.py runs/NAME/report.html [MORE.html ...] --screenshots FOLDER
+    python3 checks/report_pages.py runs/NAME/report.html [MORE.html ...] --screenshots FOLDER
 
 For each page and each look: nothing on the console, no request but the page itself, nothing wider than the window, every
 chart as wide as it should be and its text no smaller than 9 pixels on the screen. The screenshots are for looking at: a

@@ -2,7 +2,7 @@
 """Malformed requests: each must be refused in the API's own words, and the server must go on as if nothing had been.
 
     polyhead serve MODEL                                              # in another terminal
-    python3 bench/serve/malformed.py http://127.0.0.1:8080 [--pid PID] [--rounds 5] [--list]
+    python3 checks/serve/malformed.py http://127.0.0.1:8080 [--pid PID] [--rounds 5] [--list]
 
 Needs the Python standard library alone. The cases are of three groups, counted apart:
 

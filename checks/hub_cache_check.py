@@ -1,6 +1,6 @@
 """Does huggingface_hub accept the cache that polyhead wrote, and the test server that polyhead is tested with?
 
-    python bench/hub_cache_check.py --cache ~/.cache/huggingface/hub --model sentence-transformers/all-MiniLM-L6-v2
+    python checks/hub_cache_check.py --cache ~/.cache/huggingface/hub --model sentence-transformers/all-MiniLM-L6-v2
     ... --endpoint http://127.0.0.1:PORT --fresh-cache DIR     also downloads from that server into DIR and compares
 
 The first part runs offline (HF_HUB_OFFLINE=1). Needs huggingface_hub. `cargo test -p polyhead --test hub -- --ignored`

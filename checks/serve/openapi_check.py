@@ -2,7 +2,7 @@
 """The description of the API in other hands: validators, generators of clients, and the generated clients at work.
 
 polyhead serve MODEL                                              # in another terminal; a model with NER and QA
-python bench/serve/openapi_check.py http://127.0.0.1:8080 [--into FOLDER]
+python checks/serve/openapi_check.py http://127.0.0.1:8080 [--into FOLDER]
 
 The script installs what it needs, in a folder of its own (a temporary one, or FOLDER, which is used again the next time):
 packages of PyPI with pip, of npm with npm. Node 20 or later is needed.

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Reads a run's event file with the tensorboard package and compares every scalar with metrics.jsonl.
 
-    python3 bench/tensorboard_check.py RUN [--events FOLDER]
+    python3 checks/tensorboard_check.py RUN [--events FOLDER]
 
 Each number that metrics.jsonl holds for a curve must be there, at its step and time and as the nearest f32, and nothing
 else. Ends with status 1 if anything differs. FOLDER holds the event file where it is not in the run folder (the example
