@@ -9,8 +9,8 @@
 #![allow(dead_code, missing_docs, unexpected_cfgs, clippy::unwrap_used, clippy::expect_used)]
 
 use polyhead::Key;
-use polyhead::encoders::Adjust;
-use polyhead::model::{About, Model, NamedTask};
+use polyhead::encoders::EncoderOverrides;
+use polyhead::model::{Model, NamedTask, Provenance};
 use polyhead::tasks::TASKS;
 use polyhead_server::{Event, Exposure, Limits, Options};
 use serde_json::{Value, json};
@@ -148,6 +148,12 @@ fn make_model() -> Model {
     let ner =
         open("ner", json!({ "labels": ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"], "max_length": 32, "stride": 4 }));
     let qa = open("qa", json!({ "max_length": 64, "stride": 8, "max_question_length": 16 }));
-    Model::pretrained(&fixtures.join("tiny-bert"), About::default(), vec![ner, qa], &Adjust::default(), Key::seed(7))
-        .expect("a model")
+    Model::pretrained(
+        &fixtures.join("tiny-bert"),
+        Provenance::default(),
+        vec![ner, qa],
+        &EncoderOverrides::default(),
+        Key::seed(7),
+    )
+    .expect("a model")
 }

@@ -4,8 +4,8 @@
 
 mod support;
 use polyhead::Key;
-use polyhead::encoders::Adjust;
-use polyhead::model::{About, Model, NamedTask};
+use polyhead::encoders::EncoderOverrides;
+use polyhead::model::{Model, NamedTask, Provenance};
 use polyhead::tasks::TASKS;
 use serde_json::{Value, json};
 use support::{path, polyhead, set_tensors, text, tiny_bert};
@@ -23,7 +23,9 @@ fn model(types: &[&str], tasks: usize) -> TempDir {
     let ner = open("ner", json!({ "labels": labels, "max_length": 32, "stride": 4 }));
     let qa = open("qa", json!({ "max_length": 64, "stride": 2, "max_question_length": 56 }));
     let tasks = [ner, qa].into_iter().take(tasks).collect();
-    let model = Model::pretrained(&tiny_bert(), About::default(), tasks, &Adjust::default(), Key::seed(7)).unwrap();
+    let model =
+        Model::pretrained(&tiny_bert(), Provenance::default(), tasks, &EncoderOverrides::default(), Key::seed(7))
+            .unwrap();
     model.save(&folder.path().join("model")).unwrap();
     folder
 }

@@ -11,9 +11,10 @@
 //! them: they are left alone, and get those factors when they are next read ([`Weight`] keeps account). Rows that were
 //! touched once are updated in every step, as the formula has it.
 
+use crate::gradient::Gradient;
 use crate::math::simd;
 use crate::storage::Parts;
-use crate::weight::{Gradient, Weight};
+use crate::weight::Weight;
 use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 
@@ -131,7 +132,7 @@ fn of_rows(
     if columns == 0 || rows.iter().any(|&row| row as usize >= table) || gradient.len() != rows.len() * columns {
         candle_core::bail!("adamw: gradients of {} rows for a table of {table} rows", rows.len());
     }
-    weight.settle(rows)?;
+    weight.flush(rows)?;
     let Moments { first, second, touched, .. } = moments;
     if touched.is_empty() {
         // Moments that were read back say themselves which rows had a gradient: only those are not zero.
@@ -208,7 +209,7 @@ simd! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{normal, twins};
+    use crate::testing::{normal, reference_device};
     use candle_core::Device;
 
     fn dense_of(tensor: &Tensor) -> Gradient {
@@ -219,7 +220,8 @@ mod tests {
     fn an_update_is_that_of_the_formula_in_f64() {
         let (method, update) = (AdamW::default(), Update { lr: 1e-2, decay: 0.1, clip: 0.5 });
         let start = normal(1, &[20_000]);
-        let weights = [Device::Cpu, twins()].map(|device| Weight::new(&start.to_device(&device).unwrap()).unwrap());
+        let weights =
+            [Device::Cpu, reference_device()].map(|device| Weight::new(&start.to_device(&device).unwrap()).unwrap());
         let mut moments = [Moments::zeros(20_000), Moments::zeros(20_000)];
         let mut want: Vec<f64> = start.to_vec1::<f32>().unwrap().into_iter().map(f64::from).collect();
         let (mut m, mut v) = (vec![0.0; want.len()], vec![0.0; want.len()]);

@@ -125,7 +125,7 @@ impl CustomOp1 for CrossEntropy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{assert_twins, normal};
+    use crate::testing::{assert_matches_reference, normal};
 
     #[test]
     fn values_and_gradients_over_classes_are_those_of_the_plain_twin() {
@@ -134,7 +134,7 @@ mod tests {
             .filter(|&row| targets[row] != IGNORE)
             .map(|row| Pick { start: row * 5, stride: 1, count: 5, target: targets[row] as usize })
             .collect();
-        assert_twins(
+        assert_matches_reference(
             &[normal(1, &[6, 5])],
             |[z]| token_cross_entropy(z, &targets)?.reshape(1),
             |[z]| plain(z, &picks)?.reshape(1),
@@ -153,7 +153,7 @@ mod tests {
                 picks.push(Pick { start, stride: 2, count: segment.tokens, target: target as usize });
             }
         }
-        assert_twins(
+        assert_matches_reference(
             &[normal(1, &[segments.rows(), 2])],
             |[z]| segment_cross_entropy(z, &segments, &targets)?.reshape(1),
             |[z]| plain(z, &picks)?.reshape(1),

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! The mask is a function of the key and the element's index: nothing is stored for the backward pass, and nothing has
-//! to be restored when a run resumes.
+//! to be restored when a run resumes. Rows and sequences are counted from the first of the whole batch, so that a batch
+//! that goes through the network in parts ([`Dropout::beginning_at`]) has the masks that it has in one piece.
 
 use crate::math::simd;
 use crate::rng::{Key, hash32};
@@ -19,6 +20,10 @@ pub struct Dropout {
     /// The hash is compared with this in its upper 24 bits.
     keep_below: u32,
     scale: f32,
+    first_row: u32,
+    first_sequence: u64,
+    /// The index of the first element, once it is known how many a row has.
+    first: u32,
 }
 
 impl Dropout {
@@ -28,22 +33,38 @@ impl Dropout {
             key,
             keep_below: ((1.0 - rate) * f64::from(1u32 << 24)).round() as u32,
             scale: (1.0 / (1.0 - rate)) as f32,
+            first_row: 0,
+            first_sequence: 0,
+            first: 0,
         })
     }
 
-    /// The mask of part `index` of a larger whole (a head of a sequence, say).
-    pub(crate) fn part(self, index: u64) -> Self {
-        Self { key: self.key.with(index), ..self }
+    /// The same for a part of a batch that begins at this row and this sequence of it.
+    #[must_use]
+    pub fn beginning_at(self, row: usize, sequence: usize) -> Self {
+        Self { first_row: row as u32, first_sequence: sequence as u64, ..self }
+    }
+
+    /// The mask of a matrix of rows of this many columns.
+    pub(crate) fn of_rows(self, columns: usize) -> Self {
+        Self { first: self.first_row.wrapping_mul(columns as u32), ..self }
+    }
+
+    /// The mask of one attention head of a sequence.
+    pub(crate) fn of_head(self, sequence: usize, heads: usize, head: usize) -> Self {
+        let index = (self.first_sequence + sequence as u64) * heads as u64 + head as u64;
+        Self { key: self.key.with(index), first: 0, ..self }
     }
 
     /// What multiplies the elements from `start` on: 0 or `1 / (1 - rate)`, as a function of the offset.
     #[inline(always)]
     pub(crate) fn factors(&self, start: u32) -> impl Fn(u32) -> f32 + use<> {
         let (key, keep_below, scale) = (self.key.narrow(), self.keep_below, self.scale);
+        let start = start.wrapping_add(self.first);
         move |offset| if (hash32(key, start.wrapping_add(offset)) >> 8) < keep_below { scale } else { 0.0 }
     }
 
-    /// The mask as a tensor, for the plain twins.
+    /// The mask as a tensor, for the plain references.
     pub(crate) fn mask(&self, shape: &Shape, device: &candle_core::Device) -> Result<Tensor> {
         let factor = self.factors(0);
         Tensor::from_vec((0..shape.elem_count() as u32).map(factor).collect::<Vec<f32>>(), shape, device)

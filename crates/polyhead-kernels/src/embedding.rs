@@ -49,6 +49,8 @@ impl Tape {
                 candle_core::bail!("{what} {row} lies outside the embedding table of {:?}", table.dims());
             }
         }
+        let columns = tables.words.dims().get(1).copied().unwrap_or(0);
+        let dropout = dropout.map(|dropout| dropout.of_rows(columns));
         if !self.fused {
             let weight = |weight: &_| self.weight(weight);
             let pick =
@@ -57,7 +59,7 @@ impl Tape {
             let sum = sum.add(&pick(&tables.types, &rows.types)?)?;
             return Ok(Value(State::Plain(dropout::plain(&norm.plain(&sum, weight)?, dropout)?)));
         }
-        let (tokens, columns) = (rows.ids.len(), tables.words.dims().get(1).copied().unwrap_or(0));
+        let tokens = rows.ids.len();
         let values = norm.values(columns)?;
         let mut h = Buffer::uninit(tokens * columns);
         // The normalised rows, for the way back, and what they were divided by.
@@ -101,8 +103,8 @@ impl Tape {
         let h = self.hidden(Matrix::f32(tokens, columns, h), rounded);
         if let Some((n, inverses)) = kept {
             let (rows, tables, norm, node) = (rows.clone(), tables.clone(), norm.clone(), h.node);
-            self.record(move |flow| {
-                let mut de = flow.take_hidden(node)?;
+            self.record(move |buffers| {
+                let mut de = buffers.take_hidden(node)?;
                 let sums = backward(&mut de, &n, &inverses, &norm.values(columns)?, dropout);
                 norm.gather(&sums)?;
                 tables.words.add_gradient_of_rows(&rows.ids, &de)?;

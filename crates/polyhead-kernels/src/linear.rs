@@ -10,7 +10,7 @@
 //! where nothing trains. [`dropout_linear`] is the layer of a head, an operator of candle's graph in f32.
 
 use crate::dropout::{self, Dropout, masked};
-use crate::gemm::{Cell, Left, Matrix, Panels, Sink, Store, Tiled, Values, add_to, product, sum_rows};
+use crate::gemm::{Epilogue, Matrix, PackedA, PackedB, PackedElement, Store, Values, ViewA, add_to, product, sum_rows};
 use crate::storage::{f32s, with_f32s};
 use crate::weight::Weight;
 use crate::workspace::Buffer;
@@ -29,13 +29,13 @@ pub struct Linear {
 
 /// All weights as one matrix `[out, in]` in panels, for the product with an input and for that with a gradient.
 #[derive(Default)]
-struct Packed<T: Cell> {
+struct Packed<T: PackedElement> {
     forward: Cache<T>,
     backward: Cache<T>,
 }
 
-/// Panels, and of which version of the weights they were made.
-type Cache<T> = Mutex<Option<(u64, Arc<Panels<T>>)>>;
+/// PackedB, and of which version of the weights they were made.
+type Cache<T> = Mutex<Option<(u64, Arc<PackedB<T>>)>>;
 
 impl Linear {
     /// Layers of these weights `[out, in]` and biases `[out]`; their outputs lie side by side.
@@ -64,34 +64,34 @@ impl Linear {
     }
 
     /// `x Wᵀ`, without the bias.
-    pub(crate) fn forward<S: Sink>(&self, x: &Matrix, sink: &S) -> Result<()> {
+    pub(crate) fn forward<S: Epilogue>(&self, x: &Matrix, epilogue: &S) -> Result<()> {
         self.check("input", x, self.inner)?;
         match &x.values {
-            Values::F32(cells) => self.multiply(x.rows, cells, &self.in_f32.forward, Panels::along, sink),
-            Values::Bf16(cells) => self.multiply(x.rows, cells, &self.in_bf16.forward, Panels::along, sink),
+            Values::F32(cells) => self.multiply(x.rows, cells, &self.in_f32.forward, PackedB::along, epilogue),
+            Values::Bf16(cells) => self.multiply(x.rows, cells, &self.in_bf16.forward, PackedB::along, epilogue),
         }
     }
 
     /// `dy W`.
-    pub(crate) fn backward_input<S: Sink>(&self, dy: &Matrix, sink: &S) -> Result<()> {
+    pub(crate) fn backward_input<S: Epilogue>(&self, dy: &Matrix, epilogue: &S) -> Result<()> {
         self.check("output gradient", dy, self.outer)?;
         match &dy.values {
-            Values::F32(cells) => self.multiply(dy.rows, cells, &self.in_f32.backward, Panels::across, sink),
-            Values::Bf16(cells) => self.multiply(dy.rows, cells, &self.in_bf16.backward, Panels::across, sink),
+            Values::F32(cells) => self.multiply(dy.rows, cells, &self.in_f32.backward, PackedB::across, epilogue),
+            Values::Bf16(cells) => self.multiply(dy.rows, cells, &self.in_bf16.backward, PackedB::across, epilogue),
         }
     }
 
     /// A matrix of so many rows, times the weights as `make` brings their rows into panels.
-    fn multiply<T: Cell, S: Sink>(
+    fn multiply<T: PackedElement, S: Epilogue>(
         &self,
         rows: usize,
         cells: &[T],
         cache: &Cache<T>,
-        make: fn(&[&[f32]]) -> Panels<T>,
-        sink: &S,
+        make: fn(&[&[f32]]) -> PackedB<T>,
+        epilogue: &S,
     ) -> Result<()> {
         let panels = self.packed(cache, make)?;
-        product(Left::plain(cells, rows, panels.depth), &panels, sink);
+        product(ViewA::plain(cells, rows, panels.depth), &panels, epilogue);
         Ok(())
     }
 
@@ -106,13 +106,13 @@ impl Linear {
         }
     }
 
-    fn gather<T: Cell>(&self, tokens: usize, dy: &[T], x: &[T], sums: &[f32]) -> Result<()> {
-        let inputs = Panels::across_cells(x, tokens, self.inner, T::count(self.inner));
+    fn gather<T: PackedElement>(&self, tokens: usize, dy: &[T], x: &[T], sums: &[f32]) -> Result<()> {
+        let inputs = PackedB::across_cells(x, tokens, self.inner, T::count(self.inner));
         let mut start = 0;
         for (weight, bias) in &self.parts {
             let rows = start..start + bias.count();
             weight.gather(|sum, holds| {
-                let dy = Tiled::transposed(dy, tokens, rows.clone(), T::count(self.outer));
+                let dy = PackedA::transposed(dy, tokens, rows.clone(), T::count(self.outer));
                 product(dy.left(), &inputs, &Store::new(sum, self.inner).adding(holds));
                 Ok(())
             })?;
@@ -138,7 +138,7 @@ impl Linear {
     }
 
     /// What `make` makes of the rows of all weights, made anew only when a weight has changed.
-    fn packed<T: Cell>(&self, cache: &Cache<T>, make: fn(&[&[f32]]) -> Panels<T>) -> Result<Arc<Panels<T>>> {
+    fn packed<T: PackedElement>(&self, cache: &Cache<T>, make: fn(&[&[f32]]) -> PackedB<T>) -> Result<Arc<PackedB<T>>> {
         let version = self.parts.iter().map(|(weight, _)| weight.version()).sum();
         let mut cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((of, packed)) = &*cache
@@ -169,6 +169,7 @@ fn rows_of<'a>(parts: &[&'a [f32]], inner: usize) -> Vec<&'a [f32]> {
 
 /// `dropout(x) Wᵀ + b` for x `[tokens, in]`, weight `[out, in]` and bias `[out]`: `[tokens, out]`, the layer of a head.
 pub fn dropout_linear(x: &Tensor, weight: &Tensor, bias: &Tensor, dropout: Option<Dropout>) -> Result<Tensor> {
+    let dropout = dropout.map(|dropout| dropout.of_rows(x.dims().last().copied().unwrap_or(0)));
     if !x.device().is_cpu() {
         return plain(&dropout::plain(x, dropout)?, weight, bias);
     }
@@ -180,7 +181,7 @@ pub(crate) fn plain(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor
     x.matmul(&weight.t()?)?.broadcast_add(bias)
 }
 
-fn multiplied(a: Left<f32>, b: &Panels<f32>, bias: Option<&[f32]>) -> Vec<f32> {
+fn multiplied(a: ViewA<f32>, b: &PackedB<f32>, bias: Option<&[f32]>) -> Vec<f32> {
     let mut c = vec![0.0; a.rows * b.columns];
     product(a, b, &Store::new(&mut c, b.columns).with_bias(bias));
     c
@@ -221,7 +222,7 @@ impl CustomOp3 for Head {
             (f32s("linear x", x, x_layout)?, f32s("linear W", w, w_layout)?, f32s("linear b", b, b_layout)?);
         let mut x = Buffer::copy_of(x);
         self.mask(&mut x, inner);
-        let y = multiplied(Left::plain(&x, tokens, inner), &Panels::along_cells(w, outer, inner, inner), Some(b));
+        let y = multiplied(ViewA::plain(&x, tokens, inner), &PackedB::along_cells(w, outer, inner, inner), Some(b));
         Ok((CpuStorage::F32(y), (tokens, outer).into()))
     }
 
@@ -237,10 +238,10 @@ impl CustomOp3 for Head {
         let (dx, dw, db) = with_f32s([x, w, dy], |[x, w, dy]| {
             let mut x = Buffer::copy_of(x);
             self.mask(&mut x, inner);
-            let turned = Tiled::transposed(dy, tokens, 0..outer, outer);
-            let dw = multiplied(turned.left(), &Panels::across_cells(&x, tokens, inner, inner), None);
-            let w = Panels::across_cells(w, outer, inner, inner);
-            let mut dx = multiplied(Left::plain(dy, tokens, outer), &w, None);
+            let turned = PackedA::transposed(dy, tokens, 0..outer, outer);
+            let dw = multiplied(turned.left(), &PackedB::across_cells(&x, tokens, inner, inner), None);
+            let w = PackedB::across_cells(w, outer, inner, inner);
+            let mut dx = multiplied(ViewA::plain(dy, tokens, outer), &w, None);
             self.mask(&mut dx, inner);
             let db = sum_rows(tokens, outer, |row, sums| add_to(sums, &dy[row * outer..(row + 1) * outer]));
             Ok((dx, dw, db))
@@ -258,14 +259,14 @@ impl CustomOp3 for Head {
 mod tests {
     use super::*;
     use crate::rng::Key;
-    use crate::testing::{assert_twins, normal};
+    use crate::testing::{assert_matches_reference, normal};
 
     #[test]
     fn values_and_gradients_are_those_of_the_plain_twin() {
         for (tokens, inner, outer) in [(1, 8, 3), (70, 33, 130), (200, 64, 16)] {
             for drop in [None, Dropout::new(0.3, Key::seed(1))] {
                 let args = [normal(1, &[tokens, inner]), normal(2, &[outer, inner]), normal(3, &[outer])];
-                assert_twins(
+                assert_matches_reference(
                     &args,
                     |[x, w, b]| dropout_linear(x, w, b, drop),
                     |[x, w, b]| plain(&dropout::plain(x, drop)?, w, b),

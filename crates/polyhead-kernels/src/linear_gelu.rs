@@ -7,7 +7,7 @@
 //!
 //! x is `[tokens, in]`; u, which the way back keeps, and y are `[tokens, out]` in the precision of products.
 
-use crate::gemm::{Matrix, Part, Sink, Writer, add_to, sum_rows};
+use crate::gemm::{Epilogue, Matrix, Part, Writer, add_to, sum_rows};
 use crate::linear::Linear;
 use crate::math::{erf, exp, simd};
 use crate::tape::{State, Tape, Value};
@@ -29,12 +29,12 @@ impl Tape {
         let y = self.inner(y);
         if let Some(u) = u {
             let (layer, node, operand, y) = (layer.clone(), x.node, x.operand, y.node);
-            self.record(move |flow| {
-                let dy = flow.take(y)?;
+            self.record(move |buffers| {
+                let dy = buffers.take(y)?;
                 let mut du = Matrix::uninit(dy.precision(), rows, columns);
                 let sums = backward(&dy, &u, &mut du);
                 drop((dy, u));
-                flow.through(node, &layer, &du)?;
+                buffers.through(node, &layer, &du)?;
                 layer.backward_weights(&du, &operand, &sums)
             });
         }
@@ -48,7 +48,7 @@ struct Gelu<'a> {
     bias: &'a [f32],
 }
 
-impl Sink for Gelu<'_> {
+impl Epilogue for Gelu<'_> {
     fn bias(&self) -> Option<&[f32]> {
         Some(self.bias)
     }

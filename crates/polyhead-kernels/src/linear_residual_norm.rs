@@ -9,7 +9,7 @@
 //! the processor's cache; h is what the way back keeps.
 
 use crate::dropout::{self, Dropout, masked};
-use crate::gemm::{Matrix, Place, Sink, Writer, sum_rows};
+use crate::gemm::{Epilogue, Matrix, Place, Writer, sum_rows};
 use crate::layer_norm::{Norm, NormValues, end_of_layer, gradient, normalise, scale};
 use crate::linear::Linear;
 use crate::storage::Parts;
@@ -29,6 +29,7 @@ impl Tape {
         norm: &Norm,
         dropout: Option<Dropout>,
     ) -> Result<Value> {
+        let dropout = dropout.map(|dropout| dropout.of_rows(layer.outputs()));
         if !self.fused {
             let weight = |weight: &_| self.weight(weight);
             let x = dropout::plain(&layer.plain(x.tensor()?, weight)?, dropout)?;
@@ -60,12 +61,12 @@ impl Tape {
         if let Some(h) = h {
             let (layer, norm, precision) = (layer.clone(), norm.clone(), self.precision);
             let (y, residual, node, operand) = (y.node, residual.node, x.node, x.operand);
-            self.record(move |flow| {
-                let mut dh = flow.take_hidden(y)?;
+            self.record(move |buffers| {
+                let mut dh = buffers.take_hidden(y)?;
                 let mut dz = Matrix::uninit(precision, rows, columns);
                 let sums = backward(&mut dh, h, &mut dz, &norm.values(columns)?, dropout);
-                flow.add(residual, dh)?;
-                flow.through(node, &layer, &dz)?;
+                buffers.add(residual, dh)?;
+                buffers.through(node, &layer, &dz)?;
                 layer.backward_weights(&dz, &operand, &sums[2 * columns..])?;
                 norm.gather(&sums[..2 * columns])
             });
@@ -86,7 +87,7 @@ struct End<'a> {
     norm: &'a NormValues,
 }
 
-impl Sink for End<'_> {
+impl Epilogue for End<'_> {
     fn bias(&self) -> Option<&[f32]> {
         Some(self.bias)
     }

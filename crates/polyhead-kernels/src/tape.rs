@@ -9,7 +9,7 @@
 //! step to step, in the precision of the products that read them; gradients are written where they are needed, and those
 //! of weights go to the [`Weight`]s. candle's own backward pass would add every one of them to a tensor of zeros.
 //!
-//! On devices that the fused operators do not serve every method runs its plain twin instead, in candle's operators.
+//! On devices that the fused operators do not serve every method runs its plain reference instead, in candle's operators.
 
 use crate::gemm::{Matrix, Precision, Store, StoreMatrix, Values};
 use crate::linear::Linear;
@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub struct Tape {
     pub(crate) precision: Precision,
     pub(crate) trains: bool,
-    /// Whether the operators are the fused ones, or their plain twins.
+    /// Whether the operators are the fused ones, or their plain references.
     pub(crate) fused: bool,
     device: Device,
     values: usize,
@@ -31,7 +31,7 @@ pub struct Tape {
 }
 
 /// One operator's way back: takes the gradient of its output, adds those of its inputs and weights.
-pub(crate) type Step = Box<dyn FnOnce(&mut Flow) -> Result<()> + Send>;
+pub(crate) type Step = Box<dyn FnOnce(&mut GradientBuffers) -> Result<()> + Send>;
 
 /// A value on the tape: `[rows, columns]`.
 #[derive(Clone)]
@@ -71,7 +71,7 @@ impl Tape {
         Self { precision, trains, fused, device: device.clone(), values: 0, steps: Vec::new() }
     }
 
-    /// A tape whose operators are the plain twins, in f32, on any device: what the fused ones are compared with.
+    /// A tape whose operators are the plain references, in f32, on any device: what the fused ones are compared with.
     pub fn plain(trains: bool, device: &Device) -> Self {
         Self { fused: false, ..Self::new(Precision::F32, trains, device) }
     }
@@ -80,7 +80,7 @@ impl Tape {
         &self.device
     }
 
-    /// A weight for a plain twin: with candle's graph only where the pass trains.
+    /// A weight for a plain reference: with candle's graph only where the pass trains.
     pub(crate) fn weight(&self, weight: &Weight) -> Result<Tensor> {
         let tensor = weight.tensor()?;
         Ok(if self.trains { tensor.clone() } else { tensor.detach() })
@@ -111,7 +111,7 @@ impl Tape {
     }
 
     /// Notes an operator's way back, if there is one to go.
-    pub(crate) fn record(&mut self, step: impl FnOnce(&mut Flow) -> Result<()> + Send + 'static) {
+    pub(crate) fn record(&mut self, step: impl FnOnce(&mut GradientBuffers) -> Result<()> + Send + 'static) {
         if self.trains {
             self.steps.push(Box::new(step));
         }
@@ -136,8 +136,8 @@ impl Tape {
         }
         let value = self.constant(weight.tensor()?)?;
         let (node, weight) = (value.fused()?.node, weight.clone());
-        self.record(move |flow| {
-            let gradient = flow.take_hidden(node)?;
+        self.record(move |buffers| {
+            let gradient = buffers.take_hidden(node)?;
             weight.add_gradient(&gradient)
         });
         Ok(value)
@@ -239,13 +239,13 @@ impl CustomOp1 for Pass {
         let Some(steps) = self.steps.lock().unwrap_or_else(PoisonError::into_inner).take() else {
             candle_core::bail!("a second backward pass along one tape")
         };
-        let mut flow = Flow { gradients: (0..self.values).map(|_| None).collect() };
+        let mut buffers = GradientBuffers { gradients: (0..self.values).map(|_| None).collect() };
         let Node { rows, columns, hidden, precision, .. } = self.node;
         let precision = if hidden { Precision::F32 } else { precision };
         let gradient = with_f32s([gradient], |[values]| Ok(Matrix::rounded(precision, rows, columns, values)))?;
-        flow.gradients[self.node.index] = Some(gradient);
+        buffers.gradients[self.node.index] = Some(gradient);
         // In the pool: a parallel loop that starts there needs no thread to be woken first.
-        in_pool(|| steps.into_iter().rev().try_for_each(|step| step(&mut flow)))?;
+        in_pool(|| steps.into_iter().rev().try_for_each(|step| step(&mut buffers)))?;
         Ok(None)
     }
 }
@@ -256,11 +256,11 @@ pub fn in_pool<R: Send>(f: impl FnOnce() -> R + Send) -> R {
 }
 
 /// The gradients on their way back.
-pub(crate) struct Flow {
+pub(crate) struct GradientBuffers {
     gradients: Vec<Option<Matrix>>,
 }
 
-impl Flow {
+impl GradientBuffers {
     /// The gradient of a value, once all that used it have run.
     pub(crate) fn take(&mut self, node: Node) -> Result<Matrix> {
         match self.gradients[node.index].take() {

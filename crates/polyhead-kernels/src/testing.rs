@@ -1,4 +1,4 @@
-//! What the operators' tests share: random tensors, and the comparison of an operator with its plain twin.
+//! What the operators' tests share: random tensors, and the comparison of an operator with its plain reference.
 
 use crate::gemm::Precision;
 use crate::linear::Linear;
@@ -12,7 +12,7 @@ use proptest::prelude::ProptestConfig;
 use proptest::test_runner::RngSeed;
 use std::sync::Arc;
 
-/// How far an operator may be from its twin: the root mean square of the differences as a share of that of the values,
+/// How far an operator may be from its reference: the root mean square of the differences as a share of that of the values,
 /// and the largest difference as a share of the largest value.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tolerance {
@@ -44,8 +44,8 @@ pub(crate) fn normal(seed: u64, shape: &[usize]) -> Tensor {
     Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
 }
 
-/// Where the plain twins run: on the CPU, and on the first CUDA device where polyhead is built for one.
-pub(crate) fn twins() -> Device {
+/// Where the plain references run: on the CPU, and on the first CUDA device where polyhead is built for one.
+pub(crate) fn reference_device() -> Device {
     Device::cuda_if_available(0).expect("built with the feature `cuda`: the tests need a CUDA device")
 }
 
@@ -95,16 +95,16 @@ pub(crate) fn weights<const N: usize>(parts: [(&Weight, &Weight); N]) -> Arc<Lin
 }
 
 /// Asserts that two functions have the same value and, under a random linear loss, the same gradients.
-pub(crate) fn assert_twins<const N: usize>(
+pub(crate) fn assert_matches_reference<const N: usize>(
     args: &[Tensor; N],
     fused: impl Fn([&Tensor; N]) -> Result<Tensor>,
     plain: impl Fn([&Tensor; N]) -> Result<Tensor>,
     tolerance: impl Into<Tolerance>,
 ) {
-    assert_all_close(&run(args, &fused, &Device::Cpu), &run(args, &plain, &twins()), tolerance.into());
+    assert_all_close(&run(args, &fused, &Device::Cpu), &run(args, &plain, &reference_device()), tolerance.into());
 }
 
-/// The same for operators of the tape and their plain twins; they find their arguments as weights. Without a way back
+/// The same for operators of the tape and their plain references; they find their arguments as weights. Without a way back
 /// the value is the same.
 pub(crate) fn assert_tape<const N: usize>(
     args: &[Tensor; N],
@@ -132,7 +132,7 @@ pub(crate) fn assert_tape<const N: usize>(
     let got = run(Tape::new(precision, true, &Device::Cpu));
     let without = run(Tape::new(precision, false, &Device::Cpu));
     assert_eq!(flat(&got[0]), flat(&without[0]), "a pass that does not train computes something else");
-    assert_all_close(&got, &run(Tape::plain(true, &twins())), tolerance.into());
+    assert_all_close(&got, &run(Tape::plain(true, &reference_device())), tolerance.into());
 }
 
 /// The same in every precision, each with its tolerance.

@@ -3,9 +3,10 @@
 //! candle's own backward pass makes a tensor of zeros for every gradient and adds to it, whole tables of embeddings
 //! included. Gradients of weights go here instead: written in place, and for a table only the rows that were used.
 
+use crate::gradient::{Gradient, GradientValues};
 use crate::storage::{f32s, with_f32s};
 use crate::workspace::Buffer;
-use candle_core::{CpuStorage, Device, InplaceOp1, Layout, Result, Tensor, Var};
+use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Tensor, Var};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,70 +26,10 @@ struct Inner {
 /// Decay that rows of a table still owe, see [`Weight::defer`].
 #[derive(Default)]
 struct Deferred {
-    /// The factors of all steps since every row was settled.
+    /// The factors of all steps since every row was flushed.
     factors: Vec<f32>,
     /// How many of them each row has had; empty while there is no factor.
     had: Vec<u32>,
-}
-
-/// A gradient.
-pub enum Gradient {
-    /// Of every element.
-    Dense(GradientValues),
-    /// Of some rows of a table `[rows, columns]`; the others are zero.
-    Rows {
-        /// Which rows, in rising order.
-        rows: Vec<u32>,
-        /// The width of a row.
-        columns: usize,
-        /// One gradient a row.
-        values: GradientValues,
-    },
-}
-
-/// The numbers of a gradient.
-pub struct GradientValues(pub(crate) Buffer<f32>);
-
-impl std::ops::Deref for GradientValues {
-    type Target = [f32];
-
-    fn deref(&self) -> &[f32] {
-        &self.0
-    }
-}
-
-impl Gradient {
-    /// A dense gradient from a tensor.
-    pub fn from_tensor(tensor: &Tensor) -> Result<Self> {
-        if tensor.device().is_cpu() {
-            return with_f32s([tensor], |[values]| Ok(Self::Dense(GradientValues(Buffer::copy_of(values)))));
-        }
-        let values = tensor.flatten_all()?.to_vec1::<f32>()?;
-        Ok(Self::Dense(GradientValues(Buffer::copy_of(&values))))
-    }
-
-    /// The gradients that are not zero by construction.
-    pub fn values(&self) -> &[f32] {
-        match self {
-            Self::Dense(values) | Self::Rows { values, .. } => values,
-        }
-    }
-
-    /// The whole gradient in this shape.
-    pub fn to_tensor(&self, shape: &[usize]) -> Result<Tensor> {
-        let count = shape.iter().product();
-        let whole = match self {
-            Self::Dense(values) => values.to_vec(),
-            Self::Rows { rows, columns, values } => {
-                let mut whole = vec![0.0; count];
-                for (&row, values) in rows.iter().zip(values.chunks_exact(*columns)) {
-                    whole[row as usize * columns..][..*columns].copy_from_slice(values);
-                }
-                whole
-            }
-        };
-        Tensor::from_vec(whole, shape, &Device::Cpu)
-    }
 }
 
 impl Weight {
@@ -134,7 +75,7 @@ impl Weight {
 
     /// Reads its numbers, of which only these rows need be up to date.
     pub(crate) fn read_rows<R>(&self, rows: &[u32], f: impl FnOnce(&[f32]) -> Result<R>) -> Result<R> {
-        self.settle(rows)?;
+        self.flush(rows)?;
         with_f32s([self.0.var.as_tensor()], |[values]| f(values))
     }
 
@@ -242,14 +183,14 @@ impl Weight {
     }
 
     /// Brings these rows up to date.
-    pub(crate) fn settle(&self, rows: &[u32]) -> Result<()> {
+    pub(crate) fn flush(&self, rows: &[u32]) -> Result<()> {
         let mut deferred = lock(&self.0.deferred);
         let now = deferred.factors.len() as u32;
         let mut owing: Vec<u32> =
             rows.iter().copied().filter(|&row| deferred.had.get(row as usize).is_some_and(|&had| had < now)).collect();
         owing.sort_unstable();
         owing.dedup();
-        self.pay(&mut deferred, &owing)
+        self.flush_rows(&mut deferred, &owing)
     }
 
     /// Brings every row up to date.
@@ -261,12 +202,12 @@ impl Weight {
         let now = deferred.factors.len() as u32;
         let rows = deferred.had.iter().enumerate();
         let owing: Vec<u32> = rows.filter(|(_, had)| **had < now).map(|(row, _)| row as u32).collect();
-        self.pay(&mut deferred, &owing)?;
+        self.flush_rows(&mut deferred, &owing)?;
         *deferred = Deferred::default();
         Ok(())
     }
 
-    fn pay(&self, deferred: &mut Deferred, owing: &[u32]) -> Result<()> {
+    fn flush_rows(&self, deferred: &mut Deferred, owing: &[u32]) -> Result<()> {
         use rayon::prelude::*;
         if owing.is_empty() {
             return Ok(());

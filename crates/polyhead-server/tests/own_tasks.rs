@@ -2,12 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use candle_core::Tensor;
-use polyhead::batch::{Encoded, Features};
+use polyhead::batch::{Features, WindowedExample};
 use polyhead::data::{Layout, Read as Examples};
-use polyhead::encoders::{Adjust, Hidden, Pass, Precision};
-use polyhead::model::{About, Model, NamedTask};
+use polyhead::encoders::{EncoderOverrides, Hidden, Pass, Precision};
+use polyhead::model::{Model, NamedTask, Provenance};
 use polyhead::parameters::Weights;
-use polyhead::tasks::{Dense, Field, HeadShape, Purpose, Score, TASKS, Task, TaskKind, Window};
+use polyhead::tasks::{Field, HeadShape, LinearHead, Purpose, Score, TASKS, Task, TaskKind, Window};
 use polyhead::text::Tokenizer;
 use polyhead::{Error, Key, Place, Result};
 use polyhead_kernels::Segments;
@@ -36,7 +36,7 @@ impl Task for Entails {
     type Example = Pair;
     type Prediction = f64;
     type Counts = ();
-    type Head = Dense;
+    type Head = LinearHead;
 
     fn open(_: Value) -> Result<Self> {
         Ok(Self)
@@ -56,22 +56,22 @@ impl Task for Entails {
     fn distribution(&self, _: &[Pair]) -> Vec<(String, usize)> {
         Vec::new()
     }
-    fn features(&self, example: &Pair, tokenizer: &Tokenizer, _: Purpose) -> Result<Encoded> {
+    fn features(&self, example: &Pair, tokenizer: &Tokenizer, _: Purpose) -> Result<WindowedExample> {
         let mut features = Features { ids: vec![tokenizer.cls], types: vec![0], ..Features::default() };
         for (kind, text) in (0..).zip(&example.1) {
             features.ids.extend(tokenizer.text(text)?.iter().take(30).map(|piece| piece.id).chain([tokenizer.sep]));
             features.types.resize(features.ids.len(), kind);
         }
         features.spans = vec![None; features.ids.len()];
-        Ok(Encoded { windows: vec![features], ..Encoded::default() })
+        Ok(WindowedExample { windows: vec![features], ..WindowedExample::default() })
     }
     fn decode(&self, _: &Pair, windows: &[Window]) -> f64 {
         windows.first().and_then(|window| window.logits.row(0).first().copied()).unwrap_or(0.0).into()
     }
-    fn head(&self, name: &str, shape: HeadShape, weights: &mut Weights) -> Result<Dense> {
-        Dense::open(weights, &format!("heads.{name}"), shape, 2)
+    fn head(&self, name: &str, shape: HeadShape, weights: &mut Weights) -> Result<LinearHead> {
+        LinearHead::open(weights, &format!("heads.{name}"), shape, 2)
     }
-    fn logits(&self, head: &Dense, hidden: &Hidden, _: Pass) -> Result<Tensor> {
+    fn logits(&self, head: &LinearHead, hidden: &Hidden, _: Pass) -> Result<Tensor> {
         head.apply(&hidden.first_tokens()?, None)
     }
     fn loss(&self, logits: &Tensor, _: &Segments, targets: &[&[i64]]) -> Result<Tensor> {
@@ -116,7 +116,8 @@ fn serve(tasks: &[(&str, &str)]) -> (SocketAddr, tempfile::TempDir) {
     };
     let tasks = tasks.iter().map(open).collect();
     let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/tiny-bert");
-    let model = Model::pretrained(&tiny, About::default(), tasks, &Adjust::default(), Key::seed(7)).unwrap();
+    let model =
+        Model::pretrained(&tiny, Provenance::default(), tasks, &EncoderOverrides::default(), Key::seed(7)).unwrap();
     let path = folder.path().join("model");
     model.save(&path).unwrap();
     let (sender, receiver) = mpsc::channel();

@@ -15,10 +15,10 @@ fn main() -> Result<()> {
     let recipe = Recipe::read(path.as_ref(), &overrides)?;
     let prepared = polyhead::train::prepare(&recipe, TASKS, &mut |note| eprintln!("{note}"))?;
     let mut out = std::io::stdout().lock();
-    for (lane, task) in prepared.lanes.iter().zip(&prepared.model.tasks) {
-        for window in &lane.windows {
+    for (data, task) in prepared.task_data.iter().zip(&prepared.model.tasks) {
+        for window in &data.windows {
             let row = json!({
-                "task": lane.name, "labels": task.task.labels(), "example": window.example,
+                "task": data.name, "labels": task.task.labels(), "example": window.example,
                 "ids": window.features.ids, "types": window.features.types, "target": window.features.target,
             });
             writeln!(out, "{row}").map_err(|cause| Error::writing("stdout", cause))?;

@@ -4,13 +4,13 @@
 //! and then classifies one more. What follows the checkpoint changes the recipe: `train.epochs=20 data.question.train=FILE`.
 
 use candle_core::Tensor;
-use polyhead::batch::{Encoded, Features};
+use polyhead::batch::{Features, WindowedExample};
 use polyhead::data::{Layout, Read};
 use polyhead::encoders::{Hidden, Pass};
 use polyhead::infer::Session;
 use polyhead::parameters::Weights;
 use polyhead::recipe::Recipe;
-use polyhead::tasks::{Dense, HeadShape, Purpose, Score, TASKS, Task, TaskKind, Window, softmax};
+use polyhead::tasks::{HeadShape, LinearHead, Purpose, Score, TASKS, Task, TaskKind, Window, softmax};
 use polyhead::text::Tokenizer;
 use polyhead::train::{Event, Trainer};
 use polyhead::{Error, Place, Result};
@@ -58,7 +58,7 @@ impl Task for Classify {
     type Example = Labelled;
     type Prediction = Guess;
     type Counts = Counts;
-    type Head = Dense;
+    type Head = LinearHead;
 
     fn open(config: Value) -> Result<Self> {
         serde_json::from_value(config).map_err(|cause| Error::usage(cause.to_string()))
@@ -100,7 +100,7 @@ impl Task for Classify {
         let count = |label: &String| examples.iter().filter(|example| example.label.as_ref() == Some(label)).count();
         self.labels.iter().map(|label| (label.clone(), count(label))).collect()
     }
-    fn features(&self, example: &Labelled, tokenizer: &Tokenizer, _: Purpose) -> Result<Encoded> {
+    fn features(&self, example: &Labelled, tokenizer: &Tokenizer, _: Purpose) -> Result<WindowedExample> {
         let mut pieces = tokenizer.text(&example.text)?;
         let lost_tokens = pieces.len().saturating_sub(self.max_length - 2);
         pieces.truncate(self.max_length - 2);
@@ -113,7 +113,7 @@ impl Task for Classify {
             target: label.map(|label| label as i64).into_iter().collect(),
             ids,
         };
-        Ok(Encoded { windows: vec![features], lost_tokens, lost_golds: 0 })
+        Ok(WindowedExample { windows: vec![features], lost_tokens, truncated_answers: 0 })
     }
     fn decode(&self, _: &Labelled, windows: &[Window]) -> Guess {
         let scores = softmax(windows.first().map_or(&[], |window| window.logits.row(0)));
@@ -124,10 +124,10 @@ impl Task for Classify {
 
     // Head: tensors only.
 
-    fn head(&self, name: &str, shape: HeadShape, weights: &mut Weights) -> Result<Dense> {
-        Dense::open_by_label(weights, &format!("heads.{name}"), shape, &self.labels)
+    fn head(&self, name: &str, shape: HeadShape, weights: &mut Weights) -> Result<LinearHead> {
+        LinearHead::open_by_label(weights, &format!("heads.{name}"), shape, &self.labels)
     }
-    fn logits(&self, head: &Dense, hidden: &Hidden, _: Pass) -> Result<Tensor> {
+    fn logits(&self, head: &LinearHead, hidden: &Hidden, _: Pass) -> Result<Tensor> {
         head.apply(&hidden.first_tokens()?, None)
     }
     fn loss(&self, logits: &Tensor, _: &Segments, targets: &[&[i64]]) -> Result<Tensor> {

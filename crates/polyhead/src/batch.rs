@@ -19,13 +19,13 @@ pub struct Features {
 
 /// The windows of one example, and what did not fit into them.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Encoded {
+pub struct WindowedExample {
     /// At least one window, but in training for an example that nothing can be learnt from.
     pub windows: Vec<Features>,
     /// Tokens cut off.
     pub lost_tokens: usize,
     /// Gold entities or answers that no window holds whole.
-    pub lost_golds: usize,
+    pub truncated_answers: usize,
 }
 
 /// How sequences of one batch are brought together.

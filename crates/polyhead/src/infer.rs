@@ -1,7 +1,7 @@
 //! A loaded model that answers: text in, predictions out.
 
 use crate::data::{Layout, Skipped};
-use crate::encoders::{Adjust, Precision};
+use crate::encoders::{EncoderOverrides, Precision};
 use crate::error::{Error, Place, Result};
 use crate::model::Model;
 use crate::tasks::{Purpose, Score, TASKS, TaskKind};
@@ -39,7 +39,7 @@ impl Session {
 
     /// The same with matrix products in this precision; the others take bf16 where the processor multiplies it natively.
     pub fn open_in(folder: impl AsRef<Path>, kinds: &[TaskKind], precision: Precision) -> Result<Self> {
-        let adjust = Adjust { precision, ..Adjust::default() };
+        let adjust = EncoderOverrides { precision, ..EncoderOverrides::default() };
         Ok(Self { model: Model::load_adjusted(folder.as_ref(), kinds, &adjust)? })
     }
 

@@ -102,12 +102,13 @@ impl Optimizer {
     }
 
     /// Updates every trained parameter that has a gradient; returns how large the gradients were before clipping.
-    pub fn step(&mut self, parameters: &Parameters, gradients: &Gradients, lr: f64) -> Result<Squares> {
+    pub fn step(&mut self, parameters: &Parameters, gradients: &Gradients, lr: f64) -> Result<SquaredNorms> {
         in_pool(|| self.step_here(parameters, gradients, lr))
     }
 
-    fn step_here(&mut self, parameters: &Parameters, gradients: &Gradients, lr: f64) -> Result<Squares> {
-        let squares = Squares(gradients.of(parameters).map(|(_, gradient)| gradient.map(sum_of_squares)).collect());
+    fn step_here(&mut self, parameters: &Parameters, gradients: &Gradients, lr: f64) -> Result<SquaredNorms> {
+        let squares =
+            SquaredNorms(gradients.of(parameters).map(|(_, gradient)| gradient.map(sum_of_squares)).collect());
         for (parameter, sum) in parameters.trained().zip(&squares.0) {
             if sum.is_some_and(|sum| !sum.is_finite()) {
                 return Err(Error::internal(format!("the gradient of `{}` is not finite", parameter.name))
@@ -130,9 +131,9 @@ impl Optimizer {
 
 /// The sum of the squares of each trained parameter's gradient, in the order of the model; none where it received none.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Squares(pub Vec<Option<f64>>);
+pub struct SquaredNorms(pub Vec<Option<f64>>);
 
-impl Squares {
+impl SquaredNorms {
     /// The global norm.
     pub fn norm(&self) -> f64 {
         self.0.iter().flatten().sum::<f64>().sqrt()

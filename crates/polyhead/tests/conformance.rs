@@ -7,12 +7,12 @@ mod small;
 use candle_core::Tensor;
 use polyhead::batch::{Features, Padding};
 use polyhead::data::Layout;
-use polyhead::encoders::{Adjust, Pass};
+use polyhead::encoders::{EncoderOverrides, Pass};
 use polyhead::infer::Session;
-use polyhead::model::{About, Model, NamedTask};
+use polyhead::model::{Model, NamedTask, Provenance};
 use polyhead::optim::Optimizer;
 use polyhead::parameters::Owner;
-use polyhead::tasks::{Examples, Logits, Purpose, Query, Runner, Score, TASKS, TaskKind};
+use polyhead::tasks::{Examples, Logits, LogitsFn, Purpose, Query, Score, TASKS, TaskKind};
 use polyhead::{ErrorKind, Place};
 use polyhead_kernels::adamw::AdamW;
 use polyhead_kernels::rng::Key;
@@ -41,8 +41,9 @@ fn case(entry: &TaskKind, lengths: &[usize]) -> Case {
     assert_eq!((examples.len, examples.skipped.len()), (lengths.len(), 0), "{:?}", examples.skipped);
     task.prepare(&examples).unwrap();
     let named = vec![NamedTask { name: entry.kind.to_owned(), task }];
-    let still = Adjust { dropout: Some(0.0), attention_dropout: Some(0.0), ..Adjust::default() };
-    let model = Model::pretrained(&small::fixture("tiny-bert"), About::default(), named, &still, Key::seed(7)).unwrap();
+    let still = EncoderOverrides { dropout: Some(0.0), attention_dropout: Some(0.0), ..EncoderOverrides::default() };
+    let model =
+        Model::pretrained(&small::fixture("tiny-bert"), Provenance::default(), named, &still, Key::seed(7)).unwrap();
     let Data { golds, .. } = (kind.data)(lengths);
     Case { kind, model, examples, golds }
 }
@@ -64,12 +65,12 @@ impl Case {
 
     fn loss(&self, windows: &[Features]) -> Tensor {
         let windows: Vec<&Features> = windows.iter().collect();
-        let pass = Pass::Train(Key::seed(0));
+        let pass = Pass::train(Key::seed(0));
         self.model.loss(self.task(), &windows, Padding::Packed, pass).unwrap().value
     }
 
     /// The score of the examples and what was found in each.
-    fn evaluate(&self, runner: &Runner) -> (Score, Vec<Value>) {
+    fn evaluate(&self, runner: &LogitsFn) -> (Score, Vec<Value>) {
         let mut found = Vec::new();
         let task = &self.task().task;
         let score = task.evaluate(&self.examples, runner, &mut |answer, _| found.push((self.kind.found)(&answer)));
@@ -83,7 +84,7 @@ impl Case {
     /// Answers to requests, with logits of the test's own instead of the model's.
     fn answers(&self, requests: &[Value], logits: &dyn Fn(&Features) -> Logits) -> Vec<Value> {
         let all = |windows: &[&Features]| Ok(windows.iter().map(|window| logits(window)).collect());
-        let runner = Runner { tokenizer: &self.model.tokenizer, logits: &all };
+        let runner = LogitsFn { tokenizer: &self.model.tokenizer, logits: &all };
         let mut answers = Vec::new();
         let mut requests = requests.iter().map(|request| Ok((request.clone(), Place::file("request"))));
         let mut keep = |answer| {
@@ -160,7 +161,7 @@ fn decoding_the_gold_logits_gives_the_gold_answers_over_one_window_and_over_many
         let all = |windows: &[&Features]| {
             Ok(windows.iter().map(|window| (case.kind.perfect)(window, case.labels())).collect())
         };
-        let runner = Runner { tokenizer: &case.model.tokenizer, logits: &all };
+        let runner = LogitsFn { tokenizer: &case.model.tokenizer, logits: &all };
         let (score, found) = case.evaluate(&runner);
         for (index, (found, gold)) in found.iter().zip(&case.golds).enumerate() {
             assert_eq!(found, gold, "{}, example {index}", case.name());
@@ -407,7 +408,7 @@ fn a_pipeline_answers_in_every_unit_with_slices_and_as_its_schema_says() {
                 let pick = |at| UGLY[(key.bits(1 + at) >> 9) as usize % UGLY.len()];
                 let text = (0..length).map(pick).collect::<Vec<_>>().join(joint);
                 let input = (case.kind.input)(&text);
-                assert!(case.task().task.takes(&input) && is(&input_schema, &input), "{input}");
+                assert!(case.task().task.accepts(&input) && is(&input_schema, &input), "{input}");
                 let answers: Vec<Value> = ["byte", "char", "utf16"]
                     .map(|unit| {
                         let mut parameters = parameters.clone();

@@ -6,7 +6,7 @@ mod small;
 
 use polyhead::batch::{Features, Padding};
 use polyhead::encoders::Pass;
-use polyhead::optim::{Optimizer, Squares};
+use polyhead::optim::{Optimizer, SquaredNorms};
 use polyhead::parameters::{Gradients, Owner, Parameters};
 use polyhead::tasks::TASKS;
 use polyhead::train::diagnostics::{Groups, cosines};
@@ -18,14 +18,14 @@ use std::collections::BTreeMap;
 fn gradients() -> (Prepared, Vec<(String, Gradients)>) {
     let folder = tempfile::tempdir().unwrap();
     let prepared = prepare(&small::recipe(folder.path(), &[]), TASKS, &mut |_| {}).unwrap();
-    let of = |lane: &polyhead::train::Lane| {
-        let windows: Vec<&Features> = lane.windows.iter().take(8).map(|window| &window.features).collect();
-        let task = prepared.model.task(&lane.name).unwrap();
-        let pass = Pass::Train(Key::seed(1));
+    let of = |data: &polyhead::train::TaskData| {
+        let windows: Vec<&Features> = data.windows.iter().take(8).map(|window| &window.features).collect();
+        let task = prepared.model.task(&data.name).unwrap();
+        let pass = Pass::train(Key::seed(1));
         let loss = prepared.model.loss(task, &windows, Padding::Packed, pass).unwrap();
-        (lane.name.clone(), prepared.model.parameters.backward(&loss.value).unwrap())
+        (data.name.clone(), prepared.model.parameters.backward(&loss.value).unwrap())
     };
-    let gradients = prepared.lanes.iter().map(of).collect();
+    let gradients = prepared.task_data.iter().map(of).collect();
     (prepared, gradients)
 }
 
@@ -91,7 +91,8 @@ fn the_norms_of_the_groups_make_up_the_global_norm_and_other_heads_have_none() {
     let parameters = &prepared.model.parameters;
     let groups = Groups::new(parameters);
     for (task, gradients) in &tasks {
-        let squares: Squares = Optimizer::new(Default::default(), 0.0, 0.0).step(parameters, gradients, 0.0).unwrap();
+        let squares: SquaredNorms =
+            Optimizer::new(Default::default(), 0.0, 0.0).step(parameters, gradients, 0.0).unwrap();
         let norms: BTreeMap<String, f64> = groups.norms(&squares).0.into_iter().collect();
         let names: Vec<&str> = norms.keys().map(String::as_str).collect();
         assert_eq!(names, ["embeddings", &format!("heads.{task}"), "layer.0", "layer.1", "layer.2"]);

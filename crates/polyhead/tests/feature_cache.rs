@@ -35,8 +35,8 @@ fn child() {
         Trainer::new(recipe, &mut note).unwrap().for_each(|event| drop(event.unwrap()));
         return;
     }
-    for lane in prepare(&recipe, TASKS, &mut note).unwrap().lanes {
-        println!("{WINDOWS}{:?} {:?}", lane.windows, lane.lost);
+    for data in prepare(&recipe, TASKS, &mut note).unwrap().task_data {
+        println!("{WINDOWS}{:?} {:?}", data.windows, data.lost);
     }
 }
 

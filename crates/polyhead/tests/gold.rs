@@ -81,7 +81,7 @@ fn an_answer_out_of_place_makes_no_training_window_and_does_not_count_as_none() 
     let windows = |example: &Asked, purpose| qa.features(example, &tokenizer, purpose).unwrap();
     assert_eq!(windows(&examples[0], Purpose::Train).windows.len(), 1);
     let none = windows(&examples[1], Purpose::Train);
-    assert_eq!((none.windows.len(), none.lost_golds, none.lost_tokens), (0, 0, 0));
+    assert_eq!((none.windows.len(), none.truncated_answers, none.lost_tokens), (0, 0, 0));
     assert_eq!(windows(&examples[1], Purpose::Predict).windows.len(), 1);
     let rows = qa.distribution(&examples);
     assert!(rows.contains(&("without an answer".into(), 0)), "{rows:?}");

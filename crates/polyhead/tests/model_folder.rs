@@ -8,9 +8,9 @@ mod common;
 use candle_core::{Device, Tensor};
 use common::{Tensors, fixture, logits, read, windows, write, write_model};
 use polyhead::batch::Features;
-use polyhead::encoders::Adjust;
+use polyhead::encoders::EncoderOverrides;
 use polyhead::error::{Error, ErrorKind};
-use polyhead::model::{About, Model};
+use polyhead::model::{Model, Provenance};
 use polyhead::tasks::TASKS;
 use polyhead_kernels::rng::Key;
 use serde_json::{Value, json};
@@ -174,7 +174,8 @@ fn a_new_head_is_not_made_for_an_encoder_of_claimed_size() {
     let task = (TASKS[0].open)(json!({ "labels": labels, "max_length": 64 })).unwrap();
     let tasks = vec![polyhead::model::NamedTask { name: "other".into(), task }];
     // Six terabytes, if it were.
-    let made = Model::pretrained(folder.path(), About::default(), tasks, &Adjust::default(), Key::seed(1));
+    let made =
+        Model::pretrained(folder.path(), Provenance::default(), tasks, &EncoderOverrides::default(), Key::seed(1));
     assert!(made.err().unwrap().to_string().contains("found [211, 32]"));
 }
 

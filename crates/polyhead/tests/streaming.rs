@@ -6,9 +6,9 @@ mod cut;
 mod small;
 
 use polyhead::data::Layout;
-use polyhead::encoders::Adjust;
+use polyhead::encoders::EncoderOverrides;
 use polyhead::infer::Session;
-use polyhead::model::{About, Model, NamedTask};
+use polyhead::model::{Model, NamedTask, Provenance};
 use polyhead::tasks::{TASKS, TaskKind};
 use polyhead::{Error, Place};
 use polyhead_kernels::rng::Key;
@@ -30,7 +30,8 @@ fn session() -> Session {
         NamedTask { name: entry.kind.to_owned(), task }
     });
     let folder = small::fixture("tiny-bert");
-    let model = Model::pretrained(&folder, About::default(), tasks.collect(), &Adjust::default(), Key::seed(1));
+    let model =
+        Model::pretrained(&folder, Provenance::default(), tasks.collect(), &EncoderOverrides::default(), Key::seed(1));
     Session { model: model.unwrap() }
 }
 
@@ -94,7 +95,8 @@ fn an_evaluation_answers_in_order_holds_few_windows_and_a_failure_comes_after_al
     let first = cut::first_failing(&path);
     let named = vec![NamedTask { name: "cut".to_owned(), task }];
     let folder = small::fixture("tiny-bert");
-    let model = Model::pretrained(&folder, About::default(), named, &Adjust::default(), Key::seed(1)).unwrap();
+    let model =
+        Model::pretrained(&folder, Provenance::default(), named, &EncoderOverrides::default(), Key::seed(1)).unwrap();
     let mut answered = 0;
     let error = model.run(&model.tasks[0], |task, runner| {
         let before = cut::ENCODED.load(Ordering::SeqCst);

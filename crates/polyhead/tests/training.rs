@@ -99,10 +99,10 @@ fn sentences_that_the_tokenizer_deletes_are_left_out_of_training_and_said() {
     let mut told = Vec::new();
     let recipe = with("\u{e000} O\n\u{301} O\n\nada B-PER\n\u{f0b7} O\n\n\u{200b} B-PER\n\nparis B-LOC\n");
     let prepared = prepare(&recipe, TASKS, &mut |note| told.push(note.to_owned())).unwrap();
-    let lane = &prepared.lanes[0];
-    assert_eq!((lane.train.len, lane.train.skipped.len(), lane.windows.len()), (2, 2, 2));
-    assert!(lane.windows.iter().all(|window| window.features.target.iter().any(|&target| target >= 0)));
-    assert_eq!(lane.place(1).unwrap().to_string(), format!("{}:9", folder.path().join("deleted.conll").display()));
+    let data = &prepared.task_data[0];
+    assert_eq!((data.train.len, data.train.skipped.len(), data.windows.len()), (2, 2, 2));
+    assert!(data.windows.iter().all(|window| window.features.target.iter().any(|&target| target >= 0)));
+    assert_eq!(data.place(1).unwrap().to_string(), format!("{}:9", folder.path().join("deleted.conll").display()));
     let said = |what: &str| told.iter().any(|note| note.starts_with("data.ner.train: ") && note.contains(what));
     assert!(said("1 word has no token") && said("2 examples can't be used"), "{told:?}");
     let error =
@@ -250,7 +250,7 @@ fn the_labels_are_those_of_the_whole_training_file_whatever_part_a_limit_takes()
     ];
     let prepared =
         prepare(&small::recipe(folder.path(), &limited.each_ref().map(String::as_str)), TASKS, &mut |_| {}).unwrap();
-    assert_eq!(prepared.lanes.iter().map(|lane| lane.train.len).collect::<Vec<_>>(), [1, 1]);
+    assert_eq!(prepared.task_data.iter().map(|data| data.train.len).collect::<Vec<_>>(), [1, 1]);
     let [ner, qa] = &prepared.model.tasks[..] else { panic!() };
     assert_eq!(ner.task.labels(), ["O", "B-LOC", "I-LOC", "B-ORG", "I-ORG", "B-PER", "I-PER"]);
     assert_eq!(qa.task.config()["no_answer"], "allowed", "the second question, which the limit leaves out, has none");
@@ -316,7 +316,7 @@ fn the_sample_corpus_has_no_warning_but_for_a_vocabulary_of_a_few_words() {
             (path(&format!("{task}/train.{extension}")), Some(path(&format!("{task}/validation.{extension}"))));
     }
     let prepared = prepare(&recipe, TASKS, &mut |_| {}).unwrap();
-    let plan = Plan::new(&recipe, &prepared.lanes);
+    let plan = Plan::new(&recipe, &prepared.task_data);
     let found: Vec<_> = warned(&plan).into_iter().filter(|(_, kind)| *kind != WarningKind::UnknownWords).collect();
     assert!(found.is_empty(), "{found:?}");
 }

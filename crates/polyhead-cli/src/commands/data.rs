@@ -5,7 +5,7 @@ use crate::out::Out;
 use crate::table::{Align, Table, count, counted, percent};
 use polyhead::Result;
 use polyhead::recipe::Recipe;
-use polyhead::report::data::{BIN, DataReport, Split, TaskData, data_report};
+use polyhead::report::data::{BIN, DataReport, Split, TaskSplits, data_report};
 use polyhead::tasks::TASKS;
 use polyhead::train::{Plan, prepare};
 use std::path::PathBuf;
@@ -32,7 +32,7 @@ pub struct Args {
 pub fn run(args: &Args, out: &mut Out) -> Result<()> {
     let recipe = Recipe::read(&args.recipe, &args.set)?;
     let prepared = prepare(&recipe, TASKS, &mut |note| out.note(note))?;
-    let report = data_report(&prepared, Plan::new(&recipe, &prepared.lanes))?;
+    let report = data_report(&prepared, Plan::new(&recipe, &prepared.task_data))?;
     if args.format.json { out.json(&report) } else { print(&report, out) }
 }
 
@@ -50,7 +50,7 @@ fn print(report: &DataReport, out: &mut Out) -> Result<()> {
     Ok(())
 }
 
-fn split(task: &TaskData, split: &Split, out: &mut Out) -> Result<()> {
+fn split(task: &TaskSplits, split: &Split, out: &mut Out) -> Result<()> {
     out.heading(&format!("\n{}: {}", task.name, split.name))?;
     if !task.labels.is_empty() {
         out.line(format!("{}: {}", counted(task.labels.len(), "label"), task.labels.join(" ")))?;

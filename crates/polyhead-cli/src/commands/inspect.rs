@@ -6,10 +6,10 @@ use crate::out::Out;
 use crate::progress::downloads;
 use crate::scores;
 use crate::table::{Align, Table, count, counted, percent};
-use polyhead::encoders::Adjust;
+use polyhead::encoders::EncoderOverrides;
 use polyhead::hub::{self, HubOptions, Source};
 use polyhead::io::sha256_file;
-use polyhead::model::{About, Model, NamedTask, Share, read_config, shapes, shares};
+use polyhead::model::{Model, NamedTask, Provenance, Share, read_config, shapes, shares};
 use polyhead::parameters::Owner;
 use polyhead::tasks::TASKS;
 use polyhead::{Error, Key, Result};
@@ -45,7 +45,7 @@ struct Facts {
     tokenizer: Option<(&'static str, usize)>,
     /// Its own tasks: name, kind, labels, configuration.
     tasks: Vec<(String, &'static str, Vec<String>, Value)>,
-    about: About,
+    about: Provenance,
     /// The digest of its weights, where `about` does not have it.
     sha256: Option<String>,
 }
@@ -59,7 +59,7 @@ fn facts(args: &Args, out: &Out) -> Result<Facts> {
     let path = Path::new(&args.model);
     if path.is_file() {
         let shares = shares(&shapes(path, new_heads(args.labels)?)?);
-        let (config, about) = (read_config(path)?, About::default());
+        let (config, about) = (read_config(path)?, Provenance::default());
         return Ok(Facts { shares, config, tokenizer: None, tasks: Vec::new(), about, sha256: None });
     }
     let local = hub::model_folder(path);
@@ -85,8 +85,8 @@ fn facts(args: &Args, out: &Out) -> Result<Facts> {
         let tasks = model.tasks.iter().map(task).collect();
         return Ok(of_model(model, tasks, Some(sha256_file(folder.join("model.safetensors"))?)));
     }
-    let about = About { source, ..About::default() };
-    let model = Model::pretrained(&folder, about, new_heads(args.labels)?, &Adjust::default(), Key::seed(0))?;
+    let about = Provenance { source, ..Provenance::default() };
+    let model = Model::pretrained(&folder, about, new_heads(args.labels)?, &EncoderOverrides::default(), Key::seed(0))?;
     Ok(of_model(model, Vec::new(), None))
 }
 
@@ -206,7 +206,7 @@ fn parameters(shares: &[Share]) -> Table {
 }
 
 fn origin(facts: &Facts, out: &mut Out) -> Result<()> {
-    let About { source, recipe, epoch, .. } = &facts.about;
+    let Provenance { source, recipe, epoch, .. } = &facts.about;
     if source.is_some() || facts.sha256.is_some() {
         out.heading("\nOrigin")?;
     }

@@ -2,8 +2,8 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
 
 use polyhead::Key;
-use polyhead::encoders::Adjust;
-use polyhead::model::{About, Model, NamedTask};
+use polyhead::encoders::EncoderOverrides;
+use polyhead::model::{Model, NamedTask, Provenance};
 use polyhead::tasks::TASKS;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -89,8 +89,14 @@ pub fn model_whose_answers(no_answer: Value) -> TempDir {
     };
     let ner = open("ner", json!({ "labels": LABELS, "max_length": 32, "stride": 4 }));
     let qa = open("qa", json!({ "max_length": 64, "stride": 8, "max_question_length": 16, "no_answer": no_answer }));
-    let model =
-        Model::pretrained(&tiny_bert(), About::default(), vec![ner, qa], &Adjust::default(), Key::seed(7)).unwrap();
+    let model = Model::pretrained(
+        &tiny_bert(),
+        Provenance::default(),
+        vec![ner, qa],
+        &EncoderOverrides::default(),
+        Key::seed(7),
+    )
+    .unwrap();
     model.save(&folder.path().join("model")).unwrap();
     folder
 }

@@ -1,13 +1,13 @@
-//! One head of one sequence: products of [cells](Cell), everything else in f32.
+//! One head of one sequence: products of [cells](PackedElement), everything else in f32.
 //!
 //! Scores and probabilities exist for a block of queries at a time. On the way back `dS` and `P m` of [`CHUNK`] blocks are
 //! kept, as cells across queries: so the products for dK and dV read them.
 
 use super::{Task, soften, through_softmax};
-use crate::gemm::{Begin, Cell, Left, Panels, Writer, product_into, tile_rows};
+use crate::gemm::{AccumulatorInit, PackedB, PackedElement, ViewA, Writer, product_into, tile_rows};
 
 /// Queries whose probabilities are made at a time: two tiles of a product. Even, so that pairs do not cross blocks.
-fn block<T: Cell>() -> usize {
+fn block<T: PackedElement>() -> usize {
     2 * tile_rows::<T>()
 }
 
@@ -35,7 +35,7 @@ pub(super) struct Scratch<T> {
 }
 
 /// Queries (0), keys (1) or values (2) of a head from a row on, in `[rows, 3 hidden]` as cells.
-fn part<T: Cell>(task: Task, qkv: &[T], which: usize, row: usize) -> &[T] {
+fn part<T: PackedElement>(task: Task, qkv: &[T], which: usize, row: usize) -> &[T] {
     let from = (task.start + row) * stride::<T>(task) + T::count(which * task.hidden + task.column);
     &qkv[from..]
 }
@@ -46,11 +46,17 @@ fn filled(tokens: usize) -> usize {
 }
 
 /// Cells from one row to the next.
-fn stride<T: Cell>(task: Task) -> usize {
+fn stride<T: PackedElement>(task: Task) -> usize {
     T::count(3 * task.hidden)
 }
 
-pub(super) fn forward<T: Cell>(task: Task, qkv: &[T], out: &Writer, statistics: &mut [f32], scratch: &mut Scratch<T>) {
+pub(super) fn forward<T: PackedElement>(
+    task: Task,
+    qkv: &[T],
+    out: &Writer,
+    statistics: &mut [f32],
+    scratch: &mut Scratch<T>,
+) {
     let Task { tokens: n, size, .. } = task;
     let (block, line, stride) = (block::<T>(), filled(n), stride::<T>(task));
     let cells = T::count(line);
@@ -58,13 +64,13 @@ pub(super) fn forward<T: Cell>(task: Task, qkv: &[T], out: &Writer, statistics: 
     s.resize(block * line, 0.0);
     lines.resize(block * cells, T::default());
     o.resize(block * size, 0.0);
-    let keys = Panels::along_cells(part(task, qkv, 1, 0), n, size, stride);
-    let values = Panels::across_cells(part(task, qkv, 2, 0), n, size, stride);
+    let keys = PackedB::along_cells(part(task, qkv, 1, 0), n, size, stride);
+    let values = PackedB::across_cells(part(task, qkv, 2, 0), n, size, stride);
     for first in (0..n).step_by(block) {
         let rows = block.min(n - first);
-        let queries = Left::plain(part(task, qkv, 0, first), rows, stride);
+        let queries = ViewA::plain(part(task, qkv, 0, first), rows, stride);
         // SAFETY: s holds a block of rows of `line`.
-        unsafe { product_into(queries, &keys, Begin::Zeros, s.as_mut_ptr(), line) };
+        unsafe { product_into(queries, &keys, AccumulatorInit::Zeros, s.as_mut_ptr(), line) };
         for (row, (s, cells)) in s.chunks_exact_mut(line).zip(lines.chunks_exact_mut(cells)).take(rows).enumerate() {
             // What fills the row up has a probability of next to nothing, and meets no value.
             s[n..].fill(f32::NEG_INFINITY);
@@ -73,12 +79,14 @@ pub(super) fn forward<T: Cell>(task: Task, qkv: &[T], out: &Writer, statistics: 
             T::along(cells, s);
         }
         // SAFETY: o holds a block of rows of a head.
-        unsafe { product_into(Left::plain(lines, rows, cells), &values, Begin::Zeros, o.as_mut_ptr(), size) };
+        unsafe {
+            product_into(ViewA::plain(lines, rows, cells), &values, AccumulatorInit::Zeros, o.as_mut_ptr(), size)
+        };
         task.end(first, &mut o[..rows * size], statistics, out);
     }
 }
 
-pub(super) fn backward<T: Cell>(
+pub(super) fn backward<T: PackedElement>(
     task: Task,
     qkv: &[T],
     statistics: &[f32],
@@ -105,19 +113,19 @@ pub(super) fn backward<T: Cell>(
     let queries_from = |row: usize| part(task, qkv, 0, row);
     let gradient_from = |row: usize| &dout[(task.start + row) * gradient_stride + T::count(task.column)..];
     let (k, v) = (part(task, qkv, 1, 0), part(task, qkv, 2, 0));
-    let keys_along = Panels::along_cells(k, n, size, stride);
-    let values_along = Panels::along_cells(v, n, size, stride);
-    let keys = Panels::across_cells(k, n, size, stride);
+    let keys_along = PackedB::along_cells(k, n, size, stride);
+    let values_along = PackedB::along_cells(v, n, size, stride);
+    let keys = PackedB::across_cells(k, n, size, stride);
     for chunk in (0..n).step_by(long) {
         let chunk_rows = long.min(n - chunk);
         for first in (chunk..chunk + chunk_rows).step_by(block) {
             let rows = block.min(n - first);
             // SAFETY: s and dp hold a block of rows of `line`.
             unsafe {
-                let queries = Left::plain(queries_from(first), rows, stride);
-                product_into(queries, &keys_along, Begin::Zeros, s.as_mut_ptr(), line);
-                let gradient = Left::plain(gradient_from(first), rows, gradient_stride);
-                product_into(gradient, &values_along, Begin::Zeros, dp.as_mut_ptr(), line);
+                let queries = ViewA::plain(queries_from(first), rows, stride);
+                product_into(queries, &keys_along, AccumulatorInit::Zeros, s.as_mut_ptr(), line);
+                let gradient = ViewA::plain(gradient_from(first), rows, gradient_stride);
+                product_into(gradient, &values_along, AccumulatorInit::Zeros, dp.as_mut_ptr(), line);
             }
             for row in 0..rows {
                 let [s, dp, pm] = [&mut *s, &mut *dp, &mut *pm].map(|x| &mut x[row * line..(row + 1) * line]);
@@ -136,14 +144,16 @@ pub(super) fn backward<T: Cell>(
                 }
             }
             // SAFETY: out holds a block of rows of a head.
-            unsafe { product_into(Left::plain(lines, rows, cells), &keys, Begin::Zeros, out.as_mut_ptr(), size) };
+            unsafe {
+                product_into(ViewA::plain(lines, rows, cells), &keys, AccumulatorInit::Zeros, out.as_mut_ptr(), size)
+            };
             task.write(dqkv, first, 0, &out[..rows * size]);
         }
-        let begin = if chunk == 0 { Begin::Zeros } else { Begin::There };
-        let queries = Panels::across_cells(queries_from(chunk), chunk_rows, size, stride);
-        let gradient = Panels::across_cells(gradient_from(chunk), chunk_rows, size, gradient_stride);
+        let begin = if chunk == 0 { AccumulatorInit::Zeros } else { AccumulatorInit::There };
+        let queries = PackedB::across_cells(queries_from(chunk), chunk_rows, size, stride);
+        let gradient = PackedB::across_cells(gradient_from(chunk), chunk_rows, size, gradient_stride);
         for (left, right, sums) in [(&*ds_across, queries, &mut *dk), (&*pm_across, gradient, &mut *dv)] {
-            let left = Left::across(&left[..T::count(chunk_rows) * n], n);
+            let left = ViewA::across(&left[..T::count(chunk_rows) * n], n);
             // SAFETY: the sums hold n rows of a head.
             unsafe { product_into(left, &right, begin, sums.as_mut_ptr(), size) };
         }

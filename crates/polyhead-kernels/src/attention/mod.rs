@@ -15,7 +15,7 @@
 mod head;
 
 use crate::dropout::Dropout;
-use crate::gemm::{Cell, Matrix, StoreMatrix, Values, Writer, add_to, sum_rows};
+use crate::gemm::{Matrix, PackedElement, StoreMatrix, Values, Writer, add_to, sum_rows};
 use crate::linear::Linear;
 use crate::math::{dot, exp, max, simd, sum};
 use crate::segments::{Segment, Segments};
@@ -54,12 +54,12 @@ impl Tape {
         job.forward(&projected, &mut out, &mut statistics)?;
         let out = self.inner(out);
         let (qkv, node, operand, of) = (qkv.clone(), x.node, x.operand, out.node);
-        self.record(move |flow| {
-            let gradient = flow.take(of)?;
+        self.record(move |buffers| {
+            let gradient = buffers.take(of)?;
             let mut projected_gradient = Matrix::uninit(gradient.precision(), rows, width);
             job.backward(&projected, &statistics, &gradient, &mut projected_gradient)?;
             drop((gradient, projected, statistics));
-            flow.through(node, &qkv, &projected_gradient)?;
+            buffers.through(node, &qkv, &projected_gradient)?;
             let sums = column_sums(&projected_gradient);
             qkv.backward_weights(&projected_gradient, &operand, &sums)
         });
@@ -84,7 +84,7 @@ fn plain(qkv: &Tensor, segments: &Segments, heads: usize, dropout: Option<Dropou
         let mut p = weights.broadcast_div(&weights.sum_keepdim(D::Minus1)?)?;
         if let Some(dropout) = dropout {
             let shape = Shape::from((tokens, tokens));
-            let mask = |head| dropout.part((index * heads + head) as u64).mask(&shape, qkv.device());
+            let mask = |head| dropout.of_head(index, heads, head).mask(&shape, qkv.device());
             p = p.mul(&Tensor::stack(&(0..heads).map(mask).collect::<Result<Vec<_>>>()?, 0)?)?;
         }
         let out = p.matmul(&v)?.transpose(0, 1)?.reshape((tokens, hidden))?;
@@ -146,7 +146,7 @@ impl Job {
         let mut tasks = Vec::with_capacity(self.segments.len() * self.heads);
         for (index, Segment { start, tokens, .. }) in self.segments.iter().enumerate() {
             for head in 0..self.heads {
-                let dropout = self.dropout.map(|dropout| dropout.part((index * self.heads + head) as u64));
+                let dropout = self.dropout.map(|dropout| dropout.of_head(index, self.heads, head));
                 let statistics = 2 * (start * self.heads + head * tokens);
                 tasks.push(Task { start, tokens, size, column: head * size, hidden: self.hidden, statistics, dropout });
             }
@@ -168,7 +168,7 @@ impl Job {
         }
     }
 
-    fn forward_cells<T: Cell>(&self, qkv: &[T], out: &mut Matrix, statistics: &mut [f32]) -> Result<()> {
+    fn forward_cells<T: PackedElement>(&self, qkv: &[T], out: &mut Matrix, statistics: &mut [f32]) -> Result<()> {
         self.check_cells::<T>()?;
         let (statistics, writer) = (Parts::new(statistics), out.writer());
         self.clear_padding(&writer, self.hidden);
@@ -189,7 +189,7 @@ impl Job {
         Ok(())
     }
 
-    fn backward_cells<T: Cell>(&self, qkv: &[T], statistics: &[f32], dout: &[T], dqkv: &mut Matrix) {
+    fn backward_cells<T: PackedElement>(&self, qkv: &[T], statistics: &[f32], dout: &[T], dqkv: &mut Matrix) {
         let writer = dqkv.writer();
         self.clear_padding(&writer, 3 * self.hidden);
         self.for_each_task(|task, scratch| {
@@ -198,7 +198,7 @@ impl Job {
         });
     }
 
-    fn for_each_task<T: Cell>(&self, run: impl Fn(Task, &mut head::Scratch<T>) + Send + Sync) {
+    fn for_each_task<T: PackedElement>(&self, run: impl Fn(Task, &mut head::Scratch<T>) + Send + Sync) {
         let (tasks, grain) = (self.tasks(), self.grain());
         tasks
             .into_par_iter()
@@ -208,7 +208,7 @@ impl Job {
     }
 
     /// Cells must not reach across heads.
-    fn check_cells<T: Cell>(&self) -> Result<()> {
+    fn check_cells<T: PackedElement>(&self) -> Result<()> {
         if (self.hidden / self.heads).is_multiple_of(T::DEPTH) {
             return Ok(());
         }

@@ -22,7 +22,7 @@ mod unit;
 pub(super) use emulated::Emulated;
 pub(super) use unit::{Instructions, available};
 
-use super::tile::{Begin, Strip, Target};
+use super::tile::{AccumulatorInit, Strip, Target};
 use std::mem::MaybeUninit;
 use unit::{Shapes, Unit};
 
@@ -84,14 +84,14 @@ unsafe fn fixed<U: Unit, const R: usize, const V: usize>(strip: Strip<u32>, targ
     unsafe {
         configure::<U>(rows);
         match begin {
-            Begin::Zeros => zero::<U, R, V>(),
-            Begin::Bias(bias) => {
+            AccumulatorInit::Zeros => zero::<U, R, V>(),
+            AccumulatorInit::Bias(bias) => {
                 let mut row = [0.0; ACROSS * TILE];
                 row[..columns].copy_from_slice(bias);
                 // The same row again and again.
                 load_sums::<U, R, V>(row.as_ptr(), 0, 0);
             }
-            Begin::There => {
+            AccumulatorInit::There => {
                 if own {
                     for (from, to) in every_row() {
                         std::ptr::copy_nonoverlapping(from, to, columns);

@@ -14,7 +14,7 @@ use crate::math::simd;
 use crate::workspace::Plain;
 
 /// A cell.
-pub(crate) trait Cell: Plain + Default {
+pub(crate) trait PackedElement: Plain + Default {
     /// Numbers along k that it holds.
     const DEPTH: usize;
     /// Cells along k that a tile takes at a time: of f32 as many as keep a panel's part in the first cache.
@@ -44,7 +44,7 @@ pub(crate) trait Cell: Plain + Default {
     unsafe fn strip(strip: Strip<Self>, target: Target, rows: usize);
 }
 
-impl Cell for f32 {
+impl PackedElement for f32 {
     const DEPTH: usize = 1;
     const BLOCK: usize = 256;
     const TILED: bool = true;
@@ -68,7 +68,7 @@ impl Cell for f32 {
     }
 }
 
-impl Cell for u32 {
+impl PackedElement for u32 {
     const DEPTH: usize = 2;
     /// Half the bytes for each number, and a pass over C for every block: without blocks it is faster.
     const BLOCK: usize = usize::MAX;

@@ -5,7 +5,7 @@
 //! bf16   [rows, columns / 2] pairs of neighbours in one u32; an odd last column has a 0 beside it
 //! ```
 
-use super::{Cell, Part, Precision, Sink, widen};
+use super::{Epilogue, PackedElement, Part, Precision, widen};
 use crate::storage::Parts;
 use crate::workspace::Buffer;
 
@@ -111,7 +111,7 @@ pub(crate) struct StoreMatrix<'a> {
     pub bias: Option<&'a [f32]>,
 }
 
-impl Sink for StoreMatrix<'_> {
+impl Epilogue for StoreMatrix<'_> {
     fn bias(&self) -> Option<&[f32]> {
         self.bias
     }

@@ -1,14 +1,14 @@
 //! Matrix products, `C = A B`, with the work split over parts of C whose size depends on the shapes alone.
 //!
 //! ```text
-//! Panels, Left (what tiles read) -> product (who makes what) -> Tile (sums in registers) -> Sink (what becomes of C)
+//! PackedB, ViewA (what tiles read) -> product (who makes what) -> Tile (sums in registers) -> Epilogue (what becomes of C)
 //! ```
 //!
-//! One code for f32 and for pairs of bf16 numbers ([`Cell`]), and for every instruction set (`tile.rs`). A kept library
+//! One code for f32 and for pairs of bf16 numbers ([`PackedElement`]), and for every instruction set (`tile.rs`). A kept library
 //! (`gemm`) would do f32, but packs B anew in every call, which costs a single sentence more than its products do, and
-//! knows neither bf16 on x86 nor sinks.
+//! knows neither bf16 on x86 nor epilogues.
 //!
-//! What becomes of C is up to a [`Sink`]: it gets the parts of C while they are in the processor's cache, so that a bias,
+//! What becomes of C is up to a [`Epilogue`]: it gets the parts of C while they are in the processor's cache, so that a bias,
 //! an activation or a whole LayerNorm costs no pass over memory of its own.
 
 #[cfg(target_arch = "x86_64")]
@@ -21,11 +21,11 @@ mod tile;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-pub(crate) use cell::{Cell, widen};
+pub(crate) use cell::{PackedElement, widen};
 pub(crate) use matrix::{Matrix, StoreMatrix, Values, Writer};
-pub(crate) use panels::{Left, Panels, Tiled};
+pub(crate) use panels::{PackedA, PackedB, ViewA};
 pub(crate) use product::{product, product_into};
-pub(crate) use tile::Begin;
+pub(crate) use tile::AccumulatorInit;
 
 use crate::storage::Parts;
 use rayon::prelude::*;
@@ -58,7 +58,7 @@ impl Precision {
 }
 
 /// Rows of a tile on this processor: products of a multiple of it waste nothing.
-pub(crate) fn tile_rows<T: Cell>() -> usize {
+pub(crate) fn tile_rows<T: PackedElement>() -> usize {
     tile::Isa::here::<T>().rows()
 }
 
@@ -84,7 +84,7 @@ pub fn instruction_sets() -> InstructionSets {
     InstructionSets { here: names(here), missing: names(missing) }
 }
 
-/// A finished part of C: `values[r * stride + c]` is the element `(row + r, column + c)`, for the sink to change at will.
+/// A finished part of C: `values[r * stride + c]` is the element `(row + r, column + c)`, for the epilogue to change at will.
 pub(crate) struct Part<'a> {
     pub row: usize,
     pub column: usize,
@@ -112,14 +112,14 @@ pub(crate) struct Place {
 }
 
 /// Where the parts of C go.
-pub(crate) trait Sink: Sync {
+pub(crate) trait Epilogue: Sync {
     /// What is added to every row of C before anyone sees it.
     fn bias(&self) -> Option<&[f32]> {
         None
     }
 
-    /// Where C is to be stored, if the sink wants nothing but to have it in memory: its parts then go straight there, and
-    /// [`Sink::part`] is not called.
+    /// Where C is to be stored, if the epilogue wants nothing but to have it in memory: its parts then go straight there, and
+    /// [`Epilogue::part`] is not called.
     fn place(&self) -> Option<Place> {
         None
     }
@@ -156,7 +156,7 @@ impl<'a> Store<'a> {
     }
 }
 
-impl Sink for Store<'_> {
+impl Epilogue for Store<'_> {
     fn bias(&self) -> Option<&[f32]> {
         self.bias
     }
@@ -240,7 +240,7 @@ mod tests {
     }
 
     /// The rows of a matrix `[.., columns]` in cells.
-    fn cells<T: Cell>(values: &[f32], columns: usize) -> Vec<T> {
+    fn cells<T: PackedElement>(values: &[f32], columns: usize) -> Vec<T> {
         let mut all = Vec::new();
         for row in values.chunks_exact(columns) {
             let mut cells = vec![T::default(); T::count(columns)];
@@ -251,13 +251,13 @@ mod tests {
     }
 
     /// C of every form of both factors and every way out, on one instruction set: all are to have the same bits.
-    fn product_in_every_form<T: Cell>(shape: [usize; 3], isa: Isa) -> Vec<f32> {
+    fn product_in_every_form<T: PackedElement>(shape: [usize; 3], isa: Isa) -> Vec<f32> {
         let [m, n, k] = shape;
         let (a, b, bias) = (normal(1, m * k), normal(2, k * n), normal(3, n));
         let (at, bt) = (transpose(&a, m, k), transpose(&b, k, n));
         let (a_cells, at_cells) = (cells::<T>(&a, k), cells::<T>(&at, m));
         let (b_cells, bt_cells) = (cells::<T>(&b, n), cells::<T>(&bt, k));
-        let turned = Tiled::transposed_for(&at_cells, k, 0..m, T::count(m), isa);
+        let turned = PackedA::transposed_for(&at_cells, k, 0..m, T::count(m), isa);
         let mut across = vec![T::default(); T::count(k) * m];
         for (across, rows) in across.chunks_exact_mut(m).zip(at.chunks(m * T::DEPTH)) {
             let (first, second) = rows.split_at(m);
@@ -265,13 +265,13 @@ mod tests {
         }
         let (columns, rows): (Vec<&[f32]>, Vec<&[f32]>) = (bt.chunks(k).collect(), b.chunks(n).collect());
         let rights = [
-            Panels::along_for(&columns, isa),
-            Panels::across_for(&rows, isa),
-            Panels::along_cells_for(&bt_cells, n, k, T::count(k), isa),
-            Panels::across_cells_for(&b_cells, k, n, T::count(n), isa),
+            PackedB::along_for(&columns, isa),
+            PackedB::across_for(&rows, isa),
+            PackedB::along_cells_for(&bt_cells, n, k, T::count(k), isa),
+            PackedB::across_cells_for(&b_cells, k, n, T::count(n), isa),
         ];
         let mut first: Option<Vec<f32>> = None;
-        for left in [Left::plain(&a_cells, m, T::count(k)), turned.left(), Left::across(&across, m)] {
+        for left in [ViewA::plain(&a_cells, m, T::count(k)), turned.left(), ViewA::across(&across, m)] {
             for right in &rights {
                 let mut c = vec![f32::NAN; m * n];
                 product(left, right, &Store::new(&mut c, n));
@@ -280,14 +280,14 @@ mod tests {
                 let mut parts = Matrix::uninit(Precision::F32, m, n);
                 product(left, right, &StoreMatrix { writer: parts.writer(), bias: None });
                 let Values::F32(parts) = &parts.values else { panic!("not in f32") };
-                assert!(parts[..] == want[..], "{shape:?} on {isa:?}: the bits depend on the sink");
+                assert!(parts[..] == want[..], "{shape:?} on {isa:?}: the bits depend on the epilogue");
                 // SAFETY: c holds m rows of n.
-                unsafe { product_into(left, right, Begin::Zeros, c.as_mut_ptr(), n) };
+                unsafe { product_into(left, right, AccumulatorInit::Zeros, c.as_mut_ptr(), n) };
                 assert!(c == *want, "{shape:?} on {isa:?}: the bits depend on where C goes");
                 product(left, right, &Store::new(&mut c, n).adding(true));
                 assert_close(shape, "added", &c, &want.iter().map(|x| 2.0 * x).collect::<Vec<_>>());
                 // SAFETY: c holds m rows of n.
-                unsafe { product_into(left, right, Begin::There, c.as_mut_ptr(), n) };
+                unsafe { product_into(left, right, AccumulatorInit::There, c.as_mut_ptr(), n) };
                 assert_close(shape, "added there", &c, &want.iter().map(|x| 3.0 * x).collect::<Vec<_>>());
                 product(left, right, &Store::new(&mut c, n).with_bias(Some(&bias)));
                 let unbiased: Vec<f32> = c.iter().enumerate().map(|(i, x)| x - bias[i % n]).collect();
@@ -297,7 +297,7 @@ mod tests {
         first.unwrap()
     }
 
-    fn every_instruction_set_gives_the_same_bits_and_they_are_right<T: Cell>(change: fn(f32) -> f32) {
+    fn every_instruction_set_gives_the_same_bits_and_they_are_right<T: PackedElement>(change: fn(f32) -> f32) {
         for shape in SHAPES {
             let [m, n, k] = shape;
             let want = reference(shape, &normal(1, m * k), &normal(2, k * n), change);
@@ -336,23 +336,35 @@ mod tests {
             change();
             let [m, n, k] = shape;
             let (a, b) = (cells::<u32>(&normal(1, m * k), k), normal(2, k * n));
-            let right = Panels::across_for(&b.chunks(n).collect::<Vec<_>>(), Isa::AmxEmulated);
+            let right = PackedB::across_for(&b.chunks(n).collect::<Vec<_>>(), Isa::AmxEmulated);
             let mut c = vec![f32::NAN; m * n];
             // SAFETY: c holds m rows of n.
             unsafe {
-                product_into(Left::plain(&a, m, <u32 as Cell>::count(k)), &right, Begin::Zeros, c.as_mut_ptr(), n)
+                product_into(
+                    ViewA::plain(&a, m, <u32 as PackedElement>::count(k)),
+                    &right,
+                    AccumulatorInit::Zeros,
+                    c.as_mut_ptr(),
+                    n,
+                )
             };
             assert!(c == want);
         }
         if Isa::all::<u32>().contains(&Isa::Amx) {
             let [m, n, k] = shape;
             let (a, b) = (cells::<u32>(&normal(1, m * k), k), normal(2, k * n));
-            let right = Panels::across_for(&b.chunks(n).collect::<Vec<_>>(), Isa::Amx);
+            let right = PackedB::across_for(&b.chunks(n).collect::<Vec<_>>(), Isa::Amx);
             for _ in 0..2 {
                 let mut c = vec![f32::NAN; m * n];
                 // SAFETY: c holds m rows of n; the unit is there.
                 unsafe {
-                    product_into(Left::plain(&a, m, <u32 as Cell>::count(k)), &right, Begin::Zeros, c.as_mut_ptr(), n);
+                    product_into(
+                        ViewA::plain(&a, m, <u32 as PackedElement>::count(k)),
+                        &right,
+                        AccumulatorInit::Zeros,
+                        c.as_mut_ptr(),
+                        n,
+                    );
                     Instructions::release();
                 }
                 assert!(c == want, "the unit differs from its emulation");
@@ -360,10 +372,10 @@ mod tests {
         }
     }
 
-    fn every_row_ends_once_after_all_its_columns<T: Cell>() {
+    fn every_row_ends_once_after_all_its_columns<T: PackedElement>() {
         use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
         struct Count(Vec<AtomicUsize>, Vec<AtomicUsize>, usize);
-        impl Sink for Count {
+        impl Epilogue for Count {
             fn part(&self, mut part: Part<'_>) {
                 let columns = part.columns;
                 part.each_row().for_each(|(row, _)| _ = self.0[row].fetch_add(columns, Relaxed));
@@ -378,10 +390,10 @@ mod tests {
         for [m, n, k] in SHAPES {
             let (a, b) = (cells::<T>(&normal(1, m * k), k), normal(2, k * n));
             let zeros = || (0..m).map(|_| AtomicUsize::new(0)).collect();
-            let sink = Count(zeros(), zeros(), n);
-            let panels = Panels::across(&b.chunks(n).collect::<Vec<_>>());
-            product(Left::plain(&a, m, T::count(k)), &panels, &sink);
-            assert!(sink.1.iter().all(|count| count.load(Relaxed) == 1), "{m} x {n}");
+            let epilogue = Count(zeros(), zeros(), n);
+            let panels = PackedB::across(&b.chunks(n).collect::<Vec<_>>());
+            product(ViewA::plain(&a, m, T::count(k)), &panels, &epilogue);
+            assert!(epilogue.1.iter().all(|count| count.load(Relaxed) == 1), "{m} x {n}");
         }
     }
 
@@ -393,10 +405,10 @@ mod tests {
 
     #[test]
     fn any_number_of_threads_gives_the_same_bits() {
-        fn product_of<T: Cell>(a: &[f32], b: &[f32]) -> Vec<f32> {
+        fn product_of<T: PackedElement>(a: &[f32], b: &[f32]) -> Vec<f32> {
             let mut c = vec![0.0; 700 * 210];
-            let panels = Panels::across(&b.chunks(210).collect::<Vec<_>>());
-            product(Left::plain(&cells::<T>(a, 170), 700, T::count(170)), &panels, &Store::new(&mut c, 210));
+            let panels = PackedB::across(&b.chunks(210).collect::<Vec<_>>());
+            product(ViewA::plain(&cells::<T>(a, 170), 700, T::count(170)), &panels, &Store::new(&mut c, 210));
             c
         }
         let (a, b) = (normal(1, 700 * 170), normal(2, 170 * 210));

@@ -1,11 +1,11 @@
-//! The factors of a product as its tiles read them, in [cells](super::Cell) along k.
+//! The factors of a product as its tiles read them, in [cells](super::PackedElement) along k.
 //!
 //! ```text
 //! A  m x k   row by row as activations lie, or in tiles of so many rows: [m / rows][k][rows]
 //! B  k x n   in panels of up to three registers of columns: [n / width][k][width]
 //! ```
 
-use super::Cell;
+use super::PackedElement;
 use super::tile::Isa;
 use crate::storage::Parts;
 use crate::workspace::Buffer;
@@ -14,7 +14,7 @@ use std::ops::Range;
 
 /// A, or a part of it: the cell `p` of row `r` stands at `r * row + (p - start) * step`, within a tile if A is in tiles.
 #[derive(Clone, Copy)]
-pub(crate) struct Left<'a, T> {
+pub(crate) struct ViewA<'a, T> {
     pub cells: &'a [T],
     pub rows: usize,
     /// Rows of a tile.
@@ -27,7 +27,7 @@ pub(crate) struct Left<'a, T> {
     pub start: usize,
 }
 
-impl<'a, T: Cell> Left<'a, T> {
+impl<'a, T: PackedElement> ViewA<'a, T> {
     /// Row by row, `stride` cells from one to the next.
     pub(crate) fn plain(cells: &'a [T], rows: usize, stride: usize) -> Self {
         Self { cells, rows, height: None, tile: 0, row: stride, step: 1, start: 0 }
@@ -44,7 +44,7 @@ impl<'a, T: Cell> Left<'a, T> {
     }
 
     /// Of one that lies row by row: some rows, and some cells along k, in tiles.
-    pub(super) fn tiled(&self, rows: Range<usize>, depth: Range<usize>, height: usize) -> Tiled<T> {
+    pub(super) fn tiled(&self, rows: Range<usize>, depth: Range<usize>, height: usize) -> PackedA<T> {
         let mut cells = Buffer::uninit(rows.len().div_ceil(height) * depth.len() * height);
         let tiles = cells
             .par_chunks_mut((depth.len() * height).max(1))
@@ -55,13 +55,13 @@ impl<'a, T: Cell> Left<'a, T> {
                 tile[r..].iter_mut().step_by(height).zip(row).for_each(|(cell, &x)| *cell = x);
             }
         });
-        Tiled { cells, rows: rows.len(), start: depth.start, depth: depth.len(), height: Some(height) }
+        PackedA { cells, rows: rows.len(), start: depth.start, depth: depth.len(), height: Some(height) }
     }
 }
 
 /// A left factor in tiles, each tile's cells end to end: `[rows / height][depth][height]`. For an instruction set that takes
 /// rows it is no more than that: `[rows][depth]`.
-pub(crate) struct Tiled<T: Cell> {
+pub(crate) struct PackedA<T: PackedElement> {
     cells: Buffer<T>,
     rows: usize,
     start: usize,
@@ -69,7 +69,7 @@ pub(crate) struct Tiled<T: Cell> {
     height: Option<usize>,
 }
 
-impl<T: Cell> Tiled<T> {
+impl<T: PackedElement> PackedA<T> {
     /// The transpose of `columns` (from an even one on) of a matrix of so many rows, of which a row takes `stride` cells.
     pub(crate) fn transposed(matrix: &[T], rows: usize, columns: Range<usize>, stride: usize) -> Self {
         Self::transposed_for(matrix, rows, columns, stride, Isa::here::<T>())
@@ -117,20 +117,20 @@ impl<T: Cell> Tiled<T> {
         Self { cells, rows: count, start: 0, depth, height }
     }
 
-    pub(crate) fn left(&self) -> Left<'_, T> {
+    pub(crate) fn left(&self) -> ViewA<'_, T> {
         let Self { rows, start, depth, .. } = *self;
         match self.height {
             Some(height) => {
                 let tile = height * depth;
-                Left { cells: &self.cells, rows, height: Some(height), tile, row: 1, step: height, start }
+                ViewA { cells: &self.cells, rows, height: Some(height), tile, row: 1, step: height, start }
             }
-            None => Left::plain(&self.cells, rows, depth),
+            None => ViewA::plain(&self.cells, rows, depth),
         }
     }
 }
 
 /// Of the rows of a matrix that one cell along k stands for, `take` cells from `start` on; the second may be missing.
-fn rows_of_cell<T: Cell>(
+fn rows_of_cell<T: PackedElement>(
     matrix: &[T],
     p: usize,
     rows: usize,
@@ -144,7 +144,7 @@ fn rows_of_cell<T: Cell>(
 }
 
 /// B in panels.
-pub(crate) struct Panels<T: Cell> {
+pub(crate) struct PackedB<T: PackedElement> {
     pub cells: Buffer<T>,
     /// Cells along k.
     pub depth: usize,
@@ -154,7 +154,7 @@ pub(crate) struct Panels<T: Cell> {
     pub isa: Isa,
 }
 
-impl<T: Cell> Panels<T> {
+impl<T: PackedElement> PackedB<T> {
     fn uninit(k: usize, columns: usize, isa: Isa) -> Self {
         let (depth, width) = (k.div_ceil(T::DEPTH), width_of(columns, isa));
         let mut cells = Buffer::uninit(columns.div_ceil(width) * depth * width);

@@ -1,12 +1,12 @@
 //! `C = A B`: which thread makes which part of C, and in which order.
 //!
-//! A task makes tiles of a block of rows, panel by panel, and the sink sees them while they are in cache. Where k is long
+//! A task makes tiles of a block of rows, panel by panel, and the epilogue sees them while they are in cache. Where k is long
 //! it is taken in blocks, so that a panel's part stays in the first cache while all rows of the task pass by, and those
 //! rows' part in the second; C holds the sums in between.
 
-use super::panels::{Left, Panels, Tiled};
-use super::tile::{Begin, Strip, Target};
-use super::{Cell, Part, Place, Sink};
+use super::panels::{PackedA, PackedB, ViewA};
+use super::tile::{AccumulatorInit, Strip, Target};
+use super::{Epilogue, PackedElement, Part, Place};
 use crate::workspace::Buffer;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -14,39 +14,39 @@ use std::ops::Range;
 /// The most rows that a task takes, about.
 const TALLEST: usize = 128;
 
-/// Panels that rows of A must meet for it to pay that they are brought into tiles first.
+/// PackedB that rows of A must meet for it to pay that they are brought into tiles first.
 const MEETS: usize = 8;
 
-/// `A B`, handed to `sink` part by part.
-pub(crate) fn product<T: Cell, S: Sink>(a: Left<T>, b: &Panels<T>, sink: &S) {
+/// `A B`, handed to `epilogue` part by part.
+pub(crate) fn product<T: PackedElement, S: Epilogue>(a: ViewA<T>, b: &PackedB<T>, epilogue: &S) {
     let (m, n) = (a.rows, b.columns);
     if m == 0 || n == 0 {
         return;
     }
     let (panels, height) = (n.div_ceil(b.width), b.isa.rows());
     let tallest = TALLEST.next_multiple_of(height);
-    // Many rows: a task makes some rows from the first column to the last, and the sink sees them while they are in the
+    // Many rows: a task makes some rows from the first column to the last, and the epilogue sees them while they are in the
     // second cache. Few rows: tasks are blocks of both, so that there are enough of them.
     const MANY: usize = 512;
     if m >= MANY {
         let block = (m / T::TASKS).clamp(TALLEST / 4, TALLEST).next_multiple_of(height);
         (0..m.div_ceil(block)).into_par_iter().for_each(|task| {
             let rows = task * block..m.min((task + 1) * block);
-            part(a, b, rows.clone(), 0..panels, sink);
-            sink.rows(rows);
+            part(a, b, rows.clone(), 0..panels, epilogue);
+            epilogue.rows(rows);
         });
         return;
     }
     // The tasks share rows: A is brought into tiles for all of them.
     let tiles = if m > height { in_tiles(a, 0..m, 0..b.depth, panels, height) } else { None };
-    let a = tiles.as_ref().map_or(a, Tiled::left);
+    let a = tiles.as_ref().map_or(a, PackedA::left);
     let row_blocks = m.div_ceil(tallest);
     let panel_block = if m * n * b.depth < 1 << 16 { panels } else { panels.div_ceil(16_usize.div_ceil(row_blocks)) };
     let column_blocks = panels.div_ceil(panel_block);
     let run = |task: usize| {
         let (row_block, column_block) = (task % row_blocks, task / row_blocks);
         let rows = row_block * tallest..m.min((row_block + 1) * tallest);
-        part(a, b, rows, column_block * panel_block..panels.min((column_block + 1) * panel_block), sink);
+        part(a, b, rows, column_block * panel_block..panels.min((column_block + 1) * panel_block), epilogue);
     };
     match row_blocks * column_blocks {
         1 => run(0),
@@ -54,8 +54,8 @@ pub(crate) fn product<T: Cell, S: Sink>(a: Left<T>, b: &Panels<T>, sink: &S) {
     }
     const FEW: usize = 16;
     match m.div_ceil(FEW) {
-        1 => sink.rows(0..m),
-        tasks => (0..tasks).into_par_iter().for_each(|task| sink.rows(task * FEW..m.min((task + 1) * FEW))),
+        1 => epilogue.rows(0..m),
+        tasks => (0..tasks).into_par_iter().for_each(|task| epilogue.rows(task * FEW..m.min((task + 1) * FEW))),
     }
 }
 
@@ -64,9 +64,15 @@ pub(crate) fn product<T: Cell, S: Sink>(a: Left<T>, b: &Panels<T>, sink: &S) {
 ///
 /// # Safety
 /// `c` must be good for all rows and columns (initialised where sums begin there), and no one else may touch them.
-pub(crate) unsafe fn product_into<T: Cell>(a: Left<T>, b: &Panels<T>, start: Begin, c: *mut f32, stride: usize) {
+pub(crate) unsafe fn product_into<T: PackedElement>(
+    a: ViewA<T>,
+    b: &PackedB<T>,
+    start: AccumulatorInit,
+    c: *mut f32,
+    stride: usize,
+) {
     for depth in blocks::<T>(b.depth) {
-        let begin = if depth.start == 0 { start } else { Begin::There };
+        let begin = if depth.start == 0 { start } else { AccumulatorInit::There };
         for panel in 0..b.columns.div_ceil(b.width) {
             // SAFETY: the caller's promise.
             unsafe { strip(a, b, 0..a.rows, panel, &depth, begin, c.add(panel * b.width), stride) };
@@ -75,40 +81,46 @@ pub(crate) unsafe fn product_into<T: Cell>(a: Left<T>, b: &Panels<T>, start: Beg
 }
 
 /// k in blocks of about equal length, in cells.
-fn blocks<T: Cell>(depth: usize) -> impl ExactSizeIterator<Item = Range<usize>> + Clone {
+fn blocks<T: PackedElement>(depth: usize) -> impl ExactSizeIterator<Item = Range<usize>> + Clone {
     let size = depth.div_ceil(depth.div_ceil(T::BLOCK).max(1)).max(1);
     (0..depth.div_ceil(size).max(1)).map(move |block| block * size..depth.min((block + 1) * size))
 }
 
 /// Some rows of A in tiles, where they are not and meet so many panels that it pays.
-fn in_tiles<T: Cell>(
-    a: Left<T>,
+fn in_tiles<T: PackedElement>(
+    a: ViewA<T>,
     rows: Range<usize>,
     depth: Range<usize>,
     panels: usize,
     height: usize,
-) -> Option<Tiled<T>> {
+) -> Option<PackedA<T>> {
     let pays = T::TILED && a.height.is_none() && a.step == 1 && panels >= MEETS;
     pays.then(|| a.tiled(rows, depth, height))
 }
 
 /// Some rows and panels of C.
-fn part<T: Cell, S: Sink>(a: Left<T>, b: &Panels<T>, rows: Range<usize>, panels: Range<usize>, sink: &S) {
-    let (bias, blocks, height) = (sink.bias(), blocks::<T>(b.depth), b.isa.rows());
+fn part<T: PackedElement, S: Epilogue>(
+    a: ViewA<T>,
+    b: &PackedB<T>,
+    rows: Range<usize>,
+    panels: Range<usize>,
+    epilogue: &S,
+) {
+    let (bias, blocks, height) = (epilogue.bias(), blocks::<T>(b.depth), b.isa.rows());
     let columns_of = |panel: usize| panel * b.width..b.columns.min((panel + 1) * b.width);
     let begin = |panel: usize, depth: &Range<usize>| match bias {
-        _ if depth.start > 0 => Begin::There,
-        Some(bias) => Begin::Bias(&bias[columns_of(panel)]),
-        None => Begin::Zeros,
+        _ if depth.start > 0 => AccumulatorInit::There,
+        Some(bias) => AccumulatorInit::Bias(&bias[columns_of(panel)]),
+        None => AccumulatorInit::Zeros,
     };
     let tiles_of = |depth| in_tiles(a, rows.clone(), depth, panels.len(), height);
-    if let Some(Place { c, stride, adds }) = sink.place() {
+    if let Some(Place { c, stride, adds }) = epilogue.place() {
         for depth in blocks {
             let tiles = tiles_of(depth.clone());
             let (a, of) = tiles.as_ref().map_or((a, rows.clone()), |tiles| (tiles.left(), 0..rows.len()));
             for panel in panels.clone() {
-                let begin = if adds { Begin::There } else { begin(panel, &depth) };
-                // SAFETY: the sink's place is good for C, and each element comes once.
+                let begin = if adds { AccumulatorInit::There } else { begin(panel, &depth) };
+                // SAFETY: the epilogue's place is good for C, and each element comes once.
                 unsafe {
                     let c = c.add(rows.start * stride + panel * b.width);
                     strip(a, b, of.clone(), panel, &depth, begin, c, stride);
@@ -133,7 +145,7 @@ fn part<T: Cell, S: Sink>(a: Left<T>, b: &Panels<T>, rows: Range<usize>, panels:
             }
             let columns = columns_of(panel);
             let (row, column, columns) = (rows.start + first, columns.start, columns.len());
-            sink.part(Part { row, column, rows: count, columns, values: &mut values, stride: b.width });
+            epilogue.part(Part { row, column, rows: count, columns, values: &mut values, stride: b.width });
         }
     }
 }
@@ -143,13 +155,13 @@ fn part<T: Cell, S: Sink>(a: Left<T>, b: &Panels<T>, rows: Range<usize>, panels:
 /// # Safety
 /// As for [`Strip::make`].
 #[allow(clippy::too_many_arguments)]
-unsafe fn strip<T: Cell>(
-    a: Left<T>,
-    b: &Panels<T>,
+unsafe fn strip<T: PackedElement>(
+    a: ViewA<T>,
+    b: &PackedB<T>,
     rows: Range<usize>,
     panel: usize,
     depth: &Range<usize>,
-    begin: Begin,
+    begin: AccumulatorInit,
     c: *mut f32,
     stride: usize,
 ) {

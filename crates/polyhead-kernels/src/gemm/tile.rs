@@ -5,12 +5,12 @@
 //! ```
 //!
 //! One loop serves both precisions and every instruction set but AMX, whose registers are tiles themselves (`amx.rs`):
-//! [`Register`] is what an instruction set can do, and [`Multiply`] how it multiplies [cells](super::Cell). Every sum runs
+//! [`Register`] is what an instruction set can do, and [`Multiply`] how it multiplies [cells](super::PackedElement). Every sum runs
 //! over k in order, in fused multiply-adds, so each instruction set gives the same bits (`vdpbf16ps` too, which adds the odd
 //! product of a pair before the even one; it alone takes denormal numbers for zeros). AMX gives its own.
 
-use super::Cell;
-use super::panels::{Left, Panels};
+use super::PackedElement;
+use super::panels::{PackedB, ViewA};
 #[cfg(target_arch = "x86_64")]
 use super::{amx, x86};
 use std::ops::Range;
@@ -38,7 +38,7 @@ pub(crate) enum Isa {
 
 impl Isa {
     /// All that this processor multiplies such cells with, the best first.
-    pub(crate) fn all<T: Cell>() -> Vec<Self> {
+    pub(crate) fn all<T: PackedElement>() -> Vec<Self> {
         let mut all = Vec::new();
         #[cfg(target_arch = "x86_64")]
         {
@@ -74,7 +74,7 @@ impl Isa {
 
     /// All that the tests can run on this processor: the matrix unit's code in any case.
     #[cfg(test)]
-    pub(crate) fn tested<T: Cell>() -> Vec<Self> {
+    pub(crate) fn tested<T: PackedElement>() -> Vec<Self> {
         let mut all = Self::all::<T>();
         #[cfg(target_arch = "x86_64")]
         if T::DEPTH == 2 {
@@ -84,7 +84,7 @@ impl Isa {
     }
 
     /// The best that this processor multiplies such cells with.
-    pub(crate) fn here<T: Cell>() -> Self {
+    pub(crate) fn here<T: PackedElement>() -> Self {
         #[cfg(target_arch = "x86_64")]
         {
             static F32: LazyLock<Isa> = LazyLock::new(|| Isa::all::<f32>()[0]);
@@ -177,7 +177,7 @@ impl Isa {
 
 /// What the sums of a tile begin with.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Begin<'a> {
+pub(crate) enum AccumulatorInit<'a> {
     Zeros,
     /// One number a column, for every row.
     Bias(&'a [f32]),
@@ -191,7 +191,7 @@ pub(crate) struct Target<'a> {
     pub c: *mut f32,
     pub stride: usize,
     pub columns: usize,
-    pub begin: Begin<'a>,
+    pub begin: AccumulatorInit<'a>,
 }
 
 /// What the tiles of some rows and one panel read, over a range of k: pointers to their first cells, and distances.
@@ -209,9 +209,9 @@ pub(crate) struct Strip<T> {
     isa: Isa,
 }
 
-impl<T: Cell> Strip<T> {
+impl<T: PackedElement> Strip<T> {
     /// Of some rows, the first of which begins a tile, in a panel, over a range of cells along k.
-    pub(super) fn new(a: Left<T>, b: &Panels<T>, rows: &Range<usize>, panel: usize, depth: Range<usize>) -> Self {
+    pub(super) fn new(a: ViewA<T>, b: &PackedB<T>, rows: &Range<usize>, panel: usize, depth: Range<usize>) -> Self {
         let (height, first) = (b.isa.rows(), depth.start - a.start);
         let last = a.at(a.rows - 1) + (depth.end - a.start).saturating_sub(1) * a.step;
         assert!(
@@ -241,8 +241,8 @@ impl<T: Cell> Strip<T> {
     /// instructions.
     pub(super) unsafe fn make(self, target: Target, rows: usize) {
         let fits = match target.begin {
-            Begin::Bias(bias) => bias.len() == target.columns,
-            Begin::Zeros | Begin::There => true,
+            AccumulatorInit::Bias(bias) => bias.len() == target.columns,
+            AccumulatorInit::Zeros | AccumulatorInit::There => true,
         };
         assert!(fits && target.columns <= self.width);
         // SAFETY: the caller's promise.
@@ -267,12 +267,12 @@ pub(super) trait Register: Copy {
 /// # Safety
 /// As for [`Register`]; `left` reads one cell, `right` as many as there are lanes.
 pub(super) trait Multiply<T>: Register {
-    type Left: Copy;
+    type ViewA: Copy;
     type Right: Copy;
-    unsafe fn left(cell: *const T) -> Self::Left;
+    unsafe fn left(cell: *const T) -> Self::ViewA;
     unsafe fn right(cells: *const T) -> Self::Right;
     /// The sums with the products added.
-    unsafe fn with(self, left: Self::Left, right: Self::Right) -> Self;
+    unsafe fn with(self, left: Self::ViewA, right: Self::Right) -> Self;
 }
 
 /// All rows, in tiles of `R`.
@@ -280,7 +280,7 @@ pub(super) trait Multiply<T>: Register {
 /// # Safety
 /// As for [`Strip::make`].
 #[inline(always)]
-pub(super) unsafe fn tiles<S: Multiply<T>, T: Cell, const R: usize>(
+pub(super) unsafe fn tiles<S: Multiply<T>, T: PackedElement, const R: usize>(
     mut strip: Strip<T>,
     mut target: Target,
     rows: usize,
@@ -305,7 +305,7 @@ pub(super) unsafe fn tiles<S: Multiply<T>, T: Cell, const R: usize>(
 }
 
 #[inline(always)]
-unsafe fn across<S: Multiply<T>, T: Cell, const R: usize>(strip: Strip<T>, target: Target) {
+unsafe fn across<S: Multiply<T>, T: PackedElement, const R: usize>(strip: Strip<T>, target: Target) {
     // SAFETY: the caller's promise.
     unsafe {
         match strip.width / S::LANES {
@@ -317,15 +317,15 @@ unsafe fn across<S: Multiply<T>, T: Cell, const R: usize>(strip: Strip<T>, targe
 }
 
 #[inline(always)]
-unsafe fn fixed<S: Multiply<T>, T: Cell, const R: usize, const V: usize>(strip: Strip<T>, target: Target) {
+unsafe fn fixed<S: Multiply<T>, T: PackedElement, const R: usize, const V: usize>(strip: Strip<T>, target: Target) {
     let Target { c, stride, columns, begin } = target;
     let count = |v: usize| columns.saturating_sub(v * S::LANES).min(S::LANES);
     // SAFETY: the caller's promise: the target and a bias have as many columns, A and B as many cells.
     unsafe {
         let mut sums = [[S::zero(); V]; R];
         match begin {
-            Begin::Zeros => {}
-            Begin::Bias(bias) => {
+            AccumulatorInit::Zeros => {}
+            AccumulatorInit::Bias(bias) => {
                 for v in 0..V {
                     let begin = S::load(bias.as_ptr().wrapping_add(v * S::LANES), count(v));
                     for sums in &mut sums {
@@ -333,7 +333,7 @@ unsafe fn fixed<S: Multiply<T>, T: Cell, const R: usize, const V: usize>(strip: 
                     }
                 }
             }
-            Begin::There => {
+            AccumulatorInit::There => {
                 for (r, sums) in sums.iter_mut().enumerate() {
                     for (v, sum) in sums.iter_mut().enumerate() {
                         *sum = S::load(c.wrapping_add(r * stride + v * S::LANES), count(v));
@@ -409,7 +409,7 @@ pub(super) unsafe fn of_pairs(strip: Strip<u32>, target: Target, rows: usize) {
 /// As many sums as there are registers for.
 const ROWS_PORTABLE: usize = if cfg!(target_arch = "aarch64") { 8 } else { 4 };
 
-unsafe fn portable<T: Cell>(strip: Strip<T>, target: Target, rows: usize)
+unsafe fn portable<T: PackedElement>(strip: Strip<T>, target: Target, rows: usize)
 where
     Four: Multiply<T>,
 {
@@ -455,7 +455,7 @@ impl Register for Four {
 }
 
 impl Multiply<f32> for Four {
-    type Left = f32;
+    type ViewA = f32;
     type Right = [f32; 4];
 
     #[inline(always)]
@@ -480,7 +480,7 @@ impl Multiply<f32> for Four {
 }
 
 impl Multiply<u32> for Four {
-    type Left = (f32, f32);
+    type ViewA = (f32, f32);
     type Right = [u32; 4];
 
     #[inline(always)]

@@ -2,7 +2,7 @@
 //!
 //! Pairs of bf16 numbers are multiplied by `vdpbf16ps` where there is one, and else widened to two registers of f32.
 
-use super::Cell;
+use super::PackedElement;
 use super::tile::{Multiply, Register, Strip, Target, halves, tiles};
 use std::arch::x86_64::*;
 
@@ -21,7 +21,7 @@ pub(super) unsafe fn avx512_bf16(strip: Strip<u32>, target: Target, rows: usize)
 /// # Safety
 /// As for [`Strip::make`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,fma")]
-pub(super) unsafe fn avx512<T: Cell>(strip: Strip<T>, target: Target, rows: usize)
+pub(super) unsafe fn avx512<T: PackedElement>(strip: Strip<T>, target: Target, rows: usize)
 where
     __m512: Multiply<T>,
 {
@@ -32,7 +32,7 @@ where
 /// # Safety
 /// As for [`Strip::make`].
 #[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn avx2<T: Cell>(strip: Strip<T>, target: Target, rows: usize)
+pub(super) unsafe fn avx2<T: PackedElement>(strip: Strip<T>, target: Target, rows: usize)
 where
     __m256: Multiply<T>,
 {
@@ -68,7 +68,7 @@ fn mask(count: usize) -> u16 {
 }
 
 impl Multiply<f32> for __m512 {
-    type Left = Self;
+    type ViewA = Self;
     type Right = Self;
 
     #[inline(always)]
@@ -91,7 +91,7 @@ impl Multiply<f32> for __m512 {
 }
 
 impl Multiply<u32> for __m512 {
-    type Left = (Self, Self);
+    type ViewA = (Self, Self);
     type Right = __m512i;
 
     #[inline(always)]
@@ -147,7 +147,7 @@ impl Register for Pairs {
 }
 
 impl Multiply<u32> for Pairs {
-    type Left = __m512bh;
+    type ViewA = __m512bh;
     type Right = __m512bh;
 
     #[inline(always)]
@@ -209,7 +209,7 @@ unsafe fn lanes_below(count: usize) -> __m256i {
 }
 
 impl Multiply<f32> for __m256 {
-    type Left = Self;
+    type ViewA = Self;
     type Right = Self;
 
     #[inline(always)]
@@ -232,7 +232,7 @@ impl Multiply<f32> for __m256 {
 }
 
 impl Multiply<u32> for __m256 {
-    type Left = (Self, Self);
+    type ViewA = (Self, Self);
     type Right = __m256i;
 
     #[inline(always)]

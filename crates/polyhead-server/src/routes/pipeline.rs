@@ -97,7 +97,7 @@ fn read(
             return Err(ApiError::invalid("inputs: expected all of them of one form, found several"));
         }
         let named = loaded.task_at(task)?;
-        if !named.task.takes(&input) {
+        if !named.task.accepts(&input) {
             return Err(misshapen(named, &input));
         }
         let parameters = parameters.clone();
@@ -130,12 +130,12 @@ pub fn example(named: &NamedTask) -> Option<Value> {
     let only = fields.values().next().filter(|_| fields.len() == 1).cloned();
     let forms = [only, Some(Value::Object(fields))];
     named.task.pipeline()?;
-    forms.into_iter().flatten().find(|form| named.task.takes(form))
+    forms.into_iter().flatten().find(|form| named.task.accepts(form))
 }
 
 /// The task that takes an input of this form.
 fn told_by(loaded: &Loaded, input: &Value) -> Result<usize, ApiError> {
-    let mut taking = loaded.model().tasks.iter().enumerate().filter(|(_, named)| named.task.takes(input));
+    let mut taking = loaded.model().tasks.iter().enumerate().filter(|(_, named)| named.task.accepts(input));
     match (taking.next(), taking.next()) {
         (Some((index, _)), None) => Ok(index),
         (Some((_, first)), Some(_)) => {

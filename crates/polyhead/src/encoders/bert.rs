@@ -10,7 +10,7 @@
 //! `encoder.layer.0.attention.self.query.weight` ...). The pooler is kept and saved, but no task uses it: it is not
 //! trained.
 
-use super::{Adjust, Encoder, EncoderKind, Levels, Pass, Precision};
+use super::{Encoder, EncoderKind, EncoderOverrides, HiddenStateCallback, Pass, Precision};
 use crate::batch::Batch;
 use crate::error::{Error, Place, Result};
 use crate::parameters::{Naming, Train, Weights};
@@ -99,7 +99,7 @@ struct Layer {
 }
 
 impl Bert {
-    fn open(path: &Path, config: &serde_json::Value, adjust: &Adjust, weights: &mut Weights) -> Result<Self> {
+    fn open(path: &Path, config: &serde_json::Value, adjust: &EncoderOverrides, weights: &mut Weights) -> Result<Self> {
         let mut config: Config = serde_json::from_value(config.clone()).map_err(|cause| {
             Error::data(format!("not the configuration of a BERT model: {cause}")).at(Place::file(path))
         })?;
@@ -210,7 +210,7 @@ fn open_norm(weights: &mut Weights, name: &str, hidden: usize, epsilon: f64) -> 
 }
 
 impl Encoder for Bert {
-    fn forward(&self, batch: &Batch, pass: Pass, mut each: Option<&mut Levels>) -> Result<Tensor> {
+    fn forward(&self, batch: &Batch, pass: Pass, mut each: Option<&mut HiddenStateCallback>) -> Result<Tensor> {
         let Config { hidden_dropout_prob: rate, attention_probs_dropout_prob: attention_rate, .. } = self.config;
         let heads = self.config.num_attention_heads;
         let mut tape = pass.tape(self.precision, &self.device);

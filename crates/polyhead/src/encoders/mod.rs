@@ -72,11 +72,11 @@ impl EncoderKind {
 }
 
 /// Builds an encoder from its `config.json` (the path is for errors) and a checkpoint's tensors.
-pub type OpenEncoder = fn(&Path, &Value, &Adjust, &mut Weights) -> Result<Box<dyn Encoder>>;
+pub type OpenEncoder = fn(&Path, &Value, &EncoderOverrides, &mut Weights) -> Result<Box<dyn Encoder>>;
 
 /// What a recipe may change about an encoder.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Adjust {
+pub struct EncoderOverrides {
     /// What its matrix products are computed in.
     pub precision: Precision,
     /// Dropout of hidden states, instead of the checkpoint's own.
@@ -89,21 +89,43 @@ pub struct Adjust {
 #[derive(Debug, Clone, Copy)]
 pub enum Pass {
     /// Dropout on.
-    Train(Key),
+    Train {
+        /// The key of the masks of the whole batch.
+        key: Key,
+        /// Where this part of the batch begins in it.
+        begins: Offset,
+    },
     /// Dropout off.
     Evaluate,
 }
 
+/// A place in a batch: so many rows and sequences come before it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Offset {
+    /// Rows before it.
+    pub rows: usize,
+    /// Sequences before it.
+    pub sequences: usize,
+}
+
 impl Pass {
+    /// A pass that trains on a whole batch.
+    pub fn train(key: Key) -> Self {
+        Self::Train { key, begins: Offset::default() }
+    }
+
     /// The tape of this pass.
     pub fn tape(self, precision: Precision, device: &Device) -> Tape {
-        Tape::new(precision, matches!(self, Pass::Train(_)), device)
+        Tape::new(precision, matches!(self, Pass::Train { .. }), device)
     }
 
     /// The dropout of one place in the network: `None` in evaluation.
     pub fn dropout(self, rate: f64, place: &str, index: usize) -> Option<polyhead_kernels::Dropout> {
         match self {
-            Pass::Train(key) => polyhead_kernels::Dropout::new(rate, key.purpose(place).with(index as u64)),
+            Pass::Train { key, begins } => {
+                let dropout = polyhead_kernels::Dropout::new(rate, key.purpose(place).with(index as u64));
+                dropout.map(|dropout| dropout.beginning_at(begins.rows, begins.sequences))
+            }
             Pass::Evaluate => None,
         }
     }
@@ -128,12 +150,12 @@ impl Hidden {
 }
 
 /// Sees the output of the embeddings and of every layer, `[rows, hidden]` each.
-pub type Levels<'a> = dyn FnMut(Tensor) + Send + 'a;
+pub type HiddenStateCallback<'a> = dyn FnMut(Tensor) + Send + 'a;
 
 /// A Transformer encoder.
 pub trait Encoder: Send + Sync {
     /// Encodes a batch, `[rows] -> [rows, hidden]`. `each` sees the output of the embeddings and of every layer.
-    fn forward(&self, batch: &Batch, pass: Pass, each: Option<&mut Levels>) -> Result<Tensor>;
+    fn forward(&self, batch: &Batch, pass: Pass, each: Option<&mut HiddenStateCallback>) -> Result<Tensor>;
 
     /// Encodes a batch.
     fn encode(&self, batch: &Batch, pass: Pass) -> Result<Hidden> {

@@ -12,7 +12,7 @@ use std::path::Path;
 
 /// What is known of a model's origin; kept in its folder.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct About {
+pub struct Provenance {
     /// The encoder that training began with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
@@ -33,7 +33,7 @@ pub struct About {
     pub examples: BTreeMap<String, Value>,
 }
 
-impl About {
+impl Provenance {
     /// The same with the last name of every absolute path in place of the path: where files lay on the machine that made a
     /// model is nobody else's business, and of no use to them.
     pub fn without_paths(mut self) -> Self {
@@ -124,9 +124,9 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn about(kind: SourceKind, said: &str, recipe: &str) -> About {
+    fn about(kind: SourceKind, said: &str, recipe: &str) -> Provenance {
         let source = Source { kind, said: said.into(), revision: None, files: Vec::new() };
-        About { source: Some(source), recipe: Some(recipe.into()), ..About::default() }
+        Provenance { source: Some(source), recipe: Some(recipe.into()), ..Provenance::default() }
     }
 
     #[test]

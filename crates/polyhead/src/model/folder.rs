@@ -5,8 +5,8 @@
 //! are. Folders of single-task models of transformers load too, and can be written.
 
 use super::about::forget_paths;
-use super::{About, Model, NamedTask, card};
-use crate::encoders::{Adjust, EncoderKind};
+use super::{Model, NamedTask, Provenance, card};
+use crate::encoders::{EncoderKind, EncoderOverrides};
 use crate::error::{Error, Place, Result};
 use crate::hub::{OPTIONAL, model_folder, no_model};
 use crate::io::{write_atomic, write_folder_atomic};
@@ -23,7 +23,7 @@ pub(super) struct Polyhead {
     version: String,
     pub(super) tasks: Vec<SavedTask>,
     #[serde(flatten)]
-    pub(super) about: About,
+    pub(super) about: Provenance,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -86,11 +86,11 @@ impl Model {
     ///
     /// A run folder is taken for its best model.
     pub fn load(folder: &Path, kinds: &[TaskKind]) -> Result<Self> {
-        Self::load_adjusted(folder, kinds, &Adjust::default())
+        Self::load_adjusted(folder, kinds, &EncoderOverrides::default())
     }
 
     /// The same with what may be changed about the encoder.
-    pub fn load_adjusted(folder: &Path, kinds: &[TaskKind], adjust: &Adjust) -> Result<Self> {
+    pub fn load_adjusted(folder: &Path, kinds: &[TaskKind], adjust: &EncoderOverrides) -> Result<Self> {
         let folder = &model_folder(folder);
         if !folder.is_dir() {
             return Err(Error::missing("expected a model folder, found none")
@@ -109,7 +109,7 @@ impl Model {
                 let tasks = tasks.into_iter().map(|task| task.open(kinds, &path));
                 (tasks.collect::<Result<Vec<_>>>()?, about)
             }
-            None => (vec![import(folder, &config, kinds, &mut weights)?], About::default()),
+            None => (vec![import(folder, &config, kinds, &mut weights)?], Provenance::default()),
         };
         Ok(Self::assemble(folder, config, about, tasks, adjust, weights)?.0)
     }

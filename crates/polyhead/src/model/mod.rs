@@ -7,7 +7,7 @@ mod folder;
 mod shapes;
 mod start;
 
-pub use about::About;
+pub use about::Provenance;
 pub(crate) use about::without_path;
 pub use command::{arguments, shell_word};
 pub use folder::{export_single_task, read_config};
@@ -15,10 +15,10 @@ pub use shapes::{Share, shapes, shares};
 pub use start::{KeepHeads, Start};
 
 use crate::batch::{Batch, Features, Padding};
-use crate::encoders::{Adjust, Encoder, EncoderKind, Pass};
+use crate::encoders::{Encoder, EncoderKind, EncoderOverrides, Pass};
 use crate::error::{Error, Place, Result};
 use crate::parameters::{Owner, Parameters, Weights};
-use crate::tasks::{AnyTask, HeadShape, Logits, Runner};
+use crate::tasks::{AnyTask, HeadShape, Logits, LogitsFn};
 use crate::text::Tokenizer;
 use candle_core::Tensor;
 use serde_json::Value;
@@ -45,7 +45,7 @@ pub struct Model {
     /// The tasks, in the order of the recipe.
     pub tasks: Vec<NamedTask>,
     /// Where it came from and how it was made.
-    pub about: About,
+    pub about: Provenance,
     /// The encoder's `config.json`.
     config: Value,
     /// The tokenizer's files, kept as they were: name and bytes.
@@ -64,9 +64,9 @@ impl Model {
     fn assemble(
         folder: &Path,
         config: Value,
-        about: About,
+        about: Provenance,
         mut tasks: Vec<NamedTask>,
-        adjust: &Adjust,
+        adjust: &EncoderOverrides,
         mut weights: Weights,
     ) -> Result<(Self, Left)> {
         check_names(&tasks).map_err(|error| error.at_least(Place::file(folder.join("config.json"))))?;
@@ -170,9 +170,9 @@ impl Model {
     }
 
     /// Runs `f` with what a task needs to run examples through this model.
-    pub fn run<R>(&self, task: &NamedTask, f: impl FnOnce(&dyn AnyTask, &Runner) -> Result<R>) -> Result<R> {
+    pub fn run<R>(&self, task: &NamedTask, f: impl FnOnce(&dyn AnyTask, &LogitsFn) -> Result<R>) -> Result<R> {
         let logits = |windows: &[&Features]| self.logits(task, windows);
-        f(&*task.task, &Runner { tokenizer: &self.tokenizer, logits: &logits })
+        f(&*task.task, &LogitsFn { tokenizer: &self.tokenizer, logits: &logits })
     }
 }
 
@@ -180,7 +180,7 @@ impl Model {
 fn build(
     path: &Path,
     config: &Value,
-    adjust: &Adjust,
+    adjust: &EncoderOverrides,
     tasks: &mut [NamedTask],
     weights: &mut Weights,
 ) -> Result<Box<dyn Encoder>> {

@@ -3,7 +3,7 @@
 //! Shapes follow from `config.json` and the tasks alone, so that a model can be counted before any weights are there.
 
 use super::{Model, NamedTask, build, folder};
-use crate::encoders::Adjust;
+use crate::encoders::EncoderOverrides;
 use crate::error::Result;
 use crate::parameters::{Owner, Shape, Train, Weights};
 use std::path::Path;
@@ -25,7 +25,7 @@ pub struct Share {
 /// The file can't be read, or is not the configuration of a known encoder, or a task does not fit the encoder.
 pub fn shapes(config: &Path, mut tasks: Vec<NamedTask>) -> Result<Vec<Shape>> {
     let mut weights = Weights::shapes_only();
-    build(config, &folder::read_config(config)?, &Adjust::default(), &mut tasks, &mut weights)?;
+    build(config, &folder::read_config(config)?, &EncoderOverrides::default(), &mut tasks, &mut weights)?;
     Ok(weights.into_shapes())
 }
 
@@ -97,7 +97,7 @@ mod tests {
         )
         .unwrap();
         let config = folder::read_config(&folder.join("config.json")).unwrap();
-        build(&folder, &config, &Adjust::default(), &mut [], &mut weights).unwrap();
+        build(&folder, &config, &EncoderOverrides::default(), &mut [], &mut weights).unwrap();
         let read: Vec<Shape> = weights.finish().unwrap().iter().map(Shape::from).collect();
         assert_eq!(counted, read);
     }

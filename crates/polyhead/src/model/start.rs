@@ -11,8 +11,8 @@
 //! A head goes by its task's name, and a label by its own: where a label stands in the list means nothing.
 
 use super::folder::{Polyhead, SavedTask, read_config};
-use super::{About, Model, NamedTask};
-use crate::encoders::{Adjust, EncoderKind};
+use super::{Model, NamedTask, Provenance};
+use crate::encoders::{EncoderKind, EncoderOverrides};
 use crate::error::{Error, Place, Result};
 use crate::parameters::{Heads, Weights};
 use crate::tasks::{SingleTaskFolder, TASKS, TaskKind};
@@ -69,11 +69,11 @@ impl From<KeepHeads> for Written {
 /// What a model begins with, besides its checkpoint.
 pub struct Start<'a> {
     /// What is known of the checkpoint.
-    pub about: About,
+    pub about: Provenance,
     /// The tasks to train.
     pub tasks: Vec<NamedTask>,
     /// What changes about the encoder.
-    pub adjust: &'a Adjust,
+    pub adjust: &'a EncoderOverrides,
     /// Initialises what is new.
     pub key: Key,
     /// The kinds of task that there are.
@@ -115,7 +115,13 @@ enum Fate {
 impl Model {
     /// A pretrained encoder with a head for each task: that of the checkpoint where it has one of this name and kind, else
     /// a new one. `key` initialises what is new.
-    pub fn pretrained(folder: &Path, about: About, tasks: Vec<NamedTask>, adjust: &Adjust, key: Key) -> Result<Self> {
+    pub fn pretrained(
+        folder: &Path,
+        about: Provenance,
+        tasks: Vec<NamedTask>,
+        adjust: &EncoderOverrides,
+        key: Key,
+    ) -> Result<Self> {
         let start = Start { about, tasks, adjust, key, kinds: TASKS, keep: &KeepHeads::None };
         Self::begin(folder, start, &mut |_| {})
     }
@@ -181,9 +187,9 @@ impl Model {
     /// The checkpoint has other tasks, or the same with other labels.
     pub fn resumed(
         folder: &Path,
-        about: About,
+        about: Provenance,
         mut tasks: Vec<NamedTask>,
-        adjust: &Adjust,
+        adjust: &EncoderOverrides,
         kinds: &[TaskKind],
     ) -> Result<Self> {
         let path = folder.join("config.json");
@@ -227,7 +233,7 @@ fn stored_heads(
     config: &mut Value,
     kinds: &[TaskKind],
     weights: &mut Weights,
-) -> Result<(Vec<StoredHead>, About)> {
+) -> Result<(Vec<StoredHead>, Provenance)> {
     if let Some(Polyhead { tasks, about, .. }) = Polyhead::take(config, path)? {
         let head = |saved: SavedTask| StoredHead {
             name: saved.name.clone(),
@@ -245,10 +251,10 @@ fn stored_heads(
             let task =
                 task.map(|task| NamedTask { name: name.clone(), task }).map_err(|e| e.at_least(Place::file(path)));
             let head = StoredHead { kind: name.clone(), name, task, origin: Origin::Transformers };
-            return Ok((vec![head], About::default()));
+            return Ok((vec![head], Provenance::default()));
         }
     }
-    Ok((Vec::new(), About::default()))
+    Ok((Vec::new(), Provenance::default()))
 }
 
 /// The head of a single-task model has no name: it is taken for the recipe's task of its kind, if that is clear.

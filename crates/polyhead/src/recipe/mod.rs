@@ -18,7 +18,7 @@ pub use tasks::TaskRecipe;
 
 use crate::batch::Padding;
 use crate::data::{Columns, Layout};
-use crate::encoders::{Adjust, Precision};
+use crate::encoders::{EncoderOverrides, Precision};
 use crate::error::{Error, Place, Result};
 use crate::model::KeepHeads;
 use crate::order::Order;
@@ -237,8 +237,8 @@ impl Recipe {
     }
 
     /// What the recipe changes about the checkpoint.
-    pub fn adjust(&self) -> Adjust {
-        Adjust {
+    pub fn adjust(&self) -> EncoderOverrides {
+        EncoderOverrides {
             precision: self.train.precision.resolve(),
             dropout: self.encoder.dropout,
             attention_dropout: self.encoder.attention_dropout,

@@ -4,7 +4,7 @@ use crate::data::Skipped;
 use crate::error::Result;
 use crate::tasks::{AnyTask, Examples, Purpose};
 use crate::text::Tokenizer;
-use crate::train::{Lane, Lost, Plan, Prepared};
+use crate::train::{Lost, Plan, Prepared, TaskData};
 use rayon::prelude::*;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -15,12 +15,12 @@ pub struct DataReport {
     /// What training would do.
     pub plan: Plan,
     /// The data of each task.
-    pub tasks: Vec<TaskData>,
+    pub tasks: Vec<TaskSplits>,
 }
 
 /// The data of a task.
 #[derive(Debug, Clone, Serialize)]
-pub struct TaskData {
+pub struct TaskSplits {
     /// Its name.
     pub name: String,
     /// Its longest window, in tokens.
@@ -64,27 +64,27 @@ pub const BIN: usize = 16;
 /// Describes the data of a prepared recipe.
 pub fn data_report(prepared: &Prepared, plan: Plan) -> Result<DataReport> {
     let tokenizer = &prepared.model.tokenizer;
-    let tasks = prepared.model.tasks.iter().zip(&prepared.lanes).map(|(named, lane)| {
+    let tasks = prepared.model.tasks.iter().zip(&prepared.task_data).map(|(named, data)| {
         let task = &*named.task;
-        let mut splits = vec![training(task, lane)?];
-        if let Some(examples) = &lane.validation {
+        let mut splits = vec![training(task, data)?];
+        if let Some(examples) = &data.validation {
             splits.push(validation(task, examples, tokenizer)?);
         }
         let labels = task.labels().to_vec();
-        Ok(TaskData { name: named.name.clone(), max_length: task.max_length(), labels, splits })
+        Ok(TaskSplits { name: named.name.clone(), max_length: task.max_length(), labels, splits })
     });
     Ok(DataReport { plan, tasks: tasks.collect::<Result<_>>()? })
 }
 
-fn training(task: &dyn AnyTask, lane: &Lane) -> Result<Split> {
-    let mut per_example = vec![0; lane.train.len];
-    for window in &lane.windows {
+fn training(task: &dyn AnyTask, data: &TaskData) -> Result<Split> {
+    let mut per_example = vec![0; data.train.len];
+    for window in &data.windows {
         if let Some(count) = per_example.get_mut(window.example) {
             *count += 1;
         }
     }
-    let lengths = lane.windows.iter().map(|window| window.features.ids.len());
-    Ok(Split { lost: lane.lost, ..split("train", task, &lane.train, &per_example, lengths)? })
+    let lengths = data.windows.iter().map(|window| window.features.ids.len());
+    Ok(Split { lost: data.lost, ..split("train", task, &data.train, &per_example, lengths)? })
 }
 
 fn validation(task: &dyn AnyTask, examples: &Examples, tokenizer: &Tokenizer) -> Result<Split> {
@@ -101,7 +101,7 @@ pub fn encoded_split(
     let sizes = |index| {
         let encoded = task.features(examples, index, tokenizer, purpose)?;
         let lengths: Vec<usize> = encoded.windows.iter().map(|window| window.ids.len()).collect();
-        Ok((lengths, Lost { tokens: encoded.lost_tokens, golds: encoded.lost_golds }))
+        Ok((lengths, Lost { tokens: encoded.lost_tokens, golds: encoded.truncated_answers }))
     };
     let all: Vec<Result<(Vec<usize>, Lost)>> = (0..examples.len).into_par_iter().map(sizes).collect();
     let all: Vec<(Vec<usize>, Lost)> = all.into_iter().collect::<Result<_>>()?;

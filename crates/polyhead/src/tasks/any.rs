@@ -5,7 +5,7 @@ use super::{
     Field, Fingerprint, HeadShape, Logits, Outline, Pipeline, Purpose, Query, Review, Score, SingleTask,
     SingleTaskFolder, Task, Window,
 };
-use crate::batch::{Encoded, Features};
+use crate::batch::{Features, WindowedExample};
 use crate::data::{Layout, Skipped};
 use crate::document::{Block, number};
 use crate::encoders::{Hidden, Pass};
@@ -43,7 +43,7 @@ pub struct Analysis {
 }
 
 /// What runs windows through a model.
-pub struct Runner<'a> {
+pub struct LogitsFn<'a> {
     /// The model's tokenizer.
     pub tokenizer: &'a Tokenizer,
     /// The logits of each window.
@@ -72,7 +72,13 @@ pub trait AnyTask: Send + Sync {
     /// Asks the tokenizer what it makes nothing of. For training, examples without a token are left out of `examples`; they
     /// are scored as they are. Returns what there is to say, which `examples` holds from then on.
     fn settle(&self, examples: &mut Examples, tokenizer: &Tokenizer, purpose: Purpose) -> Result<Vec<String>>;
-    fn features(&self, examples: &Examples, index: usize, tokenizer: &Tokenizer, purpose: Purpose) -> Result<Encoded>;
+    fn features(
+        &self,
+        examples: &Examples,
+        index: usize,
+        tokenizer: &Tokenizer,
+        purpose: Purpose,
+    ) -> Result<WindowedExample>;
     fn fingerprint(&self, examples: &Examples, index: usize) -> Result<Option<Fingerprint>>;
     fn example(&self, examples: &Examples) -> Result<Option<Value>>;
     /// Makes the head, with the checkpoint's tensors where it has them.
@@ -80,17 +86,17 @@ pub trait AnyTask: Send + Sync {
     fn logits(&self, hidden: &Hidden, pass: Pass) -> Result<Tensor>;
     fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&[i64]]) -> Result<Tensor>;
     /// Scores the examples; `each` sees the answers and their one-line descriptions in order.
-    fn evaluate(&self, examples: &Examples, runner: &Runner, each: &mut dyn FnMut(Value, String)) -> Result<Score>;
+    fn evaluate(&self, examples: &Examples, runner: &LogitsFn, each: &mut dyn FnMut(Value, String)) -> Result<Score>;
     /// Scores the examples and says where their answers go wrong. All answers are held at once, unlike in `evaluate`.
-    fn analyse(&self, examples: &Examples, runner: &Runner) -> Result<Analysis>;
+    fn analyse(&self, examples: &Examples, runner: &LogitsFn) -> Result<Analysis>;
     /// Answers requests in order; `id` of a request comes back with its answer.
-    fn predict(&self, requests: Requests, runner: &Runner, each: &mut dyn FnMut(Value) -> Result<()>) -> Result<()>;
+    fn predict(&self, requests: Requests, runner: &LogitsFn, each: &mut dyn FnMut(Value) -> Result<()>) -> Result<()>;
     /// The same with each answer as [`Task::record`] has it.
-    fn records(&self, requests: Requests, runner: &Runner, each: &mut dyn FnMut(Value) -> Result<()>) -> Result<()>;
+    fn records(&self, requests: Requests, runner: &LogitsFn, each: &mut dyn FnMut(Value) -> Result<()>) -> Result<()>;
     fn fields(&self) -> &'static [Field];
     fn answer_schema(&self, generator: &mut SchemaGenerator) -> Schema;
     fn pipeline(&self) -> Option<Pipeline>;
-    fn takes(&self, input: &Value) -> bool;
+    fn accepts(&self, input: &Value) -> bool;
     /// One of the `inputs` of a request in the form of [`Task::PIPELINE`].
     fn pipeline_query(
         &self,
@@ -134,7 +140,7 @@ impl<T: Task> Bound<T> {
     fn flush<X: std::borrow::Borrow<T::Example>>(
         &self,
         pack: Pack<X>,
-        runner: &Runner,
+        runner: &LogitsFn,
         each: Each<X, T::Prediction>,
     ) -> Result<()> {
         let all: Vec<&Features> = pack.iter().flat_map(|(_, windows)| windows).collect();
@@ -169,7 +175,7 @@ impl<T: Task> Bound<T> {
     fn each_prediction<'a>(
         &self,
         items: &'a [T::Example],
-        runner: &Runner,
+        runner: &LogitsFn,
         each: Each<&'a T::Example, T::Prediction>,
     ) -> Result<()> {
         self.task.check(items)?;
@@ -201,14 +207,14 @@ impl<T: Task> Bound<T> {
     fn each_request(
         &self,
         requests: Requests,
-        runner: &Runner,
+        runner: &LogitsFn,
         answer: &dyn Fn(&T::Example, &T::Prediction) -> Value,
         each: &mut dyn FnMut(Value) -> Result<()>,
     ) -> Result<()> {
         let encoded = requests.map(|request| {
             let (request, place) = request?;
             let example = self.task.request(&request, place)?;
-            self.task.admit(&example, runner.tokenizer)?;
+            self.task.validate(&example, runner.tokenizer)?;
             let encoded = self.task.features(&example, runner.tokenizer, Purpose::Predict)?;
             Ok((Asked { example, id: request.get("id").cloned() }, encoded.windows))
         });
@@ -382,7 +388,13 @@ impl<T: Task> AnyTask for Bound<T> {
         Ok(notes)
     }
 
-    fn features(&self, examples: &Examples, index: usize, tokenizer: &Tokenizer, purpose: Purpose) -> Result<Encoded> {
+    fn features(
+        &self,
+        examples: &Examples,
+        index: usize,
+        tokenizer: &Tokenizer,
+        purpose: Purpose,
+    ) -> Result<WindowedExample> {
         let example = self.items(examples)?.get(index).ok_or_else(|| Error::internal("an example beyond the end"))?;
         let place = || self.task.place(example).clone();
         self.task.features(example, tokenizer, purpose).map_err(|error| error.at_least(place()))
@@ -410,7 +422,7 @@ impl<T: Task> AnyTask for Bound<T> {
         self.task.loss(logits, segments, targets)
     }
 
-    fn evaluate(&self, examples: &Examples, runner: &Runner, each: &mut dyn FnMut(Value, String)) -> Result<Score> {
+    fn evaluate(&self, examples: &Examples, runner: &LogitsFn, each: &mut dyn FnMut(Value, String)) -> Result<Score> {
         let mut tally = Tally::new(&*self.task);
         self.each_prediction(self.items(examples)?, runner, &mut |example, prediction, windows| {
             tally.add(example, &prediction, windows);
@@ -428,7 +440,7 @@ impl<T: Task> AnyTask for Bound<T> {
         Ok(tally.score())
     }
 
-    fn analyse(&self, examples: &Examples, runner: &Runner) -> Result<Analysis> {
+    fn analyse(&self, examples: &Examples, runner: &LogitsFn) -> Result<Analysis> {
         let mut tally = Tally::new(&*self.task);
         let mut predictions = Vec::with_capacity(examples.len);
         self.each_prediction(self.items(examples)?, runner, &mut |example, prediction, windows| {
@@ -439,11 +451,11 @@ impl<T: Task> AnyTask for Bound<T> {
         Ok(Analysis { score: tally.score(), blocks: self.task.analyse(&predictions) })
     }
 
-    fn predict(&self, requests: Requests, runner: &Runner, each: &mut dyn FnMut(Value) -> Result<()>) -> Result<()> {
+    fn predict(&self, requests: Requests, runner: &LogitsFn, each: &mut dyn FnMut(Value) -> Result<()>) -> Result<()> {
         self.each_request(requests, runner, &|example, prediction| self.task.answer(example, prediction), each)
     }
 
-    fn records(&self, requests: Requests, runner: &Runner, each: &mut dyn FnMut(Value) -> Result<()>) -> Result<()> {
+    fn records(&self, requests: Requests, runner: &LogitsFn, each: &mut dyn FnMut(Value) -> Result<()>) -> Result<()> {
         self.each_request(requests, runner, &|example, prediction| self.task.record(example, prediction), each)
     }
 
@@ -459,8 +471,8 @@ impl<T: Task> AnyTask for Bound<T> {
         T::PIPELINE
     }
 
-    fn takes(&self, input: &Value) -> bool {
-        T::takes(input)
+    fn accepts(&self, input: &Value) -> bool {
+        T::accepts(input)
     }
 
     fn pipeline_query(
@@ -474,7 +486,7 @@ impl<T: Task> AnyTask for Bound<T> {
 
     fn query(&self, request: &Value, tokenizer: &Tokenizer) -> Result<Query> {
         let example = self.task.request(request, Place::file("request"))?;
-        self.task.admit(&example, tokenizer)?;
+        self.task.validate(&example, tokenizer)?;
         let encoded = self.task.features(&example, tokenizer, Purpose::Predict)?;
         let task = self.task.clone();
         Ok(Query::new(encoded.windows, move |windows| task.answer(&example, &task.decode(&example, windows))))

@@ -11,13 +11,13 @@ pub mod qa;
 mod query;
 mod review;
 
-pub use any::{Analysis, AnyTask, Examples, Runner};
+pub use any::{Analysis, AnyTask, Examples, LogitsFn};
 pub use fields::{Field, found, offset_unit, parameters, within};
 pub use outline::Outline;
 pub use query::{Pipeline, Query};
 pub use review::Review;
 
-use crate::batch::{Encoded, Features};
+use crate::batch::{Features, WindowedExample};
 use crate::data::{Layout, Read};
 use crate::document::{Block, Case, Tone, number};
 use crate::encoders::{Hidden, Pass};
@@ -131,7 +131,7 @@ pub trait Task: Send + Sync + Sized + 'static {
         Ok(Review::default())
     }
     /// An example's windows.
-    fn features(&self, example: &Self::Example, tokenizer: &Tokenizer, purpose: Purpose) -> Result<Encoded>;
+    fn features(&self, example: &Self::Example, tokenizer: &Tokenizer, purpose: Purpose) -> Result<WindowedExample>;
     /// All that `features` reads of an example in training, so that its windows can be kept between runs. `None`: they
     /// are not.
     fn fingerprint(&self, _example: &Self::Example) -> Option<Fingerprint> {
@@ -143,7 +143,7 @@ pub trait Task: Send + Sync + Sized + 'static {
     // Head
 
     /// Declares the tensors of the head, named `heads.{name}. ...`, for hidden states of this width. Those with a row for
-    /// each of [`Task::labels`] are declared by label ([`Dense::open_by_label`]), so that training can begin with the head of
+    /// each of [`Task::labels`] are declared by label ([`LinearHead::open_by_label`]), so that training can begin with the head of
     /// a model whose labels differ; other tensors begin anew then.
     fn head(&self, name: &str, shape: HeadShape, weights: &mut Weights) -> Result<Self::Head>;
     /// From hidden states `[rows, hidden]` to logits `[rows, outputs]` (or one row a sequence, see [`Logits::split`]).
@@ -193,13 +193,13 @@ pub trait Task: Send + Sync + Sized + 'static {
     }
     /// Refuses a request that `features` would have to cut, or that asks nothing. Evaluation takes such examples, as the
     /// reference implementations do, and [`Task::review`] says what is not read of them.
-    fn admit(&self, _example: &Self::Example, _tokenizer: &Tokenizer) -> Result<()> {
+    fn validate(&self, _example: &Self::Example, _tokenizer: &Tokenizer) -> Result<()> {
         Ok(())
     }
     /// The inference API of Hugging Face that it answers besides, if there is one of its kind.
     const PIPELINE: Option<Pipeline> = None;
     /// Whether one of the `inputs` of such a request has the form that [`Task::PIPELINE`] takes.
-    fn takes(_input: &Value) -> bool {
+    fn accepts(_input: &Value) -> bool {
         false
     }
     /// Reads one of the `inputs` of such a request, with its `parameters`.
@@ -300,14 +300,14 @@ pub struct HeadShape {
 }
 
 /// A linear layer of a head.
-pub struct Dense {
+pub struct LinearHead {
     /// `[outputs, hidden]`
     pub weight: Tensor,
     /// `[outputs]`
     pub bias: Tensor,
 }
 
-impl Dense {
+impl LinearHead {
     /// Declares `{name}.weight` and `{name}.bias`. New ones are uniform within `1 / sqrt(hidden)`, as those of
     /// `torch.nn.Linear` (see docs/adr/0008-heads-begin-as-torch-linear.md).
     pub fn open(weights: &mut Weights, name: &str, shape: HeadShape, outputs: usize) -> Result<Self> {

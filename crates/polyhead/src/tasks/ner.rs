@@ -15,10 +15,10 @@ mod review;
 pub use example::Tagged;
 
 use super::{
-    Dense, Fingerprint, HeadShape, Outline, Pipeline, Purpose, Query, Review, Score, SingleTask, SingleTaskFolder,
+    Fingerprint, HeadShape, LinearHead, Outline, Pipeline, Purpose, Query, Review, Score, SingleTask, SingleTaskFolder,
     Task, TypeScore, Window, cross_entropy, is_short_line, offset_unit, softmax,
 };
-use crate::batch::Encoded;
+use crate::batch::WindowedExample;
 use crate::data::{self, Layout, Read};
 use crate::document::Block;
 use crate::encoders::{Hidden, Pass};
@@ -129,7 +129,7 @@ impl Task for Ner {
     type Example = Tagged;
     type Prediction = Labelled;
     type Counts = Counts;
-    type Head = Dense;
+    type Head = LinearHead;
 
     fn open(config: Value) -> Result<Self> {
         let config: Config = serde_json::from_value(config).map_err(|cause| Error::usage(cause.to_string()))?;
@@ -229,7 +229,7 @@ impl Task for Ner {
         review::review(examples, tokenizer)
     }
 
-    fn features(&self, example: &Tagged, tokenizer: &Tokenizer, purpose: Purpose) -> Result<Encoded> {
+    fn features(&self, example: &Tagged, tokenizer: &Tokenizer, purpose: Purpose) -> Result<WindowedExample> {
         Ok(self.encode(example, &example.pieces(tokenizer)?, tokenizer, purpose))
     }
 
@@ -259,11 +259,11 @@ impl Task for Ner {
 
     // Head
 
-    fn head(&self, name: &str, shape: HeadShape, weights: &mut Weights) -> Result<Dense> {
-        Dense::open_by_label(weights, &format!("heads.{name}"), shape, &self.config.labels)
+    fn head(&self, name: &str, shape: HeadShape, weights: &mut Weights) -> Result<LinearHead> {
+        LinearHead::open_by_label(weights, &format!("heads.{name}"), shape, &self.config.labels)
     }
 
-    fn logits(&self, head: &Dense, hidden: &Hidden, pass: Pass) -> Result<Tensor> {
+    fn logits(&self, head: &LinearHead, hidden: &Hidden, pass: Pass) -> Result<Tensor> {
         head.apply(&hidden.states, pass.dropout(self.config.dropout, "ner head", 0))
     }
 
@@ -388,7 +388,7 @@ impl Task for Ner {
 
     const PIPELINE: Option<Pipeline> = Some(pipeline::PIPELINE);
 
-    fn takes(input: &Value) -> bool {
+    fn accepts(input: &Value) -> bool {
         input.is_string()
     }
 
@@ -409,7 +409,7 @@ impl Task for Ner {
 
     // Exchange with transformers
 
-    fn export(&self, head: &Dense) -> Result<Option<SingleTask>> {
+    fn export(&self, head: &LinearHead) -> Result<Option<SingleTask>> {
         let names = || self.config.labels.iter().enumerate();
         let id2label: serde_json::Map<_, _> = names().map(|(id, label)| (id.to_string(), json!(label))).collect();
         let label2id: serde_json::Map<_, _> = names().map(|(id, label)| (label.clone(), json!(id))).collect();

@@ -11,10 +11,10 @@ mod pipeline;
 mod review;
 
 use super::{
-    Dense, Field, Fingerprint, HeadShape, Outline, Pipeline, Purpose, Query, Review, Score, SingleTask,
+    Field, Fingerprint, HeadShape, LinearHead, Outline, Pipeline, Purpose, Query, Review, Score, SingleTask,
     SingleTaskFolder, Task, Window, cross_entropy, is_short_line, offset_unit,
 };
-use crate::batch::{Encoded, Features};
+use crate::batch::{Features, WindowedExample};
 use crate::data::{self, Answer, Layout, Question, Read};
 use crate::document::Block;
 use crate::encoders::{Hidden, Pass};
@@ -90,8 +90,8 @@ pub struct Qa {
 
 /// The two linear layers.
 pub struct Head {
-    start: Dense,
-    end: Dense,
+    start: LinearHead,
+    end: LinearHead,
 }
 
 /// A question about a context, with its gold answers.
@@ -368,21 +368,21 @@ impl Task for Qa {
         review::review(examples, self.config.max_question_length, tokenizer)
     }
 
-    fn features(&self, example: &Asked, tokenizer: &Tokenizer, purpose: Purpose) -> Result<Encoded> {
+    fn features(&self, example: &Asked, tokenizer: &Tokenizer, purpose: Purpose) -> Result<WindowedExample> {
         if purpose == Purpose::Train && example.is_scored_only() {
-            return Ok(Encoded::default());
+            return Ok(WindowedExample::default());
         }
         let mut question = Self::question(&example.question, tokenizer)?;
         let lost_tokens = question.len().saturating_sub(self.config.max_question_length);
         question.truncate(self.config.max_question_length);
         let context = tokenizer.text(&example.context)?;
         let windows = self.windows(example, &question, &context, tokenizer);
-        let mut encoded = Encoded { windows, lost_tokens, lost_golds: 0 };
+        let mut encoded = WindowedExample { windows, lost_tokens, truncated_answers: 0 };
         if purpose == Purpose::Train
             && !example.answers.is_empty()
             && encoded.windows.iter().all(|window| window.target == [0, 0])
         {
-            encoded.lost_golds = 1;
+            encoded.truncated_answers = 1;
         }
         Ok(encoded)
     }
@@ -403,15 +403,15 @@ impl Task for Qa {
     // Head
 
     fn head(&self, name: &str, shape: HeadShape, weights: &mut Weights) -> Result<Head> {
-        let start = Dense::open(weights, &format!("heads.{name}.start"), shape, 1)?;
-        Ok(Head { start, end: Dense::open(weights, &format!("heads.{name}.end"), shape, 1)? })
+        let start = LinearHead::open(weights, &format!("heads.{name}.start"), shape, 1)?;
+        Ok(Head { start, end: LinearHead::open(weights, &format!("heads.{name}.end"), shape, 1)? })
     }
 
     fn logits(&self, head: &Head, hidden: &Hidden, pass: Pass) -> Result<Tensor> {
         // One product for both: [rows, 2].
         let weight = Tensor::cat(&[&head.start.weight, &head.end.weight], 0)?;
         let bias = Tensor::cat(&[&head.start.bias, &head.end.bias], 0)?;
-        Dense { weight, bias }.apply(&hidden.states, pass.dropout(self.config.dropout, "qa head", 0))
+        LinearHead { weight, bias }.apply(&hidden.states, pass.dropout(self.config.dropout, "qa head", 0))
     }
 
     fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&[i64]]) -> Result<Tensor> {
@@ -550,13 +550,13 @@ impl Task for Qa {
 
     const PIPELINE: Option<Pipeline> = Some(pipeline::PIPELINE);
 
-    fn admit(&self, example: &Asked, tokenizer: &Tokenizer) -> Result<()> {
+    fn validate(&self, example: &Asked, tokenizer: &Tokenizer) -> Result<()> {
         let question = Self::question(&example.question, tokenizer)?;
         Self::admit_question(&question, self.config.max_question_length)
             .map_err(|error| error.at(example.place.clone()))
     }
 
-    fn takes(input: &Value) -> bool {
+    fn accepts(input: &Value) -> bool {
         input.get("question").is_some() || input.get("context").is_some()
     }
 

@@ -7,7 +7,7 @@
 //! What softmax does not see (the biases of keys in attention, those of question answering) has a gradient of zero but for
 //! rounding, and at times exactly zero: such a tensor may stand still.
 
-use super::Lane;
+use super::TaskData;
 use crate::error::{Error, Result};
 use crate::parameters::{Gradients, Parameters};
 use candle_core::Tensor;
@@ -17,7 +17,7 @@ use std::collections::HashSet;
 /// Below this a gradient is taken for rounding: a tensor of no larger one may stand still.
 const NOISE: f32 = 1e-6;
 
-pub(super) struct MovementCheck {
+pub(super) struct GradientFlowCheck {
     /// The tensors as they were before the first step.
     before: Vec<Tensor>,
     graded: HashSet<String>,
@@ -28,20 +28,20 @@ pub(super) struct MovementCheck {
     steps: usize,
 }
 
-impl MovementCheck {
-    pub(super) fn new(parameters: &Parameters, lanes: usize) -> Result<Self> {
+impl GradientFlowCheck {
+    pub(super) fn new(parameters: &Parameters, tasks: usize) -> Result<Self> {
         let copies = parameters.trained().map(|parameter| Ok(parameter.weight.tensor()?.copy()?));
         Ok(Self {
             before: copies.collect::<Result<_>>()?,
             graded: HashSet::new(),
             pushed: HashSet::new(),
-            waiting: (0..lanes).collect(),
+            waiting: (0..tasks).collect(),
             steps: 0,
         })
     }
 
     /// A step of a task, after its update.
-    pub(super) fn saw(&mut self, lane: usize, parameters: &Parameters, gradients: &Gradients) {
+    pub(super) fn saw(&mut self, task: usize, parameters: &Parameters, gradients: &Gradients) {
         self.steps += 1;
         let above = |least: f32| move |value: &f32| value.abs() > least;
         let scored = |gradient: Option<&Gradient>| {
@@ -50,7 +50,7 @@ impl MovementCheck {
         if !gradients.of(parameters).any(|(_, gradient)| scored(gradient)) {
             return;
         }
-        self.waiting.remove(&lane);
+        self.waiting.remove(&task);
         for (parameter, gradient) in gradients.of(parameters) {
             let Some(gradient) = gradient else { continue };
             self.graded.insert(parameter.name.clone());
@@ -62,10 +62,10 @@ impl MovementCheck {
 
     /// The end of an epoch of so many steps: a task that is still waited for in an epoch that was seen whole never brings a
     /// gradient.
-    pub(super) fn epoch(&self, steps: usize, lanes: &[Lane]) -> Result<()> {
+    pub(super) fn epoch(&self, steps: usize, task_data: &[TaskData]) -> Result<()> {
         let waiting = (self.steps >= steps).then(|| self.waiting.iter().min()).flatten();
-        let Some(lane) = waiting.and_then(|&lane| lanes.get(lane)) else { return Ok(()) };
-        Err(Error::internal(format!("no batch of `{}` brought a gradient in a whole epoch", lane.name))
+        let Some(data) = waiting.and_then(|&task| task_data.get(task)) else { return Ok(()) };
+        Err(Error::internal(format!("no batch of `{}` brought a gradient in a whole epoch", data.name))
             .hint("nothing in its training data can be scored, or its loss does not depend on the model"))
     }
 

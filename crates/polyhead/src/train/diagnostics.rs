@@ -7,19 +7,11 @@
 //!
 //! Near 1 the tasks agree, near 0 they do not concern each other, below 0 a step for one undoes a part of the other's
 //! (Yu et al. 2020, "Gradient Surgery for Multi-Task Learning").
-//!
-//! Sums are in f64, in parts whose size depends on the shapes alone and in their order: the same bits at any number of
-//! threads. Gradients of tables stay sparse: only rows that both have count.
 
-use crate::optim::Squares;
+use crate::optim::SquaredNorms;
 use crate::parameters::{Gradients, Owner, Parameter, Parameters};
-use polyhead_kernels::Gradient;
 use polyhead_kernels::tape::in_pool;
-use rayon::prelude::*;
 use serde::{Serialize, Serializer};
-
-/// Numbers in a part of a sum.
-const PART: usize = 16 * 1024;
 
 /// Named norms, in the order of the model; as JSON an object.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -54,7 +46,7 @@ impl Groups {
     }
 
     /// The norm of each group's gradient. A group that received none (the head of another task) is left out.
-    pub fn norms(&self, squares: &Squares) -> Norms {
+    pub fn norms(&self, squares: &SquaredNorms) -> Norms {
         let mut sums = vec![None; self.names.len()];
         for (&member, square) in self.members.iter().zip(&squares.0) {
             if let (Some(sum), Some(square)) = (sums.get_mut(member), square) {
@@ -123,57 +115,7 @@ pub fn cosines(tasks: &[(&str, &Gradients)], parameters: &Parameters) -> Diagnos
 /// The dot product of two gradients on the encoder's parameters.
 fn encoder_dot(parameters: &Parameters, a: &Gradients, b: &Gradients) -> f64 {
     let both = a.of(parameters).zip(b.of(parameters)).filter(|((parameter, _), _)| parameter.owner == Owner::Encoder);
-    both.filter_map(|((_, a), (_, b))| Some(dot(a?, b?))).sum()
-}
-
-/// The dot product of two gradients of one parameter.
-pub fn dot(a: &Gradient, b: &Gradient) -> f64 {
-    match (a, b) {
-        (Gradient::Dense(a), Gradient::Dense(b)) => {
-            let parts: Vec<f64> = a.par_chunks(PART).zip(b.par_chunks(PART)).map(|(a, b)| dot_of(a, b)).collect();
-            parts.iter().sum()
-        }
-        (Gradient::Rows { rows, columns, values }, Gradient::Dense(dense))
-        | (Gradient::Dense(dense), Gradient::Rows { rows, columns, values }) => {
-            let row = |&row: &u32| dense.get(row as usize * columns..)?.get(..*columns);
-            let pairs = rows.iter().map(row).zip(values.chunks_exact((*columns).max(1)));
-            dot_of_rows(pairs.filter_map(|(dense, values)| Some((dense?, values))).collect())
-        }
-        (
-            Gradient::Rows { rows: rows_a, columns, values: values_a },
-            Gradient::Rows { rows: rows_b, values: values_b, .. },
-        ) => {
-            // Both are in rising order: one walk finds the rows that both have.
-            let mut later = rows_b.iter().zip(values_b.chunks_exact((*columns).max(1))).peekable();
-            let mut pairs = Vec::new();
-            for (row, values) in rows_a.iter().zip(values_a.chunks_exact((*columns).max(1))) {
-                while later.next_if(|(other, _)| *other < row).is_some() {}
-                if let Some((_, others)) = later.next_if(|(other, _)| *other == row) {
-                    pairs.push((values, others));
-                }
-            }
-            dot_of_rows(pairs)
-        }
-    }
-}
-
-fn dot_of_rows(pairs: Vec<(&[f32], &[f32])>) -> f64 {
-    let rows: Vec<f64> = pairs.into_par_iter().with_min_len(16).map(|(a, b)| dot_of(a, b)).collect();
-    rows.iter().sum()
-}
-
-/// In eight lanes, which the compiler vectorises. The product of two f32 is exact in f64.
-fn dot_of(a: &[f32], b: &[f32]) -> f64 {
-    let mut lanes = [0.0; 8];
-    let (a, b) = (a.chunks_exact(lanes.len()), b.chunks_exact(lanes.len()));
-    let product = |(a, b): (&f32, &f32)| f64::from(*a) * f64::from(*b);
-    let rest: f64 = a.remainder().iter().zip(b.remainder()).map(product).sum();
-    for (a, b) in a.zip(b) {
-        for (lane, pair) in lanes.iter_mut().zip(a.iter().zip(b)) {
-            *lane += product(pair);
-        }
-    }
-    lanes.iter().sum::<f64>() + rest
+    both.filter_map(|((_, a), (_, b))| Some(a?.dot(b?))).sum()
 }
 
 #[cfg(test)]
@@ -183,71 +125,6 @@ mod tests {
     use crate::parameters::Train;
     use candle_core::{Device, Tensor};
     use polyhead_kernels::Weight;
-    use polyhead_kernels::rng::Key;
-
-    fn random(key: u64, count: usize) -> Vec<f32> {
-        let key = Key::seed(key);
-        (0..count as u64).map(|index| (key.uniform(index) - 0.5) as f32).collect()
-    }
-
-    fn dense(key: u64, shape: [usize; 2]) -> Gradient {
-        let values = random(key, shape[0] * shape[1]);
-        Gradient::from_tensor(&Tensor::from_vec(values, &shape, &Device::Cpu).unwrap()).unwrap()
-    }
-
-    fn sparse(key: u64, shape: [usize; 2], rows: &[u32]) -> Gradient {
-        let weight = Weight::new(&Tensor::zeros(&shape, candle_core::DType::F32, &Device::Cpu).unwrap()).unwrap();
-        weight.add_gradient_of_rows(rows, &random(key, rows.len() * shape[1])).unwrap();
-        weight.take_gradient().unwrap()
-    }
-
-    /// The plain sum over every element of both.
-    fn dense_dot(a: &Gradient, b: &Gradient, shape: [usize; 2]) -> f64 {
-        let whole = |gradient: &Gradient| gradient.to_tensor(&shape).unwrap().flatten_all().unwrap();
-        let [a, b] = [a, b].map(|gradient| whole(gradient).to_vec1::<f32>().unwrap());
-        a.iter().zip(&b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
-    }
-
-    /// Dense and sparse gradients of a table of more than one part, its width no multiple of the lanes.
-    fn some(shape: [usize; 2]) -> Vec<Gradient> {
-        let of = |every: usize, from: u32| -> Vec<u32> { (from..shape[0] as u32).step_by(every).collect() };
-        vec![
-            dense(1, shape),
-            dense(2, shape),
-            sparse(3, shape, &of(3, 0)),
-            sparse(4, shape, &of(5, 2)),
-            sparse(5, shape, &of(6, 1)),
-            sparse(6, shape, &[]),
-        ]
-    }
-
-    #[test]
-    fn products_are_those_of_the_whole_gradients() {
-        for shape in [[401, 83], [3, 1], [40, 8]] {
-            let all = some(shape);
-            for (at, a) in all.iter().enumerate() {
-                for (other, b) in all.iter().enumerate() {
-                    let (found, want) = (dot(a, b), dense_dot(a, b, shape));
-                    let scale = (dense_dot(a, a, shape) * dense_dot(b, b, shape)).sqrt();
-                    assert!((found - want).abs() <= 1e-12 * scale, "{shape:?}, {at} by {other}: {found}, {want}");
-                }
-            }
-        }
-        // Rows 0, 3, 6, ... and 1, 7, 13, ... have none in common.
-        let all = some([401, 83]);
-        assert_eq!(dot(&all[2], &all[4]), 0.0);
-        assert_ne!(dot(&all[2], &all[3]), 0.0);
-    }
-
-    #[test]
-    fn any_number_of_threads_gives_the_same_bits() {
-        let all = some([3001, 83]);
-        let products =
-            || -> Vec<u64> { all.iter().flat_map(|a| all.iter().map(move |b| dot(a, b).to_bits())).collect() };
-        let with = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(products);
-        let one = with(1);
-        assert!((2..=5).all(|threads| with(threads) == one));
-    }
 
     #[test]
     fn groups_go_by_the_owner_and_then_by_the_layer() {

@@ -3,7 +3,7 @@
 use super::{Evaluated, Event, Sample, Trainer, plan};
 use crate::batch::Features;
 use crate::error::{Error, Result};
-use crate::tasks::Runner;
+use crate::tasks::LogitsFn;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -23,25 +23,25 @@ impl Trainer {
         let began = Instant::now();
         let mut scores = BTreeMap::new();
         let mut samples = Vec::new();
-        for (lane, task) in self.lanes.iter().zip(&self.model.tasks) {
-            let Some(validation) = &lane.validation else { continue };
+        for (data, task) in self.task_data.iter().zip(&self.model.tasks) {
+            let Some(validation) = &data.validation else { continue };
             let mut seen = 0;
             let stopped = || self.stop.load(Ordering::SeqCst);
             let logits = |windows: &[&Features]| {
                 // Never told: whoever asked for the stop hears of that.
                 if stopped() { Err(Error::usage("stopped")) } else { self.model.logits(task, windows) }
             };
-            let runner = Runner { tokenizer: &self.model.tokenizer, logits: &logits };
+            let runner = LogitsFn { tokenizer: &self.model.tokenizer, logits: &logits };
             let score = task.task.evaluate(validation, &runner, &mut |answer, text| {
                 // The last few examples stand for the rest: any choice by result would flatter.
                 seen += 1;
                 if seen + 3 > validation.len {
-                    samples.push(Sample { task: lane.name.clone(), answer, text });
+                    samples.push(Sample { task: data.name.clone(), answer, text });
                 }
             });
             match score {
                 Err(_) if stopped() => return Ok(Ending::Stopped),
-                score => scores.insert(lane.name.clone(), score?),
+                score => scores.insert(data.name.clone(), score?),
             };
         }
         let epoch = self.state.epoch + 1;
@@ -58,8 +58,8 @@ impl Trainer {
             self.model.about.scores = scores.iter().map(|(name, score)| (name.clone(), score.values.clone())).collect();
             self.model.save(&self.run.best())?;
         }
-        let losses = self.lanes.iter().zip(&self.state.losses).filter(|(_, (_, count))| *count > 0);
-        let losses = losses.map(|(lane, (sum, count))| (lane.name.clone(), sum / *count as f64)).collect();
+        let losses = self.task_data.iter().zip(&self.state.losses).filter(|(_, (_, count))| *count > 0);
+        let losses = losses.map(|(data, (sum, count))| (data.name.clone(), sum / *count as f64)).collect();
         let seconds = began.elapsed().as_secs_f64();
         self.emit(Event::Evaluated(Evaluated {
             epoch,

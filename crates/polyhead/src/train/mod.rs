@@ -34,7 +34,7 @@ mod warnings;
 pub use event::{Checkpoint, Diagnosed, Evaluated, Event, Finished, Sample, Step};
 pub use origin::Origin;
 pub use plan::{Plan, TaskPlan};
-pub use prepare::{Lane, Lost, Prepared, TrainingWindow, prepare};
+pub use prepare::{Lost, Prepared, TaskData, TrainingWindow, prepare};
 pub use warnings::{Warning, WarningKind};
 
 use crate::error::{Error, Result};
@@ -44,7 +44,7 @@ use crate::optim::{Optimizer, Schedule};
 use crate::order;
 use crate::recipe::Recipe;
 use crate::tasks::{TASKS, TaskKind};
-use check::MovementCheck;
+use check::GradientFlowCheck;
 use counters::Counters;
 use diagnostics::Groups;
 use evaluate::Ending;
@@ -62,14 +62,14 @@ use std::time::Instant;
 pub struct Trainer {
     recipe: Recipe,
     model: Model,
-    lanes: Vec<Lane>,
+    task_data: Vec<TaskData>,
     plan: Plan,
     schedule: Schedule,
     optimizer: Optimizer,
     key: Key,
     run: RunFolder,
     state: State,
-    movement: Option<MovementCheck>,
+    movement: Option<GradientFlowCheck>,
     groups: Groups,
     pending: VecDeque<Event>,
     /// Whether no event is to come besides the pending ones.
@@ -102,7 +102,7 @@ impl Trainer {
         notify: &mut dyn FnMut(&str),
         open: impl FnOnce(&Fixed, &mut dyn FnMut(&str)) -> Result<RunFolder>,
     ) -> Result<Self> {
-        let plan = Plan::new(&recipe, &prepared.lanes);
+        let plan = Plan::new(&recipe, &prepared.task_data);
         let environment = environment(&recipe, &plan, &prepared);
         let fixed = Fixed { recipe: &recipe, environment: &environment, parameters: &prepared.model.parameters };
         let run = open(&fixed, notify)?;
@@ -167,13 +167,13 @@ impl Trainer {
         }
         let prepared = prepare::prepare_from(&recipe, kinds, &origin, Some((&folder, state.about.clone())), notify)?;
         resume::check_data(&state.data, &prepared.data, &old, &recipe)?;
-        if state.losses.len() != prepared.lanes.len() {
-            let (had, has) = (state.losses.len(), prepared.lanes.len());
+        if state.losses.len() != prepared.task_data.len() {
+            let (had, has) = (state.losses.len(), prepared.task_data.len());
             return Err(Error::usage(format!("expected the {had} tasks of the run, found {has}"))
                 .hint("a run with other tasks is a new run; its encoder.checkpoint can be this run's best model"));
         }
         let mark = state.metrics.clone().unwrap_or_default();
-        let plan = Plan::new(&recipe, &prepared.lanes);
+        let plan = Plan::new(&recipe, &prepared.task_data);
         resume::consequences(&state, &old, &recipe, &plan)?.iter().for_each(|note| notify(note));
         let environment = environment(&recipe, &plan, &prepared);
         let fixed = Fixed { recipe: &recipe, environment: &environment, parameters: &prepared.model.parameters };
@@ -214,12 +214,12 @@ impl Trainer {
     }
 
     fn assemble(recipe: Recipe, prepared: Prepared, plan: Plan, run: RunFolder, state: State) -> Result<Self> {
-        let Prepared { model, lanes, .. } = prepared;
+        let Prepared { model, task_data, .. } = prepared;
         Ok(Self {
             schedule: Schedule::new(plan.steps, recipe.train.warmup),
             optimizer: Optimizer::new(Default::default(), recipe.train.weight_decay, recipe.train.max_grad_norm),
             key: Key::seed(recipe.seed),
-            movement: Some(MovementCheck::new(&model.parameters, lanes.len())?),
+            movement: Some(GradientFlowCheck::new(&model.parameters, task_data.len())?),
             groups: Groups::new(&model.parameters),
             pending: VecDeque::new(),
             over: false,
@@ -229,7 +229,7 @@ impl Trainer {
             before: state.seconds,
             recipe,
             model,
-            lanes,
+            task_data,
             plan,
             run,
             state,
@@ -258,26 +258,26 @@ impl Trainer {
 
     fn begin_epoch(&mut self) {
         self.state.taken = 0;
-        self.state.losses = vec![(0.0, 0); self.lanes.len()];
+        self.state.losses = vec![(0.0, 0); self.task_data.len()];
         self.go_on_in_epoch();
     }
 
     /// The steps of this epoch that are still to come, and their batches: a function of seed, recipe and position.
     fn go_on_in_epoch(&mut self) {
         let key = self.key.purpose("epoch").with(self.state.epoch as u64);
-        let batches = |lane: &Lane| {
-            let lengths: Vec<usize> = lane.windows.iter().map(|window| window.features.ids.len()).collect();
-            let key = key.purpose("order").purpose(&lane.name);
-            order::batches(&lengths, lane.batch_size, self.recipe.train.order, key)
+        let batches = |data: &TaskData| {
+            let lengths: Vec<usize> = data.windows.iter().map(|window| window.features.ids.len()).collect();
+            let key = key.purpose("order").purpose(&data.name);
+            order::batches(&lengths, data.batch_size, self.recipe.train.order, key)
         };
-        self.state.batches = self.lanes.iter().map(batches).collect();
+        self.state.batches = self.task_data.iter().map(batches).collect();
         let counts: Vec<usize> = self.state.batches.iter().map(VecDeque::len).collect();
         if let Some(mix) = mix::find(&self.recipe.train.mix) {
             self.state.upcoming = (mix.epoch)(&counts, key.purpose("mix")).into();
         }
         for _ in 0..self.state.taken {
-            if let Some(lane) = self.state.upcoming.pop_front() {
-                self.state.batches[lane].pop_front();
+            if let Some(task) = self.state.upcoming.pop_front() {
+                self.state.batches[task].pop_front();
             }
         }
     }
@@ -320,9 +320,9 @@ impl Trainer {
             return self.evaluate_within();
         }
         if self.state.step < limit
-            && let Some(lane) = self.state.upcoming.pop_front()
+            && let Some(task) = self.state.upcoming.pop_front()
         {
-            self.step(lane)?;
+            self.step(task)?;
             let due = |every: Option<usize>| every.is_some_and(|every| self.state.step.is_multiple_of(every));
             let (evaluate, save) = (due(self.recipe.train.evaluate_every), due(self.recipe.train.save_every));
             // At the end of an epoch both come anyway.
@@ -339,7 +339,7 @@ impl Trainer {
         }
         let whole = self.state.upcoming.is_empty();
         if let (true, Some(movement)) = (whole, &self.movement) {
-            movement.epoch(self.state.taken, &self.lanes)?;
+            movement.epoch(self.state.taken, &self.task_data)?;
         }
         if self.evaluate()? == Ending::Stopped {
             return self.stop();

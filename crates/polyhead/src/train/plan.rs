@@ -1,7 +1,7 @@
 //! What a run will do, known before it begins: batches, steps, warm-up; and the rule for the best epoch.
 
 use super::warnings::Warning;
-use super::{Lane, Lost};
+use super::{Lost, TaskData};
 use crate::optim::Schedule;
 use crate::recipe::Recipe;
 use crate::tasks::Score;
@@ -48,17 +48,17 @@ pub struct TaskPlan {
 
 impl Plan {
     /// The plan of a recipe and its data.
-    pub fn new(recipe: &Recipe, lanes: &[Lane]) -> Self {
-        let tasks: Vec<TaskPlan> = lanes
+    pub fn new(recipe: &Recipe, task_data: &[TaskData]) -> Self {
+        let tasks: Vec<TaskPlan> = task_data
             .iter()
-            .map(|lane| TaskPlan {
-                name: lane.name.clone(),
-                examples: lane.train.len,
-                windows: lane.windows.len(),
-                batches: lane.windows.len().div_ceil(lane.batch_size),
-                tokens: lane.windows.iter().map(|window| window.features.ids.len()).sum(),
-                validation: lane.validation.as_ref().map_or(0, |examples| examples.len),
-                lost: lane.lost,
+            .map(|data| TaskPlan {
+                name: data.name.clone(),
+                examples: data.train.len,
+                windows: data.windows.len(),
+                batches: data.windows.len().div_ceil(data.batch_size),
+                tokens: data.windows.iter().map(|window| window.features.ids.len()).sum(),
+                validation: data.validation.as_ref().map_or(0, |examples| examples.len),
+                lost: data.lost,
             })
             .collect();
         let steps_per_epoch: usize = tasks.iter().map(|task| task.batches).sum();
@@ -66,7 +66,7 @@ impl Plan {
         let steps = (steps_per_epoch * epochs).min(recipe.train.max_steps.unwrap_or(usize::MAX));
         let warmup_steps = Schedule::new(steps, recipe.train.warmup).warmup;
         let precision = recipe.train.precision.resolve().name();
-        let warnings = lanes.iter().flat_map(|lane| lane.warnings.iter().cloned()).collect();
+        let warnings = task_data.iter().flat_map(|data| data.warnings.iter().cloned()).collect();
         Self { tasks, epochs, steps_per_epoch, steps, warmup_steps, precision, warnings }
     }
 }

@@ -5,10 +5,10 @@ use super::feature_cache::{self, FeatureCache};
 use super::origin::Origin;
 use super::record::DataFile;
 use super::warnings::{self, TaskFacts, Warning};
-use crate::batch::{Encoded, Features};
+use crate::batch::{Features, WindowedExample};
 use crate::error::{Error, Place, Result};
 use crate::hub::{self, HubEvent, HubOptions};
-use crate::model::{About, Model, NamedTask, Start};
+use crate::model::{Model, NamedTask, Provenance, Start};
 use crate::parameters::Parameters;
 use crate::recipe::{Recipe, TaskRecipe};
 use crate::tasks::{AnyTask, Examples, Purpose, TaskKind};
@@ -23,13 +23,13 @@ pub struct Prepared {
     /// The pretrained encoder with heads: new ones, or those that its checkpoint had.
     pub model: Model,
     /// The data of each task, in the order of the model's tasks.
-    pub lanes: Vec<Lane>,
+    pub task_data: Vec<TaskData>,
     /// Every file of data that was read: `data.ner.train` and its length and digest.
     pub data: Vec<DataFile>,
 }
 
 /// A task's data.
-pub struct Lane {
+pub struct TaskData {
     /// The task's name.
     pub name: String,
     /// Windows of one step.
@@ -74,7 +74,7 @@ pub(super) struct TrainingWindows {
     pub lost: Lost,
 }
 
-impl Lane {
+impl TaskData {
     /// Where a training example stands.
     pub fn place(&self, example: usize) -> Option<&Place> {
         self.places.get(example)
@@ -91,7 +91,7 @@ pub(super) fn prepare_from(
     recipe: &Recipe,
     kinds: &[TaskKind],
     origin: &Origin,
-    checkpoint: Option<(&Path, About)>,
+    checkpoint: Option<(&Path, Provenance)>,
     notify: &mut dyn FnMut(&str),
 ) -> Result<Prepared> {
     let options = HubOptions::from_env();
@@ -153,7 +153,7 @@ pub(super) fn prepare_from(
         }
     }
     let text = recipe.to_toml()?;
-    let about = |about: About| About { recipe: Some(text), examples, ..about };
+    let about = |about: Provenance| Provenance { recipe: Some(text), examples, ..about };
     let adjust = recipe.adjust();
     let model = match checkpoint {
         Some((folder, known)) => Model::resumed(folder, about(known), tasks, &adjust, kinds)?,
@@ -161,7 +161,7 @@ pub(super) fn prepare_from(
             let named = origin.path(&recipe.encoder.checkpoint);
             let found = hub::encoder(&named.to_string_lossy(), &options, &mut |event| hear(event, notify))?;
             notify(&found.source.said);
-            let about = about(About { source: Some(found.source), ..About::default() });
+            let about = about(Provenance { source: Some(found.source), ..Provenance::default() });
             let key = Key::seed(recipe.seed).purpose("init");
             let start = Start { about, tasks, adjust: &adjust, key, kinds, keep: &recipe.encoder.keep_heads };
             Model::begin(&found.folder, start, notify)?
@@ -173,7 +173,7 @@ pub(super) fn prepare_from(
         Parameters::count(model.parameters.trained())
     ));
     let mut cache = recipe.train.feature_cache.then(|| FeatureCache::new(options.own_cache.join("features")));
-    let mut lanes = Vec::with_capacity(data.len());
+    let mut task_data = Vec::with_capacity(data.len());
     for (NamedTask { name, task }, (batch_size, loss_weight, mut train, mut validation, counted)) in
         model.tasks.iter().zip(data)
     {
@@ -204,9 +204,9 @@ pub(super) fn prepare_from(
         });
         let places = (0..train.len).map(|index| task.place(&train, index).cloned()).collect::<Result<_>>()?;
         let name = name.clone();
-        lanes.push(Lane { name, batch_size, loss_weight, train, windows, lost, validation, warnings, places });
+        task_data.push(TaskData { name, batch_size, loss_weight, train, windows, lost, validation, warnings, places });
     }
-    Ok(Prepared { model, lanes, data: files })
+    Ok(Prepared { model, task_data, data: files })
 }
 
 /// The windows that an earlier run kept, or new ones, which are kept for the next.
@@ -231,12 +231,12 @@ fn windows_by_cache(
 /// Makes the windows of all examples, in order.
 fn encode(task: &dyn AnyTask, train: &Examples, tokenizer: &Tokenizer) -> Result<TrainingWindows> {
     let features = |index| task.features(train, index, tokenizer, Purpose::Train);
-    let all: Vec<Result<Encoded>> = (0..train.len).into_par_iter().map(features).collect();
+    let all: Vec<Result<WindowedExample>> = (0..train.len).into_par_iter().map(features).collect();
     // Of several failures the first in order is told, not the first in time.
-    let all: Vec<Encoded> = all.into_iter().collect::<Result<_>>()?;
+    let all: Vec<WindowedExample> = all.into_iter().collect::<Result<_>>()?;
     let lost = Lost {
         tokens: all.iter().map(|encoded| encoded.lost_tokens).sum(),
-        golds: all.iter().map(|encoded| encoded.lost_golds).sum(),
+        golds: all.iter().map(|encoded| encoded.truncated_answers).sum(),
     };
     let windows = all.into_iter().enumerate().flat_map(|(example, encoded)| {
         encoded.windows.into_iter().map(move |features| TrainingWindow { example, features })

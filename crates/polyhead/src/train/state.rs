@@ -4,7 +4,7 @@ use super::Sample;
 use super::counters::Counters;
 use super::record::DataFile;
 use crate::io::Mark;
-use crate::model::About;
+use crate::model::Provenance;
 use crate::tasks::Score;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
@@ -52,7 +52,7 @@ pub(super) struct State {
     pub updates: BTreeMap<String, u64>,
     /// How far `metrics.jsonl` was written.
     pub metrics: Option<Mark>,
-    pub about: About,
+    pub about: Provenance,
     /// The tasks of this epoch's steps that are still to come. It follows from the rest.
     #[serde(skip)]
     pub upcoming: VecDeque<usize>,

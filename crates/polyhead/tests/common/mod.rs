@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 pub type Tensors = BTreeMap<String, Tensor>;
 
 /// A training pass of models whose dropout is 0: the key decides nothing.
-pub const TRAIN: fn() -> Pass = || Pass::Train(Key::seed(0));
+pub const TRAIN: fn() -> Pass = || Pass::train(Key::seed(0));
 
 /// The updates of the recorded training, of which two warm up; the rate, weight decay and norm of its optimiser.
 pub const SCHEDULE: Schedule = Schedule { steps: 10, warmup: 2 };

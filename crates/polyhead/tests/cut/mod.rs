@@ -7,7 +7,7 @@
 #![allow(dead_code, clippy::unwrap_used)]
 
 use candle_core::Tensor;
-use polyhead::batch::Encoded;
+use polyhead::batch::WindowedExample;
 use polyhead::data::{Layout, Read};
 use polyhead::encoders::{Hidden, Pass};
 use polyhead::parameters::{Init, Weights};
@@ -112,7 +112,7 @@ impl<const FAULT: u8> Task for Cut<FAULT> {
     fn distribution(&self, examples: &[Self::Example]) -> Vec<(String, usize)> {
         self.0.distribution(examples)
     }
-    fn features(&self, example: &Self::Example, tokenizer: &Tokenizer, purpose: Purpose) -> Result<Encoded> {
+    fn features(&self, example: &Self::Example, tokenizer: &Tokenizer, purpose: Purpose) -> Result<WindowedExample> {
         if FAULT == 2 {
             ENCODED.fetch_add(1, Ordering::SeqCst);
             let place = self.0.place(example);

@@ -8,7 +8,7 @@
 //! context on both sides decides, the first of equals. In the others it is context.
 
 use super::{Ner, Tagged};
-use crate::batch::{Encoded, Features};
+use crate::batch::{Features, WindowedExample};
 use crate::tasks::{Purpose, Window};
 use crate::text::{Piece, Tokenizer, windows};
 use polyhead_kernels::cross_entropy::IGNORE;
@@ -22,7 +22,7 @@ impl Ner {
         pieces: &[Piece],
         tokenizer: &Tokenizer,
         purpose: Purpose,
-    ) -> Encoded {
+    ) -> WindowedExample {
         let room = self.config.max_length - 2;
         let mut ranges = windows::windows(pieces.len(), room, self.config.stride);
         if purpose == Purpose::Train && self.config.truncate {
@@ -31,13 +31,13 @@ impl Ner {
         let mut windows: Vec<Features> =
             ranges.iter().map(|range| self.window(example, pieces, range.clone(), tokenizer)).collect();
         if purpose == Purpose::Predict {
-            return Encoded { windows, ..Encoded::default() };
+            return WindowedExample { windows, ..WindowedExample::default() };
         }
         score_once(&mut windows, example.units.len());
-        Encoded {
+        WindowedExample {
             windows,
             lost_tokens: pieces.len() - ranges.last().map_or(0, |range| range.end),
-            lost_golds: self.lost(example, pieces, &ranges),
+            truncated_answers: self.lost(example, pieces, &ranges),
         }
     }
 
@@ -164,7 +164,7 @@ mod tests {
         Tagged::from_sentence(Sentence { place: Place::line("f", 1), words, tags })
     }
 
-    fn encoded(ner: &Ner, example: &Tagged, purpose: Purpose) -> Encoded {
+    fn encoded(ner: &Ner, example: &Tagged, purpose: Purpose) -> WindowedExample {
         ner.features(example, &tokenizer(), purpose).unwrap()
     }
 
@@ -207,7 +207,7 @@ mod tests {
             let example = long(words);
             let encoded = encoded(&all, &example, Purpose::Train);
             assert_eq!(encoded, super::tests::encoded(&first, &example, Purpose::Train), "{words}");
-            assert_eq!((encoded.windows.len(), encoded.lost_tokens, encoded.lost_golds), (1, 0, 0));
+            assert_eq!((encoded.windows.len(), encoded.lost_tokens, encoded.truncated_answers), (1, 0, 0));
         }
     }
 
@@ -219,7 +219,11 @@ mod tests {
         let (cut, whole) = (encoded(&ner, &example, Purpose::Train), encoded(&ner, &example, Purpose::Predict));
         assert_eq!((cut.windows.len(), whole.windows.len()), (1, 2));
         assert_eq!((&cut.windows[0].ids, &cut.windows[0].spans), (&whole.windows[0].ids, &whole.windows[0].spans));
-        assert_eq!((cut.lost_tokens, cut.lost_golds), (18 - 12, 1), "the second name: xyzzyxy is cut, ada is gone");
+        assert_eq!(
+            (cut.lost_tokens, cut.truncated_answers),
+            (18 - 12, 1),
+            "the second name: xyzzyxy is cut, ada is gone"
+        );
     }
 
     #[test]
@@ -232,7 +236,7 @@ mod tests {
         let tags = (0..40).map(|at| tag(at).to_owned()).collect();
         let example = Tagged::from_sentence(Sentence { place: Place::line("f", 1), words, tags });
         let encoded = encoded(&ner, &example, Purpose::Train);
-        assert_eq!((encoded.lost_tokens, encoded.lost_golds), (0, 1));
+        assert_eq!((encoded.lost_tokens, encoded.truncated_answers), (0, 1));
         let scored = encoded.windows.iter().flat_map(|window| &window.target).filter(|&&target| target != IGNORE);
         assert_eq!(scored.count(), 40);
     }
