@@ -2,9 +2,10 @@
 
 use crate::address::{canonical, split_port};
 use crate::error::{CODES, Code, Row};
+use crate::fields::{example, fields_of};
 use crate::loaded::Loaded;
-use crate::openapi::{ALWAYS, document, own_failures};
-use crate::routes::{ROUTES, example, fields_of};
+use crate::openapi::document;
+use crate::route::{ALWAYS, Route, own_failures};
 use crate::schemas::PLACE;
 use polyhead::model::NamedTask;
 use polyhead::report::html::escape;
@@ -14,10 +15,10 @@ use serde_json::{Map, Value, json};
 const DEPTH: usize = 6;
 
 /// The page, for someone who reached the server by this name; `keyed`, if it wants a key.
-pub fn page(loaded: &Loaded, host: Option<&str>, keyed: bool) -> String {
-    let described = document(loaded);
+pub fn page(loaded: &Loaded, routes: &[Route], host: Option<&str>, keyed: bool) -> String {
+    let described = document(loaded, routes);
     let mut sections = String::new();
-    for route in ROUTES {
+    for route in routes {
         let (method, path, about) = (route.method.to_uppercase(), escape(route.path), escape(route.about));
         sections += &format!("<section><h2><code>{method} {path}</code></h2><p>{about}.</p>");
         let operation = &described["paths"][route.path][route.method];

@@ -9,43 +9,53 @@
 //! | `limits` | every bound, in one place |
 //! | `error` | every failure, in one table |
 //! | `routes/` | every address, in one table; one kind a file |
+//! | `route` | what an address is: its forms, its failures |
+//! | `fields` | the fields of requests, those of all tasks together |
+//! | `assets` | the files of the page |
 //! | `engine/` | the queue, the batches, the thread that computes |
 //! | `connection` | accepting, timers, draining |
 //! | `address` | host names and origins as they are compared |
-//! | `security` | API key, host names, origins, headers |
+//! | `access` | the API key and the host names |
+//! | `security` | who may ask, checked before a body is read; headers |
 //! | `cors` | what browsers ask for pages of other sites |
-//! | `observe` | counting, identifiers, the access log |
+//! | `observe` | every request is counted, named and logged |
+//! | `access_log` | the log of requests |
 //! | `redact` | no paths of this machine in what is served |
 //! | `schemas`, `openapi`, `docs` | the description, made of the tables; the same for people |
 
+mod access;
+mod access_log;
 mod address;
+mod assets;
 mod body;
 mod connection;
 mod cors;
 mod docs;
 mod engine;
 pub mod error;
+mod fields;
 pub mod limits;
 mod loaded;
 mod metrics;
 mod observe;
 mod openapi;
 mod redact;
+mod route;
 mod routes;
 mod schemas;
 mod security;
 mod state;
 
+pub use access::ApiKey;
+pub use access_log::{LogFormat, LogOptions};
 pub use limits::Limits;
-pub use observe::{LogFormat, LogOptions};
-pub use security::ApiKey;
 
+use access::Names;
+use access_log::AccessLog;
 use loaded::Loaded;
-use observe::AccessLog;
 use polyhead::encoders::Precision;
 use polyhead::tasks::TaskKind;
 use polyhead::{Error, Result};
-use security::Names;
 use state::App;
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -1,7 +1,7 @@
 //! A model as the server has it: what it answers with, and what it says of it.
 
+use crate::fields::OWN;
 use crate::redact::{names_only, paths_in};
-use crate::routes::OWN;
 use polyhead::document::Block;
 use polyhead::encoders::Precision;
 use polyhead::model::{Model, NamedTask};

@@ -1,6 +1,5 @@
 //! What `/metrics` tells, in the text format of Prometheus.
 
-use crate::engine::Admission;
 use crate::error::Code;
 use crate::limits::Class;
 use prometheus_client::encoding::{EncodeLabelSet, text::encode};
@@ -159,13 +158,11 @@ impl Metrics {
         self.inference.get_or_create(&Task { task: task.to_owned() }).observe(seconds);
     }
 
-    /// So much waits now.
-    pub fn waiting(&self, admission: &Admission) {
-        for class in Class::ALL {
-            let of = OfClass { class: class.name() };
-            self.queue_tokens.get_or_create(&of).set(admission.tokens(class) as i64);
-            self.queue_requests.get_or_create(&of).set(admission.requests(class) as i64);
-        }
+    /// So much of a class waits now.
+    pub fn waiting(&self, class: Class, tokens: usize, requests: usize) {
+        let of = OfClass { class: class.name() };
+        self.queue_tokens.get_or_create(&of).set(tokens as i64);
+        self.queue_requests.get_or_create(&of).set(requests as i64);
     }
 
     /// A request waited so long for its first batch.

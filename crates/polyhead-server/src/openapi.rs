@@ -1,28 +1,18 @@
 //! The description of the API, made of the table of routes, the table of errors and the tasks of the model: OpenAPI 3.1.
 
+use crate::assets;
 use crate::error::{Code, ErrorBody};
 use crate::loaded::Loaded;
-use crate::routes::{ROUTES, Reply, Route, assets};
+use crate::route::{ALWAYS, Reply, Route, own_failures};
 use crate::schemas::Schemas;
 use serde_json::{Map, Value, json};
 
-/// Failures that any route may have.
-pub const ALWAYS: &[Code] = &[Code::BadRequest, Code::Unauthorized, Code::Forbidden, Code::Internal, Code::Unavailable];
-
-/// Failures that are a route's own.
-pub fn own_failures(route: &Route) -> Vec<Code> {
-    let missing = (route.path.contains('{') || route.path == "/report").then_some(Code::NotFound);
-    let mut own: Vec<Code> = route.fails.iter().copied().chain(missing).collect();
-    own.sort_by_key(|code| code.row().status);
-    own
-}
-
 /// `/openapi.json`
-pub fn document(loaded: &Loaded) -> Value {
+pub fn document(loaded: &Loaded, routes: &[Route]) -> Value {
     let mut schemas = Schemas::new();
     let error = schemas.of::<ErrorBody>();
     let mut paths: Map<String, Value> = Map::new();
-    for route in ROUTES {
+    for route in routes {
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
         if let Value::Object(methods) = path {
             methods.insert(route.method.to_owned(), operation(route, loaded, &mut schemas, &json!(error)));
@@ -54,7 +44,7 @@ fn operation(route: &Route, loaded: &Loaded, schemas: &mut Schemas, error: &Valu
         Reply::Json(form) => json!({ "application/json": { "schema": form(loaded, schemas) } }),
         Reply::Text(kind) => {
             // Assets are of several kinds.
-            let of_assets = || assets().map(|(_, kind)| kind.split(';').next().unwrap_or(kind)).collect();
+            let of_assets = || assets::names().map(|(_, kind)| kind.split(';').next().unwrap_or(kind)).collect();
             let kinds: Vec<&str> = if route.path.starts_with("/assets") { of_assets() } else { vec![kind] };
             let text = |kind: &str| (kind.to_owned(), json!({ "schema": { "type": "string" } }));
             kinds.into_iter().map(text).collect::<Map<_, _>>().into()
@@ -82,7 +72,7 @@ fn operation(route: &Route, loaded: &Loaded, schemas: &mut Schemas, error: &Valu
             let values: Vec<String> = match name {
                 "task" => loaded.model().tasks.iter().map(|task| task.name.clone()).collect(),
                 "version" => vec!["1".into()],
-                _ => assets().map(|(name, _)| name.to_owned()).collect(),
+                _ => assets::names().map(|(name, _)| name.to_owned()).collect(),
             };
             json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string", "enum": values } })
         })

@@ -3,7 +3,6 @@
 //! A page of another site could make a browser ask a server on this machine: by its address (the browser then names the
 //! page in `Origin`), or by a name of its own that leads here (then that name stands in `Host`).
 
-use crate::address::{canonical, split_port};
 use crate::error::{ApiError, Code};
 use crate::state::App;
 use axum::extract::{MatchedPath, Request, State};
@@ -11,63 +10,6 @@ use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
 use axum::http::{HeaderName, HeaderValue, Version};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use polyhead::{Error, Place, Result};
-use sha2::{Digest, Sha256};
-use std::path::Path;
-use subtle::ConstantTimeEq;
-
-/// A secret that requests must bring. Only its digest is kept, so that it can't be shown by mistake.
-pub struct ApiKey([u8; 32]);
-
-impl ApiKey {
-    /// The key of this text.
-    pub fn new(key: &str) -> Result<Self> {
-        let key = key.trim();
-        if key.len() < 16 || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
-            let found = if key.len() < 16 { format!("{} of them", key.len()) } else { "others".to_owned() };
-            return Err(Error::usage(format!(
-                "API key: expected at least 16 printable ASCII characters, found {found}"
-            ))
-            .hint("`openssl rand -hex 32` makes a good one"));
-        }
-        Ok(Self(Sha256::digest(key).into()))
-    }
-
-    /// The key in the first line of a file.
-    pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|cause| Error::reading(path, cause))?;
-        Self::new(text.lines().next().unwrap_or("")).map_err(|error| error.at(Place::file(path)))
-    }
-
-    /// In constant time: digests of the same length are compared whole.
-    fn is(&self, given: &str) -> bool {
-        let given: [u8; 32] = Sha256::digest(given).into();
-        self.0.ct_eq(&given).into()
-    }
-}
-
-/// Host names by which this server may be asked.
-pub struct Names(Option<Vec<String>>);
-
-impl Names {
-    /// These, in their canonical form, and those of the machine itself.
-    pub fn only(names: impl IntoIterator<Item = String>) -> Self {
-        let own = ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned);
-        Self(Some(own.into_iter().chain(names).collect()))
-    }
-
-    /// Any: the server listens to the world, by whatever name it is known there.
-    pub fn any() -> Self {
-        Self(None)
-    }
-
-    fn hold(&self, host: &str) -> bool {
-        let Some(names) = &self.0 else { return true };
-        let (name, port) = split_port(host);
-        let number = port.is_none_or(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
-        canonical(name).filter(|_| number).is_some_and(|name| names.contains(&name))
-    }
-}
 
 /// Routes that need no key: a page that asks for one, the description of the API, and what a load balancer looks at.
 const OPEN: &[&str] =
@@ -84,7 +26,7 @@ pub async fn guard(State(app): State<App>, request: Request, next: Next) -> Resp
 }
 
 /// Whether a request comes by a name of this server; that name.
-pub fn by_own_name<'a>(app: &App, request: &'a Request) -> std::result::Result<Option<&'a str>, ApiError> {
+pub fn by_own_name<'a>(app: &App, request: &'a Request) -> Result<Option<&'a str>, ApiError> {
     let (headers, uri, version) = (request.headers(), request.uri(), request.version());
     let mut hosts = headers.get_all(HOST).iter();
     let named = hosts.next().map(|host| host.to_str().unwrap_or("?"));
@@ -105,7 +47,7 @@ pub fn by_own_name<'a>(app: &App, request: &'a Request) -> std::result::Result<O
     Ok(host)
 }
 
-fn allowed(app: &App, request: &Request, open: bool) -> std::result::Result<(), ApiError> {
+fn allowed(app: &App, request: &Request, open: bool) -> Result<(), ApiError> {
     let (host, headers) = (by_own_name(app, request)?, request.headers());
     if let Some(origin) = headers.get(ORIGIN) {
         let origin = origin.to_str().unwrap_or("?");
@@ -138,40 +80,4 @@ pub async fn headers(request: Request, next: Next) -> Response {
     put("referrer-policy", "no-referrer");
     put("cache-control", "no-store");
     response
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_are_compared_whole_and_short_ones_refused() {
-        let key = ApiKey::new("0123456789abcdef\n").unwrap_or(ApiKey([0; 32]));
-        assert!(
-            key.is("0123456789abcdef") && !key.is("0123456789abcde") && !key.is("0123456789abcdef0") && !key.is("")
-        );
-        assert!(ApiKey::new("short").is_err() && ApiKey::new("0123456789 abcdef").is_err());
-    }
-
-    #[test]
-    fn names_are_those_of_the_machine_and_those_that_are_allowed() {
-        let names = Names::only(["ner.example".to_owned()]);
-        for host in
-            ["localhost", "LOCALHOST:8080", "127.0.0.1:1", "[::1]", "[::0001]:8080", "Ner.example:443", "ner.example."]
-        {
-            assert!(names.hold(host), "{host}");
-        }
-        for host in [
-            "evil.example",
-            "localhost.evil.example",
-            "127.0.0.1.evil.example:80",
-            "",
-            ":80",
-            "[::2]:80",
-            "localhost:x",
-        ] {
-            assert!(!names.hold(host), "{host}");
-        }
-        assert!(Names::any().hold("evil.example"));
-    }
 }

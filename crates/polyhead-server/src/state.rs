@@ -1,12 +1,12 @@
 //! What all requests share.
 
+use crate::access::{ApiKey, Names};
+use crate::access_log::{AccessLog, Ids};
 use crate::engine::{Engine, Unread};
 use crate::error::{ApiError, Code};
 use crate::limits::Limits;
 use crate::loaded::Loaded;
 use crate::metrics::{Metrics, Refusal};
-use crate::observe::{AccessLog, Ids};
-use crate::security::{ApiKey, Names};
 use serde_json::Value;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering};

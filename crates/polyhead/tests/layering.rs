@@ -5,6 +5,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod sources;
+
+use sources::{files, names_after};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -75,56 +78,10 @@ fn source() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
 }
 
-/// Every source file: its path, and its text without comments.
-fn files(folder: &Path) -> Vec<(PathBuf, String)> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(files(&path));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let text = std::fs::read_to_string(&path).unwrap();
-            let code: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
-            found.push((path, code.join("\n")));
-        }
-    }
-    found.sort();
-    found
-}
-
 /// The room of a file: `tasks` for `tasks/ner.rs`, `batch` for `batch.rs`.
 fn room(path: &Path) -> String {
     let first = path.strip_prefix(source()).unwrap().components().next().unwrap();
     Path::new(&first).file_stem().unwrap().to_str().unwrap().to_owned()
-}
-
-/// What follows each `prefix::`: one name, or those of a group in braces.
-fn names_after<'a>(code: &'a str, prefix: &str) -> BTreeSet<&'a str> {
-    let name = |text: &'a str| text.split(|c: char| !(c.is_alphanumeric() || c == '_')).next().unwrap_or("");
-    let mut found = BTreeSet::new();
-    for (at, _) in code.match_indices(prefix) {
-        let rest = &code[at + prefix.len()..];
-        let Some(group) = rest.strip_prefix('{') else {
-            found.insert(name(rest));
-            continue;
-        };
-        let mut depth = 0;
-        let mut start = true;
-        for (at, c) in group.char_indices() {
-            match c {
-                '{' => depth += 1,
-                '}' if depth == 0 => break,
-                '}' => depth -= 1,
-                ',' if depth == 0 => start = true,
-                c if start && !c.is_whitespace() => {
-                    found.insert(name(&group[at..]));
-                    start = false;
-                }
-                _ => {}
-            }
-        }
-    }
-    found
 }
 
 /// The rooms that each room uses, and a file where it does.

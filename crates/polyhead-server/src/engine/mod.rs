@@ -18,14 +18,13 @@ mod estimate;
 mod queue;
 mod reading;
 
-pub use admission::Admission;
 pub use reading::{Asked, Unread};
 
 use crate::error::{ApiError, Code};
 use crate::limits::{Class, Limits};
 use crate::loaded::Loaded;
 use crate::metrics::{Metrics, Refusal};
-use admission::Full;
+use admission::{Admission, Full};
 use estimate::Ratios;
 use polyhead::batch::Features;
 use polyhead::tasks::{Logits, Query};
@@ -78,15 +77,20 @@ impl<M> Drop for Reservation<M> {
         if let Some(turn) = self.turn.take() {
             let mut state = self.shared.state();
             state.queue.admission.leave(turn.held);
-            self.shared.metrics.waiting(&state.queue.admission);
+            waiting(&self.shared.metrics, &state.queue.admission);
         }
     }
+}
+
+/// Tells the metrics what waits.
+fn waiting(metrics: &Metrics, admission: &Admission) {
+    Class::ALL.into_iter().for_each(|class| metrics.waiting(class, admission.tokens(class), admission.requests(class)));
 }
 
 impl<M> Shared<M> {
     fn new(limits: Limits, metrics: Metrics) -> Self {
         let state = State { queue: Queue::new(limits.clone()), ratios: Ratios::default() };
-        metrics.waiting(&state.queue.admission);
+        waiting(&metrics, &state.queue.admission);
         Self {
             state: Mutex::new(state),
             turns: Turns::new(),
@@ -117,7 +121,7 @@ impl<M> Shared<M> {
         let held =
             state.queue.admission.admit(tokens, self.now()).map_err(|full| self.refused(&full, Refusal::Full))?;
         let turn = Some(state.queue.turn(held));
-        self.metrics.waiting(&state.queue.admission);
+        waiting(&self.metrics, &state.queue.admission);
         drop(state);
         Ok(Reservation { shared: self.clone(), size, turn })
     }
@@ -144,7 +148,7 @@ impl<M> Shared<M> {
     /// The next batch, without those who have gone.
     fn take(&self, queue: &mut Queue<M>) -> Option<queue::Batch<M>> {
         queue.drop_abandoned();
-        self.metrics.waiting(&queue.admission);
+        waiting(&self.metrics, &queue.admission);
         queue.batch(self.limits.batch_tokens)
     }
 
@@ -181,7 +185,7 @@ impl<M> Shared<M> {
             }
             queue.add(model, asked, turn, sender);
         }
-        self.metrics.waiting(&queue.admission);
+        waiting(&self.metrics, &queue.admission);
         drop(state);
         self.wake.notify_one();
         Ok(receiver)
@@ -239,7 +243,7 @@ impl Shared<Loaded> {
             let queue = &mut self.state().queue;
             queue.admission.took(batch.by_class(), began.elapsed());
             queue.put(batch, results);
-            self.metrics.waiting(&queue.admission);
+            waiting(&self.metrics, &queue.admission);
         }
     }
 

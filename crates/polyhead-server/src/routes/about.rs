@@ -1,6 +1,6 @@
 //! What the server says of itself: health, model, counters, the description of its API.
 
-use super::json;
+use super::{json, routes};
 use crate::docs::page;
 use crate::error::{ApiError, Code};
 use crate::limits::Limits;
@@ -67,14 +67,14 @@ pub async fn metrics(State(app): State<App>) -> Response {
 
 /// `GET /openapi.json`
 pub async fn openapi(State(app): State<App>) -> Response {
-    json(&document(&app.loaded()))
+    json(&document(&app.loaded(), routes()))
 }
 
 /// `GET /docs`
 pub async fn docs(State(app): State<App>, headers: HeaderMap) -> Response {
     let policy = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
-    let page = page(&app.loaded(), host, app.key.is_some());
+    let page = page(&app.loaded(), routes(), host, app.key.is_some());
     ([("content-type", "text/html; charset=utf-8"), ("content-security-policy", policy)], page).into_response()
 }
 

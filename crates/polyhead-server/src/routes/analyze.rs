@@ -7,6 +7,7 @@ use super::{answered, task_named};
 use crate::body::{self, Untyped};
 use crate::engine::Unread;
 use crate::error::{ApiError, Code};
+use crate::fields::{OWN, fields_of};
 use crate::limits::Limits;
 use crate::loaded::Loaded;
 use crate::schemas::Schemas;
@@ -22,9 +23,6 @@ use schemars::{Schema, json_schema};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::time::Instant;
-
-/// Fields of a request that are not those of a task.
-pub const OWN: [&str; 2] = ["tasks", "offset_unit"];
 
 /// A request that was read.
 struct Request {
@@ -167,52 +165,6 @@ fn without_text(mut answer: Value) -> Value {
         fields.shift_remove("text");
     }
     answer
-}
-
-/// A field of requests, as the tasks that have it say it.
-pub struct Known {
-    /// Its name.
-    pub name: &'static str,
-    /// What it holds, in the words of each task.
-    pub about: Vec<String>,
-    /// A text that shows what is meant.
-    pub example: &'static str,
-    /// How many tasks have it.
-    pub needed: usize,
-    /// The field that stands in for it.
-    pub default: Option<&'static str>,
-}
-
-/// The fields of all tasks, and those that may stand in for one, in order.
-pub fn fields_of(tasks: &[NamedTask]) -> Vec<Known> {
-    let mut all: Vec<Known> = Vec::new();
-    let declared = tasks.iter().flat_map(|named| named.task.fields().iter().map(move |field| (&named.name, field)));
-    for (task, field) in declared {
-        let about = format!("{} Of `{task}`.", field.about);
-        match all.iter_mut().find(|known| known.name == field.name) {
-            Some(known) => {
-                known.about.push(about);
-                known.needed += 1;
-                known.default = known.default.filter(|default| Some(*default) == field.default);
-            }
-            None => {
-                let Field { name, example, default, .. } = *field;
-                all.push(Known { name, about: vec![about], example, needed: 1, default });
-            }
-        }
-    }
-    for field in tasks.iter().flat_map(|named| named.task.fields()) {
-        let Some(default) = field.default else { continue };
-        let about = format!("Stands in for `{}` where that is left out.", field.name);
-        match all.iter_mut().find(|known| known.name == default) {
-            Some(known) => known.about.push(about),
-            None => {
-                let (about, example) = (vec![about], field.example);
-                all.push(Known { name: default, about, example, needed: 0, default: None });
-            }
-        }
-    }
-    all
 }
 
 /// The form of a request: the fields of this model's tasks.

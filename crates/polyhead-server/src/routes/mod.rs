@@ -11,7 +11,7 @@ use crate::cors::cors;
 use crate::error::{ApiError, Code};
 use crate::loaded::Loaded;
 use crate::observe::{Tokens, observe};
-use crate::schemas::Schemas;
+use crate::route::{Reply, Route, asks, reads};
 use crate::security;
 use crate::state::App;
 use axum::Router;
@@ -20,74 +20,12 @@ use axum::extract::{MatchedPath, Path, Request};
 use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post};
-use schemars::Schema;
+use axum::routing::{get, post};
 use std::any::Any;
 use tower_http::catch_panic::CatchPanicLayer;
 
-pub use analyze::{OWN, fields_of};
-pub use page::assets;
-pub use pipeline::example;
-
-/// A way of asking, for the router and for `/openapi.json`.
-pub struct Route {
-    /// `get` or `post`.
-    pub method: &'static str,
-    /// As axum and OpenAPI write it.
-    pub path: &'static str,
-    /// What generated clients call it.
-    pub name: &'static str,
-    /// What it does, in a sentence.
-    pub about: &'static str,
-    /// The form of its body, if it has one; a model's tasks decide some.
-    pub request: Option<Form>,
-    /// What it answers.
-    pub response: Reply,
-    /// Failures that are its own, besides those of every route.
-    pub fails: &'static [Code],
-    handler: fn() -> MethodRouter<App>,
-}
-
-/// Makes the schema of a body.
-pub type Form = fn(&Loaded, &mut Schemas) -> Schema;
-
-/// What a route answers.
-#[derive(Clone, Copy)]
-pub enum Reply {
-    /// JSON of this form.
-    Json(Form),
-    /// Text of this media type.
-    Text(&'static str),
-}
-
-/// Of every route that takes a body.
-const BODY: &[Code] =
-    &[Code::BadJson, Code::Timeout, Code::TooLarge, Code::UnsupportedMediaType, Code::Invalid, Code::Overloaded];
-
-const fn reads(
-    path: &'static str,
-    name: &'static str,
-    about: &'static str,
-    response: Reply,
-    handler: fn() -> MethodRouter<App>,
-) -> Route {
-    Route { method: "get", path, name, about, request: None, response, fails: &[], handler }
-}
-
-const fn asks(
-    path: &'static str,
-    name: &'static str,
-    about: &'static str,
-    request: Form,
-    response: Form,
-    handler: fn() -> MethodRouter<App>,
-) -> Route {
-    let (request, response) = (Some(request), Reply::Json(response));
-    Route { method: "post", path, name, about, request, response, fails: BODY, handler }
-}
-
 /// All routes, in the order in which the description shows them.
-pub const ROUTES: &[Route] = &[
+const ROUTES: &[Route] = &[
     asks(
         "/",
         "answer",
@@ -189,6 +127,11 @@ pub const ROUTES: &[Route] = &[
         get(page::report)
     }),
 ];
+
+/// [`ROUTES`] for handlers that speak of them: the table needs their types, and so they can't name the table.
+fn routes() -> &'static [Route] {
+    ROUTES
+}
 
 /// The router of all of them.
 pub fn router(app: App) -> Router {

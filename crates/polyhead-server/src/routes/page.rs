@@ -1,6 +1,7 @@
 //! The page to try the model on, and the report of its run: all of it in the binary, nothing from elsewhere.
 
 use super::Named;
+use crate::assets::ASSETS;
 use crate::error::{ApiError, Code};
 use crate::state::App;
 use axum::extract::State;
@@ -12,22 +13,6 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 /// Reports carry their style inside, and the page shows them in a frame.
 const REPORT_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; \
     frame-ancestors 'self'";
-
-/// Into this the page writes a report that it has fetched with the key: a frame can send none.
-const BLANK: &str = "<!doctype html><title>Report</title>";
-
-/// Name, content type, text.
-const ASSETS: &[(&str, &str, &str)] = &[
-    ("app.js", "text/javascript; charset=utf-8", include_str!("../../assets/app.js")),
-    ("app.css", "text/css; charset=utf-8", include_str!("../../assets/app.css")),
-    ("icon.svg", "image/svg+xml", include_str!("../../assets/icon.svg")),
-    ("report.html", "text/html; charset=utf-8", BLANK),
-];
-
-/// The assets by name and content type.
-pub fn assets() -> impl Iterator<Item = (&'static str, &'static str)> {
-    ASSETS.iter().map(|(name, kind, _)| (*name, *kind))
-}
 
 /// `GET /`
 pub async fn index() -> Response {

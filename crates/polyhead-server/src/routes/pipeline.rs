@@ -4,6 +4,7 @@ use super::{Named, answered, task_named};
 use crate::body::{self, Untyped};
 use crate::engine::Unread;
 use crate::error::ApiError;
+use crate::fields::example;
 use crate::limits::Limits;
 use crate::loaded::Loaded;
 use crate::schemas::{Schemas, any_object, one_of, type_name};
@@ -121,16 +122,6 @@ fn check_parameters(loaded: &Loaded, task: Option<usize>, parameters: &Map<Strin
         }
     }
     refusal.map_or(Ok(()), |error| Err(error.into()))
-}
-
-/// An input in the form that a task takes, of its fields' examples: its only text, or all of them by name.
-pub fn example(named: &NamedTask) -> Option<Value> {
-    let fields = named.task.fields().iter().map(|field| (field.name.to_owned(), Value::from(field.example)));
-    let fields: Map<String, Value> = fields.collect();
-    let only = fields.values().next().filter(|_| fields.len() == 1).cloned();
-    let forms = [only, Some(Value::Object(fields))];
-    named.task.pipeline()?;
-    forms.into_iter().flatten().find(|form| named.task.accepts(form))
 }
 
 /// The task that takes an input of this form.

@@ -5,9 +5,8 @@
 //!                              tasks.NAME                       the task's kind, see `train`
 //! ```
 
-use super::{DataRecipe, EncoderRecipe, Recipe, TrainRecipe, fault, source::Source, words};
+use super::{DataRecipe, EncoderRecipe, Recipe, TrainRecipe, fault};
 use crate::data::Columns;
-use crate::error::{Error, Result};
 use crate::tasks::{TASKS, TaskKind};
 use serde::de::DeserializeOwned;
 
@@ -80,31 +79,6 @@ pub(super) fn get<'a>(table: &'a toml::Table, key: &str) -> Option<&'a toml::Val
     match key.split_once('.') {
         None => table.get(key),
         Some((first, rest)) => get(table.get(first)?.as_table()?, rest),
-    }
-}
-
-/// Refuses the first key that its table does not have. Those of tasks are left to their kinds.
-pub(super) fn check(recipe: &toml::Table, source: &Source) -> Result<()> {
-    let data = recipe.get("data").and_then(toml::Value::as_table).into_iter().flatten();
-    let tables = ["", "encoder", "train"].map(str::to_owned).into_iter();
-    let of_data = data.flat_map(|(name, _)| [format!("data.{name}"), format!("data.{name}.columns")]);
-    for table in tables.chain(of_data) {
-        let found = if table.is_empty() { Some(recipe) } else { get(recipe, &table).and_then(toml::Value::as_table) };
-        let known = of_table(&table).unwrap_or_default();
-        if let Some((key, _)) = found.into_iter().flatten().find(|(key, _)| !known.contains(key)) {
-            return Err(unknown(&table, key, &known, recipe).at(source.place(&dotted(&table, key))));
-        }
-    }
-    Ok(())
-}
-
-/// A key that its table does not have, with all that it has, and what may have been meant.
-pub(super) fn unknown(table: &str, key: &str, known: &[String], recipe: &toml::Table) -> Error {
-    let place = if table.is_empty() { "at the top".to_owned() } else { format!("in [{table}]") };
-    let error = Error::usage(format!("unknown key `{key}` {place}; known: {}", known.join(", ")));
-    match words::hint(table, key, known, recipe) {
-        Some(hint) => error.hint(hint),
-        None => error,
     }
 }
 

@@ -10,6 +10,7 @@ mod keys;
 mod overrides;
 mod source;
 mod tasks;
+mod unknown;
 mod words;
 
 pub(crate) use differences::{Difference, differences};
@@ -219,7 +220,7 @@ impl Recipe {
         for pair in overrides {
             overrides::set(&mut table, pair)?;
         }
-        keys::check(&table, &source)?;
+        unknown::check(&table, &source)?;
         let mut recipe: Self = table.clone().try_into().map_err(|cause: toml::de::Error| {
             // The same again from text, for the place of whatever is wrong.
             let text = toml::to_string(&table).unwrap_or_default();

@@ -1,6 +1,6 @@
 //! The tasks of a recipe: what the trainer reads of each, and the task itself, opened with the rest.
 
-use super::{Recipe, fault, keys, words};
+use super::{Recipe, fault, keys, unknown, words};
 use crate::error::{Error, Result};
 use crate::tasks::{AnyTask, TaskKind};
 use serde_json::{Map, Value, json};
@@ -67,7 +67,9 @@ impl Recipe {
         let own = keys::of_kind(known);
         if let Some(key) = config.as_object().into_iter().flat_map(Map::keys).find(|key| !own.contains(key)) {
             let all: Vec<String> = keys::OF_EVERY_TASK.map(str::to_owned).into_iter().chain(own).collect();
-            return Err(keys::unknown(&table, key, &all, &self.as_table()).at(self.place(&keys::dotted(&table, key))));
+            return Err(
+                unknown::unknown(&table, key, &all, &self.as_table()).at(self.place(&keys::dotted(&table, key)))
+            );
         }
         (known.open)(config.clone()).map_err(|error| {
             let message = error.to_string();

@@ -4,7 +4,7 @@
 //! dark pages have their own; each line also has its own dashes and, where it has few points, its own markers. Under the
 //! pointer the figures of all lines come up, by the style sheet alone: a report has no script.
 
-use super::html::escape;
+use super::escape::escape;
 use crate::document::{Chart, Interval, Plot, Series, number};
 use std::fmt::Write;
 

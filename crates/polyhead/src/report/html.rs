@@ -1,30 +1,14 @@
 //! A document as one HTML page that needs nothing else: style and charts inside, no script, no address.
 //!
-//! All text is escaped here and nowhere else. The page's own policy forbids it to load or run anything, whatever text
+//! All text is escaped, here and in the charts. The page's own policy forbids it to load or run anything, whatever text
 //! may have come in with the data.
 
 use super::chart::{sample, svg};
+pub use super::escape::escape;
 use crate::document::{Align, Block, Case, Cell, Chart, Document, Figure, Look, Mark, Plot, Table, Tone, Weight};
 use std::fmt::Write;
 
 const STYLE: &str = include_str!("report.css");
-
-/// Text inside an element or a quoted attribute. Control characters, which HTML does not know, become `�`.
-pub fn escape(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            c if c.is_control() && c != '\n' && c != '\t' => safe.push('\u{FFFD}'),
-            c => safe.push(c),
-        }
-    }
-    safe
-}
 
 /// The page.
 pub fn page(document: &Document) -> String {

@@ -7,6 +7,7 @@
 mod chart;
 mod curves;
 pub mod data;
+mod escape;
 mod examples;
 pub mod html;
 mod kept;

@@ -1,8 +1,7 @@
 //! What is counted of a task's data before training: `Examples -> Facts` (labels, lengths, what is equal in equal examples), and
 //! the words that the tokenizer does not know.
 
-use super::TrainingWindow;
-use super::warnings::SHOWN;
+use super::windows::TrainingWindow;
 use crate::error::{Place, Result};
 use crate::tasks::{AnyTask, Examples, Fingerprint};
 use crate::text::Tokenizer;
@@ -10,6 +9,9 @@ use std::collections::BTreeMap;
 
 /// Words are counted only where this share of the tokens is unknown: it means tokenising again.
 const UNKNOWN_TOKENS: f64 = 0.02;
+
+/// So many names are shown.
+pub(super) const SHOWN: usize = 8;
 
 /// How often each label occurs.
 pub(super) type Labels = BTreeMap<String, usize>;

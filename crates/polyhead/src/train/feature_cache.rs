@@ -15,7 +15,7 @@
 //! A file that is not exactly what was written is told, ignored and replaced. A folder that can't be written is told
 //! once and costs nothing but the time to tokenise again. Above [`LIMIT`] the files unused for longest go.
 
-use super::prepare::{Lost, TrainingWindow, TrainingWindows};
+use super::windows::{Lost, TrainingWindow, TrainingWindows};
 use crate::batch::Features;
 use crate::error::{Error, Result};
 use crate::io::{hex, write_atomic};

@@ -30,12 +30,14 @@ mod run_folder;
 mod state;
 mod step;
 mod warnings;
+mod windows;
 
 pub use event::{Checkpoint, Diagnosed, Evaluated, Event, Finished, Sample, Step};
 pub use origin::Origin;
 pub use plan::{Plan, TaskPlan};
-pub use prepare::{Lost, Prepared, TaskData, TrainingWindow, prepare};
+pub use prepare::{Prepared, TaskData, prepare};
 pub use warnings::{Warning, WarningKind};
+pub use windows::{Lost, TrainingWindow};
 
 use crate::error::{Error, Result};
 use crate::mix;
@@ -146,7 +148,7 @@ impl Trainer {
             return Self::begin(recipe, prepared, notify, |fixed, notify| RunFolder::again(run, held, fixed, notify));
         }
         let (folder, mut state) = checkpoint::newest(run, notify)?;
-        let old = Recipe::parse(&state.recipe, &run.join(resume::RECIPE), &[])?;
+        let old = Recipe::parse(&state.recipe, &run.join(run_folder::RECIPE), &[])?;
         let recipe = resume::recipe(run, &old, file, overrides, &origin)?;
         let precision = recipe.train.precision.resolve().name();
         if precision != state.precision && old.train.precision == recipe.train.precision {

@@ -5,7 +5,8 @@ use super::feature_cache::{self, FeatureCache};
 use super::origin::Origin;
 use super::record::DataFile;
 use super::warnings::{self, TaskFacts, Warning};
-use crate::batch::{Features, WindowedExample};
+use super::windows::{Lost, TrainingWindow, TrainingWindows};
+use crate::batch::WindowedExample;
 use crate::error::{Error, Place, Result};
 use crate::hub::{self, HubEvent, HubOptions};
 use crate::model::{Model, NamedTask, Provenance, Start};
@@ -47,31 +48,6 @@ pub struct TaskData {
     /// What in the data is probably a mistake.
     pub warnings: Vec<Warning>,
     places: Vec<Place>,
-}
-
-/// What truncation costs.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Lost {
-    /// Tokens that were cut off.
-    pub tokens: usize,
-    /// Gold entities or answers that no window holds whole.
-    pub golds: usize,
-}
-
-/// A window and the example that it is of.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TrainingWindow {
-    /// The index of its example.
-    pub example: usize,
-    /// The window.
-    pub features: Features,
-}
-
-/// The windows of all training examples of a task, in order, and what did not fit into them.
-#[derive(Debug, PartialEq)]
-pub(super) struct TrainingWindows {
-    pub windows: Vec<TrainingWindow>,
-    pub lost: Lost,
 }
 
 impl TaskData {

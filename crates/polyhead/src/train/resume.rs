@@ -5,14 +5,11 @@ use super::Plan;
 use super::State;
 use super::origin::Origin;
 use super::record::DataFile;
-use super::run_folder::is_finished;
+use super::run_folder::{RECIPE, is_finished};
 use crate::error::{Error, Place, Result};
 use crate::optim::Schedule;
 use crate::recipe::{Difference, Recipe, differences};
 use std::path::Path;
-
-/// The recipe of a run folder.
-pub(super) const RECIPE: &str = "recipe.toml";
 
 /// The recipe to go on with: that of a file, or the one in the run folder, with overrides. Every key in which it differs
 /// from `known`, what the run has been trained with, must be named by an override.

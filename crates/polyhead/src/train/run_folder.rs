@@ -8,7 +8,6 @@
 use super::Event;
 use super::origin::Origin;
 use super::record::{Environment, TensorBoard, TrainerState, line};
-use super::resume::RECIPE;
 use crate::error::{Error, Place, Result};
 use crate::io::{AppendFile, Mark, fault, is_temporary, lock_folder, sweep, write_atomic};
 use crate::parameters::Parameters;
@@ -18,6 +17,8 @@ use std::fs::{File, create_dir, create_dir_all};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// The recipe of a run folder.
+pub(super) const RECIPE: &str = "recipe.toml";
 const METRICS: &str = "metrics.jsonl";
 const BEST: &str = "best";
 

@@ -6,7 +6,7 @@
 //!
 //! Bounds are set so that CoNLL-2003, SQuAD and the sample corpus have no warning.
 
-use super::facts::{Facts, Labels, Unknown};
+use super::facts::{Facts, Labels, SHOWN, Unknown};
 use crate::document::number::{count, counted};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -25,9 +25,6 @@ const FEW_MENTIONS: usize = 5;
 const SAME_EXAMPLES: f64 = 0.2;
 /// This share of words with a token that the vocabulary lacks means another language or script than the encoder's.
 const UNKNOWN_WORDS: f64 = 0.05;
-/// So many names are shown.
-pub(super) const SHOWN: usize = 8;
-
 /// What is probably a mistake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

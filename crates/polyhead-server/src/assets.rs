@@ -1,0 +1,17 @@
+//! The files of the page to try the model on, all of them in the binary.
+
+/// Into this the page writes a report that it has fetched with the key: a frame can send none.
+const BLANK: &str = "<!doctype html><title>Report</title>";
+
+/// Name, content type, text.
+pub const ASSETS: &[(&str, &str, &str)] = &[
+    ("app.js", "text/javascript; charset=utf-8", include_str!("../assets/app.js")),
+    ("app.css", "text/css; charset=utf-8", include_str!("../assets/app.css")),
+    ("icon.svg", "image/svg+xml", include_str!("../assets/icon.svg")),
+    ("report.html", "text/html; charset=utf-8", BLANK),
+];
+
+/// Their names and content types.
+pub fn names() -> impl Iterator<Item = (&'static str, &'static str)> {
+    ASSETS.iter().map(|(name, kind, _)| (*name, *kind))
+}

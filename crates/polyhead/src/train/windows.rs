@@ -1,0 +1,28 @@
+//! The windows of a task's training examples: what steps are made of, and what the feature cache keeps.
+
+use crate::batch::Features;
+
+/// What truncation costs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Lost {
+    /// Tokens that were cut off.
+    pub tokens: usize,
+    /// Gold entities or answers that no window holds whole.
+    pub golds: usize,
+}
+
+/// A window and the example that it is of.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrainingWindow {
+    /// The index of its example.
+    pub example: usize,
+    /// The window.
+    pub features: Features,
+}
+
+/// The windows of all training examples of a task, in order, and what did not fit into them.
+#[derive(Debug, PartialEq)]
+pub(super) struct TrainingWindows {
+    pub windows: Vec<TrainingWindow>,
+    pub lost: Lost,
+}
