@@ -1,21 +1,21 @@
 #!/usr/bin/env python3
 """polyhead beside its peers on the same data, one after the other in one go: ratios first, then figures.
 
-    python3 bench/compare.py --encoder MINILM_DIR --data DATA_DIR --peer peer_pytorch.py > comparison.md
+    python3 bench/compare.py --encoder MINILM_DIR --data DATA_DIR > comparison.md
 
 DATA_DIR holds conll2003/train.txt and squad/train-v1.1.json.
 
 Where the processor does not multiply bf16 natively every side takes f32.
 
-Training: recipes/report.toml on the first sentences and questions, `polyhead train` against the same system in PyTorch
-(PEER: `tuned`, the fastest we know, and `seed`, which pads to 128 and 384 in f32). All train on the same windows and
-must count the same steps and real tokens (padding is none); which windows share a batch is up to each side's own
-generator. Rates are over the seconds of the training loop: reading, tokenizing and evaluation are outside. `seed` takes
+Training: recipes/report.toml on the first sentences and questions, `polyhead train` against the same recipe in PyTorch
+(peers/train_pytorch.py: `tuned`, the fastest we know, and `seed`, which pads to 128 and 384 in f32). All train on the same
+windows and must count the same steps and real tokens (padding is none); which windows share a batch is up to each side's
+own generator. Rates are over the seconds of the training loop: reading, tokenizing and evaluation are outside. `seed` takes
 ten times as long, so it takes part in a short job only, of the first examples.
 
 Inference: latency of a sentence and of a question window, throughput of batches, from token ids to logits, against
-PyTorch and ONNX Runtime with the same weights. Every run's logits are compared with those of PyTorch in f32, and a run
-that is further off than its bound ends the script.
+PyTorch and ONNX Runtime with the same weights (peers/infer.py). Every run's logits are compared with those of PyTorch in
+f32, and a run that is further off than its bound ends the script.
 
 Peers run in a virtual environment that is made on the first run (gigabytes: PyTorch); --python takes another instead,
 with the packages of REQUIREMENTS. This script needs the standard library alone.
@@ -23,17 +23,24 @@ with the packages of REQUIREMENTS. This script needs the standard library alone.
 import argparse
 import hashlib
 import json
-import math
 import os
-import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
 import venv
 from pathlib import Path
 
-from harness import CORES, ROOT, Busy, build, machine, machine_lines, make_model, run, say, spread, table, train
+from harness import CORES, ROOT, Busy, build, machine, machine_lines, make_model, run, say, spread, table
+from jobs import (
+    BOUND,
+    RECIPE,
+    data_files,
+    difference,
+    overrides,
+    seconds_and_logits,
+    train_polyhead,
+    workloads,
+)
 
 REQUIREMENTS = ["torch==2.15.0", "transformers==5.23.0", "onnxruntime==1.32.0", "onnx==1.23.2"]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "polyhead-bench"
@@ -47,9 +54,6 @@ PEERS = {
     "ONNX Runtime f32": "onnx:f32",
     "ONNX Runtime int8": "onnx:int8",
 }
-# How far logits may be from PyTorch's in f32: max|a - b| / max|b| over a workload. A bf16 has 8 significant bits; what
-# int8 loses is shown, and nothing is asked of it.
-BOUND = {"f32": 1e-3, "bf16": 5e-2, "int8": math.inf}
 
 
 def environment(python: str | None, cache: Path) -> str:
@@ -75,42 +79,20 @@ def versions(python: str) -> dict[str, str]:
 # Training
 
 
-def train_polyhead(args, examples: int, epochs: int, precision: str) -> dict:
-    overrides = {
-        "encoder.checkpoint": args.encoder, "output": args.scratch, "name": "training", "seed": 42,
-        "train.epochs": epochs, "train.precision": precision,
-        "data.ner.train": args.conll, "data.ner.validation": args.conll, "data.ner.limit": examples,
-        "data.qa.train": args.squad, "data.qa.validation": args.squad, "data.qa.limit": examples,
-        "data.ner.validation_limit": 1, "data.qa.validation_limit": 1,
-    }
-    events, done = train(args.binaries["polyhead"], ROOT / "recipes/report.toml", overrides, args.threads)
-    end = events[-1]
-    shutil.rmtree(end["folder"])
-    evaluation = sum(event["seconds"] for event in events if event["event"] == "evaluated")
-    seconds = end["seconds"] - evaluation
-    return {"tokens": end["tokens"], "steps": end["steps"], "seconds": seconds, "wall": done.wall,
-            "memory": done.memory, "precision": events[0]["precision"]}
-
-
-# `tuned` multiplies bf16 by autocast. Where the processor can't do so natively that is many times slower than f32: there the
-# fastest PyTorch is the same script without it.
-WITHOUT_AUTOCAST = ("import contextlib, runpy, sys, torch; torch.autocast = lambda *_, **__: contextlib.nullcontext(); "
-                    "sys.argv.pop(0); runpy.run_path(sys.argv[0], run_name='__main__')")
-
-
 def native_bf16() -> bool:
     return "avx512_bf16" in Path("/proc/cpuinfo").read_text().split()
 
 
 def train_peer(args, examples: int, epochs: int, mode: str) -> dict:
-    how = [] if mode == "seed" or native_bf16() else ["-c", WITHOUT_AUTOCAST]
-    command = [args.python, *how, args.peer, "--mode", mode, "--encoder", args.encoder, "--conll", args.conll,
-               "--squad", args.squad, "--n-ner", examples, "--n-qa", examples, "--epochs", epochs, "--seed", 42,
-               "--threads", args.threads]
-    done = run(command, args.threads)
+    changes = overrides(args.encoder, args.data, examples, epochs)
+    pairs = [part for key, value in changes.items() for part in ("--set", f"{key}={value}")]
+    # Where polyhead takes f32, the peer does.
+    precision = ["--precision", "bf16" if mode == "tuned" and native_bf16() else "f32"]
+    peer = ROOT / "bench/peers/train_pytorch.py"
+    done = run([args.python, peer, mode, RECIPE, *pairs, *precision, "--threads", args.threads], args.threads)
     found = json.loads(done.output.splitlines()[-1])
     return {"tokens": found["real_tokens"], "steps": found["steps"], "seconds": found["wall_s"], "wall": done.wall,
-            "memory": done.memory, "precision": "bf16" if mode == "tuned" and native_bf16() else "f32"}
+            "memory": done.memory, "precision": found["precision"]}
 
 
 def job(args, examples: int, epochs: int, sides: list[str]) -> dict:
@@ -121,7 +103,10 @@ def job(args, examples: int, epochs: int, sides: list[str]) -> dict:
         for side in sides:
             say(f"training on {name}, run {number + 1} of {args.training_runs}: {side}")
             if side in POLYHEAD:
-                found = train_polyhead(args, examples, epochs, POLYHEAD[side])
+                changes = overrides(args.encoder, args.data, examples, epochs)
+                found = train_polyhead(
+                    args.binaries["polyhead"], RECIPE, changes, args.scratch, POLYHEAD[side], args.threads)
+                del found["losses"]
             else:
                 found = train_peer(args, examples, epochs, side.removeprefix("PyTorch "))
             runs[side].append(found | {"rate": found["tokens"] / found["seconds"]})
@@ -144,7 +129,7 @@ def training_tables(jobs: list[dict]) -> tuple[str, str]:
                 pair = (runs[side], runs[peer])
                 cells = [ratios(*pair, lambda run: run["rate"]), ratios(*pair, lambda run: 1 / run["wall"]),
                          ratios(*pair, lambda run: run["memory"])]
-                compared.append([name, label(side, runs), peer, *(spread(cell, ".2f") for cell in cells)])
+                compared.append([name, label(side, runs), label(peer, runs), *(spread(cell, ".2f") for cell in cells)])
         for side, found in runs.items():
             counts = [f"{found[0][key]:,}" for key in ("steps", "tokens")]
             forms = {"rate": ",.0f", "seconds": ",.1f", "wall": ",.1f", "memory": ",.0f"}
@@ -156,41 +141,12 @@ def training_tables(jobs: list[dict]) -> tuple[str, str]:
 
 
 def label(side: str, runs: dict[str, list[dict]]) -> str:
-    """polyhead takes bf16 or f32, as the processor has it: the name says which it was."""
-    return f"polyhead {runs[side][0]['precision']}" if side == "polyhead" else side
+    """The side with the precision that it took: some take bf16 or f32, as the processor has it."""
+    precision = runs[side][0]["precision"]
+    return side if precision in side else f"{side} {precision}"
 
 
 # Inference
-
-
-def workloads(args) -> list[dict]:
-    """What is timed, as windows of token ids, out of the data."""
-    overrides = [f"encoder.checkpoint={args.encoder}", "data.ner.limit=512", "data.qa.limit=2000",
-                 *(f"data.ner.{part}={args.conll}" for part in ("train", "validation")),
-                 *(f"data.qa.{part}={args.squad}" for part in ("train", "validation"))]
-    done = run([args.binaries["dump_features"], "recipes/report.toml", *overrides], args.threads)
-    windows = {"ner": [], "qa": []}
-    for row in map(json.loads, done.output.splitlines()):
-        windows[row["task"]].append({"ids": row["ids"], "types": row["types"]})
-
-    def length(window):
-        return len(window["ids"])
-
-    def workload(name, task, unit, chosen, batch, warmup, rounds):
-        batches = [chosen[at : at + batch] for at in range(0, len(chosen), batch)]
-        return {"name": name, "task": task, "unit": unit, "tokens": sum(map(length, chosen)), "warmup": warmup,
-                "rounds": max(1, round(rounds * args.effort)), "batches": batches}
-
-    sentence = min(windows["ner"], key=lambda window: abs(length(window) - 16))  # about twelve words
-    # By length, so that whoever pads pads little; questions from all over the data, for each paragraph has several.
-    sentences = sorted(windows["ner"][: args.sentences], key=length)
-    questions = sorted(windows["qa"][:: len(windows["qa"]) // args.questions][: args.questions], key=length)
-    return [
-        workload("NER, one sentence", "ner", "ms", [sentence], 1, 10, 100),
-        workload(f"NER, {len(sentences)} sentences by 32", "ner", "real tokens/s", sentences, 32, 1, 3),
-        workload(f"QA, {len(questions)} windows by 16", "qa", "real tokens/s", questions, 16, 1, 3),
-        workload("QA, one window", "qa", "ms", [max(windows["qa"], key=length)], 1, 3, 20),
-    ]
 
 
 def inference(args) -> dict:
@@ -200,7 +156,8 @@ def inference(args) -> dict:
         run([args.binaries["polyhead"], "export", model, "--task", task, "--to", args.scratch / task], args.threads)
     say("exporting to ONNX")
     run([args.python, ROOT / "bench/peers/infer.py", "export", args.scratch], args.threads)
-    timed = workloads(args)
+    timed = workloads(args.binaries["dump_features"], RECIPE, args.encoder, args.data, args.threads, args.sentences,
+                      args.questions, args.effort)
     file = args.scratch / "workloads.json"
     file.write_text(json.dumps(timed))
     # Where bf16 is not native, those sides are slow and show nothing; polyhead takes f32 by itself.
@@ -215,23 +172,15 @@ def inference(args) -> dict:
                 command = [args.binaries["bench_inference"], model, file, POLYHEAD[side]]
             else:
                 command = [args.python, ROOT / "bench/peers/infer.py", "time", PEERS[side], args.scratch, file, args.threads]
-            output = json.loads(run(command, args.threads).output)
-            reference = reference or [found["logits"] for found in output["workloads"]]  # the first side is PyTorch f32
+            output, seconds, logits = seconds_and_logits(run(command, args.threads))
+            reference = reference or logits  # the first side is PyTorch f32
             precision = output.get("precision") or next(kind for kind in BOUND if kind in side)
-            far = max(difference(found["logits"], want) for found, want in zip(output["workloads"], reference))
+            far = max(map(difference, logits, reference))
             if not far <= BOUND[precision]:
                 sys.exit(f"{side}: expected logits within {BOUND[precision]} of those of {REFERENCE}, found {far:.1e}")
-            seconds = [statistics.median(map(sum, found["seconds"])) for found in output["workloads"]]
             runs[side].append({"precision": precision, "seconds": seconds, "difference": far})
     shown = [{key: value for key, value in workload.items() if key != "batches"} for workload in timed]
     return {"workloads": shown, "runs": runs}
-
-
-def difference(found: list[float], want: list[float]) -> float:
-    """max|a - b| / max|b|; infinite where numbers are missing or are none, which `max` would not see."""
-    if len(found) != len(want) or not all(value is not None and math.isfinite(value) for value in found):
-        return math.inf
-    return max(abs(a - b) for a, b in zip(found, want)) / max(map(abs, want))
 
 
 def inference_tables(found: dict) -> tuple[str, str]:
@@ -261,7 +210,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--encoder", required=True, type=Path, help="a BERT folder in Hugging Face layout")
     parser.add_argument("--data", required=True, type=Path, help="a folder with conll2003 and squad")
-    parser.add_argument("--peer", required=True, type=Path, help="the training script in PyTorch")
     parser.add_argument("--python", help="the Python of the peers, instead of an environment of our own")
     parser.add_argument("--cache", type=Path, default=CACHE, help="where that environment is made (%(default)s)")
     parser.add_argument("--threads", type=int, default=CORES, help="of every side (all cores: %(default)s)")
@@ -276,11 +224,9 @@ def main() -> None:
     parser.add_argument("--effort", type=float, default=1.0, help="of the timed rounds, this share (for trials)")
     parser.add_argument("--json", type=Path, help="also writes everything to this file")
     args = parser.parse_args()
-    args.encoder, args.data, args.peer = (path.resolve() for path in (args.encoder, args.data, args.peer))
-    args.conll, args.squad = args.data / "conll2003/train.txt", args.data / "squad/train-v1.1.json"
-    needed = [args.encoder, args.conll, args.squad, *([] if args.only == "inference" else [args.peer])]
-    if missing := [str(path) for path in needed if not path.exists()]:
-        sys.exit(f"expected {', '.join(missing)}: see --encoder, --data and --peer")
+    args.encoder, args.data = args.encoder.resolve(), args.data.resolve()
+    if missing := [str(path) for path in (args.encoder, *data_files(args.data)) if not path.exists()]:
+        sys.exit(f"expected {', '.join(missing)}: see --encoder and --data")
 
     result, busy = {"machine": machine(args.threads)}, Busy()
     args.binaries = build("bench_inference", "dump_features")

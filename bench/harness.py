@@ -1,4 +1,4 @@
-"""What compare.py and scaling.py share: building, running a process and measuring it, the machine, tables.
+"""What the scripts of this folder share: building, running a process and measuring it, the machine, tables.
 
 Only the standard library, and nothing large is kept here: the memory of a child counts from what its parent had.
 """
@@ -24,12 +24,12 @@ def say(message: str) -> None:
     print(time.strftime("%H:%M:%S"), message, file=sys.stderr, flush=True)
 
 
-def build(*examples: str) -> dict[str, Path]:
+def build(*examples: str, source: Path = ROOT) -> dict[str, Path]:
     """The binary and these examples, by name."""
-    say("building polyhead")
+    say(f"building polyhead in {source}")
     named = [part for example in examples for part in ("--example", example)]
     command = ["cargo", "build", "--release", "--workspace", "--bin", "polyhead", *named, "--message-format=json"]
-    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(command, cwd=source, check=True, stdout=subprocess.PIPE, text=True)
     messages = [json.loads(line) for line in done.stdout.splitlines()]
     return {m["target"]["name"]: Path(m["executable"]) for m in messages if m.get("executable")}
 
