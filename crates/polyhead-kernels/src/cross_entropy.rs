@@ -128,7 +128,7 @@ mod tests {
     use crate::testing::{assert_matches_reference, normal};
 
     #[test]
-    fn values_and_gradients_over_classes_are_those_of_the_plain_twin() {
+    fn values_and_gradients_over_classes_are_those_of_the_plain_reference() {
         let targets = [2, IGNORE, 0, 4, IGNORE, 4];
         let picks: Vec<Pick> = (0..6)
             .filter(|&row| targets[row] != IGNORE)
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn values_and_gradients_over_tokens_are_those_of_the_plain_twin_and_padding_does_not_count() {
+    fn values_and_gradients_over_tokens_are_those_of_the_plain_reference_and_padding_does_not_count() {
         let segments = Segments::padded(&[1, 3, 7], 4);
         let targets = [0, 0, 2, 1, 6, 3];
         let mut picks = vec![];

@@ -62,7 +62,7 @@ impl Tape {
         let tokens = rows.ids.len();
         let values = norm.values(columns)?;
         let mut h = Buffer::uninit(tokens * columns);
-        // The normalised rows, for the way back, and what they were divided by.
+        // The normalised rows, for the backward pass, and what they were divided by.
         let mut kept = self.trains.then(|| (Buffer::uninit(tokens * columns), Buffer::uninit(tokens)));
         let mut rounded = self.rounded(tokens, columns);
         tables.words.read_rows(&rows.ids, |words| {
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn values_and_gradients_are_those_of_the_plain_twin() {
+    fn values_and_gradients_are_those_of_the_plain_reference() {
         let args = [normal(1, &[10, 6]), normal(2, &[4, 6]), normal(3, &[2, 6]), normal(4, &[6]), normal(5, &[6])];
         for drop in [None, Dropout::new(0.2, Key::seed(4))] {
             for (precision, _) in PRECISIONS {

@@ -1,6 +1,6 @@
 //! Fused operators for packed Transformer batches, with hand-written backward passes.
 //!
-//! An encoder writes its forward pass onto a [`Tape`]; to candle it is one custom operator, and its way back runs along the
+//! An encoder writes its forward pass onto a [`Tape`]; to candle it is one custom operator, and its backward pass runs along the
 //! tape. One operator a file: formula, forward, backward, a plain-candle reference (the reference in its tests and the path on
 //! devices that the fused one does not serve), tests. All work on packed batches: the tokens of all sequences end to
 //! end, `[tokens, hidden]`, with [`Segments`] saying where each sequence lies. What heads need (a linear layer with dropout,

@@ -10,7 +10,7 @@
 //! where nothing trains. [`dropout_linear`] is the layer of a head, an operator of candle's graph in f32.
 
 use crate::dropout::{self, Dropout, masked};
-use crate::gemm::{Epilogue, Matrix, PackedA, PackedB, PackedElement, Store, Values, ViewA, add_to, product, sum_rows};
+use crate::gemm::{Epilogue, Matrix, MicroKernel, PackedA, PackedB, Store, Values, ViewA, add_to, product, sum_rows};
 use crate::storage::{f32s, with_f32s};
 use crate::weight::Weight;
 use crate::workspace::Buffer;
@@ -29,7 +29,7 @@ pub struct Linear {
 
 /// All weights as one matrix `[out, in]` in panels, for the product with an input and for that with a gradient.
 #[derive(Default)]
-struct Packed<T: PackedElement> {
+struct Packed<T: MicroKernel> {
     forward: Cache<T>,
     backward: Cache<T>,
 }
@@ -67,8 +67,8 @@ impl Linear {
     pub(crate) fn forward<S: Epilogue>(&self, x: &Matrix, epilogue: &S) -> Result<()> {
         self.check("input", x, self.inner)?;
         match &x.values {
-            Values::F32(cells) => self.multiply(x.rows, cells, &self.in_f32.forward, PackedB::along, epilogue),
-            Values::Bf16(cells) => self.multiply(x.rows, cells, &self.in_bf16.forward, PackedB::along, epilogue),
+            Values::F32(elements) => self.multiply(x.rows, elements, &self.in_f32.forward, PackedB::along, epilogue),
+            Values::Bf16(elements) => self.multiply(x.rows, elements, &self.in_bf16.forward, PackedB::along, epilogue),
         }
     }
 
@@ -76,22 +76,24 @@ impl Linear {
     pub(crate) fn backward_input<S: Epilogue>(&self, dy: &Matrix, epilogue: &S) -> Result<()> {
         self.check("output gradient", dy, self.outer)?;
         match &dy.values {
-            Values::F32(cells) => self.multiply(dy.rows, cells, &self.in_f32.backward, PackedB::across, epilogue),
-            Values::Bf16(cells) => self.multiply(dy.rows, cells, &self.in_bf16.backward, PackedB::across, epilogue),
+            Values::F32(elements) => self.multiply(dy.rows, elements, &self.in_f32.backward, PackedB::across, epilogue),
+            Values::Bf16(elements) => {
+                self.multiply(dy.rows, elements, &self.in_bf16.backward, PackedB::across, epilogue)
+            }
         }
     }
 
     /// A matrix of so many rows, times the weights as `make` brings their rows into panels.
-    fn multiply<T: PackedElement, S: Epilogue>(
+    fn multiply<T: MicroKernel, S: Epilogue>(
         &self,
         rows: usize,
-        cells: &[T],
+        elements: &[T],
         cache: &Cache<T>,
         make: fn(&[&[f32]]) -> PackedB<T>,
         epilogue: &S,
     ) -> Result<()> {
         let panels = self.packed(cache, make)?;
-        product(ViewA::plain(cells, rows, panels.depth), &panels, epilogue);
+        product(ViewA::plain(elements, rows, panels.depth), &panels, epilogue);
         Ok(())
     }
 
@@ -106,8 +108,8 @@ impl Linear {
         }
     }
 
-    fn gather<T: PackedElement>(&self, tokens: usize, dy: &[T], x: &[T], sums: &[f32]) -> Result<()> {
-        let inputs = PackedB::across_cells(x, tokens, self.inner, T::count(self.inner));
+    fn gather<T: MicroKernel>(&self, tokens: usize, dy: &[T], x: &[T], sums: &[f32]) -> Result<()> {
+        let inputs = PackedB::across_elements(x, tokens, self.inner, T::count(self.inner));
         let mut start = 0;
         for (weight, bias) in &self.parts {
             let rows = start..start + bias.count();
@@ -138,7 +140,7 @@ impl Linear {
     }
 
     /// What `make` makes of the rows of all weights, made anew only when a weight has changed.
-    fn packed<T: PackedElement>(&self, cache: &Cache<T>, make: fn(&[&[f32]]) -> PackedB<T>) -> Result<Arc<PackedB<T>>> {
+    fn packed<T: MicroKernel>(&self, cache: &Cache<T>, make: fn(&[&[f32]]) -> PackedB<T>) -> Result<Arc<PackedB<T>>> {
         let version = self.parts.iter().map(|(weight, _)| weight.version()).sum();
         let mut cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((of, packed)) = &*cache
@@ -222,7 +224,7 @@ impl CustomOp3 for Head {
             (f32s("linear x", x, x_layout)?, f32s("linear W", w, w_layout)?, f32s("linear b", b, b_layout)?);
         let mut x = Buffer::copy_of(x);
         self.mask(&mut x, inner);
-        let y = multiplied(ViewA::plain(&x, tokens, inner), &PackedB::along_cells(w, outer, inner, inner), Some(b));
+        let y = multiplied(ViewA::plain(&x, tokens, inner), &PackedB::along_elements(w, outer, inner, inner), Some(b));
         Ok((CpuStorage::F32(y), (tokens, outer).into()))
     }
 
@@ -239,8 +241,8 @@ impl CustomOp3 for Head {
             let mut x = Buffer::copy_of(x);
             self.mask(&mut x, inner);
             let turned = PackedA::transposed(dy, tokens, 0..outer, outer);
-            let dw = multiplied(turned.left(), &PackedB::across_cells(&x, tokens, inner, inner), None);
-            let w = PackedB::across_cells(w, outer, inner, inner);
+            let dw = multiplied(turned.left(), &PackedB::across_elements(&x, tokens, inner, inner), None);
+            let w = PackedB::across_elements(w, outer, inner, inner);
             let mut dx = multiplied(ViewA::plain(dy, tokens, outer), &w, None);
             self.mask(&mut dx, inner);
             let db = sum_rows(tokens, outer, |row, sums| add_to(sums, &dy[row * outer..(row + 1) * outer]));
@@ -262,7 +264,7 @@ mod tests {
     use crate::testing::{assert_matches_reference, normal};
 
     #[test]
-    fn values_and_gradients_are_those_of_the_plain_twin() {
+    fn values_and_gradients_are_those_of_the_plain_reference() {
         for (tokens, inner, outer) in [(1, 8, 3), (70, 33, 130), (200, 64, 16)] {
             for drop in [None, Dropout::new(0.3, Key::seed(1))] {
                 let args = [normal(1, &[tokens, inner]), normal(2, &[outer, inner]), normal(3, &[outer])];

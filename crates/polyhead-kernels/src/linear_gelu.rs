@@ -5,7 +5,7 @@
 //! backward  du = dy (Φ(u) + u φ(u)),  φ(u) = exp(-u² / 2) / √(2π),  dx = du W,  dW = duᵀ x,  db = Σ du
 //! ```
 //!
-//! x is `[tokens, in]`; u, which the way back keeps, and y are `[tokens, out]` in the precision of products.
+//! x is `[tokens, in]`; u, which the backward pass keeps, and y are `[tokens, out]` in the precision of products.
 
 use crate::gemm::{Epilogue, Matrix, Part, Writer, add_to, sum_rows};
 use crate::linear::Linear;
@@ -115,7 +115,7 @@ mod tests {
     use crate::testing::{assert_tapes, normal, weights};
 
     #[test]
-    fn values_and_gradients_are_those_of_the_plain_twin() {
+    fn values_and_gradients_are_those_of_the_plain_reference() {
         for (tokens, inner, outer) in [(1, 8, 6), (70, 34, 130), (600, 64, 96)] {
             let args = [normal(1, &[tokens, inner]), normal(2, &[outer, inner]), normal(3, &[outer])];
             assert_tapes(&args, |tape, [x, w, b]| {

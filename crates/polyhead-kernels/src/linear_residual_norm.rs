@@ -6,7 +6,7 @@
 //! ```
 //!
 //! x is `[tokens, in]`; residual, h and y are `[tokens, hidden]`. The rows of the product are normalised while they are in
-//! the processor's cache; h is what the way back keeps.
+//! the processor's cache; h is what the backward pass keeps.
 
 use crate::dropout::{self, Dropout, masked};
 use crate::gemm::{Epilogue, Matrix, Place, Writer, sum_rows};
@@ -156,7 +156,7 @@ mod tests {
         /// Two layers, so that values between them and gradients of both kinds are at work. Rows of sixteen and more: those
         /// of two or three numbers may be nearly equal, and LayerNorm then makes any rounding large.
         #[test]
-        fn a_feed_forward_layer_is_that_of_the_plain_twins_for_any_shape(
+        fn a_feed_forward_layer_is_that_of_the_plain_references_for_any_shape(
             tokens in 1_usize..700, hidden in 16_usize..70, half in 1_usize..60, drop in 0.0..0.4,
         ) {
             let inner = 2 * half;
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn values_and_gradients_are_those_of_the_plain_twin() {
+    fn values_and_gradients_are_those_of_the_plain_reference() {
         for (tokens, inner, hidden) in [(1, 8, 6), (5, 34, 98), (600, 64, 64)] {
             for drop in [None, Dropout::new(0.2, Key::seed(4))] {
                 let args = [

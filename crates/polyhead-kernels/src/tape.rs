@@ -19,7 +19,7 @@ use crate::workspace::Buffer;
 use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Result, Shape, Tensor, Var};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// One forward pass and the way back.
+/// One forward pass, and its backward pass.
 pub struct Tape {
     pub(crate) precision: Precision,
     pub(crate) trains: bool,
@@ -30,7 +30,7 @@ pub struct Tape {
     steps: Vec<Step>,
 }
 
-/// One operator's way back: takes the gradient of its output, adds those of its inputs and weights.
+/// One operator's backward pass: takes the gradient of its output, adds those of its inputs and weights.
 pub(crate) type Step = Box<dyn FnOnce(&mut GradientBuffers) -> Result<()> + Send>;
 
 /// A value on the tape: `[rows, columns]`.
@@ -65,7 +65,7 @@ pub(crate) struct Node {
 }
 
 impl Tape {
-    /// A tape for one pass. One that does not train keeps nothing for the way back.
+    /// A tape for one pass. One that does not train keeps nothing for the backward pass.
     pub fn new(precision: Precision, trains: bool, device: &Device) -> Self {
         let fused = device.is_cpu();
         Self { precision, trains, fused, device: device.clone(), values: 0, steps: Vec::new() }
@@ -110,7 +110,7 @@ impl Tape {
         Node { index: self.values - 1, rows, columns, hidden, precision: self.precision }
     }
 
-    /// Notes an operator's way back, if there is one to go.
+    /// Records the backward pass of an operator, if the tape trains.
     pub(crate) fn record(&mut self, step: impl FnOnce(&mut GradientBuffers) -> Result<()> + Send + 'static) {
         if self.trains {
             self.steps.push(Box::new(step));
@@ -255,7 +255,7 @@ pub fn in_pool<R: Send>(f: impl FnOnce() -> R + Send) -> R {
     rayon::scope(|_| f())
 }
 
-/// The gradients on their way back.
+/// The gradients of the values, while the backward pass runs.
 pub(crate) struct GradientBuffers {
     gradients: Vec<Option<Matrix>>,
 }

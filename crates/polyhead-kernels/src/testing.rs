@@ -104,7 +104,7 @@ pub(crate) fn assert_matches_reference<const N: usize>(
     assert_all_close(&run(args, &fused, &Device::Cpu), &run(args, &plain, &reference_device()), tolerance.into());
 }
 
-/// The same for operators of the tape and their plain references; they find their arguments as weights. Without a way back
+/// The same for operators of the tape and their plain references; they find their arguments as weights. Without a backward pass
 /// the value is the same.
 pub(crate) fn assert_tape<const N: usize>(
     args: &[Tensor; N],

@@ -23,7 +23,7 @@ struct Inner {
     deferred: Mutex<Deferred>,
 }
 
-/// Decay that rows of a table still owe, see [`Weight::defer`].
+/// Lazy decay: the factors that rows of a table have yet to get, see [`Weight::defer`].
 #[derive(Default)]
 struct Deferred {
     /// The factors of all steps since every row was flushed.
@@ -42,13 +42,13 @@ impl Weight {
 
     /// Its value, up to date; operators of candle's own send their gradient for it to candle's store.
     pub fn tensor(&self) -> Result<&Tensor> {
-        self.settle_all()?;
+        self.flush_all()?;
         Ok(self.0.var.as_tensor())
     }
 
     /// Its value as the variable that candle knows.
     pub fn var(&self) -> Result<&Var> {
-        self.settle_all()?;
+        self.flush_all()?;
         Ok(&self.0.var)
     }
 
@@ -69,7 +69,7 @@ impl Weight {
 
     /// Reads its numbers.
     pub(crate) fn read<R>(&self, f: impl FnOnce(&[f32]) -> Result<R>) -> Result<R> {
-        self.settle_all()?;
+        self.flush_all()?;
         with_f32s([self.0.var.as_tensor()], |[values]| f(values))
     }
 
@@ -88,7 +88,7 @@ impl Weight {
 
     /// Puts a new value in.
     pub fn set(&self, value: &Tensor) -> Result<()> {
-        self.settle_all()?;
+        self.flush_all()?;
         self.0.var.set(value)?;
         self.0.version.fetch_add(1, Ordering::AcqRel);
         Ok(())
@@ -166,7 +166,7 @@ impl Weight {
         lock(&self.0.gradient).take()
     }
 
-    /// Lets every row of this table owe a factor, but those whose flag says that they are up to date.
+    /// Defers a factor for every row of this table but those whose flag says that they are up to date.
     ///
     /// A row that no step ever touched has moments of zero: AdamW only multiplies it by `1 - lr · decay`. It is spared
     /// that work until someone reads it, and then gets every factor, one by one and in order: the same bits as if it had
@@ -177,7 +177,7 @@ impl Weight {
         deferred.had.resize(done.len(), 0);
         deferred.factors.push(factor);
         for (had, _) in deferred.had.iter_mut().zip(done).filter(|(_, done)| **done) {
-            debug_assert_eq!(*had, now, "a row was updated while it owed a decay");
+            debug_assert_eq!(*had, now, "a row was updated before its decay was flushed");
             *had = now + 1;
         }
     }
@@ -186,44 +186,44 @@ impl Weight {
     pub(crate) fn flush(&self, rows: &[u32]) -> Result<()> {
         let mut deferred = lock(&self.0.deferred);
         let now = deferred.factors.len() as u32;
-        let mut owing: Vec<u32> =
+        let mut late: Vec<u32> =
             rows.iter().copied().filter(|&row| deferred.had.get(row as usize).is_some_and(|&had| had < now)).collect();
-        owing.sort_unstable();
-        owing.dedup();
-        self.flush_rows(&mut deferred, &owing)
+        late.sort_unstable();
+        late.dedup();
+        self.flush_rows(&mut deferred, &late)
     }
 
     /// Brings every row up to date.
-    fn settle_all(&self) -> Result<()> {
+    fn flush_all(&self) -> Result<()> {
         let mut deferred = lock(&self.0.deferred);
         if deferred.factors.is_empty() {
             return Ok(());
         }
         let now = deferred.factors.len() as u32;
         let rows = deferred.had.iter().enumerate();
-        let owing: Vec<u32> = rows.filter(|(_, had)| **had < now).map(|(row, _)| row as u32).collect();
-        self.flush_rows(&mut deferred, &owing)?;
+        let late: Vec<u32> = rows.filter(|(_, had)| **had < now).map(|(row, _)| row as u32).collect();
+        self.flush_rows(&mut deferred, &late)?;
         *deferred = Deferred::default();
         Ok(())
     }
 
-    fn flush_rows(&self, deferred: &mut Deferred, owing: &[u32]) -> Result<()> {
+    fn flush_rows(&self, deferred: &mut Deferred, late: &[u32]) -> Result<()> {
         use rayon::prelude::*;
-        if owing.is_empty() {
+        if late.is_empty() {
             return Ok(());
         }
         let columns = self.dims().last().copied().unwrap_or(0);
         let (factors, had) = (&deferred.factors, &deferred.had);
         self.change(|values| {
             let parts = crate::storage::Parts::new(values);
-            owing.par_iter().with_min_len(16).for_each(|&row| {
-                // SAFETY: `owing` names each row once.
+            late.par_iter().with_min_len(16).for_each(|&row| {
+                // SAFETY: `late` names each row once.
                 let values = unsafe { parts.part(row as usize * columns, columns) };
                 decay(values, &factors[had[row as usize] as usize..]);
             });
         })?;
         let now = deferred.factors.len() as u32;
-        for &row in owing {
+        for &row in late {
             deferred.had[row as usize] = now;
         }
         Ok(())

@@ -9,13 +9,13 @@
 //!
 //! x is `[rows, hidden]`; queries, keys and values lie side by side, `[rows, 3 hidden]`, each `[heads, d]`; O is
 //! `[rows, hidden]`. A sequence attends to its own real tokens only; rows of padding come out as zeros. Probabilities are
-//! made for a block of queries at a time, and made again on the way back from the largest score and the sum of each row:
+//! made for a block of queries at a time, and made again in the backward pass from the largest score and the sum of each row:
 //! what lives in between grows with the tokens, not with their square.
 
 mod head;
 
 use crate::dropout::Dropout;
-use crate::gemm::{Matrix, PackedElement, StoreMatrix, Values, Writer, add_to, sum_rows};
+use crate::gemm::{Matrix, MicroKernel, StoreMatrix, Values, Writer, add_to, sum_rows};
 use crate::linear::Linear;
 use crate::math::{dot, exp, max, simd, sum};
 use crate::segments::{Segment, Segments};
@@ -163,13 +163,13 @@ impl Job {
 
     fn forward(&self, qkv: &Matrix, out: &mut Matrix, statistics: &mut [f32]) -> Result<()> {
         match &qkv.values {
-            Values::F32(qkv) => self.forward_cells::<f32>(qkv, out, statistics),
-            Values::Bf16(qkv) => self.forward_cells::<u32>(qkv, out, statistics),
+            Values::F32(qkv) => self.forward_elements::<f32>(qkv, out, statistics),
+            Values::Bf16(qkv) => self.forward_elements::<u32>(qkv, out, statistics),
         }
     }
 
-    fn forward_cells<T: PackedElement>(&self, qkv: &[T], out: &mut Matrix, statistics: &mut [f32]) -> Result<()> {
-        self.check_cells::<T>()?;
+    fn forward_elements<T: MicroKernel>(&self, qkv: &[T], out: &mut Matrix, statistics: &mut [f32]) -> Result<()> {
+        self.check_elements::<T>()?;
         let (statistics, writer) = (Parts::new(statistics), out.writer());
         self.clear_padding(&writer, self.hidden);
         self.for_each_task(|task, scratch| {
@@ -182,14 +182,14 @@ impl Job {
 
     fn backward(&self, qkv: &Matrix, statistics: &[f32], dout: &Matrix, dqkv: &mut Matrix) -> Result<()> {
         match (&qkv.values, &dout.values) {
-            (Values::F32(qkv), Values::F32(dout)) => self.backward_cells::<f32>(qkv, statistics, dout, dqkv),
-            (Values::Bf16(qkv), Values::Bf16(dout)) => self.backward_cells::<u32>(qkv, statistics, dout, dqkv),
+            (Values::F32(qkv), Values::F32(dout)) => self.backward_elements::<f32>(qkv, statistics, dout, dqkv),
+            (Values::Bf16(qkv), Values::Bf16(dout)) => self.backward_elements::<u32>(qkv, statistics, dout, dqkv),
             _ => candle_core::bail!("attention: values and a gradient of different precision"),
         }
         Ok(())
     }
 
-    fn backward_cells<T: PackedElement>(&self, qkv: &[T], statistics: &[f32], dout: &[T], dqkv: &mut Matrix) {
+    fn backward_elements<T: MicroKernel>(&self, qkv: &[T], statistics: &[f32], dout: &[T], dqkv: &mut Matrix) {
         let writer = dqkv.writer();
         self.clear_padding(&writer, 3 * self.hidden);
         self.for_each_task(|task, scratch| {
@@ -198,7 +198,7 @@ impl Job {
         });
     }
 
-    fn for_each_task<T: PackedElement>(&self, run: impl Fn(Task, &mut head::Scratch<T>) + Send + Sync) {
+    fn for_each_task<T: MicroKernel>(&self, run: impl Fn(Task, &mut head::Scratch<T>) + Send + Sync) {
         let (tasks, grain) = (self.tasks(), self.grain());
         tasks
             .into_par_iter()
@@ -207,8 +207,8 @@ impl Job {
             .for_each_init(head::Scratch::default, |scratch, task| run(task, scratch));
     }
 
-    /// Cells must not reach across heads.
-    fn check_cells<T: PackedElement>(&self) -> Result<()> {
+    /// Elements must not reach across heads.
+    fn check_elements<T: MicroKernel>(&self) -> Result<()> {
         if (self.hidden / self.heads).is_multiple_of(T::DEPTH) {
             return Ok(());
         }
@@ -295,7 +295,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn values_and_gradients_are_those_of_the_plain_twin() {
+    fn values_and_gradients_are_those_of_the_plain_reference() {
         for (segments, heads, hidden) in [
             (Segments::packed(&[1]), 3, 24),
             (Segments::packed(&[3, 1, 17, 40]), 3, 24),

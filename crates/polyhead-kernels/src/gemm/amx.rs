@@ -20,35 +20,33 @@ mod unit;
 
 #[cfg(test)]
 pub(super) use emulated::Emulated;
-pub(super) use unit::{Instructions, available};
+pub(super) use unit::Instructions;
 
-use super::tile::{AccumulatorInit, Strip, Target};
+use super::arguments::{AccumulatorInit, Arguments, Target};
+use super::isa::ROWS_AMX as ROWS;
 use std::mem::MaybeUninit;
 use unit::{Shapes, Unit};
 
 /// Rows, columns and pairs along k of a register.
 const TILE: usize = 16;
 
-/// Rows that are made at a time: two registers.
-pub(super) const ROWS: usize = 2 * TILE;
-
 /// Registers across at most.
 const ACROSS: usize = 3;
 
-/// All rows of a strip, two registers of rows at a time; what is over, one.
+/// All rows, two registers of rows at a time; what is over, one.
 ///
 /// # Safety
-/// As for [`Strip::make`].
-pub(super) unsafe fn strip<U: Unit>(mut strip: Strip<u32>, mut target: Target, mut rows: usize) {
+/// As for [`run`](super::dispatch::run).
+pub(super) unsafe fn tiles<U: Unit>(mut arguments: Arguments<u32>, mut target: Target, mut rows: usize) {
     // SAFETY: the caller's promise, and for each part its rows of it.
     unsafe {
         while rows > 0 {
             let count = if rows >= ROWS { ROWS } else { rows.min(TILE) };
             match count {
-                ROWS => across::<U, 2>(strip, target, TILE),
-                _ => across::<U, 1>(strip, target, count),
+                ROWS => across::<U, 2>(arguments, target, TILE),
+                _ => across::<U, 1>(arguments, target, count),
             }
-            strip.a = strip.a.wrapping_add(count * strip.row);
+            arguments.a = arguments.a.wrapping_add(count * arguments.row);
             target.c = target.c.wrapping_add(count * target.stride);
             rows -= count;
         }
@@ -56,13 +54,13 @@ pub(super) unsafe fn strip<U: Unit>(mut strip: Strip<u32>, mut target: Target, m
 }
 
 #[inline(always)]
-unsafe fn across<U: Unit, const R: usize>(strip: Strip<u32>, target: Target, rows: usize) {
+unsafe fn across<U: Unit, const R: usize>(arguments: Arguments<u32>, target: Target, rows: usize) {
     // SAFETY: the caller's promise.
     unsafe {
-        match strip.width / TILE {
-            3 => fixed::<U, R, 3>(strip, target, rows),
-            2 => fixed::<U, R, 2>(strip, target, rows),
-            _ => fixed::<U, R, 1>(strip, target, rows),
+        match arguments.width / TILE {
+            3 => fixed::<U, R, 3>(arguments, target, rows),
+            2 => fixed::<U, R, 2>(arguments, target, rows),
+            _ => fixed::<U, R, 1>(arguments, target, rows),
         }
     }
 }
@@ -70,8 +68,8 @@ unsafe fn across<U: Unit, const R: usize>(strip: Strip<u32>, target: Target, row
 /// `R` registers of so many rows each, `V` across.
 ///
 /// # Safety
-/// As for [`Strip::make`].
-unsafe fn fixed<U: Unit, const R: usize, const V: usize>(strip: Strip<u32>, target: Target, rows: usize) {
+/// As for [`run`](super::dispatch::run).
+unsafe fn fixed<U: Unit, const R: usize, const V: usize>(arguments: Arguments<u32>, target: Target, rows: usize) {
     let Target { c, stride, columns, begin } = target;
     let width = V * TILE;
     // Registers are loaded and stored whole: a panel with fewer columns than they have gets a C of its own.
@@ -80,7 +78,7 @@ unsafe fn fixed<U: Unit, const R: usize, const V: usize>(strip: Strip<u32>, targ
     let own = columns < width;
     let (at, step) = if own { (whole, width) } else { (c, stride) };
     let every_row = || (0..R * rows).map(|row| (c.wrapping_add(row * stride), whole.wrapping_add(row * width)));
-    // SAFETY: the caller's promise: C has the rows and columns, A and B the cells.
+    // SAFETY: the caller's promise: C has the rows and columns, A and B the elements.
     unsafe {
         configure::<U>(rows);
         match begin {
@@ -100,23 +98,23 @@ unsafe fn fixed<U: Unit, const R: usize, const V: usize>(strip: Strip<u32>, targ
                 load_sums::<U, R, V>(at, step, rows);
             }
         }
-        let full = strip.depth / TILE * TILE;
-        if strip.step == 1 {
+        let full = arguments.depth / TILE * TILE;
+        if arguments.step == 1 {
             for p in (0..full).step_by(TILE) {
-                multiply::<U, R, V>(strip.a.add(p), strip.row, rows, strip.b.add(p * width));
+                multiply::<U, R, V>(arguments.a.add(p), arguments.row, rows, arguments.b.add(p * width));
             }
         } else {
-            let mut cells = [0; ROWS * TILE];
+            let mut elements = [0; ROWS * TILE];
             for p in (0..full).step_by(TILE) {
-                gather(&mut cells, strip, R * rows, p, TILE);
-                multiply::<U, R, V>(cells.as_ptr(), TILE, rows, strip.b.add(p * width));
+                gather(&mut elements, arguments, R * rows, p, TILE);
+                multiply::<U, R, V>(elements.as_ptr(), TILE, rows, arguments.b.add(p * width));
             }
         }
-        let rest = strip.depth - full;
+        let rest = arguments.depth - full;
         if rest > 0 {
             let (mut left, mut right) = ([0; ROWS * TILE], [0; TILE * ACROSS * TILE]);
-            gather(&mut left, strip, R * rows, full, rest);
-            std::ptr::copy_nonoverlapping(strip.b.add(full * width), right.as_mut_ptr(), rest * width);
+            gather(&mut left, arguments, R * rows, full, rest);
+            std::ptr::copy_nonoverlapping(arguments.b.add(full * width), right.as_mut_ptr(), rest * width);
             multiply::<U, R, V>(left.as_ptr(), TILE, rows, right.as_ptr());
         }
         store_sums::<U, R, V>(at, step, rows);
@@ -128,15 +126,15 @@ unsafe fn fixed<U: Unit, const R: usize, const V: usize>(strip: Strip<u32>, targ
     }
 }
 
-/// Brings some cells along k of A into rows of [`TILE`].
+/// Brings some elements along k of A into rows of [`TILE`].
 ///
 /// # Safety
 /// A must have them.
-unsafe fn gather(cells: &mut [u32; ROWS * TILE], strip: Strip<u32>, rows: usize, from: usize, count: usize) {
+unsafe fn gather(elements: &mut [u32; ROWS * TILE], arguments: Arguments<u32>, rows: usize, from: usize, count: usize) {
     for p in 0..count {
-        for (row, cells) in cells.chunks_exact_mut(TILE).take(rows).enumerate() {
+        for (row, elements) in elements.chunks_exact_mut(TILE).take(rows).enumerate() {
             // SAFETY: the caller's promise.
-            cells[p] = unsafe { *strip.a.add(row * strip.row + (from + p) * strip.step) };
+            elements[p] = unsafe { *arguments.a.add(row * arguments.row + (from + p) * arguments.step) };
         }
     }
 }
@@ -144,7 +142,7 @@ unsafe fn gather(cells: &mut [u32; ROWS * TILE], strip: Strip<u32>, rows: usize,
 /// One step of 16 pairs: sums (0 to 2, and 3 to 5 of the second rows), A in register 6, B in 7.
 ///
 /// # Safety
-/// A (`row` cells from row to row) and B must be good for a step; the unit must be configured for `rows`.
+/// A (`row` elements from row to row) and B must be good for a step; the unit must be configured for `rows`.
 #[inline(always)]
 unsafe fn multiply<U: Unit, const R: usize, const V: usize>(a: *const u32, row: usize, rows: usize, b: *const u32) {
     let (step, width) = (row * size_of::<u32>(), V * TILE * size_of::<u32>());

@@ -5,7 +5,9 @@
 //! bf16   [rows, columns / 2] pairs of neighbours in one u32; an odd last column has a 0 beside it
 //! ```
 
-use super::{Epilogue, PackedElement, Part, Precision, widen};
+use super::element::{PackedElement, widen};
+use super::epilogue::{Epilogue, Part};
+use super::isa::Precision;
 use crate::storage::Parts;
 use crate::workspace::Buffer;
 

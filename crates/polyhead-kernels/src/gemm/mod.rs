@@ -8,63 +8,43 @@
 //! (`gemm`) would do f32, but packs B anew in every call, which costs a single sentence more than its products do, and
 //! knows neither bf16 on x86 nor epilogues.
 //!
-//! What becomes of C is up to a [`Epilogue`]: it gets the parts of C while they are in the processor's cache, so that a bias,
+//! What becomes of C is up to an [`Epilogue`]: it gets the parts of C while they are in the processor's cache, so that a bias,
 //! an activation or a whole LayerNorm costs no pass over memory of its own.
 
 #[cfg(target_arch = "x86_64")]
 mod amx;
-mod cell;
+mod arguments;
+mod dispatch;
+mod element;
+mod epilogue;
+mod isa;
 mod matrix;
-mod panels;
+mod packed;
 mod product;
+mod sums;
 mod tile;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-pub(crate) use cell::{PackedElement, widen};
+pub(crate) use arguments::AccumulatorInit;
+pub(crate) use dispatch::MicroKernel;
+pub(crate) use element::PackedElement;
+pub(crate) use epilogue::{Epilogue, Part, Place, Store};
+use isa::Isa;
+pub use isa::Precision;
 pub(crate) use matrix::{Matrix, StoreMatrix, Values, Writer};
-pub(crate) use panels::{PackedA, PackedB, ViewA};
+pub(crate) use packed::{PackedA, PackedB, ViewA};
 pub(crate) use product::{product, product_into};
-pub(crate) use tile::AccumulatorInit;
-
-use crate::storage::Parts;
-use rayon::prelude::*;
-use std::ops::Range;
-
-/// What products are computed in. Sums are always f32.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Precision {
-    /// f32 throughout.
-    #[default]
-    F32,
-    /// Factors rounded to bf16. Where the processor does not multiply it natively this is slower than f32, but gives the
-    /// same numbers.
-    Bf16,
-}
-
-impl Precision {
-    /// `f32` or `bf16`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Precision::F32 => "f32",
-            Precision::Bf16 => "bf16",
-        }
-    }
-
-    /// bf16 where the processor multiplies it natively.
-    pub fn auto() -> Self {
-        if tile::Isa::here::<u32>().multiplies_bf16() { Self::Bf16 } else { Self::F32 }
-    }
-}
+pub(crate) use sums::{add_to, sum_rows};
 
 /// Rows of a tile on this processor: products of a multiple of it waste nothing.
 pub(crate) fn tile_rows<T: PackedElement>() -> usize {
-    tile::Isa::here::<T>().rows()
+    Isa::here(T::PRECISION).rows()
 }
 
 /// The best instruction set for products on this processor: `amx_bf16`, `avx512_bf16`, `avx512`, `avx2` or `portable`.
 pub fn instructions() -> &'static str {
-    tile::Isa::here::<u32>().name()
+    Isa::here(Precision::Bf16).name()
 }
 
 /// The instruction sets that products are written for on processors of this kind.
@@ -78,130 +58,17 @@ pub struct InstructionSets {
 
 /// The instruction sets that this processor has, and those that it has not.
 pub fn instruction_sets() -> InstructionSets {
-    let all = tile::Isa::all::<u32>();
-    let (here, missing): (Vec<tile::Isa>, _) = tile::Isa::EVERY.iter().partition(|isa| all.contains(isa));
-    let names = |sets: Vec<tile::Isa>| sets.into_iter().map(tile::Isa::name).collect();
+    let all = Isa::all(Precision::Bf16);
+    let (here, missing): (Vec<Isa>, _) = Isa::EVERY.iter().partition(|isa| all.contains(isa));
+    let names = |sets: Vec<Isa>| sets.into_iter().map(Isa::name).collect();
     InstructionSets { here: names(here), missing: names(missing) }
-}
-
-/// A finished part of C: `values[r * stride + c]` is the element `(row + r, column + c)`, for the epilogue to change at will.
-pub(crate) struct Part<'a> {
-    pub row: usize,
-    pub column: usize,
-    pub rows: usize,
-    pub columns: usize,
-    pub values: &'a mut [f32],
-    pub stride: usize,
-}
-
-impl Part<'_> {
-    /// The rows of this part, each with its number in C.
-    pub(crate) fn each_row(&mut self) -> impl Iterator<Item = (usize, &mut [f32])> {
-        let (row, columns) = (self.row, self.columns);
-        self.values.chunks_mut(self.stride).take(self.rows).enumerate().map(move |(r, x)| (row + r, &mut x[..columns]))
-    }
-}
-
-/// Memory for C: its first element, and how far it is from row to row.
-#[derive(Clone, Copy)]
-pub(crate) struct Place {
-    pub c: *mut f32,
-    pub stride: usize,
-    /// Whether C is added to what stands there; no bias is, then.
-    pub adds: bool,
-}
-
-/// Where the parts of C go.
-pub(crate) trait Epilogue: Sync {
-    /// What is added to every row of C before anyone sees it.
-    fn bias(&self) -> Option<&[f32]> {
-        None
-    }
-
-    /// Where C is to be stored, if the epilogue wants nothing but to have it in memory: its parts then go straight there, and
-    /// [`Epilogue::part`] is not called.
-    fn place(&self) -> Option<Place> {
-        None
-    }
-
-    /// Takes a part. Every element of C comes once, from any thread.
-    fn part(&self, _part: Part<'_>) {}
-
-    /// All columns of these rows have come; every row is named once, from any thread.
-    fn rows(&self, _rows: Range<usize>) {}
-}
-
-/// C as an f32 matrix `[rows, columns]`, or added to one.
-pub(crate) struct Store<'a> {
-    values: Parts<'a, f32>,
-    columns: usize,
-    bias: Option<&'a [f32]>,
-    /// Whether the matrix holds something that C is added to.
-    add: bool,
-}
-
-impl<'a> Store<'a> {
-    pub(crate) fn new(values: &'a mut [f32], columns: usize) -> Self {
-        Self { values: Parts::new(values), columns, bias: None, add: false }
-    }
-
-    /// Adds a bias to every row.
-    pub(crate) fn with_bias(self, bias: Option<&'a [f32]>) -> Self {
-        Self { bias, ..self }
-    }
-
-    /// Adds C to what is there.
-    pub(crate) fn adding(self, add: bool) -> Self {
-        Self { add, ..self }
-    }
-}
-
-impl Epilogue for Store<'_> {
-    fn bias(&self) -> Option<&[f32]> {
-        self.bias
-    }
-
-    fn place(&self) -> Option<Place> {
-        Some(Place { c: self.values.pointer(0), stride: self.columns, adds: self.add })
-    }
-}
-
-/// The sum over rows of a `[rows, columns]` matrix that is given row by row as a function of the row.
-///
-/// `add(row, sums)` adds a row to the sums. Blocks of a fixed number of rows are summed in parallel and then in order.
-pub(crate) fn sum_rows(rows: usize, columns: usize, add: impl Fn(usize, &mut [f32]) + Sync) -> Vec<f32> {
-    const BLOCK: usize = 64;
-    let partial: Vec<Vec<f32>> = (0..rows.div_ceil(BLOCK))
-        .into_par_iter()
-        .map(|block| {
-            let mut sums = vec![0.0; columns];
-            for row in block * BLOCK..rows.min((block + 1) * BLOCK) {
-                add(row, &mut sums);
-            }
-            sums
-        })
-        .collect();
-    let mut total = vec![0.0; columns];
-    for sums in &partial {
-        add_to(&mut total, sums);
-    }
-    total
-}
-
-crate::math::simd! {
-    /// `total += values`.
-    pub(crate) fn add_to(total: &mut [f32], values: &[f32]) {
-        for (t, v) in total.iter_mut().zip(values) {
-            *t += v;
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::tile::Isa;
     use super::*;
     use crate::rng::Key;
+    use std::ops::Range;
 
     /// `[m, n, k]`: edges of tiles, of panels, of tasks, of blocks of k; odd lengths; as many rows as make tasks of whole
     /// rows.
@@ -239,25 +106,25 @@ mod tests {
         assert_eq!(got.len(), want.len());
     }
 
-    /// The rows of a matrix `[.., columns]` in cells.
-    fn cells<T: PackedElement>(values: &[f32], columns: usize) -> Vec<T> {
+    /// The rows of a matrix `[.., columns]` in elements.
+    fn elements<T: MicroKernel>(values: &[f32], columns: usize) -> Vec<T> {
         let mut all = Vec::new();
         for row in values.chunks_exact(columns) {
-            let mut cells = vec![T::default(); T::count(columns)];
-            T::along(&mut cells, row);
-            all.extend(cells);
+            let mut elements = vec![T::default(); T::count(columns)];
+            T::along(&mut elements, row);
+            all.extend(elements);
         }
         all
     }
 
     /// C of every form of both factors and every way out, on one instruction set: all are to have the same bits.
-    fn product_in_every_form<T: PackedElement>(shape: [usize; 3], isa: Isa) -> Vec<f32> {
+    fn product_in_every_form<T: MicroKernel>(shape: [usize; 3], isa: Isa) -> Vec<f32> {
         let [m, n, k] = shape;
         let (a, b, bias) = (normal(1, m * k), normal(2, k * n), normal(3, n));
         let (at, bt) = (transpose(&a, m, k), transpose(&b, k, n));
-        let (a_cells, at_cells) = (cells::<T>(&a, k), cells::<T>(&at, m));
-        let (b_cells, bt_cells) = (cells::<T>(&b, n), cells::<T>(&bt, k));
-        let turned = PackedA::transposed_for(&at_cells, k, 0..m, T::count(m), isa);
+        let (a_elements, at_elements) = (elements::<T>(&a, k), elements::<T>(&at, m));
+        let (b_elements, bt_elements) = (elements::<T>(&b, n), elements::<T>(&bt, k));
+        let turned = PackedA::transposed_for(&at_elements, k, 0..m, T::count(m), isa);
         let mut across = vec![T::default(); T::count(k) * m];
         for (across, rows) in across.chunks_exact_mut(m).zip(at.chunks(m * T::DEPTH)) {
             let (first, second) = rows.split_at(m);
@@ -267,11 +134,11 @@ mod tests {
         let rights = [
             PackedB::along_for(&columns, isa),
             PackedB::across_for(&rows, isa),
-            PackedB::along_cells_for(&bt_cells, n, k, T::count(k), isa),
-            PackedB::across_cells_for(&b_cells, k, n, T::count(n), isa),
+            PackedB::along_elements_for(&bt_elements, n, k, T::count(k), isa),
+            PackedB::across_elements_for(&b_elements, k, n, T::count(n), isa),
         ];
         let mut first: Option<Vec<f32>> = None;
-        for left in [ViewA::plain(&a_cells, m, T::count(k)), turned.left(), ViewA::across(&across, m)] {
+        for left in [ViewA::plain(&a_elements, m, T::count(k)), turned.left(), ViewA::across(&across, m)] {
             for right in &rights {
                 let mut c = vec![f32::NAN; m * n];
                 product(left, right, &Store::new(&mut c, n));
@@ -297,11 +164,11 @@ mod tests {
         first.unwrap()
     }
 
-    fn every_instruction_set_gives_the_same_bits_and_they_are_right<T: PackedElement>(change: fn(f32) -> f32) {
+    fn every_instruction_set_gives_the_same_bits_and_they_are_right<T: MicroKernel>(change: fn(f32) -> f32) {
         for shape in SHAPES {
             let [m, n, k] = shape;
             let want = reference(shape, &normal(1, m * k), &normal(2, k * n), change);
-            let all = Isa::tested::<T>().into_iter().map(|isa| (isa, product_in_every_form::<T>(shape, isa)));
+            let all = Isa::tested(T::PRECISION).into_iter().map(|isa| (isa, product_in_every_form::<T>(shape, isa)));
             let all: Vec<_> = all.inspect(|(_, c)| assert_close(shape, "product", c, &want)).collect();
             // The matrix unit adds in an order of its own.
             let alike: Vec<_> = all.iter().filter(|(isa, _)| !isa.takes_rows()).collect();
@@ -335,7 +202,7 @@ mod tests {
             // In this thread, whose registers they are.
             change();
             let [m, n, k] = shape;
-            let (a, b) = (cells::<u32>(&normal(1, m * k), k), normal(2, k * n));
+            let (a, b) = (elements::<u32>(&normal(1, m * k), k), normal(2, k * n));
             let right = PackedB::across_for(&b.chunks(n).collect::<Vec<_>>(), Isa::AmxEmulated);
             let mut c = vec![f32::NAN; m * n];
             // SAFETY: c holds m rows of n.
@@ -350,9 +217,9 @@ mod tests {
             };
             assert!(c == want);
         }
-        if Isa::all::<u32>().contains(&Isa::Amx) {
+        if Isa::all(Precision::Bf16).contains(&Isa::Amx) {
             let [m, n, k] = shape;
-            let (a, b) = (cells::<u32>(&normal(1, m * k), k), normal(2, k * n));
+            let (a, b) = (elements::<u32>(&normal(1, m * k), k), normal(2, k * n));
             let right = PackedB::across_for(&b.chunks(n).collect::<Vec<_>>(), Isa::Amx);
             for _ in 0..2 {
                 let mut c = vec![f32::NAN; m * n];
@@ -372,7 +239,7 @@ mod tests {
         }
     }
 
-    fn every_row_ends_once_after_all_its_columns<T: PackedElement>() {
+    fn every_row_ends_once_after_all_its_columns<T: MicroKernel>() {
         use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
         struct Count(Vec<AtomicUsize>, Vec<AtomicUsize>, usize);
         impl Epilogue for Count {
@@ -388,7 +255,7 @@ mod tests {
             }
         }
         for [m, n, k] in SHAPES {
-            let (a, b) = (cells::<T>(&normal(1, m * k), k), normal(2, k * n));
+            let (a, b) = (elements::<T>(&normal(1, m * k), k), normal(2, k * n));
             let zeros = || (0..m).map(|_| AtomicUsize::new(0)).collect();
             let epilogue = Count(zeros(), zeros(), n);
             let panels = PackedB::across(&b.chunks(n).collect::<Vec<_>>());
@@ -405,10 +272,10 @@ mod tests {
 
     #[test]
     fn any_number_of_threads_gives_the_same_bits() {
-        fn product_of<T: PackedElement>(a: &[f32], b: &[f32]) -> Vec<f32> {
+        fn product_of<T: MicroKernel>(a: &[f32], b: &[f32]) -> Vec<f32> {
             let mut c = vec![0.0; 700 * 210];
             let panels = PackedB::across(&b.chunks(210).collect::<Vec<_>>());
-            product(ViewA::plain(&cells::<T>(a, 170), 700, T::count(170)), &panels, &Store::new(&mut c, 210));
+            product(ViewA::plain(&elements::<T>(a, 170), 700, T::count(170)), &panels, &Store::new(&mut c, 210));
             c
         }
         let (a, b) = (normal(1, 700 * 170), normal(2, 170 * 210));

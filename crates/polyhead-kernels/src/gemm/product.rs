@@ -4,9 +4,10 @@
 //! it is taken in blocks, so that a panel's part stays in the first cache while all rows of the task pass by, and those
 //! rows' part in the second; C holds the sums in between.
 
-use super::panels::{PackedA, PackedB, ViewA};
-use super::tile::{AccumulatorInit, Strip, Target};
-use super::{Epilogue, PackedElement, Part, Place};
+use super::arguments::{AccumulatorInit, Arguments, Target};
+use super::dispatch::{self, MicroKernel};
+use super::epilogue::{Epilogue, Part, Place};
+use super::packed::{PackedA, PackedB, ViewA};
 use crate::workspace::Buffer;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -14,11 +15,11 @@ use std::ops::Range;
 /// The most rows that a task takes, about.
 const TALLEST: usize = 128;
 
-/// PackedB that rows of A must meet for it to pay that they are brought into tiles first.
+/// Panels of B that rows of A must meet for it to pay that they are brought into tiles first.
 const MEETS: usize = 8;
 
 /// `A B`, handed to `epilogue` part by part.
-pub(crate) fn product<T: PackedElement, S: Epilogue>(a: ViewA<T>, b: &PackedB<T>, epilogue: &S) {
+pub(crate) fn product<T: MicroKernel, S: Epilogue>(a: ViewA<T>, b: &PackedB<T>, epilogue: &S) {
     let (m, n) = (a.rows, b.columns);
     if m == 0 || n == 0 {
         return;
@@ -64,7 +65,7 @@ pub(crate) fn product<T: PackedElement, S: Epilogue>(a: ViewA<T>, b: &PackedB<T>
 ///
 /// # Safety
 /// `c` must be good for all rows and columns (initialised where sums begin there), and no one else may touch them.
-pub(crate) unsafe fn product_into<T: PackedElement>(
+pub(crate) unsafe fn product_into<T: MicroKernel>(
     a: ViewA<T>,
     b: &PackedB<T>,
     start: AccumulatorInit,
@@ -75,19 +76,19 @@ pub(crate) unsafe fn product_into<T: PackedElement>(
         let begin = if depth.start == 0 { start } else { AccumulatorInit::There };
         for panel in 0..b.columns.div_ceil(b.width) {
             // SAFETY: the caller's promise.
-            unsafe { strip(a, b, 0..a.rows, panel, &depth, begin, c.add(panel * b.width), stride) };
+            unsafe { panel_rows(a, b, 0..a.rows, panel, &depth, begin, c.add(panel * b.width), stride) };
         }
     }
 }
 
-/// k in blocks of about equal length, in cells.
-fn blocks<T: PackedElement>(depth: usize) -> impl ExactSizeIterator<Item = Range<usize>> + Clone {
+/// k in blocks of about equal length, in elements.
+fn blocks<T: MicroKernel>(depth: usize) -> impl ExactSizeIterator<Item = Range<usize>> + Clone {
     let size = depth.div_ceil(depth.div_ceil(T::BLOCK).max(1)).max(1);
     (0..depth.div_ceil(size).max(1)).map(move |block| block * size..depth.min((block + 1) * size))
 }
 
 /// Some rows of A in tiles, where they are not and meet so many panels that it pays.
-fn in_tiles<T: PackedElement>(
+fn in_tiles<T: MicroKernel>(
     a: ViewA<T>,
     rows: Range<usize>,
     depth: Range<usize>,
@@ -99,7 +100,7 @@ fn in_tiles<T: PackedElement>(
 }
 
 /// Some rows and panels of C.
-fn part<T: PackedElement, S: Epilogue>(
+fn part<T: MicroKernel, S: Epilogue>(
     a: ViewA<T>,
     b: &PackedB<T>,
     rows: Range<usize>,
@@ -123,7 +124,7 @@ fn part<T: PackedElement, S: Epilogue>(
                 // SAFETY: the epilogue's place is good for C, and each element comes once.
                 unsafe {
                     let c = c.add(rows.start * stride + panel * b.width);
-                    strip(a, b, of.clone(), panel, &depth, begin, c, stride);
+                    panel_rows(a, b, of.clone(), panel, &depth, begin, c, stride);
                 }
             }
         }
@@ -141,7 +142,7 @@ fn part<T: PackedElement, S: Epilogue>(
                 let of = start + first..start + first + count;
                 let begin = begin(panel, &depth);
                 // SAFETY: `values` has room for all rows that are finished together.
-                unsafe { strip(a, b, of, panel, &depth, begin, values.as_mut_ptr(), b.width) };
+                unsafe { panel_rows(a, b, of, panel, &depth, begin, values.as_mut_ptr(), b.width) };
             }
             let columns = columns_of(panel);
             let (row, column, columns) = (rows.start + first, columns.start, columns.len());
@@ -153,9 +154,9 @@ fn part<T: PackedElement, S: Epilogue>(
 /// Some rows of A times a block of a panel, to where `c` is the first element of the result.
 ///
 /// # Safety
-/// As for [`Strip::make`].
+/// As for [`run`](super::dispatch::run).
 #[allow(clippy::too_many_arguments)]
-unsafe fn strip<T: PackedElement>(
+unsafe fn panel_rows<T: MicroKernel>(
     a: ViewA<T>,
     b: &PackedB<T>,
     rows: Range<usize>,
@@ -171,7 +172,7 @@ unsafe fn strip<T: PackedElement>(
     let columns = b.width.min(b.columns - panel * b.width);
     // SAFETY: the caller's promise.
     unsafe {
-        let strip = Strip::new(a, b, &rows, panel, depth.clone());
-        strip.make(Target { c, stride, columns, begin }, rows.len());
+        let arguments = Arguments::new(a, b, &rows, panel, depth.clone());
+        dispatch::run(arguments, Target { c, stride, columns, begin }, rows.len());
     }
 }

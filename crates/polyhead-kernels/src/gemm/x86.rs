@@ -2,42 +2,40 @@
 //!
 //! Pairs of bf16 numbers are multiplied by `vdpbf16ps` where there is one, and else widened to two registers of f32.
 
-use super::PackedElement;
-use super::tile::{Multiply, Register, Strip, Target, halves, tiles};
+use super::arguments::{Arguments, Target};
+use super::element::PackedElement;
+use super::isa::{ROWS_256, ROWS_512};
+use super::tile::{Multiply, Register, halves, tiles};
 use std::arch::x86_64::*;
 
-/// Of 32 registers, 24 are sums; of 16, 12.
-pub(super) const ROWS_512: usize = 8;
-pub(super) const ROWS_256: usize = 6;
-
 /// # Safety
-/// As for [`Strip::make`].
+/// As for [`run`](super::dispatch::run).
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,fma")]
-pub(super) unsafe fn avx512_bf16(strip: Strip<u32>, target: Target, rows: usize) {
+pub(super) unsafe fn avx512_bf16(arguments: Arguments<u32>, target: Target, rows: usize) {
     // SAFETY: the caller's promise.
-    unsafe { tiles::<Pairs, u32, ROWS_512>(strip, target, rows) }
+    unsafe { tiles::<Pairs, u32, ROWS_512>(arguments, target, rows) }
 }
 
 /// # Safety
-/// As for [`Strip::make`].
+/// As for [`run`](super::dispatch::run).
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,fma")]
-pub(super) unsafe fn avx512<T: PackedElement>(strip: Strip<T>, target: Target, rows: usize)
+pub(super) unsafe fn avx512<T: PackedElement>(arguments: Arguments<T>, target: Target, rows: usize)
 where
     __m512: Multiply<T>,
 {
     // SAFETY: the caller's promise.
-    unsafe { tiles::<__m512, T, ROWS_512>(strip, target, rows) }
+    unsafe { tiles::<__m512, T, ROWS_512>(arguments, target, rows) }
 }
 
 /// # Safety
-/// As for [`Strip::make`].
+/// As for [`run`](super::dispatch::run).
 #[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn avx2<T: PackedElement>(strip: Strip<T>, target: Target, rows: usize)
+pub(super) unsafe fn avx2<T: PackedElement>(arguments: Arguments<T>, target: Target, rows: usize)
 where
     __m256: Multiply<T>,
 {
     // SAFETY: the caller's promise.
-    unsafe { tiles::<__m256, T, ROWS_256>(strip, target, rows) }
+    unsafe { tiles::<__m256, T, ROWS_256>(arguments, target, rows) }
 }
 
 impl Register for __m512 {
@@ -72,15 +70,15 @@ impl Multiply<f32> for __m512 {
     type Right = Self;
 
     #[inline(always)]
-    unsafe fn left(cell: *const f32) -> Self {
+    unsafe fn left(element: *const f32) -> Self {
         // SAFETY: the caller's promise.
-        unsafe { _mm512_set1_ps(*cell) }
+        unsafe { _mm512_set1_ps(*element) }
     }
 
     #[inline(always)]
-    unsafe fn right(cells: *const f32) -> Self {
+    unsafe fn right(elements: *const f32) -> Self {
         // SAFETY: the caller's promise.
-        unsafe { _mm512_loadu_ps(cells) }
+        unsafe { _mm512_loadu_ps(elements) }
     }
 
     #[inline(always)]
@@ -95,18 +93,18 @@ impl Multiply<u32> for __m512 {
     type Right = __m512i;
 
     #[inline(always)]
-    unsafe fn left(cell: *const u32) -> (Self, Self) {
+    unsafe fn left(element: *const u32) -> (Self, Self) {
         // SAFETY: the caller's promise.
         unsafe {
-            let (first, second) = halves(*cell);
+            let (first, second) = halves(*element);
             (_mm512_set1_ps(first), _mm512_set1_ps(second))
         }
     }
 
     #[inline(always)]
-    unsafe fn right(cells: *const u32) -> __m512i {
+    unsafe fn right(elements: *const u32) -> __m512i {
         // SAFETY: the caller's promise.
-        unsafe { _mm512_loadu_si512(cells.cast()) }
+        unsafe { _mm512_loadu_si512(elements.cast()) }
     }
 
     #[inline(always)]
@@ -151,15 +149,15 @@ impl Multiply<u32> for Pairs {
     type Right = __m512bh;
 
     #[inline(always)]
-    unsafe fn left(cell: *const u32) -> __m512bh {
+    unsafe fn left(element: *const u32) -> __m512bh {
         // SAFETY: the caller's promise; 64 bytes each.
-        unsafe { std::mem::transmute(_mm512_set1_epi32(*cell as i32)) }
+        unsafe { std::mem::transmute(_mm512_set1_epi32(*element as i32)) }
     }
 
     #[inline(always)]
-    unsafe fn right(cells: *const u32) -> __m512bh {
+    unsafe fn right(elements: *const u32) -> __m512bh {
         // SAFETY: the caller's promise; 64 bytes each.
-        unsafe { std::mem::transmute(_mm512_loadu_si512(cells.cast())) }
+        unsafe { std::mem::transmute(_mm512_loadu_si512(elements.cast())) }
     }
 
     #[inline(always)]
@@ -213,15 +211,15 @@ impl Multiply<f32> for __m256 {
     type Right = Self;
 
     #[inline(always)]
-    unsafe fn left(cell: *const f32) -> Self {
+    unsafe fn left(element: *const f32) -> Self {
         // SAFETY: the caller's promise.
-        unsafe { _mm256_set1_ps(*cell) }
+        unsafe { _mm256_set1_ps(*element) }
     }
 
     #[inline(always)]
-    unsafe fn right(cells: *const f32) -> Self {
+    unsafe fn right(elements: *const f32) -> Self {
         // SAFETY: the caller's promise.
-        unsafe { _mm256_loadu_ps(cells) }
+        unsafe { _mm256_loadu_ps(elements) }
     }
 
     #[inline(always)]
@@ -236,18 +234,18 @@ impl Multiply<u32> for __m256 {
     type Right = __m256i;
 
     #[inline(always)]
-    unsafe fn left(cell: *const u32) -> (Self, Self) {
+    unsafe fn left(element: *const u32) -> (Self, Self) {
         // SAFETY: the caller's promise.
         unsafe {
-            let (first, second) = halves(*cell);
+            let (first, second) = halves(*element);
             (_mm256_set1_ps(first), _mm256_set1_ps(second))
         }
     }
 
     #[inline(always)]
-    unsafe fn right(cells: *const u32) -> __m256i {
+    unsafe fn right(elements: *const u32) -> __m256i {
         // SAFETY: the caller's promise.
-        unsafe { _mm256_loadu_si256(cells.cast()) }
+        unsafe { _mm256_loadu_si256(elements.cast()) }
     }
 
     #[inline(always)]

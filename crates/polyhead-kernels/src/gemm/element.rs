@@ -1,4 +1,4 @@
-//! What products are made of: a cell is four bytes that stand for one or two steps along k.
+//! What products are made of: an element is four bytes that stand for one or two steps along k.
 //!
 //! ```text
 //! f32    one number
@@ -8,88 +8,64 @@
 //! A bf16 number is the upper half of an f32 one, rounded to the nearest, ties to even.
 
 #[cfg(target_arch = "x86_64")]
-use super::tile::Isa;
-use super::tile::{self, Strip, Target};
+use super::isa::Isa;
+use super::isa::Precision;
 use crate::math::simd;
 use crate::workspace::Plain;
 
-/// A cell.
+/// An element.
 pub(crate) trait PackedElement: Plain + Default {
     /// Numbers along k that it holds.
     const DEPTH: usize;
-    /// Cells along k that a tile takes at a time: of f32 as many as keep a panel's part in the first cache.
-    const BLOCK: usize;
-    /// Whether rows of A are brought into tiles before they meet many panels. f32 gains a third by it (AVX2): its tiles read
-    /// twice the bytes for each sum. Pairs run at the peak of their instruction without.
-    const TILED: bool;
-    /// Tasks that many rows are split into: few where a panel's part must be fetched anew for each.
-    const TASKS: usize;
+    /// The precision of these numbers.
+    const PRECISION: Precision;
 
-    /// Cells that hold so many numbers.
+    /// Elements that hold so many numbers.
     fn count(numbers: usize) -> usize {
         numbers.div_ceil(Self::DEPTH)
     }
 
-    /// A row of numbers in cells.
-    fn along(cells: &mut [Self], values: &[f32]);
+    /// A row of numbers in elements.
+    fn along(elements: &mut [Self], values: &[f32]);
 
-    /// Cells across two rows of numbers, the second of which may be missing; where a cell holds one number, of one row.
-    fn across(cells: &mut [Self], first: &[f32], second: Option<&[f32]>);
+    /// Elements across two rows of numbers, the second of which may be missing; where an element holds one number, of one row.
+    fn across(elements: &mut [Self], first: &[f32], second: Option<&[f32]>);
 
-    /// From rows of cells along to one row of cells across.
-    fn interleave(cells: &mut [Self], rows: (&[Self], Option<&[Self]>));
-
-    /// # Safety
-    /// As for [`Strip::make`].
-    unsafe fn strip(strip: Strip<Self>, target: Target, rows: usize);
+    /// From rows of elements along to one row of elements across.
+    fn interleave(elements: &mut [Self], rows: (&[Self], Option<&[Self]>));
 }
 
 impl PackedElement for f32 {
     const DEPTH: usize = 1;
-    const BLOCK: usize = 256;
-    const TILED: bool = true;
-    const TASKS: usize = 10;
+    const PRECISION: Precision = Precision::F32;
 
-    fn along(cells: &mut [f32], values: &[f32]) {
-        cells[..values.len()].copy_from_slice(values);
+    fn along(elements: &mut [f32], values: &[f32]) {
+        elements[..values.len()].copy_from_slice(values);
     }
 
-    fn across(cells: &mut [f32], first: &[f32], _: Option<&[f32]>) {
-        copy_few(cells, first);
+    fn across(elements: &mut [f32], first: &[f32], _: Option<&[f32]>) {
+        copy_few(elements, first);
     }
 
-    fn interleave(cells: &mut [f32], (first, _): (&[f32], Option<&[f32]>)) {
-        copy_few(cells, first);
-    }
-
-    unsafe fn strip(strip: Strip<f32>, target: Target, rows: usize) {
-        // SAFETY: the caller's promise.
-        unsafe { tile::of_f32(strip, target, rows) }
+    fn interleave(elements: &mut [f32], (first, _): (&[f32], Option<&[f32]>)) {
+        copy_few(elements, first);
     }
 }
 
 impl PackedElement for u32 {
     const DEPTH: usize = 2;
-    /// Half the bytes for each number, and a pass over C for every block: without blocks it is faster.
-    const BLOCK: usize = usize::MAX;
-    const TILED: bool = false;
-    const TASKS: usize = 32;
+    const PRECISION: Precision = Precision::Bf16;
 
-    fn along(cells: &mut [u32], values: &[f32]) {
-        round_along(cells, values);
+    fn along(elements: &mut [u32], values: &[f32]) {
+        round_along(elements, values);
     }
 
-    fn across(cells: &mut [u32], first: &[f32], second: Option<&[f32]>) {
-        round_across(cells, first, second);
+    fn across(elements: &mut [u32], first: &[f32], second: Option<&[f32]>) {
+        round_across(elements, first, second);
     }
 
-    fn interleave(cells: &mut [u32], (first, second): (&[u32], Option<&[u32]>)) {
-        interleave(cells, first, second);
-    }
-
-    unsafe fn strip(strip: Strip<u32>, target: Target, rows: usize) {
-        // SAFETY: the caller's promise.
-        unsafe { tile::of_pairs(strip, target, rows) }
+    fn interleave(elements: &mut [u32], (first, second): (&[u32], Option<&[u32]>)) {
+        interleave(elements, first, second);
     }
 }
 
@@ -105,7 +81,7 @@ fn copy_few(to: &mut [f32], from: &[f32]) {
 fn round_along(pairs: &mut [u32], values: &[f32]) {
     assert!(pairs.len() >= values.len().div_ceil(2));
     #[cfg(target_arch = "x86_64")]
-    if Isa::here::<u32>().multiplies_bf16() {
+    if Isa::here(Precision::Bf16).multiplies_bf16() {
         // SAFETY: the processor has the instructions, and there are as many pairs as values need.
         return unsafe { x86::round_along(pairs, values) };
     }
@@ -128,7 +104,7 @@ simd! {
 fn round_across(pairs: &mut [u32], even: &[f32], odd: Option<&[f32]>) {
     assert!(pairs.len() == even.len() && odd.is_none_or(|odd| odd.len() == even.len()));
     #[cfg(target_arch = "x86_64")]
-    if Isa::here::<u32>().multiplies_bf16() {
+    if Isa::here(Precision::Bf16).multiplies_bf16() {
         // SAFETY: the processor has the instructions, and all have one length.
         return unsafe { x86::round_across(pairs, even, odd) };
     }
@@ -153,7 +129,7 @@ fn interleave(pairs: &mut [u32], even: &[u32], odd: Option<&[u32]>) {
     #[cfg(target_arch = "x86_64")]
     let done = match odd {
         // SAFETY: the processor has the instructions, and all are long enough.
-        Some(odd) if Isa::here::<u32>().multiplies_bf16() => unsafe { x86::interleave(pairs, even, odd) },
+        Some(odd) if Isa::here(Precision::Bf16).multiplies_bf16() => unsafe { x86::interleave(pairs, even, odd) },
         _ => 0,
     };
     #[cfg(not(target_arch = "x86_64"))]

@@ -1,41 +1,41 @@
-//! The factors of a product as its tiles read them, in [cells](super::PackedElement) along k.
+//! The factors of a product as its tiles read them, in [elements](super::element::PackedElement) along k.
 //!
 //! ```text
 //! A  m x k   row by row as activations lie, or in tiles of so many rows: [m / rows][k][rows]
 //! B  k x n   in panels of up to three registers of columns: [n / width][k][width]
 //! ```
 
-use super::PackedElement;
-use super::tile::Isa;
+use super::element::PackedElement;
+use super::isa::Isa;
 use crate::storage::Parts;
 use crate::workspace::Buffer;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// A, or a part of it: the cell `p` of row `r` stands at `r * row + (p - start) * step`, within a tile if A is in tiles.
+/// A, or a part of it: the element `p` of row `r` stands at `r * row + (p - start) * step`, within a tile if A is in tiles.
 #[derive(Clone, Copy)]
 pub(crate) struct ViewA<'a, T> {
-    pub cells: &'a [T],
+    pub elements: &'a [T],
     pub rows: usize,
     /// Rows of a tile.
     pub height: Option<usize>,
     /// From one tile to the next.
     tile: usize,
     pub row: usize,
-    /// From one cell along k to the next, and the first that is here.
+    /// From one element along k to the next, and the first that is here.
     pub step: usize,
     pub start: usize,
 }
 
 impl<'a, T: PackedElement> ViewA<'a, T> {
-    /// Row by row, `stride` cells from one to the next.
-    pub(crate) fn plain(cells: &'a [T], rows: usize, stride: usize) -> Self {
-        Self { cells, rows, height: None, tile: 0, row: stride, step: 1, start: 0 }
+    /// Row by row, `stride` elements from one to the next.
+    pub(crate) fn plain(elements: &'a [T], rows: usize, stride: usize) -> Self {
+        Self { elements, rows, height: None, tile: 0, row: stride, step: 1, start: 0 }
     }
 
-    /// `[k][rows]`: cells across the rows of the matrix whose transpose this is.
-    pub(crate) fn across(cells: &'a [T], rows: usize) -> Self {
-        Self { cells, rows, height: None, tile: 0, row: 1, step: rows, start: 0 }
+    /// `[k][rows]`: elements across the rows of the matrix whose transpose this is.
+    pub(crate) fn across(elements: &'a [T], rows: usize) -> Self {
+        Self { elements, rows, height: None, tile: 0, row: 1, step: rows, start: 0 }
     }
 
     /// Where a row begins.
@@ -43,26 +43,26 @@ impl<'a, T: PackedElement> ViewA<'a, T> {
         self.height.map_or(row * self.row, |height| row / height * self.tile + row % height * self.row)
     }
 
-    /// Of one that lies row by row: some rows, and some cells along k, in tiles.
+    /// Of one that lies row by row: some rows, and some elements along k, in tiles.
     pub(super) fn tiled(&self, rows: Range<usize>, depth: Range<usize>, height: usize) -> PackedA<T> {
-        let mut cells = Buffer::uninit(rows.len().div_ceil(height) * depth.len() * height);
-        let tiles = cells
+        let mut elements = Buffer::uninit(rows.len().div_ceil(height) * depth.len() * height);
+        let tiles = elements
             .par_chunks_mut((depth.len() * height).max(1))
             .with_min_len(1 + (1 << 14) / (depth.len() * height + 1));
         tiles.zip(rows.clone().into_par_iter().step_by(height)).for_each(|(tile, first)| {
             for (r, row) in (first..rows.end.min(first + height)).enumerate() {
-                let row = &self.cells[self.at(row)..][depth.clone()];
-                tile[r..].iter_mut().step_by(height).zip(row).for_each(|(cell, &x)| *cell = x);
+                let row = &self.elements[self.at(row)..][depth.clone()];
+                tile[r..].iter_mut().step_by(height).zip(row).for_each(|(element, &x)| *element = x);
             }
         });
-        PackedA { cells, rows: rows.len(), start: depth.start, depth: depth.len(), height: Some(height) }
+        PackedA { elements, rows: rows.len(), start: depth.start, depth: depth.len(), height: Some(height) }
     }
 }
 
-/// A left factor in tiles, each tile's cells end to end: `[rows / height][depth][height]`. For an instruction set that takes
+/// A left factor in tiles, each tile's elements end to end: `[rows / height][depth][height]`. For an instruction set that takes
 /// rows it is no more than that: `[rows][depth]`.
 pub(crate) struct PackedA<T: PackedElement> {
-    cells: Buffer<T>,
+    elements: Buffer<T>,
     rows: usize,
     start: usize,
     depth: usize,
@@ -70,23 +70,23 @@ pub(crate) struct PackedA<T: PackedElement> {
 }
 
 impl<T: PackedElement> PackedA<T> {
-    /// The transpose of `columns` (from an even one on) of a matrix of so many rows, of which a row takes `stride` cells.
+    /// The transpose of `columns` (from an even one on) of a matrix of so many rows, of which a row takes `stride` elements.
     pub(crate) fn transposed(matrix: &[T], rows: usize, columns: Range<usize>, stride: usize) -> Self {
-        Self::transposed_for(matrix, rows, columns, stride, Isa::here::<T>())
+        Self::transposed_for(matrix, rows, columns, stride, Isa::here(T::PRECISION))
     }
 
     pub(crate) fn transposed_for(matrix: &[T], rows: usize, columns: Range<usize>, stride: usize, isa: Isa) -> Self {
-        /// Cells along k that one task takes.
+        /// Elements along k that one task takes.
         const BLOCK: usize = 32;
         let height = (!isa.takes_rows()).then(|| isa.rows());
         let (depth, count) = (rows.div_ceil(T::DEPTH), columns.len());
         // The last tile may lack rows of the result: they are read, and their sums thrown away.
         let whole = count.next_multiple_of(height.unwrap_or(1));
-        let mut cells = Buffer::uninit(whole * depth);
-        let parts = Parts::new(&mut cells);
+        let mut elements = Buffer::uninit(whole * depth);
+        let parts = Parts::new(&mut elements);
         let (start, take) = (columns.start / T::DEPTH, count.div_ceil(T::DEPTH));
         let line = |across: &mut [T], p| {
-            T::interleave(&mut across[..count], rows_of_cell(matrix, p, rows, stride, start, take));
+            T::interleave(&mut across[..count], rows_of_element(matrix, p, rows, stride, start, take));
         };
         (0..depth.div_ceil(BLOCK)).into_par_iter().for_each_init(Vec::new, |across, block| {
             let block = block * BLOCK..depth.min((block + 1) * BLOCK);
@@ -95,26 +95,26 @@ impl<T: PackedElement> PackedA<T> {
                 for p in block {
                     line(across, p);
                     for (tile, across) in across.chunks_exact(height).enumerate() {
-                        // SAFETY: each cell along k is visited once.
+                        // SAFETY: each element along k is visited once.
                         unsafe { parts.part((tile * depth + p) * height, height) }.copy_from_slice(across);
                     }
                 }
                 return;
             }
-            // All lines of the block first, so that a row's cells go to one place together.
+            // All lines of the block first, so that a row's elements go to one place together.
             across.resize(BLOCK * whole, T::default());
             for (across, p) in across.chunks_exact_mut(whole.max(1)).zip(block.clone()) {
                 line(across, p);
             }
             for row in 0..count {
                 // SAFETY: as above.
-                let cells = unsafe { parts.part(row * depth + block.start, block.len()) };
-                for (cell, across) in cells.iter_mut().zip(across[row..].iter().step_by(whole)) {
-                    *cell = *across;
+                let elements = unsafe { parts.part(row * depth + block.start, block.len()) };
+                for (element, across) in elements.iter_mut().zip(across[row..].iter().step_by(whole)) {
+                    *element = *across;
                 }
             }
         });
-        Self { cells, rows: count, start: 0, depth, height }
+        Self { elements, rows: count, start: 0, depth, height }
     }
 
     pub(crate) fn left(&self) -> ViewA<'_, T> {
@@ -122,15 +122,15 @@ impl<T: PackedElement> PackedA<T> {
         match self.height {
             Some(height) => {
                 let tile = height * depth;
-                ViewA { cells: &self.cells, rows, height: Some(height), tile, row: 1, step: height, start }
+                ViewA { elements: &self.elements, rows, height: Some(height), tile, row: 1, step: height, start }
             }
-            None => ViewA::plain(&self.cells, rows, depth),
+            None => ViewA::plain(&self.elements, rows, depth),
         }
     }
 }
 
-/// Of the rows of a matrix that one cell along k stands for, `take` cells from `start` on; the second may be missing.
-fn rows_of_cell<T: PackedElement>(
+/// Of the rows of a matrix that one element along k stands for, `take` elements from `start` on; the second may be missing.
+fn rows_of_element<T: PackedElement>(
     matrix: &[T],
     p: usize,
     rows: usize,
@@ -145,8 +145,8 @@ fn rows_of_cell<T: PackedElement>(
 
 /// B in panels.
 pub(crate) struct PackedB<T: PackedElement> {
-    pub cells: Buffer<T>,
-    /// Cells along k.
+    pub elements: Buffer<T>,
+    /// Elements along k.
     pub depth: usize,
     pub columns: usize,
     pub width: usize,
@@ -157,46 +157,46 @@ pub(crate) struct PackedB<T: PackedElement> {
 impl<T: PackedElement> PackedB<T> {
     fn uninit(k: usize, columns: usize, isa: Isa) -> Self {
         let (depth, width) = (k.div_ceil(T::DEPTH), width_of(columns, isa));
-        let mut cells = Buffer::uninit(columns.div_ceil(width) * depth * width);
+        let mut elements = Buffer::uninit(columns.div_ceil(width) * depth * width);
         // The columns that the last panel lacks: read, and their sums thrown away, but they must be numbers.
         if !columns.is_multiple_of(width) {
             let last = columns / width * depth * width;
-            cells[last..].fill(T::default());
+            elements[last..].fill(T::default());
         }
-        Self { cells, depth, columns, width, isa }
+        Self { elements, depth, columns, width, isa }
     }
 
-    /// B whose column `j` is `rows[j]`: cells lie along the rows that are given.
+    /// B whose column `j` is `rows[j]`: elements lie along the rows that are given.
     pub(crate) fn along(rows: &[&[f32]]) -> Self {
-        Self::along_for(rows, Isa::here::<T>())
+        Self::along_for(rows, Isa::here(T::PRECISION))
     }
 
     pub(crate) fn along_for(rows: &[&[f32]], isa: Isa) -> Self {
         let k = rows.first().map_or(0, |row| row.len());
         let mut panels = Self::uninit(k, rows.len(), isa);
         let (depth, width) = (panels.depth, panels.width);
-        panels.cells.par_chunks_mut((depth * width).max(1)).zip(rows.par_chunks(width)).for_each(|(panel, rows)| {
-            let mut cells = vec![T::default(); depth];
+        panels.elements.par_chunks_mut((depth * width).max(1)).zip(rows.par_chunks(width)).for_each(|(panel, rows)| {
+            let mut elements = vec![T::default(); depth];
             for (j, row) in rows.iter().enumerate() {
-                T::along(&mut cells, row);
-                for (p, &cell) in cells.iter().enumerate() {
-                    panel[p * width + j] = cell;
+                T::along(&mut elements, row);
+                for (p, &element) in elements.iter().enumerate() {
+                    panel[p * width + j] = element;
                 }
             }
         });
         panels
     }
 
-    /// B whose rows are given: cells lie across them.
+    /// B whose rows are given: elements lie across them.
     pub(crate) fn across(rows: &[&[f32]]) -> Self {
-        Self::across_for(rows, Isa::here::<T>())
+        Self::across_for(rows, Isa::here(T::PRECISION))
     }
 
     pub(crate) fn across_for(rows: &[&[f32]], isa: Isa) -> Self {
         let columns = rows.first().map_or(0, |row| row.len());
         let mut panels = Self::uninit(rows.len(), columns, isa);
         let (depth, width) = (panels.depth, panels.width);
-        panels.cells.par_chunks_mut((depth * width).max(1)).enumerate().for_each(|(index, panel)| {
+        panels.elements.par_chunks_mut((depth * width).max(1)).enumerate().for_each(|(index, panel)| {
             let at = index * width..columns.min((index + 1) * width);
             for (panel, rows) in panel.chunks_exact_mut(width).zip(rows.chunks(T::DEPTH)) {
                 let second = rows.get(1).map(|row| &row[at.clone()]);
@@ -206,38 +206,38 @@ impl<T: PackedElement> PackedB<T> {
         panels
     }
 
-    /// B whose column `j` is row `j` of a matrix of cells `[columns, k]` of which a row takes `stride`; in this thread.
-    pub(crate) fn along_cells(matrix: &[T], columns: usize, k: usize, stride: usize) -> Self {
-        Self::along_cells_for(matrix, columns, k, stride, Isa::here::<T>())
+    /// B whose column `j` is row `j` of a matrix of elements `[columns, k]` of which a row takes `stride`; in this thread.
+    pub(crate) fn along_elements(matrix: &[T], columns: usize, k: usize, stride: usize) -> Self {
+        Self::along_elements_for(matrix, columns, k, stride, Isa::here(T::PRECISION))
     }
 
-    pub(crate) fn along_cells_for(matrix: &[T], columns: usize, k: usize, stride: usize, isa: Isa) -> Self {
+    pub(crate) fn along_elements_for(matrix: &[T], columns: usize, k: usize, stride: usize, isa: Isa) -> Self {
         let mut panels = Self::uninit(k, columns, isa);
         let (depth, width) = (panels.depth, panels.width);
-        for (index, panel) in panels.cells.chunks_exact_mut((depth * width).max(1)).enumerate() {
+        for (index, panel) in panels.elements.chunks_exact_mut((depth * width).max(1)).enumerate() {
             for j in 0..width.min(columns - index * width) {
                 let row = &matrix[(index * width + j) * stride..][..depth];
-                for (p, &cell) in row.iter().enumerate() {
-                    panel[p * width + j] = cell;
+                for (p, &element) in row.iter().enumerate() {
+                    panel[p * width + j] = element;
                 }
             }
         }
         panels
     }
 
-    /// B whose rows are those of a matrix of cells of which a row takes `stride`.
-    pub(crate) fn across_cells(matrix: &[T], rows: usize, columns: usize, stride: usize) -> Self {
-        Self::across_cells_for(matrix, rows, columns, stride, Isa::here::<T>())
+    /// B whose rows are those of a matrix of elements of which a row takes `stride`.
+    pub(crate) fn across_elements(matrix: &[T], rows: usize, columns: usize, stride: usize) -> Self {
+        Self::across_elements_for(matrix, rows, columns, stride, Isa::here(T::PRECISION))
     }
 
-    pub(crate) fn across_cells_for(matrix: &[T], rows: usize, columns: usize, stride: usize, isa: Isa) -> Self {
+    pub(crate) fn across_elements_for(matrix: &[T], rows: usize, columns: usize, stride: usize, isa: Isa) -> Self {
         let mut panels = Self::uninit(rows, columns, isa);
         let (depth, width) = (panels.depth, panels.width);
-        panels.cells.par_chunks_mut((depth * width).max(1)).enumerate().for_each(|(index, panel)| {
+        panels.elements.par_chunks_mut((depth * width).max(1)).enumerate().for_each(|(index, panel)| {
             let (column, count) = (index * width, width.min(columns - index * width));
             let (start, take) = (column / T::DEPTH, count.div_ceil(T::DEPTH));
             for (p, panel) in panel.chunks_exact_mut(width).enumerate() {
-                T::interleave(&mut panel[..count], rows_of_cell(matrix, p, rows, stride, start, take));
+                T::interleave(&mut panel[..count], rows_of_element(matrix, p, rows, stride, start, take));
             }
         });
         panels
