@@ -207,7 +207,8 @@ def show(state: dict, asked: int, strict: bool) -> int:
         same = all(pair["training"][side]["same losses"] for pair in pairs for side in SIDES)
         print(f"- losses of all steps: {'the same numbers in both' if same else 'not the same numbers in both'}")
     if "inference" in pairs[0]:
-        print(f"- logits apart by at most {max(pair['inference'][side]['logits off by'] for pair in pairs for side in SIDES):.0e}")
+        apart = max(pair["inference"][side]["logits off by"] for pair in pairs for side in SIDES)
+        print(f"- logits apart by at most {apart:.0e}")
     print(machine_lines(state["machine"] | {"other work on the machine meanwhile": ", ".join(state["others"])}))
     verdicts = [verdict for verdict, _ in judged]
     if "WORSE" in verdicts or (strict and "reaches" in verdicts):
