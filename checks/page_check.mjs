@@ -217,8 +217,8 @@ const CONTRAST = () => {
 // -------------------------------------------------------------------------------------------------------------- the checks
 
 const info = await (await fetch(new URL("info", base))).json();
-const has = (kind) => info.tasks.some((task) => task.kind === kind);
-const question = (words) => (has("qa") ? words : "");
+const hasQuestion = info.tasks.some((task) => task.fields.includes("question"));
+const question = (words) => (hasQuestion ? words : "");
 
 const NEWS = "Angela Merkel met the mayor of Lyon in Berlin on Tuesday, and Siemens signed a contract with the city.";
 const EMOJI = "👩🏽‍🚀 Maria flew from Tokyo 🗼 to Paris 🇫🇷✨ and on to 𝔹𝕖𝕣𝕝𝕚𝕟 with NASA 🚀🚀 in é́ May.";
@@ -230,7 +230,7 @@ async function firstLook() {
   const headers = page.first.headers();
   check("the page comes with a strict content security policy", /default-src 'none'/.test(headers["content-security-policy"]) && !/unsafe/.test(headers["content-security-policy"]), headers["content-security-policy"]);
   check("tabs have their roles", (await page.getByRole("tab").count()) === 2 && (await page.getByRole("tab", { name: "Try it", selected: true }).count()) === 1 && (await page.getByRole("tabpanel", { name: "Try it" }).count()) === 1);
-  check("fields have labels", (await page.getByRole("textbox", { name: "Text", exact: true }).count()) === 1 && (await page.getByRole("textbox", { name: /Question/ }).count()) === (has("qa") ? 1 : 0));
+  check("fields have labels", (await page.getByRole("textbox", { name: "Text", exact: true }).count()) === 1 && (await page.getByRole("textbox", { name: /Question/ }).count()) === (hasQuestion ? 1 : 0));
   check("live regions: one for results, one for errors", (await page.locator("#status[role=status]").count()) === 1 && (await page.locator("#problem[role=alert]").count()) === 1);
   check("at least five examples", (await page.locator("#examples button").count()) >= 5);
   await picture(page, "01-first");
@@ -246,9 +246,9 @@ async function typing() {
   const first = await asked(page, () => page.keyboard.press("Control+Enter"));
   let last = first;
   const { entities } = await compare(page, "typed, Ctrl+Enter", first);
-  check("something is found in a plain news sentence", entities.length > 0 || !has("ner"));
+  check("something is found in a plain news sentence", entities.length > 0 || !info.tasks.some((task) => task.shape === "spans"));
   check("nothing typed appears in the address or in storage", await page.evaluate(() => !location.search && localStorage.length === 0 && sessionStorage.length === 0 && document.cookie === ""));
-  if (has("qa")) {
+  if (hasQuestion) {
     await page.locator("#question").fill("Who met the mayor of Lyon?");
     last = await asked(page, () => page.locator("#question").press("Enter"));
     await compare(page, "question, Enter", last);
@@ -305,11 +305,11 @@ async function scrolling() {
 async function scripts() {
   const page = await open();
   await paste(page, EMOJI);
-  if (has("qa")) await page.locator("#question").fill("Where did Maria fly?");
+  if (hasQuestion) await page.locator("#question").fill("Where did Maria fly?");
   await compare(page, "emoji pasted", await asked(page, go(page)));
   await picture(page, "03-emoji");
   await paste(page, ARABIC);
-  if (has("qa")) await page.locator("#question").fill("Where is the company?");
+  if (hasQuestion) await page.locator("#question").fill("Where is the company?");
   await compare(page, "right-to-left pasted", await asked(page, go(page)));
   check("a right-to-left paragraph begins at the right", await page.evaluate(() => {
     const range = document.createRange();
@@ -347,7 +347,7 @@ async function keyboardOnly() {
   check("keyboard: the first stop is the chosen tab", (await page.keyboard.press("Tab"), await at()) === "tab-try");
   check("keyboard: then the text", (await page.keyboard.press("Tab"), await at()) === "text");
   await page.keyboard.insertText(NEWS);
-  if (has("qa")) {
+  if (hasQuestion) {
     check("keyboard: the question is reached", await tabTo("question"));
     await page.keyboard.insertText("Who met the mayor?");
   } else await tabTo("Analyze");
@@ -386,7 +386,7 @@ async function curlCommands() {
   const { answer } = await asked(page, go(page));
   await page.locator("#curl summary").click();
   const commands = await page.locator("#curl pre").allTextContents();
-  check("curl: /analyze and a Hugging Face form for each task", commands.length === 1 + info.tasks.filter((task) => ["ner", "qa"].includes(task.kind)).length, commands);
+  check("curl: /analyze and a Hugging Face form for each task", commands.length === 1 + info.tasks.filter((task) => task.pipeline).length, commands);
   for (const command of commands) {
     const value = JSON.parse((await run("bash", ["-c", command])).stdout);
     if (command.includes("analyze")) check("curl: the shell sends the same request", same(value.results, answer.results), value);
@@ -480,7 +480,7 @@ async function shapes() {
   const all = [span("ORG", "University of London"), span("LOC", "London"), span("LOC", "NewYork"), span("MISC", "YorkParis"), span("LOC", "Paris"), span("LOC", "Rome"), span("ORG", "Rome"),
     span("PER", "the end"), span("ODD <b>", "and", 0, 0.00001), span("constructor", "of", 0, 0.5), span("DATE", "end: Rome", 0, 1)];
   let reply = { results: { ner: { entities: all }, qa: { answer: "of London, NewYork", start: 11, end: 29, score: 0.8, alternatives: [{ answer: "London", start: 14, end: 20, score: 0.1 }, { answer: text, start: 0, end: text.length, score: 0.05 }, { answer: "", start: 0, end: 0, score: 0.02 }, { answer: "beyond", start: 50, end: 99, score: 0.01 }] } }, tokens: 12, seconds: 0.0031 };
-  const both = { ...info, tasks: [{ name: "ner", kind: "ner", fields: ["text"], labels: ["LOC", "ORG", "PER", "MISC"] }, { name: "qa", kind: "qa", fields: ["question", "context"], labels: [] }] };
+  const both = { ...info, tasks: [{ name: "ner", kind: "ner", shape: "spans", fields: ["text"], labels: ["LOC", "ORG", "PER", "MISC"] }, { name: "qa", kind: "qa", shape: "candidates", fields: ["question", "context"], defaults: { context: "text" }, labels: [] }] };
   const page = await open({ before: async (page) => (await page.route("**/info", (route) => route.fulfill(json(200, both))), await answerWith(page, (route) => route.fulfill(json(200, reply)))) });
   await fill(page, text, "Which?");
   await asked(page, go(page));
@@ -512,7 +512,7 @@ async function shapes() {
 async function otherModels() {
   const one = (tasks, results) => open({ before: async (page) => (await page.route("**/info", (route) => route.fulfill(json(200, { ...info, tasks }))), await answerWith(page, (route) => route.fulfill(json(200, { results, tokens: 5, seconds: 0.002 })))) });
   const rome = { entities: [{ type: "city", text: "Rome", start: 0, end: 4, score: 0.97 }] };
-  let page = await one([{ name: "names", kind: "ner", fields: ["text"], labels: ["city"] }], { names: rome });
+  let page = await one([{ name: "names", kind: "ner", shape: "spans", fields: ["text"], labels: ["city"] }], { names: rome });
   check("ner alone: no question is asked for", await page.locator("#question").isHidden());
   await fill(page, "Rome wasn't built in a day.");
   const { sent } = await asked(page, go(page));
@@ -520,7 +520,7 @@ async function otherModels() {
   check("ner alone: highlighted", (await page.locator("mark.entity").textContent()) === "Rome");
   await page.context().close();
 
-  page = await one([{ name: "reader", kind: "qa", fields: ["question", "context"], labels: [] }], { reader: { answer: "Rome", start: 0, end: 4, score: 0.6, alternatives: [] } });
+  page = await one([{ name: "reader", kind: "qa", shape: "candidates", fields: ["question", "context"], defaults: { context: "text" }, labels: [] }], { reader: { answer: "Rome", start: 0, end: 4, score: 0.6, alternatives: [] } });
   await page.locator("#text").fill("Rome wasn't built in a day.");
   await go(page)();
   check("qa alone: asks for a question in words", /question/.test(await page.locator("#status").textContent()) && (await page.evaluate(() => document.activeElement.id)) === "question");
@@ -529,7 +529,7 @@ async function otherModels() {
   check("qa alone: highlighted, no types, no word of entities", (await page.locator("mark.answer").textContent()) === "Rome" && (await page.locator(".types").count()) === 0 && !/entit/.test(await page.locator("#status").textContent()));
   await page.context().close();
 
-  page = await one([{ name: "a", kind: "ner", fields: ["text"], labels: ["city"] }, { name: "b", kind: "ner", fields: ["text"], labels: ["city"] }, { name: "tone", kind: "classification", fields: ["text"], labels: ["good"] }, { name: "pair", kind: "pairs", fields: ["left", "right"], labels: [] }],
+  page = await one([{ name: "a", kind: "ner", shape: "spans", fields: ["text"], labels: ["city"] }, { name: "b", kind: "ner", shape: "spans", fields: ["text"], labels: ["city"] }, { name: "tone", kind: "classification", fields: ["text"], labels: ["good"] }, { name: "pair", kind: "pairs", fields: ["left", "right"], labels: [] }],
     { a: rome, b: rome, tone: { label: "<i>good</i>", score: 0.8 } });
   await fill(page, "Rome wasn't built in a day.");
   const many = await asked(page, go(page));
@@ -537,6 +537,24 @@ async function otherModels() {
   check("other kinds: shown as JSON", (await page.locator("#found section pre").textContent()).includes('"label": "<i>good</i>"'));
   check("two tasks of one kind: labels say whose they are", same(await page.locator("mark[data-label]").evaluateAll((all) => all.map((one) => one.dataset.label)), ["a: city", "b: city"]));
   await picture(page, "13-other-kinds");
+  await page.context().close();
+
+  // Shapes that are drawn as tables, and a task with two texts of its own.
+  const end = (text, start) => ({ text, start, end: start + text.length });
+  page = await one([{ name: "topic", kind: "x", shape: "labels", fields: ["text"], labels: ["<b>", "city"] }, { name: "who", kind: "y", shape: "edges", fields: ["text"], labels: [] },
+    { name: "parse", kind: "z", shape: "tree", fields: ["text"], labels: [] }, { name: "pair", kind: "w", shape: "labels", fields: ["text", "text_pair"], labels: [] }],
+  { topic: { label: "<b>", score: 0.7, labels: [{ label: "<b>", score: 0.7 }, { label: "city", score: 0.3 }] },
+    who: { edges: [{ type: "in", from: end("Rome", 0), to: end("day", 23), score: 0.5 }] },
+    parse: { words: [{ ...end("Rome", 0), head: 2, label: "nsubj", score: 0.9 }, { ...end("fell", 5), head: 0, label: "root", score: 0.8 }] } });
+  await fill(page, "Rome wasn't built in a day.");
+  const shaped = await asked(page, go(page));
+  const rows = await page.locator("#found .table").evaluateAll((all) => all.map((one) => [...one.querySelectorAll("tbody tr")].map((row) => [...row.cells].map((cell) => cell.textContent))));
+  check("tables: asked without the pair, whose second text is empty", same(shaped.sent.tasks, ["topic", "who", "parse"]), shaped.sent);
+  check("tables: labels, edges and trees", same(rows, [[["<b>", "70.0%"], ["city", "30.0%"]], [["Rome", "in", "day", "50.0%"]], [["1 Rome", "nsubj", "2 fell", "90.0%"], ["2 fell", "root", "root", "80.0%"]]]), rows);
+  await page.locator("#field-text_pair").fill("Rome was built slowly.");
+  const paired = await asked(page, go(page));
+  check("a second text has its own input", paired.sent.text_pair === "Rome was built slowly." && paired.sent.tasks.includes("pair"), paired.sent);
+  await picture(page, "13-tables");
   await page.context().close();
 }
 

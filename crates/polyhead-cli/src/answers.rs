@@ -1,14 +1,12 @@
 //! Answers as they are printed: a table for people, JSON, columns of words and tags, tab-separated rows.
 //!
-//! ```text
-//! {"text": ..., "entities": [...]}        table | json | columns (from `words` and `tags`) | tsv, a row an entity
-//! {"answer": ..., "alternatives": [...]}  table | json | tsv, a row a question
-//! ```
-//!
-//! The shape of an answer decides how it is drawn, not the kind of its task.
+//! The shape of an answer decides how it is drawn ([`polyhead::tasks::Shape`]), not the kind of its task. Columns come from the
+//! `words` and `tags` of a record, or from the words of a tree.
 
 use crate::out::Out;
 use crate::table::{Align, Table, decimal};
+use polyhead::tasks::answer::{Candidate, Candidates, Edges, Labels, Spans, Tree};
+use polyhead::tasks::{Answer, Shape};
 use polyhead::{Error, Result};
 use serde_json::Value;
 
@@ -21,13 +19,14 @@ pub enum Form {
     Json,
     /// `word TAG`, a blank line after each text
     Columns,
-    /// A row for each entity or answer, with tabs
+    /// A row for each thing that was found, with tabs
     Tsv,
 }
 
 /// Prints answers one after the other.
 pub struct Answers {
     form: Form,
+    shape: Shape,
     /// Whether each stands under what was asked: several come.
     titles: Titles,
     written: usize,
@@ -44,8 +43,8 @@ pub enum Titles {
 
 impl Answers {
     /// Nothing printed yet.
-    pub fn new(form: Form, titles: Titles) -> Self {
-        Self { form, titles, written: 0 }
+    pub fn new(form: Form, shape: Shape, titles: Titles) -> Self {
+        Self { form, shape, titles, written: 0 }
     }
 
     /// Whether words and tags are needed with each answer.
@@ -59,8 +58,8 @@ impl Answers {
         self.written += 1;
         match self.form {
             Form::Json => out.json(answer),
-            Form::Columns => columns(answer, out),
-            Form::Tsv => tsv(answer, number, first, out),
+            Form::Columns => columns(self.shape, answer, out),
+            Form::Tsv => tsv(self.shape, answer, number, first, out),
             Form::Table => {
                 if self.titles == Titles::Shown {
                     if !first {
@@ -68,62 +67,80 @@ impl Answers {
                     }
                     out.heading(title)?;
                 }
-                table(answer, out)
+                out.line(drawn(&read(self.shape, answer)?))
             }
         }
     }
 }
 
-fn text<'a>(value: &'a Value, name: &str) -> &'a str {
-    value.get(name).and_then(Value::as_str).unwrap_or("")
+/// The answer in what a task gave.
+fn read(shape: Shape, answer: &Value) -> Result<Answer> {
+    shape.read(answer).map_err(|cause| Error::internal(format!("an answer that is not of its shape: {cause}")))
 }
 
-fn offset(value: &Value, name: &str) -> u64 {
-    value.get(name).and_then(Value::as_u64).unwrap_or(0)
-}
-
-fn entities(answer: &Value) -> Option<&[Value]> {
-    answer.get("entities").and_then(Value::as_array).map(Vec::as_slice)
-}
-
-fn table(answer: &Value, out: &mut Out) -> Result<()> {
-    let score = |value: &Value| value.get("score").and_then(Value::as_f64).map_or_else(String::new, decimal);
-    let characters = |value: &Value| format!("{}..{}", offset(value, "start"), offset(value, "end"));
-    if let Some(entities) = entities(answer) {
-        if entities.is_empty() {
-            return out.line("no entity");
+/// An answer as people read it.
+fn drawn(answer: &Answer) -> String {
+    let place = |start: usize, end: usize| format!("{start}..{end}");
+    let (left, right) = (Align::Left, Align::Right);
+    match answer {
+        Answer::Spans(Spans { entities, .. }) if !entities.is_empty() => {
+            let mut table = Table::new(&[("type", left), ("text", left), ("characters", right), ("score", right)]);
+            for span in entities {
+                let (kind, text) = (span.kind.clone(), span.text.clone());
+                table.row([kind, text, place(span.start, span.end), decimal(span.score)]);
+            }
+            table.to_string()
         }
-        let columns = ["type", "text", "characters", "score"];
-        let aligned = [Align::Left, Align::Left, Align::Right, Align::Right];
-        let mut table = Table::new(&std::array::from_fn::<_, 4, _>(|at| (columns[at], aligned[at])));
-        for entity in entities {
-            let cells = [text(entity, "type"), text(entity, "text")].map(str::to_owned);
-            table.row(cells.into_iter().chain([characters(entity), score(entity)]));
+        Answer::Candidates(Candidates { answer, start, end, score, alternatives }) => {
+            let best = Candidate { answer: answer.clone(), start: *start, end: *end, score: *score };
+            let mut table = Table::new(&[("", left), ("answer", left), ("characters", right), ("score", right)]);
+            for (name, one) in [("best", &best)].into_iter().chain(alternatives.iter().map(|one| ("or", one))) {
+                let (text, place) = match one.answer.as_str() {
+                    "" => ("(no answer)".to_owned(), String::new()),
+                    text => (text.to_owned(), place(one.start, one.end)),
+                };
+                table.row([name.to_owned(), text, place, decimal(one.score)]);
+            }
+            table.to_string()
         }
-        return out.line(table);
+        Answer::Labels(Labels { labels, .. }) => {
+            let mut table = Table::new(&[("label", left), ("score", right)]);
+            labels.iter().for_each(|one| table.row([one.label.clone(), decimal(one.score)]));
+            table.to_string()
+        }
+        Answer::Edges(Edges { edges, .. }) if !edges.is_empty() => {
+            let heads = [("from", left), ("relation", left), ("to", left), ("characters", right), ("score", right)];
+            let mut table = Table::new(&heads);
+            for edge in edges {
+                let places = [&edge.from, &edge.to].map(|end| place(end.start, end.end)).join(" ");
+                let texts = [&edge.from.text, &edge.kind, &edge.to.text].map(Clone::clone);
+                table.row(texts.into_iter().chain([places, decimal(edge.score)]));
+            }
+            table.to_string()
+        }
+        Answer::Tree(tree) if !tree.words.is_empty() => {
+            let heads =
+                [("", right), ("word", left), ("relation", left), ("head", right), ("", left), ("score", right)];
+            let mut table = Table::new(&heads);
+            for (number, word) in (1..).zip(&tree.words) {
+                let (head, text) = (word.head.to_string(), tree.head_text(word).to_owned());
+                let row = [format!("{number}"), word.text.clone(), word.label.clone(), head, text, decimal(word.score)];
+                table.row(row);
+            }
+            table.to_string()
+        }
+        nothing => nothing.line(),
     }
-    if answer.get("answer").is_none() {
-        return out.line(format!("{answer:#}"));
-    }
-    let mut table = Table::new(&[
-        ("", Align::Left),
-        ("answer", Align::Left),
-        ("characters", Align::Right),
-        ("score", Align::Right),
-    ]);
-    let mut row = |name: &str, answer: &Value| match text(answer, "answer") {
-        "" => table.row([name.to_owned(), "(no answer)".to_owned(), String::new(), score(answer)]),
-        text => table.row([name.to_owned(), text.to_owned(), characters(answer), score(answer)]),
-    };
-    row("best", answer);
-    let others = answer.get("alternatives").and_then(Value::as_array);
-    for other in others.into_iter().flatten() {
-        row("or", other);
-    }
-    out.line(table)
 }
 
-fn columns(answer: &Value, out: &mut Out) -> Result<()> {
+fn columns(shape: Shape, answer: &Value, out: &mut Out) -> Result<()> {
+    if shape == Shape::Tree {
+        let Answer::Tree(Tree { words, .. }) = read(shape, answer)? else { return Ok(()) };
+        for (number, word) in (1..).zip(&words) {
+            out.line(format!("{number}\t{}\t{}\t{}", escaped(&word.text), word.head, escaped(&word.label)))?;
+        }
+        return out.line("");
+    }
     let list = |name: &str| answer.get(name).and_then(Value::as_array);
     let (Some(words), Some(tags)) = (list("words"), list("tags")) else {
         return Err(Error::usage("--format columns: expected a task that gives each word a tag, found another")
@@ -142,27 +159,18 @@ fn columns(answer: &Value, out: &mut Out) -> Result<()> {
     out.line("")
 }
 
-fn tsv(answer: &Value, number: usize, first: bool, out: &mut Out) -> Result<()> {
-    let id = match answer.get("id") {
-        None => number.to_string(),
-        Some(Value::String(id)) => id.clone(),
-        Some(id) => id.to_string(),
+fn tsv(shape: Shape, answer: &Value, number: usize, first: bool, out: &mut Out) -> Result<()> {
+    let cell = |value: &Value| match value {
+        Value::String(text) => escaped(text),
+        value => escaped(&value.to_string()),
     };
-    let (names, rows): (&[&str], Vec<&Value>) = match entities(answer) {
-        Some(entities) => (&["type", "text", "start", "end", "score"], entities.iter().collect()),
-        None => (&["answer", "start", "end", "score"], vec![answer]),
-    };
-    let line = |cells: Vec<String>| cells.iter().map(|cell| escaped(cell)).collect::<Vec<_>>().join("\t");
+    let id = answer.get("id").map_or_else(|| number.to_string(), cell);
     if first {
-        out.line(line([&["id"], names].concat().iter().map(|name| (*name).to_owned()).collect()))?;
+        out.line([&["id"], shape.columns()].concat().join("\t"))?;
     }
-    for row in rows {
-        let cell = |name: &&str| match row.get(*name) {
-            None => String::new(),
-            Some(Value::String(text)) => text.clone(),
-            Some(value) => value.to_string(),
-        };
-        out.line(line([id.clone()].into_iter().chain(names.iter().map(cell)).collect()))?;
+    for row in read(shape, answer)?.rows() {
+        let cells = row.iter().map(cell);
+        out.line([id.clone()].into_iter().chain(cells).collect::<Vec<_>>().join("\t"))?;
     }
     Ok(())
 }
@@ -174,7 +182,38 @@ fn escaped(cell: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn every_shape_is_drawn() {
+        let end = |text: &str, start: usize| json!({ "text": text, "start": start, "end": start + text.len() });
+        let word = |text: &str, head: usize, label: &str| json!({ "text": text, "start": 0, "end": 3, "head": head, "label": label, "score": 0.5 });
+        let labels = json!([{ "label": "news", "score": 0.75 }, { "label": "sport", "score": 0.25 }]);
+        let edge = json!({ "type": "leaves", "from": end("Ada", 0), "to": end("London", 9), "score": 0.5 });
+        for (shape, answer, shown) in [
+            (
+                Shape::Labels,
+                json!({ "label": "news", "score": 0.75, "labels": labels }),
+                "label  score\nnews    0.75\nsport   0.25",
+            ),
+            (
+                Shape::Edges,
+                json!({ "edges": [edge] }),
+                "from  relation  to      characters  score\nAda   leaves    London  0..3 9..15   0.50",
+            ),
+            (
+                Shape::Tree,
+                json!({ "words": [word("Ada", 2, "nsubj"), word("left", 0, "root")] }),
+                "   word  relation  head        score\n1  Ada   nsubj        2  left   0.50\n2  left  root         0  ROOT   0.50",
+            ),
+            (Shape::Edges, json!({ "edges": [] }), "no relation"),
+            (Shape::Spans, json!({ "entities": [] }), "no entity"),
+        ] {
+            assert_eq!(drawn(&read(shape, &answer).unwrap()), shown);
+        }
+    }
 
     #[test]
     fn a_cell_is_one_cell_whatever_it_holds() {

@@ -1,7 +1,9 @@
 // The page of `polyhead serve`: asks POST /analyze and draws what comes back.
 //
-//   {"text", "question", "tasks", "offset_unit": "utf16"}
-//     -> {"results": {"ner": {"entities": [{type, text, start, end, score}]}, "qa": {answer, start, end, score, alternatives}}, tokens, seconds}
+//   {"text", "question", "tasks", "offset_unit": "utf16"} -> {"results": {TASK: answer}, tokens, seconds}
+//
+// An answer has one of the shapes that /info names for each task (SHAPES below): spans and candidates are marked in the text,
+// labels, edges and trees are tables. No kind of task is known here.
 //
 // Offsets are asked for in UTF-16 units: those are what JavaScript's strings count. What a server or a user wrote goes into
 // the page as text nodes and attributes only, never as HTML. The parts: the API, the request, the result, the text with its
@@ -117,9 +119,32 @@ async function call(path, body, signal) {
   });
 }
 
-/** The tasks of /info; a server that has not told them yet is taken to have both usual ones. */
+/** The tasks of /info; null where the server has not told them yet. */
 const tasks = () => (Array.isArray(info?.tasks) ? info.tasks : null);
-const hasKind = (kind) => !tasks() || tasks().some((task) => task.kind === kind);
+/** Whether a task asks for a field, and whether one answers in a shape; before /info is there, any may. */
+const hasField = (name) => !tasks() || tasks().some((task) => task.fields?.includes(name));
+const hasShape = (shape) => !tasks() || tasks().some((task) => task.shape === shape);
+/** Whether a task can be asked with these fields: each is there, or the one that stands in for it. */
+const canAnswer = (task, given) => (task.fields ?? []).every((field) => field in given || String(task.defaults?.[field]) in given);
+/** The value of a task's field in a request. */
+const valueOf = (task, field, given) => given[field] ?? given[task.defaults?.[field]];
+
+// What the page says of each shape before anything was asked, and how it tells the shape of a result where /info does not.
+const SHAPES = {
+  __proto__: null,
+  spans: ["the names in the text are highlighted", (result) => Array.isArray(result?.entities)],
+  candidates: ["the answer to your question is highlighted, with its runners-up", (result) => typeof result?.answer === "string"],
+  labels: ["the labels of the text are listed", (result) => typeof result?.label === "string" && Array.isArray(result.labels)],
+  edges: ["the relations in the text are listed", (result) => Array.isArray(result?.edges)],
+  tree: ["the head of each word is listed", (result) => Array.isArray(result?.words)],
+};
+
+/** The shape of a task's result; null where it is none that can be drawn. */
+function shapeOf(task, result) {
+  const said = tasks()?.find((one) => one.name === task)?.shape;
+  const known = said in SHAPES ? [said] : Object.keys(SHAPES);
+  return known.find((shape) => SHAPES[shape][1](result)) ?? null;
+}
 
 async function loadInfo() {
   try {
@@ -134,13 +159,22 @@ async function loadInfo() {
   const model = info.model ?? {};
   $("served").textContent = [model.name, model.encoder !== model.name && model.encoder, (tasks() ?? []).map((task) => task.name).join(" + ")]
     .filter(Boolean).join(" · ") || "One encoder, many heads.";
-  $("question-part").hidden = !hasKind("qa");
-  $("question-part").querySelector("label .note").hidden = !hasKind("ner");
-  $("invite").textContent = !hasKind("ner") ? "Type a question about the text: the answer is highlighted here, with its runners-up."
-    : !hasKind("qa") ? "The names in the text are highlighted here."
-    : "Names in the text are highlighted here, and the answer to your question with its runners-up.";
+  const textIsEnough = tasks()?.some((task) => canAnswer(task, { text: "" }));
+  $("question-part").hidden = !hasField("question");
+  $("question-part").querySelector("label .note").hidden = !textIsEnough;
+  moreFields();
+  const invites = Object.keys(SHAPES).filter(hasShape).map((shape) => SHAPES[shape][0]);
+  $("invite").textContent = `${hasField("question") && !textIsEnough ? "Type a question about the text. " : ""}Here ${invites.join(", and ")}.`;
   measure();
   return true;
+}
+
+/** An input for each field that tasks ask for besides the text, the question and what the text stands in for. */
+function moreFields() {
+  const fields = (tasks() ?? []).flatMap((task) => (task.fields ?? []).filter((field) => !["text", "question"].includes(field) && task.defaults?.[field] !== "text"));
+  $("more-fields").replaceChildren(...[...new Set(fields)].map((field) => el("div", {},
+    el("label", { for: `field-${field}` }, field.replaceAll("_", " ")),
+    el("input", { id: `field-${field}`, "data-field": field, dir: "auto", type: "text", autocomplete: "off" }))));
 }
 
 // ------------------------------------------------------------------------------------------------------------ the request
@@ -155,13 +189,18 @@ const wellFormed = (text) => text.toWellFormed?.() ?? text;
 /** The body for /analyze, or the words and the field that say what is missing. */
 function request() {
   const text = wellFormed($("text").value);
-  const question = hasKind("qa") ? wellFormed($("question").value.trim()) : "";
+  const question = hasField("question") ? wellFormed($("question").value.trim()) : "";
   if (!text.trim()) return { missing: "Type or paste a text first.", field: "text" };
-  const there = ["text", ...(question ? ["question", "context"] : [])];
-  const names = tasks()?.filter(({ kind, fields = [] }) => (kind === "ner" ? true : kind === "qa" ? question : fields.every((field) => there.includes(field))))
-    .map((task) => task.name);
-  if (names?.length === 0) return { missing: "This model answers questions: type one about the text.", field: "question" };
-  return { body: { text, ...(question && { question }), ...(names && { tasks: names }), offset_unit: "utf16" } };
+  const given = { text, ...(question && { question }) };
+  for (const input of $("more-fields").querySelectorAll("input")) if (input.value.trim()) given[input.dataset.field] = wellFormed(input.value);
+  const names = tasks()?.filter((task) => canAnswer(task, given)).map((task) => task.name);
+  if (names?.length === 0) {
+    const [task] = tasks();
+    const lacks = task.fields.find((field) => valueOf(task, field, given) === undefined);
+    return lacks === "question" ? { missing: "This model answers questions: type one about the text.", field: "question" }
+      : { missing: `Fill in the field ${lacks.replaceAll("_", " ")} first.`, field: $(`field-${lacks}`) ? `field-${lacks}` : "text" };
+  }
+  return { body: { ...given, ...(names && { tasks: names }), offset_unit: "utf16" } };
 }
 
 async function analyze() {
@@ -291,27 +330,43 @@ function clearFound() {
 
 const fits = (text, span) => Number.isInteger(span?.start) && Number.isInteger(span?.end) && 0 <= span.start && span.start <= span.end && span.end <= text.length;
 
-/** /analyze's results, sorted by what can be drawn: entities and answers in the text, anything else as JSON. */
+/** /analyze's results, sorted by their shapes: spans and candidates for the text, the rest as tables or JSON. */
 function sorted(text, results) {
-  const entities = [], answers = [], others = [];
+  const entities = [], answers = [], tables = [], others = [];
   let misplaced = 0, readers = 0;
-  const several = Object.values(results).filter((result) => Array.isArray(result?.entities)).length > 1;
-  for (const [task, result] of Object.entries(results)) {
-    if (Array.isArray(result?.entities)) {
+  const shaped = Object.entries(results).map(([task, result]) => [task, result, shapeOf(task, result)]);
+  const several = shaped.filter(([, , shape]) => shape === "spans").length > 1;
+  for (const [task, result, shape] of shaped) {
+    if (shape === "spans") {
       readers += 1;
       for (const entity of result.entities) {
         if (!fits(text, entity) || entity.start === entity.end) misplaced += 1;
         else entities.push({ ...entity, label: several ? `${task}: ${entity.type}` : String(entity.type), index: entities.length });
       }
-    } else if (typeof result?.answer === "string") {
+    } else if (shape === "candidates") {
       const first = { answer: result.answer, start: result.start, end: result.end, score: result.score };
       const same = (one) => one.start === first.start && one.end === first.end;
       const candidates = [first, ...(result.alternatives ?? []).filter((one) => !same(one))];
       misplaced += candidates.filter((one) => !fits(text, one)).length;
       answers.push({ task, candidates: candidates.filter((one) => fits(text, one)) });
-    } else others.push([task, result]);
+    } else if (shape) tables.push([task, result, shape]);
+    else others.push([task, result]);
   }
-  return { entities, answers, others, misplaced, readers };
+  return { entities, answers, tables, others, misplaced, readers };
+}
+
+/** The table of a result whose shape is not marked in the text. */
+function shapeTable([task, result, shape]) {
+  if (shape === "labels") {
+    return table(`Labels of the text (${task})`, ["Label", "Score"], result.labels.map((one) => [String(one.label), percent(one.score)]));
+  }
+  if (shape === "edges") {
+    return table(`Relations in the text (${task})`, ["From", "Relation", "To", "Score"],
+      result.edges.map((edge) => [el("bdi", {}, String(edge.from?.text)), String(edge.type), el("bdi", {}, String(edge.to?.text)), percent(edge.score)]));
+  }
+  const head = (word) => (word.head > 0 ? `${word.head} ${result.words[word.head - 1]?.text ?? ""}` : "root");
+  return table(`Words of the text with their heads (${task})`, ["Word", "Relation", "Head", "Score"],
+    result.words.map((word, at) => [el("bdi", {}, `${at + 1} ${word.text}`), String(word.label), el("bdi", {}, head(word)), percent(word.score)]));
 }
 
 function showResult(body, response) {
@@ -319,11 +374,12 @@ function showResult(body, response) {
   clearFound();
   shown = { text: $("text").value, question: $("question").value, edited: false };
   const found = sorted(body.text, response.results ?? {});
-  const { entities, answers, others, misplaced, readers } = found;
+  const { entities, answers, tables, others, misplaced, readers } = found;
   const best = answers[0]?.candidates[0];
 
   const said = [];
   if (readers) said.push(entities.length ? counted(entities.length, "entity", "entities") : "no entities found");
+  for (const [task, result, shape] of tables) if (shape === "labels") said.push(`${task}: ${result.label} ${percent(result.score)}`);
   if (Number.isFinite(response.tokens)) said.push(counted(response.tokens, "token", "tokens"));
   if (Number.isFinite(response.seconds)) said.push(duration(response.seconds));
   if (misplaced) said.push(`${counted(misplaced, "place", "places")} outside the text left out`);
@@ -337,6 +393,7 @@ function showResult(body, response) {
     entities.length ? typesPart(entities, view) : null,
     readers || answers.length ? view.node : null,
     entities.length ? el("p", { class: "note hint" }, "Scores: point at a highlighted name, tap it, or go through them with the arrow keys.") : null,
+    tables.map(shapeTable),
     others.map(([task, result]) => el("section", {}, el("h3", {}, task), el("pre", { tabindex: 0, "aria-label": `Result of ${task}` }, JSON.stringify(result, null, 2)))),
     el("div", { class: "actions" }, copyButton("Copy as JSON", () => JSON.stringify(response, null, 2))),
     el("div", {},
@@ -396,7 +453,7 @@ const classes = new Map(); // type -> colour class; kept, so that a type looks t
 function typeClass(label) {
   if (!classes.size) {
     // The types that /info names come first, in its order: the colours do not depend on the first text that is tried.
-    const labels = (tasks() ?? []).filter((task) => task.kind === "ner").flatMap((task) => task.labels ?? []).map(String);
+    const labels = (tasks() ?? []).filter((task) => task.shape === "spans").flatMap((task) => task.labels ?? []).map(String);
     const free = [...Array(COLOURS).keys()].filter((colour) => !labels.some((one) => WORDS[one]?.[1] === colour));
     for (const one of labels) if (WORDS[one]) classes.set(one, `t${WORDS[one][1]}`);
     for (const one of labels) if (!classes.has(one)) classes.set(one, free.length ? `t${free.shift()}` : nextClass());
@@ -600,12 +657,15 @@ function curl(path, body) {
 
 /** The request that was just made as commands: the same one, and the same question in the forms of Hugging Face's APIs. */
 function curlPart(body) {
-  const asked = (tasks() ?? [{ name: "ner", kind: "ner" }, { name: "qa", kind: "qa" }]).filter((task) => (body.tasks ? body.tasks.includes(task.name) : task.kind !== "qa" || body.question));
-  const alone = (task) => (tasks() ?? []).filter((other) => other.kind === task.kind).length < 2;
+  const asked = (tasks() ?? []).filter((task) => task.pipeline && (body.tasks ?? []).includes(task.name));
+  // Without a name in the address the server tells the task by the form of what is asked: one text, or an object of fields.
+  const form = (task) => ((task.fields ?? []).length === 1 ? "text" : task.fields.join());
+  const alone = (task) => (tasks() ?? []).filter((other) => other.pipeline && form(other) === form(task)).length < 2;
   const commands = [["The same request", curl("analyze", body)]];
   for (const task of asked) {
-    const inputs = task.kind === "ner" ? body.text : task.kind === "qa" ? { question: body.question, context: body.text } : null;
-    if (inputs) commands.push([`Hugging Face form, ${task.name}`, curl(alone(task) ? "./" : `tasks/${encodeURIComponent(task.name)}`, { inputs })]);
+    const fields = task.fields ?? [];
+    const inputs = fields.length === 1 ? valueOf(task, fields[0], body) : Object.fromEntries(fields.map((field) => [field, valueOf(task, field, body)]));
+    commands.push([`Hugging Face form, ${task.name}`, curl(alone(task) ? "./" : `tasks/${encodeURIComponent(task.name)}`, { inputs })]);
   }
   return el("details", { id: "curl" }, el("summary", {}, "The request in curl"),
     key && el("p", { class: "note" }, "Put the key into the variable POLYHEAD_KEY of your shell first."),
@@ -660,7 +720,7 @@ function about() {
     el("h2", {}, "Tasks"),
     // A column for each task: models have few of them, and so the table fits a phone.
     table("What the model can be asked, and what it answers with", ["Task", ...(tasks() ?? []).map((task) => task.name)], [
-      ["Kind", (task) => plain(task.kind)], ["Pipeline", (task) => plain(task.pipeline)], ["Fields", (task) => (task.fields ?? []).join(", ")],
+      ["Kind", (task) => plain(task.kind)], ["Answers with", (task) => plain(task.shape)], ["Pipeline", (task) => plain(task.pipeline)], ["Fields", (task) => (task.fields ?? []).join(", ")],
       ["Labels", (task) => (task.labels ?? []).join(", ") || "–"], ["Tokens at a time", (task) => plain(task.max_tokens)],
     ].map(([name, cell]) => [name, ...(tasks() ?? []).map(cell)])),
     el("details", { id: "limits" }, el("summary", {}, "Limits of this server"),

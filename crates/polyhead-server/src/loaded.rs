@@ -8,7 +8,7 @@ use polyhead::model::{Model, NamedTask};
 use polyhead::parameters::Parameters;
 use polyhead::recipe::Recipe;
 use polyhead::report::{self, Depth, html};
-use polyhead::tasks::TaskKind;
+use polyhead::tasks::{Shape, TaskKind};
 use polyhead::{Error, Result, infer::Session};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -30,8 +30,12 @@ pub struct Loaded {
 pub struct TaskInfo {
     /// Its name, which addresses have.
     pub name: String,
-    /// What it is: `ner`, `qa`.
+    /// What a recipe calls its kind.
     pub kind: String,
+    /// What it does, in a few words.
+    pub about: String,
+    /// The shape of its answers.
+    pub shape: Shape,
     /// The inference API of Hugging Face that it answers, if there is one.
     pub pipeline: Option<String>,
     /// The texts that a request has.
@@ -129,6 +133,8 @@ impl Loaded {
         let info = |NamedTask { name, task }: &NamedTask| TaskInfo {
             name: name.clone(),
             kind: task.kind().to_owned(),
+            about: task.about().to_owned(),
+            shape: task.shape(),
             pipeline: task.pipeline().map(|pipeline| pipeline.name.to_owned()),
             fields: task.fields().iter().map(|field| field.name.to_owned()).collect(),
             defaults: task

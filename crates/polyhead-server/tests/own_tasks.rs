@@ -7,7 +7,8 @@ use polyhead::data::{Layout, Read as Examples};
 use polyhead::encoders::{EncoderOverrides, Hidden, Pass, Precision};
 use polyhead::model::{Model, NamedTask, Provenance};
 use polyhead::parameters::Weights;
-use polyhead::tasks::{Field, HeadShape, LinearHead, Purpose, Score, TASKS, Task, TaskKind, Window};
+use polyhead::tasks::answer::Labels;
+use polyhead::tasks::{Answer, Field, HeadShape, LinearHead, Purpose, Score, Shape, TASKS, Task, TaskKind, Window};
 use polyhead::text::Tokenizer;
 use polyhead::{Error, Key, Place, Result};
 use polyhead_kernels::Segments;
@@ -88,11 +89,12 @@ impl Task for Entails {
         field("language").ok_or_else(fault)?;
         Ok(Pair(place.clone(), [field("text").ok_or_else(fault)?, field("text_pair").ok_or_else(fault)?]))
     }
-    fn answer(&self, example: &Pair, prediction: &f64) -> Value {
-        json!({ "asked": example.1, "score": prediction })
+    const SHAPE: Shape = Shape::Labels;
+    fn answer(&self, example: &Pair, prediction: &f64) -> Answer {
+        Answer::Labels(Labels { label: example.1.join(" | "), score: *prediction, labels: Vec::new() })
     }
-    fn describe(&self, _: &Pair, prediction: &f64) -> String {
-        prediction.to_string()
+    fn asked(&self, example: &Pair) -> String {
+        example.1.join(" | ")
     }
 }
 
@@ -183,7 +185,7 @@ fn every_task_gets_the_fields_that_it_declares_and_no_other() {
     let all = json!({ "text": "Ada left London.", "text_pair": "Ada left.", "question": "Who left?" });
     let answers = results(address, all.clone());
     assert_eq!(names(&answers), ["ner", "qa", "pair"]);
-    assert_eq!(answers["pair"]["asked"], json!(["Ada left London.", "Ada left."]), "each text in its own place");
+    assert_eq!(answers["pair"]["label"], "Ada left London. | Ada left.", "each text in its own place");
 
     // A field by its own name goes before the one that may stand in for it.
     let mut own = all.clone();
@@ -223,7 +225,7 @@ fn every_task_gets_the_fields_that_it_declares_and_no_other() {
     let tensor = |name: &str, text: &str| json!({ "name": name, "shape": [1], "datatype": "BYTES", "data": [text] });
     let inputs = json!([tensor("text_pair", "b"), tensor("text", "a"), tensor("language", "c")]);
     let (status, inferred) = ask(address, "POST", "/v2/models/pair/infer", &json!({ "inputs": inputs }).to_string());
-    assert_eq!((status, &inferred["outputs"][0]["data"][0]), (200, &json!("[\"a\",\"b\"]")), "{inferred}");
+    assert_eq!((status, &inferred["outputs"][0]["data"][0]), (200, &json!("a | b")), "{inferred}");
 }
 
 #[test]
@@ -238,6 +240,9 @@ fn the_description_has_the_fields_of_the_tasks_that_there_are() {
     let about = form["properties"]["text"]["description"].as_str().unwrap();
     assert!(about.contains("Of `pair`") && about.contains("Stands in for `context`"), "{about}");
     let info = ask(address, "GET", "/info", "").1;
+    assert_eq!((&info["tasks"][0]["shape"], &info["tasks"][1]["shape"]), (&json!("candidates"), &json!("labels")));
+    let answers = described["components"]["schemas"]["AnalyzeResults"]["properties"].clone();
+    assert_eq!(answers["pair"]["$ref"], "#/components/schemas/LabelsAnswer", "{answers}");
     assert_eq!(info["tasks"][0]["defaults"], json!({ "context": "text" }));
 
     let (alone, _folder) = serve(&[("pair", "entails")]);

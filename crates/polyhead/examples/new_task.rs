@@ -10,7 +10,8 @@ use polyhead::encoders::{Hidden, Pass};
 use polyhead::infer::Session;
 use polyhead::parameters::Weights;
 use polyhead::recipe::Recipe;
-use polyhead::tasks::{HeadShape, LinearHead, Purpose, Score, TASKS, Task, TaskKind, Window, softmax};
+use polyhead::tasks::answer::Labels;
+use polyhead::tasks::{Answer, HeadShape, LinearHead, Purpose, Score, Shape, TASKS, Task, TaskKind, Window, softmax};
 use polyhead::text::Tokenizer;
 use polyhead::train::{Event, Trainer};
 use polyhead::{Error, Place, Result};
@@ -24,12 +25,12 @@ use std::path::Path;
 
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct Classify {
+struct QuestionType {
     max_length: usize,
     labels: Vec<String>,
 }
 
-impl Default for Classify {
+impl Default for QuestionType {
     fn default() -> Self {
         Self { max_length: 64, labels: Vec::new() }
     }
@@ -41,22 +42,17 @@ struct Labelled {
     label: Option<String>,
 }
 
-struct Guess {
-    label: String,
-    score: f64,
-}
-
 #[derive(Default)]
 struct Counts {
     right: usize,
     all: usize,
 }
 
-impl Task for Classify {
-    const KIND: &'static str = "classify";
-    const ABOUT: &'static str = "one label for a text";
+impl Task for QuestionType {
+    const KIND: &'static str = "question_type";
+    const ABOUT: &'static str = "what a question asks for";
     type Example = Labelled;
-    type Prediction = Guess;
+    type Prediction = Labels;
     type Counts = Counts;
     type Head = LinearHead;
 
@@ -115,11 +111,8 @@ impl Task for Classify {
         };
         Ok(WindowedExample { windows: vec![features], lost_tokens, truncated_answers: 0 })
     }
-    fn decode(&self, _: &Labelled, windows: &[Window]) -> Guess {
-        let scores = softmax(windows.first().map_or(&[], |window| window.logits.row(0)));
-        let best = scores.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
-        let label = best.and_then(|(at, _)| self.labels.get(at).cloned()).unwrap_or_default();
-        Guess { label, score: best.map_or(0.0, |(_, score)| *score) }
+    fn decode(&self, _: &Labelled, windows: &[Window]) -> Labels {
+        Labels::ranked(&self.labels, &softmax(windows.first().map_or(&[], |window| window.logits.row(0))))
     }
 
     // Head: tensors only.
@@ -139,7 +132,7 @@ impl Task for Classify {
     fn counts(&self) -> Counts {
         Counts::default()
     }
-    fn count(&self, example: &Labelled, prediction: &Guess, counts: &mut Counts) {
+    fn count(&self, example: &Labelled, prediction: &Labels, counts: &mut Counts) {
         counts.all += 1;
         counts.right += usize::from(example.label.as_ref() == Some(&prediction.label));
     }
@@ -154,11 +147,12 @@ impl Task for Classify {
             None => Err(Error::data("expected {\"text\": \"...\"}").at(place)),
         }
     }
-    fn answer(&self, _: &Labelled, prediction: &Guess) -> Value {
-        json!({ "label": prediction.label, "score": prediction.score })
+    const SHAPE: Shape = Shape::Labels;
+    fn answer(&self, _: &Labelled, prediction: &Labels) -> Answer {
+        Answer::Labels(prediction.clone())
     }
-    fn describe(&self, example: &Labelled, prediction: &Guess) -> String {
-        format!("{}\n  -> {}", example.text, prediction.label)
+    fn asked(&self, example: &Labelled) -> String {
+        example.text.clone()
     }
 }
 
@@ -192,7 +186,7 @@ time\tWhen did you learn to swim?
 
 fn main() -> Result<()> {
     // The one line that adds the task: the known ones and this one.
-    let kinds: Vec<TaskKind> = TASKS.iter().copied().chain([TaskKind::of::<Classify>()]).collect();
+    let kinds: Vec<TaskKind> = TASKS.iter().copied().chain([TaskKind::of::<QuestionType>()]).collect();
 
     let mut arguments = std::env::args().skip(1);
     let checkpoint = arguments.next().unwrap_or_else(|| "sentence-transformers/all-MiniLM-L6-v2".to_owned());
@@ -207,7 +201,7 @@ fn main() -> Result<()> {
     let recipe = format!(
         "name = 'new-task'\noutput = {folder:?}\nencoder.checkpoint = {checkpoint:?}\n\
          train = {{ epochs = 8, learning_rate = 3e-4 }}\n\
-         tasks.question = {{ kind = 'classify', batch_size = 4 }}\n\
+         tasks.question = {{ kind = 'question_type', batch_size = 4 }}\n\
          data.question = {{ train = {data:?}, validation = {others:?} }}\n"
     );
     let recipe = Recipe::parse(&recipe, Path::new("the recipe in this example"), &overrides)?;

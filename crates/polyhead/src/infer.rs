@@ -43,7 +43,8 @@ impl Session {
         Ok(Self { model: Model::load_adjusted(folder.as_ref(), kinds, &adjust)? })
     }
 
-    /// Answers one request: `{"text": ...}` for `ner`, `{"question": ..., "context": ...}` for `qa`.
+    /// Answers one request, an object with the fields of the task ([`crate::tasks::AnyTask::fields`]): `{"text": ...}`. The
+    /// answer has the task's shape: `task.shape().read(&answer)` gives it with its types.
     pub fn ask(&self, task: &str, request: &Value) -> Result<Value> {
         let mut answers = Vec::with_capacity(1);
         let mut requests = std::iter::once(Ok((request.clone(), Place::file("request"))));

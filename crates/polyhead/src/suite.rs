@@ -15,6 +15,8 @@ use crate::error::{Error, ErrorKind, Place, Result};
 use crate::infer::Session;
 use crate::metrics::squad::{self, Rules};
 use crate::model::{Model, NamedTask};
+use crate::tasks::Shape;
+use crate::tasks::answer::{Answer, Candidates, Span, Spans};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -158,8 +160,8 @@ pub fn suited(model: &Model) -> Suited {
     let mut suited = Suited::default();
     for NamedTask { name, task } in &model.tasks {
         let unsuited = |reason: String| Unsuited { task: name.clone(), reason };
-        match task.kind() {
-            "ner" => {
+        match task.shape() {
+            Shape::Spans => {
                 let types: BTreeSet<&str> = task
                     .labels()
                     .iter()
@@ -179,8 +181,11 @@ pub fn suited(model: &Model) -> Suited {
                     suited.sentences = Some(name.clone());
                 }
             }
-            "qa" => _ = suited.questions.get_or_insert_with(|| name.clone()),
-            kind => suited.skipped.push(unsuited(format!("the suite has no cases for the kind {kind}"))),
+            // Candidates answer a question about a context; other requests are not what the suite asks.
+            Shape::Candidates if task.fields().iter().map(|field| field.name).eq(["question", "context"]) => {
+                suited.questions.get_or_insert_with(|| name.clone());
+            }
+            _ => suited.skipped.push(unsuited(format!("the suite has no cases for the kind {}", task.kind()))),
         }
     }
     suited
@@ -238,10 +243,12 @@ fn sentences(session: &Session, task: &str) -> Result<Vec<Sentence>> {
     let pairs = cases.into_iter().zip(answers);
     Ok(pairs
         .map(|(SentenceCase { domain, text, entities: gold }, answer)| {
-            let found: Vec<Entity> = answer
-                .get("entities")
-                .and_then(|entities| serde_json::from_value(entities.clone()).ok())
-                .unwrap_or_default();
+            let spans = match Shape::Spans.read(&answer) {
+                Ok(Answer::Spans(Spans { entities, .. })) => entities,
+                _ => Vec::new(),
+            };
+            let entity = |span: Span| Entity { kind: span.kind, text: span.text, start: span.start };
+            let found: Vec<Entity> = spans.into_iter().map(entity).collect();
             let correct = found.iter().filter(|entity| gold.contains(entity)).count();
             let verdict = verdict(correct == gold.len() && correct == found.len());
             Sentence { domain, text, gold, found, correct, verdict }
@@ -256,8 +263,10 @@ fn questions(session: &Session, task: &str) -> Result<Vec<Question>> {
     let pairs = cases.into_iter().zip(answers);
     Ok(pairs
         .map(|(QuestionCase { kind, question, context, answers: gold }, answer)| {
-            let found = answer.get("answer").and_then(Value::as_str).unwrap_or("").to_owned();
-            let score = answer.get("score").and_then(Value::as_f64).unwrap_or(0.0);
+            let (found, score) = match Shape::Candidates.read(&answer) {
+                Ok(Answer::Candidates(Candidates { answer, score, .. })) => (answer, score),
+                _ => Default::default(),
+            };
             let scores = squad::score(&found, &gold, Rules::V1);
             let verdict = verdict(scores.exact == 1.0);
             Question { kind, question, context, gold, found, score, f1: 100.0 * scores.f1, verdict }

@@ -458,7 +458,7 @@ fn an_answer_is_as_its_schema_says_and_every_field_is_of_a_request() {
     for case in cases(&[5, 6]) {
         let mut generator = SchemaGenerator::default();
         let task = &case.task().task;
-        let schema = task.answer_schema(&mut generator).to_value();
+        let schema = task.shape().schema(&mut generator).to_value();
         let root = json!({ "$defs": generator.definitions() });
         assert!(!fits(&schema, &root, &json!({})), "{}: {root}", case.name());
         for round in 0..20u64 {

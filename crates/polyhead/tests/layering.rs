@@ -49,7 +49,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("infer", &["data", "encoders", "error", "model", "tasks"]),
-    ("suite", &["error", "infer", "metrics", "model", "text"]),
+    ("suite", &["error", "infer", "metrics", "model", "tasks", "text"]),
     (
         "report",
         &[
@@ -72,7 +72,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 ];
 
 /// Rooms whose files are entries of one list and know nothing of each other; the files named here serve all of them.
-const LISTS: &[(&str, &[&str])] = &[("tasks", &["mod", "any"]), ("encoders", &["mod"]), ("mix", &["mod"])];
+const LISTS: &[(&str, &[&str])] = &[("tasks", &["mod", "any", "answer"]), ("encoders", &["mod"]), ("mix", &["mod"])];
 
 fn source() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")

@@ -11,7 +11,7 @@ use polyhead::hub::{self, HubOptions, Source};
 use polyhead::io::sha256_file;
 use polyhead::model::{Model, NamedTask, Provenance, Share, read_config, shapes, shares};
 use polyhead::parameters::Owner;
-use polyhead::tasks::TASKS;
+use polyhead::tasks::{TASKS, TaskKind};
 use polyhead::{Error, Key, Result};
 use serde_json::{Map, Value, json};
 use std::path::Path;
@@ -106,24 +106,18 @@ fn of_model(model: Model, tasks: Vec<(String, &'static str, Vec<String>, Value)>
 fn has_heads(folder: &Path) -> Result<bool> {
     let config = read_config(&folder.join("config.json"))?;
     let architecture = config.pointer("/architectures/0").and_then(Value::as_str).unwrap_or("");
-    let single = ["ForTokenClassification", "ForQuestionAnswering"].iter().any(|ending| architecture.ends_with(ending));
+    let single = TASKS.iter().filter_map(|kind| kind.architecture).any(|ending| architecture.ends_with(ending));
     Ok(config.get("polyhead").is_some() || single)
 }
 
 /// The heads that training would add to an encoder, as far as they have a size.
 fn new_heads(labels: Option<u32>) -> Result<Vec<NamedTask>> {
-    // Lengths that every encoder can take: they do not count.
-    let ner = labels.map(|labels| {
-        let labels: Vec<String> = (0..labels).map(|label| format!("LABEL_{label}")).collect();
-        ("ner", json!({ "labels": labels, "max_length": 8, "stride": 0 }))
-    });
-    let qa = ("qa", json!({ "max_length": 8, "stride": 0, "max_question_length": 1 }));
-    let open = |(name, config): (&str, Value)| {
-        let kind = TASKS.iter().find(|kind| kind.kind == name);
-        let kind = kind.ok_or_else(|| Error::internal(format!("no task is called `{name}`")))?;
-        Ok(NamedTask { name: name.to_owned(), task: (kind.open)(config)? })
+    let labels: Vec<String> = (0..labels.unwrap_or(0)).map(|label| format!("LABEL_{label}")).collect();
+    let open = |kind: &TaskKind| {
+        let config = (kind.smallest)(&labels)?;
+        Some((kind.open)(config).map(|task| NamedTask { name: kind.kind.to_owned(), task }))
     };
-    ner.into_iter().chain([qa]).map(open).collect()
+    TASKS.iter().filter_map(open).collect()
 }
 
 /// The fields of `config.json` that people ask for: their names there, and ours.

@@ -29,6 +29,7 @@ is the context. It is never read as JSON: --input - does that.
 Requests of --input, one JSON object a line (an `id` comes back with its answer):
   ner  {\"text\": \"...\"} or {\"words\": [\"...\", \"...\"]}
   qa   {\"question\": \"...\", \"context\": \"...\"}
+`polyhead inspect MODEL` lists the fields of other tasks.
 
 Answers come in the order of the requests. Offsets count characters (Unicode code points). Rows of tsv begin with the id of \
 the request, or its line, and have \\t, \\n and \\\\ for what would end a cell.
@@ -54,6 +55,9 @@ pub struct Args {
     /// A file with that text (UTF-8)
     #[arg(long, value_name = "FILE", requires = "question", conflicts_with = "context")]
     context_file: Option<PathBuf>,
+    /// Another field of the task's requests
+    #[arg(long = "field", value_name = "NAME=TEXT", conflicts_with = "input")]
+    fields: Vec<String>,
     /// A file of requests as JSON Lines; `-` is standard input
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
@@ -69,22 +73,23 @@ pub struct Args {
 pub fn run(args: Args, out: &mut Out) -> Result<()> {
     let session = args.precision.open(&args.model)?;
     let task = super::task(&session.model, args.task.as_deref())?;
+    let shape = task.task.shape();
     let asked = if args.format.json { Some(Form::Json) } else { args.form };
     if let Some(path) = &args.input {
-        let answers = Answers::new(asked.unwrap_or(Form::Json), Titles::Shown);
-        stream(&session, &task.name, Requests::open(path)?, answers, out)?;
+        let answers = Answers::new(asked.unwrap_or(Form::Json), shape, Titles::Shown);
+        stream(&session, task, Requests::open(path)?, answers, out)?;
         return Ok(());
     }
     let form = asked.unwrap_or(Form::Table);
     if reads_lines(&args, task) {
-        let answers = Answers::new(form, Titles::Shown);
-        return match stream(&session, &task.name, Requests::stdin(requests::Form::Text), answers, out)? {
-            0 => Err(refused(task, "a text")),
+        let answers = Answers::new(form, shape, Titles::Shown);
+        return match stream(&session, task, Requests::stdin(requests::Form::Text), answers, out)? {
+            0 => Err(refused(task)),
             _ => Ok(()),
         };
     }
     let request = request(&args, task)?;
-    let mut answers = Answers::new(form, Titles::None);
+    let mut answers = Answers::new(form, shape, Titles::None);
     let mut one = std::iter::once(Ok((request, polyhead::Place::file("request"))));
     let mut write = |answer: Value| answers.write(&answer, "", 1, out);
     match form {
@@ -95,11 +100,21 @@ pub fn run(args: Args, out: &mut Out) -> Result<()> {
 
 /// Whether the texts are lines of standard input: no text is given otherwise, and somebody sends some.
 fn reads_lines(args: &Args, task: &NamedTask) -> bool {
-    args.text.is_none() && args.question.is_none() && fields(task) == ["text"] && !std::io::stdin().is_terminal()
+    args.text.is_none()
+        && args.question.is_none()
+        && args.fields.is_empty()
+        && fields(task) == ["text"]
+        && !std::io::stdin().is_terminal()
 }
 
 /// Answers requests as they come, and counts them.
-fn stream(session: &Session, task: &str, mut requests: Requests, mut answers: Answers, out: &mut Out) -> Result<usize> {
+fn stream(
+    session: &Session,
+    task: &NamedTask,
+    mut requests: Requests,
+    mut answers: Answers,
+    out: &mut Out,
+) -> Result<usize> {
     let mut count = 0;
     loop {
         let batch = requests.batch();
@@ -109,7 +124,7 @@ fn stream(session: &Session, task: &str, mut requests: Requests, mut answers: An
         count += batch.len();
         // Answers come in the order of the requests.
         let mut waiting: VecDeque<(String, usize)> =
-            batch.iter().flatten().map(|request| (title(&request.value), request.line)).collect();
+            batch.iter().flatten().map(|request| (title(task, &request.value), request.line)).collect();
         let mut batch = batch.into_iter().map(|request| request.map(|Request { value, place, .. }| (value, place)));
         let records = answers.wants_records();
         let mut write = |answer: Value| {
@@ -117,17 +132,17 @@ fn stream(session: &Session, task: &str, mut requests: Requests, mut answers: An
             answers.write(&answer, &title, line, out)
         };
         match records {
-            true => session.records(task, &mut batch, &mut write)?,
-            false => session.predict(task, &mut batch, &mut write)?,
+            true => session.records(&task.name, &mut batch, &mut write)?,
+            false => session.predict(&task.name, &mut batch, &mut write)?,
         }
         out.flush()?;
     }
 }
 
-/// What was asked, on one line.
-fn title(request: &Value) -> String {
+/// What was asked, on one line: the first field of the task, or words.
+fn title(task: &NamedTask, request: &Value) -> String {
     let words = |words: &Vec<Value>| words.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ");
-    let text = ["question", "text"].iter().find_map(|name| request.get(*name)?.as_str().map(str::to_owned));
+    let text = fields(task).into_iter().find_map(|name| request.get(name)?.as_str().map(str::to_owned));
     let title = text.or_else(|| request.get("words")?.as_array().map(words)).unwrap_or_default();
     title.replace(['\n', '\r', '\t'], " ")
 }
@@ -153,19 +168,22 @@ fn request(args: &Args, task: &NamedTask) -> Result<Value> {
             request.insert(field.into(), json!(value));
         }
     }
-    let fields = fields(task);
-    let expected = match fields.as_slice() {
-        ["text"] => "a text",
-        ["question", "context"] => "--question, and --context, --context-file or the context as standard input",
-        _ => "a text, a question, or --input with requests of its own",
-    };
-    let flags: &[&str] = if fields == ["text"] || fields == ["question", "context"] { &fields } else { &[] };
-    let fits = flags.iter().all(|field| request.contains_key(*field))
-        && request.keys().all(|name| flags.is_empty() || flags.contains(&name.as_str()));
-    if request.is_empty() || !fits {
-        return Err(refused(task, expected));
+    for pair in &args.fields {
+        let Some((name, text)) = pair.split_once('=') else {
+            return Err(Error::usage(format!("--field: expected NAME=TEXT, found `{pair}`")).hint(format!(
+                "the fields of the task `{}`: {}",
+                task.name,
+                fields(task).join(", ")
+            )));
+        };
+        if request.insert(name.to_owned(), json!(text)).is_some() {
+            return Err(Error::usage(format!("--field: `{name}` is given twice")));
+        }
     }
-    Ok(Value::Object(request))
+    let fields = fields(task);
+    let fits = fields.iter().all(|field| request.contains_key(*field))
+        && request.keys().all(|name| fields.contains(&name.as_str()));
+    if fits { Ok(Value::Object(request)) } else { Err(refused(task)) }
 }
 
 /// The names of the fields of its requests.
@@ -173,7 +191,15 @@ fn fields(task: &NamedTask) -> Vec<&'static str> {
     task.task.fields().iter().map(|field| field.name).collect()
 }
 
-fn refused(task: &NamedTask, expected: &str) -> Error {
+/// Says which flags give the fields of a task.
+fn refused(task: &NamedTask) -> Error {
+    let flag = |name: &str| match name {
+        "text" => "a text".to_owned(),
+        "question" => "--question".to_owned(),
+        "context" => "--context, --context-file or the context as standard input".to_owned(),
+        name => format!("--field {name}=TEXT"),
+    };
+    let expected = fields(task).into_iter().map(flag).collect::<Vec<_>>().join(", and ");
     Error::usage(format!("the task `{}` expects {expected}; or --input FILE", task.name))
         .hint("`polyhead help predict` has an example of each")
 }

@@ -212,7 +212,7 @@ pub fn request(loaded: &Loaded, schemas: &mut Schemas) -> Schema {
 /// The form of an answer: one of each task that was asked.
 pub fn response(loaded: &Loaded, schemas: &mut Schemas) -> Schema {
     let tasks = &loaded.model().tasks;
-    let answer = |named: &NamedTask| (named.name.clone(), json!(named.task.answer_schema(schemas.generator())));
+    let answer = |named: &NamedTask| (named.name.clone(), json!(named.task.shape().schema(schemas.generator())));
     let results: Map<String, Value> = tasks.iter().map(answer).collect();
     let results = json_schema!({
         "type": "object",

@@ -134,15 +134,28 @@ fn told_by(loaded: &Loaded, input: &Value) -> Result<usize, ApiError> {
             Err(ApiError::invalid(message).hint(format!("name the task in the address: /tasks/{}", first.name)))
         }
         _ => Err(ApiError::invalid(format!("inputs: no task of this model takes {}", body::kind(input)))
-            .hint("a text for token classification; {\"question\": ..., \"context\": ...} for question answering")),
+            .hint(forms(loaded.model().tasks.iter()))),
     }
+}
+
+/// What the inference APIs of tasks take: `token-classification: a text; question-answering: {"question", "context"}`.
+fn forms<'a>(tasks: impl Iterator<Item = &'a NamedTask>) -> String {
+    let form = |named: &NamedTask| {
+        let (pipeline, input) = (named.task.pipeline()?, example(named)?);
+        let fields = input.as_object().map(|fields| fields.keys().map(|name| format!("{name:?}")).collect::<Vec<_>>());
+        let form = fields.map_or_else(|| "a text".to_owned(), |names| format!("{{{}}}", names.join(", ")));
+        Some(format!("{}: {form}", pipeline.name))
+    };
+    let mut forms: Vec<String> = tasks.filter_map(form).collect();
+    forms.dedup();
+    if forms.is_empty() { "POST /analyze answers with every task".to_owned() } else { forms.join("; ") }
 }
 
 fn misshapen(named: &NamedTask, input: &Value) -> ApiError {
     let found = body::kind(input);
     match named.task.pipeline() {
         Some(pipeline) => ApiError::invalid(format!("inputs: expected what {} takes, found {found}", pipeline.name))
-            .hint("a text for token classification; {\"question\": ..., \"context\": ...} for question answering"),
+            .hint(forms(std::iter::once(named))),
         None => ApiError::invalid(format!("`{}` has no inference API of Hugging Face", named.name))
             .hint("POST /analyze answers with it"),
     }

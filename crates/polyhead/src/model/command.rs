@@ -11,15 +11,13 @@ pub fn arguments(task: &NamedTask, request: Option<&Value>) -> String {
         let given = request.and_then(|request| request.get(field)).and_then(Value::as_str);
         shell_word(given.unwrap_or("..."))
     };
-    let fields: Vec<&str> = task.task.fields().iter().map(|field| field.name).collect();
-    match fields.as_slice() {
-        ["text"] => format!("--task {name} {}", field("text")),
-        ["question", "context"] => {
-            format!("--task {name} --question {} --context {}", field("question"), field("context"))
-        }
-        // The command line has no flags for other fields.
-        _ => format!("--task {name} --input requests.jsonl"),
-    }
+    let argument = |name: &str| match name {
+        "text" => field(name),
+        "question" | "context" => format!("--{name} {}", field(name)),
+        name => format!("--field {name}={}", field(name)),
+    };
+    let fields: Vec<String> = task.task.fields().iter().map(|field| argument(field.name)).collect();
+    format!("--task {name} {}", fields.join(" "))
 }
 
 /// A text as one word of a POSIX shell.

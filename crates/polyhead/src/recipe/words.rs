@@ -111,35 +111,6 @@ const WORDS: &[Word] = &[
     absent(&["scheme", "tag_scheme", "tagging_scheme", "label_encoding", "label_scheme", "tag_format"], "tags are read as IOB2; IOB1 is recognised and converted"),
 ];
 
-/// Other tools' names for kinds of tasks.
-const KINDS: &[(&[&str], &str)] = &[
-    (
-        &[
-            "token_classification",
-            "sequence_labeling",
-            "sequence_labelling",
-            "sequence_tagging",
-            "named_entity_recognition",
-            "tagging",
-            "tagger",
-            "iob",
-        ],
-        "ner",
-    ),
-    (
-        &[
-            "question_answering",
-            "extractive_qa",
-            "extractive_question_answering",
-            "squad",
-            "reading_comprehension",
-            "mrc",
-            "span_qa",
-        ],
-        "qa",
-    ),
-];
-
 /// What may have been meant by a key that `table` does not have.
 pub(super) fn hint(table: &str, key: &str, known: &[String], recipe: &toml::Table) -> Option<String> {
     let elsewhere = of_this_task(table, keys::everywhere(key, recipe));
@@ -166,7 +137,8 @@ pub(super) fn hint(table: &str, key: &str, known: &[String], recipe: &toml::Tabl
 
 /// The kind that another tool's name means, or that is spelled nearly so.
 pub(crate) fn kind<'a>(found: &str, known: &[&'a str]) -> Option<&'a str> {
-    let meant = KINDS.iter().find(|(names, _)| names.contains(&plain(found).as_str())).map(|(_, kind)| *kind);
+    let meant =
+        crate::tasks::TASKS.iter().find(|kind| kind.aliases.contains(&plain(found).as_str())).map(|kind| kind.kind);
     meant
         .and_then(|kind| known.iter().copied().find(|known| *known == kind))
         .or_else(|| nearest(found, known.iter().copied()))
@@ -249,9 +221,9 @@ mod tests {
                 assert!(all.contains(quoted), "{:?} says {quoted}", word.names);
             }
         }
-        for (names, kind) in KINDS {
-            assert!(TASKS.iter().any(|known| known.kind == *kind), "{names:?}");
-        }
+        let aliases: Vec<&&str> = TASKS.iter().flat_map(|kind| kind.aliases).collect();
+        assert_eq!(aliases.iter().collect::<BTreeSet<_>>().len(), aliases.len(), "an alias means one kind");
+        assert!(aliases.iter().all(|alias| plain(alias) == ***alias), "{aliases:?}");
     }
 
     #[test]

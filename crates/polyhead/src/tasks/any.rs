@@ -2,7 +2,7 @@
 //! through a model: in order, in batches, in constant memory.
 
 use super::{
-    Field, Fingerprint, HeadShape, Logits, Outline, Pipeline, Purpose, Query, Review, Score, SingleTask,
+    Field, Fingerprint, HeadShape, Logits, Outline, Pipeline, Purpose, Query, Review, Score, Shape, SingleTask,
     SingleTaskFolder, Task, Window,
 };
 use crate::batch::{Features, WindowedExample};
@@ -14,7 +14,6 @@ use crate::parameters::Weights;
 use crate::text::Tokenizer;
 use candle_core::Tensor;
 use polyhead_kernels::Segments;
-use schemars::{Schema, SchemaGenerator};
 use serde_json::Value;
 use std::any::Any;
 use std::path::Path;
@@ -57,6 +56,7 @@ pub type Requests<'a> = &'a mut dyn Iterator<Item = Result<(Value, Place)>>;
 #[allow(missing_docs)] // Each method is the task's method of the same name.
 pub trait AnyTask: Send + Sync {
     fn kind(&self) -> &'static str;
+    fn about(&self) -> &'static str;
     fn config(&self) -> Value;
     fn max_length(&self) -> usize;
     fn labels(&self) -> &[String];
@@ -94,7 +94,7 @@ pub trait AnyTask: Send + Sync {
     /// The same with each answer as [`Task::record`] has it.
     fn records(&self, requests: Requests, runner: &LogitsFn, each: &mut dyn FnMut(Value) -> Result<()>) -> Result<()>;
     fn fields(&self) -> &'static [Field];
-    fn answer_schema(&self, generator: &mut SchemaGenerator) -> Schema;
+    fn shape(&self) -> Shape;
     fn pipeline(&self) -> Option<Pipeline>;
     fn accepts(&self, input: &Value) -> bool;
     /// One of the `inputs` of a request in the form of [`Task::PIPELINE`].
@@ -308,6 +308,10 @@ impl<T: Task> AnyTask for Bound<T> {
         T::KIND
     }
 
+    fn about(&self) -> &'static str {
+        T::ABOUT
+    }
+
     fn config(&self) -> Value {
         self.task.config()
     }
@@ -434,7 +438,8 @@ impl<T: Task> AnyTask for Bound<T> {
                 fields.shift_insert(0, "id".into(), id);
                 fields.shift_insert(1, "place".into(), place);
             }
-            each(answer, self.task.describe(example, &prediction));
+            let line = self.task.answer(example, &prediction).line();
+            each(answer, format!("{}\n  -> {line}", self.task.asked(example)));
             Ok(())
         })?;
         Ok(tally.score())
@@ -452,7 +457,7 @@ impl<T: Task> AnyTask for Bound<T> {
     }
 
     fn predict(&self, requests: Requests, runner: &LogitsFn, each: &mut dyn FnMut(Value) -> Result<()>) -> Result<()> {
-        self.each_request(requests, runner, &|example, prediction| self.task.answer(example, prediction), each)
+        self.each_request(requests, runner, &|example, prediction| self.task.answer(example, prediction).json(), each)
     }
 
     fn records(&self, requests: Requests, runner: &LogitsFn, each: &mut dyn FnMut(Value) -> Result<()>) -> Result<()> {
@@ -463,8 +468,8 @@ impl<T: Task> AnyTask for Bound<T> {
         T::FIELDS
     }
 
-    fn answer_schema(&self, generator: &mut SchemaGenerator) -> Schema {
-        T::answer_schema(generator)
+    fn shape(&self) -> Shape {
+        T::SHAPE
     }
 
     fn pipeline(&self) -> Option<Pipeline> {
@@ -489,7 +494,7 @@ impl<T: Task> AnyTask for Bound<T> {
         self.task.validate(&example, tokenizer)?;
         let encoded = self.task.features(&example, tokenizer, Purpose::Predict)?;
         let task = self.task.clone();
-        Ok(Query::new(encoded.windows, move |windows| task.answer(&example, &task.decode(&example, windows))))
+        Ok(Query::new(encoded.windows, move |windows| task.answer(&example, &task.decode(&example, windows)).json()))
     }
 
     fn export(&self) -> Result<Option<SingleTask>> {

@@ -3,6 +3,7 @@
 //! One task a file, in four parts: its configuration; its codec (text only, no tensors); its head (tensors only, no
 //! text); its metric and its requests. [`TASKS`] lists them: a new task is one file and one line there.
 
+pub mod answer;
 mod any;
 mod fields;
 pub mod ner;
@@ -11,6 +12,7 @@ pub mod qa;
 mod query;
 mod review;
 
+pub use answer::{Answer, Shape};
 pub use any::{Analysis, AnyTask, Examples, LogitsFn};
 pub use fields::{Field, found, offset_unit, parameters, within};
 pub use outline::Outline;
@@ -28,7 +30,6 @@ use candle_core::Tensor;
 use polyhead_kernels::Dropout;
 use polyhead_kernels::Segments;
 use polyhead_kernels::linear::dropout_linear;
-use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -47,6 +48,14 @@ pub struct TaskKind {
     pub kind: &'static str,
     /// What it does, in a few words.
     pub about: &'static str,
+    /// What other tools call it.
+    pub aliases: &'static [&'static str],
+    /// The shape of its answers.
+    pub shape: Shape,
+    /// The end of the name of a single-task model of transformers for it, if there is one: `ForTokenClassification`.
+    pub architecture: Option<&'static str>,
+    /// The least configuration with these labels, see [`Task::smallest`].
+    pub smallest: fn(&[String]) -> Option<Value>,
     /// Opens it with its configuration.
     pub open: fn(Value) -> Result<Box<dyn AnyTask>>,
     /// Opens it from a folder of a single task, as transformers writes it, if it is of this kind.
@@ -59,7 +68,16 @@ pub type ImportTask = fn(&SingleTaskFolder, &mut Weights) -> Option<Result<Box<d
 impl TaskKind {
     /// The entry of a task.
     pub const fn of<T: Task>() -> Self {
-        Self { kind: T::KIND, about: T::ABOUT, open: any::open::<T>, import: any::import::<T> }
+        Self {
+            kind: T::KIND,
+            about: T::ABOUT,
+            aliases: T::ALIASES,
+            shape: T::SHAPE,
+            architecture: T::ARCHITECTURE,
+            smallest: T::smallest,
+            open: any::open::<T>,
+            import: any::import::<T>,
+        }
     }
 }
 
@@ -79,6 +97,8 @@ pub trait Task: Send + Sync + Sized + 'static {
     const KIND: &'static str;
     /// What it does, in a few words.
     const ABOUT: &'static str;
+    /// What other tools call it, in small letters with `_` between words: a recipe that says so gets a hint.
+    const ALIASES: &'static [&'static str] = &[];
     /// A text with gold answers, as a person wrote them.
     type Example: Send + Sync;
     /// What it answers: slices of the text, labels, scores.
@@ -99,6 +119,12 @@ pub trait Task: Send + Sync + Sized + 'static {
     /// The labels that it predicts, if it has any.
     fn labels(&self) -> &[String] {
         &[]
+    }
+
+    /// The least configuration with these labels, which fits every encoder: for counting the parameters of a head. `None`
+    /// where it needs labels and has none.
+    fn smallest(_labels: &[String]) -> Option<Value> {
+        None
     }
 
     // Codec
@@ -167,30 +193,28 @@ pub trait Task: Send + Sync + Sized + 'static {
     fn score(&self, counts: &Self::Counts) -> Score;
     /// An example without gold answers, from a JSON request.
     fn request(&self, request: &Value, place: Place) -> Result<Self::Example>;
-    /// The JSON answer to a request. Offsets count what its field `offset_unit` says (see [`offset_unit`]), else
-    /// characters.
-    fn answer(&self, example: &Self::Example, prediction: &Self::Prediction) -> Value;
+    /// The answer to a request, of the shape [`Task::SHAPE`]. Offsets count what its field `offset_unit` says (see
+    /// [`offset_unit`]), else characters.
+    fn answer(&self, example: &Self::Example, prediction: &Self::Prediction) -> Answer;
     /// An answer with all that a score is counted from, for files of predictions: the words and their tags, the gold answer
     /// where there is one, the example's `id` where its file has one.
     fn record(&self, example: &Self::Example, prediction: &Self::Prediction) -> Value {
-        self.answer(example, prediction)
+        self.answer(example, prediction).json()
     }
     /// A request like one of these examples, for people to try a model on: a short one that has something to find. It is
     /// shown, saved with the model and pasted into shells, so it must be a line of text ([`is_short_line`] tells).
     fn example(&self, _examples: &[Self::Example]) -> Option<Value> {
         None
     }
-    /// One line for people: what was asked and what was found.
-    fn describe(&self, example: &Self::Example, prediction: &Self::Prediction) -> String;
+    /// What was asked, on one line for people.
+    fn asked(&self, example: &Self::Example) -> String;
 
     // Serving
 
+    /// The shape of its answers: whoever shows them knows the shape and not the task.
+    const SHAPE: Shape;
     /// The fields of a request, all of them texts. `offset_unit`, `tasks` and `id` are taken already.
     const FIELDS: &'static [Field] = &[Field::new("text", "The text.", "Ada Lovelace was born in London.")];
-    /// The JSON schema of an answer without its `text`, which whoever asks has. Left out: an object of any form.
-    fn answer_schema(_generator: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "object", "additionalProperties": true })
-    }
     /// Refuses a request that `features` would have to cut, or that asks nothing. Evaluation takes such examples, as the
     /// reference implementations do, and [`Task::review`] says what is not read of them.
     fn validate(&self, _example: &Self::Example, _tokenizer: &Tokenizer) -> Result<()> {
@@ -222,6 +246,8 @@ pub trait Task: Send + Sync + Sized + 'static {
 
     // Exchange with transformers
 
+    /// The end of the name of a single-task model of transformers for it, if there is one: `ForTokenClassification`.
+    const ARCHITECTURE: Option<&'static str> = None;
     /// The head as a single-task model of transformers has it; `None` if there is no such model.
     fn export(&self, _head: &Self::Head) -> Result<Option<SingleTask>> {
         Ok(None)
@@ -259,14 +285,13 @@ fn lowest<T: Task>(task: &T, predictions: &[(&T::Example, T::Prediction)]) -> Ve
         .take(LOWEST)
         .filter_map(|(at, score)| {
             let (example, prediction) = predictions.get(*at)?;
-            let described = task.describe(example, prediction);
-            let (text, found) = described.split_once("\n  -> ").unwrap_or((&described, ""));
+            let (text, found) = (task.asked(example), task.answer(example, prediction).line());
             Some(Case {
                 verdict: format!("{} {}", number::words(&score.headline), number::decimal(score.headline_value())),
                 tone: if score.headline_value() > 0.0 { Tone::Near } else { Tone::Bad },
                 place: task.place(example).to_string(),
-                text: vec![crate::document::Piece::plain(text)],
-                facts: if found.is_empty() { Vec::new() } else { vec![("predicted".into(), found.into())] },
+                text: vec![crate::document::Piece::plain(&text)],
+                facts: vec![("predicted".into(), found)],
             })
         })
         .collect();

@@ -5,7 +5,6 @@
 //! [`crate::metrics::span_f1`].
 
 mod analysis;
-mod answer;
 mod encoding;
 mod example;
 mod labels;
@@ -14,9 +13,10 @@ mod review;
 
 pub use example::Tagged;
 
+use super::answer::{self, Answer};
 use super::{
-    Fingerprint, HeadShape, LinearHead, Outline, Pipeline, Purpose, Query, Review, Score, SingleTask, SingleTaskFolder,
-    Task, TypeScore, Window, cross_entropy, is_short_line, offset_unit, softmax,
+    Fingerprint, HeadShape, LinearHead, Outline, Pipeline, Purpose, Query, Review, Score, Shape, SingleTask,
+    SingleTaskFolder, Task, TypeScore, Window, cross_entropy, is_short_line, offset_unit, softmax,
 };
 use crate::batch::WindowedExample;
 use crate::data::{self, Layout, Read};
@@ -32,7 +32,6 @@ use encoding::rows_with_most_context;
 use labels::{Notation, OUTSIDE, inside, labels_of};
 use polyhead_kernels::Segments;
 use polyhead_kernels::cross_entropy::{IGNORE, token_cross_entropy};
-use schemars::{Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -126,6 +125,16 @@ fn top(probabilities: &[f64]) -> Option<(usize, f64)> {
 impl Task for Ner {
     const KIND: &'static str = "ner";
     const ABOUT: &'static str = "named-entity recognition";
+    const ALIASES: &'static [&'static str] = &[
+        "token_classification",
+        "sequence_labeling",
+        "sequence_labelling",
+        "sequence_tagging",
+        "named_entity_recognition",
+        "tagging",
+        "tagger",
+        "iob",
+    ];
     type Example = Tagged;
     type Prediction = Labelled;
     type Counts = Counts;
@@ -159,6 +168,10 @@ impl Task for Ner {
 
     fn labels(&self) -> &[String] {
         &self.config.labels
+    }
+
+    fn smallest(labels: &[String]) -> Option<Value> {
+        (!labels.is_empty()).then(|| json!({ "labels": labels, "max_length": 8, "stride": 0 }))
     }
 
     fn read(&self, path: &Path, limit: Option<usize>, layout: &Layout) -> Result<Read<Tagged>> {
@@ -332,26 +345,20 @@ impl Task for Ner {
         Ok(Tagged::from_words(place, &words, unit))
     }
 
-    fn answer(&self, example: &Tagged, prediction: &Labelled) -> Value {
+    fn answer(&self, example: &Tagged, prediction: &Labelled) -> Answer {
         let offsets = Offsets::new(&example.text, example.unit);
-        let entities: Vec<Value> = prediction
-            .entities
-            .iter()
-            .map(|Entity { kind, bytes, score }| {
-                json!({
-                    "type": kind,
-                    "text": slice(&example.text, bytes.start, bytes.end),
-                    "start": offsets.at(bytes.start),
-                    "end": offsets.at(bytes.end),
-                    "score": score,
-                })
-            })
-            .collect();
-        json!({ "text": example.text, "entities": entities })
+        let entities = prediction.entities.iter().map(|Entity { kind, bytes, score }| answer::Span {
+            kind: kind.clone(),
+            text: slice(&example.text, bytes.start, bytes.end).to_owned(),
+            start: offsets.at(bytes.start),
+            end: offsets.at(bytes.end),
+            score: *score,
+        });
+        Answer::Spans(answer::Spans { text: example.text.clone(), entities: entities.collect() })
     }
 
     fn record(&self, example: &Tagged, prediction: &Labelled) -> Value {
-        let mut record = self.answer(example, prediction);
+        let mut record = self.answer(example, prediction).json();
         if let Value::Object(fields) = &mut record {
             fields.insert("words".into(), json!(example.words()));
             if !example.tags.is_empty() {
@@ -370,21 +377,13 @@ impl Task for Ner {
         Some(json!({ "text": chosen.text }))
     }
 
-    fn describe(&self, example: &Tagged, prediction: &Labelled) -> String {
-        let found: Vec<String> = prediction
-            .entities
-            .iter()
-            .map(|entity| format!("{} [{}]", slice(&example.text, entity.bytes.start, entity.bytes.end), entity.kind))
-            .collect();
-        let found = if found.is_empty() { "no entity".to_owned() } else { found.join(", ") };
-        format!("{}\n  -> {found}", example.text)
+    fn asked(&self, example: &Tagged) -> String {
+        example.text.clone()
     }
 
     // Serving
 
-    fn answer_schema(generator: &mut SchemaGenerator) -> Schema {
-        generator.subschema_for::<answer::Answer>()
-    }
+    const SHAPE: Shape = Shape::Spans;
 
     const PIPELINE: Option<Pipeline> = Some(pipeline::PIPELINE);
 
@@ -408,6 +407,8 @@ impl Task for Ner {
     }
 
     // Exchange with transformers
+
+    const ARCHITECTURE: Option<&'static str> = Some("ForTokenClassification");
 
     fn export(&self, head: &LinearHead) -> Result<Option<SingleTask>> {
         let names = || self.config.labels.iter().enumerate();

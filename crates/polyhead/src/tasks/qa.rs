@@ -6,16 +6,16 @@
 //! measured as the official SQuAD scripts do, see [`crate::metrics::squad`].
 
 mod analysis;
-mod answer;
 mod pipeline;
 mod review;
 
+use super::answer::{self, Answer};
 use super::{
-    Field, Fingerprint, HeadShape, LinearHead, Outline, Pipeline, Purpose, Query, Review, Score, SingleTask,
+    Field, Fingerprint, HeadShape, LinearHead, Outline, Pipeline, Purpose, Query, Review, Score, Shape, SingleTask,
     SingleTaskFolder, Task, Window, cross_entropy, is_short_line, offset_unit,
 };
 use crate::batch::{Features, WindowedExample};
-use crate::data::{self, Answer, Layout, Question, Read};
+use crate::data::{self, Layout, Question, Read};
 use crate::document::Block;
 use crate::encoders::{Hidden, Pass};
 use crate::error::{Error, Place, Result};
@@ -27,7 +27,6 @@ use crate::text::{Piece, Tokenizer, windows};
 use candle_core::Tensor;
 use polyhead_kernels::Segments;
 use polyhead_kernels::cross_entropy::segment_cross_entropy;
-use schemars::{Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::ops::Range;
@@ -101,7 +100,7 @@ pub struct Asked {
     id: String,
     question: String,
     context: String,
-    answers: Vec<Answer>,
+    answers: Vec<data::Answer>,
     /// Gold answers without a place in the context: scored, not trained on.
     unplaced: Vec<String>,
     /// What the offsets of the answer count.
@@ -275,6 +274,15 @@ fn around(text: &str, place: Range<usize>) -> &str {
 impl Task for Qa {
     const KIND: &'static str = "qa";
     const ABOUT: &'static str = "extractive question answering";
+    const ALIASES: &'static [&'static str] = &[
+        "question_answering",
+        "extractive_qa",
+        "extractive_question_answering",
+        "squad",
+        "reading_comprehension",
+        "mrc",
+        "span_qa",
+    ];
     type Example = Asked;
     type Prediction = Found;
     type Counts = Counts;
@@ -306,6 +314,10 @@ impl Task for Qa {
 
     fn max_length(&self) -> usize {
         self.config.max_length
+    }
+
+    fn smallest(_labels: &[String]) -> Option<Value> {
+        Some(json!({ "max_length": 8, "stride": 0, "max_question_length": 1 }))
     }
 
     fn read(&self, path: &Path, limit: Option<usize>, layout: &Layout) -> Result<Read<Asked>> {
@@ -485,30 +497,23 @@ impl Task for Qa {
         Ok(Asked { place, id: String::new(), question, context, answers: Vec::new(), unplaced: Vec::new(), unit })
     }
 
-    fn answer(&self, example: &Asked, prediction: &Found) -> Value {
+    fn answer(&self, example: &Asked, prediction: &Found) -> Answer {
         let text = &example.context;
         let offsets = Offsets::new(text, example.unit);
-        let place = |answer: &Candidate| {
-            json!({
-                "answer": slice(text, answer.start, answer.end),
-                "start": offsets.at(answer.start),
-                "end": offsets.at(answer.end),
-                "score": answer.score,
-            })
+        let place = |found: &Candidate| answer::Candidate {
+            answer: slice(text, found.start, found.end).to_owned(),
+            start: offsets.at(found.start),
+            end: offsets.at(found.end),
+            score: found.score,
         };
-        let mut answer = match prediction.best() {
-            Some(best) => place(best),
-            None => json!({ "answer": "", "start": 0, "end": 0, "score": prediction.null_score() }),
-        };
-        if let Value::Object(fields) = &mut answer {
-            let others = prediction.answers.iter().skip(usize::from(!prediction.none)).take(2).map(place);
-            fields.insert("alternatives".into(), Value::Array(others.collect()));
-        }
-        answer
+        let none = || answer::Candidate { answer: String::new(), start: 0, end: 0, score: prediction.null_score() };
+        let answer::Candidate { answer, start, end, score } = prediction.best().map_or_else(none, place);
+        let others = prediction.answers.iter().skip(usize::from(!prediction.none)).take(2).map(place);
+        Answer::Candidates(answer::Candidates { answer, start, end, score, alternatives: others.collect() })
     }
 
     fn record(&self, example: &Asked, prediction: &Found) -> Value {
-        let mut record = self.answer(example, prediction);
+        let mut record = self.answer(example, prediction).json();
         if let Value::Object(fields) = &mut record {
             if !example.id.is_empty() {
                 fields.insert("id".into(), json!(example.id));
@@ -532,21 +537,18 @@ impl Task for Qa {
         })
     }
 
-    fn describe(&self, example: &Asked, prediction: &Found) -> String {
-        let text = prediction.text(example);
-        format!("{}\n  -> {}", example.question, if text.is_empty() { "no answer" } else { text })
+    fn asked(&self, example: &Asked) -> String {
+        example.question.clone()
     }
 
     // Serving
+
+    const SHAPE: Shape = Shape::Candidates;
 
     const FIELDS: &'static [Field] = &[
         Field::new("question", "What is asked about the context.", "Where was she born?"),
         Field::new("context", "The text that holds the answer.", "Ada Lovelace was born in London.").or("text"),
     ];
-
-    fn answer_schema(generator: &mut SchemaGenerator) -> Schema {
-        generator.subschema_for::<answer::Answer>()
-    }
 
     const PIPELINE: Option<Pipeline> = Some(pipeline::PIPELINE);
 
@@ -576,6 +578,8 @@ impl Task for Qa {
     }
 
     // Exchange with transformers
+
+    const ARCHITECTURE: Option<&'static str> = Some("ForQuestionAnswering");
 
     fn export(&self, head: &Head) -> Result<Option<SingleTask>> {
         let tensors = vec![

@@ -12,7 +12,7 @@ use polyhead::data::{Layout, Read};
 use polyhead::encoders::{Hidden, Pass};
 use polyhead::parameters::{Init, Weights};
 use polyhead::tasks::ner::Ner;
-use polyhead::tasks::{HeadShape, Purpose, Score, Task, Window};
+use polyhead::tasks::{Answer, HeadShape, Purpose, Score, Shape, Task, Window};
 use polyhead::text::Tokenizer;
 use polyhead::{Error, Place, Result};
 use polyhead_kernels::Segments;
@@ -148,10 +148,11 @@ impl<const FAULT: u8> Task for Cut<FAULT> {
     fn request(&self, request: &Value, place: Place) -> Result<Self::Example> {
         self.0.request(request, place)
     }
-    fn answer(&self, example: &Self::Example, prediction: &Self::Prediction) -> Value {
+    fn answer(&self, example: &Self::Example, prediction: &Self::Prediction) -> Answer {
         self.0.answer(example, prediction)
     }
-    fn describe(&self, example: &Self::Example, prediction: &Self::Prediction) -> String {
-        self.0.describe(example, prediction)
+    const SHAPE: Shape = <Ner as Task>::SHAPE;
+    fn asked(&self, example: &Self::Example) -> String {
+        self.0.asked(example)
     }
 }
