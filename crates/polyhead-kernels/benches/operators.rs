@@ -15,12 +15,13 @@
 use candle_core::{Device, Tensor};
 use polyhead_kernels::adamw::{AdamW, Moments, Update};
 use polyhead_kernels::cross_entropy::token_cross_entropy;
-use polyhead_kernels::embedding::{Rows, Tables};
 use polyhead_kernels::layer_norm::Norm;
-use polyhead_kernels::linear::{Linear, dropout_linear};
 use polyhead_kernels::rng::Key;
 use polyhead_kernels::tape::in_pool;
-use polyhead_kernels::{Dropout, Gradient, Precision, Segments, Tape, Value, Weight};
+use polyhead_kernels::{
+    Activation, Attention, DropoutAt, Gradient, Index, Inputs, Linear, Ops, Part, Pass, Precision, Segments, Tape,
+    Value, Weight,
+};
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -113,7 +114,7 @@ fn weight(seed: u64, shape: &[usize]) -> Weight {
 }
 
 fn layer(outer: usize, inner: usize) -> Arc<Linear> {
-    Arc::new(Linear::new(vec![(weight(1, &[outer, inner]), weight(2, &[outer]))]))
+    Arc::new(Linear::new(vec![Part::new(weight(1, &[outer, inner]), Some(weight(2, &[outer])))]))
 }
 
 impl Bench {
@@ -124,6 +125,7 @@ impl Bench {
         name: &str,
         precision: Precision,
         flop: f64,
+        segments: &Segments,
         inputs: &[&Tensor],
         operator: impl Fn(&mut Tape, &[Value]) -> Value + Sync,
     ) {
@@ -132,15 +134,19 @@ impl Bench {
             return;
         }
         let peak = if precision == Precision::Bf16 { self.limits.bf16 } else { self.limits.f32 };
-        let pass = |trains: bool, inputs: &[&Tensor], operator: &(dyn Fn(&mut Tape, &[Value]) -> Value + Sync)| {
+        let batch = Arc::new(Inputs::of_rows(segments.clone()));
+        // Their gradients are computed and gather at them, as those of a layer's input do.
+        let inputs: Vec<Weight> = inputs.iter().map(|input| Weight::new(input).unwrap()).collect();
+        let pass = |trains: bool, inputs: &[Weight], operator: &(dyn Fn(&mut Tape, &[Value]) -> Value + Sync)| {
             in_pool(|| {
-                let mut tape = Tape::new(precision, trains, &Device::Cpu);
-                let inputs: Vec<Value> = inputs.iter().map(|input| tape.constant(input).unwrap()).collect();
+                let how = if trains { Pass::train(Key::seed(1)) } else { Pass::Evaluate };
+                let mut tape = Tape::new(precision, how, batch.clone());
+                let inputs: Vec<Value> = inputs.iter().map(|input| tape.parameter(input).unwrap()).collect();
                 let mut shape = (0, 0);
                 let took = timed(|| {
                     let value = black_box(operator(&mut tape, &inputs));
                     if trains {
-                        let y = tape.finish(&value).unwrap();
+                        let y = tape.finish(&[value]).unwrap().remove(0);
                         shape = y.dims2().unwrap();
                         black_box(y.sum_all().unwrap().backward().unwrap());
                     }
@@ -148,13 +154,13 @@ impl Bench {
                 (took, shape)
             })
         };
-        let (_, (rows, columns)) = pass(true, inputs, &operator);
-        let like = normal(1, &[rows, columns]);
-        let around = median(|| pass(true, &[&like], &|_, x| x[0].clone()).0);
+        let (_, (rows, columns)) = pass(true, &inputs, &operator);
+        let like = weight(1, &[rows, columns]);
+        let around = median(|| pass(true, std::slice::from_ref(&like), &|_, x| x[0].clone()).0);
         for (what, trains, flop, around) in
             [("forward", false, flop, 0.0), ("forward, backward", true, 3.0 * flop, around)]
         {
-            let seconds = median(|| pass(trains, inputs, &operator).0) - around;
+            let seconds = median(|| pass(trains, &inputs, &operator).0) - around;
             let rate = flop / seconds;
             let line = format!("{name}: {what}");
             let of_peak = rate / peak.unwrap_or(f64::NAN);
@@ -167,13 +173,16 @@ impl Bench {
         let flop = |a: usize, b: usize| 2.0 * (tokens * a * b) as f64;
         let up = layer(inner, hidden);
         let name = format!("linear, gelu {tokens} x {hidden} -> {inner}");
-        self.tape(&name, precision, flop(hidden, inner), &[&narrow], |tape, x| tape.linear_gelu(&x[0], &up).unwrap());
+        let segments = Segments::packed(&[tokens]);
+        self.tape(&name, precision, flop(hidden, inner), &segments, &[&narrow], |tape, x| {
+            tape.linear_activation(&x[0], &up, Activation::Gelu).unwrap()
+        });
         let norm = Norm::new(weight(5, &[hidden]), weight(6, &[hidden]), 1e-12);
-        let drop = Dropout::new(0.1, Key::seed(1));
+        let drop = DropoutAt::new(0.1, "output");
         for (x, width) in [(&narrow, hidden), (&wide, inner)] {
             let down = layer(hidden, width);
             let name = format!("linear, residual, norm {tokens} x {width} -> {hidden}");
-            self.tape(&name, precision, flop(width, hidden), &[x, &narrow], |tape, x| {
+            self.tape(&name, precision, flop(width, hidden), &segments, &[x, &narrow], |tape, x| {
                 tape.linear_residual_norm(&x[0], &down, &x[1], &norm, drop).unwrap()
             });
         }
@@ -185,9 +194,10 @@ impl Bench {
         let segments = Segments::packed(&vec![length; count]);
         // The projection and the two products of attention.
         let flop = 2.0 * (tokens * hidden) as f64 * (3 * hidden + 2 * length) as f64;
-        let drop = Dropout::new(0.1, Key::seed(1));
-        self.tape(&format!("self-attention {count} x {length} x {hidden}"), precision, flop, &[&x], |tape, x| {
-            tape.self_attention(&x[0], &qkv, &segments, heads, drop).unwrap()
+        let attention = Attention { heads, dropout: DropoutAt::new(0.1, "attention") };
+        let name = format!("self-attention {count} x {length} x {hidden}");
+        self.tape(&name, precision, flop, &segments, &[&x], |tape, x| {
+            tape.self_attention(&x[0], &qkv, attention).unwrap()
         });
     }
 
@@ -202,24 +212,25 @@ impl Bench {
     }
 
     fn embeddings(&self, tokens: usize, hidden: usize) {
-        let tables = Tables {
-            words: weight(1, &[30_522, hidden]),
-            positions: weight(2, &[512, hidden]),
-            types: weight(3, &[2, hidden]),
-        };
+        let tables = [
+            (weight(1, &[30_522, hidden]), Index::TokenIds),
+            (weight(2, &[512, hidden]), Index::PositionsFrom(0)),
+            (weight(3, &[2, hidden]), Index::TokenTypes),
+        ];
         let norm = Norm::new(weight(5, &[hidden]), weight(6, &[hidden]), 1e-12);
-        let rows = Rows {
+        let inputs = Arc::new(Inputs {
             ids: (0..tokens as u64).map(|i| (Key::seed(1).bits(i) % 30_522) as u32).collect(),
             positions: (0..tokens as u32).map(|i| i % 512).collect(),
             types: vec![0; tokens],
-        };
+            segments: Segments::packed(&[tokens]),
+        });
         // A row of words read, a row written; back, one of each again.
         self.moved(&format!("embeddings {tokens} x {hidden}: forward, backward"), 4 * 4 * tokens * hidden, || {
-            let mut tape = Tape::new(Precision::auto(), true, &Device::Cpu);
-            let h = tape.embeddings(&rows, &tables, &norm, Dropout::new(0.1, Key::seed(1))).unwrap();
-            let y = tape.finish(&h).unwrap();
+            let mut tape = Tape::new(Precision::auto(), Pass::train(Key::seed(1)), inputs.clone());
+            let h = tape.embeddings(&tables, &norm, DropoutAt::new(0.1, "embeddings")).unwrap();
+            let y = tape.finish(&[h]).unwrap().remove(0);
             black_box(y.sum_all().unwrap().backward().unwrap());
-            tables.words.take_gradient();
+            tables[0].0.take_gradient();
         });
     }
 
@@ -232,10 +243,13 @@ impl Bench {
     }
 
     fn head(&self, tokens: usize, hidden: usize, outputs: usize) {
-        let [x, w, b] = [vec![tokens, hidden], vec![outputs, hidden], vec![outputs]]
-            .map(|shape| candle_core::Var::from_tensor(&normal(1, &shape)).unwrap());
+        let (x, layer) = (weight(1, &[tokens, hidden]), layer(outputs, hidden));
+        let inputs = Arc::new(Inputs::of_rows(Segments::packed(&[tokens])));
         self.moved(&format!("head {tokens} x {hidden} -> {outputs}: forward, backward"), 12 * tokens * hidden, || {
-            let y = dropout_linear(&x, &w, &b, Dropout::new(0.1, Key::seed(1))).unwrap();
+            let mut tape = Tape::new(Precision::F32, Pass::train(Key::seed(1)), inputs.clone());
+            let hidden = tape.parameter(&x).unwrap();
+            let y = tape.dropout_linear(&hidden, &layer, DropoutAt::new(0.1, "head")).unwrap();
+            let y = tape.finish(&[y]).unwrap().remove(0);
             black_box(y.sum_all().unwrap().backward().unwrap());
         });
     }

@@ -209,6 +209,7 @@ simd! {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::with_f32s;
     use crate::testing::{normal, reference_device};
     use candle_core::Device;
 
@@ -265,7 +266,7 @@ mod tests {
             // Each step uses a few rows below a bound that rises; the last ten rows are never used.
             let used: Vec<u32> = (0..5).map(|i| ((t * 7 + i * 11) % (3 + t / 2).min(30)) as u32).collect();
             let gradients = normal(100 + t, &[used.len(), columns]).flatten_all().unwrap().to_vec1::<f32>().unwrap();
-            lazy.read_rows(&used, |values| {
+            with_f32s([lazy.tensor_of_rows(&used).unwrap()], |[values]| {
                 eager.read(|want| {
                     for &row in &used {
                         let at = row as usize * columns..(row as usize + 1) * columns;

@@ -1,4 +1,4 @@
-//! The sum of word, position and token-type embeddings, its LayerNorm and dropout: the beginning of BERT.
+//! The sum of embeddings (of words, positions, token types), its LayerNorm and dropout: the beginning of BERT.
 //!
 //! ```text
 //! forward   e[t] = W[id[t]] + P[position[t]] + T[type[t]]     W [vocabulary, hidden], P [positions, hidden], T [types, hidden]
@@ -8,111 +8,96 @@
 //!
 //! The gradients of the tables hold the rows that were used and no others.
 
-use crate::dropout::{self, Dropout, masked};
+use crate::dropout::{Dropout, masked};
 use crate::gemm::{Matrix, add_to, sum_rows};
 use crate::layer_norm::{Norm, NormValues, gradient, normalise, scale};
-use crate::storage::Parts;
-use crate::tape::{State, Tape, Value};
+use crate::pass::Index;
+use crate::storage::{Parts, with_all_f32s};
+use crate::tape::Tape;
+use crate::value::Value;
 use crate::weight::Weight;
 use crate::workspace::Buffer;
 use candle_core::{Result, Tensor};
 use rayon::prelude::*;
-
-/// Which row of each table a token takes.
-#[derive(Debug, Clone)]
-pub struct Rows {
-    /// Rows of the word table.
-    pub ids: Vec<u32>,
-    /// Rows of the position table.
-    pub positions: Vec<u32>,
-    /// Rows of the token-type table.
-    pub types: Vec<u32>,
-}
-
-/// The tables, `[.., hidden]` each.
-#[derive(Clone)]
-pub struct Tables {
-    /// A row for each token id.
-    pub words: Weight,
-    /// A row for each position.
-    pub positions: Weight,
-    /// A row for each token type.
-    pub types: Weight,
-}
+use std::borrow::Cow;
 
 impl Tape {
-    /// `dropout(LayerNorm(words[ids] + positions[positions] + types[types]))`, a hidden state.
-    pub fn embeddings(&mut self, rows: &Rows, tables: &Tables, norm: &Norm, dropout: Option<Dropout>) -> Result<Value> {
-        let pairs = [("id", &tables.words, &rows.ids), ("position", &tables.positions, &rows.positions)];
-        for (what, table, rows) in pairs.into_iter().chain([("token type", &tables.types, &rows.types)]) {
-            if let Some(row) = rows.iter().find(|&&row| row as usize >= table.dims().first().copied().unwrap_or(0)) {
-                candle_core::bail!("{what} {row} lies outside the embedding table of {:?}", table.dims());
-            }
+    /// `dropout(LayerNorm(Σ table[index]))`, a hidden state.
+    pub(crate) fn fused_embeddings(
+        &mut self,
+        tables: &[(Weight, Index)],
+        norm: &Norm,
+        mask: Option<Dropout>,
+    ) -> Result<Value> {
+        let inputs = self.setting.inputs.clone();
+        let rows: Vec<Cow<[u32]>> = tables.iter().map(|(_, index)| inputs.rows(*index)).collect();
+        for ((table, index), rows) in tables.iter().zip(&rows) {
+            index.check(rows, table)?;
         }
-        let columns = tables.words.dims().get(1).copied().unwrap_or(0);
-        let dropout = dropout.map(|dropout| dropout.of_rows(columns));
-        if !self.fused {
-            let weight = |weight: &_| self.weight(weight);
-            let pick =
-                |table: &Weight, rows: &[u32]| weight(table)?.index_select(&Tensor::new(rows, self.device())?, 0);
-            let sum = pick(&tables.words, &rows.ids)?.add(&pick(&tables.positions, &rows.positions)?)?;
-            let sum = sum.add(&pick(&tables.types, &rows.types)?)?;
-            return Ok(Value(State::Plain(dropout::plain(&norm.plain(&sum, weight)?, dropout)?)));
+        let Some((first, tokens)) = tables.first().map(|(table, _)| table).zip(rows.first().map(|rows| rows.len()))
+        else {
+            candle_core::bail!("embeddings without a table")
+        };
+        let columns = first.dims().get(1).copied().unwrap_or(0);
+        let fits = |(table, _): &(Weight, Index)| table.dims().get(1) == Some(&columns);
+        if !tables.iter().all(fits) || rows.iter().any(|rows| rows.len() != tokens) {
+            candle_core::bail!("embeddings: tables of {columns} columns and {tokens} rows, and others");
         }
-        let tokens = rows.ids.len();
+        let mask = mask.map(|mask| mask.of_rows(columns));
         let values = norm.values(columns)?;
+        let needs_gradient = self.trains() && (norm.is_trained() || tables.iter().any(|(table, _)| table.is_trained()));
         let mut h = Buffer::uninit(tokens * columns);
         // The normalised rows, for the backward pass, and what they were divided by.
-        let mut kept = self.trains.then(|| (Buffer::uninit(tokens * columns), Buffer::uninit(tokens)));
+        let mut kept = needs_gradient.then(|| (Buffer::uninit(tokens * columns), Buffer::uninit(tokens)));
         let mut rounded = self.rounded(tokens, columns);
-        tables.words.read_rows(&rows.ids, |words| {
-            tables.positions.read_rows(&rows.positions, |positions| {
-                tables.types.read_rows(&rows.types, |types| {
-                    let parts = Parts::new(&mut h);
-                    let kept = kept.as_mut().map(|(n, inverse)| (Parts::new(n), Parts::new(inverse)));
-                    let writer = rounded.as_mut().map(Matrix::writer);
-                    let of = |table: &'_ [f32], row: u32| -> std::ops::Range<usize> {
-                        debug_assert!((row as usize + 1) * columns <= table.len());
-                        row as usize * columns..(row as usize + 1) * columns
-                    };
-                    (0..tokens).into_par_iter().with_min_len(16).for_each(|t| {
-                        // SAFETY: each token writes its own row.
-                        let h = unsafe { parts.part(t * columns, columns) };
-                        h.copy_from_slice(&words[of(words, rows.ids[t])]);
-                        add_to(h, &positions[of(positions, rows.positions[t])]);
-                        add_to(h, &types[of(types, rows.types[t])]);
-                        let inverse = normalise(h, values.epsilon);
-                        if let Some((n, inverses)) = &kept {
-                            // SAFETY: as above.
-                            unsafe {
-                                n.part(t * columns, columns).copy_from_slice(h);
-                                inverses.part(t, 1)[0] = inverse;
-                            }
-                        }
-                        scale(h, &values.gamma, &values.beta);
-                        masked(h, dropout, (t * columns) as u32);
-                        if let Some(writer) = &writer {
-                            // SAFETY: as above.
-                            unsafe { writer.write(t, 0, h) };
-                        }
-                    });
-                    Ok(())
-                })
-            })
+        let tensors: Vec<&Tensor> =
+            tables.iter().zip(&rows).map(|((table, _), rows)| table.tensor_of_rows(rows)).collect::<Result<_>>()?;
+        with_all_f32s(&tensors, |numbers| {
+            let parts = Parts::new(&mut h);
+            let kept = kept.as_mut().map(|(n, inverse)| (Parts::new(n), Parts::new(inverse)));
+            let writer = rounded.as_mut().map(Matrix::writer);
+            (0..tokens).into_par_iter().with_min_len(16).for_each(|t| {
+                // SAFETY: each token writes its own row.
+                let h = unsafe { parts.part(t * columns, columns) };
+                for (at, (table, rows)) in numbers.iter().zip(&rows).enumerate() {
+                    let row = &table[rows[t] as usize * columns..][..columns];
+                    if at == 0 {
+                        h.copy_from_slice(row);
+                    } else {
+                        add_to(h, row);
+                    }
+                }
+                let inverse = normalise(h, values.epsilon);
+                if let Some((n, inverses)) = &kept {
+                    // SAFETY: as above.
+                    unsafe {
+                        n.part(t * columns, columns).copy_from_slice(h);
+                        inverses.part(t, 1)[0] = inverse;
+                    }
+                }
+                scale(h, &values.gamma, &values.beta);
+                masked(h, mask, (t * columns) as u32);
+                if let Some(writer) = &writer {
+                    // SAFETY: as above.
+                    unsafe { writer.write(t, 0, h) };
+                }
+            });
+            Ok(())
         })?;
-        let h = self.hidden(Matrix::f32(tokens, columns, h), rounded);
+        let h = self.hidden(Matrix::f32(tokens, columns, h), rounded, needs_gradient);
         if let Some((n, inverses)) = kept {
-            let (rows, tables, norm, node) = (rows.clone(), tables.clone(), norm.clone(), h.node);
-            self.record(move |buffers| {
-                let mut de = buffers.take_hidden(node)?;
-                let sums = backward(&mut de, &n, &inverses, &norm.values(columns)?, dropout);
+            let (tables, inputs, norm, output) = (tables.to_vec(), inputs.clone(), norm.clone(), h.node);
+            self.record(output, move |buffers| {
+                let mut de = buffers.take_hidden(output)?;
+                let sums = backward(&mut de, &n, &inverses, &norm.values(columns)?, mask);
                 norm.gather(&sums)?;
-                tables.words.add_gradient_of_rows(&rows.ids, &de)?;
-                tables.positions.add_gradient_of_rows(&rows.positions, &de)?;
-                tables.types.add_gradient_of_rows(&rows.types, &de)
+                for (table, index) in tables.iter().filter(|(table, _)| table.is_trained()) {
+                    table.add_gradient_of_rows(&inputs.rows(*index), &de)?;
+                }
+                Ok(())
             });
         }
-        Ok(Value(State::Fused(h)))
+        Ok(Value::Fused(h))
     }
 }
 
@@ -140,26 +125,38 @@ fn backward(
 mod tests {
     use super::*;
     use crate::gemm::Precision;
-    use crate::rng::Key;
-    use crate::testing::{PRECISIONS, assert_tape, normal};
-    use candle_core::Device;
+    use crate::ops::Ops;
+    use crate::pass::{DropoutAt, Inputs, Pass};
+    use crate::segments::Segments;
+    use crate::testing::{PRECISIONS, assert_tape_on, normal};
+    use std::sync::Arc;
 
-    fn rows() -> Rows {
-        Rows { ids: vec![3, 0, 3, 9, 1], positions: vec![0, 1, 2, 0, 1], types: vec![0, 0, 1, 0, 0] }
+    fn inputs() -> Inputs {
+        Inputs {
+            ids: vec![3, 0, 3, 9, 1],
+            positions: vec![0, 1, 2, 0, 1],
+            types: vec![0, 0, 1, 0, 0],
+            segments: Segments::packed(&[3, 2]),
+        }
     }
 
     #[test]
     fn values_and_gradients_are_those_of_the_plain_reference() {
-        let args = [normal(1, &[10, 6]), normal(2, &[4, 6]), normal(3, &[2, 6]), normal(4, &[6]), normal(5, &[6])];
-        for drop in [None, Dropout::new(0.2, Key::seed(4))] {
+        let args = [normal(1, &[10, 6]), normal(2, &[6, 6]), normal(3, &[2, 6]), normal(4, &[6]), normal(5, &[6])];
+        for (rate, first) in [(0.0, 0), (0.2, 0), (0.2, 2)] {
             for (precision, _) in PRECISIONS {
-                assert_tape(
+                assert_tape_on(
+                    &inputs(),
                     &args,
                     precision,
-                    |tape, [words, positions, types, gamma, beta]| {
-                        let (words, positions, types) = (words.clone(), positions.clone(), types.clone());
+                    |ops, [words, positions, types, gamma, beta]| {
+                        let tables = [
+                            (words.clone(), Index::TokenIds),
+                            (positions.clone(), Index::PositionsFrom(first)),
+                            (types.clone(), Index::TokenTypes),
+                        ];
                         let norm = Norm::new(gamma.clone(), beta.clone(), 1e-12);
-                        tape.embeddings(&rows(), &Tables { words, positions, types }, &norm, drop)
+                        ops.embeddings(&tables, &norm, DropoutAt::new(rate, "embeddings"))
                     },
                     2e-5,
                 );
@@ -169,12 +166,12 @@ mod tests {
 
     #[test]
     fn a_row_outside_its_table_is_named() {
-        let table = |rows| Weight::new(&normal(1, &[rows, 6])).unwrap();
-        let tables = Tables { words: table(9), positions: table(4), types: table(2) };
+        let table = |rows, index| (Weight::new(&normal(1, &[rows, 6])).unwrap(), index);
+        let tables = [table(9, Index::TokenIds), table(4, Index::PositionsFrom(0)), table(2, Index::TokenTypes)];
         let ones = Weight::new(&normal(1, &[6])).unwrap();
         let norm = Norm::new(ones.clone(), ones, 1e-12);
-        let mut tape = Tape::new(Precision::F32, false, &Device::Cpu);
-        let error = tape.embeddings(&rows(), &tables, &norm, None).err().unwrap();
+        let mut tape = Tape::new(Precision::F32, Pass::Evaluate, Arc::new(inputs()));
+        let error = tape.embeddings(&tables, &norm, DropoutAt::new(0.0, "embeddings")).err().unwrap();
         assert!(error.to_string().contains("id 9 lies outside"), "{error}");
     }
 }

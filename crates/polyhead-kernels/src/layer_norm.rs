@@ -42,18 +42,42 @@ impl Norm {
         Ok(NormValues { gamma, beta, epsilon: self.epsilon as f32 })
     }
 
-    /// Sends the gradients `[dγ, dβ]` to the weights.
+    /// Sends the gradients `[dγ, dβ]` to the weights that are trained.
     pub(crate) fn gather(&self, gradients: &[f32]) -> Result<()> {
         let (gamma, beta) = gradients.split_at(gradients.len() / 2);
-        self.gamma.add_gradient(gamma)?;
-        self.beta.add_gradient(beta)
+        for (weight, gradient) in [(&self.gamma, gamma), (&self.beta, beta)] {
+            if weight.is_trained() {
+                weight.add_gradient(gradient)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether any of its weights is trained.
+    pub(crate) fn is_trained(&self) -> bool {
+        self.gamma.is_trained() || self.beta.is_trained()
+    }
+
+    /// γ and β.
+    pub fn weights(&self) -> [&Weight; 2] {
+        [&self.gamma, &self.beta]
+    }
+
+    /// What is added to the variance.
+    pub fn epsilon(&self) -> f64 {
+        self.epsilon
     }
 
     /// The same in candle's own operators.
     pub(crate) fn plain(&self, h: &Tensor, weight: impl Fn(&Weight) -> Result<Tensor>) -> Result<Tensor> {
+        self.plain_of(h, &weight(&self.gamma)?, &weight(&self.beta)?)
+    }
+
+    /// The same of γ and β as tensors.
+    pub(crate) fn plain_of(&self, h: &Tensor, gamma: &Tensor, beta: &Tensor) -> Result<Tensor> {
         let centred = h.broadcast_sub(&h.mean_keepdim(1)?)?;
         let deviation = (centred.sqr()?.mean_keepdim(1)? + self.epsilon)?.sqrt()?;
-        centred.broadcast_div(&deviation)?.broadcast_mul(&weight(&self.gamma)?)?.broadcast_add(&weight(&self.beta)?)
+        centred.broadcast_div(&deviation)?.broadcast_mul(gamma)?.broadcast_add(beta)
     }
 }
 

@@ -1,13 +1,13 @@
 //! Fused operators for packed Transformer batches, with hand-written backward passes.
 //!
-//! An encoder writes its forward pass onto a [`Tape`]; to candle it is one custom operator, and its backward pass runs along the
-//! tape. One operator a file: formula, forward, backward, a plain-candle reference (the reference in its tests and the path on
-//! devices that the fused one does not serve), tests. All work on packed batches: the tokens of all sequences end to
-//! end, `[tokens, hidden]`, with [`Segments`] saying where each sequence lies. What heads need (a linear layer with dropout,
-//! the losses) are operators of candle's own graph.
+//! Encoders and heads are written against [`Ops`], a set of operators; a [`Tape`] runs them with fused kernels, [`Plain`] in
+//! candle's own operators, and a graph writer writes them down. To candle the tape is one custom operator, and its backward pass
+//! runs along the tape. One operator a file: formula, forward, backward, tests. All work on packed batches: the tokens of all
+//! sequences end to end, `[tokens, hidden]`, with [`Segments`] saying where each sequence lies. Losses are operators of
+//! candle's own graph.
 //!
-//! The plain references exist because some of candle's own operators have no backward pass at all (`layer_norm`,
-//! `softmax_last_dim`) and cut the gradient without an error; here every operator has one, and its test.
+//! [`Plain`] is the reference in tests and the way on other devices. It has forms of its own where candle's operator has no
+//! backward pass at all (`layer_norm`, `softmax_last_dim`) and would cut the gradient without an error.
 //!
 //! Every operator gives the same bits at any number of threads: work is split over outputs in parts whose size depends
 //! on the shapes alone, never over a reduction.
@@ -16,7 +16,7 @@ pub mod adamw;
 mod attention;
 pub mod cross_entropy;
 pub mod dropout;
-pub mod embedding;
+mod embedding;
 mod gemm;
 mod gradient;
 pub mod layer_norm;
@@ -24,18 +24,29 @@ pub mod linear;
 mod linear_gelu;
 mod linear_residual_norm;
 pub mod math;
+pub mod ops;
+pub mod pass;
+pub mod plain;
 pub mod rng;
 pub mod segments;
 mod storage;
+mod subgraph;
 pub mod tape;
+mod tape_ops;
 #[cfg(test)]
 mod testing;
+pub mod value;
 pub mod weight;
 mod workspace;
 
 pub use dropout::Dropout;
 pub use gemm::{InstructionSets, Precision, instruction_sets, instructions};
 pub use gradient::Gradient;
+pub use linear::{Linear, LowRank, Part};
+pub use ops::{Activation, Attention, Ops};
+pub use pass::{DropoutAt, Index, Inputs, Offset, Pass};
+pub use plain::Plain;
 pub use segments::Segments;
-pub use tape::{Tape, Value};
+pub use tape::Tape;
+pub use value::{GraphNode, Value};
 pub use weight::Weight;

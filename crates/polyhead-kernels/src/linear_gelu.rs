@@ -10,47 +10,47 @@
 use crate::gemm::{Epilogue, Matrix, Part, Writer, add_to, sum_rows};
 use crate::linear::Linear;
 use crate::math::{erf, exp, simd};
-use crate::tape::{State, Tape, Value};
+use crate::tape::Tape;
+use crate::value::{Fused, Value};
 use candle_core::Result;
 use std::sync::Arc;
 
 impl Tape {
     /// `gelu(x Wᵀ + b)`, for products to read.
-    pub fn linear_gelu(&mut self, x: &Value, layer: &Arc<Linear>) -> Result<Value> {
-        if !self.fused {
-            return Ok(Value(State::Plain(layer.plain(x.tensor()?, |weight| self.weight(weight))?.gelu_erf()?)));
-        }
-        let x = x.fused()?.clone();
+    pub(crate) fn fused_linear_gelu(&mut self, x: &Fused, layer: &Arc<Linear>) -> Result<Value> {
+        let precision = layer.precision(self.precision);
+        let operand = layer.operand(x.operand(precision), self.setting.pass)?;
+        let needs_gradient = self.trains() && (x.node.needs_gradient || layer.is_trained());
         let (rows, columns) = (x.node.rows, layer.outputs());
-        let mut y = Matrix::uninit(self.precision, rows, columns);
-        let mut u = self.trains.then(|| Matrix::uninit(self.precision, rows, columns));
+        let mut y = Matrix::uninit(precision, rows, columns);
+        let mut u = needs_gradient.then(|| Matrix::uninit(precision, rows, columns));
         let bias = layer.bias()?;
-        layer.forward(&x.operand, &Gelu { u: u.as_mut().map(Matrix::writer), y: y.writer(), bias: &bias })?;
-        let y = self.inner(y);
+        let end = Gelu { u: u.as_mut().map(Matrix::writer), y: y.writer(), bias: bias.as_deref() };
+        layer.forward(&operand, &end)?;
+        let y = self.inner(y, needs_gradient);
         if let Some(u) = u {
-            let (layer, node, operand, y) = (layer.clone(), x.node, x.operand, y.node);
-            self.record(move |buffers| {
-                let dy = buffers.take(y)?;
+            let (layer, input, output) = (layer.clone(), x.node, y.node);
+            self.record(output, move |buffers| {
+                let dy = buffers.take(output)?;
                 let mut du = Matrix::uninit(dy.precision(), rows, columns);
                 let sums = backward(&dy, &u, &mut du);
                 drop((dy, u));
-                buffers.through(node, &layer, &du)?;
-                layer.backward_weights(&du, &operand, &sums)
+                layer.backward(buffers, input, None, &operand, &du, &sums)
             });
         }
-        Ok(Value(State::Fused(y)))
+        Ok(Value::Fused(y))
     }
 }
 
 struct Gelu<'a> {
     u: Option<Writer<'a>>,
     y: Writer<'a>,
-    bias: &'a [f32],
+    bias: Option<&'a [f32]>,
 }
 
 impl Epilogue for Gelu<'_> {
     fn bias(&self) -> Option<&[f32]> {
-        Some(self.bias)
+        self.bias
     }
 
     fn part(&self, mut part: Part<'_>) {
@@ -112,15 +112,16 @@ simd! {
 
 #[cfg(test)]
 mod tests {
+    use crate::ops::Activation;
     use crate::testing::{assert_tapes, normal, weights};
 
     #[test]
     fn values_and_gradients_are_those_of_the_plain_reference() {
         for (tokens, inner, outer) in [(1, 8, 6), (70, 34, 130), (600, 64, 96)] {
             let args = [normal(1, &[tokens, inner]), normal(2, &[outer, inner]), normal(3, &[outer])];
-            assert_tapes(&args, |tape, [x, w, b]| {
-                let x = tape.input(x)?;
-                tape.linear_gelu(&x, &weights([(w, b)]))
+            assert_tapes(&args, |ops, [x, w, b]| {
+                let x = ops.parameter(x)?;
+                ops.linear_activation(&x, &weights([(w, b)]), Activation::Gelu)
             });
         }
     }

@@ -8,12 +8,13 @@
 //! x is `[tokens, in]`; residual, h and y are `[tokens, hidden]`. The rows of the product are normalised while they are in
 //! the processor's cache; h is what the backward pass keeps.
 
-use crate::dropout::{self, Dropout, masked};
+use crate::dropout::{Dropout, masked};
 use crate::gemm::{Epilogue, Matrix, Place, Writer, sum_rows};
 use crate::layer_norm::{Norm, NormValues, end_of_layer, gradient, normalise, scale};
 use crate::linear::Linear;
 use crate::storage::Parts;
-use crate::tape::{State, Tape, Value};
+use crate::tape::Tape;
+use crate::value::{Fused, Value};
 use crate::workspace::Buffer;
 use candle_core::Result;
 use std::ops::Range;
@@ -21,57 +22,57 @@ use std::sync::Arc;
 
 impl Tape {
     /// `LayerNorm(dropout(x Wᵀ + b) + residual)`, a hidden state.
-    pub fn linear_residual_norm(
+    pub(crate) fn fused_linear_residual_norm(
         &mut self,
-        x: &Value,
+        x: &Fused,
         layer: &Arc<Linear>,
-        residual: &Value,
+        residual: &Fused,
         norm: &Norm,
-        dropout: Option<Dropout>,
+        mask: Option<Dropout>,
     ) -> Result<Value> {
-        let dropout = dropout.map(|dropout| dropout.of_rows(layer.outputs()));
-        if !self.fused {
-            let weight = |weight: &_| self.weight(weight);
-            let x = dropout::plain(&layer.plain(x.tensor()?, weight)?, dropout)?;
-            return Ok(Value(State::Plain(norm.plain(&x.add(residual.tensor()?)?, weight)?)));
-        }
-        let (x, residual) = (x.fused()?.clone(), residual.fused()?.clone());
         let (rows, columns) = (x.node.rows, layer.outputs());
+        let mask = mask.map(|mask| mask.of_rows(columns));
+        let precision = layer.precision(self.precision);
+        let operand = layer.operand(x.operand(precision), self.setting.pass)?;
         let values = norm.values(columns)?;
         if residual.node.rows != rows || residual.node.columns != columns {
             candle_core::bail!("linear-residual-norm: {rows} x {columns} onto {:?}", residual.node);
         }
+        // Of the layer and its input alone: the residual's gradient needs neither.
+        let needs_product = x.node.needs_gradient || layer.is_trained();
+        let needs_gradient = self.trains() && (needs_product || residual.node.needs_gradient || norm.is_trained());
         let mut y = Buffer::uninit(rows * columns);
-        let mut h = self.trains.then(|| Buffer::uninit(rows * columns));
+        let mut h = needs_gradient.then(|| Buffer::uninit(rows * columns));
         let mut rounded = self.rounded(rows, columns);
         layer.forward(
-            &x.operand,
+            &operand,
             &End {
                 y: Parts::new(&mut y),
                 h: h.as_mut().map(|h| Parts::new(h)),
                 rounded: rounded.as_mut().map(Matrix::writer),
                 columns,
-                bias: &layer.bias()?,
+                bias: layer.bias()?.as_deref(),
                 residual: residual.floats()?,
-                dropout,
+                dropout: mask,
                 norm: &values,
             },
         )?;
-        let y = self.hidden(Matrix::f32(rows, columns, y), rounded);
+        let y = self.hidden(Matrix::f32(rows, columns, y), rounded, needs_gradient);
         if let Some(h) = h {
-            let (layer, norm, precision) = (layer.clone(), norm.clone(), self.precision);
-            let (y, residual, node, operand) = (y.node, residual.node, x.node, x.operand);
-            self.record(move |buffers| {
-                let mut dh = buffers.take_hidden(y)?;
+            let (layer, norm) = (layer.clone(), norm.clone());
+            let (output, residual, input) = (y.node, residual.node, x.node);
+            self.record(output, move |buffers| {
+                let mut dh = buffers.take_hidden(output)?;
                 let mut dz = Matrix::uninit(precision, rows, columns);
-                let sums = backward(&mut dh, h, &mut dz, &norm.values(columns)?, dropout);
+                let sums = backward(&mut dh, h, &mut dz, &norm.values(columns)?, mask);
                 buffers.add(residual, dh)?;
-                buffers.through(node, &layer, &dz)?;
-                layer.backward_weights(&dz, &operand, &sums[2 * columns..])?;
+                if needs_product {
+                    layer.backward(buffers, input, None, &operand, &dz, &sums[2 * columns..])?;
+                }
                 norm.gather(&sums[..2 * columns])
             });
         }
-        Ok(Value(State::Fused(y)))
+        Ok(Value::Fused(y))
     }
 }
 
@@ -81,7 +82,7 @@ struct End<'a> {
     h: Option<Parts<'a, f32>>,
     rounded: Option<Writer<'a>>,
     columns: usize,
-    bias: &'a [f32],
+    bias: Option<&'a [f32]>,
     residual: &'a [f32],
     dropout: Option<Dropout>,
     norm: &'a NormValues,
@@ -89,7 +90,7 @@ struct End<'a> {
 
 impl Epilogue for End<'_> {
     fn bias(&self) -> Option<&[f32]> {
-        Some(self.bias)
+        self.bias
     }
 
     fn place(&self) -> Option<Place> {
@@ -146,7 +147,8 @@ fn backward(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rng::Key;
+    use crate::ops::Activation;
+    use crate::pass::DropoutAt;
     use crate::testing::{assert_tapes, normal, weights};
     use proptest::prelude::*;
 
@@ -170,12 +172,12 @@ mod tests {
                 normal(7, &[hidden]),
             ];
             assert_tapes(&args,
-                    |tape, [x, w, b, w2, b2, gamma, beta]| {
-                        let x = tape.input(x)?;
-                        let inner = tape.linear_gelu(&x, &weights([(w, b)]))?;
+                    |ops, [x, w, b, w2, b2, gamma, beta]| {
+                        let x = ops.parameter(x)?;
+                        let inner = ops.linear_activation(&x, &weights([(w, b)]), Activation::Gelu)?;
                         let norm = Norm::new(gamma.clone(), beta.clone(), 1e-12);
-                        let drop = Dropout::new(drop, Key::seed(4));
-                        tape.linear_residual_norm(&inner, &weights([(w2, b2)]), &x, &norm, drop)
+                        let drop = DropoutAt::new(drop, "output");
+                        ops.linear_residual_norm(&inner, &weights([(w2, b2)]), &x, &norm, drop)
                     });
         }
     }
@@ -183,7 +185,7 @@ mod tests {
     #[test]
     fn values_and_gradients_are_those_of_the_plain_reference() {
         for (tokens, inner, hidden) in [(1, 8, 6), (5, 34, 98), (600, 64, 64)] {
-            for drop in [None, Dropout::new(0.2, Key::seed(4))] {
+            for rate in [0.0, 0.2] {
                 let args = [
                     normal(1, &[tokens, inner]),
                     normal(2, &[hidden, inner]),
@@ -192,10 +194,10 @@ mod tests {
                     normal(5, &[hidden]),
                     normal(6, &[hidden]),
                 ];
-                assert_tapes(&args, |tape, [x, w, b, residual, gamma, beta]| {
-                    let (x, residual) = (tape.input(x)?, tape.input(residual)?);
+                assert_tapes(&args, |ops, [x, w, b, residual, gamma, beta]| {
+                    let (x, residual) = (ops.parameter(x)?, ops.parameter(residual)?);
                     let norm = Norm::new(gamma.clone(), beta.clone(), 1e-12);
-                    tape.linear_residual_norm(&x, &weights([(w, b)]), &residual, &norm, drop)
+                    ops.linear_residual_norm(&x, &weights([(w, b)]), &residual, &norm, DropoutAt::new(rate, "output"))
                 });
             }
         }

@@ -23,17 +23,23 @@ pub(crate) fn with_f32s<const N: usize, R>(
     tensors: [&Tensor; N],
     f: impl FnOnce([&[f32]; N]) -> Result<R>,
 ) -> Result<R> {
-    let mut contiguous = Vec::with_capacity(N);
-    for tensor in tensors {
-        contiguous.push(tensor.contiguous()?);
-    }
+    with_all_f32s(&tensors, |all| {
+        let mut slices = [&[] as &[f32]; N];
+        slices.copy_from_slice(all);
+        f(slices)
+    })
+}
+
+/// The same of any number of tensors.
+pub(crate) fn with_all_f32s<R>(tensors: &[&Tensor], f: impl FnOnce(&[&[f32]]) -> Result<R>) -> Result<R> {
+    let contiguous = tensors.iter().map(|tensor| tensor.contiguous()).collect::<Result<Vec<_>>>()?;
     let guards: Vec<_> = contiguous.iter().map(Tensor::storage_and_layout).collect();
-    let mut slices = [&[] as &[f32]; N];
-    for (slice, (guard, layout)) in slices.iter_mut().zip(&guards) {
+    let mut slices = Vec::with_capacity(tensors.len());
+    for (guard, layout) in &guards {
         let candle_core::Storage::Cpu(storage) = &**guard else { candle_core::bail!("expected a tensor on the CPU") };
-        *slice = f32s("gradient", storage, layout)?;
+        slices.push(f32s("a tensor", storage, layout)?);
     }
-    f(slices)
+    f(&slices)
 }
 
 /// A slice that the tasks of one parallel loop write to, each its own part.

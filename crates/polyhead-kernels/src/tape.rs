@@ -1,89 +1,56 @@
-//! The tape: the encoder's forward pass, noted down so that it can be run backwards.
+//! The tape: a forward pass of fused operators, recorded so that it can be run backwards.
 //!
 //! ```text
-//! tape.embeddings(...) -> tape.self_attention(...) -> tape.linear_residual_norm(...) -> ... -> tape.finish(h): a candle tensor
+//! tape.embeddings(...) -> tape.self_attention(...) -> ... -> heads -> tape.finish(&[logits, ...]): candle tensors
 //! ```
 //!
-//! To candle a whole encoder is one custom operator: what a head does with the hidden states is candle's own graph, and
-//! the gradient that arrives at them runs back along the tape. In between, values live in buffers that are used again from
+//! To candle the whole network is one custom operator: a loss is candle's own graph, and the gradients that arrive at the
+//! outputs run back along the tape, once for all of them. In between, values live in buffers that are used again from
 //! step to step, in the precision of the products that read them; gradients are written where they are needed, and those
-//! of weights go to the [`Weight`]s. candle's own backward pass would add every one of them to a tensor of zeros.
-//!
-//! On devices that the fused operators do not serve every method runs its plain reference instead, in candle's operators.
+//! of weights go to the [`Weight`]s. candle's own backward pass would add every one of them to a tensor of
+//! zeros. What has nothing trained below it has no backward pass at all.
 
 use crate::gemm::{Matrix, Precision, Store, StoreMatrix, Values};
 use crate::linear::Linear;
+use crate::pass::{DropoutAt, Inputs, Pass, Setting};
 use crate::storage::with_f32s;
+use crate::value::{Fused, Kind, Node, Value};
 use crate::weight::Weight;
 use crate::workspace::Buffer;
 use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Result, Shape, Tensor, Var};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// One forward pass, and its backward pass.
+/// One forward pass on the CPU, and its backward pass.
 pub struct Tape {
     pub(crate) precision: Precision,
-    pub(crate) trains: bool,
-    /// Whether the operators are the fused ones, or their plain references.
-    pub(crate) fused: bool,
-    device: Device,
+    pub(crate) setting: Setting,
     values: usize,
     steps: Vec<Step>,
 }
 
 /// One operator's backward pass: takes the gradient of its output, adds those of its inputs and weights.
-pub(crate) type Step = Box<dyn FnOnce(&mut GradientBuffers) -> Result<()> + Send>;
-
-/// A value on the tape: `[rows, columns]`.
-#[derive(Clone)]
-pub struct Value(pub(crate) State);
-
-#[derive(Clone)]
-pub(crate) enum State {
-    Fused(Fused),
-    Plain(Tensor),
+struct Step {
+    /// The value that it made.
+    output: usize,
+    run: Backward,
 }
 
-/// A value of the fused operators.
-#[derive(Clone)]
-pub(crate) struct Fused {
-    pub node: Node,
-    /// In f32, if it is a hidden state: residual connections and statistics read this.
-    pub hidden: Option<Arc<Matrix>>,
-    /// As products read it.
-    pub operand: Arc<Matrix>,
-}
-
-/// Where the gradient of a value gathers.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Node {
-    index: usize,
-    pub rows: usize,
-    pub columns: usize,
-    /// The gradient of a hidden state is summed in f32; that of a value between two products is in their precision.
-    hidden: bool,
-    precision: Precision,
-}
+type Backward = Box<dyn FnOnce(&mut GradientBuffers) -> Result<()> + Send>;
 
 impl Tape {
-    /// A tape for one pass. One that does not train keeps nothing for the backward pass.
-    pub fn new(precision: Precision, trains: bool, device: &Device) -> Self {
-        let fused = device.is_cpu();
-        Self { precision, trains, fused, device: device.clone(), values: 0, steps: Vec::new() }
+    /// A tape for one pass over a batch; products are in this precision where their layer does not say otherwise. One that
+    /// does not train keeps nothing for a backward pass.
+    pub fn new(precision: Precision, pass: Pass, inputs: Arc<Inputs>) -> Self {
+        Self { precision, setting: Setting { pass, inputs }, values: 0, steps: Vec::new() }
     }
 
-    /// A tape whose operators are the plain references, in f32, on any device: what the fused ones are compared with.
-    pub fn plain(trains: bool, device: &Device) -> Self {
-        Self { fused: false, ..Self::new(Precision::F32, trains, device) }
+    pub(crate) fn trains(&self) -> bool {
+        self.setting.pass.trains()
     }
 
-    pub(crate) fn device(&self) -> &Device {
-        &self.device
-    }
-
-    /// A weight for a plain reference: with candle's graph only where the pass trains.
-    pub(crate) fn weight(&self, weight: &Weight) -> Result<Tensor> {
-        let tensor = weight.tensor()?;
-        Ok(if self.trains { tensor.clone() } else { tensor.detach() })
+    /// The mask of a place in the network.
+    pub(crate) fn mask(&self, at: DropoutAt) -> Option<crate::dropout::Dropout> {
+        self.setting.pass.mask(at)
     }
 
     /// Room for the rounded copy of a hidden state, where products are in bf16.
@@ -91,148 +58,102 @@ impl Tape {
         (self.precision == Precision::Bf16).then(|| Matrix::uninit(Precision::Bf16, rows, columns))
     }
 
-    /// A hidden state: its f32 numbers, and a rounded copy where products are in bf16.
-    pub(crate) fn hidden(&mut self, values: Matrix, rounded: Option<Matrix>) -> Fused {
-        let node = self.node(values.rows, values.columns, true);
-        let hidden = Arc::new(values);
-        let operand = rounded.map_or_else(|| hidden.clone(), Arc::new);
-        Fused { node, hidden: Some(hidden), operand }
+    /// A hidden state: its f32 numbers, and a rounded copy if it was made with them.
+    pub(crate) fn hidden(&mut self, values: Matrix, rounded: Option<Matrix>, needs_gradient: bool) -> Fused {
+        let node = self.node(&values, Kind::Hidden, needs_gradient);
+        Fused::new(node, values, rounded)
     }
 
     /// A value that only products read.
-    pub(crate) fn inner(&mut self, values: Matrix) -> Fused {
-        let node = self.node(values.rows, values.columns, false);
-        Fused { node, hidden: None, operand: Arc::new(values) }
+    pub(crate) fn inner(&mut self, values: Matrix, needs_gradient: bool) -> Fused {
+        let node = self.node(&values, Kind::Inner(values.precision()), needs_gradient);
+        Fused::new(node, values, None)
     }
 
-    fn node(&mut self, rows: usize, columns: usize, hidden: bool) -> Node {
+    fn node(&mut self, Matrix { rows, columns, .. }: &Matrix, kind: Kind, needs_gradient: bool) -> Node {
         self.values += 1;
-        Node { index: self.values - 1, rows, columns, hidden, precision: self.precision }
+        Node { index: self.values - 1, rows: *rows, columns: *columns, kind, needs_gradient }
     }
 
-    /// Records the backward pass of an operator, if the tape trains.
-    pub(crate) fn record(&mut self, step: impl FnOnce(&mut GradientBuffers) -> Result<()> + Send + 'static) {
-        if self.trains {
-            self.steps.push(Box::new(step));
+    /// Records the backward pass of the operator that made a value.
+    pub(crate) fn record(
+        &mut self,
+        output: Node,
+        run: impl FnOnce(&mut GradientBuffers) -> Result<()> + Send + 'static,
+    ) {
+        if output.needs_gradient {
+            self.steps.push(Step { output: output.index, run: Box::new(run) });
         }
+    }
+
+    /// The operators that have a backward pass.
+    #[cfg(test)]
+    pub(crate) fn recorded(&self) -> usize {
+        self.steps.len()
     }
 
     /// A given hidden state `[rows, columns]` that has no use for its gradient.
     pub fn constant(&mut self, tensor: &Tensor) -> Result<Value> {
-        if !self.fused {
-            return Ok(Value(State::Plain(tensor.to_device(&self.device)?.detach())));
-        }
         let (rows, columns) = tensor.dims2()?;
         let values = with_f32s([tensor], |[values]| Ok(Buffer::copy_of(values)))?;
-        let rounded =
-            (self.precision == Precision::Bf16).then(|| Matrix::rounded(self.precision, rows, columns, &values));
-        Ok(Value(State::Fused(self.hidden(Matrix::f32(rows, columns, values), rounded))))
+        Ok(Value::Fused(self.hidden(Matrix::f32(rows, columns, values), None, false)))
     }
 
-    /// A given hidden state, whose gradient goes to the weight that holds it.
-    pub fn input(&mut self, weight: &Weight) -> Result<Value> {
-        if !self.fused {
-            return Ok(Value(State::Plain(self.weight(weight)?)));
-        }
-        let value = self.constant(weight.tensor()?)?;
-        let (node, weight) = (value.fused()?.node, weight.clone());
-        self.record(move |buffers| {
-            let gradient = buffers.take_hidden(node)?;
-            weight.add_gradient(&gradient)
-        });
-        Ok(value)
+    /// A weight as a hidden state.
+    pub(crate) fn constant_of(&mut self, weight: &Weight) -> Result<Fused> {
+        let (rows, columns) = weight.tensor()?.dims2()?;
+        let values = weight.read(|values| Ok(Buffer::copy_of(values)))?;
+        let needs_gradient = self.trains() && weight.is_trained();
+        Ok(self.hidden(Matrix::f32(rows, columns, values), None, needs_gradient))
     }
 
-    /// A copy of a hidden state, without a graph.
-    pub fn peek(&self, value: &Value) -> Result<Tensor> {
-        match &value.0 {
-            State::Plain(tensor) => Ok(tensor.detach()),
-            State::Fused(fused) => {
-                Tensor::from_vec(fused.to_vec(), (fused.node.rows, fused.node.columns), &self.device)
-            }
+    /// The end of the pass: values as candle tensors. Their gradients run back along the tape together, so a loss must be
+    /// one tensor: a sum, where several outputs have one each.
+    pub fn finish(mut self, values: &[Value]) -> Result<Vec<Tensor>> {
+        let values: Vec<&Fused> = values.iter().map(Value::fused).collect::<Result<_>>()?;
+        let outputs: Vec<Node> = values.iter().map(|value| value.node).filter(|node| node.needs_gradient).collect();
+        if outputs.is_empty() {
+            return values.into_iter().map(|value| Value::Fused(value.clone()).to_tensor()).collect();
         }
-    }
-
-    /// The end of the pass: a hidden state as a candle tensor. Its gradient runs back along the tape.
-    pub fn finish(mut self, value: &Value) -> Result<Tensor> {
-        let fused = match &value.0 {
-            State::Plain(tensor) => return Ok(tensor.clone()),
-            State::Fused(fused) => fused,
-        };
-        if !self.trains {
-            return self.peek(value);
-        }
+        let with_gradient = values.iter().filter(|value| value.node.needs_gradient);
+        let numbers: Vec<f32> = with_gradient.flat_map(|value| value.to_vec()).collect();
         // candle walks back to variables only: this one stands for all that the tape holds.
-        let anchor = Var::zeros(1, DType::F32, &self.device)?;
+        let anchor = Var::zeros(1, DType::F32, &Device::Cpu)?;
         let steps = Mutex::new(Some(std::mem::take(&mut self.steps)));
-        let output = Mutex::new(fused.to_vec());
-        anchor.as_tensor().apply_op1(Pass { node: fused.node, values: self.values, steps, output })
-    }
-}
-
-impl Value {
-    /// Its rows.
-    pub fn rows(&self) -> Result<usize> {
-        match &self.0 {
-            State::Fused(fused) => Ok(fused.node.rows),
-            State::Plain(tensor) => tensor.dim(0),
-        }
-    }
-
-    pub(crate) fn tensor(&self) -> Result<&Tensor> {
-        match &self.0 {
-            State::Plain(tensor) => Ok(tensor),
-            State::Fused(_) => candle_core::bail!("a value of another tape"),
-        }
-    }
-
-    pub(crate) fn fused(&self) -> Result<&Fused> {
-        match &self.0 {
-            State::Fused(fused) => Ok(fused),
-            State::Plain(_) => candle_core::bail!("a value of another tape"),
-        }
-    }
-}
-
-impl Fused {
-    fn to_vec(&self) -> Vec<f32> {
-        match self.hidden.as_ref().map(|matrix| &matrix.values) {
-            Some(Values::F32(values)) => values.to_vec(),
-            _ => {
-                let mut values = vec![0.0; self.node.rows * self.node.columns];
-                for (row, values) in values.chunks_exact_mut(self.node.columns.max(1)).enumerate() {
-                    self.operand.read(row, 0, values);
-                }
-                values
+        let network = Network { outputs, values: self.values, steps, numbers: Mutex::new(numbers) };
+        let all = anchor.as_tensor().apply_op1(network)?;
+        let mut start = 0;
+        let tensor = |value: &Fused| {
+            let Node { rows, columns, needs_gradient, .. } = value.node;
+            if !needs_gradient {
+                return Value::Fused(value.clone()).to_tensor();
             }
-        }
-    }
-
-    /// The numbers of a hidden state.
-    pub(crate) fn floats(&self) -> Result<&[f32]> {
-        match self.hidden.as_ref().map(|matrix| &matrix.values) {
-            Some(Values::F32(values)) => Ok(values),
-            _ => candle_core::bail!("expected a hidden state"),
-        }
+            let part =
+                if rows * columns == all.elem_count() { all.clone() } else { all.narrow(0, start, rows * columns)? };
+            start += rows * columns;
+            part.reshape((rows, columns))
+        };
+        values.into_iter().map(tensor).collect()
     }
 }
 
-/// A whole tape as candle sees it.
-struct Pass {
-    node: Node,
+/// A whole tape as candle sees it: its outputs end to end.
+struct Network {
+    outputs: Vec<Node>,
     values: usize,
     steps: Mutex<Option<Vec<Step>>>,
-    output: Mutex<Vec<f32>>,
+    numbers: Mutex<Vec<f32>>,
 }
 
-impl CustomOp1 for Pass {
+impl CustomOp1 for Network {
     fn name(&self) -> &'static str {
-        "encoder"
+        "network"
     }
 
     fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
-        let output = std::mem::take(&mut *self.output.lock().unwrap_or_else(PoisonError::into_inner));
-        Ok((CpuStorage::F32(output), (self.node.rows, self.node.columns).into()))
+        let numbers = std::mem::take(&mut *self.numbers.lock().unwrap_or_else(PoisonError::into_inner));
+        let shape = numbers.len().into();
+        Ok((CpuStorage::F32(numbers), shape))
     }
 
     fn bwd(&self, _anchor: &Tensor, _output: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
@@ -240,12 +161,20 @@ impl CustomOp1 for Pass {
             candle_core::bail!("a second backward pass along one tape")
         };
         let mut buffers = GradientBuffers { gradients: (0..self.values).map(|_| None).collect() };
-        let Node { rows, columns, hidden, precision, .. } = self.node;
-        let precision = if hidden { Precision::F32 } else { precision };
-        let gradient = with_f32s([gradient], |[values]| Ok(Matrix::rounded(precision, rows, columns, values)))?;
-        buffers.gradients[self.node.index] = Some(gradient);
+        with_f32s([gradient], |[mut rest]| {
+            for node in &self.outputs {
+                let (own, others) = rest.split_at(node.rows * node.columns);
+                buffers.add(*node, Buffer::copy_of(own))?;
+                rest = others;
+            }
+            Ok(())
+        })?;
         // In the pool: a parallel loop that starts there needs no thread to be woken first.
-        in_pool(|| steps.into_iter().rev().try_for_each(|step| step(&mut buffers)))?;
+        in_pool(|| {
+            // A value that the outputs do not depend on has no gradient, nor has its operator a backward pass.
+            let mut steps = steps.into_iter().rev();
+            steps.try_for_each(|step| if buffers.holds(step.output) { (step.run)(&mut buffers) } else { Ok(()) })
+        })?;
         Ok(None)
     }
 }
@@ -261,6 +190,10 @@ pub(crate) struct GradientBuffers {
 }
 
 impl GradientBuffers {
+    fn holds(&self, index: usize) -> bool {
+        self.gradients.get(index).is_some_and(Option::is_some)
+    }
+
     /// The gradient of a value, once all that used it have run.
     pub(crate) fn take(&mut self, node: Node) -> Result<Matrix> {
         match self.gradients[node.index].take() {
@@ -277,36 +210,57 @@ impl GradientBuffers {
         }
     }
 
-    /// Adds to the gradient of a hidden state.
-    pub(crate) fn add(&mut self, node: Node, gradient: Buffer<f32>) -> Result<()> {
+    /// Adds to the gradient of a value, if it needs one.
+    pub(crate) fn add(&mut self, node: Node, mut gradient: Buffer<f32>) -> Result<()> {
+        if !node.needs_gradient {
+            return Ok(());
+        }
         let slot = &mut self.gradients[node.index];
-        match slot.as_mut().map(|matrix| &mut matrix.values) {
-            Some(Values::F32(sum)) => crate::gemm::add_to(sum, &gradient),
-            Some(Values::Bf16(_)) => candle_core::bail!("expected the gradient of a hidden state"),
-            None => *slot = Some(Matrix::f32(node.rows, node.columns, gradient)),
+        match (node.kind, slot.as_mut().map(|matrix| &mut matrix.values)) {
+            (Kind::Hidden | Kind::Inner(Precision::F32), Some(Values::F32(sum))) => crate::gemm::add_to(sum, &gradient),
+            (Kind::Hidden | Kind::Inner(Precision::F32), _) => {
+                *slot = Some(Matrix::f32(node.rows, node.columns, gradient));
+            }
+            (Kind::Inner(precision), existing) => {
+                if existing.is_some()
+                    && let Some(before) = slot
+                {
+                    crate::gemm::add_to(&mut gradient, &before.to_vec());
+                }
+                *slot = Some(Matrix::rounded(precision, node.rows, node.columns, &gradient));
+            }
         }
         Ok(())
     }
 
-    /// Adds what a linear layer sends back to its input: `dy W`.
+    /// Adds what a linear layer sends back to its input, if that needs it: `dy W`.
     pub(crate) fn through(&mut self, node: Node, layer: &Linear, dy: &Matrix) -> Result<()> {
-        let existing = self.gradients[node.index].take();
-        if node.hidden {
-            let holds = existing.is_some();
-            let mut sum = match existing.map(|matrix| matrix.values) {
-                Some(Values::F32(values)) => values,
-                _ => Buffer::uninit(node.rows * node.columns),
-            };
-            layer.backward_input(dy, &Store::new(&mut sum, node.columns).adding(holds))?;
-            self.gradients[node.index] = Some(Matrix::f32(node.rows, node.columns, sum));
+        if !node.needs_gradient {
             return Ok(());
         }
-        if existing.is_some() {
-            candle_core::bail!("a value between two products that is used twice");
+        let Node { rows, columns, kind, .. } = node;
+        match (kind, self.gradients[node.index].take()) {
+            (Kind::Inner(precision), None) => {
+                let mut dx = Matrix::uninit(precision, rows, columns);
+                layer.backward_input(dy, &StoreMatrix { writer: dx.writer(), bias: None })?;
+                self.gradients[node.index] = Some(dx);
+            }
+            (Kind::Hidden, existing) => {
+                let holds = existing.is_some();
+                let mut sum = match existing.map(|matrix| matrix.values) {
+                    Some(Values::F32(values)) => values,
+                    _ => Buffer::uninit(rows * columns),
+                };
+                layer.backward_input(dy, &Store::new(&mut sum, columns).adding(holds))?;
+                self.gradients[node.index] = Some(Matrix::f32(rows, columns, sum));
+            }
+            (Kind::Inner(_), existing) => {
+                self.gradients[node.index] = existing;
+                let mut dx = Buffer::uninit(rows * columns);
+                layer.backward_input(dy, &Store::new(&mut dx, columns))?;
+                self.add(node, dx)?;
+            }
         }
-        let mut dx = Matrix::uninit(node.precision, node.rows, node.columns);
-        layer.backward_input(dy, &StoreMatrix { writer: dx.writer(), bias: None })?;
-        self.gradients[node.index] = Some(dx);
         Ok(())
     }
 }

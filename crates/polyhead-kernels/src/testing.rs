@@ -1,11 +1,17 @@
 //! What the operators' tests share: random tensors, and the comparison of an operator with its plain reference.
 
 use crate::gemm::Precision;
-use crate::linear::Linear;
+use crate::layer_norm::Norm;
+use crate::linear::{Linear, Part};
 #[cfg(target_arch = "x86_64")]
 use crate::math::Instructions;
+use crate::ops::{Activation, Attention, Ops};
+use crate::pass::{DropoutAt, Index, Inputs, Pass};
+use crate::plain::Plain;
 use crate::rng::Key;
-use crate::tape::{Tape, Value};
+use crate::segments::Segments;
+use crate::tape::Tape;
+use crate::value::Value;
 use crate::weight::Weight;
 use candle_core::{Device, Result, Tensor, Var};
 use proptest::prelude::ProptestConfig;
@@ -91,7 +97,7 @@ fn on(device: &Device, args: &[Tensor]) -> Vec<Tensor> {
 
 /// A layer of weights and biases side by side.
 pub(crate) fn weights<const N: usize>(parts: [(&Weight, &Weight); N]) -> Arc<Linear> {
-    Arc::new(Linear::new(parts.map(|(weight, bias)| (weight.clone(), bias.clone())).into()))
+    Arc::new(Linear::new(parts.map(|(weight, bias)| Part::new(weight.clone(), Some(bias.clone()))).into()))
 }
 
 /// Asserts that two functions have the same value and, under a random linear loss, the same gradients.
@@ -104,44 +110,161 @@ pub(crate) fn assert_matches_reference<const N: usize>(
     assert_all_close(&run(args, &fused, &Device::Cpu), &run(args, &plain, &reference_device()), tolerance.into());
 }
 
-/// The same for operators of the tape and their plain references; they find their arguments as weights. Without a backward pass
-/// the value is the same.
+/// The tape without its fused methods: their default bodies, of primitives.
+struct Primitives(Tape);
+
+impl Ops for Primitives {
+    fn parameter(&mut self, weight: &Weight) -> Result<Value> {
+        self.0.parameter(weight)
+    }
+    fn embedding(&mut self, table: &Weight, index: Index) -> Result<Value> {
+        self.0.embedding(table, index)
+    }
+    fn linear(&mut self, x: &Value, layer: &Arc<Linear>) -> Result<Value> {
+        self.0.linear(x, layer)
+    }
+    fn activation(&mut self, x: &Value, activation: Activation) -> Result<Value> {
+        self.0.activation(x, activation)
+    }
+    fn add(&mut self, a: &Value, b: &Value) -> Result<Value> {
+        self.0.add(a, b)
+    }
+    fn layer_norm(&mut self, x: &Value, norm: &Norm) -> Result<Value> {
+        self.0.layer_norm(x, norm)
+    }
+    fn dropout(&mut self, x: &Value, dropout: DropoutAt) -> Result<Value> {
+        self.0.dropout(x, dropout)
+    }
+    fn attention(&mut self, qkv: &Value, attention: Attention) -> Result<Value> {
+        self.0.attention(qkv, attention)
+    }
+    fn select_rows(&mut self, x: &Value, index: Index) -> Result<Value> {
+        self.0.select_rows(x, index)
+    }
+}
+
+/// A backend, as a test asks for it.
+#[derive(Clone, Copy, PartialEq)]
+enum Backend {
+    Fused(Precision),
+    Primitives(Precision),
+    Plain,
+}
+
+/// The value of operators, and the gradients of their arguments under a random linear loss; none of the arguments that are
+/// frozen. Only the value, where the pass does not train.
+fn run_on<const N: usize>(
+    backend: Backend,
+    pass: Pass,
+    inputs: &Inputs,
+    args: &[Tensor; N],
+    frozen: &[usize],
+    operator: &impl Fn(&mut dyn Ops, [&Weight; N]) -> Result<Value>,
+) -> (Tensor, Vec<Option<Tensor>>) {
+    let device = if backend == Backend::Plain { reference_device() } else { Device::Cpu };
+    let weights: Vec<Weight> = on(&device, args).iter().map(|arg| Weight::new(arg).unwrap()).collect();
+    frozen.iter().for_each(|&at| weights[at].freeze());
+    let (weight, inputs) = (std::array::from_fn(|i| &weights[i]), Arc::new(inputs.clone()));
+    let y = match backend {
+        Backend::Plain => {
+            let mut ops = Plain::new(pass, inputs);
+            let value = operator(&mut ops, weight).unwrap();
+            ops.finish(&[value]).unwrap()
+        }
+        Backend::Fused(precision) => {
+            let mut tape = Tape::new(precision, pass, inputs);
+            let value = operator(&mut tape, weight).unwrap();
+            tape.finish(&[value]).unwrap()
+        }
+        Backend::Primitives(precision) => {
+            let mut ops = Primitives(Tape::new(precision, pass, inputs));
+            let value = operator(&mut ops, weight).unwrap();
+            ops.0.finish(&[value]).unwrap()
+        }
+    };
+    let y = &y[0];
+    if !pass.trains() {
+        return (y.clone(), Vec::new());
+    }
+    let loss = normal(99, y.dims()).to_device(&device).unwrap();
+    let grads = y.mul(&loss).unwrap().sum_all().unwrap().backward().unwrap();
+    let of = |weight: &Weight| match weight.take_gradient() {
+        Some(gradient) => Some(gradient.to_tensor(weight.dims()).unwrap()),
+        None => grads.get(weight.var().unwrap()).cloned(),
+    };
+    (y.clone(), weights.iter().map(of).collect())
+}
+
+/// Asserts that operators have the values and gradients of plain candle's: fused, and composed of primitives inside the
+/// tape; in training and in evaluation; and that a frozen weight has no gradient and changes no other one.
+pub(crate) fn assert_tape_on<const N: usize>(
+    inputs: &Inputs,
+    args: &[Tensor; N],
+    precision: Precision,
+    operator: impl Fn(&mut dyn Ops, [&Weight; N]) -> Result<Value>,
+    tolerance: impl Into<Tolerance>,
+) {
+    let tolerance = tolerance.into();
+    let train = Pass::train(Key::seed(3));
+    let run = |backend, pass, frozen: &[usize]| run_on(backend, pass, inputs, args, frozen, &operator);
+    let all = |(value, gradients): (Tensor, Vec<Option<Tensor>>)| -> Vec<Tensor> {
+        let gradients = gradients.into_iter().map(|gradient| gradient.expect("every argument has a gradient"));
+        std::iter::once(value).chain(gradients).collect()
+    };
+    let want = all(run(Backend::Plain, train, &[]));
+    let got = all(run(Backend::Fused(precision), train, &[]));
+    assert_all_close(&got, &want, tolerance);
+    assert_all_close(&all(run(Backend::Primitives(precision), train, &[])), &want, tolerance);
+
+    let want_value = all(run(Backend::Plain, Pass::Evaluate, &[]));
+    let value = all(run(Backend::Fused(precision), Pass::Evaluate, &[]));
+    assert_all_close(&value, &want_value, tolerance);
+    if flat(&want_value[0]) == flat(&want[0]) {
+        assert_eq!(flat(&got[0]), flat(&value[0]), "a pass that trains without dropout computes something else");
+    }
+
+    let still = args.iter().map(Tensor::elem_count).sum::<usize>() % N;
+    let (_, gradients) = run(Backend::Fused(precision), train, &[still]);
+    for (at, gradient) in gradients.iter().enumerate() {
+        match gradient {
+            None => assert_eq!(at, still, "argument {at} has lost its gradient"),
+            Some(gradient) => {
+                assert_ne!(at, still, "a frozen argument has a gradient");
+                assert_eq!(flat(gradient), flat(&got[1 + at]), "argument {at} with argument {still} frozen");
+            }
+        }
+    }
+}
+
+/// The same of operators on a batch of one sequence.
 pub(crate) fn assert_tape<const N: usize>(
     args: &[Tensor; N],
     precision: Precision,
-    operator: impl Fn(&mut Tape, [&Weight; N]) -> Result<Value>,
+    operator: impl Fn(&mut dyn Ops, [&Weight; N]) -> Result<Value>,
     tolerance: impl Into<Tolerance>,
 ) {
-    let run = |mut tape: Tape| {
-        let device = tape.device().clone();
-        let weights: Vec<Weight> = on(&device, args).iter().map(|arg| Weight::new(arg).unwrap()).collect();
-        let value = operator(&mut tape, std::array::from_fn(|i| &weights[i])).unwrap();
-        let trains = tape.trains;
-        let y = tape.finish(&value).unwrap();
-        let mut out = vec![y.clone()];
-        if trains {
-            let loss = normal(99, y.dims()).to_device(&device).unwrap();
-            let grads = y.mul(&loss).unwrap().sum_all().unwrap().backward().unwrap();
-            out.extend(weights.iter().map(|weight| match weight.take_gradient() {
-                Some(gradient) => gradient.to_tensor(weight.dims()).unwrap(),
-                None => grads.get(weight.var().unwrap()).expect("every argument has a gradient").clone(),
-            }));
-        }
-        out
-    };
-    let got = run(Tape::new(precision, true, &Device::Cpu));
-    let without = run(Tape::new(precision, false, &Device::Cpu));
-    assert_eq!(flat(&got[0]), flat(&without[0]), "a pass that does not train computes something else");
-    assert_all_close(&got, &run(Tape::plain(true, &reference_device())), tolerance.into());
+    let rows = args.first().map_or(0, |arg| arg.dims()[0]);
+    assert_tape_on(&Inputs::of_rows(Segments::packed(&[rows])), args, precision, operator, tolerance);
 }
 
 /// The same in every precision, each with its tolerance.
 pub(crate) fn assert_tapes<const N: usize>(
     args: &[Tensor; N],
-    operator: impl Fn(&mut Tape, [&Weight; N]) -> Result<Value>,
+    operator: impl Fn(&mut dyn Ops, [&Weight; N]) -> Result<Value>,
 ) {
     for (precision, tolerance) in PRECISIONS {
         assert_tape(args, precision, &operator, tolerance);
+    }
+}
+
+/// The same on a batch of any sequences.
+pub(crate) fn assert_tapes_on<const N: usize>(
+    inputs: &Inputs,
+    args: &[Tensor; N],
+    operator: impl Fn(&mut dyn Ops, [&Weight; N]) -> Result<Value>,
+) {
+    for (precision, tolerance) in PRECISIONS {
+        assert_tape_on(inputs, args, precision, &operator, tolerance);
     }
 }
 
@@ -158,7 +281,7 @@ fn run<const N: usize>(args: &[Tensor; N], f: &dyn Fn([&Tensor; N]) -> Result<Te
 
 /// A tensor that is a thousand times smaller than the largest is zero in theory (the gradient of keys' biases, which
 /// softmax does not see): what rounding left of it is held against the largest.
-fn assert_all_close(got: &[Tensor], want: &[Tensor], tolerance: Tolerance) {
+pub(crate) fn assert_all_close(got: &[Tensor], want: &[Tensor], tolerance: Tolerance) {
     let most = |values: &[f32]| values.iter().fold(1e-6_f32, |most, x| most.max(x.abs()));
     let mean = |values: &[f32]| (values.iter().map(|x| x * x).sum::<f32>() / values.len() as f32).sqrt();
     let largest = want.iter().skip(1).map(|want| most(&flat(want))).fold(1e-6, f32::max);
@@ -183,9 +306,8 @@ pub(crate) fn flat(tensor: &Tensor) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Gradient;
     use crate::adamw::{AdamW, Moments, Update};
-    use crate::layer_norm::Norm;
-    use crate::{Dropout, Gradient, Segments};
 
     /// A layer's attention and feed-forward network, there and back, and a step of AdamW on what comes back.
     fn layer_and_step(precision: Precision) -> Vec<f32> {
@@ -196,14 +318,15 @@ mod tests {
         let (down, down_b) = (weight(5, &[hidden, inner]), weight(6, &[hidden]));
         let (gamma, beta) = (weight(7, &[hidden]), weight(8, &[hidden]));
         let input = weight(9, &[rows, hidden]);
-        let drop = Dropout::new(0.2, Key::seed(4));
-        let mut tape = Tape::new(precision, true, &Device::Cpu);
-        let x = tape.input(&input).unwrap();
-        let y = tape.self_attention(&x, &weights([(&w, &b)]), &Segments::packed(&[3, 20]), 2, drop).unwrap();
-        let y = tape.linear_gelu(&y, &weights([(&up, &up_b)])).unwrap();
+        let drop = DropoutAt::new(0.2, "output");
+        let inputs = Arc::new(Inputs::of_rows(Segments::packed(&[3, 20])));
+        let mut tape = Tape::new(precision, Pass::train(Key::seed(4)), inputs);
+        let x = tape.parameter(&input).unwrap();
+        let y = tape.self_attention(&x, &weights([(&w, &b)]), Attention { heads: 2, dropout: drop }).unwrap();
+        let y = tape.linear_activation(&y, &weights([(&up, &up_b)]), Activation::Gelu).unwrap();
         let norm = Norm::new(gamma.clone(), beta.clone(), 1e-12);
         let y = tape.linear_residual_norm(&y, &weights([(&down, &down_b)]), &x, &norm, drop).unwrap();
-        let y = tape.finish(&y).unwrap();
+        let y = tape.finish(&[y]).unwrap().remove(0);
         let loss = y.mul(&normal(99, y.dims())).unwrap().sum_all().unwrap();
         loss.backward().unwrap();
         let mut all = flat(&y);

@@ -8,7 +8,7 @@ use crate::storage::{f32s, with_f32s};
 use crate::workspace::Buffer;
 use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Tensor, Var};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A parameter. Clones are the same parameter.
@@ -16,7 +16,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub struct Weight(Arc<Inner>);
 
 struct Inner {
+    name: String,
     var: Var,
+    frozen: AtomicBool,
     /// Counts the changes of the value: what was made from an older one is stale.
     version: AtomicU64,
     gradient: Mutex<Option<Gradient>>,
@@ -33,11 +35,31 @@ struct Deferred {
 }
 
 impl Weight {
-    /// A parameter of this value.
+    /// A parameter of this value, without a name.
     pub fn new(value: &Tensor) -> Result<Self> {
-        let var = Var::from_tensor(value)?;
-        let (version, gradient, deferred) = Default::default();
-        Ok(Self(Arc::new(Inner { var, version, gradient, deferred })))
+        Self::named("", value)
+    }
+
+    /// A parameter of this name and value. It is trained until it is frozen.
+    pub fn named(name: &str, value: &Tensor) -> Result<Self> {
+        let (name, var) = (name.to_owned(), Var::from_tensor(value)?);
+        let (frozen, version, gradient, deferred) = Default::default();
+        Ok(Self(Arc::new(Inner { name, var, frozen, version, gradient, deferred })))
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// From now on no gradient is computed for it, nor for what only led to it.
+    pub fn freeze(&self) {
+        self.0.frozen.store(true, Ordering::Release);
+    }
+
+    /// Whether gradients are computed for it.
+    pub fn is_trained(&self) -> bool {
+        !self.0.frozen.load(Ordering::Acquire)
     }
 
     /// Its value, up to date; operators of candle's own send their gradient for it to candle's store.
@@ -73,10 +95,10 @@ impl Weight {
         with_f32s([self.0.var.as_tensor()], |[values]| f(values))
     }
 
-    /// Reads its numbers, of which only these rows need be up to date.
-    pub(crate) fn read_rows<R>(&self, rows: &[u32], f: impl FnOnce(&[f32]) -> Result<R>) -> Result<R> {
+    /// Its value, of which only these rows need be up to date.
+    pub(crate) fn tensor_of_rows(&self, rows: &[u32]) -> Result<&Tensor> {
         self.flush(rows)?;
-        with_f32s([self.0.var.as_tensor()], |[values]| f(values))
+        Ok(self.0.var.as_tensor())
     }
 
     /// Changes its numbers in place, and tells those who keep copies.

@@ -4,15 +4,15 @@
 use candle_core::Tensor;
 use polyhead::batch::{Features, WindowedExample};
 use polyhead::data::{Layout, Read as Examples};
-use polyhead::encoders::{EncoderOverrides, Hidden, Pass, Precision};
+use polyhead::encoders::{EncoderOverrides, Precision};
 use polyhead::model::{Model, NamedTask, Provenance};
 use polyhead::parameters::Weights;
 use polyhead::tasks::answer::Labels;
 use polyhead::tasks::{Answer, Field, HeadShape, LinearHead, Purpose, Score, Shape, TASKS, Task, TaskKind, Window};
 use polyhead::text::Tokenizer;
 use polyhead::{Error, Key, Place, Result};
-use polyhead_kernels::Segments;
 use polyhead_kernels::cross_entropy::token_cross_entropy;
+use polyhead_kernels::{self as kernels, Index, Ops, Segments};
 use polyhead_server::{Event, Exposure, Limits, Options};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
@@ -72,8 +72,9 @@ impl Task for Entails {
     fn head(&self, name: &str, shape: HeadShape, weights: &mut Weights) -> Result<LinearHead> {
         LinearHead::open(weights, &format!("heads.{name}"), shape, 2)
     }
-    fn logits(&self, head: &LinearHead, hidden: &Hidden, _: Pass) -> Result<Tensor> {
-        head.apply(&hidden.first_tokens()?, None)
+    fn logits(&self, head: &LinearHead, hidden: &kernels::Value, ops: &mut dyn Ops) -> Result<kernels::Value> {
+        let first = ops.select_rows(hidden, Index::FirstTokens)?;
+        head.apply(ops, &first, None)
     }
     fn loss(&self, logits: &Tensor, _: &Segments, targets: &[&[i64]]) -> Result<Tensor> {
         Ok(token_cross_entropy(logits, &targets.concat())?)

@@ -6,7 +6,6 @@
 use candle_core::Tensor;
 use polyhead::batch::{Features, WindowedExample};
 use polyhead::data::{Layout, Read};
-use polyhead::encoders::{Hidden, Pass};
 use polyhead::infer::Session;
 use polyhead::parameters::Weights;
 use polyhead::recipe::Recipe;
@@ -15,8 +14,8 @@ use polyhead::tasks::{Answer, HeadShape, LinearHead, Purpose, Score, Shape, TASK
 use polyhead::text::Tokenizer;
 use polyhead::train::{Event, Trainer};
 use polyhead::{Error, Place, Result};
-use polyhead_kernels::Segments;
 use polyhead_kernels::cross_entropy::token_cross_entropy;
+use polyhead_kernels::{self as kernels, Index, Ops, Segments};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -120,8 +119,9 @@ impl Task for QuestionType {
     fn head(&self, name: &str, shape: HeadShape, weights: &mut Weights) -> Result<LinearHead> {
         LinearHead::open_by_label(weights, &format!("heads.{name}"), shape, &self.labels)
     }
-    fn logits(&self, head: &LinearHead, hidden: &Hidden, _: Pass) -> Result<Tensor> {
-        head.apply(&hidden.first_tokens()?, None)
+    fn logits(&self, head: &LinearHead, hidden: &kernels::Value, ops: &mut dyn Ops) -> Result<kernels::Value> {
+        let first = ops.select_rows(hidden, Index::FirstTokens)?;
+        head.apply(ops, &first, None)
     }
     fn loss(&self, logits: &Tensor, _: &Segments, targets: &[&[i64]]) -> Result<Tensor> {
         Ok(token_cross_entropy(logits, &targets.concat())?)

@@ -1,7 +1,7 @@
 //! Features and batches: token ids with the map back to the text, packed end to end.
 
-use polyhead_kernels::Segments;
-use polyhead_kernels::embedding::Rows;
+use polyhead_kernels::{Inputs, Segments};
+use std::sync::Arc;
 
 /// One window of an example, ready for the encoder.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -44,13 +44,16 @@ pub enum Padding {
 /// Sequences for one forward pass.
 #[derive(Debug, Clone)]
 pub struct Batch {
-    /// Ids, positions and types of all rows.
-    pub rows: Rows,
-    /// Where each sequence lies.
-    pub segments: Segments,
+    /// Ids, positions and types of all rows, and where each sequence lies.
+    pub inputs: Arc<Inputs>,
 }
 
 impl Batch {
+    /// Where each sequence lies.
+    pub fn segments(&self) -> &Segments {
+        &self.inputs.segments
+    }
+
     /// Brings windows together. `pad` is the id of the padding token, `max_length` the task's.
     ///
     /// This copies a few thousand numbers: microseconds of a step, so that nothing is won by doing it ahead.
@@ -63,21 +66,17 @@ impl Batch {
         };
         let segments = Segments::padded(&lengths, to);
         let count = segments.rows();
-        let mut rows = Rows {
-            ids: Vec::with_capacity(count),
-            positions: Vec::with_capacity(count),
-            types: Vec::with_capacity(count),
-        };
+        let [mut ids, mut types, mut positions] = [(); 3].map(|()| Vec::with_capacity(count));
         for (window, segment) in windows.iter().zip(segments.iter()) {
             let padded = |values: &[u32], fill: u32, into: &mut Vec<u32>| {
                 into.extend_from_slice(values);
                 into.resize(segment.start + segment.rows, fill);
             };
-            padded(&window.ids, pad, &mut rows.ids);
-            padded(&window.types, 0, &mut rows.types);
-            rows.positions.extend(0..segment.rows as u32);
+            padded(&window.ids, pad, &mut ids);
+            padded(&window.types, 0, &mut types);
+            positions.extend(0..segment.rows as u32);
         }
-        Self { rows, segments }
+        Self { inputs: Arc::new(Inputs { ids, positions, types, segments }) }
     }
 }
 
@@ -90,11 +89,11 @@ mod tests {
         let window = |ids: &[u32]| Features { ids: ids.to_vec(), types: vec![0; ids.len()], ..Features::default() };
         let (a, b) = (window(&[1, 2, 3]), window(&[4]));
         let packed = Batch::new(&[&a, &b], Padding::Packed, 5, 9);
-        assert_eq!(packed.rows.ids, [1, 2, 3, 4]);
-        assert_eq!(packed.rows.positions, [0, 1, 2, 0]);
+        assert_eq!(packed.inputs.ids, [1, 2, 3, 4]);
+        assert_eq!(packed.inputs.positions, [0, 1, 2, 0]);
         let padded = Batch::new(&[&a, &b], Padding::Longest, 5, 9);
-        assert_eq!(padded.rows.ids, [1, 2, 3, 4, 9, 9]);
-        assert_eq!(padded.segments.lengths(), [3, 1]);
-        assert_eq!(Batch::new(&[&a, &b], Padding::Max, 5, 9).rows.ids.len(), 10);
+        assert_eq!(padded.inputs.ids, [1, 2, 3, 4, 9, 9]);
+        assert_eq!(padded.segments().lengths(), [3, 1]);
+        assert_eq!(Batch::new(&[&a, &b], Padding::Max, 5, 9).inputs.ids.len(), 10);
     }
 }

@@ -8,6 +8,7 @@
 
 mod common;
 
+use candle_core::Tensor;
 use common::{TRAIN, Tensors, error, floats, gradients, largest, logits, loss, measure, targets, tiny};
 use polyhead::batch::{Features, Padding};
 use polyhead::model::Model;
@@ -129,9 +130,8 @@ fn padding_changes_no_logits() {
         for padding in [Padding::Longest, Padding::Max] {
             let batch =
                 Batch::new(&windows.iter().collect::<Vec<_>>(), padding, task.task.max_length(), model.tokenizer.pad);
-            let hidden = model.encoder.encode(&batch, Pass::Evaluate).unwrap();
-            let padded = task.task.logits(&hidden, Pass::Evaluate).unwrap();
-            for (window, want) in Logits::split(&padded, &hidden.segments).unwrap().iter().zip(&want) {
+            let padded = model.forward(&batch, &[task], Pass::Evaluate).unwrap().remove(0);
+            for (window, want) in Logits::split(&padded, batch.segments()).unwrap().iter().zip(&want) {
                 assert_close(&window.rows().flatten().copied().collect::<Vec<_>>(), want);
             }
         }
@@ -195,6 +195,65 @@ fn any_number_of_threads_gives_the_same_bits() {
     for threads in [2, 3, 8] {
         assert!(run(threads, &model) == one, "{threads} threads differ from one");
     }
+}
+
+/// Data that are annotated for both tasks go through the encoder once.
+#[test]
+fn the_gradients_of_two_heads_on_one_batch_are_the_sum_of_those_of_two_passes() {
+    let (model, reference) = tiny();
+    let [ner, qa] = ["ner", "qa"].map(|task| targets(&reference, task));
+    let windows: Vec<&Features> = ner.iter().collect();
+    let of = |windows: &'_ [Features]| windows.iter().map(|window| window.target.clone()).collect::<Vec<_>>();
+    let (ner_targets, qa_targets) = (of(&ner), of(&qa));
+    let [ner_targets, qa_targets] =
+        [&ner_targets, &qa_targets].map(|targets| targets.iter().map(Vec::as_slice).collect::<Vec<&[i64]>>());
+    let [first, second] = ["ner", "qa"].map(|task| model.task(task).unwrap());
+    let tasks = [(first, ner_targets.as_slice()), (second, qa_targets.as_slice())];
+    let losses = model.losses_together(&tasks, &windows, Padding::Packed, TRAIN()).unwrap();
+    let apart =
+        [("ner", &ner), ("qa", &qa)].map(|(task, windows)| loss(&model, task, windows, Padding::Packed, TRAIN()));
+    for (together, apart) in losses.iter().zip(&apart) {
+        assert_eq!(together.value.to_scalar::<f32>().unwrap(), apart.to_scalar::<f32>().unwrap());
+    }
+    let both = gradients(&model, "both", &(&losses[0].value + &losses[1].value).unwrap());
+    let mut sum = Tensors::new();
+    for gradient in ["ner", "qa"].into_iter().zip(&apart).flat_map(|(task, loss)| {
+        let name = move |(name, gradient): (String, Tensor)| (name.replacen(task, "both", 1), gradient);
+        gradients(&model, task, loss).into_iter().map(name)
+    }) {
+        let (name, gradient) = gradient;
+        let gradient = match sum.get(&name) {
+            Some(other) => (other + &gradient).unwrap(),
+            None => gradient,
+        };
+        sum.insert(name, gradient);
+    }
+    assert_eq!(both.len(), sum.len());
+    let scale = sum.values().map(largest).fold(0.0, f64::max);
+    for (name, want) in &sum {
+        let far = error(&both[name], want) * largest(want);
+        assert!(far <= 1e-5 * largest(want).max(1e-2 * scale), "{name}: {far:e}");
+    }
+}
+
+/// What is not trained has no gradient, and the gradients of the rest are the same bits.
+#[test]
+fn frozen_layers_have_no_gradient_and_change_no_other() {
+    let (model, reference) = tiny();
+    let windows = targets(&reference, "ner");
+    let run = || gradients(&model, "ner", &loss(&model, "ner", &windows, Padding::Packed, TRAIN()));
+    let all = run();
+    let below = |name: &str| name.contains("embeddings.") || name.contains("layer.0.") || name.contains("self.value");
+    model.parameters.iter().filter(|parameter| below(&parameter.name)).for_each(|parameter| parameter.weight.freeze());
+    let some = run();
+    assert!(some.len() < all.len() && !some.is_empty());
+    for (name, gradient) in &all {
+        match some.get(name) {
+            Some(found) => assert_eq!(floats(found), floats(gradient), "{name}"),
+            None => assert!(below(name), "{name} has lost its gradient"),
+        }
+    }
+    assert!(!some.keys().any(|name| below(name)));
 }
 
 fn assert_close(got: &[f32], want: &[f32]) {

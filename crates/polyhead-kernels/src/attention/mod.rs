@@ -18,9 +18,11 @@ use crate::dropout::Dropout;
 use crate::gemm::{Matrix, MicroKernel, StoreMatrix, Values, Writer, add_to, sum_rows};
 use crate::linear::Linear;
 use crate::math::{dot, exp, max, simd, sum};
+use crate::ops::Attention;
 use crate::segments::{Segment, Segments};
 use crate::storage::Parts;
-use crate::tape::{State, Tape, Value};
+use crate::tape::Tape;
+use crate::value::{Fused, Value};
 use crate::workspace::Buffer;
 use candle_core::{D, Result, Shape, Tensor};
 use rayon::prelude::*;
@@ -28,47 +30,49 @@ use std::sync::Arc;
 
 impl Tape {
     /// Attention of each sequence to itself; `qkv` projects to queries, keys and values side by side.
-    pub fn self_attention(
+    pub(crate) fn fused_self_attention(
         &mut self,
-        x: &Value,
+        x: &Fused,
         qkv: &Arc<Linear>,
-        segments: &Segments,
-        heads: usize,
-        dropout: Option<Dropout>,
+        Attention { heads, dropout }: Attention,
     ) -> Result<Value> {
-        let (rows, width) = (x.rows()?, qkv.outputs());
-        if segments.rows() != rows || heads == 0 || width % (3 * heads) != 0 {
-            candle_core::bail!("attention: [{rows}, {width}] for {} rows and {heads} heads", segments.rows());
-        }
-        if !self.fused {
-            let projected = qkv.plain(x.tensor()?, |weight| self.weight(weight))?;
-            return Ok(Value(State::Plain(plain(&projected, segments, heads, dropout)?)));
-        }
-        let x = x.fused()?.clone();
-        let job = Job { segments: segments.clone(), heads, hidden: width / 3, dropout };
-        let mut projected = Matrix::uninit(self.precision, rows, width);
-        qkv.forward(&x.operand, &StoreMatrix { writer: projected.writer(), bias: Some(&qkv.bias()?) })?;
-        let mut out = Matrix::uninit(self.precision, rows, job.hidden);
+        let (rows, width) = (x.node.rows, qkv.outputs());
+        let segments = self.setting.inputs.segments.clone();
+        check((rows, width), &segments, heads)?;
+        let precision = qkv.precision(self.precision);
+        let job = Job { segments, heads, hidden: width / 3, dropout: self.mask(dropout) };
+        let operand = qkv.operand(x.operand(precision), self.setting.pass)?;
+        let needs_gradient = self.trains() && (x.node.needs_gradient || qkv.is_trained());
+        let mut projected = Matrix::uninit(precision, rows, width);
+        qkv.forward(&operand, &StoreMatrix { writer: projected.writer(), bias: qkv.bias()?.as_deref() })?;
+        let mut out = Matrix::uninit(precision, rows, job.hidden);
         // Of every row and head: the largest score, and one over the sum.
         let mut statistics = Buffer::uninit(rows * heads * 2);
         job.forward(&projected, &mut out, &mut statistics)?;
-        let out = self.inner(out);
-        let (qkv, node, operand, of) = (qkv.clone(), x.node, x.operand, out.node);
-        self.record(move |buffers| {
-            let gradient = buffers.take(of)?;
+        let out = self.inner(out, needs_gradient);
+        let (qkv, input, output) = (qkv.clone(), x.node, out.node);
+        self.record(output, move |buffers| {
+            let gradient = buffers.take(output)?;
             let mut projected_gradient = Matrix::uninit(gradient.precision(), rows, width);
             job.backward(&projected, &statistics, &gradient, &mut projected_gradient)?;
             drop((gradient, projected, statistics));
-            buffers.through(node, &qkv, &projected_gradient)?;
-            let sums = column_sums(&projected_gradient);
-            qkv.backward_weights(&projected_gradient, &operand, &sums)
+            let sums = if qkv.trains_a_bias() { column_sums(&projected_gradient) } else { Vec::new() };
+            qkv.backward(buffers, input, None, &operand, &projected_gradient, &sums)
         });
-        Ok(Value(State::Fused(out)))
+        Ok(Value::Fused(out))
     }
 }
 
+/// Refuses queries, keys and values of this shape that are not of the batch, or do not fit into the heads.
+pub(crate) fn check((rows, width): (usize, usize), segments: &Segments, heads: usize) -> Result<()> {
+    if segments.rows() != rows || heads == 0 || !width.is_multiple_of(3 * heads) {
+        candle_core::bail!("attention: [{rows}, {width}] for {} rows and {heads} heads", segments.rows());
+    }
+    Ok(())
+}
+
 /// Attention of packed `[rows, 3 hidden]` queries, keys and values in candle's own operators, sequence by sequence.
-fn plain(qkv: &Tensor, segments: &Segments, heads: usize, dropout: Option<Dropout>) -> Result<Tensor> {
+pub(crate) fn plain(qkv: &Tensor, segments: &Segments, heads: usize, dropout: Option<Dropout>) -> Result<Tensor> {
     let hidden = qkv.dim(1)? / 3;
     let size = hidden / heads;
     let mut parts = Vec::with_capacity(segments.len());
@@ -288,11 +292,15 @@ simd! {
 mod tests {
     use super::*;
     use crate::gemm::Precision;
-    use crate::rng::Key;
-    use crate::testing::{assert_tapes, normal, weights};
+    use crate::ops::Ops;
+    use crate::pass::{DropoutAt, Inputs, Pass};
+    use crate::testing::{assert_tapes_on, normal, weights};
     use crate::weight::Weight;
-    use candle_core::Device;
     use proptest::prelude::*;
+
+    fn attention(heads: usize, rate: f64) -> Attention {
+        Attention { heads, dropout: DropoutAt::new(rate, "attention") }
+    }
 
     #[test]
     fn values_and_gradients_are_those_of_the_plain_reference() {
@@ -303,15 +311,15 @@ mod tests {
             (Segments::padded(&[3, 1, 9], 5), 3, 24),
             (Segments::packed(&[512]), 1, 32),
         ] {
-            for drop in [None, Dropout::new(0.1, Key::seed(3))] {
+            for rate in [0.0, 0.1] {
                 let args = [
                     normal(1, &[segments.rows(), 16]),
                     (normal(2, &[3 * hidden, 16]) * 0.3).unwrap(),
                     normal(3, &[3 * hidden]),
                 ];
-                assert_tapes(&args, |tape, [x, w, b]| {
-                    let x = tape.input(x)?;
-                    tape.self_attention(&x, &weights([(w, b)]), &segments, heads, drop)
+                assert_tapes_on(&Inputs::of_rows(segments.clone()), &args, |ops, [x, w, b]| {
+                    let x = ops.parameter(x)?;
+                    ops.self_attention(&x, &weights([(w, b)]), attention(heads, rate))
                 });
             }
         }
@@ -331,12 +339,10 @@ mod tests {
                 (normal(2, &[3 * hidden, inner]) * 0.2).unwrap(),
                 (normal(3, &[3 * hidden]) * 0.2).unwrap(),
             ];
-            assert_tapes(&args,
-                    |tape, [x, w, b]| {
-                        let x = tape.input(x)?;
-                        let drop = Dropout::new(drop, Key::seed(3));
-                        tape.self_attention(&x, &weights([(w, b)]), &segments, heads, drop)
-                    });
+            assert_tapes_on(&Inputs::of_rows(segments), &args, |ops, [x, w, b]| {
+                let x = ops.parameter(x)?;
+                ops.self_attention(&x, &weights([(w, b)]), attention(heads, drop))
+            });
         }
     }
 
@@ -346,9 +352,9 @@ mod tests {
         let parts: Vec<Tensor> =
             (0..3).flat_map(|i| [(normal(i, &[8, 6]) * 0.3).unwrap(), normal(9 + i, &[8])]).collect();
         let args: [Tensor; 7] = std::array::from_fn(|i| if i == 6 { normal(7, &[14, 6]) } else { parts[i].clone() });
-        assert_tapes(&args, |tape, [qw, qb, kw, kb, vw, vb, x]| {
-            let x = tape.input(x)?;
-            tape.self_attention(&x, &weights([(qw, qb), (kw, kb), (vw, vb)]), &segments, 2, None)
+        assert_tapes_on(&Inputs::of_rows(segments), &args, |ops, [qw, qb, kw, kb, vw, vb, x]| {
+            let x = ops.parameter(x)?;
+            ops.self_attention(&x, &weights([(qw, qb), (kw, kb), (vw, vb)]), attention(2, 0.0))
         });
     }
 
@@ -358,10 +364,10 @@ mod tests {
         let layer = weights([(&args[0], &args[1])]);
         for precision in [Precision::F32, Precision::Bf16] {
             let run = |x: &Tensor, lengths: &[usize]| {
-                let mut tape = Tape::new(precision, false, &Device::Cpu);
-                let x = tape.input(&Weight::new(x).unwrap()).unwrap();
-                let y = tape.self_attention(&x, &layer, &Segments::packed(lengths), 2, None).unwrap();
-                tape.finish(&y).unwrap()
+                let inputs = Inputs::of_rows(Segments::packed(lengths));
+                let mut tape = Tape::new(precision, Pass::Evaluate, Arc::new(inputs));
+                let x = tape.constant(x).unwrap();
+                tape.self_attention(&x, &layer, attention(2, 0.0)).unwrap().to_tensor().unwrap()
             };
             let x = normal(1, &[20, 10]);
             let alone = run(&x.narrow(0, 5, 8).unwrap(), &[8]);

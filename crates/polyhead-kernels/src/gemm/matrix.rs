@@ -59,6 +59,33 @@ impl Matrix {
         }
     }
 
+    /// Its numbers in f32, row by row.
+    pub(crate) fn to_vec(&self) -> Vec<f32> {
+        match &self.values {
+            Values::F32(values) => values.to_vec(),
+            Values::Bf16(_) => {
+                let mut all = vec![0.0; self.rows * self.columns];
+                for (row, values) in all.chunks_exact_mut(self.columns.max(1)).enumerate() {
+                    self.read(row, 0, values);
+                }
+                all
+            }
+        }
+    }
+
+    /// The same numbers in a precision: itself, if they are in it.
+    pub(crate) fn in_precision(self, precision: Precision) -> Self {
+        match &self.values {
+            Values::F32(values) if precision == Precision::Bf16 => {
+                Self::rounded(precision, self.rows, self.columns, values)
+            }
+            Values::Bf16(_) if precision == Precision::F32 => {
+                Self::f32(self.rows, self.columns, Buffer::copy_of(&self.to_vec()))
+            }
+            _ => self,
+        }
+    }
+
     /// Writes into it from parallel tasks.
     pub(crate) fn writer(&mut self) -> Writer<'_> {
         match &mut self.values {

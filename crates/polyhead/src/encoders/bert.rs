@@ -10,14 +10,12 @@
 //! `encoder.layer.0.attention.self.query.weight` ...). The pooler is kept and saved, but no task uses it: it is not
 //! trained.
 
-use super::{Encoder, EncoderKind, EncoderOverrides, HiddenStateCallback, Pass, Precision};
-use crate::batch::Batch;
+use super::{Encoder, EncoderKind, EncoderOverrides, HiddenStateCallback, Precision};
 use crate::error::{Error, Place, Result};
 use crate::parameters::{Naming, Train, Weights};
-use candle_core::{Device, Tensor};
-use polyhead_kernels::embedding::Tables;
+use candle_core::Device;
 use polyhead_kernels::layer_norm::Norm;
-use polyhead_kernels::linear::Linear;
+use polyhead_kernels::{Activation, Attention, DropoutAt, Index, Linear, Ops, Part, Value, Weight};
 use serde::Deserialize;
 use std::path::Path;
 use std::sync::Arc;
@@ -82,7 +80,8 @@ fn absolute() -> String {
 pub struct Bert {
     config: Config,
     precision: Precision,
-    tables: Tables,
+    /// Each with the index that picks its rows.
+    tables: Vec<(Weight, Index)>,
     norm: Norm,
     layers: Vec<Layer>,
     device: Device,
@@ -109,11 +108,11 @@ impl Bert {
         let Config { hidden_size: hidden, intermediate_size: inner, .. } = config;
         let mut table =
             |name: &str, rows| weights.get(&format!("embeddings.{name}.weight"), &[rows, hidden], Train::Yes);
-        let tables = Tables {
-            words: table("word_embeddings", config.vocab_size)?,
-            positions: table("position_embeddings", config.max_position_embeddings)?,
-            types: table("token_type_embeddings", config.type_vocab_size)?,
-        };
+        let tables = vec![
+            (table("word_embeddings", config.vocab_size)?, Index::TokenIds),
+            (table("position_embeddings", config.max_position_embeddings)?, Index::PositionsFrom(0)),
+            (table("token_type_embeddings", config.type_vocab_size)?, Index::TokenTypes),
+        ];
         let epsilon = config.layer_norm_eps;
         let norm = open_norm(weights, "embeddings.LayerNorm", hidden, epsilon)?;
         let layers = (0..config.num_hidden_layers)
@@ -198,7 +197,7 @@ impl Config {
 fn open_linear(weights: &mut Weights, names: &[String], inner: usize, outer: usize) -> Result<Arc<Linear>> {
     let mut part = |name: &String| {
         let weight = weights.get(&format!("{name}.weight"), &[outer, inner], Train::Yes)?;
-        Ok((weight, weights.get(&format!("{name}.bias"), &[outer], Train::Yes)?))
+        Ok(Part::new(weight, Some(weights.get(&format!("{name}.bias"), &[outer], Train::Yes)?)))
     };
     let parts = names.iter().map(&mut part).collect::<Result<Vec<_>>>()?;
     Ok(Arc::new(Linear::new(parts)))
@@ -210,29 +209,38 @@ fn open_norm(weights: &mut Weights, name: &str, hidden: usize, epsilon: f64) -> 
 }
 
 impl Encoder for Bert {
-    fn forward(&self, batch: &Batch, pass: Pass, mut each: Option<&mut HiddenStateCallback>) -> Result<Tensor> {
+    fn forward(&self, ops: &mut dyn Ops, mut each: Option<&mut HiddenStateCallback>) -> Result<Value> {
         let Config { hidden_dropout_prob: rate, attention_probs_dropout_prob: attention_rate, .. } = self.config;
         let heads = self.config.num_attention_heads;
-        let mut tape = pass.tape(self.precision, &self.device);
-        let mut h = tape.embeddings(&batch.rows, &self.tables, &self.norm, pass.dropout(rate, "embeddings", 0))?;
+        let dropout = DropoutAt::new(attention_rate, "attention");
+        let [after_attention, after] = ["attention output", "output"].map(|place| DropoutAt::new(rate, place));
+        let mut h = ops.embeddings(&self.tables, &self.norm, DropoutAt::new(rate, "embeddings"))?;
         for (index, layer) in self.layers.iter().enumerate() {
             if let Some(each) = &mut each {
-                each(tape.peek(&h)?);
+                each(h.to_tensor()?);
             }
-            let drop = pass.dropout(attention_rate, "attention", index);
-            let mixed = tape.self_attention(&h, &layer.qkv, &batch.segments, heads, drop)?;
-            let drop = pass.dropout(rate, "attention output", index);
-            let (output, norm) = (&layer.attention_output, &layer.attention_norm);
-            let attended = tape.linear_residual_norm(&mixed, output, &h, norm, drop)?;
+            let attention = Attention { heads, dropout: dropout.of_layer(index) };
+            let mixed = ops.self_attention(&h, &layer.qkv, attention)?;
+            let drop = after_attention.of_layer(index);
+            let attended =
+                ops.linear_residual_norm(&mixed, &layer.attention_output, &h, &layer.attention_norm, drop)?;
             // [rows, intermediate]
-            let inner = tape.linear_gelu(&attended, &layer.intermediate)?;
-            let drop = pass.dropout(rate, "output", index);
-            h = tape.linear_residual_norm(&inner, &layer.output, &attended, &layer.output_norm, drop)?;
+            let inner = ops.linear_activation(&attended, &layer.intermediate, Activation::Gelu)?;
+            let drop = after.of_layer(index);
+            h = ops.linear_residual_norm(&inner, &layer.output, &attended, &layer.output_norm, drop)?;
         }
         if let Some(each) = each {
-            each(tape.peek(&h)?);
+            each(h.to_tensor()?);
         }
-        Ok(tape.finish(&h)?)
+        Ok(h)
+    }
+
+    fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    fn device(&self) -> &Device {
+        &self.device
     }
 
     fn hidden_size(&self) -> usize {

@@ -15,13 +15,14 @@ pub use shapes::{Share, shapes, shares};
 pub use start::{KeepHeads, Start};
 
 use crate::batch::{Batch, Features, Padding};
-use crate::encoders::{Encoder, EncoderKind, EncoderOverrides, Pass};
+use crate::encoders::{self, Encoder, EncoderKind, EncoderOverrides, Pass};
 use crate::error::{Error, Place, Result};
 use crate::parameters::{Owner, Parameters, Weights};
 use crate::tasks::{AnyTask, HeadShape, Logits, LogitsFn};
 use crate::text::Tokenizer;
 use candle_core::Tensor;
-use serde_json::Value;
+use polyhead_kernels::{Ops, Value};
+use serde_json::Value as Json;
 use start::Left;
 use std::collections::HashMap;
 use std::path::Path;
@@ -47,7 +48,7 @@ pub struct Model {
     /// Where it came from and how it was made.
     pub about: Provenance,
     /// The encoder's `config.json`.
-    config: Value,
+    config: Json,
     /// The tokenizer's files, kept as they were: name and bytes.
     files: Vec<(String, Vec<u8>)>,
 }
@@ -63,7 +64,7 @@ pub struct Loss {
 impl Model {
     fn assemble(
         folder: &Path,
-        config: Value,
+        config: Json,
         about: Provenance,
         mut tasks: Vec<NamedTask>,
         adjust: &EncoderOverrides,
@@ -103,7 +104,7 @@ impl Model {
     }
 
     /// The encoder's `config.json`.
-    pub fn config(&self) -> &Value {
+    pub fn config(&self) -> &Json {
         &self.config
     }
 
@@ -122,18 +123,48 @@ impl Model {
     /// The loss of a batch of training windows.
     pub fn loss(&self, task: &NamedTask, windows: &[&Features], padding: Padding, pass: Pass) -> Result<Loss> {
         let batch = Batch::new(windows, padding, task.task.max_length(), self.tokenizer.pad);
-        let hidden = self.encoder.encode(&batch, pass)?;
-        let logits = task.task.logits(&hidden, pass)?;
         let targets: Vec<&[i64]> = windows.iter().map(|window| window.target.as_slice()).collect();
-        let value = task.task.loss(&logits, &batch.segments, &targets)?;
-        Ok(Loss { value, tokens: batch.segments.tokens() })
+        let value = task.task.loss(&self.forward_one(&batch, task, pass)?, batch.segments(), &targets)?;
+        Ok(Loss { value, tokens: batch.segments().tokens() })
+    }
+
+    /// The losses of several heads on one batch, in one pass of the encoder: data that are annotated for several tasks. Each
+    /// task comes with the targets of every window. One backward pass of the sum of the losses sends all of them back.
+    pub fn losses_together(
+        &self,
+        tasks: &[(&NamedTask, &[&[i64]])],
+        windows: &[&Features],
+        padding: Padding,
+        pass: Pass,
+    ) -> Result<Vec<Loss>> {
+        let longest = tasks.iter().map(|(task, _)| task.task.max_length()).max().unwrap_or(0);
+        let batch = Batch::new(windows, padding, longest, self.tokenizer.pad);
+        let named: Vec<&NamedTask> = tasks.iter().map(|(task, _)| *task).collect();
+        let logits = self.forward(&batch, &named, pass)?;
+        let loss = |((task, targets), logits): (&(&NamedTask, &[&[i64]]), Tensor)| {
+            let value = task.task.loss(&logits, batch.segments(), targets)?;
+            Ok(Loss { value, tokens: batch.segments().tokens() })
+        };
+        tasks.iter().zip(logits).map(loss).collect()
+    }
+
+    /// The logits of several heads on one batch, `[rows, outputs]` each, in one pass of the encoder. In training a loss of
+    /// them, one tensor, can be sent back once.
+    pub fn forward(&self, batch: &Batch, tasks: &[&NamedTask], pass: Pass) -> Result<Vec<Tensor>> {
+        let heads = |hidden: &Value, ops: &mut dyn Ops| -> Result<Vec<Value>> {
+            tasks.iter().map(|named| named.task.logits(hidden, ops)).collect()
+        };
+        encoders::run(&*self.encoder, batch, pass, &heads)
+    }
+
+    fn forward_one(&self, batch: &Batch, task: &NamedTask, pass: Pass) -> Result<Tensor> {
+        self.forward(batch, &[task], pass)?.pop().ok_or_else(|| Error::internal("a head without logits"))
     }
 
     /// The logits of each window.
     pub fn logits(&self, task: &NamedTask, windows: &[&Features]) -> Result<Vec<Logits>> {
         let batch = Batch::new(windows, Padding::Packed, task.task.max_length(), self.tokenizer.pad);
-        let hidden = self.encoder.encode(&batch, Pass::Evaluate)?;
-        Logits::split(&task.task.logits(&hidden, Pass::Evaluate)?, &hidden.segments)
+        Logits::split(&self.forward_one(&batch, task, Pass::Evaluate)?, batch.segments())
     }
 
     /// The logits of windows of several tasks, told by their index, in one pass of the encoder. Windows that are the same to
@@ -151,22 +182,21 @@ impl Model {
             places.push(place);
         }
         let batch = Batch::new(&unique, Padding::Packed, 0, self.tokenizer.pad);
-        let hidden = self.encoder.encode(&batch, Pass::Evaluate)?;
-        let mut all: Vec<Option<Vec<Logits>>> = Vec::new();
-        all.resize_with(self.tasks.len(), || None);
-        let mut found = Vec::with_capacity(windows.len());
-        for (&(task, _), place) in windows.iter().zip(places) {
-            let (Some(named), Some(of_task)) = (self.tasks.get(task), all.get_mut(task)) else {
-                return Err(Error::internal(format!("a window of task {task} of {}", self.tasks.len())));
-            };
-            // A head is small beside the encoder: it takes all rows, those of other tasks too.
-            if of_task.is_none() {
-                *of_task = Some(Logits::split(&named.task.logits(&hidden, Pass::Evaluate)?, &hidden.segments)?);
-            }
-            let logits = of_task.as_ref().and_then(|logits| logits.get(place));
-            found.push(logits.cloned().ok_or_else(|| Error::internal("a window without logits"))?);
-        }
-        Ok(found)
+        let mut used: Vec<usize> = windows.iter().map(|(task, _)| *task).collect();
+        used.sort_unstable();
+        used.dedup();
+        let beyond = |task: &usize| Error::internal(format!("a window of task {task} of {}", self.tasks.len()));
+        let tasks =
+            used.iter().map(|task| self.tasks.get(*task).ok_or_else(|| beyond(task))).collect::<Result<Vec<_>>>()?;
+        // A head is small beside the encoder: it takes all rows, those of other tasks too.
+        let all = self.forward(&batch, &tasks, Pass::Evaluate)?;
+        let all = all.iter().map(|logits| Logits::split(logits, batch.segments())).collect::<Result<Vec<_>>>()?;
+        let of = |(&(task, _), place): (&(usize, &Features), usize)| {
+            let logits = all.get(used.binary_search(&task).ok()?)?;
+            logits.get(place).cloned()
+        };
+        let found = windows.iter().zip(places).map(of);
+        found.map(|logits| logits.ok_or_else(|| Error::internal("a window without logits"))).collect()
     }
 
     /// Runs `f` with what a task needs to run examples through this model.
@@ -179,7 +209,7 @@ impl Model {
 /// Builds the encoder that `config.json` describes, and the head of each task, out of the weights.
 fn build(
     path: &Path,
-    config: &Value,
+    config: &Json,
     adjust: &EncoderOverrides,
     tasks: &mut [NamedTask],
     weights: &mut Weights,

@@ -296,7 +296,7 @@ impl Weights {
 
     /// The named tensor of a head, which has nothing to do with single labels. Where the head is new, or that of the
     /// checkpoint was made for other labels, it is initialised.
-    pub fn get_or_init(&mut self, name: &str, shape: &[usize], init: Init) -> Result<Tensor> {
+    pub fn get_or_init(&mut self, name: &str, shape: &[usize], init: Init) -> Result<Weight> {
         let train = self.head_is_trained();
         let same = self.matched_head().is_none_or(|Match { stored, own }| stored == own);
         match self.heads {
@@ -304,14 +304,14 @@ impl Weights {
                 self.tensors.remove(name);
                 self.initialised(name, shape, init, key, train, |_, _| {})
             }
-            _ => Ok(self.get(name, shape, train)?.tensor()?.clone()),
+            _ => self.get(name, shape, train),
         }
     }
 
     /// The named tensor of a head, `[labels, ...row]`, with a row for each label. Where the checkpoint's head was made for
     /// other labels, or for these in another order, every label has the row that it had there, and those that it did not
     /// have are initialised as the rows of a new head are.
-    pub fn get_or_init_by_label(&mut self, name: &str, labels: &[String], row: &[usize], init: Init) -> Result<Tensor> {
+    pub fn get_or_init_by_label(&mut self, name: &str, labels: &[String], row: &[usize], init: Init) -> Result<Weight> {
         let train = self.head_is_trained();
         let shape = |labels: usize| [&[labels], row].concat();
         let (Heads::New(key), Some(Match { stored, own })) = (self.heads, self.matched_head().cloned()) else {
@@ -321,7 +321,7 @@ impl Weights {
             return self.get_or_init(name, &shape(labels.len()), init);
         }
         let Some(old) = self.stored(name, &shape(stored.len())) else {
-            return Ok(self.stand_in()?.tensor()?.clone());
+            return self.stand_in();
         };
         if let Owner::Head(head) = &self.owner
             && !self.by_label.contains(head)
@@ -359,10 +359,10 @@ impl Weights {
         key: Key,
         train: Train,
         adapt: impl Fn(usize, &mut f32),
-    ) -> Result<Tensor> {
+    ) -> Result<Weight> {
         // Nothing is made for a checkpoint that is refused: its sizes may be anything.
         if !self.problems.is_empty() {
-            return Ok(self.stand_in()?.tensor()?.clone());
+            return self.stand_in();
         }
         let key = key.purpose(name);
         let value = |index: usize| {
@@ -373,8 +373,7 @@ impl Weights {
             value
         };
         let values: Vec<f32> = (0..shape.iter().product()).map(value).collect();
-        let weight = self.declare(name, &Tensor::from_vec(values, shape, &self.device)?, train)?;
-        Ok(weight.tensor()?.clone())
+        self.declare(name, &Tensor::from_vec(values, shape, &self.device)?, train)
     }
 
     fn matched_head(&self) -> Option<&Match> {
@@ -390,7 +389,10 @@ impl Weights {
     }
 
     fn declare(&mut self, name: &str, tensor: &Tensor, train: Train) -> Result<Weight> {
-        let weight = Weight::new(tensor)?;
+        let weight = Weight::named(name, tensor)?;
+        if train == Train::No {
+            weight.freeze();
+        }
         let (name, owner) = (name.to_owned(), self.owner.clone());
         self.parameters.push(Parameter { name, weight: weight.clone(), train, owner });
         Ok(weight)

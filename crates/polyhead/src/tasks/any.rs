@@ -8,12 +8,11 @@ use super::{
 use crate::batch::{Features, WindowedExample};
 use crate::data::{Layout, Skipped};
 use crate::document::{Block, number};
-use crate::encoders::{Hidden, Pass};
 use crate::error::{Error, Place, Result};
 use crate::parameters::Weights;
 use crate::text::Tokenizer;
 use candle_core::Tensor;
-use polyhead_kernels::Segments;
+use polyhead_kernels::{self as kernels, Ops, Segments};
 use serde_json::Value;
 use std::any::Any;
 use std::path::Path;
@@ -83,7 +82,7 @@ pub trait AnyTask: Send + Sync {
     fn example(&self, examples: &Examples) -> Result<Option<Value>>;
     /// Makes the head, with the checkpoint's tensors where it has them.
     fn bind(&mut self, name: &str, shape: HeadShape, weights: &mut Weights) -> Result<()>;
-    fn logits(&self, hidden: &Hidden, pass: Pass) -> Result<Tensor>;
+    fn logits(&self, hidden: &kernels::Value, ops: &mut dyn Ops) -> Result<kernels::Value>;
     fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&[i64]]) -> Result<Tensor>;
     /// Scores the examples; `each` sees the answers and their one-line descriptions in order.
     fn evaluate(&self, examples: &Examples, runner: &LogitsFn, each: &mut dyn FnMut(Value, String)) -> Result<Score>;
@@ -418,8 +417,8 @@ impl<T: Task> AnyTask for Bound<T> {
         Ok(())
     }
 
-    fn logits(&self, hidden: &Hidden, pass: Pass) -> Result<Tensor> {
-        self.task.logits(self.head()?, hidden, pass)
+    fn logits(&self, hidden: &kernels::Value, ops: &mut dyn Ops) -> Result<kernels::Value> {
+        self.task.logits(self.head()?, hidden, ops)
     }
 
     fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&[i64]]) -> Result<Tensor> {

@@ -22,14 +22,12 @@ pub use review::Review;
 use crate::batch::{Features, WindowedExample};
 use crate::data::{Layout, Read};
 use crate::document::{Block, Case, Tone, number};
-use crate::encoders::{Hidden, Pass};
+use crate::encoders::Precision;
 use crate::error::{Error, Place, Result};
 use crate::parameters::{Init, Weights};
 use crate::text::Tokenizer;
 use candle_core::Tensor;
-use polyhead_kernels::Dropout;
-use polyhead_kernels::Segments;
-use polyhead_kernels::linear::dropout_linear;
+use polyhead_kernels::{self as kernels, DropoutAt, Linear, Ops, Part, Segments, Weight};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -172,8 +170,9 @@ pub trait Task: Send + Sync + Sized + 'static {
     /// each of [`Task::labels`] are declared by label ([`LinearHead::open_by_label`]), so that training can begin with the head of
     /// a model whose labels differ; other tensors begin anew then.
     fn head(&self, name: &str, shape: HeadShape, weights: &mut Weights) -> Result<Self::Head>;
-    /// From hidden states `[rows, hidden]` to logits `[rows, outputs]` (or one row a sequence, see [`Logits::split`]).
-    fn logits(&self, head: &Self::Head, hidden: &Hidden, pass: Pass) -> Result<Tensor>;
+    /// From hidden states `[rows, hidden]` to logits `[rows, outputs]` (or one row a sequence, see [`Logits::split`]), in the
+    /// operators of a backend.
+    fn logits(&self, head: &Self::Head, hidden: &kernels::Value, ops: &mut dyn Ops) -> Result<kernels::Value>;
     /// The loss of a batch, a scalar. `targets` are those of its windows, one after the other.
     fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&[i64]]) -> Result<Tensor>;
 
@@ -324,12 +323,10 @@ pub struct HeadShape {
     pub hidden: usize,
 }
 
-/// A linear layer of a head.
+/// A linear layer of a head, or several side by side, in f32: a head is small.
+#[derive(Clone)]
 pub struct LinearHead {
-    /// `[outputs, hidden]`
-    pub weight: Tensor,
-    /// `[outputs]`
-    pub bias: Tensor,
+    layer: Arc<Linear>,
 }
 
 impl LinearHead {
@@ -338,7 +335,8 @@ impl LinearHead {
     pub fn open(weights: &mut Weights, name: &str, shape: HeadShape, outputs: usize) -> Result<Self> {
         let init = Init::Uniform(1.0 / (shape.hidden as f64).sqrt());
         let weight = weights.get_or_init(&format!("{name}.weight"), &[outputs, shape.hidden], init)?;
-        Ok(Self { weight, bias: weights.get_or_init(&format!("{name}.bias"), &[outputs], init)? })
+        let bias = weights.get_or_init(&format!("{name}.bias"), &[outputs], init)?;
+        Ok(Self::of(vec![Part::new(weight, Some(bias))]))
     }
 
     /// The same with an output for each label. A head that begins with one of a checkpoint keeps its rows by label: see
@@ -346,12 +344,40 @@ impl LinearHead {
     pub fn open_by_label(weights: &mut Weights, name: &str, shape: HeadShape, labels: &[String]) -> Result<Self> {
         let init = Init::Uniform(1.0 / (shape.hidden as f64).sqrt());
         let weight = weights.get_or_init_by_label(&format!("{name}.weight"), labels, &[shape.hidden], init)?;
-        Ok(Self { weight, bias: weights.get_or_init_by_label(&format!("{name}.bias"), labels, &[], init)? })
+        let bias = weights.get_or_init_by_label(&format!("{name}.bias"), labels, &[], init)?;
+        Ok(Self::of(vec![Part::new(weight, Some(bias))]))
     }
 
-    /// `[rows, hidden] -> [rows, outputs]` with dropout before it, in f32: a head is small.
-    pub fn apply(&self, x: &Tensor, dropout: Option<Dropout>) -> Result<Tensor> {
-        Ok(dropout_linear(x, &self.weight, &self.bias, dropout)?)
+    fn of(parts: Vec<Part>) -> Self {
+        Self { layer: Arc::new(Linear::new(parts).in_precision(Precision::F32)) }
+    }
+
+    /// The layers of both in one product, their outputs side by side.
+    #[must_use]
+    pub fn beside(&self, other: &Self) -> Self {
+        Self::of([self.layer.parts(), other.layer.parts()].concat())
+    }
+
+    /// `[rows, hidden] -> [rows, outputs]`, with dropout before it where there is any.
+    pub fn apply(&self, ops: &mut dyn Ops, x: &kernels::Value, dropout: Option<DropoutAt>) -> Result<kernels::Value> {
+        Ok(match dropout {
+            Some(dropout) => ops.dropout_linear(x, &self.layer, dropout)?,
+            None => ops.linear(x, &self.layer)?,
+        })
+    }
+
+    /// Its weights `[outputs, hidden]`, for other programs.
+    pub fn weight(&self) -> Result<Tensor> {
+        let parts =
+            self.layer.parts().iter().map(|part| part.weight.tensor()).collect::<candle_core::Result<Vec<_>>>()?;
+        Ok(Tensor::cat(&parts, 0)?)
+    }
+
+    /// Its biases `[outputs]`, for other programs.
+    pub fn bias(&self) -> Result<Tensor> {
+        let biases = self.layer.parts().iter().filter_map(|part| part.bias.as_ref());
+        let biases = biases.map(Weight::tensor).collect::<candle_core::Result<Vec<_>>>()?;
+        Ok(Tensor::cat(&biases, 0)?)
     }
 }
 

@@ -21,7 +21,6 @@ use super::{
 use crate::batch::WindowedExample;
 use crate::data::{self, Layout, Read};
 use crate::document::Block;
-use crate::encoders::{Hidden, Pass};
 use crate::error::{Error, Place, Result};
 use crate::metrics::span_f1::{self, Scheme, Scores, Span};
 use crate::parameters::Weights;
@@ -32,6 +31,7 @@ use encoding::rows_with_most_context;
 use labels::{Notation, OUTSIDE, inside, labels_of};
 use polyhead_kernels::Segments;
 use polyhead_kernels::cross_entropy::{IGNORE, token_cross_entropy};
+use polyhead_kernels::{self as kernels, DropoutAt, Ops};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -276,8 +276,8 @@ impl Task for Ner {
         LinearHead::open_by_label(weights, &format!("heads.{name}"), shape, &self.config.labels)
     }
 
-    fn logits(&self, head: &LinearHead, hidden: &Hidden, pass: Pass) -> Result<Tensor> {
-        head.apply(&hidden.states, pass.dropout(self.config.dropout, "ner head", 0))
+    fn logits(&self, head: &LinearHead, hidden: &kernels::Value, ops: &mut dyn Ops) -> Result<kernels::Value> {
+        head.apply(ops, hidden, Some(DropoutAt::new(self.config.dropout, "ner head")))
     }
 
     fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&[i64]]) -> Result<Tensor> {
@@ -421,10 +421,7 @@ impl Task for Ner {
         Ok(Some(SingleTask {
             architecture: "ForTokenClassification",
             pipeline: "token-classification",
-            tensors: vec![
-                ("classifier.weight".into(), head.weight.clone()),
-                ("classifier.bias".into(), head.bias.clone()),
-            ],
+            tensors: vec![("classifier.weight".into(), head.weight()?), ("classifier.bias".into(), head.bias()?)],
             config,
         }))
     }

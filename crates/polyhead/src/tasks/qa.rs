@@ -17,7 +17,6 @@ use super::{
 use crate::batch::{Features, WindowedExample};
 use crate::data::{self, Layout, Question, Read};
 use crate::document::Block;
-use crate::encoders::{Hidden, Pass};
 use crate::error::{Error, Place, Result};
 use crate::metrics::squad::{self, Rules};
 use crate::metrics::squad_threshold::{Judged, Measure, best_threshold};
@@ -27,6 +26,7 @@ use crate::text::{Piece, Tokenizer, windows};
 use candle_core::Tensor;
 use polyhead_kernels::Segments;
 use polyhead_kernels::cross_entropy::segment_cross_entropy;
+use polyhead_kernels::{self as kernels, DropoutAt, Ops};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::ops::Range;
@@ -85,12 +85,6 @@ impl Default for Config {
 /// Extractive question answering.
 pub struct Qa {
     config: Config,
-}
-
-/// The two linear layers.
-pub struct Head {
-    start: LinearHead,
-    end: LinearHead,
 }
 
 /// A question about a context, with its gold answers.
@@ -286,7 +280,8 @@ impl Task for Qa {
     type Example = Asked;
     type Prediction = Found;
     type Counts = Counts;
-    type Head = Head;
+    /// Start and end side by side.
+    type Head = LinearHead;
 
     fn open(config: Value) -> Result<Self> {
         let config: Config = serde_json::from_value(config).map_err(|cause| Error::usage(cause.to_string()))?;
@@ -414,16 +409,13 @@ impl Task for Qa {
 
     // Head
 
-    fn head(&self, name: &str, shape: HeadShape, weights: &mut Weights) -> Result<Head> {
+    fn head(&self, name: &str, shape: HeadShape, weights: &mut Weights) -> Result<LinearHead> {
         let start = LinearHead::open(weights, &format!("heads.{name}.start"), shape, 1)?;
-        Ok(Head { start, end: LinearHead::open(weights, &format!("heads.{name}.end"), shape, 1)? })
+        Ok(start.beside(&LinearHead::open(weights, &format!("heads.{name}.end"), shape, 1)?))
     }
 
-    fn logits(&self, head: &Head, hidden: &Hidden, pass: Pass) -> Result<Tensor> {
-        // One product for both: [rows, 2].
-        let weight = Tensor::cat(&[&head.start.weight, &head.end.weight], 0)?;
-        let bias = Tensor::cat(&[&head.start.bias, &head.end.bias], 0)?;
-        LinearHead { weight, bias }.apply(&hidden.states, pass.dropout(self.config.dropout, "qa head", 0))
+    fn logits(&self, head: &LinearHead, hidden: &kernels::Value, ops: &mut dyn Ops) -> Result<kernels::Value> {
+        head.apply(ops, hidden, Some(DropoutAt::new(self.config.dropout, "qa head")))
     }
 
     fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&[i64]]) -> Result<Tensor> {
@@ -581,11 +573,8 @@ impl Task for Qa {
 
     const ARCHITECTURE: Option<&'static str> = Some("ForQuestionAnswering");
 
-    fn export(&self, head: &Head) -> Result<Option<SingleTask>> {
-        let tensors = vec![
-            ("qa_outputs.weight".into(), Tensor::cat(&[&head.start.weight, &head.end.weight], 0)?),
-            ("qa_outputs.bias".into(), Tensor::cat(&[&head.start.bias, &head.end.bias], 0)?),
-        ];
+    fn export(&self, head: &LinearHead) -> Result<Option<SingleTask>> {
+        let tensors = vec![("qa_outputs.weight".into(), head.weight()?), ("qa_outputs.bias".into(), head.bias()?)];
         let config = serde_json::Map::new();
         Ok(Some(SingleTask { architecture: "ForQuestionAnswering", pipeline: "question-answering", tensors, config }))
     }

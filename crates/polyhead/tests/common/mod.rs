@@ -12,6 +12,7 @@ use polyhead::model::Model;
 use polyhead::optim::{Optimizer, Schedule};
 use polyhead::parameters::to_safetensors;
 use polyhead::tasks::TASKS;
+use polyhead_kernels::Tape;
 use polyhead_kernels::adamw::AdamW;
 use polyhead_kernels::rng::Key;
 use serde_json::{Value, json};
@@ -152,7 +153,8 @@ pub fn hidden(encoder: &dyn Encoder, windows: &[Features]) -> Tensors {
     let mut keep = |level: Tensor| {
         levels.insert(format!("hidden.{}", levels.len()), level);
     };
-    encoder.forward(&batch, Pass::Evaluate, Some(&mut keep)).unwrap();
+    let mut tape = Tape::new(encoder.precision(), Pass::Evaluate, batch.inputs);
+    encoder.forward(&mut tape, Some(&mut keep)).unwrap();
     levels
 }
 

@@ -9,14 +9,13 @@
 use candle_core::Tensor;
 use polyhead::batch::WindowedExample;
 use polyhead::data::{Layout, Read};
-use polyhead::encoders::{Hidden, Pass};
 use polyhead::parameters::{Init, Weights};
 use polyhead::tasks::ner::Ner;
 use polyhead::tasks::{Answer, HeadShape, Purpose, Score, Shape, Task, Window};
 use polyhead::text::Tokenizer;
 use polyhead::{Error, Place, Result};
-use polyhead_kernels::Segments;
 use polyhead_kernels::cross_entropy::IGNORE;
+use polyhead_kernels::{self as kernels, Ops, Segments};
 use serde_json::Value;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -84,9 +83,9 @@ impl<const FAULT: u8> Task for Cut<FAULT> {
         }
         self.0.head(name, shape, weights)
     }
-    fn logits(&self, head: &Self::Head, hidden: &Hidden, pass: Pass) -> Result<Tensor> {
-        let states = if FAULT == 1 { hidden.states.detach() } else { hidden.states.clone() };
-        self.0.logits(head, &Hidden { states, segments: hidden.segments.clone() }, pass)
+    fn logits(&self, head: &Self::Head, hidden: &kernels::Value, ops: &mut dyn Ops) -> Result<kernels::Value> {
+        let hidden = if FAULT == 1 { hidden.without_gradient() } else { hidden.clone() };
+        self.0.logits(head, &hidden, ops)
     }
 
     // The rest is NER's.

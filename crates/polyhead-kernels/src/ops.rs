@@ -1,0 +1,124 @@
+//! The operators that encoders and heads are written with.
+//!
+//! ```text
+//! network (encoder, head)  --calls-->  &mut dyn Ops   <--  Tape    fused kernels on the CPU, with a backward pass
+//!                                                     <--  Plain   candle's own operators, any device
+//!                                                     <--  a graph writer (ONNX)
+//! ```
+//!
+//! A network is written once, and each backend runs it. Primitives are what every backend has; a fused method has a default
+//! body, the composition of primitives, and is overridden where a backend has a kernel for it. A network branches neither
+//! on data nor on the number of rows: all that depends on the batch is an [`Index`] asked for by name.
+//!
+//! Values are `[rows, columns]`: a row for each token of the batch, the sequences end to end, or (after
+//! [`Ops::select_rows`]) for each of what was selected.
+
+use crate::layer_norm::Norm;
+use crate::linear::Linear;
+use crate::pass::{DropoutAt, Index};
+use crate::value::Value;
+use crate::weight::Weight;
+use candle_core::Result;
+use std::sync::Arc;
+
+/// A function of single elements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// `x Φ(x)`, the exact Gaussian error linear unit.
+    Gelu,
+    /// The hyperbolic tangent.
+    Tanh,
+    /// `max(x, 0)`.
+    Relu,
+}
+
+/// Attention of each sequence of the batch to itself.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Attention {
+    /// The heads, side by side in queries, keys and values.
+    pub heads: usize,
+    /// Dropout of the probabilities.
+    pub dropout: DropoutAt,
+}
+
+/// A backend. Every method fails where shapes do not fit or where a value is of another backend.
+pub trait Ops {
+    // Primitives
+
+    /// A weight `[rows, columns]` as a value.
+    fn parameter(&mut self, weight: &Weight) -> Result<Value>;
+
+    /// The rows of a table `[.., columns]` that an index names.
+    fn embedding(&mut self, table: &Weight, index: Index) -> Result<Value>;
+
+    /// `x Wᵀ + b` for each part of a layer, side by side; with the part's low-rank addition where it has one.
+    fn linear(&mut self, x: &Value, layer: &Arc<Linear>) -> Result<Value>;
+
+    /// A function of each element.
+    fn activation(&mut self, x: &Value, activation: Activation) -> Result<Value>;
+
+    /// `a + b`.
+    fn add(&mut self, a: &Value, b: &Value) -> Result<Value>;
+
+    /// Each row normalised, times γ, plus β.
+    fn layer_norm(&mut self, x: &Value, norm: &Norm) -> Result<Value>;
+
+    /// x in evaluation; in training, elements are dropped by chance and the others scaled up.
+    fn dropout(&mut self, x: &Value, dropout: DropoutAt) -> Result<Value>;
+
+    /// From queries, keys and values side by side, `[rows, 3 hidden]`, to `[rows, hidden]`.
+    fn attention(&mut self, qkv: &Value, attention: Attention) -> Result<Value>;
+
+    /// The rows of a value that an index names.
+    fn select_rows(&mut self, x: &Value, index: Index) -> Result<Value>;
+
+    // Fused
+
+    /// `dropout(LayerNorm(Σ table[index]))`: the beginning of BERT.
+    fn embeddings(&mut self, tables: &[(Weight, Index)], norm: &Norm, dropout: DropoutAt) -> Result<Value> {
+        let mut sum: Option<Value> = None;
+        for (table, index) in tables {
+            let rows = self.embedding(table, *index)?;
+            sum = Some(match sum {
+                Some(sum) => self.add(&sum, &rows)?,
+                None => rows,
+            });
+        }
+        let Some(sum) = sum else { candle_core::bail!("embeddings without a table") };
+        let normalised = self.layer_norm(&sum, norm)?;
+        self.dropout(&normalised, dropout)
+    }
+
+    /// Attention on a projection: `qkv` makes queries, keys and values side by side.
+    fn self_attention(&mut self, x: &Value, qkv: &Arc<Linear>, attention: Attention) -> Result<Value> {
+        let projected = self.linear(x, qkv)?;
+        self.attention(&projected, attention)
+    }
+
+    /// `activation(x Wᵀ + b)`, for a product to read.
+    fn linear_activation(&mut self, x: &Value, layer: &Arc<Linear>, activation: Activation) -> Result<Value> {
+        let y = self.linear(x, layer)?;
+        self.activation(&y, activation)
+    }
+
+    /// `LayerNorm(dropout(x Wᵀ + b) + residual)`: the end of every BERT sub-layer.
+    fn linear_residual_norm(
+        &mut self,
+        x: &Value,
+        layer: &Arc<Linear>,
+        residual: &Value,
+        norm: &Norm,
+        dropout: DropoutAt,
+    ) -> Result<Value> {
+        let y = self.linear(x, layer)?;
+        let y = self.dropout(&y, dropout)?;
+        let sum = self.add(&y, residual)?;
+        self.layer_norm(&sum, norm)
+    }
+
+    /// `dropout(x) Wᵀ + b`: a head.
+    fn dropout_linear(&mut self, x: &Value, layer: &Arc<Linear>, dropout: DropoutAt) -> Result<Value> {
+        let x = self.dropout(x, dropout)?;
+        self.linear(&x, layer)
+    }
+}

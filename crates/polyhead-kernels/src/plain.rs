@@ -1,0 +1,98 @@
+//! Every operator in candle's own: the reference that kernels are compared with, the way on devices that have no kernels
+//! of ours, and where a new operator begins.
+
+use crate::attention;
+use crate::dropout::{self, Dropout};
+use crate::layer_norm::Norm;
+use crate::linear::Linear;
+use crate::ops::{Activation, Attention, Ops};
+use crate::pass::{DropoutAt, Index, Inputs, Pass, Setting};
+use crate::value::Value;
+use crate::weight::Weight;
+use candle_core::{Result, Tensor};
+use std::sync::Arc;
+
+/// One pass in f32, on any device. candle's own backward pass follows it.
+pub struct Plain {
+    setting: Setting,
+}
+
+impl Plain {
+    /// For one pass over a batch, on the device of the weights.
+    pub fn new(pass: Pass, inputs: Arc<Inputs>) -> Self {
+        Self { setting: Setting { pass, inputs } }
+    }
+
+    /// The values as tensors with candle's graph.
+    pub fn finish(self, values: &[Value]) -> Result<Vec<Tensor>> {
+        values.iter().map(|value| value.tensor().cloned()).collect()
+    }
+
+    /// A weight, with a graph where the pass trains and so does the weight.
+    fn weight(&self, weight: &Weight) -> Result<Tensor> {
+        let tensor = weight.tensor()?;
+        Ok(if self.setting.pass.trains() && weight.is_trained() { tensor.clone() } else { tensor.detach() })
+    }
+}
+
+/// The rows of a tensor that these numbers name.
+pub(crate) fn rows_of(table: &Tensor, rows: &[u32]) -> Result<Tensor> {
+    table.index_select(&Tensor::new(rows, table.device())?, 0)
+}
+
+pub(crate) fn activation(x: &Tensor, activation: Activation) -> Result<Tensor> {
+    match activation {
+        Activation::Gelu => x.gelu_erf(),
+        Activation::Tanh => x.tanh(),
+        Activation::Relu => x.relu(),
+    }
+}
+
+/// Dropout of rows of a batch.
+pub(crate) fn dropout_rows(x: &Tensor, dropout: Option<Dropout>) -> Result<Tensor> {
+    let columns = x.dim(1)?;
+    dropout::plain(x, dropout.map(|dropout| dropout.of_rows(columns)))
+}
+
+impl Ops for Plain {
+    fn parameter(&mut self, weight: &Weight) -> Result<Value> {
+        Ok(Value::Tensor(self.weight(weight)?))
+    }
+
+    fn embedding(&mut self, table: &Weight, index: Index) -> Result<Value> {
+        let rows = self.setting.inputs.rows(index);
+        index.check(&rows, table)?;
+        Ok(Value::Tensor(rows_of(&self.weight(table)?, &rows)?))
+    }
+
+    fn linear(&mut self, x: &Value, layer: &Arc<Linear>) -> Result<Value> {
+        let mask = |at| self.setting.pass.mask(at);
+        Ok(Value::Tensor(layer.plain(x.tensor()?, |weight| self.weight(weight), mask)?))
+    }
+
+    fn activation(&mut self, x: &Value, kind: Activation) -> Result<Value> {
+        Ok(Value::Tensor(activation(x.tensor()?, kind)?))
+    }
+
+    fn add(&mut self, a: &Value, b: &Value) -> Result<Value> {
+        Ok(Value::Tensor(a.tensor()?.add(b.tensor()?)?))
+    }
+
+    fn layer_norm(&mut self, x: &Value, norm: &Norm) -> Result<Value> {
+        Ok(Value::Tensor(norm.plain(x.tensor()?, |weight| self.weight(weight))?))
+    }
+
+    fn dropout(&mut self, x: &Value, dropout: DropoutAt) -> Result<Value> {
+        Ok(Value::Tensor(dropout_rows(x.tensor()?, self.setting.pass.mask(dropout))?))
+    }
+
+    fn attention(&mut self, qkv: &Value, Attention { heads, dropout }: Attention) -> Result<Value> {
+        let (qkv, segments) = (qkv.tensor()?, &self.setting.inputs.segments);
+        attention::check(qkv.dims2()?, segments, heads)?;
+        Ok(Value::Tensor(attention::plain(qkv, segments, heads, self.setting.pass.mask(dropout))?))
+    }
+
+    fn select_rows(&mut self, x: &Value, index: Index) -> Result<Value> {
+        Ok(Value::Tensor(rows_of(x.tensor()?, &self.setting.inputs.rows(index))?))
+    }
+}

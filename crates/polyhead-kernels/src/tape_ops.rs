@@ -1,0 +1,103 @@
+//! The tape as a backend: fused methods where there is a kernel, plain candle inside the tape for the rest.
+
+use crate::attention;
+use crate::layer_norm::Norm;
+use crate::linear::Linear;
+use crate::ops::{Activation, Attention, Ops};
+use crate::pass::{DropoutAt, Index};
+use crate::plain::{activation, dropout_rows, rows_of};
+use crate::tape::Tape;
+use crate::value::Value;
+use crate::weight::Weight;
+use candle_core::Result;
+use std::sync::Arc;
+
+impl Ops for Tape {
+    fn parameter(&mut self, weight: &Weight) -> Result<Value> {
+        let value = self.constant_of(weight)?;
+        let node = value.node;
+        let weight = weight.clone();
+        self.record(node, move |buffers| {
+            let gradient = buffers.take_hidden(node)?;
+            weight.add_gradient(&gradient)
+        });
+        Ok(Value::Fused(value))
+    }
+
+    fn embedding(&mut self, table: &Weight, index: Index) -> Result<Value> {
+        let rows = self.setting.inputs.rows(index).into_owned();
+        index.check(&rows, table)?;
+        self.candle(&[], &[table], |_, tables| rows_of(&tables[0], &rows))
+    }
+
+    fn linear(&mut self, x: &Value, layer: &Arc<Linear>) -> Result<Value> {
+        self.fused_linear(x.fused()?, layer, None)
+    }
+
+    fn activation(&mut self, x: &Value, kind: Activation) -> Result<Value> {
+        self.candle(&[x], &[], |x, _| activation(&x[0], kind))
+    }
+
+    fn add(&mut self, a: &Value, b: &Value) -> Result<Value> {
+        self.candle(&[a, b], &[], |x, _| x[0].add(&x[1]))
+    }
+
+    fn layer_norm(&mut self, x: &Value, norm: &Norm) -> Result<Value> {
+        self.candle(&[x], &norm.weights(), |x, weights| norm.plain_of(&x[0], &weights[0], &weights[1]))
+    }
+
+    fn dropout(&mut self, x: &Value, dropout: DropoutAt) -> Result<Value> {
+        match self.mask(dropout) {
+            None => Ok(x.clone()),
+            mask => self.candle(&[x], &[], |x, _| dropout_rows(&x[0], mask)),
+        }
+    }
+
+    fn attention(&mut self, qkv: &Value, Attention { heads, dropout }: Attention) -> Result<Value> {
+        let (mask, inputs) = (self.mask(dropout), self.setting.inputs.clone());
+        self.candle(&[qkv], &[], |qkv, _| {
+            attention::check(qkv[0].dims2()?, &inputs.segments, heads)?;
+            attention::plain(&qkv[0], &inputs.segments, heads, mask)
+        })
+    }
+
+    fn select_rows(&mut self, x: &Value, index: Index) -> Result<Value> {
+        let rows = self.setting.inputs.rows(index).into_owned();
+        self.candle(&[x], &[], |x, _| rows_of(&x[0], &rows))
+    }
+
+    fn embeddings(&mut self, tables: &[(Weight, Index)], norm: &Norm, dropout: DropoutAt) -> Result<Value> {
+        self.fused_embeddings(tables, norm, self.mask(dropout))
+    }
+
+    fn self_attention(&mut self, x: &Value, qkv: &Arc<Linear>, attention: Attention) -> Result<Value> {
+        self.fused_self_attention(x.fused()?, qkv, attention)
+    }
+
+    fn linear_activation(&mut self, x: &Value, layer: &Arc<Linear>, activation: Activation) -> Result<Value> {
+        match activation {
+            Activation::Gelu => self.fused_linear_gelu(x.fused()?, layer),
+            Activation::Tanh | Activation::Relu => {
+                let y = self.linear(x, layer)?;
+                self.activation(&y, activation)
+            }
+        }
+    }
+
+    fn linear_residual_norm(
+        &mut self,
+        x: &Value,
+        layer: &Arc<Linear>,
+        residual: &Value,
+        norm: &Norm,
+        dropout: DropoutAt,
+    ) -> Result<Value> {
+        let mask = self.mask(dropout);
+        self.fused_linear_residual_norm(x.fused()?, layer, residual.fused()?, norm, mask)
+    }
+
+    fn dropout_linear(&mut self, x: &Value, layer: &Arc<Linear>, dropout: DropoutAt) -> Result<Value> {
+        let mask = self.mask(dropout);
+        self.fused_linear(x.fused()?, layer, mask)
+    }
+}

@@ -1,0 +1,137 @@
+//! A value of a network, whichever backend made it. It owns its buffer: what no one holds any more is free for the next.
+
+use crate::gemm::{Matrix, Precision, Values};
+use candle_core::{Device, Result, Tensor};
+use std::sync::{Arc, OnceLock};
+
+/// A value: `[rows, columns]`.
+#[derive(Clone)]
+pub enum Value {
+    /// Of the tape.
+    Fused(Fused),
+    /// Of candle.
+    Tensor(Tensor),
+    /// Of a graph that is written and not run.
+    Node(GraphNode),
+}
+
+/// A value of a graph: what its writer calls it, and its columns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GraphNode {
+    /// Its name in the graph.
+    pub name: String,
+    /// The length of its last axis.
+    pub columns: usize,
+}
+
+/// A value of the tape.
+#[derive(Clone)]
+pub struct Fused {
+    pub(crate) node: Node,
+    values: Arc<Matrix>,
+    /// A copy for products in bf16, made when the first one asks.
+    rounded: Arc<OnceLock<Arc<Matrix>>>,
+}
+
+/// Where the gradient of a value gathers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Node {
+    pub index: usize,
+    pub rows: usize,
+    pub columns: usize,
+    pub kind: Kind,
+    /// Whether anything that is trained lies below it.
+    pub needs_gradient: bool,
+}
+
+/// What a value is held in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A hidden state: in f32, and so is the sum of its gradients.
+    Hidden,
+    /// Between two products: values and gradient in their precision.
+    Inner(Precision),
+}
+
+impl Value {
+    /// Its rows, where it is not of a graph.
+    pub fn rows(&self) -> Result<usize> {
+        match self {
+            Self::Fused(fused) => Ok(fused.node.rows),
+            Self::Tensor(tensor) => tensor.dim(0),
+            Self::Node(node) => candle_core::bail!("`{}` of a graph has no rows yet", node.name),
+        }
+    }
+
+    /// A copy as a tensor, without a graph.
+    pub fn to_tensor(&self) -> Result<Tensor> {
+        match self {
+            Self::Fused(fused) => Tensor::from_vec(fused.to_vec(), (fused.node.rows, fused.node.columns), &Device::Cpu),
+            Self::Tensor(tensor) => Ok(tensor.detach()),
+            Self::Node(node) => candle_core::bail!("`{}` of a graph has no numbers", node.name),
+        }
+    }
+
+    /// The same value, through which no gradient flows.
+    #[must_use]
+    pub fn without_gradient(&self) -> Self {
+        match self {
+            Self::Fused(fused) => {
+                Self::Fused(Fused { node: Node { needs_gradient: false, ..fused.node }, ..fused.clone() })
+            }
+            Self::Tensor(tensor) => Self::Tensor(tensor.detach()),
+            Self::Node(node) => Self::Node(node.clone()),
+        }
+    }
+
+    /// The tensor of a value of candle's.
+    pub(crate) fn tensor(&self) -> Result<&Tensor> {
+        match self {
+            Self::Tensor(tensor) => Ok(tensor),
+            Self::Fused(_) | Self::Node(_) => candle_core::bail!("a value of another backend"),
+        }
+    }
+
+    pub(crate) fn fused(&self) -> Result<&Fused> {
+        match self {
+            Self::Fused(fused) => Ok(fused),
+            Self::Tensor(_) | Self::Node(_) => candle_core::bail!("a value of another backend"),
+        }
+    }
+}
+
+impl Fused {
+    /// Of these numbers, and their rounded copy where it was made with them.
+    pub(crate) fn new(node: Node, values: Matrix, rounded: Option<Matrix>) -> Self {
+        let copy = OnceLock::new();
+        if let Some(rounded) = rounded {
+            copy.get_or_init(|| Arc::new(rounded));
+        }
+        Self { node, values: Arc::new(values), rounded: Arc::new(copy) }
+    }
+
+    /// The numbers as products of this precision read them.
+    pub(crate) fn operand(&self, precision: Precision) -> Arc<Matrix> {
+        if self.values.precision() == precision {
+            return self.values.clone();
+        }
+        let Node { rows, columns, .. } = self.node;
+        let converted = || Arc::new(Matrix::rounded(precision, rows, columns, &self.to_vec()));
+        match precision {
+            Precision::Bf16 => self.rounded.get_or_init(converted).clone(),
+            Precision::F32 => converted(),
+        }
+    }
+
+    /// The numbers of a hidden state.
+    pub(crate) fn floats(&self) -> Result<&[f32]> {
+        match &self.values.values {
+            Values::F32(values) if self.node.kind == Kind::Hidden => Ok(values),
+            _ => candle_core::bail!("expected a hidden state"),
+        }
+    }
+
+    pub(crate) fn to_vec(&self) -> Vec<f32> {
+        self.values.to_vec()
+    }
+}
