@@ -216,20 +216,22 @@ impl GradientBuffers {
             return Ok(());
         }
         let slot = &mut self.gradients[node.index];
-        match (node.kind, slot.as_mut().map(|matrix| &mut matrix.values)) {
-            (Kind::Hidden | Kind::Inner(Precision::F32), Some(Values::F32(sum))) => crate::gemm::add_to(sum, &gradient),
-            (Kind::Hidden | Kind::Inner(Precision::F32), _) => {
-                *slot = Some(Matrix::f32(node.rows, node.columns, gradient));
+        match slot.as_mut().map(|matrix| &mut matrix.values) {
+            Some(Values::F32(sum)) => {
+                crate::gemm::add_to(sum, &gradient);
+                return Ok(());
             }
-            (Kind::Inner(precision), existing) => {
-                if existing.is_some()
-                    && let Some(before) = slot
-                {
-                    crate::gemm::add_to(&mut gradient, &before.to_vec());
-                }
-                *slot = Some(Matrix::rounded(precision, node.rows, node.columns, &gradient));
+            Some(Values::Bf16(_)) => {
+                let before = slot.as_ref().map(Matrix::to_vec).unwrap_or_default();
+                crate::gemm::add_to(&mut gradient, &before);
             }
+            None => {}
         }
+        let sum = Matrix::f32(node.rows, node.columns, gradient);
+        *slot = Some(match node.kind {
+            Kind::Hidden => sum,
+            Kind::Inner(precision) => sum.in_precision(precision),
+        });
         Ok(())
     }
 

@@ -21,6 +21,7 @@ pub mod io;
 pub mod metrics;
 pub mod mix;
 pub mod model;
+pub mod onnx;
 pub mod optim;
 pub mod order;
 pub mod parameters;

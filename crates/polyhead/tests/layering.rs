@@ -28,6 +28,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("hub", &["error", "io"]),
     ("optim", &["error", "parameters"]),
     ("model", &["batch", "encoders", "error", "hub", "io", "parameters", "tasks", "text"]),
+    ("onnx", &["error", "io", "model"]),
     ("recipe", &["batch", "data", "encoders", "error", "mix", "model", "order", "tasks"]),
     (
         "train",

@@ -1,0 +1,154 @@
+"""ONNX files of polyhead in onnx.checker and ONNX Runtime: the same logits as polyhead's, in f32.
+
+For each encoder folder: a model folder with random NER and QA heads is made of it, written as ONNX twice (the bytes must be
+the same), checked by onnx.checker (types and shapes inferred, too), and run by ONNX Runtime at batch sizes 1, 2, 5, 16 and
+lengths 1, 2, 17, 64, 130, 512, unpadded, and with sequences of several lengths padded at the right and at the left. Errors are
+max|a - b| / max|b| over real tokens, bound 1e-5. Ends with status 1 if anything differs.
+
+Run from the repository: python checks/onnx_check.py ENCODER_FOLDER ...
+Needs onnx, onnxruntime, numpy, safetensors, and cargo (or --bin DIR with the built examples dump_onnx and dump_logits).
+"""
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+from safetensors.numpy import load_file, save_file
+
+ROOT = Path(__file__).resolve().parent.parent
+TOLERANCE = 1e-5
+BATCHES = [1, 2, 5, 16]
+LENGTHS = [1, 2, 17, 64, 130, 512]
+LABELS = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
+
+failed = False
+
+
+def report(fine, message):
+    global failed
+    failed |= not fine
+    print("ok    " if fine else "FAILED", message)
+
+
+def model_folder(encoder, into, random):
+    """The encoder with random heads, as polyhead saves it."""
+    tensors = {name.removeprefix("bert."): value for name, value in load_file(encoder / "model.safetensors").items()}
+    tensors = {name: value.astype(np.float32) for name, value in tensors.items() if value.dtype.kind == "f"}
+    tensors = {name: value for name, value in tensors.items() if name.startswith(("embeddings.", "encoder.", "pooler."))}
+    config = json.loads((encoder / "config.json").read_text())
+    hidden, longest = config["hidden_size"], config["max_position_embeddings"]
+    for name, rows in [("ner", len(LABELS)), ("qa.start", 1), ("qa.end", 1)]:
+        tensors[f"heads.{name}.weight"] = random.normal(size=(rows, hidden)).astype(np.float32)
+        tensors[f"heads.{name}.bias"] = random.normal(size=rows).astype(np.float32)
+    lengths = {"max_length": longest, "stride": 8}
+    config["polyhead"] = {
+        "version": "0.1.0",
+        "tasks": [
+            {"name": "ner", "kind": "ner", "config": {**lengths, "labels": LABELS}},
+            {"name": "qa", "kind": "qa", "config": {**lengths, "max_question_length": 16}},
+        ],
+    }
+    save_file(tensors, into / "model.safetensors")
+    (into / "config.json").write_text(json.dumps(config))
+    shutil.copy(encoder / "tokenizer.json", into / "tokenizer.json")
+    return config
+
+
+def run(args, example, *arguments):
+    cargo = ["cargo", "run", "-q", "--release", "-p", "polyhead", "--example", example, "--"]
+    program = [str(args.bin.resolve() / example)] if args.bin else cargo
+    subprocess.run([*program, *map(str, arguments)], check=True, cwd=ROOT)
+
+
+def padded(rows, length, left):
+    """int64 [batch, length] and where the real tokens are."""
+    matrix, real = np.zeros((len(rows), length), np.int64), np.zeros((len(rows), length), bool)
+    for index, row in enumerate(rows):
+        where = slice(length - len(row), length) if left else slice(0, len(row))
+        matrix[index, where], real[index, where] = row, True
+    return matrix, real
+
+
+def check(args, encoder, scratch):
+    random = np.random.default_rng(1)
+    folder = scratch / "model"
+    folder.mkdir()
+    config = model_folder(encoder, folder, random)
+    files = [scratch / "one.onnx", scratch / "two.onnx"]
+    for file in files:
+        run(args, "dump_onnx", folder, file)
+    report(files[0].read_bytes() == files[1].read_bytes(), "the same bytes twice")
+    onnx.checker.check_model(str(files[0]), full_check=True)
+    model = onnx.load(files[0])
+    names = {tensor.name for tensor in model.graph.initializer}
+    weights = set(load_file(folder / "model.safetensors"))
+    weights = {name for name in weights if not name.startswith("pooler.")}
+    report(weights <= names, f"initialisers have the names of the weights; without: {sorted(weights - names) or 'none'}")
+    inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+    report(len(inferred.graph.value_info) > 0, f"{len(model.graph.node)} nodes, {len(inferred.graph.value_info)} inferred shapes")
+    session = onnxruntime.InferenceSession(str(files[0]), providers=["CPUExecutionProvider"])
+    report(
+        [value.name for value in session.get_inputs()] == ["input_ids", "attention_mask", "token_type_ids"],
+        f"inputs {[(value.name, value.shape) for value in session.get_inputs()]}",
+    )
+
+    longest, vocabulary = config["max_position_embeddings"], config["vocab_size"]
+    cases = []
+    for batch in BATCHES:
+        for length in dict.fromkeys(min(length, longest) for length in LENGTHS):
+            cases.append((f"{batch} x {length}", [length] * batch, [False]))
+            shorter = [int(random.integers(1, length + 1)) for _ in range(batch - 1)]
+            if batch > 1 and length > 1:
+                cases.append((f"{batch} x {length} padded", [length, *shorter], [False, True]))
+    # The longest, in a batch that padding fills.
+    cases.append((f"5 x {longest} padded", [longest, longest // 3, 1, 2, longest - 1], [False, True]))
+    ids = [[random.integers(0, vocabulary, n) for n in lengths] for _, lengths, _ in cases]
+    types = [[random.integers(0, config.get("type_vocab_size", 2), n) for n in lengths] for _, lengths, _ in cases]
+    flat = lambda all: np.concatenate([row for case in all for row in case]).astype(np.int64)
+    inputs = {
+        "ids": flat(ids),
+        "type_ids": flat(types),
+        "lengths": np.array([n for _, lengths, _ in cases for n in lengths], np.int64),
+    }
+    save_file(inputs, scratch / "inputs.safetensors")
+    run(args, "dump_logits", folder, scratch / "inputs.safetensors", scratch / "outputs.safetensors")
+    want = load_file(scratch / "outputs.safetensors")
+
+    start, worst = 0, 0.0
+    for (name, lengths, sides), ids, types in zip(cases, ids, types):
+        end = start + sum(lengths)
+        for left in sides:
+            (matrix, real), (segments, _) = padded(ids, max(lengths), left), padded(types, max(lengths), left)
+            feed = {"input_ids": matrix, "attention_mask": real.astype(np.int64), "token_type_ids": segments}
+            for task in ["ner", "qa"]:
+                found = session.run([f"{task}.logits"], feed)[0][real]
+                expected = want[f"logits.{task}"][start:end]
+                error = np.abs(found - expected).max() / np.abs(expected).max()
+                worst = max(worst, error)
+                if not error <= TOLERANCE or found.shape != expected.shape:
+                    report(False, f"{name}{' at the left' if left else ''}, {task}: error {error:.1e}")
+        start = end
+    report(worst <= TOLERANCE, f"{len(cases)} batches, logits of both heads: worst error {worst:.1e}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("encoders", type=Path, nargs="+", help="folders of BERT encoders in Hugging Face layout")
+    parser.add_argument("--bin", type=Path, help="where the built examples are; cargo runs them if this is left out")
+    args = parser.parse_args()
+    for encoder in args.encoders:
+        print(encoder.name)
+        with tempfile.TemporaryDirectory() as scratch:
+            check(args, encoder.resolve(), Path(scratch))
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,340 @@
+//! The backend that writes a graph: every operator becomes nodes of ONNX.
+//!
+//! ```text
+//! input_ids, attention_mask, token_type_ids   int64 [batch_size, sequence_length]
+//! values   [batch_size, sequence_length, columns], or [batch_size, columns] after a choice of one row a sequence
+//! ```
+//!
+//! Sequences are padded here, where polyhead packs them: positions are counted along the mask, and no token attends to
+//! padding. Weights keep their names; those of linear layers lie transposed, `[in, out]`, as `MatMul` wants them.
+
+use super::file::{Attribute, Dimension, Initializer, Numbers, Type, node, value};
+use super::protobuf::Message;
+use candle_core::{Result, Tensor};
+use polyhead_kernels::layer_norm::Norm;
+use polyhead_kernels::{Activation, Attention, DropoutAt, GraphNode, Index, Linear, LowRank, Ops, Part, Value, Weight};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+pub(super) const BATCH: &str = "batch_size";
+pub(super) const SEQUENCE: &str = "sequence_length";
+const IDS: &str = "input_ids";
+const MASK: &str = "attention_mask";
+const TYPES: &str = "token_type_ids";
+
+/// What an index of the last but one axis stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rows {
+    Tokens,
+    Sequences,
+}
+
+/// A graph that is being written.
+#[derive(Default)]
+pub(super) struct Graph {
+    pub nodes: Vec<Message>,
+    pub initializers: Vec<Initializer>,
+    names: BTreeSet<String>,
+    /// The rows of each value that has no tokens.
+    of_sequences: BTreeSet<String>,
+    /// What is computed once for the whole graph.
+    shared: BTreeMap<String, String>,
+    /// The inputs that the graph reads.
+    inputs: BTreeSet<&'static str>,
+}
+
+impl Graph {
+    /// A name that no other has.
+    fn unique(&mut self, wanted: &str) -> String {
+        let others = (2..).map(|number| format!("{wanted}_{number}"));
+        let free = std::iter::once(wanted.to_owned()).chain(others).find(|name| !self.names.contains(name));
+        let name = free.unwrap_or_default();
+        self.names.insert(name.clone());
+        name
+    }
+
+    /// Adds a node; returns its output's name.
+    fn emit(&mut self, op: &str, at: &str, inputs: &[&str], attributes: &[Attribute]) -> String {
+        let name = self.unique(&if at.is_empty() { op.to_owned() } else { format!("{at}/{op}") });
+        let output = format!("{name}_output");
+        self.names.insert(output.clone());
+        self.nodes.push(node(op, &name, inputs, &output, attributes));
+        output
+    }
+
+    /// What `make` adds, once for the whole graph.
+    fn once(&mut self, key: &str, make: impl FnOnce(&mut Self) -> String) -> String {
+        if let Some(known) = self.shared.get(key) {
+            return known.clone();
+        }
+        let made = make(self);
+        self.shared.insert(key.to_owned(), made.clone());
+        made
+    }
+
+    fn constant(&mut self, name: &str, values: Numbers) -> String {
+        self.once(&format!("constant {name}"), |graph| {
+            let name = graph.unique(name);
+            graph.initializers.push(Initializer { name: name.clone(), values });
+            name
+        })
+    }
+
+    fn float(&mut self, name: &str, value: f32) -> String {
+        self.constant(name, Numbers::Float(value))
+    }
+
+    fn ints(&mut self, name: &str, values: &[i64]) -> String {
+        self.constant(name, Numbers::Ints(values.to_vec()))
+    }
+
+    /// A weight under its own name.
+    fn weight(&mut self, weight: &Weight) -> Result<String> {
+        let tensor = weight.tensor()?.detach();
+        Ok(self.tensor("weight", weight, tensor))
+    }
+
+    /// A weight with its axes exchanged.
+    fn transposed(&mut self, weight: &Weight) -> Result<String> {
+        let tensor = weight.tensor()?.detach().t()?.contiguous()?;
+        Ok(self.tensor("transposed", weight, tensor))
+    }
+
+    fn tensor(&mut self, how: &str, weight: &Weight, tensor: Tensor) -> String {
+        self.once(&format!("{how} {}", weight.name()), |graph| {
+            let name = graph.unique(weight.name());
+            graph.initializers.push(Initializer { name: name.clone(), values: Numbers::Weight(tensor) });
+            name
+        })
+    }
+
+    fn input(&mut self, name: &'static str) -> &'static str {
+        self.names.insert(name.to_owned());
+        self.inputs.insert(name);
+        name
+    }
+
+    /// The inputs as a file declares them: token ids and mask, and token types where the graph reads them.
+    pub(super) fn declared_inputs(&self) -> Vec<Message> {
+        let ends = [Dimension::Named(BATCH), Dimension::Named(SEQUENCE)];
+        let read = [IDS, MASK, TYPES].into_iter().filter(|name| *name != TYPES || self.inputs.contains(TYPES));
+        read.map(|name| value(name, Type::Int64, &ends)).collect()
+    }
+
+    /// The numbers of an index, `[batch_size, sequence_length]`.
+    fn index(&mut self, index: Index) -> Result<String> {
+        match index {
+            Index::TokenIds => Ok(self.input(IDS).to_owned()),
+            Index::TokenTypes => Ok(self.input(TYPES).to_owned()),
+            Index::PositionsFrom(first) => Ok(self.positions(first)),
+            Index::FirstTokens => candle_core::bail!("an index of sequences, where one of tokens is expected"),
+        }
+    }
+
+    /// Positions along the mask: 0 for the first token, whatever padding stands before it.
+    fn positions(&mut self, first: u32) -> String {
+        self.once(&format!("positions from {first}"), |graph| {
+            let mask = graph.input(MASK);
+            let one = graph.constant("int_1", Numbers::Int(1));
+            let counted = graph.emit("CumSum", "positions", &[mask, &one], &[]);
+            let from_zero = graph.emit("Sub", "positions", &[&counted, &one], &[]);
+            let real = graph.emit("Mul", "positions", &[&from_zero, mask], &[]);
+            match first {
+                0 => real,
+                first => {
+                    let first = graph.constant(&format!("int_{first}"), Numbers::Int(first.into()));
+                    graph.emit("Add", "positions", &[&real, &first], &[])
+                }
+            }
+        })
+    }
+
+    /// What is added to scores: 0 for tokens, a very low number for padding; `[batch_size, 1, 1, sequence_length]`.
+    fn mask_of_scores(&mut self) -> String {
+        self.once("mask of scores", |graph| {
+            let mask = graph.input(MASK);
+            let mask = graph.emit("Cast", "mask", &[mask], &[Attribute::Int("to", Type::Float as i64)]);
+            let axes = graph.ints("axes_1_2", &[1, 2]);
+            let mask = graph.emit("Unsqueeze", "mask", &[&mask, &axes], &[]);
+            let (one, lowest) = (graph.float("float_1", 1.0), graph.float("lowest", f32::MIN));
+            let padding = graph.emit("Sub", "mask", &[&one, &mask], &[]);
+            graph.emit("Mul", "mask", &[&padding, &lowest], &[])
+        })
+    }
+
+    /// A value of this graph.
+    fn node<'a>(&self, value: &'a Value) -> Result<&'a GraphNode> {
+        match value {
+            Value::Node(node) => Ok(node),
+            Value::Fused(_) | Value::Tensor(_) => candle_core::bail!("a value of another backend"),
+        }
+    }
+
+    /// A new value with the rows of another.
+    fn like(&mut self, other: &GraphNode, name: String, columns: usize) -> Value {
+        if self.of_sequences.contains(&other.name) {
+            self.of_sequences.insert(name.clone());
+        }
+        Value::Node(GraphNode { name, columns })
+    }
+
+    pub(super) fn rows(&self, node: &GraphNode) -> Rows {
+        if self.of_sequences.contains(&node.name) { Rows::Sequences } else { Rows::Tokens }
+    }
+
+    /// Gives a value another name: that of an output.
+    pub(super) fn output(&mut self, node: &GraphNode, name: &str) {
+        self.names.insert(name.to_owned());
+        let identity = super::file::node("Identity", &format!("{name}/Identity"), &[&node.name], name, &[]);
+        self.nodes.push(identity);
+    }
+
+    /// `x Wᵀ + b` of one part, with its addition.
+    fn part(&mut self, x: &str, Part { weight, bias, low_rank }: &Part) -> Result<String> {
+        let at = weight.name().trim_end_matches(".weight").to_owned();
+        let matrix = self.transposed(weight)?;
+        let mut y = self.emit("MatMul", &at, &[x, &matrix], &[]);
+        if let Some(LowRank { a, b, scale, .. }) = low_rank {
+            let (a, b) = (self.transposed(a)?, self.transposed(b)?);
+            let scale = self.float(&format!("float_{scale}"), *scale);
+            let inner = self.emit("MatMul", &format!("{at}.lora_A"), &[x, &a], &[]);
+            let outer = self.emit("MatMul", &format!("{at}.lora_B"), &[&inner, &b], &[]);
+            let scaled = self.emit("Mul", &format!("{at}.lora"), &[&outer, &scale], &[]);
+            y = self.emit("Add", &format!("{at}.lora"), &[&y, &scaled], &[]);
+        }
+        let Some(bias) = bias else { return Ok(y) };
+        let bias = self.weight(bias)?;
+        Ok(self.emit("Add", &at, &[&y, &bias], &[]))
+    }
+
+    /// Attention of queries, keys and values `[batch_size, sequence_length, hidden]` each.
+    fn attend(&mut self, at: &str, [q, k, v]: [&str; 3], heads: usize, hidden: usize) -> String {
+        let size = hidden / heads;
+        let apart = self.ints(&format!("shape_0_0_{heads}_{size}"), &[0, 0, heads as i64, size as i64]);
+        let together = self.ints(&format!("shape_0_0_{hidden}"), &[0, 0, hidden as i64]);
+        let mut of_heads = |x: &str, order: &[i64]| {
+            let x = self.emit("Reshape", at, &[x, &apart], &[]);
+            self.emit("Transpose", at, &[&x], &[Attribute::Ints("perm", order)])
+        };
+        let (q, k, v) = (of_heads(q, &[0, 2, 1, 3]), of_heads(k, &[0, 2, 3, 1]), of_heads(v, &[0, 2, 1, 3]));
+        let root = self.float(&format!("root_{size}"), (size as f32).sqrt());
+        let mask = self.mask_of_scores();
+        let scores = self.emit("MatMul", at, &[&q, &k], &[]);
+        let scores = self.emit("Div", at, &[&scores, &root], &[]);
+        let scores = self.emit("Add", at, &[&scores, &mask], &[]);
+        let weights = self.emit("Softmax", at, &[&scores], &[Attribute::Int("axis", -1)]);
+        let mixed = self.emit("MatMul", at, &[&weights, &v], &[]);
+        let mixed = self.emit("Transpose", at, &[&mixed], &[Attribute::Ints("perm", &[0, 2, 1, 3])]);
+        self.emit("Reshape", at, &[&mixed, &together], &[])
+    }
+}
+
+impl Ops for Graph {
+    fn parameter(&mut self, weight: &Weight) -> Result<Value> {
+        let (columns, name) = (weight.dims().last().copied().unwrap_or(0), self.weight(weight)?);
+        Ok(Value::Node(GraphNode { name, columns }))
+    }
+
+    fn embedding(&mut self, table: &Weight, index: Index) -> Result<Value> {
+        let columns = table.dims().last().copied().unwrap_or(0);
+        let (rows, at) = (self.index(index)?, table.name().trim_end_matches(".weight").to_owned());
+        let table = self.weight(table)?;
+        let name = self.emit("Gather", &at, &[&table, &rows], &[]);
+        Ok(Value::Node(GraphNode { name, columns }))
+    }
+
+    fn linear(&mut self, x: &Value, layer: &Arc<Linear>) -> Result<Value> {
+        let x = self.node(x)?;
+        let parts = layer.parts().iter().map(|part| self.part(&x.name, part)).collect::<Result<Vec<_>>>()?;
+        let names: Vec<&str> = parts.iter().map(String::as_str).collect();
+        let name = match names.as_slice() {
+            [only] => (*only).to_owned(),
+            several => self.emit("Concat", "", several, &[Attribute::Int("axis", -1)]),
+        };
+        Ok(self.like(x, name, layer.outputs()))
+    }
+
+    fn activation(&mut self, x: &Value, activation: Activation) -> Result<Value> {
+        let x = self.node(x)?;
+        let at = x.name.split_once('/').map_or("", |(at, _)| at).to_owned();
+        let name = match activation {
+            Activation::Tanh => self.emit("Tanh", &at, &[&x.name], &[]),
+            Activation::Relu => self.emit("Relu", &at, &[&x.name], &[]),
+            Activation::Gelu => {
+                let root = self.float("root_2", std::f32::consts::SQRT_2);
+                let (one, half) = (self.float("float_1", 1.0), self.float("half", 0.5));
+                let scaled = self.emit("Div", &at, &[&x.name, &root], &[]);
+                let erf = self.emit("Erf", &at, &[&scaled], &[]);
+                let sum = self.emit("Add", &at, &[&erf, &one], &[]);
+                let product = self.emit("Mul", &at, &[&x.name, &sum], &[]);
+                self.emit("Mul", &at, &[&product, &half], &[])
+            }
+        };
+        Ok(self.like(x, name, x.columns))
+    }
+
+    fn add(&mut self, a: &Value, b: &Value) -> Result<Value> {
+        let (a, b) = (self.node(a)?, self.node(b)?);
+        let name = self.emit("Add", "", &[&a.name, &b.name], &[]);
+        Ok(self.like(a, name, a.columns))
+    }
+
+    fn layer_norm(&mut self, x: &Value, norm: &Norm) -> Result<Value> {
+        let x = self.node(x)?;
+        let [gamma, beta] = norm.weights();
+        let at = gamma.name().trim_end_matches(".weight").to_owned();
+        let (gamma, beta) = (self.weight(gamma)?, self.weight(beta)?);
+        let attributes = [Attribute::Int("axis", -1), Attribute::Float("epsilon", norm.epsilon() as f32)];
+        let name = self.emit("LayerNormalization", &at, &[&x.name, &gamma, &beta], &attributes);
+        Ok(self.like(x, name, x.columns))
+    }
+
+    fn dropout(&mut self, x: &Value, _: DropoutAt) -> Result<Value> {
+        Ok(x.clone())
+    }
+
+    fn attention(&mut self, qkv: &Value, Attention { heads, .. }: Attention) -> Result<Value> {
+        let qkv = self.node(qkv)?;
+        let hidden = qkv.columns / 3;
+        let ends = [0, hidden, 2 * hidden, 3 * hidden].map(|end| end as i64);
+        let axis = self.ints("axis_last", &[-1]);
+        let mut part = |which: usize| {
+            let [start, end] = [which, which + 1].map(|at| self.ints(&format!("ints_{}", ends[at]), &[ends[at]]));
+            self.emit("Slice", "attention", &[&qkv.name, &start, &end, &axis], &[])
+        };
+        let (q, k, v) = (part(0), part(1), part(2));
+        let name = self.attend("attention", [&q, &k, &v], heads, hidden);
+        Ok(self.like(qkv, name, hidden))
+    }
+
+    /// Queries, keys and values need not be joined to be taken apart again.
+    fn self_attention(&mut self, x: &Value, qkv: &Arc<Linear>, attention: Attention) -> Result<Value> {
+        let [query, key, value] = qkv.parts() else {
+            let projected = self.linear(x, qkv)?;
+            return self.attention(&projected, attention);
+        };
+        let x = self.node(x)?;
+        let at = query.weight.name().rsplit_once(".query").map_or("attention", |(at, _)| at).to_owned();
+        let (q, k, v) = (self.part(&x.name, query)?, self.part(&x.name, key)?, self.part(&x.name, value)?);
+        let hidden = qkv.outputs() / 3;
+        let name = self.attend(&at, [&q, &k, &v], attention.heads, hidden);
+        Ok(self.like(x, name, hidden))
+    }
+
+    fn select_rows(&mut self, x: &Value, index: Index) -> Result<Value> {
+        let x = self.node(x)?;
+        if index != Index::FirstTokens {
+            candle_core::bail!("rows of a value by an index of tokens");
+        }
+        // [batch_size, 1] -> [batch_size, 1, columns] -> [batch_size, columns]: the first token, whatever stands before it.
+        let mask = self.input(MASK);
+        let first = self.once("first tokens", |graph| {
+            let keep = [Attribute::Int("axis", 1), Attribute::Int("keepdims", 1)];
+            graph.emit("ArgMax", "first_tokens", &[mask], &keep)
+        });
+        let batch = Attribute::Int("batch_dims", 1);
+        let picked = self.emit("GatherND", "first_tokens", &[&x.name, &first], &[batch]);
+        self.of_sequences.insert(picked.clone());
+        Ok(Value::Node(GraphNode { name: picked, columns: x.columns }))
+    }
+}

@@ -1,0 +1,271 @@
+//! ONNX files, read back by a reader that shares nothing with the writer: their structure, and what a small interpreter of the
+//! operators computes with them. `checks/onnx_check.py` does the same with onnx.checker and ONNX Runtime.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod common;
+
+use candle_core::{D, DType, Device, Tensor};
+use common::{error, logits, tiny, windows};
+use polyhead::batch::Features;
+use polyhead::model::{Model, NamedTask};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The fields of a message of protocol buffers, in order: number and value.
+struct Message<'a>(Vec<(u64, Field<'a>)>);
+
+#[derive(Clone, Copy)]
+enum Field<'a> {
+    Number(u64),
+    Float(f32),
+    Bytes(&'a [u8]),
+}
+
+impl<'a> Message<'a> {
+    fn parse(mut bytes: &'a [u8]) -> Self {
+        fn varint(bytes: &mut &[u8]) -> u64 {
+            let (mut value, mut shift) = (0, 0);
+            loop {
+                let (byte, rest) = bytes.split_first().expect("a whole number");
+                *bytes = rest;
+                value |= u64::from(byte & 0x7f) << shift;
+                shift += 7;
+                if byte & 0x80 == 0 {
+                    return value;
+                }
+            }
+        }
+        let mut fields = Vec::new();
+        while !bytes.is_empty() {
+            let tag = varint(&mut bytes);
+            let field = match tag & 7 {
+                0 => Field::Number(varint(&mut bytes)),
+                2 => {
+                    let length = varint(&mut bytes) as usize;
+                    let (value, rest) = bytes.split_at(length);
+                    bytes = rest;
+                    Field::Bytes(value)
+                }
+                5 => {
+                    let (value, rest) = bytes.split_at(4);
+                    bytes = rest;
+                    Field::Float(f32::from_le_bytes(value.try_into().unwrap()))
+                }
+                other => panic!("wire type {other}"),
+            };
+            fields.push((tag >> 3, field));
+        }
+        Self(fields)
+    }
+
+    fn bytes(&self, number: u64) -> Vec<&'a [u8]> {
+        let of = |(field, value): &(u64, Field<'a>)| match value {
+            Field::Bytes(bytes) if *field == number => Some(*bytes),
+            _ => None,
+        };
+        self.0.iter().filter_map(of).collect()
+    }
+
+    fn messages(&self, number: u64) -> Vec<Message<'a>> {
+        self.bytes(number).into_iter().map(Message::parse).collect()
+    }
+
+    fn texts(&self, number: u64) -> Vec<&'a str> {
+        self.bytes(number).into_iter().map(|bytes| std::str::from_utf8(bytes).unwrap()).collect()
+    }
+
+    fn text(&self, number: u64) -> &'a str {
+        self.texts(number)[0]
+    }
+
+    fn numbers(&self, number: u64) -> Vec<i64> {
+        let of = |(field, value): &(u64, Field)| match value {
+            Field::Number(value) if *field == number => Some(*value as i64),
+            _ => None,
+        };
+        self.0.iter().filter_map(of).collect()
+    }
+
+    fn float(&self, number: u64) -> f32 {
+        let of = |(field, value): &(u64, Field)| match value {
+            Field::Float(value) if *field == number => Some(*value),
+            _ => None,
+        };
+        self.0.iter().find_map(of).unwrap()
+    }
+}
+
+/// The initialisers of a graph by name, whole numbers as f32 too: none is large.
+fn initializers(graph: &Message) -> BTreeMap<String, Tensor> {
+    let mut found = BTreeMap::new();
+    for tensor in graph.messages(5) {
+        let shape: Vec<usize> = tensor.numbers(1).into_iter().map(|length| length as usize).collect();
+        let raw = tensor.bytes(9)[0];
+        let values: Vec<f32> = match tensor.numbers(2)[0] {
+            1 => raw.chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap())).collect(),
+            7 => raw.chunks_exact(8).map(|bytes| i64::from_le_bytes(bytes.try_into().unwrap()) as f32).collect(),
+            other => panic!("type {other}"),
+        };
+        let tensor_value = Tensor::from_vec(values, shape, &Device::Cpu).unwrap();
+        assert!(found.insert(tensor.text(8).to_owned(), tensor_value).is_none(), "two of one name");
+    }
+    found
+}
+
+/// Runs the nodes of a graph on its inputs; all values by name.
+fn interpret(graph: &Message, inputs: BTreeMap<String, Tensor>) -> BTreeMap<String, Tensor> {
+    let mut values = initializers(graph);
+    values.extend(inputs);
+    for node in graph.messages(1) {
+        let x: Vec<&Tensor> = node.texts(1).into_iter().map(|name| &values[name]).collect();
+        let attributes: BTreeMap<&str, Message> =
+            node.messages(5).into_iter().map(|attribute| (attribute.text(1), attribute)).collect();
+        let whole = |tensor: &Tensor| -> Vec<i64> {
+            tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap().into_iter().map(|value| value as i64).collect()
+        };
+        let y = match node.text(4) {
+            "Add" => x[0].broadcast_add(x[1]),
+            "Sub" => x[0].broadcast_sub(x[1]),
+            "Mul" => x[0].broadcast_mul(x[1]),
+            "Div" => x[0].broadcast_div(x[1]),
+            "Erf" => x[0].erf(),
+            "Identity" => Ok(x[0].clone()),
+            "Cast" => {
+                assert_eq!(attributes["to"].numbers(3), [1]);
+                Ok(x[0].clone())
+            }
+            "MatMul" => x[0].contiguous().unwrap().broadcast_matmul(&x[1].contiguous().unwrap()),
+            "CumSum" => x[0].cumsum(whole(x[1])[0] as usize),
+            "Unsqueeze" => whole(x[1]).into_iter().try_fold(x[0].clone(), |x, axis| x.unsqueeze(axis as usize)),
+            "Concat" => {
+                assert_eq!(attributes["axis"].numbers(3), [-1]);
+                Tensor::cat(&x, D::Minus1)
+            }
+            "Transpose" => {
+                let order: Vec<usize> = attributes["perm"].numbers(8).into_iter().map(|axis| axis as usize).collect();
+                x[0].permute(order).unwrap().contiguous()
+            }
+            "Reshape" => {
+                let lengths = whole(x[1]).into_iter().enumerate();
+                let shape: Vec<usize> = lengths
+                    .map(|(axis, length)| if length == 0 { x[0].dims()[axis] } else { length as usize })
+                    .collect();
+                x[0].reshape(shape)
+            }
+            "Gather" => {
+                let index = x[1].flatten_all().unwrap().to_dtype(DType::U32).unwrap();
+                let shape = [x[1].dims(), &x[0].dims()[1..]].concat();
+                x[0].index_select(&index, 0).unwrap().reshape(shape)
+            }
+            "Softmax" => {
+                assert_eq!(attributes["axis"].numbers(3), [-1]);
+                let weights = x[0].broadcast_sub(&x[0].max_keepdim(D::Minus1).unwrap()).unwrap().exp().unwrap();
+                weights.broadcast_div(&weights.sum_keepdim(D::Minus1).unwrap())
+            }
+            "LayerNormalization" => {
+                assert_eq!(attributes["axis"].numbers(3), [-1]);
+                let centred = x[0].broadcast_sub(&x[0].mean_keepdim(D::Minus1).unwrap()).unwrap();
+                let variance = centred.sqr().unwrap().mean_keepdim(D::Minus1).unwrap();
+                let deviation = (variance + f64::from(attributes["epsilon"].float(2))).unwrap().sqrt().unwrap();
+                let normal = centred.broadcast_div(&deviation).unwrap();
+                normal.broadcast_mul(x[1]).unwrap().broadcast_add(x[2])
+            }
+            other => panic!("{other} is not one of the operators of these graphs"),
+        };
+        let y = y.unwrap_or_else(|failed| panic!("{}: {failed}", node.text(3)));
+        assert!(values.insert(node.text(2).to_owned(), y).is_none(), "{} is made twice", node.text(2));
+    }
+    values
+}
+
+/// Inputs (field 11) or outputs (12) of a graph: name, type of elements, lengths.
+fn described<'a>(graph: &Message<'a>, field: u64) -> Vec<(&'a str, i64, Vec<String>)> {
+    let of = |value: Message<'a>| -> (&'a str, i64, Vec<String>) {
+        let tensor = &value.messages(2)[0].messages(1)[0];
+        let dimension = |dimension: &Message| match dimension.texts(2).first() {
+            Some(name) => (*name).to_owned(),
+            None => dimension.numbers(1)[0].to_string(),
+        };
+        (value.text(1), tensor.numbers(1)[0], tensor.messages(2)[0].messages(1).iter().map(dimension).collect())
+    };
+    graph.messages(field).into_iter().map(of).collect()
+}
+
+fn bytes_of(model: &Model) -> Vec<u8> {
+    polyhead::onnx::to_bytes(model, &model.tasks.iter().collect::<Vec<&NamedTask>>()).unwrap()
+}
+
+#[test]
+fn a_file_has_the_inputs_outputs_and_weights_of_the_model_and_the_same_bytes_twice() {
+    let (model, _) = tiny();
+    let bytes = bytes_of(&model);
+    assert!(bytes == bytes_of(&tiny().0), "another file of the same model");
+    let file = Message::parse(&bytes);
+    assert_eq!((file.numbers(1), file.text(2)), (vec![8], "polyhead"));
+    let sets: Vec<_> = file.messages(8).iter().map(|set| (set.text(1), set.numbers(2))).collect();
+    assert_eq!(sets, [("", vec![17])]);
+    let graph = &file.messages(7)[0];
+    let ends = || vec!["batch_size".to_owned(), "sequence_length".to_owned()];
+    assert_eq!(described(graph, 11), ["input_ids", "attention_mask", "token_type_ids"].map(|name| (name, 7, ends())));
+    let labels = model.task("ner").unwrap().task.labels().len();
+    let outputs = [("ner.logits", labels), ("qa.logits", 2)];
+    let with = |columns: usize| [ends(), vec![columns.to_string()]].concat();
+    assert_eq!(described(graph, 12), outputs.map(|(name, columns)| (name, 1, with(columns))));
+    let weights = initializers(graph);
+    for parameter in model.parameters.iter().filter(|parameter| !parameter.name.starts_with("pooler.")) {
+        let (found, want) = (&weights[&parameter.name], parameter.weight.tensor().unwrap());
+        let is_table = parameter.name.contains("embeddings");
+        let want = if want.rank() == 2 && !is_table { want.t().unwrap().contiguous().unwrap() } else { want.clone() };
+        assert_eq!(found.dims(), want.dims(), "{}", parameter.name);
+        assert_eq!(error(found, &want), 0.0, "{}", parameter.name);
+    }
+    // As the format asks: every value is made before it is read, and every node has a name of its own.
+    let mut known: BTreeSet<&str> = weights.keys().map(String::as_str).chain(["input_ids", "attention_mask"]).collect();
+    known.insert("token_type_ids");
+    let mut names = BTreeSet::new();
+    for node in graph.messages(1) {
+        assert!(node.texts(1).iter().all(|input| known.contains(input)), "{} reads what is not there", node.text(3));
+        assert!(names.insert(node.text(3)), "two nodes {}", node.text(3));
+        known.extend(node.texts(2));
+    }
+}
+
+#[test]
+fn a_file_computes_the_logits_of_the_model_whatever_the_padding() {
+    let (model, reference) = tiny();
+    let bytes = bytes_of(&model);
+    let graph = &Message::parse(&bytes).messages(7)[0];
+    let windows = windows(&reference);
+    let lengths: BTreeSet<usize> = windows.iter().map(|window| window.ids.len()).collect();
+    assert!(lengths.len() > 2, "of several lengths: {lengths:?}");
+    for (batch, before) in [(&windows[..1], 0), (&windows[..], 0), (&windows[..], 3)] {
+        let longest = before + batch.iter().map(|window| window.ids.len()).max().unwrap();
+        // `before` padding tokens, the real ones, padding.
+        let padded = |values: &dyn Fn(&Features) -> Vec<f32>| {
+            let rows = batch.iter().flat_map(|window| {
+                let mut row = vec![0.0; before];
+                row.extend(values(window));
+                row.resize(longest, 0.0);
+                row
+            });
+            Tensor::from_vec(rows.collect(), (batch.len(), longest), &Device::Cpu).unwrap()
+        };
+        let numbers = |values: &[u32]| values.iter().map(|&value| value as f32).collect();
+        let inputs = [
+            ("input_ids", padded(&|window| numbers(&window.ids))),
+            ("attention_mask", padded(&|window| vec![1.0; window.ids.len()])),
+            ("token_type_ids", padded(&|window| numbers(&window.types))),
+        ];
+        let inputs = inputs.map(|(name, tensor)| (name.to_owned(), tensor)).into_iter().collect();
+        let values = interpret(graph, inputs);
+        for task in ["ner", "qa"] {
+            let found = &values[&format!("{task}.logits")];
+            for (row, want) in logits(&model, task, batch).into_iter().enumerate() {
+                let tokens = batch[row].ids.len();
+                let found = found.get(row).unwrap().narrow(0, before, tokens).unwrap();
+                let want = Tensor::from_vec(want, found.dims(), &Device::Cpu).unwrap();
+                assert!(error(&found, &want) <= 1e-5, "{task}, {row}: {}", error(&found, &want));
+            }
+        }
+    }
+}
