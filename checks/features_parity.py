@@ -5,14 +5,17 @@
 
 DATA_DIR holds conll2003/train.txt and squad/train-v1.1.json. The reference follows run_ner.py and run_qa.py: first sub-word
 labels, truncation to 128; windows of 384 with 128 overlapping, the first answer, [CLS] where the window does not hold it.
-Needs transformers.
+Ends with status 1 if a window differs. Needs transformers.
 """
 import argparse
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 from transformers import AutoTokenizer
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def sentences(path: Path, limit: int):
@@ -59,32 +62,41 @@ def qa_windows(tokenizer, path, limit):
             inside = [at for at, part in enumerate(sequence) if part == 1]
             target = [0, 0]
             if offsets[inside[0]][0] <= first and offsets[inside[-1]][1] >= last:
-                target = [max(at for at in inside if offsets[at][0] <= first), min(at for at in inside if offsets[at][1] >= last)]
+                start = max(at for at in inside if offsets[at][0] <= first)
+                target = [start, min(at for at in inside if offsets[at][1] >= last)]
             yield ids, encoding["token_type_ids"][window], target
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--encoder", required=True)
-    parser.add_argument("--data", required=True, type=Path)
+    parser.add_argument("--encoder", required=True, type=lambda path: Path(path).resolve())
+    parser.add_argument("--data", required=True, type=lambda path: Path(path).resolve())
     parser.add_argument("--limit", type=int, default=2000)
+    parser.add_argument("--dump", help="the built example dump_features; cargo runs it if this is left out")
     args = parser.parse_args()
     ner, qa = args.data / "conll2003/train.txt", args.data / "squad/train-v1.1.json"
     overrides = [f"encoder.checkpoint={args.encoder}", f"data.ner.train={ner}", f"data.ner.validation={ner}",
                  f"data.qa.train={qa}", f"data.qa.validation={qa}", f"data.ner.limit={args.limit}",
-                 f"data.qa.limit={args.limit}", "data.ner.validation_limit=1", "data.qa.validation_limit=1", "tasks.ner.truncate=true"]
-    command = ["cargo", "run", "-q", "--release", "-p", "polyhead", "--example", "dump_features", "--", "recipes/report.toml", *overrides]
-    ours = [json.loads(line) for line in subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()]
+                 f"data.qa.limit={args.limit}", "data.ner.validation_limit=1", "data.qa.validation_limit=1",
+                 "tasks.ner.truncate=true"]
+    cargo = ["cargo", "run", "-q", "--release", "-p", "polyhead", "--example", "dump_features", "--"]
+    command = [*([args.dump] if args.dump else cargo), "recipes/report.toml", *overrides]
+    output = subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.PIPE, text=True).stdout
+    ours = [json.loads(line) for line in output.splitlines()]
     tokenizer = AutoTokenizer.from_pretrained(args.encoder)
     labels = next(row["labels"] for row in ours if row["task"] == "ner")
-    for task, reference in (("ner", ner_windows(tokenizer, ner, args.limit, labels)), ("qa", qa_windows(tokenizer, qa, args.limit))):
-        mine = [row for row in ours if row["task"] == task]
-        theirs = list(reference)
-        different = [at for at, (row, want) in enumerate(zip(mine, theirs)) if (row["ids"], row["types"], row["target"]) != tuple(want)]
+    references = {"ner": ner_windows(tokenizer, ner, args.limit, labels), "qa": qa_windows(tokenizer, qa, args.limit)}
+    same = True
+    for task, reference in references.items():
+        mine, theirs = [row for row in ours if row["task"] == task], list(reference)
+        pairs = [((row["ids"], row["types"], row["target"]), want) for row, want in zip(mine, theirs)]
+        different = [pair for pair in pairs if pair[0] != pair[1]]
+        same &= bool(mine) and len(mine) == len(theirs) and not different
         print(f"{task}: {len(mine)} windows, transformers {len(theirs)}, different {len(different)}")
-        for at in different[:3]:
-            print("  ours  ", mine[at]["ids"][:12], mine[at]["target"][:12])
-            print("  theirs", theirs[at][0][:12], theirs[at][2][:12])
+        for found, want in different[:3]:
+            print("  ours  ", found[0][:12], found[2][:12])
+            print("  theirs", want[0][:12], want[2][:12])
+    sys.exit(0 if same else 1)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,21 @@
-"""Recomputes the scores of `polyhead eval` from the file of --predictions alone, with seqeval and the official SQuAD scripts.
+"""Recomputes the scores of `polyhead eval` from the file of --predictions alone, with seqeval and the SQuAD v2.0 metric.
 
   polyhead eval MODEL --task ner --data dev.conll --predictions ner.jsonl --json > ner.json
   polyhead eval MODEL --task qa --data dev.json --predictions qa.jsonl --squad-predictions squad.json --json > qa.json
   python checks/predictions_check.py --ner ner.jsonl ner.json
-  python checks/predictions_check.py --qa qa.jsonl qa.json [--squad squad.json --data dev.json] [--official DIR]
+  python checks/predictions_check.py --qa qa.jsonl qa.json [--squad squad.json] [--data dev.json --official DIR]
 
-`--official DIR` names a folder with evaluate-v1.1.py and evaluate-v2.0.py (see fixtures/README.md), which are then run on
-`--data` and `--squad`; without it, the rules are those of `squad_metrics` of transformers 4, which are those of v2.0.
-Needs seqeval for --ner, transformers 4 for --qa without --official (5 has no `squad_metrics`). Exits with 1 if a score differs by more than 1e-6.
+The SQuAD metric is that of transformers 4 (`squad_metrics`; 5 has none), whose rules are those of v2.0; or with `--official DIR`
+the scripts themselves, evaluate-v1.1.py and evaluate-v2.0.py (see fixtures/README.md), which read `--data`. Needs seqeval for
+--ner, transformers 4 for --qa, or numpy for --official.
+
+Where "no answer" is allowed, the best answers and the scores of "no answer" are given to the metric as well: it searches for the
+threshold that polyhead's `best_*` must have found, and the answers printed must be those of one threshold.
+
+Exits with 1 if a figure differs by more than 1e-6, and if agreement would prove little: a v2.0 file must have questions of
+every kind (answered rightly, in part, wrongly, not at all; without an answer, and that found or not), and a threshold that is
+better than to answer nothing. A model that has seen 80 questions fourteen times and is asked about them and 120 others gets
+there once `null_threshold` in the task's part of its config.json is in the middle of the `no_answer_score`s of qa.jsonl.
 """
 
 import argparse
@@ -16,19 +24,35 @@ import io
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 FAR = 1e-6
+V1 = {"exact_match": "exact", "f1": "f1"}
+V2 = V1 | {"has_answer_exact_match": "HasAns_exact", "has_answer_f1": "HasAns_f1",
+           "no_answer_exact_match": "NoAns_exact", "no_answer_f1": "NoAns_f1"}
+BEST = {"best_exact_match": "best_exact", "best_exact_match_threshold": "best_exact_thresh",
+        "best_f1": "best_f1", "best_f1_threshold": "best_f1_thresh"}
 
 
 def lines(path):
     return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
 
 
+def values(report):
+    return json.loads(Path(report).read_text(encoding="utf-8"))["score"]["values"]
+
+
 def compare(name, ours, theirs):
     same = abs(ours - theirs) <= FAR
-    print(f"{'same' if same else 'DIFFERENT':9}  {name:24}  {ours:.6f}  {theirs:.6f}")
+    print(f"{'same' if same else 'DIFFERENT':9}  {name:26}  {ours:.6f}  {theirs:.6f}")
     return same
+
+
+def holds(condition, what):
+    print(f"{'holds' if condition else 'FAILED':9}  {what}")
+    return condition
 
 
 def ner(predictions, report):
@@ -37,7 +61,7 @@ def ner(predictions, report):
 
     rows = lines(predictions)
     gold, found = [row["gold_tags"] for row in rows], [row["tags"] for row in rows]
-    ours = json.loads(Path(report).read_text())["score"]["values"]
+    ours = values(report)
     same = [compare("token_accuracy", ours["token_accuracy"], 100 * accuracy_score(gold, found))]
     scores = {"precision": precision_score, "recall": recall_score, "f1": f1_score}
     for scheme, options in [("", {}), ("_strict", {"mode": "strict", "scheme": IOB2})]:
@@ -50,41 +74,83 @@ def ner(predictions, report):
     return same
 
 
-def qa_by_transformers(predictions, report):
-    from transformers.data.metrics.squad_metrics import compute_exact, compute_f1, normalize_answer
+# The SQuAD metric: answers by id, and the scores of "no answer" or None -> figures by the names of evaluate-v2.0.py
 
-    rows = lines(predictions)
-    ours = json.loads(Path(report).read_text())["score"]["values"]
-    exact, f1, totals = {}, {}, {"has_answer": [], "no_answer": []}
-    for row in rows:
-        golds = [gold for gold in row["gold_answers"] if normalize_answer(gold)] or [""]
-        exact[row["id"]] = max(compute_exact(gold, row["answer"]) for gold in golds)
-        f1[row["id"]] = max(compute_f1(gold, row["answer"]) for gold in golds)
-        totals["has_answer" if row["gold_answers"] else "no_answer"].append(row["id"])
-    mean = lambda scores, ids: 100 * sum(scores[id] for id in ids) / max(len(ids), 1)
-    everything = [row["id"] for row in rows]
-    same = [
-        compare("exact_match", ours["exact_match"], mean(exact, everything)),
-        compare("f1", ours["f1"], mean(f1, everything)),
-    ]
-    if "has_answer_f1" in ours:
-        for name, ids in totals.items():
-            same.append(compare(f"{name}_exact_match", ours[f"{name}_exact_match"], mean(exact, ids)))
-            same.append(compare(f"{name}_f1", ours[f"{name}_f1"], mean(f1, ids)))
+
+def by_transformers(rows):
+    from transformers.data.metrics.squad_metrics import squad_evaluate
+
+    examples = [SimpleNamespace(qas_id=row["id"], answers=[{"text": gold} for gold in row["gold_answers"]]) for row in rows]
+    # No score of "no answer" is beyond the threshold: what is answered is scored as it stands.
+    return lambda answers, scores: squad_evaluate(examples, answers, scores, float("inf"))
+
+
+def by_official_script(args, v2):
+    script = Path(args.official) / ("evaluate-v2.0.py" if v2 else "evaluate-v1.1.py")
+
+    def evaluate(answers, scores):
+        with tempfile.TemporaryDirectory() as scratch:
+            files = [Path(scratch) / name for name in ("answers.json", "scores.json")]
+            for file, content in zip(files, (answers, scores)):
+                file.write_text(json.dumps(content))
+            options = ["--na-prob-file", files[1], "--na-prob-thresh", "inf"] if scores else []
+            command = [sys.executable, script, args.data, files[0], *options]
+            found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+        return found | {"exact": found["exact_match"]} if "exact_match" in found else found
+
+    return evaluate
+
+
+def qa(args):
+    rows, ours = lines(args.qa[0]), values(args.qa[1])
+    v2 = "has_answer_f1" in ours
+    evaluate = by_official_script(args, v2) if args.official else by_transformers(rows)
+    answers = {row["id"]: row["answer"] for row in rows}
+    found = evaluate(answers, None)
+    same = [holds(len(answers) == len(rows), f"{len(rows)} questions, each with an id of its own")]
+    same += [compare(name, ours[name], found[theirs]) for name, theirs in (V2 if v2 else V1).items() if theirs in found]
+    if args.squad:
+        official = json.loads(Path(args.squad).read_text(encoding="utf-8"))
+        same.append(holds(official == answers, "the file of --squad-predictions has these answers"))
+    if v2:
+        # A context without a token has neither.
+        best = {row["id"]: row.get("best_answer", "") for row in rows}
+        scores = {row["id"]: row.get("no_answer_score", 0.0) for row in rows}
+        found = evaluate(best, scores)
+        same += [compare(name, ours[name], found[theirs]) for name, theirs in BEST.items()]
+        same += one_threshold(rows)
+        same += proves_something(rows, ours)
     return same
 
 
-def qa_by_the_official_script(args, report):
-    ours = json.loads(Path(report).read_text())["score"]["values"]
-    v2 = "has_answer_f1" in ours
-    script = Path(args.official) / ("evaluate-v2.0.py" if v2 else "evaluate-v1.1.py")
-    call = [sys.executable, str(script), args.data, args.squad]
-    ran = subprocess.run(call, check=True, capture_output=True, text=True)
-    theirs = json.loads(ran.stdout)
-    names = {"exact_match": "exact", "f1": "f1", "has_answer_f1": "HasAns_f1", "no_answer_f1": "NoAns_f1",
-             "has_answer_exact_match": "HasAns_exact", "no_answer_exact_match": "NoAns_exact"} if v2 else {
-             "exact_match": "exact_match", "f1": "f1"}
-    return [compare(f"{ours_} (official)", ours[ours_], theirs[name]) for ours_, name in names.items() if name in theirs]
+def one_threshold(rows):
+    """What is answered is the best answer, unless the score of "no answer" is above one threshold."""
+    given = [row for row in rows if row["answer"]]
+    left = [row["no_answer_score"] for row in rows if not row["answer"] and row.get("best_answer")]
+    most, least = max((row["no_answer_score"] for row in given), default=0.0), min(left, default=float("inf"))
+    return [
+        holds(all(row["answer"] == row["best_answer"] for row in given), "every answer given is the best one"),
+        holds(most < least, f"answers up to a no_answer_score of {most:.3f}, none from {least:.3f} on"),
+    ]
+
+
+def proves_something(rows, ours):
+    kinds = dict.fromkeys(["right", "in part", "wrong", "not answered", "none, found", "none, not found"], 0)
+    for row in rows:
+        if not row["gold_answers"]:
+            kinds["none, not found" if row["answer"] else "none, found"] += 1
+        elif not row["answer"]:
+            kinds["not answered"] += 1
+        else:
+            words = [set(text.lower().split()) for text in [row["answer"], *row["gold_answers"]]]
+            shared = any(words[0] & gold for gold in words[1:])
+            kinds["right" if row["answer"] in row["gold_answers"] else "in part" if shared else "wrong"] += 1
+    told = ", ".join(f"{name} {count}" for name, count in kinds.items())
+    nothing = 100 * (kinds["none, found"] + kinds["none, not found"]) / max(len(rows), 1)
+    return [
+        holds(all(kinds.values()), f"questions of every kind: {told}"),
+        holds(min(ours["best_f1"], ours["best_exact_match"]) > nothing, f"best_* above the {nothing:.2f} of no answers at all"),
+    ]
 
 
 def main():
@@ -95,16 +161,15 @@ def main():
     parser.add_argument("--data", help="the SQuAD file that was scored")
     parser.add_argument("--official", help="a folder with the official scripts")
     args = parser.parse_args()
+    if not (args.ner or args.qa) or (args.official and not args.data):
+        parser.error("expected --ner or --qa, and --data with --official")
     same = []
     if args.ner:
         with contextlib.redirect_stderr(io.StringIO()):  # warnings on kinds without an entity
             same += ner(*args.ner)
     if args.qa:
-        same += qa_by_the_official_script(args, args.qa[1]) if args.official else qa_by_transformers(*args.qa)
-    if args.squad and args.qa:
-        official = json.loads(Path(args.squad).read_text(encoding="utf-8"))
-        same.append(official == {row["id"]: row["answer"] for row in lines(args.qa[0])})
-    sys.exit(0 if same and all(same) else 1)
+        same += qa(args)
+    sys.exit(0 if all(same) else 1)
 
 
 if __name__ == "__main__":

@@ -171,7 +171,7 @@ async def main(args) -> Checks:
         )
         checks.that(
             len(resident) < 4 or resident[-1] - resident[2] <= args.growth,
-            f"memory grew from {mib(resident[2])} to {mib(resident[-1])}",
+            f"memory grew from {mib(resident[min(2, len(resident) - 1)])} to {mib(resident[-1])}",
         )
         checks.that(
             memory(args.pid, "VmHWM") - resident[0] <= args.peak,
