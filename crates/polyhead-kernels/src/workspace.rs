@@ -1,7 +1,7 @@
 //! Buffers that are used again: what a step frees is what the next step takes.
 //!
 //! A step of training allocates and frees hundreds of megabytes, in other sizes each time. Given back to the operating
-//! system and taken anew, every page of them is a fault and a page of zeros to write; kept here, none is. Buffers are
+//! system and taken again, every page of them is a fault and a page of zeros to write; kept here, none is. Buffers are
 //! ranges of a few large chunks, taken from the lowest address that is free. A chunk is address space: memory stands behind
 //! as much of it as was ever in use at once, and stays.
 

@@ -9,7 +9,14 @@ use candle_core::{D, DType, Device, Tensor};
 use common::{error, logits, tiny, windows};
 use polyhead::batch::Features;
 use polyhead::model::{Model, NamedTask};
+use polyhead_kernels::layer_norm::Norm;
+use polyhead_kernels::rng::Key;
+use polyhead_kernels::{
+    Activation, Attention, DropoutAt, Index, Inputs, Linear, LowRank, Ops, Part, Pass, Precision, Segments, Tape,
+    Value, Weight,
+};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// The fields of a message of protocol buffers, in order: number and value.
 struct Message<'a>(Vec<(u64, Field<'a>)>);
@@ -135,6 +142,29 @@ fn interpret(graph: &Message, inputs: BTreeMap<String, Tensor>) -> BTreeMap<Stri
                 Ok(x[0].clone())
             }
             "MatMul" => x[0].contiguous().unwrap().broadcast_matmul(&x[1].contiguous().unwrap()),
+            "Tanh" => x[0].tanh(),
+            "Relu" => x[0].relu(),
+            "Slice" => {
+                let (start, end) = (whole(x[1])[0] as usize, whole(x[2])[0] as usize);
+                assert_eq!(whole(x[3]), [-1]);
+                x[0].narrow(D::Minus1, start, end - start)
+            }
+            // The first of several largest ones.
+            "ArgMax" => {
+                assert_eq!((attributes["axis"].numbers(3), attributes["keepdims"].numbers(3)), (vec![1], vec![1]));
+                let rows = x[0].to_vec2::<f32>().unwrap();
+                let first = |row: &Vec<f32>| {
+                    let largest = row.iter().copied().fold(f32::MIN, f32::max);
+                    row.iter().position(|value| *value == largest).unwrap() as f32
+                };
+                Tensor::from_vec(rows.iter().map(first).collect(), (rows.len(), 1), &Device::Cpu)
+            }
+            "GatherND" => {
+                assert_eq!(attributes["batch_dims"].numbers(3), [1]);
+                let rows = whole(x[1]).into_iter().enumerate();
+                let picked = rows.map(|(batch, row)| x[0].get(batch).unwrap().get(row as usize).unwrap());
+                Tensor::stack(&picked.collect::<Vec<_>>(), 0)
+            }
             "CumSum" => x[0].cumsum(whole(x[1])[0] as usize),
             "Unsqueeze" => whole(x[1]).into_iter().try_fold(x[0].clone(), |x, axis| x.unsqueeze(axis as usize)),
             "Concat" => {
@@ -267,5 +297,85 @@ fn a_file_computes_the_logits_of_the_model_whatever_the_padding() {
                 assert!(error(&found, &want) <= 1e-5, "{task}, {row}: {}", error(&found, &want));
             }
         }
+    }
+}
+
+/// Every operator that a backend must have, each as it is and not as a part of a fused one.
+fn primitives(ops: &mut dyn Ops) -> polyhead::Result<Vec<(String, Value)>> {
+    let weight = |name: &str, shape: &[usize]| {
+        let (key, count) = (Key::seed(1).purpose(name), shape.iter().product::<usize>() as u64);
+        let values: Vec<f32> = (0..count).map(|at| 0.5 * key.normal(at) as f32).collect();
+        Weight::named(name, &Tensor::from_vec(values, shape, &Device::Cpu).unwrap()).unwrap()
+    };
+    let drop = DropoutAt::new(0.5, "nowhere in evaluation");
+    let (words, places) = (weight("words.weight", &[40, 12]), weight("places.weight", &[24, 12]));
+    let norm = Norm::new(weight("norm.weight", &[12]), weight("norm.bias", &[12]), 1e-6);
+    let addition =
+        LowRank { a: weight("up.lora_A", &[3, 12]), b: weight("up.lora_B", &[36, 3]), scale: 0.7, dropout: drop };
+    let up = Arc::new(Linear::new(vec![Part::new(weight("up.weight", &[36, 12]), None).with_low_rank(addition)]));
+    let down = |name: &str| {
+        Part::new(weight(&format!("{name}.weight"), &[5, 12]), Some(weight(&format!("{name}.bias"), &[5])))
+    };
+    let down = Arc::new(Linear::new(vec![down("one"), down("other")]));
+
+    let words = ops.embedding(&words, Index::TokenIds)?;
+    let sum = ops.embedding(&places, Index::PositionsFrom(2))?;
+    let sum = ops.add(&words, &sum)?;
+    let normal = ops.layer_norm(&sum, &norm)?;
+    let normal = ops.dropout(&normal, drop)?;
+    let projected = ops.linear(&normal, &up)?;
+    let mixed = ops.attention(&projected, Attention { heads: 3, dropout: drop })?;
+    let gelu = ops.activation(&mixed, Activation::Gelu)?;
+    let relu = ops.activation(&normal, Activation::Relu)?;
+    let both = ops.add(&gelu, &relu)?;
+    let first = ops.select_rows(&both, Index::FirstTokens)?;
+    let first = ops.activation(&first, Activation::Tanh)?;
+    let tokens = ops.linear(&both, &down)?;
+    let sequences = ops.linear(&first, &down)?;
+    Ok(vec![("tokens".to_owned(), tokens), ("sequences".to_owned(), sequences)])
+}
+
+#[test]
+fn every_operator_of_the_graph_is_that_of_the_tape() {
+    let bytes = polyhead::onnx::network_to_bytes(primitives, Vec::new()).unwrap();
+    if let Some(path) = std::env::var_os("POLYHEAD_TEST_ONNX") {
+        std::fs::write(path, &bytes).unwrap();
+    }
+    let graph = &Message::parse(&bytes).messages(7)[0];
+    let names = |field| described(graph, field).into_iter().map(|(name, _, _)| name.to_owned()).collect::<Vec<_>>();
+    assert_eq!(names(11), ["input_ids", "attention_mask"], "this network has no token types");
+    assert_eq!(described(graph, 12)[1], ("sequences", 1, vec!["batch_size".to_owned(), "10".to_owned()]));
+
+    let (lengths, longest) = ([7_usize, 1, 12], 14);
+    let ids: Vec<u32> =
+        (0..lengths.iter().sum::<usize>() as u64).map(|at| (Key::seed(2).bits(at) % 40) as u32).collect();
+    let inputs = Inputs {
+        positions: lengths.iter().flat_map(|&length| 0..length as u32).collect(),
+        types: vec![0; ids.len()],
+        segments: Segments::packed(&lengths),
+        ids: ids.clone(),
+    };
+    let mut tape = Tape::new(Precision::F32, Pass::Evaluate, Arc::new(inputs));
+    let want: Vec<Tensor> =
+        primitives(&mut tape).unwrap().iter().map(|(_, value)| value.to_tensor().unwrap()).collect();
+
+    // Padding before and after.
+    let (mut rows, mut mask, mut start) = (Vec::new(), Vec::new(), 0);
+    for length in lengths {
+        let own = ids[start..start + length].iter().map(|&id| id as f32);
+        rows.extend([3.0].into_iter().chain(own).chain(std::iter::repeat_n(5.0, longest - length - 1)));
+        mask.extend((0..longest).map(|at| if (1..=length).contains(&at) { 1.0 } else { 0.0 }));
+        start += length;
+    }
+    let matrix = |values| Tensor::from_vec(values, (lengths.len(), longest), &Device::Cpu).unwrap();
+    let inputs = [("input_ids".to_owned(), matrix(rows)), ("attention_mask".to_owned(), matrix(mask))];
+    let values = interpret(graph, inputs.into_iter().collect());
+    assert!(error(&values["sequences"], &want[1]) <= 1e-5);
+    let mut start = 0;
+    for (row, length) in lengths.into_iter().enumerate() {
+        let found = values["tokens"].get(row).unwrap().narrow(0, 1, length).unwrap();
+        let far = error(&found, &want[0].narrow(0, start, length).unwrap());
+        assert!(far <= 1e-5, "sequence {row}: {far}");
+        start += length;
     }
 }

@@ -147,7 +147,7 @@ unsafe fn gather(elements: &mut [u32; ROWS * TILE], arguments: Arguments<u32>, r
 unsafe fn multiply<U: Unit, const R: usize, const V: usize>(a: *const u32, row: usize, rows: usize, b: *const u32) {
     let (step, width) = (row * size_of::<u32>(), V * TILE * size_of::<u32>());
     let low = a.wrapping_add(rows * row);
-    // SAFETY: the caller's promise. A is loaded anew only where the other rows took its place.
+    // SAFETY: the caller's promise. A is loaded again only where the other rows took its place.
     unsafe {
         U::load::<6>(a.cast(), step);
         U::load::<7>(b.cast(), width);

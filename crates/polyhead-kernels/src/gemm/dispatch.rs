@@ -14,7 +14,7 @@ pub(crate) trait MicroKernel: PackedElement {
     /// Whether rows of A are brought into tiles before they meet many panels. f32 gains a third by it (AVX2): its tiles read
     /// twice the bytes for each sum. Pairs run at the peak of their instruction without.
     const TILED: bool;
-    /// Tasks that many rows are split into: few where a panel's part must be fetched anew for each.
+    /// Tasks that many rows are split into: few where a panel's part must be fetched again for each.
     const TASKS: usize;
 
     /// # Safety

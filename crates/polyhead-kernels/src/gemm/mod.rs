@@ -5,7 +5,7 @@
 //! ```
 //!
 //! One code for f32 and for pairs of bf16 numbers ([`PackedElement`]), and for every instruction set (`tile.rs`). A kept library
-//! (`gemm`) would do f32, but packs B anew in every call, which costs a single sentence more than its products do, and
+//! (`gemm`) would do f32, but packs B again in every call, which costs a single sentence more than its products do, and
 //! knows neither bf16 on x86 nor epilogues.
 //!
 //! What becomes of C is up to an [`Epilogue`]: it gets the parts of C while they are in the processor's cache, so that a bias,

@@ -12,7 +12,6 @@ use super::{Linear, Part};
 use crate::dropout::{Dropout, masked};
 use crate::gemm::{Matrix, MicroKernel, PackedA, PackedB, Store, Values, ViewA, add_to, product};
 use crate::pass::{DropoutAt, Pass};
-use crate::storage::with_f32s;
 use crate::tape::GradientBuffers;
 use crate::value::Node;
 use crate::weight::Weight;
@@ -115,40 +114,40 @@ impl Linear {
             return Ok(Operand { matrix: x, additions: Vec::new() });
         }
         self.check("input", &x, self.inner)?;
-        let (rows, precision) = (x.rows, x.precision());
-        let plain = x.to_vec();
-        let mut widened = vec![0.0; rows * width];
-        widened.chunks_exact_mut(width).zip(plain.chunks_exact(self.inner)).for_each(|(to, x)| {
-            to[..self.inner].copy_from_slice(x);
-        });
-        let (mut column, mut additions) = (self.inner, Vec::new());
+        let (rows, inner) = (x.rows, self.inner);
+        let (mut column, mut additions, mut products) = (inner, Vec::new(), Vec::new());
         for (index, part) in self.parts.iter().enumerate() {
             let Some(low_rank) = &part.low_rank else { continue };
-            let mask = pass.mask(low_rank.dropout).map(|mask| mask.of_rows(self.inner));
+            let mask = pass.mask(low_rank.dropout).map(|mask| mask.of_rows(inner));
             let input = match mask {
                 None => x.clone(),
-                Some(_) => {
-                    let mut masked = plain.clone();
-                    mask_rows(&mut masked, self.inner, mask);
-                    Arc::new(Matrix::rounded(precision, rows, self.inner, &masked))
-                }
+                Some(_) => Arc::new(rebuilt(&x, inner, |row, values| {
+                    x.read(row, 0, values);
+                    masked(values, mask, (row * inner) as u32);
+                })),
             };
-            let mut t = vec![0.0; rows * low_rank.rank()];
-            with_f32s([low_rank.a.tensor()?], |[a]| {
-                let a: Vec<&[f32]> = a.chunks_exact(self.inner).collect();
+            let mut t = Buffer::uninit(rows * low_rank.rank());
+            low_rank.a.read(|a| {
+                let a: Vec<&[f32]> = a.chunks_exact(inner).collect();
                 match &input.values {
                     Values::F32(x) => times(x, rows, &PackedB::along(&a), &mut t),
                     Values::Bf16(x) => times(x, rows, &PackedB::along(&a), &mut t),
                 }
                 Ok(())
             })?;
-            widened.chunks_exact_mut(width).zip(t.chunks_exact(low_rank.rank().max(1))).for_each(|(to, t)| {
-                to[column..column + t.len()].copy_from_slice(t);
-            });
+            products.push((column, low_rank.rank(), t));
             additions.push(Addition { part: index, column, mask, input });
             column += low_rank.columns();
         }
-        Ok(Operand { matrix: Arc::new(Matrix::rounded(precision, rows, width, &widened)), additions })
+        let widened = rebuilt(&x, width, |row, values| {
+            let (own, added) = values.split_at_mut(inner);
+            x.read(row, 0, own);
+            added.fill(0.0);
+            for (column, rank, t) in &products {
+                added[column - inner..][..*rank].copy_from_slice(&t[row * rank..(row + 1) * rank]);
+            }
+        });
+        Ok(Operand { matrix: Arc::new(widened), additions })
     }
 
     /// The backward pass of the product: from dy, and its sums over rows, to the weights and the input. `mask` is that of
@@ -185,9 +184,11 @@ impl Linear {
         let mut widened = Buffer::uninit(rows * width);
         self.backward_input(dy, &Store::new(&mut widened, width))?;
         let mut dx = Buffer::uninit(rows * self.inner);
-        dx.chunks_exact_mut(self.inner).zip(widened.chunks_exact(width)).for_each(|(to, from)| {
-            to.copy_from_slice(&from[..self.inner]);
-        });
+        dx.par_chunks_exact_mut(self.inner).zip(widened.par_chunks_exact(width)).with_min_len(16).for_each(
+            |(to, from)| {
+                to.copy_from_slice(&from[..self.inner]);
+            },
+        );
         for addition in &x.additions {
             let starts: usize = self.parts.iter().take(addition.part).map(Part::outputs).sum();
             let Some(Part { low_rank: Some(low_rank), .. }) = self.parts.get(addition.part) else { continue };
@@ -235,16 +236,31 @@ impl Linear {
                 Ok(())
             })?;
         }
-        let mut back = vec![0.0; rows * inner];
+        let mut back = Buffer::uninit(rows * inner);
         low_rank.a.read(|a| {
             let a: Vec<&[f32]> = a.chunks_exact(inner).collect();
             times(dt, rows, &PackedB::across(&a), &mut back);
             Ok(())
         })?;
         mask_rows(&mut back, inner, addition.mask);
-        add_to(dx, &back);
+        dx.par_chunks_mut(inner).zip(back.par_chunks(inner)).with_min_len(16).for_each(|(dx, back)| add_to(dx, back));
         Ok(())
     }
+}
+
+/// A matrix of so many columns, in the precision of another, whose rows `make` writes.
+fn rebuilt(like: &Matrix, columns: usize, make: impl Fn(usize, &mut [f32]) + Sync) -> Matrix {
+    let mut matrix = Matrix::uninit(like.precision(), like.rows, columns);
+    let writer = matrix.writer();
+    (0..like.rows).into_par_iter().with_min_len(16).for_each_init(
+        || vec![0.0; columns],
+        |values, row| {
+            make(row, values);
+            // SAFETY: every row is visited once.
+            unsafe { writer.write(row, 0, values) };
+        },
+    );
+    matrix
 }
 
 fn times<T: MicroKernel>(a: &[T], rows: usize, b: &PackedB<T>, into: &mut [f32]) {

@@ -17,7 +17,7 @@ use crate::io::write_atomic;
 use crate::model::{Model, NamedTask};
 use file::{Dimension, File, Type, value};
 use graph::{BATCH, Graph, Rows, SEQUENCE};
-use polyhead_kernels::Value;
+use polyhead_kernels::{Ops, Value};
 use serde_json::json;
 use std::path::Path;
 
@@ -34,26 +34,41 @@ pub fn write(model: &Model, tasks: &[&NamedTask], path: impl AsRef<Path>) -> Res
 /// # Errors
 /// The model is larger than 2 GiB.
 pub fn to_bytes(model: &Model, tasks: &[&NamedTask]) -> Result<Vec<u8>> {
-    let mut graph = Graph::default();
-    let hidden = model.encoder.forward(&mut graph, None)?;
-    let mut outputs = Vec::with_capacity(tasks.len());
-    for NamedTask { name, task } in tasks {
-        let Value::Node(logits) = task.logits(&hidden, &mut graph)? else {
-            return Err(Error::internal(format!("the head of `{name}` made no node of a graph")));
-        };
-        let name = format!("{name}.logits");
-        graph.output(&logits, &name);
-        let columns = Dimension::Known(logits.columns);
-        outputs.push(match graph.rows(&logits) {
-            Rows::Tokens => value(&name, Type::Float, &[Dimension::Named(BATCH), Dimension::Named(SEQUENCE), columns]),
-            Rows::Sequences => value(&name, Type::Float, &[Dimension::Named(BATCH), columns]),
-        });
-    }
     let described: Vec<_> = tasks
         .iter()
         .map(|named| json!({ "name": named.name, "kind": named.task.kind(), "labels": named.task.labels() }))
         .collect();
     let metadata = vec![("polyhead.tasks".to_owned(), json!(described).to_string())];
+    let network = |ops: &mut dyn Ops| -> Result<Vec<(String, Value)>> {
+        let hidden = model.encoder.forward(ops, None)?;
+        let output = |named: &&NamedTask| Ok((format!("{}.logits", named.name), named.task.logits(&hidden, ops)?));
+        tasks.iter().map(output).collect()
+    };
+    network_to_bytes(network, metadata)
+}
+
+/// The bytes of a file of any network that is written against [`Ops`]. It names its outputs; `metadata` are names and values that
+/// the file carries.
+///
+/// # Errors
+/// The network fails, or its weights are larger than 2 GiB.
+pub fn network_to_bytes(
+    network: impl FnOnce(&mut dyn Ops) -> Result<Vec<(String, Value)>>,
+    metadata: Vec<(String, String)>,
+) -> Result<Vec<u8>> {
+    let mut graph = Graph::default();
+    let mut outputs = Vec::new();
+    for (name, found) in network(&mut graph)? {
+        let Value::Node(node) = found else {
+            return Err(Error::internal(format!("the output `{name}` is no node of a graph")));
+        };
+        graph.output(&node, &name);
+        let columns = Dimension::Known(node.columns);
+        outputs.push(match graph.rows(&node) {
+            Rows::Tokens => value(&name, Type::Float, &[Dimension::Named(BATCH), Dimension::Named(SEQUENCE), columns]),
+            Rows::Sequences => value(&name, Type::Float, &[Dimension::Named(BATCH), columns]),
+        });
+    }
     let inputs = graph.declared_inputs();
     File { nodes: graph.nodes, initializers: graph.initializers, inputs, outputs, metadata }.into_bytes()
 }
