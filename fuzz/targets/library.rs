@@ -51,7 +51,7 @@ pub fn conll(data: &[u8]) {
     let path = file("data.conll", data);
     sentences(&path, &Layout::default());
     let tag_names = ["O", "B-PER", "I-PER"].map(str::to_owned).to_vec();
-    sentences(&path, &Layout { columns: Some(Columns { word: 1, tag: 2 }), tag_names });
+    sentences(&path, &Layout { columns: Some(Columns::of([("word", 1), ("tag", 2)])), tag_names, ..Layout::default() });
 }
 
 /// SQuAD's JSON.

@@ -1,6 +1,6 @@
 //! Requests from a file or standard input, in constant memory: one JSON object a line, or one plain text a line.
 //!
-//! Which of the two is told by the call, never guessed from a line: a text may begin with `{`. Only a line that is a request
+//! Which of the two it is follows from the call and is never guessed from a line: a text may begin with `{`. Only a line that is a request
 //! in JSON where plain text is expected is refused, since its answer would be about braces and quotes.
 //!
 //! They come in batches: what is there at the moment. A batch ends where reading on might have to wait, so that a

@@ -94,7 +94,7 @@ impl Home {
 /// The notes about the cache.
 fn told(lines: &[String]) -> Vec<String> {
     let notes = lines.iter().filter_map(|line| line.strip_prefix(NOTE));
-    notes.filter(|note| note.contains("tokenised") || note.contains("made anew")).map(str::to_owned).collect()
+    notes.filter(|note| note.contains("tokenised") || note.contains("rebuilt")).map(str::to_owned).collect()
 }
 
 fn found() -> Vec<String> {
@@ -131,7 +131,7 @@ fn a_cold_cache_a_warm_one_a_damaged_one_and_none_give_the_same_weights() {
         for path in files.keys() {
             assert!(told.iter().any(|note| note.starts_with(&format!("{}: ", path.display()))), "{told:?}");
         }
-        assert!(told.iter().all(|note| note.contains("made anew")), "{told:?}");
+        assert!(told.iter().all(|note| note.contains("rebuilt")), "{told:?}");
         assert_eq!(home.files(), files, "replaced");
     }
     assert_eq!(home.train("at-last", &dropout), (cold, found()));

@@ -1,6 +1,6 @@
 //! Who may use whom inside the library: read from the sources, held against one table.
 //!
-//! Data flows one way, and so do imports. A room that is not in the table, or that uses one that its row does not
+//! Data flows one way, and so do imports. A module that is not in the table, or that uses one that its row does not
 //! name, fails here: either the code moves, or the table changes in a line that a reviewer sees.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -11,8 +11,8 @@ use sources::{files, names_after};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// A room and the rooms that it uses; every room stands below those it uses.
-const ROOMS: &[(&str, &[&str])] = &[
+/// A module and the modules that it uses; every module stands below those it uses.
+const MODULES: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("metrics", &[]),
     ("batch", &[]),
@@ -72,24 +72,24 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("compare", &["document", "error", "io", "model", "parameters", "recipe", "report", "tasks", "train"]),
 ];
 
-/// Rooms whose files are entries of one list and know nothing of each other; the files named here serve all of them.
+/// Modules whose files are entries of one list and know nothing of each other; the files named here serve all of them.
 const LISTS: &[(&str, &[&str])] = &[("tasks", &["mod", "any", "answer"]), ("encoders", &["mod"]), ("mix", &["mod"])];
 
 fn source() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
 }
 
-/// The room of a file: `tasks` for `tasks/ner.rs`, `batch` for `batch.rs`.
-fn room(path: &Path) -> String {
+/// The module of a file: `tasks` for `tasks/ner.rs`, `batch` for `batch.rs`.
+fn module(path: &Path) -> String {
     let first = path.strip_prefix(source()).unwrap().components().next().unwrap();
     Path::new(&first).file_stem().unwrap().to_str().unwrap().to_owned()
 }
 
-/// The rooms that each room uses, and a file where it does.
+/// The modules that each module uses, and a file where it does.
 fn uses() -> BTreeMap<String, BTreeMap<String, PathBuf>> {
     let mut uses: BTreeMap<String, BTreeMap<String, PathBuf>> = BTreeMap::new();
     for (path, code) in files(&source()) {
-        let own = room(&path);
+        let own = module(&path);
         if own == "lib" {
             continue;
         }
@@ -106,43 +106,50 @@ fn uses() -> BTreeMap<String, BTreeMap<String, PathBuf>> {
 }
 
 #[test]
-fn every_room_uses_only_the_rooms_that_the_table_grants_and_all_of_them() {
+fn every_module_uses_only_the_modules_that_the_table_grants_and_all_of_them() {
     let uses = uses();
-    let rooms: BTreeSet<&str> = uses.keys().map(String::as_str).collect();
-    assert_eq!(rooms, ROOMS.iter().map(|(room, _)| *room).collect(), "the rooms of the library, and of the table");
-    for (room, granted) in ROOMS {
-        for (used, file) in &uses[*room] {
-            assert!(granted.contains(&used.as_str()), "{room} uses {used}, in {}", file.display());
+    let modules: BTreeSet<&str> = uses.keys().map(String::as_str).collect();
+    assert_eq!(
+        modules,
+        MODULES.iter().map(|(module, _)| *module).collect(),
+        "the modules of the library, and of the table"
+    );
+    for (module, granted) in MODULES {
+        for (used, file) in &uses[*module] {
+            assert!(granted.contains(&used.as_str()), "{module} uses {used}, in {}", file.display());
         }
-        let unused: Vec<_> = granted.iter().filter(|name| !uses[*room].contains_key(**name)).collect();
-        assert!(unused.is_empty(), "{room} does not use {unused:?}: take it out of the table");
+        let unused: Vec<_> = granted.iter().filter(|name| !uses[*module].contains_key(**name)).collect();
+        assert!(unused.is_empty(), "{module} does not use {unused:?}: take it out of the table");
     }
 }
 
 #[test]
-fn no_room_uses_one_that_uses_it() {
-    for (at, (room, granted)) in ROOMS.iter().enumerate() {
+fn no_module_uses_one_that_uses_it() {
+    for (at, (module, granted)) in MODULES.iter().enumerate() {
         for used in *granted {
-            assert!(ROOMS[..at].iter().any(|(above, _)| above == used), "{room} stands above {used}, which it uses");
+            assert!(
+                MODULES[..at].iter().any(|(above, _)| above == used),
+                "{module} stands above {used}, which it uses"
+            );
         }
     }
 }
 
 #[test]
 fn entries_of_a_list_know_nothing_of_each_other() {
-    for (room, shared) in LISTS {
-        let folder = source().join(room);
+    for (module, shared) in LISTS {
+        let folder = source().join(module);
         let files = files(&folder);
         let stem = |path: &Path| path.file_stem().unwrap().to_str().unwrap().to_owned();
         let entries: BTreeSet<String> =
             files.iter().map(|(path, _)| stem(path)).filter(|stem| !shared.contains(&stem.as_str())).collect();
-        assert!(!entries.is_empty(), "{room}");
+        assert!(!entries.is_empty(), "{module}");
         for (path, code) in &files {
             // The list itself names its entries.
             if stem(path) == "mod" {
                 continue;
             }
-            for prefix in ["super::", &format!("crate::{room}::")] {
+            for prefix in ["super::", &format!("crate::{module}::")] {
                 let others: Vec<_> =
                     names_after(code, prefix).into_iter().filter(|name| entries.contains(*name)).collect();
                 assert!(others.is_empty(), "{} uses {others:?}", path.display());

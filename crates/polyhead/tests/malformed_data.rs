@@ -400,7 +400,8 @@ fn a_layout_that_a_file_does_not_have_is_refused() {
         };
         format!("{error}\nhint: {}", error.hint_text().unwrap_or("none"))
     };
-    let columns = |word, tag| Layout { columns: Some(Columns { word, tag }), ..Layout::default() };
+    let columns =
+        |word, tag| Layout { columns: Some(Columns::of([("word", word), ("tag", tag)])), ..Layout::default() };
     let names =
         |names: &[&str]| Layout { tag_names: names.iter().map(|&name| name.into()).collect(), ..Layout::default() };
     for (name, text, layout, expected) in [

@@ -226,3 +226,35 @@ fn normalising_follows_python() {
         assert_eq!(normalise(answer), expected, "{answer}");
     }
 }
+
+/// Lines of `fixtures/classification_cases.jsonl`, which scikit-learn made.
+#[test]
+fn classification_scores_are_those_of_scikit_learn() {
+    use polyhead::metrics::classification::{Confusion, Mean, Scores};
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/classification_cases.jsonl");
+    let text = std::fs::read_to_string(path).unwrap();
+    let near = |found: f64, want: &serde_json::Value| (found - want.as_f64().unwrap()).abs() <= 1e-12;
+    let mut cases = 0;
+    for line in text.lines() {
+        let case: serde_json::Value = serde_json::from_str(line).unwrap();
+        let numbers = |name: &str| -> Vec<usize> {
+            case[name].as_array().unwrap().iter().map(|one| one.as_u64().unwrap() as usize).collect()
+        };
+        let labels = case["labels"].as_u64().unwrap() as usize;
+        let mut confusion = Confusion::new(labels);
+        numbers("gold").into_iter().zip(numbers("predicted")).for_each(|(gold, found)| confusion.add(gold, found));
+        let same = |Scores { precision, recall, f1 }: Scores, want: &serde_json::Value| {
+            near(precision, &want[0]) && near(recall, &want[1]) && near(f1, &want[2])
+        };
+        assert!(near(confusion.accuracy(), &case["accuracy"]), "{line}");
+        assert!(near(confusion.matthews(), &case["matthews"]), "{}: {line}", confusion.matthews());
+        assert!(same(confusion.mean(Mean::Macro), &case["macro"]), "{:?}: {line}", confusion.mean(Mean::Macro));
+        assert!(same(confusion.mean(Mean::Weighted), &case["weighted"]), "{line}");
+        for label in 0..labels {
+            let want = &case["by_label"][label];
+            assert!(same(confusion.of(label), want) && confusion.gold(label) == want[3].as_u64().unwrap(), "{line}");
+        }
+        cases += 1;
+    }
+    assert!(cases > 50, "{cases}");
+}

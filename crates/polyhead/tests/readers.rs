@@ -91,7 +91,7 @@ fn a_header_is_skipped_and_said() {
 fn columns_are_chosen_by_number() {
     let (_folder, path) =
         written("a.tsv", "# a remark\n1\tNew York\tB-LOC\tO\n2\tin\tO\t\n\n1\t-DOCSTART-\tO\tO\n\n1\tis\tO\tO\n");
-    let layout = |word, tag| Layout { columns: Some(Columns { word, tag }), ..Layout::default() };
+    let layout = |word, tag| Layout { columns: Some(Columns::of([("word", word), ("tag", tag)])), ..Layout::default() };
     let read = read_sentences(&path, None, &layout(2, 3)).unwrap();
     assert_eq!(read.examples.iter().map(tagged).collect::<Vec<_>>(), ["New York/B-LOC in/O", "is/O"]);
     // Said so, an index is words.
@@ -179,7 +179,7 @@ fn whole_numbers_are_identifiers_in_squads_json() {
 fn tags_score_as_they_stand_in_the_file() {
     let expected: serde_json::Value = serde_json::from_slice(&fs::read(fixture("orphan_tags.json")).unwrap()).unwrap();
     let column = |tag| {
-        let layout = Layout { columns: Some(Columns { word: 1, tag }), ..Layout::default() };
+        let layout = Layout { columns: Some(Columns::of([("word", 1), ("tag", tag)])), ..Layout::default() };
         read_sentences(&fixture("orphan_tags.conll"), None, &layout).unwrap()
     };
     let (gold, found) = (column(3), column(2));

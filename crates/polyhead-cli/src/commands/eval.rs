@@ -5,7 +5,7 @@ use crate::out::Out;
 use crate::progress::{counter, downloads};
 use crate::scores;
 use crate::table::{counted, start_of};
-use polyhead::data::{Columns, Layout, Skipped};
+use polyhead::data::{Columns, Encoding, Layout, Skipped};
 use polyhead::hub::{self, HubOptions};
 use polyhead::infer::Evaluation;
 use polyhead::io::write_atomic;
@@ -24,8 +24,9 @@ Examples:
   polyhead eval runs/quickstart --task qa --data dev-v2.0.json --squad-predictions predictions.json
   polyhead eval runs/quickstart --task ner --data hf://datasets/lhoestq/conll2003/data/test-00000-of-00001.parquet
 
-The extension tells the format: CoNLL columns (.txt .conll .bio .iob .iob2 .tsv), SQuAD (.json), JSON Lines
-(.jsonl), Parquet in the Hub's layouts (.parquet).";
+The task and the extension tell the format. ner: CoNLL columns (.txt .conll .bio .iob .iob2 .tsv), JSON Lines (.jsonl), Parquet in
+the Hub's layouts (.parquet). qa: SQuAD (.json), JSON Lines, Parquet. classify: lines of a label and a text (.txt .label), tables
+(.csv .tsv), JSON Lines.";
 
 #[derive(clap::Args)]
 #[command(after_help = HELP)]
@@ -41,9 +42,12 @@ pub struct Args {
     /// Score the first N examples only
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
-    /// Which columns of a column file hold the word and its tag, counted from 1, as in 2,3
-    #[arg(long, value_name = "WORD,TAG")]
+    /// Which columns hold what, counted from 1 or by name: 2,3 (word, tag), or with roles, as in text=body,label=1
+    #[arg(long, value_name = "COLUMNS")]
     columns: Option<Columns>,
+    /// How the characters of the file are encoded: utf-8, latin-1
+    #[arg(long, value_name = "ENCODING", default_value = "utf-8", hide_default_value = true)]
+    encoding: Encoding,
     /// The names of tags that the file writes as numbers 0, 1, ..., as in O,B-PER,I-PER
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     tag_names: Vec<String>,
@@ -67,7 +71,7 @@ pub fn run(args: &Args, out: &mut Out) -> Result<()> {
     let limit = args.limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
     let bar = counter("examples");
     let mut predictions = String::new();
-    let layout = Layout { columns: args.columns, tag_names: args.tag_names.clone() };
+    let layout = Layout { columns: args.columns.clone(), tag_names: args.tag_names.clone(), encoding: args.encoding };
     let evaluation = session.evaluate(&task.name, &data, limit, &layout, &mut |answer, _| {
         bar.inc(1);
         if args.predictions.is_some() {

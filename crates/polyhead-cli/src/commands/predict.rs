@@ -27,9 +27,9 @@ Standard input, where neither a text nor --input is given: a text on each line, 
 is the context. It is never read as JSON: --input - does that.
 
 Requests of --input, one JSON object a line (an `id` comes back with its answer):
-  ner  {\"text\": \"...\"} or {\"words\": [\"...\", \"...\"]}
-  qa   {\"question\": \"...\", \"context\": \"...\"}
-`polyhead inspect MODEL` lists the fields of other tasks.
+  ner       {\"text\": \"...\"} or {\"words\": [\"...\", \"...\"]}
+  qa        {\"question\": \"...\", \"context\": \"...\"}
+  classify  {\"text\": \"...\"}, with \"text_pair\" where the model reads pairs
 
 Answers come in the order of the requests. Offsets count characters (Unicode code points). Rows of tsv begin with the id of \
 the request, or its line, and have \\t, \\n and \\\\ for what would end a cell.

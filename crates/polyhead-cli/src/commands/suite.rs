@@ -58,7 +58,7 @@ fn sentence(case: &Sentence, out: &mut Out) -> Result<()> {
     out.line(format!("  found: {}", listed(found)))?;
     let missed: Vec<Entity> = gold.iter().filter(|entity| !found.contains(entity)).cloned().collect();
     let surplus: Vec<Entity> = found.iter().filter(|entity| !gold.contains(entity)).cloned().collect();
-    for (what, entities) in [("missed", missed), ("not so", surplus)] {
+    for (what, entities) in [("missed", missed), ("false positive", surplus)] {
         if !entities.is_empty() {
             out.line(format!("  {what}: {}", listed(&entities)))?;
         }

@@ -4,7 +4,7 @@
 //! estimate -> admit (or refuse: Full) -> correct, once it is tokenised -> served, a window at a time -> leave
 //! ```
 //!
-//! Nothing here knows of threads, clocks or models: times are told, as seconds since some start.
+//! Nothing here knows of threads, clocks or models: times are given, as seconds since some start.
 
 use crate::limits::{Class, Limits};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use std::time::Duration;
 /// Rates are those of about the last so many seconds.
 const MEMORY: f64 = 2.0;
 
-/// A client is never told to wait for longer, in seconds: who ignores it must not make others wait for ever.
+/// A client is never asked to wait for longer, in seconds: who ignores it must not make others wait for ever.
 const LONGEST: f64 = 60.0;
 
 /// An estimate may be off by this factor, and by this many tokens, before it is held against the request.

@@ -1,4 +1,4 @@
-//! What a request will cost, told from its texts before a tokenizer sees them.
+//! What a request will cost, estimated from its texts before a tokenizer sees them.
 //!
 //! ```text
 //! texts -> units (a scan of some 0.3 ms for 100,000 characters) -> x the task's tokens a unit -> tokens, about

@@ -1,4 +1,4 @@
-//! Tensors as binary data: the extension of the Open Inference Protocol that Triton's clients use unless told otherwise.
+//! Tensors as binary data: the extension of the Open Inference Protocol that Triton's clients use by default.
 //!
 //! ```text
 //! Inference-Header-Content-Length: N

@@ -29,7 +29,7 @@ const ROUTES: &[Route] = &[
     asks(
         "/",
         "answer",
-        "Answer in Hugging Face's form; the task is told by the form of what is asked",
+        "Answer in Hugging Face's form; the form of the inputs decides which task answers",
         pipeline::request,
         pipeline::response,
         || post(pipeline::any),

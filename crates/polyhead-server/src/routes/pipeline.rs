@@ -30,7 +30,7 @@ struct Request {
     _options: Option<Map<String, Value>>,
 }
 
-/// The task is told by the form of the inputs.
+/// The form of the inputs decides which task answers.
 pub async fn any(State(app): State<App>, headers: HeaderMap, body: Body) -> Result<Response, ApiError> {
     let loaded = app.loaded();
     answer(app, loaded, None, headers, body).await

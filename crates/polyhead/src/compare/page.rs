@@ -6,7 +6,7 @@ use crate::document::number::{count, counted, decimal, duration, words};
 use crate::document::{Align, Block, Chart, Column, Document, Interval, Plot, Section, Table};
 
 impl Report {
-    /// What a reader is told.
+    /// What it says to a reader.
     pub fn document(&self) -> Document {
         let seeds: Vec<String> = self.seeds.iter().map(u64::to_string).collect();
         let sections = vec![

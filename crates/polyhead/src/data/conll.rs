@@ -11,14 +11,14 @@
 //! The format of the CoNLL-2003 shared task (Tjong Kim Sang and De Meulder 2003), and of most NER data since. Any
 //! number of columns from two on, the same number throughout. Where a line has tabs, they alone separate its columns,
 //! so that a word may hold spaces; other lines are split at spaces. The word is the first column and the tag the last,
-//! unless [`Columns`] says otherwise.
+//! unless [`super::Columns`] says otherwise.
 //!
 //! A line that begins with `#` is a comment where it can't be a word with its tag: `# O` and `#Lyon B-LOC` are words.
 
 use std::path::Path;
 
 use super::iob;
-use super::layout::{Columns, Layout};
+use super::layout::Layout;
 use super::lines::Lines;
 use super::looks;
 use super::{Read, Sentence, quoted};
@@ -32,9 +32,24 @@ const WORD_HEADERS: &[&str] = &["word", "words", "token", "tokens", "form", "tex
 const TAG_HEADERS: &[&str] =
     &["tag", "tags", "label", "labels", "ner", "ner_tag", "ner_tags", "entity", "iob", "iob2", "bio"];
 
+/// The columns that are read where a recipe chooses them, counted from 1.
+#[derive(Debug, Clone, Copy)]
+struct Chosen {
+    word: usize,
+    tag: usize,
+}
+
+impl Chosen {
+    fn of(layout: &Layout) -> Result<Option<Self>> {
+        let chosen = |columns: &super::Columns| Ok(Self { word: columns.number("word")?, tag: columns.number("tag")? });
+        layout.columns.as_ref().map(chosen).transpose()
+    }
+}
+
 /// Reads the sentences of a column file.
 pub(super) fn read(file: &Path, limit: Option<usize>, layout: &Layout) -> Result<Read<Sentence>> {
-    let mut lines = Lines::open(file, LONGEST_LINE)?;
+    let chosen = Chosen::of(layout).map_err(|error| error.at(Place::file(file)))?;
+    let mut lines = Lines::open_in(file, LONGEST_LINE, layout.encoding)?;
     let mut sentences = Vec::new();
     let mut open: Option<Sentence> = None;
     let mut width: Option<(usize, usize)> = None; // columns of the first line that has any, and its number
@@ -42,7 +57,7 @@ pub(super) fn read(file: &Path, limit: Option<usize>, layout: &Layout) -> Result
     let (mut comments, mut header) = (0_usize, None);
     let mut index = IndexColumn::default();
     while let Some((number, line)) = lines.next()? {
-        let row = Row::new(line, layout);
+        let row = Row::new(line, chosen, layout);
         if row.cells.is_empty() {
             sentences.extend(open.take());
             index.end_sentence();
@@ -56,7 +71,7 @@ pub(super) fn read(file: &Path, limit: Option<usize>, layout: &Layout) -> Result
         }
         if line.starts_with('#') {
             if width.is_none() && ahead.is_none() {
-                ahead = Some(first_width(file, layout)?);
+                ahead = Some(first_width(file, chosen, layout)?);
             }
             let expected = width.map(|(columns, _)| columns).or(ahead.flatten());
             if row.is_comment(expected, open.is_some()) {
@@ -90,7 +105,7 @@ pub(super) fn read(file: &Path, limit: Option<usize>, layout: &Layout) -> Result
         sentence.tags.push(tag);
     }
     sentences.extend(open);
-    if let (None, Some(first)) = (layout.columns, index.first()) {
+    if let (None, Some(first)) = (chosen, index.first()) {
         let message = "expected words in the first column, found an index: it counts the words of each sentence";
         let hint = "say which columns to read, counted from 1: data.TASK.columns = { word = 2, tag = 3 }";
         return Err(Error::data(message).at(Place::line(file, first)).hint(hint));
@@ -112,15 +127,14 @@ fn error_or_like(error: Error, is_first: bool, file: &Path) -> Error {
 /// A line split into its columns; none for a blank line.
 struct Row<'a> {
     cells: Vec<&'a str>,
-    columns: Option<Columns>,
+    columns: Option<Chosen>,
     /// Whether the line begins with an empty column.
     starts_empty: bool,
     numbers_are_tags: bool,
 }
 
 impl<'a> Row<'a> {
-    fn new(line: &'a str, layout: &Layout) -> Self {
-        let columns = layout.columns;
+    fn new(line: &'a str, columns: Option<Chosen>, layout: &Layout) -> Self {
         let tabs = line.contains('\t');
         let mut cells: Vec<&str> =
             line.split(if tabs { '\t' } else { ' ' }).map(|cell| cell.trim_matches(' ')).collect();
@@ -170,7 +184,7 @@ impl<'a> Row<'a> {
         let line = || quoted(&self.cells.join(" "));
         let found = self.cells.len();
         match self.columns {
-            Some(Columns { word, tag }) if found < word.max(tag) => {
+            Some(Chosen { word, tag }) if found < word.max(tag) => {
                 let message = format!("expected at least {} columns, found {found}: {}", word.max(tag), line());
                 return Err(Error::data(message).hint("`columns` says which are read, counted from 1"));
             }
@@ -221,10 +235,10 @@ impl<'a> Row<'a> {
 }
 
 /// How many columns the first line has that does not begin with `#`.
-fn first_width(file: &Path, layout: &Layout) -> Result<Option<usize>> {
-    let mut lines = Lines::open(file, LONGEST_LINE)?;
+fn first_width(file: &Path, chosen: Option<Chosen>, layout: &Layout) -> Result<Option<usize>> {
+    let mut lines = Lines::open_in(file, LONGEST_LINE, layout.encoding)?;
     while let Some((_, line)) = lines.next()? {
-        let cells = Row::new(line, layout).cells;
+        let cells = Row::new(line, chosen, layout).cells;
         if !(cells.is_empty() || line.starts_with('#') || cells.first() == Some(&"-DOCSTART-")) {
             return Ok(Some(cells.len()));
         }

@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
+use super::layout::Encoding;
 use crate::error::{Error, Place, Result};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
@@ -34,13 +35,30 @@ pub(super) struct Lines {
     number: usize,
     longest: usize,
     marked: bool,
+    encoding: Encoding,
+    /// The line, where its bytes are not UTF-8.
+    decoded: String,
 }
 
 impl Lines {
     /// Opens a file whose lines may have up to `longest` bytes.
     pub(super) fn open(file: &Path, longest: usize) -> Result<Self> {
+        Self::open_in(file, longest, Encoding::Utf8)
+    }
+
+    /// The same of a file whose characters are encoded so.
+    pub(super) fn open_in(file: &Path, longest: usize, encoding: Encoding) -> Result<Self> {
         let reader = BufReader::new(File::open(file).map_err(|cause| Error::reading(file, cause))?);
-        Ok(Self { file: file.to_owned(), reader, buffer: Vec::new(), number: 0, longest, marked: false })
+        Ok(Self {
+            file: file.to_owned(),
+            reader,
+            buffer: Vec::new(),
+            number: 0,
+            longest,
+            marked: false,
+            encoding,
+            decoded: String::new(),
+        })
     }
 
     /// The next line and its number (from 1), or `None` at the end of the file.
@@ -67,6 +85,10 @@ impl Lines {
         }
         let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
         let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
+        if self.encoding == Encoding::Latin1 {
+            self.decoded = bytes.iter().copied().map(char::from).collect();
+            return Ok(Some((self.number, &self.decoded)));
+        }
         let text = decode(&self.file, bytes, self.number)?;
         Ok(Some((self.number, text)))
     }

@@ -19,9 +19,11 @@ mod parquet;
 mod questions;
 mod spans;
 mod squad;
+mod texts;
 
 pub use iob::training_tag;
-pub use layout::{Columns, Layout};
+pub use layout::{Column, ColumnNames, Columns, Encoding, Layout};
+pub use texts::LabelledText;
 
 /// A sentence of words with a tag for each: what named-entity recognition trains on.
 #[derive(Debug, Clone, PartialEq)]
@@ -94,41 +96,95 @@ pub struct Skipped {
     pub reason: String,
 }
 
-type Reader<T> = fn(&Path, Option<usize>, &Layout) -> Result<Read<T>>;
+/// Reads a file; a limit takes the first usable examples.
+pub type Reader<T> = fn(&Path, Option<usize>, &Layout) -> Result<Read<T>>;
 
-/// A file format: what it is called, the extensions that tell it, and what can be read from it.
-pub struct Format {
+/// A file format: what it is called, the extensions that tell it, and its reader.
+pub struct Format<T> {
     /// What people call it.
     pub name: &'static str,
     /// The extensions of its files, in small letters, without the dot.
     pub extensions: &'static [&'static str],
-    sentences: Option<Reader<Sentence>>,
-    questions: Option<Reader<Question>>,
+    /// Whether the characters of its files may be encoded in any way.
+    pub encodings: Encodings,
+    /// Its reader.
+    pub read: Reader<T>,
 }
 
-/// Every format there is. A new one is a file with a reader, and an entry here.
-pub const FORMATS: &[Format] = &[
-    Format {
-        name: "CoNLL columns",
-        extensions: &["txt", "conll", "bio", "iob", "iob2", "tsv"],
-        sentences: Some(conll::read),
-        questions: None,
-    },
-    Format { name: "SQuAD JSON", extensions: &["json"], sentences: None, questions: Some(squad::read) },
-    Format {
-        name: "JSON Lines",
-        extensions: &["jsonl", "ndjson"],
-        sentences: Some(jsonl::read_sentences),
-        questions: Some(jsonl::read_questions),
-    },
-    #[cfg(feature = "parquet")]
-    Format {
-        name: "Parquet",
-        extensions: &["parquet"],
-        sentences: Some(parquet::read_sentences),
-        questions: Some(parquet::read_questions),
-    },
-];
+/// How the characters of a format may be encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encodings {
+    /// As the layout says.
+    Any,
+    /// In UTF-8, as the format says itself.
+    Utf8,
+}
+
+impl<T> Format<T> {
+    /// A format that says itself how characters are encoded.
+    pub const fn new(name: &'static str, extensions: &'static [&'static str], read: Reader<T>) -> Self {
+        Self { name, extensions, encodings: Encodings::Utf8, read }
+    }
+
+    /// Plain text, in any encoding.
+    pub const fn text(name: &'static str, extensions: &'static [&'static str], read: Reader<T>) -> Self {
+        Self { name, extensions, encodings: Encodings::Any, read }
+    }
+}
+
+/// What a task can read: a type of example, and the formats of its files. A task of one's own may have its own.
+pub struct Formats<T: 'static> {
+    /// What the examples are called.
+    pub examples: &'static str,
+    /// The columns that a recipe may choose.
+    pub columns: ColumnNames,
+    /// The formats, in the order in which they are named. One extension means one format.
+    pub formats: &'static [Format<T>],
+}
+
+/// Tagged sentences. A new format is a file with a reader, and an entry here.
+pub const SENTENCES: Formats<Sentence> = Formats {
+    examples: "sentences",
+    columns: ColumnNames { required: &["word", "tag"], optional: &[] },
+    formats: &[
+        Format::text("CoNLL columns", &["txt", "conll", "bio", "iob", "iob2", "tsv"], conll::read),
+        Format::new("JSON Lines", &["jsonl", "ndjson"], jsonl::read_sentences),
+        #[cfg(feature = "parquet")]
+        Format::new("Parquet", &["parquet"], parquet::read_sentences),
+    ],
+};
+
+/// Questions about contexts, with their answers.
+pub const QUESTIONS: Formats<Question> = Formats {
+    examples: "questions",
+    columns: ColumnNames::NONE,
+    formats: &[
+        Format::new("SQuAD JSON", &["json"], squad::read),
+        Format::new("JSON Lines", &["jsonl", "ndjson"], jsonl::read_questions),
+        #[cfg(feature = "parquet")]
+        Format::new("Parquet", &["parquet"], parquet::read_questions),
+    ],
+};
+
+/// Labelled texts, and pairs of texts.
+pub const TEXTS: Formats<LabelledText> = Formats {
+    examples: "labelled texts",
+    columns: ColumnNames { required: &["text", "label"], optional: &["text_pair"] },
+    formats: &[
+        Format::text("lines of a label and a text", &["txt", "label"], texts::read_lines),
+        Format::text("comma-separated values", &["csv"], texts::read_csv),
+        Format::text("tab-separated values", &["tsv"], texts::read_tsv),
+        Format::new("JSON Lines", &["jsonl", "ndjson"], jsonl::read_texts),
+    ],
+};
+
+/// What files of this extension hold elsewhere, if anything: for messages.
+fn format_name(extension: &str) -> Option<&'static str> {
+    fn of<T>(formats: &Formats<T>, extension: &str) -> Option<&'static str> {
+        Some(formats.formats.iter().find(|format| format.extensions.contains(&extension))?.name)
+    }
+    of(&SENTENCES, extension).or_else(|| of(&QUESTIONS, extension)).or_else(|| of(&TEXTS, extension))
+}
 
 /// Reads tagged sentences; the extension of the file tells its format. A limit takes the first usable ones.
 ///
@@ -138,7 +194,7 @@ pub const FORMATS: &[Format] = &[
 /// # Errors
 /// When the file is not there or malformed, when its format is unknown or holds no sentences, and when none is usable.
 pub fn read_sentences(source: &Path, limit: Option<usize>, layout: &Layout) -> Result<Read<Sentence>> {
-    read(source, limit, layout, "sentences", |format| format.sentences)
+    SENTENCES.read(source, limit, layout)
 }
 
 /// Reads questions with their answers; the extension of the file tells its format. A limit takes the first usable ones.
@@ -149,47 +205,62 @@ pub fn read_sentences(source: &Path, limit: Option<usize>, layout: &Layout) -> R
 /// # Errors
 /// When the file is not there or malformed, when its format is unknown or holds no questions, and when none is usable.
 pub fn read_questions(source: &Path, limit: Option<usize>, layout: &Layout) -> Result<Read<Question>> {
-    if *layout != Layout::default() {
+    if layout.columns.is_some() || !layout.tag_names.is_empty() {
         let message = "expected neither `columns` nor `tag_names`, which tell words and tags, for data of questions";
         return Err(Error::usage(message).at(Place::file(source)));
     }
-    read(source, limit, layout, "questions", |format| format.questions)
+    QUESTIONS.read(source, limit, layout)
 }
 
-fn read<T>(
-    source: &Path,
-    limit: Option<usize>,
-    layout: &Layout,
-    what: &str,
-    reader: fn(&Format) -> Option<Reader<T>>,
-) -> Result<Read<T>> {
-    layout.check().map_err(|error| error.at_least(Place::file(source)))?;
-    let extension = source.extension().and_then(|extension| extension.to_str()).unwrap_or("").to_ascii_lowercase();
-    let format = FORMATS.iter().find(|format| format.extensions.contains(&extension.as_str()));
-    if let Some(read) = format.and_then(reader) {
-        return read(source, limit, layout);
+impl<T> Formats<T> {
+    /// Reads a file; its extension tells its format. A limit takes the first usable examples.
+    ///
+    /// # Errors
+    /// When the file is not there or malformed, when its format is unknown or holds other examples, when the layout does not
+    /// fit it, and when no example is usable.
+    pub fn read(&self, source: &Path, limit: Option<usize>, layout: &Layout) -> Result<Read<T>> {
+        let checked =
+            layout.check().and_then(|()| layout.columns.as_ref().map_or(Ok(()), |columns| self.columns.check(columns)));
+        checked.map_err(|error| error.at_least(Place::file(source)))?;
+        let extension = source.extension().and_then(|extension| extension.to_str()).unwrap_or("").to_ascii_lowercase();
+        let format = self.formats.iter().find(|format| format.extensions.contains(&extension.as_str()));
+        match format {
+            Some(format) if layout.encoding != Encoding::Utf8 && format.encodings == Encodings::Utf8 => {
+                let message = format!("encoding: expected none for {}, whose files are UTF-8", format.name);
+                Err(Error::usage(message).at(Place::file(source)))
+            }
+            Some(format) => (format.read)(source, limit, layout),
+            None => Err(self.unknown(source, &extension)),
+        }
     }
-    let serving = FORMATS.iter().filter(|format| reader(format).is_some());
-    let known: Vec<_> = serving.map(|format| format!("{} (.{})", format.name, format.extensions.join(", ."))).collect();
-    let like = looks::like(source);
-    let name = if extension.is_empty() {
-        "a file without an extension".to_owned()
-    } else {
-        format!("the extension `.{extension}`")
-    };
-    let found = match (like, format) {
-        (Some(like), _) => format!("{name} of what looks like {}", like.what),
-        (None, Some(format)) => format!("{}, which holds no {what}", format.name),
-        (None, None) => name,
-    };
-    let hint = match (extension.as_str(), like) {
-        ("parquet", _) => "this build has no Parquet reader: build it with the feature `parquet`",
-        ("gz" | "bz2" | "xz" | "zst" | "zip", _) => "decompress it first",
-        (_, Some(like)) => like.way_out,
-        _ => "give the file the extension of its format",
-    };
-    let message = format!("expected {what} as {}; found {found}", known.join(", "));
-    Err(Error::usage(message).at(Place::file(source)).hint(hint))
+
+    /// A file that is of none of the formats.
+    fn unknown(&self, source: &Path, extension: &str) -> Error {
+        let known = self.formats.iter().map(|format| format!("{} (.{})", format.name, format.extensions.join(", .")));
+        let known: Vec<String> = known.collect();
+        let what = self.examples;
+        let like = looks::like(source);
+        let name = if extension.is_empty() {
+            "a file without an extension".to_owned()
+        } else {
+            format!("the extension `.{extension}`")
+        };
+        let found = match (like, format_name(extension)) {
+            (Some(like), _) => format!("{name} of what looks like {}", like.what),
+            (None, Some(format)) => format!("{format}, which holds no {what}"),
+            (None, None) => name,
+        };
+        let hint = match (extension, like) {
+            ("parquet", _) if format_name(extension).is_none() => {
+                "this build has no Parquet reader: build it with the feature `parquet`"
+            }
+            ("gz" | "bz2" | "xz" | "zst" | "zip", _) => "decompress it first",
+            (_, Some(like)) => like.way_out,
+            _ => "give the file the extension of its format",
+        };
+        let message = format!("expected {what} as {}; found {found}", known.join(", "));
+        Error::usage(message).at(Place::file(source)).hint(hint)
+    }
 }
 
 /// A piece of the input for a message: in back-ticks, on one line, cut short.

@@ -99,7 +99,7 @@ pub(super) struct Gatherer {
     not_read: Option<&'static str>,
 }
 
-/// So many misplaced answers are told one by one.
+/// So many misplaced answers are reported one by one.
 const MOST_MISPLACED: usize = 5;
 
 impl Gatherer {

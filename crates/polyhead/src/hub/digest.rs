@@ -73,7 +73,7 @@ pub(super) fn git_sha1(path: &Path) -> Result<String> {
 pub(super) fn differs(name: &str, from: &str, expected: &str, found: &str) -> Error {
     Error::data(format!("the file from {from} is damaged: expected digest {expected}, found {found}"))
         .at(Place::file(name))
-        .hint("the file was removed; run again to fetch it anew. If it happens again, the server or a proxy alters it")
+        .hint("the file was removed; run again to download it again. If it happens again, the server or a proxy alters it")
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! Counts add up over batches and are divided once, at the end, so that no score depends on the size of a batch.
 
 pub mod answers;
+pub mod classification;
 pub mod span_errors;
 pub mod span_f1;
 pub mod squad;

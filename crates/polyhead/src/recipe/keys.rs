@@ -6,7 +6,6 @@
 //! ```
 
 use super::{DataRecipe, EncoderRecipe, Recipe, TrainRecipe, fault};
-use crate::data::Columns;
 use crate::tasks::{TASKS, TaskKind};
 use serde::de::DeserializeOwned;
 
@@ -46,7 +45,6 @@ pub(super) fn of_table(table: &str) -> Option<Vec<String>> {
         ["encoder"] => Some(fields::<EncoderRecipe>()),
         ["train"] => Some(fields::<TrainRecipe>()),
         ["data", _] => Some(fields::<DataRecipe>()),
-        ["data", _, "columns"] => Some(fields::<Columns>()),
         _ => None,
     }
 }
@@ -131,7 +129,7 @@ fn data_names(recipe: &toml::Table, key: &str) -> Vec<String> {
 /// The table that lacks a field which it must have, and the field's dotted key.
 pub(super) fn missing(recipe: &toml::Table, field: &str) -> (String, String) {
     let data = recipe.get("data").and_then(toml::Value::as_table).into_iter().flatten();
-    let of_data = data.flat_map(|(name, _)| [format!("data.{name}"), format!("data.{name}.columns")]);
+    let of_data = data.map(|(name, _)| format!("data.{name}"));
     let tables = ["encoder".to_owned()].into_iter().chain(of_data);
     let lacks = |table: &String| {
         let known = of_table(table).unwrap_or_default();
@@ -154,6 +152,7 @@ pub(super) fn purpose(field: &str) -> &'static str {
         "data" => "the data of each task, as in [data.ner] with train = \"train.conll\"",
         "train" => "the file to train on, as in train = \"train.conll\"",
         "word" | "tag" => "a column, counted from 1, as in columns = { word = 2, tag = 3 }",
+        "text" | "label" => "a column, counted from 1, or its name, as in columns = { text = 2, label = \"class\" }",
         _ => "a value",
     }
 }

@@ -18,7 +18,7 @@ pub use keys::{Key, keys};
 pub use tasks::TaskRecipe;
 
 use crate::batch::Padding;
-use crate::data::{Columns, Layout};
+use crate::data::{Columns, Encoding, Layout};
 use crate::encoders::{EncoderOverrides, Precision};
 use crate::error::{Error, Place, Result};
 use crate::model::KeepHeads;
@@ -126,7 +126,10 @@ pub struct DataRecipe {
     /// The names of tags that the files write as numbers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tag_names: Vec<String>,
-    /// Which columns of a column file hold the word and its tag.
+    /// How the characters of its files are encoded.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub encoding: Encoding,
+    /// Which columns hold what, by the roles that the task knows: a word and its tag, a text and its label.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub columns: Option<Columns>,
 }
@@ -134,7 +137,7 @@ pub struct DataRecipe {
 impl DataRecipe {
     /// How its files are laid out.
     pub fn layout(&self) -> Layout {
-        Layout { columns: self.columns, tag_names: self.tag_names.clone() }
+        Layout { columns: self.columns.clone(), tag_names: self.tag_names.clone(), encoding: self.encoding }
     }
 }
 

@@ -1,15 +1,16 @@
 //! Refusing keys that no recipe has: with those that are known, and what may have been meant.
 
-use super::keys::{dotted, get, of_table};
+use super::keys::{dotted, get, of_table, purpose};
 use super::source::Source;
 use super::words;
 use crate::error::{Error, Result};
+use crate::tasks::TASKS;
 
 /// Refuses the first key that its table does not have. Those of tasks are left to their kinds.
 pub(super) fn check(recipe: &toml::Table, source: &Source) -> Result<()> {
-    let data = recipe.get("data").and_then(toml::Value::as_table).into_iter().flatten();
+    let data = || recipe.get("data").and_then(toml::Value::as_table).into_iter().flatten();
     let tables = ["", "encoder", "train"].map(str::to_owned).into_iter();
-    let of_data = data.flat_map(|(name, _)| [format!("data.{name}"), format!("data.{name}.columns")]);
+    let of_data = data().map(|(name, _)| format!("data.{name}"));
     for table in tables.chain(of_data) {
         let found = if table.is_empty() { Some(recipe) } else { get(recipe, &table).and_then(toml::Value::as_table) };
         let known = of_table(&table).unwrap_or_default();
@@ -17,7 +18,30 @@ pub(super) fn check(recipe: &toml::Table, source: &Source) -> Result<()> {
             return Err(unknown(&table, key, &known, recipe).at(source.place(&dotted(&table, key))));
         }
     }
+    for (name, of_task) in data() {
+        if let Some(columns) = of_task.get("columns").and_then(toml::Value::as_table) {
+            check_columns(name, columns, recipe, source)?;
+        }
+    }
     Ok(())
+}
+
+/// Columns are those of the task's kind; one that is not of the known kinds checks them as it reads.
+fn check_columns(name: &str, columns: &toml::Table, recipe: &toml::Table, source: &Source) -> Result<()> {
+    let kind = get(recipe, &format!("tasks.{name}.kind")).and_then(toml::Value::as_str).unwrap_or(name);
+    let Some(kind) = TASKS.iter().find(|known| known.kind == kind) else { return Ok(()) };
+    let table = format!("data.{name}.columns");
+    let known: Vec<String> = kind.columns.all().map(str::to_owned).collect();
+    if let Some((key, _)) = columns.iter().find(|(key, _)| !known.contains(key)) {
+        return Err(unknown(&table, key, &known, recipe).at(source.place(&dotted(&table, key))));
+    }
+    match kind.columns.required.iter().find(|role| !columns.contains_key(**role)) {
+        None => Ok(()),
+        Some(missing) => {
+            let message = format!("{table}.{missing}: expected {}, found nothing", purpose(missing));
+            Err(Error::usage(message).at(source.place(&table)))
+        }
+    }
 }
 
 /// A key that its table does not have, with all that it has, and what may have been meant.

@@ -94,7 +94,8 @@ const WORDS: &[Word] = &[
     absent(&["split", "splits", "train_split", "validation_split", "val_split", "dev_split", "test_split", "split_ratio", "train_size", "test_size", "dev_size", "val_size", "validation_size", "validation_split_percentage"], "`data.NAME.train` and `data.NAME.validation` name two files"),
     called(&["max_train_samples", "max_train_examples", "max_examples", "max_samples", "n_samples", "num_examples", "num_samples", "sample_limit", "train_limit", "subset", "max_instances", "nrows", "downsample"], &["data.NAME.limit"], ""),
     called(&["max_eval_samples", "max_val_samples", "max_validation_samples", "max_dev_samples", "max_eval_examples", "eval_limit", "val_limit"], &["data.NAME.validation_limit"], ""),
-    absent(&["text_column", "text_column_name", "label_column", "label_column_name", "column_format", "delimiter", "sep", "format", "file_format", "encoding"], "the extension of a file tells its format; the pages of the tasks, docs/tasks/, say what is read"),
+    called(&["text_column", "text_column_name", "label_column", "label_column_name"], &["data.NAME.columns"], "as in columns = { text = \"body\", label = \"class\" }"),
+    absent(&["column_format", "delimiter", "sep", "format", "file_format"], "the extension of a file tells its format; the pages of the tasks, docs/tasks/, say what is read"),
     // Tasks
     called(&["task", "task_name", "task_type", "type", "pipeline", "pipeline_tag", "head", "head_type", "objective"], &["tasks.NAME.kind"], ""),
     called(&["max_seq_length", "max_seq_len", "max_sequence_length", "max_len", "maxlen", "max_tokens", "max_input_length", "model_max_length", "seq_len", "seq_length", "sequence_length", "max_position_embeddings", "block_size", "max_source_length"],

@@ -139,7 +139,7 @@ pub fn predictions(run: &Run, session: &Session, task: &NamedTask, notify: &mut 
 fn differs(run: &Run, task: &str, now: f64, examples: &Examples) -> Option<Block> {
     let then = run.best()?.scores.get(task)?.headline_value()?;
     let planned = run.plan.as_ref().and_then(|plan| plan.tasks.iter().find(|one| one.name == task));
-    // The same model and data in the same precision give the same score; anything else is told.
+    // The same model and data in the same precision give the same score; anything else is reported.
     ((now - then).abs() > 1e-6).then(|| {
         let counts = planned.filter(|one| one.validation != examples.len);
         let counts = counts.map_or(String::new(), |one| format!(" The run had {} examples.", count(one.validation)));
@@ -216,7 +216,7 @@ fn sentence(case: &suite::Sentence) -> Case {
     };
     let missed: Vec<_> = case.gold.iter().filter(|entity| !case.found.contains(entity)).collect();
     let surplus: Vec<_> = case.found.iter().filter(|entity| !case.gold.contains(entity)).collect();
-    let facts = [("missed", missed), ("predicted, but not so", surplus)];
+    let facts = [("missed", missed), ("false positives", surplus)];
     let facts = facts.into_iter().filter(|(_, entities)| !entities.is_empty());
     Case {
         verdict: verdict.into(),

@@ -16,7 +16,7 @@ pub fn blocks(run: &Run) -> Vec<Block> {
         )));
         let seed = run.recipe.as_ref().map_or(String::new(), |recipe| format!(" The seed is {}.", recipe.seed));
         blocks.push(Block::text(format!(
-            "The same recipe and seed give the same weights, to the bit, on a machine with the same instructions.{seed}"
+            "The same recipe and seed give bit-identical weights on a machine with the same instructions.{seed}"
         )));
     }
     match &run.environment {

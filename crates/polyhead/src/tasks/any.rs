@@ -464,7 +464,7 @@ impl<T: Task> AnyTask for Bound<T> {
     }
 
     fn fields(&self) -> &'static [Field] {
-        T::FIELDS
+        self.task.fields()
     }
 
     fn shape(&self) -> Shape {

@@ -5,6 +5,7 @@
 
 pub mod answer;
 mod any;
+pub mod classify;
 mod fields;
 pub mod ner;
 mod outline;
@@ -20,7 +21,7 @@ pub use query::{Pipeline, Query};
 pub use review::Review;
 
 use crate::batch::{Features, WindowedExample};
-use crate::data::{Layout, Read};
+use crate::data::{ColumnNames, Layout, Read};
 use crate::document::{Block, Case, Tone, number};
 use crate::encoders::Precision;
 use crate::error::{Error, Place, Result};
@@ -37,7 +38,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// The tasks that a recipe can name, in the order in which they are shown.
-pub const TASKS: &[TaskKind] = &[TaskKind::of::<ner::Ner>(), TaskKind::of::<qa::Qa>()];
+pub const TASKS: &[TaskKind] =
+    &[TaskKind::of::<ner::Ner>(), TaskKind::of::<qa::Qa>(), TaskKind::of::<classify::Classify>()];
 
 /// A kind of task: an entry of [`TASKS`], or of a list of one's own.
 #[derive(Clone, Copy)]
@@ -50,6 +52,8 @@ pub struct TaskKind {
     pub aliases: &'static [&'static str],
     /// The shape of its answers.
     pub shape: Shape,
+    /// The columns that a recipe may choose of its data files.
+    pub columns: ColumnNames,
     /// The end of the name of a single-task model of transformers for it, if there is one: `ForTokenClassification`.
     pub architecture: Option<&'static str>,
     /// The least configuration with these labels, see [`Task::smallest`].
@@ -71,6 +75,7 @@ impl TaskKind {
             about: T::ABOUT,
             aliases: T::ALIASES,
             shape: T::SHAPE,
+            columns: T::COLUMNS,
             architecture: T::ARCHITECTURE,
             smallest: T::smallest,
             open: any::open::<T>,
@@ -82,8 +87,8 @@ impl TaskKind {
 /// What features are made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// Training: what is too long becomes overlapping windows, in one of which each label is scored. A task may be told to
-    /// cut, as the reference implementation does.
+    /// Training: what is too long becomes overlapping windows, in one of which each label is scored. A task may be
+    /// configured to cut, as the reference implementation does.
     Train,
     /// Prediction: nothing is cut; what is too long becomes overlapping windows.
     Predict,
@@ -127,6 +132,8 @@ pub trait Task: Send + Sync + Sized + 'static {
 
     // Codec
 
+    /// The columns that a recipe may choose of its data files, see [`crate::data::Formats::columns`].
+    const COLUMNS: ColumnNames = ColumnNames::NONE;
     /// Reads a file of examples; `limit` takes the first so many, `layout` tells what its extension does not.
     fn read(&self, path: &Path, limit: Option<usize>, layout: &Layout) -> Result<Read<Self::Example>>;
     /// Learns from all examples of the training file, of which perhaps only the first are trained on, what must be known
@@ -168,7 +175,7 @@ pub trait Task: Send + Sync + Sized + 'static {
 
     /// Declares the tensors of the head, named `heads.{name}. ...`, for hidden states of this width. Those with a row for
     /// each of [`Task::labels`] are declared by label ([`LinearHead::open_by_label`]), so that training can begin with the head of
-    /// a model whose labels differ; other tensors begin anew then.
+    /// a model whose labels differ; other tensors are initialised then.
     fn head(&self, name: &str, shape: HeadShape, weights: &mut Weights) -> Result<Self::Head>;
     /// From hidden states `[rows, hidden]` to logits `[rows, outputs]` (or one row a sequence, see [`Logits::split`]), in the
     /// operators of a backend.
@@ -214,6 +221,10 @@ pub trait Task: Send + Sync + Sized + 'static {
     const SHAPE: Shape;
     /// The fields of a request, all of them texts. `offset_unit`, `tasks` and `id` are taken already.
     const FIELDS: &'static [Field] = &[Field::new("text", "The text.", "Ada Lovelace was born in London.")];
+    /// The fields of its requests, where its configuration decides them.
+    fn fields(&self) -> &'static [Field] {
+        Self::FIELDS
+    }
     /// Refuses a request that `features` would have to cut, or that asks nothing. Evaluation takes such examples, as the
     /// reference implementations do, and [`Task::review`] says what is not read of them.
     fn validate(&self, _example: &Self::Example, _tokenizer: &Tokenizer) -> Result<()> {

@@ -19,7 +19,7 @@ use super::{
     SingleTaskFolder, Task, TypeScore, Window, cross_entropy, is_short_line, offset_unit, softmax,
 };
 use crate::batch::WindowedExample;
-use crate::data::{self, Layout, Read};
+use crate::data::{self, ColumnNames, Layout, Read};
 use crate::document::Block;
 use crate::error::{Error, Place, Result};
 use crate::metrics::span_f1::{self, Scheme, Scores, Span};
@@ -135,6 +135,7 @@ impl Task for Ner {
         "tagger",
         "iob",
     ];
+    const COLUMNS: ColumnNames = data::SENTENCES.columns;
     type Example = Tagged;
     type Prediction = Labelled;
     type Counts = Counts;

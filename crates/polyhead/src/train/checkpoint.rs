@@ -1,4 +1,4 @@
-//! Checkpoints: all that a run needs to go on as if it had never stopped, to the bit.
+//! Checkpoints: all that a run needs to go on bit-identically, as if it had never stopped.
 //!
 //! ```text
 //! RUN/checkpoint-STEP/
@@ -128,7 +128,7 @@ pub(super) fn newest(run: &Path, notify: &mut dyn FnMut(&str)) -> Result<(PathBu
     }
     Err(Error::missing("expected a checkpoint that is whole, found none")
         .at(Place::file(run))
-        .hint("train the recipe anew: what was not written whole can't be gone on with"))
+        .hint("train the recipe again: what was not written whole can't be gone on with"))
 }
 
 /// Whether a checkpoint is exactly what was written.

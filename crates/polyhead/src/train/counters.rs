@@ -58,7 +58,7 @@ impl Counters {
         Self(plan.tasks.iter().map(counter).collect())
     }
 
-    /// Counters out of a checkpoint, for the run of this plan. A task that has other data now begins anew: its examples are not
+    /// Counters out of a checkpoint, for the run of this plan. A task that has other data now begins at zero: its examples are not
     /// those that were counted.
     pub fn resumed(self, plan: &Plan) -> Self {
         let sizes = |counter: &TaskCounter| {

@@ -12,7 +12,7 @@
 //!                           spans     U32 [.., 2]       twice the largest number stands for none
 //! ```
 //!
-//! A file that is not exactly what was written is told, ignored and replaced. A folder that can't be written is told
+//! A file that is not exactly what was written is reported, ignored and replaced. A folder that can't be written is reported
 //! once and costs nothing but the time to tokenise again. Above [`LIMIT`] the files unused for longest go.
 
 use super::windows::{Lost, TrainingWindow, TrainingWindows};
@@ -83,7 +83,7 @@ impl FeatureCache {
     pub fn get(&self, key: &str, examples: usize, notify: &mut dyn FnMut(&str)) -> Option<TrainingWindows> {
         let path = self.path(key);
         let bytes = match read(&path, self.limit) {
-            // A folder that can't be entered is told once, when it is to be written.
+            // A folder that can't be entered is reported once, when it is to be written.
             Err(cause) if matches!(cause.kind(), NotFound | NotADirectory | PermissionDenied) => return None,
             Err(cause) => Err(format!("it can't be read: {cause}")),
             Ok(bytes) => Ok(bytes),
@@ -95,7 +95,7 @@ impl FeatureCache {
                 Some(found)
             }
             Err(reason) => {
-                notify(&format!("{}: not used, and made anew: {reason}", path.display()));
+                notify(&format!("{}: not used, and rebuilt: {reason}", path.display()));
                 None
             }
         }
@@ -321,7 +321,7 @@ mod tests {
             let mut told = Vec::new();
             assert_eq!(cache.get(&key(1), 3, &mut |note| told.push(note.to_owned())), None);
             assert_eq!(told.len(), 1);
-            assert!(told[0].contains(&key(1)) && told[0].contains("made anew"), "{told:?}");
+            assert!(told[0].contains(&key(1)) && told[0].contains("rebuilt"), "{told:?}");
         }
         cache.put(&key(1), &some(), &mut quiet());
         assert_eq!(fs::read(&path).unwrap(), whole);

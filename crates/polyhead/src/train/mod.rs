@@ -125,7 +125,7 @@ impl Trainer {
         Ok(trainer)
     }
 
-    /// Goes on with a run that was stopped, killed or cut off, from its newest checkpoint that is whole: to the bit as if it
+    /// Goes on with a run that was stopped, killed or cut off, from its newest checkpoint that is whole: bit-identical, as if it
     /// had never stopped. One that did not come to its first checkpoint begins again in its folder. The recipe is the run's
     /// own, or that of a file, with overrides (see [`Recipe::read`]).
     ///

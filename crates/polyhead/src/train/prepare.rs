@@ -208,7 +208,7 @@ fn windows_by_cache(
 fn encode(task: &dyn AnyTask, train: &Examples, tokenizer: &Tokenizer) -> Result<TrainingWindows> {
     let features = |index| task.features(train, index, tokenizer, Purpose::Train);
     let all: Vec<Result<WindowedExample>> = (0..train.len).into_par_iter().map(features).collect();
-    // Of several failures the first in order is told, not the first in time.
+    // Of several failures the first in order is reported, not the first in time.
     let all: Vec<WindowedExample> = all.into_iter().collect::<Result<_>>()?;
     let lost = Lost {
         tokens: all.iter().map(|encoded| encoded.lost_tokens).sum(),

@@ -124,7 +124,7 @@ pub(super) fn check_end(run: &Path, checkpoint: &Path, state: &State, known: &Re
     ))
     .at(Place::file(run))
     .hint(format!(
-        "train the recipe anew with them (train.keep_optimizer=true keeps the state this time); or begin a new run from \
+        "train the recipe again with them (train.keep_optimizer=true keeps the state this time); or begin a new run from \
          these weights: --set encoder.checkpoint={}",
         checkpoint.display()
     )))
@@ -133,7 +133,7 @@ pub(super) fn check_end(run: &Path, checkpoint: &Path, state: &State, known: &Re
 /// What a changed recipe does to the run from here on, for people.
 ///
 /// The rule: the learning rate is a pure function of the step and the recipe. A changed recipe has its own from the next step
-/// on, as if the run had had it from its beginning; so the rate may jump, and that is told.
+/// on, as if the run had had it from its beginning; so the rate may jump, and that is reported.
 pub(super) fn consequences(state: &State, known: &Recipe, new: &Recipe, plan: &Plan) -> Result<Vec<String>> {
     let mut notes = Vec::new();
     let now = Schedule { steps: plan.steps, warmup: plan.warmup_steps };

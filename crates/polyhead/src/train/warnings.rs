@@ -1,4 +1,4 @@
-//! What in the data of a recipe is probably a mistake: counted before training, told as data, and never an error.
+//! What in the data of a recipe is probably a mistake: counted before training, reported as data, and never an error.
 //!
 //! ```text
 //! Examples -> Facts (counts of one split) -> Warning { kind, task, split, message, figures, hint }

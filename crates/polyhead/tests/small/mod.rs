@@ -111,6 +111,31 @@ pub const KINDS: &[Kind] = &[
             ]
         },
     },
+    Kind {
+        kind: "classify",
+        config: || json!({ "max_length": 48, "stride": 12, "dropout": 0.0 }),
+        extension: "txt",
+        data: labelled,
+        found: |answer| answer["label"].clone(),
+        perfect: |window, labels| {
+            Logits::new(
+                (0..labels).map(|label| if window.target == [label as i64] { 20.0 } else { 0.0 }).collect(),
+                labels,
+            )
+        },
+        request: |text| json!({ "text": text }),
+        source: |request| request["text"].as_str().unwrap().to_owned(),
+        input: |text| json!(text),
+        parameters: Vec::new,
+        malformed: || {
+            vec![
+                json!({ "text": ["london"] }),
+                json!({ "text": null }),
+                json!({ "text": "ada", "text_pair": "mary" }),
+                json!({ "text_pair": "ada" }),
+            ]
+        },
+    },
 ];
 
 /// The row of a kind of task.
@@ -168,6 +193,18 @@ fn tagged(lengths: &[usize]) -> Data {
         file.extend(words.iter().map(|(word, tag)| format!("{word} {tag}\n")));
         file.push('\n');
         golds.push(names.iter().map(|(name, kind)| json!([kind, name])).collect());
+    }
+    Data { file, golds }
+}
+
+/// Lines of a label and a text; the label says nothing of the text, but it can be learnt by heart.
+fn labelled(lengths: &[usize]) -> Data {
+    let (mut file, mut golds) = (String::new(), Vec::new());
+    for (index, &length) in lengths.iter().enumerate() {
+        let words: Vec<String> = sentence(index, length).0.into_iter().map(|(word, _)| word).collect();
+        let label = ["red", "green", "blue"][index % 3];
+        file += &format!("{label} {}\n", words.join(" "));
+        golds.push(json!(label));
     }
     Data { file, golds }
 }

@@ -1,6 +1,6 @@
 //! JSON Lines: one example a line.
 //!
-//! Tagged sentences are in `sentences.rs`, questions in `questions.rs`, each with its forms. Here is what both share:
+//! Tagged sentences are in `sentences.rs`, questions in `questions.rs`, labelled texts in `texts.rs`. Here is what they share:
 //! a line is one JSON object, a field that comes twice is an error, and fields that are not used are named in a note.
 
 use std::collections::BTreeSet;
@@ -14,9 +14,11 @@ use crate::error::{Error, Place, Result};
 
 mod questions;
 mod sentences;
+mod texts;
 
 pub(super) use questions::read_questions;
 pub(super) use sentences::read_sentences;
+pub(super) use texts::read_texts;
 
 /// A line holds one example, and an example may be a long document.
 const LONGEST_LINE: usize = 16 << 20;

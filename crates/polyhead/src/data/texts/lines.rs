@@ -1,0 +1,35 @@
+//! Lines of a label and a text: `LABEL text`, with a space or a tab between. Blank lines are no examples.
+
+use super::{LabelledText, Texts};
+use crate::data::lines::Lines;
+use crate::data::{Layout, Read, quoted};
+use crate::error::{Error, Place, Result};
+use std::path::Path;
+
+/// A text may be a long document.
+const LONGEST_LINE: usize = 16 << 20;
+/// What fastText writes before a label.
+const FASTTEXT: &str = "__label__";
+
+/// Reads a file of such lines.
+pub(in crate::data) fn read(file: &Path, limit: Option<usize>, layout: &Layout) -> Result<Read<LabelledText>> {
+    if layout.columns.is_some() {
+        return Err(Error::usage("columns: expected a file with columns, found lines of a label and a text")
+            .at(Place::file(file))
+            .hint("a file with columns has the extension .csv or .tsv"));
+    }
+    let mut lines = Lines::open_in(file, LONGEST_LINE, layout.encoding)?;
+    let mut texts = Texts::default();
+    while !texts.is_enough(limit) {
+        let Some((number, line)) = lines.next()? else { break };
+        if line.trim().is_empty() {
+            continue;
+        }
+        let place = Place::line(file, number);
+        let Some((label, text)) = line.trim_start().split_once([' ', '\t']) else {
+            return Err(Error::data(format!("expected a label, a space and a text; found {}", quoted(line))).at(place));
+        };
+        texts.push(place, text, None, label.strip_prefix(FASTTEXT).unwrap_or(label));
+    }
+    texts.finish(file, limit, lines.notes())
+}

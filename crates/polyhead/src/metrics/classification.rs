@@ -1,0 +1,125 @@
+//! Scores of classification, as scikit-learn counts them: accuracy, precision, recall and F1 by label and as means, and
+//! Matthews' correlation coefficient (Gorodkin's for more than two labels).
+//!
+//! ```text
+//! (gold, predicted) -> confusion [labels, labels] -> scores from 0 to 1 (the correlation from -1 to 1)
+//! ```
+//!
+//! A mean is over the labels that occur, gold or predicted, and what would be divided by zero is 0: scikit-learn's defaults.
+
+/// How often each label was taken for each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Confusion {
+    labels: usize,
+    /// `[gold, predicted]`, row by row.
+    counts: Vec<u64>,
+}
+
+/// Precision, recall and F1, from 0 to 1, of a label or of several.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Scores {
+    /// The share of its predictions that are right.
+    pub precision: f64,
+    /// The share of its gold labels that were found.
+    pub recall: f64,
+    /// Their harmonic mean.
+    pub f1: f64,
+}
+
+/// How the means over labels are weighted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mean {
+    /// Every label counts the same.
+    Macro,
+    /// A label counts as often as it is gold.
+    Weighted,
+}
+
+impl Confusion {
+    /// Nothing counted yet, of so many labels.
+    pub fn new(labels: usize) -> Self {
+        Self { labels, counts: vec![0; labels * labels] }
+    }
+
+    /// Counts an example. Labels beyond the last are not counted.
+    pub fn add(&mut self, gold: usize, predicted: usize) {
+        let labels = self.labels;
+        if let Some(count) =
+            self.counts.get_mut(gold * labels + predicted).filter(|_| gold < labels && predicted < labels)
+        {
+            *count += 1;
+        }
+    }
+
+    /// How often a gold label was predicted as another.
+    pub fn count(&self, gold: usize, predicted: usize) -> u64 {
+        self.counts.get(gold * self.labels + predicted).copied().unwrap_or(0)
+    }
+
+    /// How often a label is gold.
+    pub fn gold(&self, label: usize) -> u64 {
+        (0..self.labels).map(|other| self.count(label, other)).sum()
+    }
+
+    /// How often a label was predicted.
+    pub fn predicted(&self, label: usize) -> u64 {
+        (0..self.labels).map(|other| self.count(other, label)).sum()
+    }
+
+    /// All examples.
+    pub fn examples(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    fn right(&self) -> u64 {
+        (0..self.labels).map(|label| self.count(label, label)).sum()
+    }
+
+    /// The share of examples with the right label.
+    pub fn accuracy(&self) -> f64 {
+        share(self.right() as f64, self.examples() as f64)
+    }
+
+    /// The scores of one label.
+    pub fn of(&self, label: usize) -> Scores {
+        let (right, gold, predicted) = (self.count(label, label), self.gold(label), self.predicted(label));
+        Scores {
+            precision: share(right as f64, predicted as f64),
+            recall: share(right as f64, gold as f64),
+            f1: share(2.0 * right as f64, (gold + predicted) as f64),
+        }
+    }
+
+    /// The mean of the scores of all labels that occur.
+    pub fn mean(&self, mean: Mean) -> Scores {
+        let (mut sum, mut weights) = (Scores::default(), 0.0);
+        for label in 0..self.labels {
+            let gold = self.gold(label);
+            if gold + self.predicted(label) == 0 {
+                continue;
+            }
+            let weight = if mean == Mean::Macro { 1.0 } else { gold as f64 };
+            let Scores { precision, recall, f1 } = self.of(label);
+            sum.precision += weight * precision;
+            sum.recall += weight * recall;
+            sum.f1 += weight * f1;
+            weights += weight;
+        }
+        let Scores { precision, recall, f1 } = sum;
+        Scores { precision: share(precision, weights), recall: share(recall, weights), f1: share(f1, weights) }
+    }
+
+    /// Matthews' correlation coefficient, from -1 to 1.
+    pub fn matthews(&self) -> f64 {
+        let (all, right) = (self.examples() as f64, self.right() as f64);
+        let marginals = || (0..self.labels).map(|label| (self.gold(label) as f64, self.predicted(label) as f64));
+        let covariance = right * all - marginals().map(|(gold, predicted)| gold * predicted).sum::<f64>();
+        let of_gold = all * all - marginals().map(|(gold, _)| gold * gold).sum::<f64>();
+        let of_predicted = all * all - marginals().map(|(_, predicted)| predicted * predicted).sum::<f64>();
+        share(covariance, (of_gold * of_predicted).sqrt())
+    }
+}
+
+fn share(part: f64, whole: f64) -> f64 {
+    if whole > 0.0 { part / whole } else { 0.0 }
+}

@@ -1,0 +1,155 @@
+//! Labelled texts from every format that holds them, and what is said of files that do not.
+
+#![allow(clippy::unwrap_used)]
+
+use polyhead::data::{Columns, Encoding, LabelledText, Layout, Read, TEXTS};
+use polyhead::tasks::TASKS;
+use serde_json::json;
+use std::path::PathBuf;
+
+fn written(name: &str, bytes: &[u8]) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(name);
+    std::fs::write(&path, bytes).unwrap();
+    (folder, path)
+}
+
+fn read_as(name: &str, text: &str, layout: &Layout) -> Read<LabelledText> {
+    let (_folder, path) = written(name, text.as_bytes());
+    TEXTS.read(&path, None, layout).unwrap()
+}
+
+fn columns(text: &str) -> Layout {
+    Layout { columns: Some(text.parse::<Columns>().unwrap()), ..Layout::default() }
+}
+
+/// `label: text` or `label: text / text_pair`.
+fn shown(read: &Read<LabelledText>) -> Vec<String> {
+    let pair = |example: &LabelledText| example.text_pair.as_ref().map_or(String::new(), |text| format!(" / {text}"));
+    read.examples.iter().map(|example| format!("{}: {}{}", example.label, example.text, pair(example))).collect()
+}
+
+#[test]
+fn every_format_gives_the_same_texts() {
+    let plain = Layout::default();
+    let want = ["good: a \"fine\", warm film", "bad: dull"];
+    for (name, text, layout) in [
+        ("a.txt", "good a \"fine\", warm film\n\nbad\tdull\r\n", &plain),
+        ("a.label", "__label__good a \"fine\", warm film\n__label__bad dull", &plain),
+        ("a.csv", "\u{feff}id,Sentence,label\n1,\"a \"\"fine\"\", warm film\",good\n2,dull,bad\n", &plain),
+        ("a.csv", "good,\"a \"\"fine\"\", warm film\"\nbad,dull\n", &columns("text=2,label=1")),
+        ("a.csv", "label,text\ngood,\"a \"\"fine\"\", warm film\"\nbad,dull\n", &columns("text=2,label=1")),
+        ("a.csv", "kind,body\ngood,\"a \"\"fine\"\", warm film\"\nbad,dull\n", &columns("text=body,label=kind")),
+        ("a.tsv", "text\tlabel\na \"fine\", warm film\tgood\ndull\tbad\n", &plain),
+        (
+            "a.jsonl",
+            "{\"text\": \"a \\\"fine\\\", warm film\", \"label\": \"good\"}\n{\"label\": \"bad\", \"text\": \"dull\"}",
+            &plain,
+        ),
+        (
+            "a.jsonl",
+            "{\"body\": \"a \\\"fine\\\", warm film\", \"kind\": \"good\", \"text\": 1}\n{\"kind\": \"bad\", \"body\": \"dull\"}",
+            &columns("text=body,label=kind"),
+        ),
+    ] {
+        assert_eq!(shown(&read_as(name, text, layout)), want, "{name}: {text}");
+    }
+}
+
+#[test]
+fn pairs_numbers_and_line_ends_in_cells_are_read() {
+    let plain = Layout::default();
+    let read = read_as("a.csv", "premise,hypothesis,label\n\"one\ntwo\",three,0\n", &plain);
+    assert_eq!(shown(&read), ["0: one\ntwo / three"]);
+    let read = read_as("a.jsonl", "{\"sentence1\": \"a\", \"sentence2\": \"b\", \"label\": 1, \"idx\": 7}", &plain);
+    assert_eq!(shown(&read), ["1: a / b"]);
+    assert_eq!(read.notes, ["fields that are not used were ignored: `idx`"]);
+    let latin = Layout { encoding: Encoding::Latin1, ..Layout::default() };
+    let (_folder, path) = written("a.txt", b"DESC:def What is caf\xe9 ?\n");
+    assert_eq!(shown(&TEXTS.read(&path, None, &latin).unwrap()), ["DESC:def: What is café ?"]);
+    assert_eq!(TEXTS.read(&path, Some(0), &latin).unwrap().examples.len(), 0);
+}
+
+#[test]
+fn what_has_no_text_or_no_label_is_left_out_with_its_place_and_reason() {
+    let read = read_as("a.csv", "text,label\n ,x\na,\nb,y\n", &Layout::default());
+    assert_eq!(shown(&read), ["y: b"]);
+    let reasons: Vec<_> = read.skipped.iter().map(|one| (one.place.to_string(), one.reason.clone())).collect();
+    assert!(reasons[0].0.ends_with("a.csv:2") && reasons[0].1 == "its text is blank", "{reasons:?}");
+    assert!(reasons[1].0.ends_with("a.csv:3") && reasons[1].1 == "it has no label", "{reasons:?}");
+}
+
+#[test]
+fn a_file_that_does_not_fit_is_refused_with_its_place_and_what_was_expected() {
+    let plain = Layout::default();
+    let latin = Layout { encoding: Encoding::Latin1, ..Layout::default() };
+    for (name, text, layout, expected) in [
+        ("a.txt", "good film\nbad\n", &plain, &["a.txt:2: expected a label, a space and a text; found `bad`"][..]),
+        ("a.txt", "good film\n", &columns("text=1,label=2"), &["a.txt: columns: expected a file with columns"]),
+        ("a.csv", "a,b\nc,d\n", &plain, &["a.csv:1: expected a first line with the name", "found `a, b`"]),
+        ("a.csv", "text,label\na\n", &plain, &["a.csv:2: expected 2 columns, as in the first line; found 1"]),
+        ("a.csv", "text,label\n\"a,b\n", &plain, &["a.csv:2: expected the end of a quoted cell"]),
+        (
+            "a.csv",
+            "text,label\na,b\n",
+            &columns("text=3,label=1"),
+            &["a.csv:1: columns.text: expected one of 2 columns"],
+        ),
+        ("a.csv", "text,label\na,b\n", &columns("text=x,label=1"), &["columns.text: expected `x` in the first line"]),
+        (
+            "a.csv",
+            "text,label\na,b\n",
+            &columns("1,2"),
+            &["a.csv: columns: expected `text`, `label`, `text_pair`; found"],
+        ),
+        ("a.csv", "text,label\na,b\n", &columns("text=1"), &["a.csv: columns.label: expected a column"]),
+        ("a.csv", "text,label\n", &plain, &["a.csv: expected labelled texts, found none"]),
+        ("a.csv", "text,label\n,x\n", &plain, &["a.csv:2: expected labelled texts", "its text is blank"]),
+        ("a.jsonl", "{\"text\": \"a\"}", &plain, &["a.jsonl:1: expected a text and its label"]),
+        ("a.jsonl", "{\"text\": 5, \"label\": 1}", &plain, &["a.jsonl:1: text: expected a text, found `5`"]),
+        ("a.jsonl", "{\"text\": \"a\", \"text\": \"b\"}", &plain, &["a.jsonl:1:", "duplicate field `text`"]),
+        ("a.jsonl", "{}", &latin, &["a.jsonl: encoding: expected none for JSON Lines"]),
+        (
+            "a.conll",
+            "Ada B-PER\n",
+            &plain,
+            &["expected labelled texts as lines", "CoNLL columns, which holds no labelled"],
+        ),
+    ] {
+        let (_folder, path) = written(name, text.as_bytes());
+        let said = TEXTS.read(&path, None, layout).unwrap_err().to_string();
+        assert!(expected.iter().all(|part| said.contains(part)), "{said}");
+    }
+    let (_folder, path) = written("a.txt", b"DESC What is caf\xe9 ?\n");
+    let error = TEXTS.read(&path, None, &plain).unwrap_err();
+    assert!(error.to_string().contains("a.txt:1:17: expected UTF-8 text, found the byte 0xE9"), "{error}");
+}
+
+/// What a classifier makes of a file, before any model: labels, and what is wrong with data.
+#[test]
+fn a_classifier_learns_its_labels_and_refuses_data_that_do_not_fit() {
+    let open = |config| (TASKS.iter().find(|kind| kind.kind == "classify").unwrap().open)(config).unwrap();
+    let read = |name: &str, text: &str, task: &dyn polyhead::tasks::AnyTask| {
+        let (_folder, path) = written(name, text.as_bytes());
+        task.read(&path, None, &Layout::default()).unwrap()
+    };
+    let mut coarse = open(json!({ "label_until": ":" }));
+    let train = read("a.txt", "LOC:city Where ?\nHUM:ind Who ?\nLOC:other Whither ?\n", &*coarse);
+    coarse.prepare(&train).unwrap();
+    assert_eq!(coarse.labels(), ["HUM", "LOC"]);
+    assert_eq!(coarse.fields().len(), 1);
+    let unknown = coarse.check(&read("b.txt", "NUM:count How many ?\n", &*coarse)).unwrap_err().to_string();
+    assert!(unknown.contains("b.txt:1: expected one of the labels HUM, LOC, found `NUM`"), "{unknown}");
+    let pair = read("b.csv", "text,text_pair,label\na,b,LOC\n", &*coarse);
+    let said = coarse.check(&pair).unwrap_err().to_string();
+    assert!(said.contains("b.csv:2: expected one text, found a pair of texts"), "{said}");
+    let single = coarse.learnable(&read("c.txt", "LOC a\nLOC b\n", &*coarse)).unwrap_err().to_string();
+    assert!(single.contains("c.txt:1: expected at least two labels to train on, found `LOC` alone in 2"), "{single}");
+
+    let mut pairs = open(json!({}));
+    pairs.prepare(&read("a.csv", "text,text_pair,label\na,b,1\nc,d,0\n", &*pairs)).unwrap();
+    assert_eq!(pairs.labels(), ["0", "1"]);
+    assert_eq!(pairs.fields().iter().map(|field| field.name).collect::<Vec<_>>(), ["text", "text_pair"]);
+    assert!(pairs.check(&read("b.txt", "1 one text\n", &*pairs)).is_err());
+    assert_eq!(pairs.config()["inputs"], "pair", "what was learnt is kept with the model");
+}
