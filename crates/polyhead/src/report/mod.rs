@@ -2,7 +2,7 @@
 //! folders, and its two writers, [`html`] and [`markdown`].
 //!
 //! `run` reads, the other files say one thing each, `single` and `several` put a document together. No task is known
-//! by name here: what there is to say of predictions, tasks say themselves ([`crate::tasks::Task::analyse`]).
+//! by name here: what there is to say of predictions, tasks say themselves ([`crate::tasks::Analyse`]).
 
 mod chart;
 mod curves;

@@ -2,8 +2,8 @@
 //! through a model: in order, in batches, in constant memory.
 
 use super::{
-    Field, Fingerprint, HeadShape, Logits, Outline, Pipeline, Purpose, Query, Review, Score, Shape, SingleTask,
-    SingleTaskFolder, Task, Window,
+    Field, Fingerprint, HeadShape, Logits, Outline, PipelineApi, Purpose, Query, Review, Score, Shape, SingleTask,
+    SingleTaskFolder, Task, Window, lowest,
 };
 use crate::batch::{Features, WindowedExample};
 use crate::data::{Layout, Skipped};
@@ -94,9 +94,9 @@ pub trait AnyTask: Send + Sync {
     fn records(&self, requests: Requests, runner: &LogitsFn, each: &mut dyn FnMut(Value) -> Result<()>) -> Result<()>;
     fn fields(&self) -> &'static [Field];
     fn shape(&self) -> Shape;
-    fn pipeline(&self) -> Option<Pipeline>;
+    fn pipeline(&self) -> Option<PipelineApi>;
     fn accepts(&self, input: &Value) -> bool;
-    /// One of the `inputs` of a request in the form of [`Task::PIPELINE`].
+    /// One of the `inputs` of a request in the form of [`super::Pipeline`].
     fn pipeline_query(
         &self,
         input: &Value,
@@ -119,7 +119,7 @@ pub(super) fn open<T: Task>(config: Value) -> Result<Box<dyn AnyTask>> {
 }
 
 pub(super) fn import<T: Task>(folder: &SingleTaskFolder, weights: &mut Weights) -> Option<Result<Box<dyn AnyTask>>> {
-    let task = T::import(folder, weights)?;
+    let task = (T::FACES.exchange?.import)(folder, weights)?;
     Some(task.map(|task| Box::new(Bound { task: Arc::new(task), head: None }) as Box<dyn AnyTask>))
 }
 
@@ -350,12 +350,14 @@ impl<T: Task> AnyTask for Bound<T> {
     }
 
     fn learnable(&self, train: &Examples) -> Result<()> {
-        self.task.learnable(self.items(train)?)
+        let items = self.items(train)?;
+        T::FACES.checks.map_or(Ok(()), |checks| (checks.learnable)(&self.task, items))
     }
 
     fn outline<'a>(&self, examples: &'a Examples, index: usize) -> Result<Outline<'a>> {
         let example = self.items(examples)?.get(index);
-        example.map(|example| self.task.outline(example)).ok_or_else(|| Error::internal("an example beyond the end"))
+        let example = example.ok_or_else(|| Error::internal("an example beyond the end"))?;
+        Ok(T::FACES.checks.map_or_else(Outline::default, |checks| (checks.outline)(&self.task, example)))
     }
 
     fn place<'a>(&self, examples: &'a Examples, index: usize) -> Result<&'a Place> {
@@ -370,7 +372,8 @@ impl<T: Task> AnyTask for Bound<T> {
     fn settle(&self, examples: &mut Examples, tokenizer: &Tokenizer, purpose: Purpose) -> Result<Vec<String>> {
         let items = examples.items.downcast_mut::<Vec<T::Example>>();
         let items = items.ok_or_else(|| Error::internal(format!("examples of another task given to {}", T::KIND)))?;
-        let Review { mut notes, empty } = self.task.review(items, tokenizer)?;
+        let Some(checks) = T::FACES.checks else { return Ok(Vec::new()) };
+        let Review { mut notes, empty } = (checks.review)(&self.task, items, tokenizer)?;
         examples.notes.extend(notes.iter().cloned());
         let Some((_, first)) = empty.first() else { return Ok(notes) };
         let first = format!("the first: {}: {}", first.place, first.reason);
@@ -452,7 +455,11 @@ impl<T: Task> AnyTask for Bound<T> {
             predictions.push((example, prediction));
             Ok(())
         })?;
-        Ok(Analysis { score: tally.score(), blocks: self.task.analyse(&predictions) })
+        let blocks = match T::FACES.analyse {
+            Some(analyse) => analyse(&self.task, &predictions),
+            None => lowest(&*self.task, &predictions),
+        };
+        Ok(Analysis { score: tally.score(), blocks })
     }
 
     fn predict(&self, requests: Requests, runner: &LogitsFn, each: &mut dyn FnMut(Value) -> Result<()>) -> Result<()> {
@@ -471,12 +478,12 @@ impl<T: Task> AnyTask for Bound<T> {
         T::SHAPE
     }
 
-    fn pipeline(&self) -> Option<Pipeline> {
-        T::PIPELINE
+    fn pipeline(&self) -> Option<PipelineApi> {
+        T::FACES.pipeline.map(|pipeline| pipeline.api)
     }
 
     fn accepts(&self, input: &Value) -> bool {
-        T::accepts(input)
+        T::FACES.pipeline.is_some_and(|pipeline| (pipeline.accepts)(input))
     }
 
     fn pipeline_query(
@@ -485,7 +492,8 @@ impl<T: Task> AnyTask for Bound<T> {
         parameters: &serde_json::Map<String, Value>,
         tokenizer: &Tokenizer,
     ) -> Result<Query> {
-        self.task.pipeline(input, parameters, tokenizer)
+        let none = || Error::usage(format!("{} has no inference API of Hugging Face", T::KIND));
+        (T::FACES.pipeline.ok_or_else(none)?.query)(&self.task, input, parameters, tokenizer)
     }
 
     fn query(&self, request: &Value, tokenizer: &Tokenizer) -> Result<Query> {
@@ -497,6 +505,6 @@ impl<T: Task> AnyTask for Bound<T> {
     }
 
     fn export(&self) -> Result<Option<SingleTask>> {
-        self.task.export(self.head()?)
+        T::FACES.exchange.map(|exchange| (exchange.export)(&self.task, self.head()?)).transpose()
     }
 }

@@ -10,8 +10,8 @@ mod review;
 
 use super::answer::{Answer, Labels};
 use super::{
-    Field, Fingerprint, HeadShape, LinearHead, Outline, Purpose, Review, Score, Shape, Task, TypeScore, Window,
-    cross_entropy, found, is_short_line, softmax,
+    Analyse, Checks, Faces, Field, Fingerprint, HeadShape, LinearHead, Outline, Purpose, Review, Score, Shape, Task,
+    TypeScore, Window, cross_entropy, found, is_short_line, softmax,
 };
 use crate::batch::{Features, WindowedExample};
 use crate::data::{ColumnNames, LabelledText, Layout, Read, TEXTS};
@@ -161,6 +161,7 @@ impl Task for Classify {
         "multiclass",
     ];
     const COLUMNS: ColumnNames = TEXTS.columns;
+    const FACES: Faces<Self> = Faces::NONE.checks().analysis();
     type Example = Labelled;
     type Prediction = Labels;
     type Counts = Confusion;
@@ -248,18 +249,6 @@ impl Task for Classify {
         Ok(())
     }
 
-    fn learnable(&self, train: &[Labelled]) -> Result<()> {
-        let labels: BTreeSet<_> = train.iter().filter_map(|example| example.label.as_ref()).collect();
-        let (Some(first), true) = (train.first(), labels.len() < 2) else { return Ok(()) };
-        let found = labels.first().map_or("none".to_owned(), |label| format!("`{label}` alone"));
-        let message = format!("expected at least two labels to train on, found {found} in {} texts", train.len());
-        Err(Error::data(message).at(first.place.clone()).hint("is the label read from the right column?"))
-    }
-
-    fn outline<'a>(&self, example: &'a Labelled) -> Outline<'a> {
-        Outline { labels: example.label.iter().cloned().collect(), text: &example.text, sentence_words: None }
-    }
-
     fn place<'a>(&self, example: &'a Labelled) -> &'a Place {
         &example.place
     }
@@ -272,10 +261,6 @@ impl Task for Classify {
         let mut rows = vec![("texts".to_owned(), examples.len())];
         rows.extend(counts.into_iter().map(|(label, count)| (format!("  {label}"), count)));
         rows
-    }
-
-    fn review(&self, examples: &[Labelled], tokenizer: &Tokenizer) -> Result<Review> {
-        review::review(self, examples, tokenizer)
     }
 
     fn features(&self, example: &Labelled, tokenizer: &Tokenizer, purpose: Purpose) -> Result<WindowedExample> {
@@ -444,9 +429,29 @@ impl Task for Classify {
             .at(example.place.clone())
             .hint("a part of it would not be read; shorten one of the texts"))
     }
+}
 
-    // Report
+// Optional faces
 
+impl Checks for Classify {
+    fn outline<'a>(&self, example: &'a Labelled) -> Outline<'a> {
+        Outline { labels: example.label.iter().cloned().collect(), text: &example.text, sentence_words: None }
+    }
+
+    fn learnable(&self, train: &[Labelled]) -> Result<()> {
+        let labels: BTreeSet<_> = train.iter().filter_map(|example| example.label.as_ref()).collect();
+        let (Some(first), true) = (train.first(), labels.len() < 2) else { return Ok(()) };
+        let found = labels.first().map_or("none".to_owned(), |label| format!("`{label}` alone"));
+        let message = format!("expected at least two labels to train on, found {found} in {} texts", train.len());
+        Err(Error::data(message).at(first.place.clone()).hint("is the label read from the right column?"))
+    }
+
+    fn review(&self, examples: &[Labelled], tokenizer: &Tokenizer) -> Result<Review> {
+        review::review(self, examples, tokenizer)
+    }
+}
+
+impl Analyse for Classify {
     fn analyse(&self, predictions: &[(&Labelled, Labels)]) -> Vec<Block> {
         analysis::blocks(self, predictions)
     }

@@ -6,6 +6,7 @@
 pub mod answer;
 mod any;
 pub mod classify;
+mod faces;
 mod fields;
 pub mod ner;
 mod outline;
@@ -15,10 +16,13 @@ mod review;
 
 pub use answer::{Answer, Shape};
 pub use any::{Analysis, AnyTask, Examples, LogitsFn};
+pub use faces::{Analyse, Checks, Exchange, Faces, Pipeline};
 pub use fields::{Field, found, offset_unit, parameters, within};
 pub use outline::Outline;
-pub use query::{Pipeline, Query};
+pub use query::{PipelineApi, Query};
 pub use review::Review;
+
+use faces::ExchangeOf;
 
 use crate::batch::{Features, WindowedExample};
 use crate::data::{ColumnNames, Layout, Read};
@@ -35,7 +39,6 @@ use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 
 /// The tasks that a recipe can name, in the order in which they are shown.
 pub const TASKS: &[TaskKind] =
@@ -76,7 +79,10 @@ impl TaskKind {
             aliases: T::ALIASES,
             shape: T::SHAPE,
             columns: T::COLUMNS,
-            architecture: T::ARCHITECTURE,
+            architecture: match T::FACES.exchange {
+                Some(ExchangeOf { architecture, .. }) => Some(architecture),
+                None => None,
+            },
             smallest: T::smallest,
             open: any::open::<T>,
             import: any::import::<T>,
@@ -94,7 +100,8 @@ pub enum Purpose {
     Predict,
 }
 
-/// A task. See the files of this folder for two of them, and `examples/new_task.rs` for a third.
+/// A task: its configuration, codec, head and metric. What else it may have are its [`Faces`]. See the files of this folder,
+/// and `examples/new_task.rs` for a short one.
 pub trait Task: Send + Sync + Sized + 'static {
     /// What a recipe calls it.
     const KIND: &'static str;
@@ -102,6 +109,8 @@ pub trait Task: Send + Sync + Sized + 'static {
     const ABOUT: &'static str;
     /// What other tools call it, in small letters with `_` between words: a recipe that says so gets a hint.
     const ALIASES: &'static [&'static str] = &[];
+    /// What it has besides: each is a trait of its own.
+    const FACES: Faces<Self> = Faces::NONE;
     /// A text with gold answers, as a person wrote them.
     type Example: Send + Sync;
     /// What it answers: slices of the text, labels, scores.
@@ -145,22 +154,10 @@ pub trait Task: Send + Sync + Sized + 'static {
     fn check(&self, _examples: &[Self::Example]) -> Result<()> {
         Ok(())
     }
-    /// Refuses training examples that teach nothing: no gold answer in any of them.
-    fn learnable(&self, _train: &[Self::Example]) -> Result<()> {
-        Ok(())
-    }
-    /// What the checks of data look at in an example. Left out, they look at counts and windows alone.
-    fn outline<'a>(&self, _example: &'a Self::Example) -> Outline<'a> {
-        Outline::default()
-    }
     /// Where an example stands.
     fn place<'a>(&self, example: &'a Self::Example) -> &'a Place;
     /// How often each label or kind of answer occurs, and how many of what there is.
     fn distribution(&self, examples: &[Self::Example]) -> Vec<(String, usize)>;
-    /// What the tokenizer makes nothing of, and which examples have no token at all.
-    fn review(&self, _examples: &[Self::Example], _tokenizer: &Tokenizer) -> Result<Review> {
-        Ok(Review::default())
-    }
     /// An example's windows.
     fn features(&self, example: &Self::Example, tokenizer: &Tokenizer, purpose: Purpose) -> Result<WindowedExample>;
     /// All that `features` reads of an example in training, so that its windows can be kept between runs. `None`: they
@@ -226,45 +223,9 @@ pub trait Task: Send + Sync + Sized + 'static {
         Self::FIELDS
     }
     /// Refuses a request that `features` would have to cut, or that asks nothing. Evaluation takes such examples, as the
-    /// reference implementations do, and [`Task::review`] says what is not read of them.
+    /// reference implementations do, and [`Checks::review`] says what is not read of them.
     fn validate(&self, _example: &Self::Example, _tokenizer: &Tokenizer) -> Result<()> {
         Ok(())
-    }
-    /// The inference API of Hugging Face that it answers besides, if there is one of its kind.
-    const PIPELINE: Option<Pipeline> = None;
-    /// Whether one of the `inputs` of such a request has the form that [`Task::PIPELINE`] takes.
-    fn accepts(_input: &Value) -> bool {
-        false
-    }
-    /// Reads one of the `inputs` of such a request, with its `parameters`.
-    fn pipeline(
-        self: &Arc<Self>,
-        _input: &Value,
-        _parameters: &serde_json::Map<String, Value>,
-        _tokenizer: &Tokenizer,
-    ) -> Result<Query> {
-        Err(Error::usage(format!("{} has no inference API of Hugging Face", Self::KIND)))
-    }
-
-    // Report
-
-    /// What a report says of the answers to validation examples beyond the score: where they go wrong, and how. Left
-    /// out, it shows the examples that score lowest.
-    fn analyse(&self, predictions: &[(&Self::Example, Self::Prediction)]) -> Vec<Block> {
-        lowest(self, predictions)
-    }
-
-    // Exchange with transformers
-
-    /// The end of the name of a single-task model of transformers for it, if there is one: `ForTokenClassification`.
-    const ARCHITECTURE: Option<&'static str> = None;
-    /// The head as a single-task model of transformers has it; `None` if there is no such model.
-    fn export(&self, _head: &Self::Head) -> Result<Option<SingleTask>> {
-        Ok(None)
-    }
-    /// Opens the task from a single-task folder of transformers, renaming the head's tensors to `heads.{KIND}. ...`.
-    fn import(_folder: &SingleTaskFolder, _weights: &mut Weights) -> Option<Result<Self>> {
-        None
     }
 }
 

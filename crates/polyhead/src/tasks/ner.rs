@@ -15,8 +15,9 @@ pub use example::Tagged;
 
 use super::answer::{self, Answer};
 use super::{
-    Fingerprint, HeadShape, LinearHead, Outline, Pipeline, Purpose, Query, Review, Score, Shape, SingleTask,
-    SingleTaskFolder, Task, TypeScore, Window, cross_entropy, is_short_line, offset_unit, softmax,
+    Analyse, Checks, Exchange, Faces, Fingerprint, HeadShape, LinearHead, Outline, Pipeline, PipelineApi, Purpose,
+    Query, Review, Score, Shape, SingleTask, SingleTaskFolder, Task, TypeScore, Window, cross_entropy, is_short_line,
+    offset_unit, softmax,
 };
 use crate::batch::WindowedExample;
 use crate::data::{self, ColumnNames, Layout, Read};
@@ -136,6 +137,7 @@ impl Task for Ner {
         "iob",
     ];
     const COLUMNS: ColumnNames = data::SENTENCES.columns;
+    const FACES: Faces<Self> = Faces::NONE.checks().analysis().pipeline().exchange();
     type Example = Tagged;
     type Prediction = Labelled;
     type Counts = Counts;
@@ -202,25 +204,6 @@ impl Task for Ner {
         Ok(())
     }
 
-    fn learnable(&self, train: &[Tagged]) -> Result<()> {
-        let (Some(first), true) =
-            (train.first(), train.iter().all(|example| self.notation().entities(&example.tags).is_empty()))
-        else {
-            return Ok(());
-        };
-        let message =
-            format!("expected entities to train on, found none in {} sentences: every tag is `O`", train.len());
-        Err(Error::data(message).at(first.place.clone()).hint("is the tag the last column?"))
-    }
-
-    fn outline<'a>(&self, example: &'a Tagged) -> Outline<'a> {
-        Outline {
-            labels: self.notation().entities(&example.tags).into_iter().map(|span| span.kind).collect(),
-            text: &example.text,
-            sentence_words: Some(example.words.len()),
-        }
-    }
-
     fn place<'a>(&self, example: &'a Tagged) -> &'a Place {
         &example.place
     }
@@ -237,10 +220,6 @@ impl Task for Ner {
         let mut rows = vec![("words".to_owned(), words), ("entities".to_owned(), counts.values().sum())];
         rows.extend(counts.into_iter().map(|(kind, count)| (format!("  {kind}"), count)));
         rows
-    }
-
-    fn review(&self, examples: &[Tagged], tokenizer: &Tokenizer) -> Result<Review> {
-        review::review(examples, tokenizer)
     }
 
     fn features(&self, example: &Tagged, tokenizer: &Tokenizer, purpose: Purpose) -> Result<WindowedExample> {
@@ -385,8 +364,43 @@ impl Task for Ner {
     // Serving
 
     const SHAPE: Shape = Shape::Spans;
+}
 
-    const PIPELINE: Option<Pipeline> = Some(pipeline::PIPELINE);
+// Optional faces
+
+impl Checks for Ner {
+    fn outline<'a>(&self, example: &'a Tagged) -> Outline<'a> {
+        Outline {
+            labels: self.notation().entities(&example.tags).into_iter().map(|span| span.kind).collect(),
+            text: &example.text,
+            sentence_words: Some(example.words.len()),
+        }
+    }
+
+    fn learnable(&self, train: &[Tagged]) -> Result<()> {
+        let (Some(first), true) =
+            (train.first(), train.iter().all(|example| self.notation().entities(&example.tags).is_empty()))
+        else {
+            return Ok(());
+        };
+        let message =
+            format!("expected entities to train on, found none in {} sentences: every tag is `O`", train.len());
+        Err(Error::data(message).at(first.place.clone()).hint("is the tag the last column?"))
+    }
+
+    fn review(&self, examples: &[Tagged], tokenizer: &Tokenizer) -> Result<Review> {
+        review::review(examples, tokenizer)
+    }
+}
+
+impl Analyse for Ner {
+    fn analyse(&self, predictions: &[(&Tagged, Labelled)]) -> Vec<Block> {
+        analysis::blocks(self, predictions)
+    }
+}
+
+impl Pipeline for Ner {
+    const API: PipelineApi = pipeline::API;
 
     fn accepts(input: &Value) -> bool {
         input.is_string()
@@ -400,18 +414,12 @@ impl Task for Ner {
     ) -> Result<Query> {
         pipeline::query(self, input, parameters, tokenizer)
     }
+}
 
-    // Report
+impl Exchange for Ner {
+    const ARCHITECTURE: &'static str = "ForTokenClassification";
 
-    fn analyse(&self, predictions: &[(&Tagged, Labelled)]) -> Vec<Block> {
-        analysis::blocks(self, predictions)
-    }
-
-    // Exchange with transformers
-
-    const ARCHITECTURE: Option<&'static str> = Some("ForTokenClassification");
-
-    fn export(&self, head: &LinearHead) -> Result<Option<SingleTask>> {
+    fn export(&self, head: &LinearHead) -> Result<SingleTask> {
         let names = || self.config.labels.iter().enumerate();
         let id2label: serde_json::Map<_, _> = names().map(|(id, label)| (id.to_string(), json!(label))).collect();
         let label2id: serde_json::Map<_, _> = names().map(|(id, label)| (label.clone(), json!(id))).collect();
@@ -419,12 +427,12 @@ impl Task for Ner {
         config.insert("id2label".into(), Value::Object(id2label));
         config.insert("label2id".into(), Value::Object(label2id));
         config.insert("classifier_dropout".into(), json!(self.config.dropout));
-        Ok(Some(SingleTask {
+        Ok(SingleTask {
             architecture: "ForTokenClassification",
             pipeline: "token-classification",
             tensors: vec![("classifier.weight".into(), head.weight()?), ("classifier.bias".into(), head.bias()?)],
             config,
-        }))
+        })
     }
 
     fn import(folder: &SingleTaskFolder, weights: &mut Weights) -> Option<Result<Self>> {

@@ -11,8 +11,9 @@ mod review;
 
 use super::answer::{self, Answer};
 use super::{
-    Field, Fingerprint, HeadShape, LinearHead, Outline, Pipeline, Purpose, Query, Review, Score, Shape, SingleTask,
-    SingleTaskFolder, Task, Window, cross_entropy, is_short_line, offset_unit,
+    Analyse, Checks, Exchange, Faces, Field, Fingerprint, HeadShape, LinearHead, Outline, Pipeline, PipelineApi,
+    Purpose, Query, Review, Score, Shape, SingleTask, SingleTaskFolder, Task, Window, cross_entropy, is_short_line,
+    offset_unit,
 };
 use crate::batch::{Features, WindowedExample};
 use crate::data::{self, Layout, Question, Read};
@@ -277,6 +278,7 @@ impl Task for Qa {
         "mrc",
         "span_qa",
     ];
+    const FACES: Faces<Self> = Faces::NONE.checks().analysis().pipeline().exchange();
     type Example = Asked;
     type Prediction = Found;
     type Counts = Counts;
@@ -332,23 +334,6 @@ impl Task for Qa {
         Ok(())
     }
 
-    fn learnable(&self, train: &[Asked]) -> Result<()> {
-        let (Some(first), true) = (train.first(), train.iter().all(|example| example.answers.is_empty())) else {
-            return Ok(());
-        };
-        let message = format!("expected questions with an answer to train on, found none among {}", train.len());
-        Err(Error::data(message)
-            .at(first.place.clone())
-            .hint("does the file hold the answers, under the field that is read?"))
-    }
-
-    fn outline<'a>(&self, example: &'a Asked) -> Outline<'a> {
-        // What is known but out of place teaches neither.
-        let label = if example.answers.is_empty() { "no answer" } else { "an answer" };
-        let labels = if example.is_scored_only() { Vec::new() } else { vec![label.to_owned()] };
-        Outline { labels, text: &example.context, sentence_words: None }
-    }
-
     fn place<'a>(&self, example: &'a Asked) -> &'a Place {
         &example.place
     }
@@ -369,10 +354,6 @@ impl Task for Qa {
         ];
         rows.extend(KINDS.iter().filter_map(|kind| Some((format!("  {kind}"), *words.get(*kind)?))));
         rows
-    }
-
-    fn review(&self, examples: &[Asked], tokenizer: &Tokenizer) -> Result<Review> {
-        review::review(examples, self.config.max_question_length, tokenizer)
     }
 
     fn features(&self, example: &Asked, tokenizer: &Tokenizer, purpose: Purpose) -> Result<WindowedExample> {
@@ -542,13 +523,46 @@ impl Task for Qa {
         Field::new("context", "The text that holds the answer.", "Ada Lovelace was born in London.").or("text"),
     ];
 
-    const PIPELINE: Option<Pipeline> = Some(pipeline::PIPELINE);
-
     fn validate(&self, example: &Asked, tokenizer: &Tokenizer) -> Result<()> {
         let question = Self::question(&example.question, tokenizer)?;
         Self::admit_question(&question, self.config.max_question_length)
             .map_err(|error| error.at(example.place.clone()))
     }
+}
+
+// Optional faces
+
+impl Checks for Qa {
+    fn outline<'a>(&self, example: &'a Asked) -> Outline<'a> {
+        // What is known but out of place teaches neither.
+        let label = if example.answers.is_empty() { "no answer" } else { "an answer" };
+        let labels = if example.is_scored_only() { Vec::new() } else { vec![label.to_owned()] };
+        Outline { labels, text: &example.context, sentence_words: None }
+    }
+
+    fn learnable(&self, train: &[Asked]) -> Result<()> {
+        let (Some(first), true) = (train.first(), train.iter().all(|example| example.answers.is_empty())) else {
+            return Ok(());
+        };
+        let message = format!("expected questions with an answer to train on, found none among {}", train.len());
+        Err(Error::data(message)
+            .at(first.place.clone())
+            .hint("does the file hold the answers, under the field that is read?"))
+    }
+
+    fn review(&self, examples: &[Asked], tokenizer: &Tokenizer) -> Result<Review> {
+        review::review(examples, self.config.max_question_length, tokenizer)
+    }
+}
+
+impl Analyse for Qa {
+    fn analyse(&self, predictions: &[(&Asked, Found)]) -> Vec<Block> {
+        analysis::blocks(self, predictions)
+    }
+}
+
+impl Pipeline for Qa {
+    const API: PipelineApi = pipeline::API;
 
     fn accepts(input: &Value) -> bool {
         input.get("question").is_some() || input.get("context").is_some()
@@ -562,21 +576,15 @@ impl Task for Qa {
     ) -> Result<Query> {
         pipeline::query(self, input, parameters, tokenizer)
     }
+}
 
-    // Report
+impl Exchange for Qa {
+    const ARCHITECTURE: &'static str = "ForQuestionAnswering";
 
-    fn analyse(&self, predictions: &[(&Asked, Found)]) -> Vec<Block> {
-        analysis::blocks(self, predictions)
-    }
-
-    // Exchange with transformers
-
-    const ARCHITECTURE: Option<&'static str> = Some("ForQuestionAnswering");
-
-    fn export(&self, head: &LinearHead) -> Result<Option<SingleTask>> {
+    fn export(&self, head: &LinearHead) -> Result<SingleTask> {
         let tensors = vec![("qa_outputs.weight".into(), head.weight()?), ("qa_outputs.bias".into(), head.bias()?)];
         let config = serde_json::Map::new();
-        Ok(Some(SingleTask { architecture: "ForQuestionAnswering", pipeline: "question-answering", tensors, config }))
+        Ok(SingleTask { architecture: "ForQuestionAnswering", pipeline: "question-answering", tensors, config })
     }
 
     fn import(folder: &SingleTaskFolder, weights: &mut Weights) -> Option<Result<Self>> {

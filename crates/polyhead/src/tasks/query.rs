@@ -39,9 +39,9 @@ impl Query {
     }
 }
 
-/// An inference API of Hugging Face that a task answers: `{"inputs": ..., "parameters": {...}}`.
+/// An inference API of Hugging Face: its name and its forms. See [`super::Pipeline`].
 #[derive(Clone, Copy)]
-pub struct Pipeline {
+pub struct PipelineApi {
     /// Its name: `token-classification`.
     pub name: &'static str,
     /// The JSON schema of one of its inputs.

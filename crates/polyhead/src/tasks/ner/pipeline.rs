@@ -18,7 +18,7 @@
 use super::{Config, Ner, OUTSIDE, Tagged, rows_with_most_context, top};
 use crate::batch::Features;
 use crate::error::{Error, Place, Result};
-use crate::tasks::{Pipeline, Purpose, Query, Task, Window, found, softmax, within};
+use crate::tasks::{PipelineApi, Purpose, Query, Task, Window, found, softmax, within};
 use crate::text::offsets::{OffsetUnit, Offsets, slice};
 use crate::text::{Piece, Tokenizer, windows};
 use schemars::JsonSchema;
@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 /// What a server shows of it.
-pub(super) const PIPELINE: Pipeline = Pipeline {
+pub(super) const API: PipelineApi = PipelineApi {
     name: "token-classification",
     input: |generator| generator.subschema_for::<Input>(),
     parameters: |generator| generator.subschema_for::<Parameters>(),

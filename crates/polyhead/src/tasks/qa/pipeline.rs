@@ -15,7 +15,7 @@
 
 use super::{Asked, Config, Found, NoAnswer, Qa};
 use crate::error::{Error, Place, Result};
-use crate::tasks::{Pipeline, Query, found, within};
+use crate::tasks::{PipelineApi, Query, found, within};
 use crate::text::offsets::{OffsetUnit, Offsets, slice};
 use crate::text::words::is_unit;
 use crate::text::{Piece, Tokenizer};
@@ -25,7 +25,7 @@ use serde_json::{Map, Value, json};
 use std::ops::Range;
 
 /// What a server shows of it.
-pub(super) const PIPELINE: Pipeline = Pipeline {
+pub(super) const API: PipelineApi = PipelineApi {
     name: "question-answering",
     input: |generator| generator.subschema_for::<Input>(),
     parameters: |generator| generator.subschema_for::<Parameters>(),

@@ -1,0 +1,136 @@
+//! The optional faces of a task: what it may have besides its codec, its head and its metric. A task implements the traits of
+//! those that it has, and lists them:
+//!
+//! ```text
+//! impl Task for Ner { const FACES: Faces<Self> = Faces::NONE.checks().analysis().pipeline().exchange(); ... }
+//! impl Checks for Ner { ... }      what is checked of its data before training
+//! impl Analyse for Ner { ... }     what a report says of its answers beyond the score
+//! impl Pipeline for Ner { ... }    the inference API of Hugging Face that it answers
+//! impl Exchange for Ner { ... }    the single-task model of transformers that it becomes, or comes from
+//! ```
+
+use super::{Outline, PipelineApi, Query, Review, SingleTask, SingleTaskFolder, Task};
+use crate::document::Block;
+use crate::error::Result;
+use crate::parameters::Weights;
+use crate::text::Tokenizer;
+use serde_json::{Map, Value};
+use std::sync::Arc;
+
+/// What is checked of the data of a task before training.
+pub trait Checks: Task {
+    /// What the checks look at in an example.
+    fn outline<'a>(&self, example: &'a Self::Example) -> Outline<'a>;
+    /// Refuses training examples that teach nothing: no gold answer in any of them.
+    fn learnable(&self, _train: &[Self::Example]) -> Result<()> {
+        Ok(())
+    }
+    /// What the tokenizer makes nothing of, and which examples have no token at all.
+    fn review(&self, _examples: &[Self::Example], _tokenizer: &Tokenizer) -> Result<Review> {
+        Ok(Review::default())
+    }
+}
+
+/// What a report says of the answers to validation examples beyond the score: where they go wrong, and how.
+pub trait Analyse: Task {
+    /// Of these answers.
+    fn analyse(&self, predictions: &[(&Self::Example, Self::Prediction)]) -> Vec<Block>;
+}
+
+/// The inference API of Hugging Face that a task answers besides its own: `{"inputs": ..., "parameters": {...}}`.
+pub trait Pipeline: Task {
+    /// Its name and the forms of what it takes and answers.
+    const API: PipelineApi;
+    /// Whether one of the `inputs` of a request has the form that it takes.
+    fn accepts(input: &Value) -> bool;
+    /// Reads one of the `inputs` of a request, with its `parameters`.
+    fn pipeline(
+        self: &Arc<Self>,
+        input: &Value,
+        parameters: &Map<String, Value>,
+        tokenizer: &Tokenizer,
+    ) -> Result<Query>;
+}
+
+/// Exchange with transformers.
+pub trait Exchange: Task {
+    /// The end of the name of its single-task model there: `ForTokenClassification`.
+    const ARCHITECTURE: &'static str;
+    /// The head as that model has it.
+    fn export(&self, head: &Self::Head) -> Result<SingleTask>;
+    /// Opens the task from a folder of that model, renaming the head's tensors to `heads.{KIND}. ...`; `None` if the folder is
+    /// of another model.
+    fn import(folder: &SingleTaskFolder, weights: &mut Weights) -> Option<Result<Self>>;
+}
+
+/// The faces that a task has.
+pub struct Faces<T: Task> {
+    pub(super) checks: Option<ChecksOf<T>>,
+    pub(super) analyse: Option<AnalyseFn<T>>,
+    pub(super) pipeline: Option<PipelineOf<T>>,
+    pub(super) exchange: Option<ExchangeOf<T>>,
+}
+
+type AnalyseFn<T> = fn(&T, &[(&<T as Task>::Example, <T as Task>::Prediction)]) -> Vec<Block>;
+type QueryFn<T> = fn(&Arc<T>, &Value, &Map<String, Value>, &Tokenizer) -> Result<Query>;
+
+pub(super) struct ChecksOf<T: Task> {
+    pub outline: for<'a> fn(&T, &'a T::Example) -> Outline<'a>,
+    pub learnable: fn(&T, &[T::Example]) -> Result<()>,
+    pub review: fn(&T, &[T::Example], &Tokenizer) -> Result<Review>,
+}
+
+pub(super) struct PipelineOf<T: Task> {
+    pub api: PipelineApi,
+    pub accepts: fn(&Value) -> bool,
+    pub query: QueryFn<T>,
+}
+
+pub(super) struct ExchangeOf<T: Task> {
+    pub architecture: &'static str,
+    pub export: fn(&T, &T::Head) -> Result<SingleTask>,
+    pub import: fn(&SingleTaskFolder, &mut Weights) -> Option<Result<T>>,
+}
+
+impl<T: Task> Faces<T> {
+    /// None: the task reads, learns, answers and is scored.
+    pub const NONE: Self = Self { checks: None, analyse: None, pipeline: None, exchange: None };
+
+    /// And [`Checks`].
+    #[must_use]
+    pub const fn checks(self) -> Self
+    where
+        T: Checks,
+    {
+        let checks = Some(ChecksOf { outline: T::outline, learnable: T::learnable, review: T::review });
+        Self { checks, ..self }
+    }
+
+    /// And [`Analyse`].
+    #[must_use]
+    pub const fn analysis(self) -> Self
+    where
+        T: Analyse,
+    {
+        Self { analyse: Some(T::analyse), ..self }
+    }
+
+    /// And [`Pipeline`].
+    #[must_use]
+    pub const fn pipeline(self) -> Self
+    where
+        T: Pipeline,
+    {
+        Self { pipeline: Some(PipelineOf { api: T::API, accepts: T::accepts, query: T::pipeline }), ..self }
+    }
+
+    /// And [`Exchange`].
+    #[must_use]
+    pub const fn exchange(self) -> Self
+    where
+        T: Exchange,
+    {
+        let exchange = ExchangeOf { architecture: T::ARCHITECTURE, export: T::export, import: T::import };
+        Self { exchange: Some(exchange), ..self }
+    }
+}
