@@ -7,6 +7,7 @@ use std::path::Path;
 
 use polyhead::batch::Features;
 use polyhead::data::Layout;
+use polyhead::tasks::Checks;
 use polyhead::tasks::ner::{Ner, Tagged};
 use polyhead::tasks::qa::{Asked, Qa};
 use polyhead::tasks::{Logits, Purpose, Task, Window};

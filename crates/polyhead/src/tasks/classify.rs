@@ -16,14 +16,13 @@ use super::{
 use crate::batch::{Features, WindowedExample};
 use crate::data::{ColumnNames, LabelledText, Layout, Read, TEXTS};
 use crate::document::Block;
-use crate::encoders::{Hidden, Pass};
 use crate::error::{Error, Place, Result};
 use crate::metrics::classification::{Confusion, Mean, Scores};
 use crate::parameters::Weights;
 use crate::text::{Piece, Tokenizer, windows};
 use candle_core::Tensor;
-use polyhead_kernels::Segments;
 use polyhead_kernels::cross_entropy::token_cross_entropy;
+use polyhead_kernels::{self as kernels, DropoutAt, Index, Ops, Segments};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -307,8 +306,9 @@ impl Task for Classify {
         LinearHead::open_by_label(weights, &format!("heads.{name}"), shape, &self.config.labels)
     }
 
-    fn logits(&self, head: &LinearHead, hidden: &Hidden, pass: Pass) -> Result<Tensor> {
-        head.apply(&hidden.first_tokens()?, pass.dropout(self.config.dropout, "classify head", 0))
+    fn logits(&self, head: &LinearHead, hidden: &kernels::Value, ops: &mut dyn Ops) -> Result<kernels::Value> {
+        let first = ops.select_rows(hidden, Index::FirstTokens)?;
+        head.apply(ops, &first, Some(DropoutAt::new(self.config.dropout, "classify head")))
     }
 
     fn loss(&self, logits: &Tensor, _: &Segments, targets: &[&[i64]]) -> Result<Tensor> {

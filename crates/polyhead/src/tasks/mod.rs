@@ -39,6 +39,7 @@ use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 /// The tasks that a recipe can name, in the order in which they are shown.
 pub const TASKS: &[TaskKind] =
