@@ -205,12 +205,17 @@ const PINNED: &[(&str, &str, &str)] = &[
     (
         "ner",
         "4aa7d3b701dd2bde6df1e30b94b28bb2a4c3a1ced7170c86fd68b1ffca770468",
-        "b3c5027fdcac1a9988508a4a49f7f62f852235451d53d9ab211642c8b4234ee1",
+        "7240db5f1d933942a8e522c5764b4c914594329c25c26fbbb22bb278f7206372",
     ),
     (
         "qa",
         "93136d8ae5824cee91d7fd9be640ed119efa51f0f751f2a594c35aafa863eca1",
-        "158f3f81e4abb89c660e9a9b204851843abb78c49912f7b7888762a12b0128d5",
+        "f553d88701dba6623adad1cc930de7aa278ea5f3e0f759f8c2b081ebbbc28201",
+    ),
+    (
+        "classify",
+        "4a87d443a1933e4e27b7f18fd12ec5ef21c85cfc1de902b7e0f72cf552d735b7",
+        "ffb37d24338503f6ee11f4a44a61172d25f9caebb39e6cd457dea986fcbf67ce",
     ),
 ];
 

@@ -437,10 +437,13 @@ epochs = 2
         let people = RECIPE.replace(".ner]", ".people]");
         let message = opened(&people, &[]);
         assert!(
-            message.starts_with("tiny.toml:5:8: tasks.people.kind: expected one of ner, qa, found nothing"),
+            message.starts_with("tiny.toml:5:8: tasks.people.kind: expected one of ner, qa, classify, found nothing"),
             "{message}"
         );
-        assert!(message.ends_with("add kind = \"ner\" or kind = \"qa\" to [tasks.people]"), "{message}");
+        assert!(
+            message.ends_with("add kind = \"ner\" or kind = \"qa\" or kind = \"classify\" to [tasks.people]"),
+            "{message}"
+        );
         let squad = RECIPE.replace(".ner]", ".squad]");
         assert!(opened(&squad, &[]).ends_with("add kind = \"qa\" to [tasks.squad]"));
         for (kind, near) in
