@@ -66,19 +66,32 @@ def native_bf16() -> bool:
     return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
 
 
+def prepare(recipe: dict):
+    """The tokenizer, and by task its code and its windows of training data."""
+    tokenizer = AutoTokenizer.from_pretrained(recipe["encoder"]["checkpoint"])
+    settings, data = recipe["tasks"].items(), recipe["data"]
+    tasks = {name: KINDS[task["kind"]](task, data[name], tokenizer) for name, task in settings}
+    windows = {
+        name: [window for number, example in enumerate(task.examples("train")) for window in task.windows(number, example)]
+        for name, task in tasks.items()
+    }
+    return tokenizer, tasks, windows
+
+
 # The model
 
 
 class Multitask(torch.nn.Module):
     """One encoder; a head is dropout and a linear layer, from the hidden state of a token to its logits."""
 
-    def __init__(self, folder: str, attention: str, outputs: dict[str, int], dropout: dict[str, float]):
+    def __init__(self, recipe: dict, tasks: dict, attention: str):
         super().__init__()
         load = {"attn_implementation": attention, "dtype": torch.float32, "add_pooling_layer": False}
-        self.encoder = AutoModel.from_pretrained(folder, **load)
-        hidden = self.encoder.config.hidden_size
-        heads = {name: (torch.nn.Dropout(dropout[name]), torch.nn.Linear(hidden, count)) for name, count in outputs.items()}
-        self.heads = torch.nn.ModuleDict({name: torch.nn.Sequential(*layers) for name, layers in heads.items()})
+        self.encoder = AutoModel.from_pretrained(recipe["encoder"]["checkpoint"], **load)
+        self.heads = torch.nn.ModuleDict()
+        for name, task in tasks.items():
+            linear = torch.nn.Linear(self.encoder.config.hidden_size, task.outputs)
+            self.heads[name] = torch.nn.Sequential(torch.nn.Dropout(recipe["tasks"][name]["dropout"]), linear)
 
     def forward(self, task: str, ids, types, mask):
         """[windows, tokens] each; logits [windows, tokens, outputs] in f32."""
@@ -220,16 +233,8 @@ def main() -> None:
     logging.disable_progress_bar()
     torch.set_num_threads(args.threads)
     torch.manual_seed(recipe["seed"])
-    folder = recipe["encoder"]["checkpoint"]
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    tasks = {name: KINDS[task["kind"]](task, recipe["data"][name], tokenizer) for name, task in recipe["tasks"].items()}
-    windows = {
-        name: [window for number, example in enumerate(task.examples("train")) for window in task.windows(number, example)]
-        for name, task in tasks.items()
-    }
-    outputs = {name: task.outputs for name, task in tasks.items()}
-    dropout = {name: task["dropout"] for name, task in recipe["tasks"].items()}
-    model = Multitask(folder, "sdpa" if tuned else "eager", outputs, dropout)
+    tokenizer, tasks, windows = prepare(recipe)
+    model = Multitask(recipe, tasks, "sdpa" if tuned else "eager")
     pad = tokenizer.pad_token_id
     found = {"mode": args.mode, "precision": "bf16" if bf16 else "f32", "threads": args.threads, "torch": torch.__version__}
     found |= train(model, recipe, windows, pad, tuned, bf16)
