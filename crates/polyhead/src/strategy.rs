@@ -1,0 +1,84 @@
+//! Strategies that a recipe names: a sampler, a balancer. One a file, each an entry of an ordered list.
+//!
+//! ```text
+//! train.sample = "temperature"                                 its defaults
+//! train.sample = { name = "temperature", temperature = 5.0 }   with options of its own
+//! ```
+
+use crate::error::{Error, Result};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A strategy as a recipe names it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Strategy {
+    /// Its name.
+    pub name: String,
+    /// What its entry reads.
+    pub options: toml::Table,
+}
+
+impl Strategy {
+    /// A strategy with its defaults.
+    pub fn named(name: &str) -> Self {
+        Self { name: name.to_owned(), options: toml::Table::new() }
+    }
+}
+
+impl Serialize for Strategy {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        if self.options.is_empty() {
+            return serializer.serialize_str(&self.name);
+        }
+        let mut table = toml::Table::from_iter([("name".to_owned(), self.name.clone().into())]);
+        table.extend(self.options.clone());
+        table.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Strategy {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        use serde::de::Error as _;
+        #[derive(Deserialize)]
+        #[serde(untagged, expecting = "expected a name, or a table with a name and options")]
+        enum Form {
+            Name(String),
+            Table(toml::Table),
+        }
+        match Form::deserialize(deserializer)? {
+            Form::Name(name) => Ok(Self { name, options: toml::Table::new() }),
+            Form::Table(mut options) => match options.remove("name") {
+                Some(toml::Value::String(name)) => Ok(Self { name, options }),
+                _ => Err(D::Error::custom("expected a name, or a table with a name and options")),
+            },
+        }
+    }
+}
+
+/// An entry of a list of strategies that stand behind the trait `T`.
+pub struct Registered<T: ?Sized> {
+    /// What a recipe calls it.
+    pub name: &'static str,
+    /// What it does, in a few words.
+    pub about: &'static str,
+    /// Opens it with its options. An error names the option that is at fault, as in `temperature: expected ...`.
+    pub open: fn(&toml::Table) -> Result<Box<T>>,
+}
+
+/// The entry of this name.
+pub fn find<'a, T: ?Sized>(all: &'a [Registered<T>], name: &str) -> Option<&'a Registered<T>> {
+    all.iter().find(|entry| entry.name == name)
+}
+
+/// The options of a strategy as the type that declares them.
+pub fn options<T: DeserializeOwned>(table: &toml::Table) -> Result<T> {
+    table.clone().try_into().map_err(|cause: toml::de::Error| Error::usage(cause.message().to_owned()))
+}
+
+/// For strategies that have no options.
+pub fn without_options(table: &toml::Table) -> Result<()> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct None {}
+    options::<None>(table).map(|None {}| ())
+}
