@@ -116,7 +116,7 @@ class Bench:
         events, _ = train(self.binaries["polyhead"], recipe, overrides, shape.threads)
         shutil.rmtree(events[-1]["folder"])
         taken = [event for event in events if event["event"] == "step"]
-        counts = [event["tokens"] for event in taken]
+        counts = [sum(task["tokens"] for task in event["tasks"]) for event in taken]
         if counts != [shape.length * shape.batch] * steps:
             sys.exit(f"{shape}: expected {steps} steps of {shape.length * shape.batch} tokens, found {counts}")
         return shape.length * shape.batch / statistics.median(event["seconds"] for event in taken[1:])

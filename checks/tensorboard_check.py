@@ -26,12 +26,20 @@ def curves(event: dict) -> dict:
     found = {}
     match event["event"]:
         case "step":
-            task = event["task"]
-            found["train/loss"] = found[f"loss/{task}"] = event["loss"]
+            # Format 1 had one task a step, whose fields stood in the step itself.
+            tasks = event.get("tasks", [event])
+            losses = [task["loss"] for task in tasks if task["loss"] is not None]
+            found["train/loss"] = sum(losses) / len(losses) if losses else None
+            for task in tasks:
+                found[f"loss/{task['task']}"] = task["loss"]
+                if "weight" in task:
+                    found[f"loss_weight/{task['task']}"] = task["weight"]
             found["train/learning_rate"] = event["lr"]
-            found["train/grad_norm"] = found[f"grad_norm/{task}"] = event["grad_norm"]
+            found["train/grad_norm"] = event["grad_norm"]
+            if len(tasks) == 1:
+                found[f"grad_norm/{tasks[0]['task']}"] = event["grad_norm"]
             if event["seconds"] > 0:
-                found["train/tokens_per_second"] = event["tokens"] / event["seconds"]
+                found["train/tokens_per_second"] = sum(task["tokens"] for task in tasks) / event["seconds"]
             for group, norm in (event.get("group_norms") or {}).items():
                 found[f"group_norm/{group}"] = norm
         case "evaluated":

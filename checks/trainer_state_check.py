@@ -37,7 +37,8 @@ def history(events: list, steps_per_epoch: int, every: int) -> list:
         at = {"step": step, "epoch": step / steps_per_epoch}
         match event["event"]:
             case "step":
-                recent.append((event["task"], event["loss"]))
+                # Format 1 had one task a step, whose fields stood in the step itself.
+                recent.extend((task["task"], task["loss"]) for task in event.get("tasks", [event]))
                 if step % every:
                     continue
                 entry = {"loss": sum(loss for _, loss in recent) / len(recent),
@@ -54,7 +55,8 @@ def history(events: list, steps_per_epoch: int, every: int) -> list:
                     entry["eval_value"] = event["value"]
                 logged.append({**entry, "eval_runtime": event["seconds"], **at})
             case "finished":
-                losses = [event["loss"] for event in events if event["event"] == "step"]
+                losses = [task["loss"] for event in events if event["event"] == "step"
+                          for task in event.get("tasks", [event])]
                 logged.append({"train_runtime": event["seconds"], "train_steps_per_second": step / event["seconds"],
                                "train_loss": sum(losses) / len(losses), "total_flos": None, **at})
     return logged
@@ -83,7 +85,7 @@ def main() -> None:
     check("num_train_epochs", state.num_train_epochs, plan["epochs"])
     check("epoch", state.epoch, steps[-1]["step"] / plan["steps_per_epoch"])
     check("eval_steps", state.eval_steps, plan["steps_per_epoch"])
-    check("num_input_tokens_seen", state.num_input_tokens_seen, sum(step["tokens"] for step in steps))
+    check("num_input_tokens_seen", state.num_input_tokens_seen, sum(task["tokens"] for step in steps for task in step.get("tasks", [step])))
     improved = [event for event in events if event["event"] == "evaluated" and event["improved"]]
     if improved:
         check("best_metric", state.best_metric, improved[-1]["value"])

@@ -197,13 +197,17 @@ impl Training {
     }
 
     fn saw(&mut self, step: &Step) {
-        self.tokens += step.tokens;
+        self.tokens += step.tokens();
         self.seconds += step.seconds;
-        if let Some(task) = self.tasks.iter_mut().find(|task| task.name == step.task) {
+        for part in &step.tasks {
+            let Some(task) = self.tasks.iter_mut().find(|task| task.name == part.task) else { continue };
             task.steps += 1;
+            // A step of several tasks takes as long as all of them: each is as good a guess at the next one.
             task.seconds += step.seconds;
-            let smooth = task.loss.get_or_insert(step.loss);
-            *smooth += 0.2 * (step.loss - *smooth);
+            if let Some(loss) = part.loss {
+                let smooth = task.loss.get_or_insert(loss);
+                *smooth += 0.2 * (loss - *smooth);
+            }
         }
     }
 
@@ -315,6 +319,7 @@ pub fn duration(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use polyhead::train::StepTask;
 
     #[test]
     fn durations_read_as_people_say_them() {
@@ -335,25 +340,15 @@ mod tests {
             ..TaskPlan::default()
         };
         let tasks = vec![task("ner", 1), task("qa", 3)];
-        Plan { tasks, epochs: 2, steps_per_epoch: 4, steps: 8, warmup_steps: 0, precision: "f32", warnings: Vec::new() }
+        let (steps_per_epoch, steps, warmup_steps, precision, warnings) = (4, 8, 0, "f32", Vec::new());
+        Plan { format: 2, tasks, epochs: 2, steps_per_epoch, steps, warmup_steps, precision, warnings }
     }
 
     fn step(step: usize, task: &str, seconds: f64) -> Step {
-        let (task, loss) = (task.to_owned(), if step == 1 { 2.0 } else { 1.0 });
-        let (examples, group_norms) = Default::default();
-        Step {
-            step,
-            steps: 8,
-            epoch: 1,
-            task,
-            loss,
-            lr: 2.5e-5,
-            grad_norm: 1.0,
-            group_norms,
-            tokens: 1000,
-            examples,
-            seconds,
-        }
+        let loss = Some(if step == 1 { 2.0 } else { 1.0 });
+        let tasks = vec![StepTask { task: task.to_owned(), loss, weight: 1.0, tokens: 1000, examples: Vec::new() }];
+        let group_norms = Default::default();
+        Step { step, steps: 8, epoch: 1, tasks, lr: 2.5e-5, grad_norm: Some(1.0), group_norms, seconds }
     }
 
     fn evaluated(epoch: usize, f1: f64) -> Evaluated {

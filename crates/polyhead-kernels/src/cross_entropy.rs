@@ -1,14 +1,17 @@
 //! Cross-entropy, over the classes of each token and over the tokens of each sequence.
 //!
 //! ```text
-//! forward   L = mean of -log softmax(z)[target]
+//! forward   L = sum of -log softmax(z)[target] / count
 //! backward  dz = dL (softmax(z) - onehot(target)) / count
 //! ```
 //!
-//! [`token_cross_entropy`] takes the softmax over a row's classes, and the mean over the rows whose target is not
-//! [`IGNORE`]: PyTorch's `CrossEntropyLoss(ignore_index=-100)`, but 0 instead of NaN where every row is ignored.
-//! [`segment_cross_entropy`] takes the softmax over the real tokens of a sequence, for each column of its own, and the
-//! mean over sequences and columns: with the columns start and end that is the loss of extractive question answering.
+//! [`token_cross_entropy`] takes the softmax over a row's classes, and sums over the rows whose target is not [`IGNORE`].
+//! [`segment_cross_entropy`] takes the softmax over the real tokens of a sequence, for each column of its own, and sums over
+//! sequences and columns: with the columns start and end that is the loss of extractive question answering.
+//!
+//! The count is that of the targets of a whole step: where a batch is all of it, the loss is a mean, that of PyTorch's
+//! `CrossEntropyLoss(ignore_index=-100)`, but 0 instead of NaN without a target. Where a batch is one of several, their
+//! losses and gradients add up to those of one large batch.
 
 use crate::segments::Segments;
 use crate::storage::f32s;
@@ -18,8 +21,8 @@ use std::sync::Mutex;
 /// The target of a row that does not count.
 pub const IGNORE: i64 = -100;
 
-/// The mean cross-entropy of logits `[tokens, classes]` against one class a token, or [`IGNORE`].
-pub fn token_cross_entropy(logits: &Tensor, targets: &[i64]) -> Result<Tensor> {
+/// The cross-entropy of logits `[tokens, classes]` against one class a token, or [`IGNORE`], over `count` targets.
+pub fn token_cross_entropy(logits: &Tensor, targets: &[i64], count: usize) -> Result<Tensor> {
     let (rows, classes) = logits.dims2()?;
     if targets.len() != rows {
         candle_core::bail!("cross-entropy: {rows} rows of logits but {} targets", targets.len());
@@ -30,12 +33,12 @@ pub fn token_cross_entropy(logits: &Tensor, targets: &[i64]) -> Result<Tensor> {
         let Some(class) = class else { candle_core::bail!("cross-entropy: target {target} of {classes} classes") };
         picks.push(Pick { start: row * classes, stride: 1, count: classes, target: class });
     }
-    apply(logits, picks)
+    apply(logits, picks, count)
 }
 
-/// The mean cross-entropy of logits `[rows, columns]` against one token a sequence and column, counted from the start of
-/// the sequence: `targets[sequence * columns + column]`.
-pub fn segment_cross_entropy(logits: &Tensor, segments: &Segments, targets: &[i64]) -> Result<Tensor> {
+/// The cross-entropy of logits `[rows, columns]` against one token a sequence and column, counted from the start of the
+/// sequence, over `count` targets: `targets[sequence * columns + column]`.
+pub fn segment_cross_entropy(logits: &Tensor, segments: &Segments, targets: &[i64], count: usize) -> Result<Tensor> {
     let (rows, columns) = logits.dims2()?;
     if segments.rows() != rows || targets.len() != segments.len() * columns {
         candle_core::bail!("cross-entropy: {rows} rows, {} sequences, {} targets", segments.len(), targets.len());
@@ -51,7 +54,7 @@ pub fn segment_cross_entropy(logits: &Tensor, segments: &Segments, targets: &[i6
             picks.push(Pick { start, stride: columns, count: segment.tokens, target });
         }
     }
-    apply(logits, picks)
+    apply(logits, picks, count)
 }
 
 /// One softmax: `count` logits from `start` on, `stride` apart, of which the `target`-th is the right one.
@@ -63,15 +66,16 @@ struct Pick {
     target: usize,
 }
 
-fn apply(logits: &Tensor, picks: Vec<Pick>) -> Result<Tensor> {
+fn apply(logits: &Tensor, picks: Vec<Pick>, count: usize) -> Result<Tensor> {
+    let share = 1.0 / count.max(1) as f64;
     if logits.device().is_cpu() && logits.dtype() == DType::F32 {
-        return logits.contiguous()?.apply_op1(CrossEntropy { picks, gradient: Mutex::default() });
+        return logits.contiguous()?.apply_op1(CrossEntropy { picks, share, gradient: Mutex::default() });
     }
-    plain(logits, &picks)
+    plain(logits, &picks, share)
 }
 
 /// The same in candle's own operators.
-fn plain(logits: &Tensor, picks: &[Pick]) -> Result<Tensor> {
+fn plain(logits: &Tensor, picks: &[Pick], share: f64) -> Result<Tensor> {
     let flat = logits.flatten_all()?;
     let mut total = flat.narrow(0, 0, 1)?.affine(0.0, 0.0)?;
     for pick in picks {
@@ -82,11 +86,13 @@ fn plain(logits: &Tensor, picks: &[Pick]) -> Result<Tensor> {
         let log_sum = z.broadcast_sub(&max)?.exp()?.sum_keepdim(0)?.log()?.add(&max)?;
         total = (total + (log_sum - z.narrow(0, pick.target, 1)?)?)?;
     }
-    total.affine(1.0 / picks.len().max(1) as f64, 0.0)?.squeeze(0)
+    total.affine(share, 0.0)?.squeeze(0)
 }
 
 struct CrossEntropy {
     picks: Vec<Pick>,
+    /// What each of them counts.
+    share: f64,
     /// The gradient for a loss gradient of 1, made in the forward pass while the softmax is at hand.
     gradient: Mutex<Vec<f32>>,
 }
@@ -99,7 +105,7 @@ impl CustomOp1 for CrossEntropy {
     fn cpu_fwd(&self, logits: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let z = f32s("cross-entropy", logits, layout)?;
         let mut gradient = vec![0.0; z.len()];
-        let share = 1.0 / self.picks.len().max(1) as f64;
+        let share = self.share;
         let mut total = 0.0_f64;
         for &Pick { start, stride, count, target } in &self.picks {
             let values = || (0..count).map(|i| f64::from(z[start + i * stride]));
@@ -136,8 +142,8 @@ mod tests {
             .collect();
         assert_matches_reference(
             &[normal(1, &[6, 5])],
-            |[z]| token_cross_entropy(z, &targets)?.reshape(1),
-            |[z]| plain(z, &picks)?.reshape(1),
+            |[z]| token_cross_entropy(z, &targets, 4)?.reshape(1),
+            |[z]| plain(z, &picks, 0.25)?.reshape(1),
             1e-6,
         );
     }
@@ -155,8 +161,8 @@ mod tests {
         }
         assert_matches_reference(
             &[normal(1, &[segments.rows(), 2])],
-            |[z]| segment_cross_entropy(z, &segments, &targets)?.reshape(1),
-            |[z]| plain(z, &picks)?.reshape(1),
+            |[z]| segment_cross_entropy(z, &segments, &targets, 6)?.reshape(1),
+            |[z]| plain(z, &picks, 1.0 / 6.0)?.reshape(1),
             1e-6,
         );
     }
@@ -164,10 +170,10 @@ mod tests {
     #[test]
     fn no_target_at_all_is_no_loss_and_a_wrong_one_is_an_error() {
         let z = normal(1, &[2, 3]);
-        assert_eq!(token_cross_entropy(&z, &[IGNORE, IGNORE]).unwrap().to_scalar::<f32>().unwrap(), 0.0);
-        assert!(token_cross_entropy(&z, &[3, 0]).is_err());
-        assert!(token_cross_entropy(&z, &[0]).is_err());
-        assert!(segment_cross_entropy(&z, &Segments::packed(&[2]), &[0, 1, 1]).is_ok());
-        assert!(segment_cross_entropy(&z, &Segments::packed(&[2]), &[0, 1, -1]).is_err());
+        assert_eq!(token_cross_entropy(&z, &[IGNORE, IGNORE], 0).unwrap().to_scalar::<f32>().unwrap(), 0.0);
+        assert!(token_cross_entropy(&z, &[3, 0], 2).is_err());
+        assert!(token_cross_entropy(&z, &[0], 1).is_err());
+        assert!(segment_cross_entropy(&z, &Segments::packed(&[2]), &[0, 1, 1], 3).is_ok());
+        assert!(segment_cross_entropy(&z, &Segments::packed(&[2]), &[0, 1, -1], 3).is_err());
     }
 }

@@ -145,6 +145,14 @@ impl Weight {
         })
     }
 
+    /// Adds a whole gradient that candle computed.
+    pub fn add_gradient_of_tensor(&self, gradient: &Tensor) -> Result<()> {
+        if gradient.device().is_cpu() {
+            return with_f32s([gradient], |[gradient]| self.add_gradient(gradient));
+        }
+        self.add_gradient(&gradient.flatten_all()?.to_vec1::<f32>()?)
+    }
+
     /// Adds to its gradient the gradients of the rows that tokens took: `gradients` is `[tokens, columns]`. Each row's sum
     /// is made in the order of its tokens.
     pub fn add_gradient_of_rows(&self, tokens: &[u32], gradients: &[f32]) -> Result<()> {

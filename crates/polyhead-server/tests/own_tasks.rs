@@ -76,8 +76,8 @@ impl Task for Entails {
         let first = ops.select_rows(hidden, Index::FirstTokens)?;
         head.apply(ops, &first, None)
     }
-    fn loss(&self, logits: &Tensor, _: &Segments, targets: &[&[i64]]) -> Result<Tensor> {
-        Ok(token_cross_entropy(logits, &targets.concat())?)
+    fn loss(&self, logits: &Tensor, _: &Segments, targets: &[&[i64]], count: usize) -> Result<Tensor> {
+        Ok(token_cross_entropy(logits, &targets.concat(), count)?)
     }
     fn counts(&self) {}
     fn count(&self, _: &Pair, _: &f64, (): &mut ()) {}

@@ -123,8 +123,8 @@ impl Task for QuestionType {
         let first = ops.select_rows(hidden, Index::FirstTokens)?;
         head.apply(ops, &first, None)
     }
-    fn loss(&self, logits: &Tensor, _: &Segments, targets: &[&[i64]]) -> Result<Tensor> {
-        Ok(token_cross_entropy(logits, &targets.concat())?)
+    fn loss(&self, logits: &Tensor, _: &Segments, targets: &[&[i64]], count: usize) -> Result<Tensor> {
+        Ok(token_cross_entropy(logits, &targets.concat(), count)?)
     }
 
     // Metric and requests.

@@ -15,8 +15,11 @@ fn main() -> Result<()> {
         match event? {
             Event::Planned(plan) => println!("{} steps in {} epochs", plan.steps, plan.epochs),
             Event::Step(step) if step.step % 10 == 0 || step.step == step.steps => {
-                let rate = step.tokens as f64 / step.seconds;
-                println!("{:>5}/{} {:<4} loss {:.3}  {rate:.0} tokens/s", step.step, step.steps, step.task, step.loss);
+                let rate = step.tokens() as f64 / step.seconds;
+                for part in &step.tasks {
+                    let loss = part.loss.unwrap_or(f64::NAN);
+                    println!("{:>5}/{} {:<4} loss {loss:.3}  {rate:.0} tokens/s", step.step, step.steps, part.task);
+                }
             }
             Event::Step(_) => {}
             Event::Evaluated(scores) => {

@@ -9,6 +9,7 @@
 //! file -> Example -> Features -> Batch -> Hidden -> Logits -> (Loss | Prediction) -> Counts -> Score
 //! ```
 
+pub mod balance;
 pub mod batch;
 pub mod compare;
 pub mod data;
@@ -19,7 +20,6 @@ pub mod hub;
 pub mod infer;
 pub mod io;
 pub mod metrics;
-pub mod mix;
 pub mod model;
 pub mod onnx;
 pub mod optim;
@@ -27,6 +27,8 @@ pub mod order;
 pub mod parameters;
 pub mod recipe;
 pub mod report;
+pub mod sample;
+pub mod strategy;
 pub mod suite;
 pub mod tasks;
 pub mod text;

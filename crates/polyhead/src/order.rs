@@ -2,7 +2,6 @@
 
 use polyhead_kernels::rng::Key;
 use serde::{Deserialize, Serialize};
-use std::collections::VecDeque;
 
 /// How windows come together in batches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -22,7 +21,7 @@ pub enum Order {
 const POOL: usize = 50;
 
 /// The batches of an epoch: indices of windows of these lengths.
-pub fn batches(lengths: &[usize], size: usize, order: Order, key: Key) -> VecDeque<Vec<usize>> {
+pub fn batches(lengths: &[usize], size: usize, order: Order, key: Key) -> Vec<Vec<usize>> {
     let mut windows = key.permutation(lengths.len());
     if order == Order::Random {
         return windows.chunks(size).map(<[usize]>::to_vec).collect();

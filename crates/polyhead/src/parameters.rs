@@ -85,6 +85,33 @@ pub struct Parameters(Vec<Parameter>);
 pub struct Gradients(Vec<Option<Gradient>>);
 
 impl Gradients {
+    /// The sum of the gradients of several tasks: those of the shared encoder times the weight of their task, those of heads
+    /// as they are.
+    pub fn weighted_sum(all: Vec<Self>, weights: &[f64], parameters: &Parameters) -> Result<Self> {
+        let mut sum: Vec<Option<Gradient>> = Vec::new();
+        sum.resize_with(parameters.trained().count(), || None);
+        for (gradients, &weight) in all.into_iter().zip(weights) {
+            for ((parameter, sum), gradient) in parameters.trained().zip(&mut sum).zip(gradients.0) {
+                let Some(mut gradient) = gradient else { continue };
+                if parameter.owner == Owner::Encoder {
+                    gradient.scale(weight as f32);
+                }
+                match sum {
+                    Some(sum) => sum.add(&gradient)?,
+                    None => *sum = Some(gradient),
+                }
+            }
+        }
+        Ok(Self(sum))
+    }
+
+    /// The dot product with other gradients, on the parameters of the shared encoder.
+    pub fn dot_on_encoder(&self, other: &Self, parameters: &Parameters) -> f64 {
+        let both = self.of(parameters).zip(other.of(parameters));
+        let shared = both.filter(|((parameter, _), _)| parameter.owner == Owner::Encoder);
+        shared.filter_map(|((_, a), (_, b))| Some(a?.dot(b?))).sum()
+    }
+
     /// Each trained parameter with its gradient, if it received one.
     pub fn of<'a>(&'a self, parameters: &'a Parameters) -> impl Iterator<Item = (&'a Parameter, Option<&'a Gradient>)> {
         parameters.trained().zip(self.0.iter().map(Option::as_ref))
@@ -112,23 +139,35 @@ impl Parameters {
         self.iter().map(|parameter| Ok((parameter.name.as_str(), parameter.weight.tensor()?))).collect()
     }
 
-    /// Sends the gradient of a loss back to the parameters.
+    /// The gradients of one loss.
+    pub fn gradients(&self, loss: &Tensor) -> Result<Gradients> {
+        // What a backward pass that failed half-way left behind.
+        self.clear_gradients();
+        self.backward(loss)?;
+        Ok(self.take_gradients())
+    }
+
+    /// Forgets the gradients that gathered at the parameters.
+    pub fn clear_gradients(&self) {
+        self.trained().for_each(|parameter| drop(parameter.weight.take_gradient()));
+    }
+
+    /// Adds the gradient of a loss to what has gathered at the parameters.
     ///
-    /// Those of the encoder gather at their weights, those of heads come from candle's own graph.
-    pub fn backward(&self, loss: &Tensor) -> Result<Gradients> {
-        for parameter in self.trained() {
-            // What a backward pass that failed half-way left behind.
-            parameter.weight.take_gradient();
-        }
+    /// The encoder's operators add theirs at the weights themselves; those of heads come from candle's own graph.
+    pub fn backward(&self, loss: &Tensor) -> Result<()> {
         let store = loss.backward()?;
-        let of = |parameter: &Parameter| -> Result<Option<Gradient>> {
-            match (parameter.weight.take_gradient(), store.get(parameter.weight.var()?)) {
-                (Some(gradient), _) => Ok(Some(gradient)),
-                (None, Some(tensor)) => Ok(Some(Gradient::from_tensor(tensor)?)),
-                (None, None) => Ok(None),
+        for parameter in self.trained() {
+            if let Some(gradient) = store.get(parameter.weight.var()?) {
+                parameter.weight.add_gradient_of_tensor(gradient)?;
             }
-        };
-        Ok(Gradients(self.trained().map(of).collect::<Result<_>>()?))
+        }
+        Ok(())
+    }
+
+    /// Takes the gradients that have gathered, each trained parameter's if it has one.
+    pub fn take_gradients(&self) -> Gradients {
+        Gradients(self.trained().map(|parameter| parameter.weight.take_gradient()).collect())
     }
 
     /// Refuses what [`Weights::read`] would refuse, before it is written: the last good model stays.

@@ -68,7 +68,11 @@ fn steps(run: &Path) -> Vec<(String, u64)> {
     let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
     let events = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let steps = events.filter(|event| event["event"] == "step");
-    steps.map(|step| (step["task"].as_str().unwrap().to_owned(), step["tokens"].as_u64().unwrap())).collect()
+    let part = |step: Value| {
+        let part = &step["tasks"][0];
+        (part["task"].as_str().unwrap().to_owned(), part["tokens"].as_u64().unwrap())
+    };
+    steps.map(part).collect()
 }
 
 fn failure(result: Result<Comparison>) -> (ErrorKind, String) {

@@ -183,7 +183,7 @@ fn every_task_overfits_one_batch() {
             if last < 0.05 {
                 break;
             }
-            optimizer.step(&case.model.parameters, &case.model.parameters.backward(&loss).unwrap(), 3e-3).unwrap();
+            optimizer.step(&case.model.parameters, &case.model.parameters.gradients(&loss).unwrap(), 3e-3).unwrap();
         }
         assert!(last < 0.05, "{}: a loss of {last} after 300 steps", case.name());
         let (score, found) = case.answers_of_the_model();
@@ -197,7 +197,7 @@ fn one_step_moves_every_parameter_of_the_head_and_of_the_encoder() {
     for case in cases(&[5, 6, 7, 8]) {
         let before: Vec<Tensor> =
             case.model.parameters.iter().map(|p| p.weight.tensor().unwrap().copy().unwrap()).collect();
-        let gradients = case.model.parameters.backward(&case.loss(&case.windows(Purpose::Train))).unwrap();
+        let gradients = case.model.parameters.gradients(&case.loss(&case.windows(Purpose::Train))).unwrap();
         Optimizer::new(AdamW::default(), 0.01, 1.0).step(&case.model.parameters, &gradients, 1e-3).unwrap();
         let mut of_head = 0;
         for (parameter, before) in case.model.parameters.iter().zip(&before) {

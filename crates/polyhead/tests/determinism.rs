@@ -83,7 +83,7 @@ fn run(overrides: &[&str], change: fn(&mut Recipe)) -> (Vec<f64>, String) {
     let mut losses = Vec::new();
     for event in trainer.by_ref() {
         if let Event::Step(step) = event.unwrap() {
-            losses.push(step.loss);
+            losses.push(step.tasks[0].loss.unwrap());
         }
     }
     (losses, digest(trainer.model()))
@@ -180,9 +180,9 @@ fn every_epoch_takes_every_example_once_in_an_order_of_its_own() {
         let mut epochs: Vec<Vec<usize>> = vec![Vec::new(); 3];
         for event in small::train(small::recipe(folder.path(), &overrides)) {
             if let Event::Step(step) = event
-                && step.task == "ner"
+                && step.of("ner").is_some()
             {
-                epochs[step.epoch - 1].push(step.tokens - 2);
+                epochs[step.epoch - 1].push(step.tokens() - 2);
             }
         }
         epochs

@@ -23,7 +23,7 @@ fn gradients() -> (Prepared, Vec<(String, Gradients)>) {
         let task = prepared.model.task(&data.name).unwrap();
         let pass = Pass::train(Key::seed(1));
         let loss = prepared.model.loss(task, &windows, Padding::Packed, pass).unwrap();
-        (data.name.clone(), prepared.model.parameters.backward(&loss.value).unwrap())
+        (data.name.clone(), prepared.model.parameters.gradients(&loss.value).unwrap())
     };
     let gradients = prepared.task_data.iter().map(of).collect();
     (prepared, gradients)

@@ -17,34 +17,37 @@ const MODULES: &[(&str, &[&str])] = &[
     ("metrics", &[]),
     ("batch", &[]),
     ("document", &[]),
-    ("mix", &[]),
     ("order", &[]),
+    ("strategy", &["error"]),
+    ("sample", &["error", "strategy"]),
     ("io", &["error"]),
     ("text", &["error"]),
     ("data", &["error", "text"]),
     ("parameters", &["error"]),
+    ("balance", &["error", "parameters", "strategy"]),
     ("encoders", &["batch", "error", "parameters"]),
     ("tasks", &["batch", "data", "document", "encoders", "error", "metrics", "parameters", "text"]),
     ("hub", &["error", "io"]),
     ("optim", &["error", "parameters"]),
     ("model", &["batch", "encoders", "error", "hub", "io", "parameters", "tasks", "text"]),
     ("onnx", &["error", "io", "model"]),
-    ("recipe", &["batch", "data", "encoders", "error", "mix", "model", "order", "tasks"]),
+    ("recipe", &["balance", "batch", "data", "encoders", "error", "model", "order", "sample", "strategy", "tasks"]),
     (
         "train",
         &[
+            "balance",
             "batch",
             "document",
             "encoders",
             "error",
             "hub",
             "io",
-            "mix",
             "model",
             "optim",
             "order",
             "parameters",
             "recipe",
+            "sample",
             "tasks",
             "text",
         ],
@@ -74,7 +77,7 @@ const MODULES: &[(&str, &[&str])] = &[
 
 /// Modules whose files are entries of one list and know nothing of each other; the files named here serve all of them.
 const LISTS: &[(&str, &[&str])] =
-    &[("tasks", &["mod", "any", "answer", "faces"]), ("encoders", &["mod"]), ("mix", &["mod"])];
+    &[("tasks", &["mod", "any", "answer", "faces"]), ("encoders", &["mod"]), ("sample", &["mod"]), ("balance", &["mod"])];
 
 fn source() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")

@@ -165,6 +165,35 @@ fn a_run_that_was_stopped_or_left_after_any_step_ends_with_the_bits_of_one_that_
     assert_same(&outcome(&run), &whole, "ended");
 }
 
+/// Ways to make up a step and to bring its tasks together.
+const MODES: [&[&str]; 6] = [
+    &["train.sample=joint"],
+    &["train.sample=joint", "train.balance=pcgrad", "train.accumulate=2", "tasks.qa.batch_size=4"],
+    &["train.sample=joint", "train.balance=uncertainty", "tasks.ner.loss_weight=0.5"],
+    &["train.balance={ name = 'uncertainty', form = 'liebel', learning_rate = 0.1 }"],
+    &["train.sample={ name = 'temperature', temperature = 1.5 }", "tasks.qa.batch_size=3"],
+    &["train.sample=proportional", "train.accumulate=2", "train.order=by_length"],
+];
+
+#[test]
+fn every_way_to_make_up_a_step_resumes_to_the_bits_of_a_run_that_was_not_stopped() {
+    let _disk = DISK.lock().unwrap_or_else(PoisonError::into_inner);
+    for mode in MODES {
+        let folder = tempfile::tempdir().unwrap();
+        finish(small::trainer(recipe(folder.path(), mode))).unwrap();
+        let whole = outcome(&run_folder(folder.path()));
+        let last = whole.1.iter().filter(|event| event["event"] == "step").count();
+        for (at, interrupt) in [(1, stop_after as fn(Trainer, usize)), (last / 2, leave_after), (last - 1, stop_after)]
+        {
+            let folder = tempfile::tempdir().unwrap();
+            let run = run_folder(folder.path());
+            interrupt(small::trainer(recipe(folder.path(), mode)), at);
+            finish(resume(&run, &[]).unwrap()).unwrap();
+            assert_same(&outcome(&run), &whole, &format!("{mode:?}, after {at} of {last} steps"));
+        }
+    }
+}
+
 #[test]
 fn how_often_a_run_is_saved_and_evaluated_changes_no_bit_of_its_weights() {
     let _disk = DISK.lock().unwrap_or_else(PoisonError::into_inner);
@@ -197,8 +226,9 @@ fn no_example_repeats_within_an_epoch_and_none_is_skipped() {
     finish(resume(&run, &[]).unwrap()).unwrap();
     let mut seen: BTreeMap<(u64, String), Vec<u64>> = BTreeMap::new();
     for event in metrics(&run).iter().filter(|event| event["event"] == "step") {
-        let examples = event["examples"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap());
-        let task = event["task"].as_str().unwrap().to_owned();
+        let part = &event["tasks"][0];
+        let examples = part["examples"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap());
+        let task = part["task"].as_str().unwrap().to_owned();
         seen.entry((event["epoch"].as_u64().unwrap(), task)).or_default().extend(examples);
     }
     assert_eq!(seen.len(), 4);

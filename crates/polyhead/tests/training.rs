@@ -181,7 +181,7 @@ fn a_batch_with_nothing_to_score_is_no_fault_and_an_epoch_of_such_batches_is_one
     };
     let trainer = Trainer::with_tasks(recipe("silent"), &[TaskKind::of::<cut::Silent>()], &mut |_| {}).unwrap();
     let events: Vec<Event> = trainer.map(Result::unwrap).collect();
-    let losses: Vec<f64> = steps(&events).iter().map(|step| step.loss).collect();
+    let losses: Vec<f64> = steps(&events).iter().filter_map(|step| step.tasks[0].loss).collect();
     assert!(losses.contains(&0.0) && losses.iter().any(|&loss| loss > 0.0), "{losses:?}");
     let error = failure(&mut Trainer::with_tasks(recipe("mute"), &[TaskKind::of::<cut::Mute>()], &mut |_| {}).unwrap());
     assert_eq!(error.to_string(), "no batch of `cut` brought a gradient in a whole epoch");
@@ -316,7 +316,7 @@ fn the_sample_corpus_has_no_warning_but_for_a_vocabulary_of_a_few_words() {
             (path(&format!("{task}/train.{extension}")), Some(path(&format!("{task}/validation.{extension}"))));
     }
     let prepared = prepare(&recipe, TASKS, &mut |_| {}).unwrap();
-    let plan = Plan::new(&recipe, &prepared.task_data);
+    let plan = Plan::new(&recipe, &prepared.task_data).unwrap();
     let found: Vec<_> = warned(&plan).into_iter().filter(|(_, kind)| *kind != WarningKind::UnknownWords).collect();
     assert!(found.is_empty(), "{found:?}");
 }
@@ -410,7 +410,7 @@ fn metrics_jsonl_holds_every_event_once_and_the_recipe_beside_it_runs_again_to_t
         lines.iter().filter(|line| line["event"] == "step").map(|line| line["step"].as_u64().unwrap()).collect();
     assert_eq!(numbers, (1..=plan(&events).steps as u64).collect::<Vec<_>>());
     let again = small::train(Recipe::read(&run.join("recipe.toml"), &[]).unwrap());
-    let losses = |events: &[Event]| steps(events).iter().map(|step| step.loss).collect::<Vec<_>>();
+    let losses = |events: &[Event]| steps(events).iter().filter_map(|step| step.tasks[0].loss).collect::<Vec<_>>();
     assert_eq!(losses(&events), losses(&again));
 }
 
@@ -424,7 +424,7 @@ fn the_learning_rate_follows_the_schedule_and_tasks_take_turns() {
     for (step, rate) in rates.iter().enumerate() {
         assert!((rate - expected(step)).abs() < 1e-12, "step {}: {rate}", step + 1);
     }
-    let turns: Vec<&str> = steps(&events).iter().map(|step| step.task.as_str()).collect();
+    let turns: Vec<&str> = steps(&events).iter().map(|step| step.tasks[0].task.as_str()).collect();
     assert_eq!(turns, ["ner", "qa"].repeat(6));
 }
 

@@ -45,10 +45,16 @@ pub trait Balancer: Send {
     /// gradients on the shared encoder.
     fn weigh(&mut self, step: &StepTasks) -> Result<Vec<f64>>;
 
-    /// The gradient of the step. Left out, it is the weighted sum; a strategy that no weights can express (one that looks
-    /// at single elements) does it all here.
-    fn combine(&mut self, step: &StepTasks, gradients: Vec<Gradients>, parameters: &Parameters) -> Result<Gradients> {
-        Gradients::weighted_sum(gradients, &self.weigh(step)?, parameters)
+    /// The gradient of the step, and the weights that are shown. Left out, it is the weighted sum; a strategy that no weights
+    /// can express (one that looks at single elements) does it all here.
+    fn combine(
+        &mut self,
+        step: &StepTasks,
+        gradients: Vec<Gradients>,
+        parameters: &Parameters,
+    ) -> Result<(Gradients, Vec<f64>)> {
+        let weights = self.weigh(step)?;
+        Ok((Gradients::weighted_sum(gradients, &weights, parameters)?, weights))
     }
 
     /// Learns from the losses of a step, after its update. The rate is that of the schedule, from 0 to 1.

@@ -198,7 +198,9 @@ mod tests {
 
     #[test]
     fn options_that_are_none_are_refused_by_name() {
-        for (text, what) in [("rate = 1", "`rate`"), ("form = 'x'", "`x`"), ("learning_rate = 0", "learning_rate: expected")] {
+        for (text, what) in
+            [("rate = 1", "`rate`"), ("form = 'x'", "`x`"), ("learning_rate = 0", "learning_rate: expected")]
+        {
             let error = (KIND.open)(&toml::from_str(text).unwrap()).err().unwrap();
             assert!(error.to_string().contains(what), "{text}: {error}");
         }

@@ -3,6 +3,7 @@
 //! Read as any run folder of any version has it: events and fields that are not known here are passed over.
 
 use crate::error::{Error, Place, Result};
+use crate::train::Step;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -60,12 +61,7 @@ enum Line {
         tasks: Vec<TaskData>,
         precision: String,
     },
-    Step {
-        step: usize,
-        task: String,
-        tokens: usize,
-        seconds: f64,
-    },
+    Step(Step),
     Evaluated {
         epoch: usize,
         scores: BTreeMap<String, Scores>,
@@ -100,7 +96,7 @@ pub(super) fn read(run: &Path) -> Result<Option<Outcome>> {
         match line {
             Line::Planned { tasks, precision } => planned = Some((tasks, precision)),
             // By number, so that a step or epoch that was done again after an interruption counts once.
-            Line::Step { step, task, tokens, seconds } => drop(steps.insert(step, (task, tokens, seconds))),
+            Line::Step(step) => drop(steps.insert(step.step, step)),
             Line::Evaluated { epoch, scores, seconds } => drop(evaluated.insert(epoch, (scores, seconds))),
             Line::Finished { .. } | Line::Other => {}
         }
@@ -108,8 +104,8 @@ pub(super) fn read(run: &Path) -> Result<Option<Outcome>> {
     let (tasks, precision) =
         planned.ok_or_else(|| Error::data("expected the event `planned`, found none").at(Place::file(&path)))?;
     let mut updates = BTreeMap::new();
-    for (task, ..) in steps.values() {
-        *updates.entry(task.clone()).or_default() += 1;
+    for part in steps.values().flat_map(|step| &step.tasks) {
+        *updates.entry(part.task.clone()).or_default() += 1;
     }
     Ok(Some(Outcome {
         tasks,
@@ -118,8 +114,8 @@ pub(super) fn read(run: &Path) -> Result<Option<Outcome>> {
         epochs: evaluated.len(),
         best_epoch,
         best: scores,
-        tokens: steps.values().map(|(_, tokens, _)| tokens).sum(),
-        training_seconds: steps.values().map(|(.., seconds)| seconds).sum(),
+        tokens: steps.values().map(Step::tokens).sum(),
+        training_seconds: steps.values().map(|step| step.seconds).sum(),
         evaluation_seconds: evaluated.values().map(|(_, seconds)| seconds).sum(),
         last: evaluated.pop_last().map(|(_, (scores, _))| scores).unwrap_or_default(),
     }))

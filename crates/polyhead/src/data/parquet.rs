@@ -10,14 +10,14 @@
 //! may have any width, and identifiers may be whole numbers. Other columns are neither read nor decoded.
 
 use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom};
+use std::io::{BufReader, Read as _, Seek as _, SeekFrom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
 use parquet::basic::Compression;
 use parquet::column::page::Page;
-use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::file::reader::{ChunkReader, FileReader, Length, SerializedFileReader};
 use parquet::record::reader::RowIter;
 use parquet::record::{Field, Row};
 use parquet::schema::types::Type;
@@ -73,6 +73,39 @@ pub(super) fn read_questions(file: &Path, limit: Option<usize>, _: &Layout) -> R
     })
 }
 
+/// A file whose readers fail at its end instead of reading nothing: the decoder steps over the elements of a list one by one, as
+/// many as a damaged header claims, and takes an end of the file for an element that was read.
+struct NoSilentEnd(File);
+
+impl Length for NoSilentEnd {
+    fn len(&self) -> u64 {
+        self.0.len()
+    }
+}
+
+impl ChunkReader for NoSilentEnd {
+    type T = FailsAtEnd;
+
+    fn get_read(&self, start: u64) -> parquet::errors::Result<FailsAtEnd> {
+        self.0.get_read(start).map(FailsAtEnd)
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
+        self.0.get_bytes(start, length)
+    }
+}
+
+struct FailsAtEnd(BufReader<File>);
+
+impl std::io::Read for FailsAtEnd {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        match self.0.read(into)? {
+            0 if !into.is_empty() => Err(std::io::ErrorKind::UnexpectedEof.into()),
+            count => Ok(count),
+        }
+    }
+}
+
 /// Whether a visitor of rows wants another one.
 enum Next {
     Row,
@@ -82,7 +115,7 @@ enum Next {
 /// An open table and the columns to read.
 struct Table<'a> {
     file: &'a Path,
-    reader: SerializedFileReader<File>,
+    reader: SerializedFileReader<NoSilentEnd>,
     columns: Type,
 }
 
@@ -94,7 +127,7 @@ impl<'a> Table<'a> {
             return Err(Error::data("expected a file, found a directory").at(Place::file(file)));
         }
         check_schema_size(&opened).map_err(|error| error.at_least(Place::file(file)))?;
-        let reader = SerializedFileReader::new(opened).map_err(|cause| malformed(file, cause))?;
+        let reader = SerializedFileReader::new(NoSilentEnd(opened)).map_err(|cause| malformed(file, cause))?;
         let root = reader.metadata().file_metadata().schema();
         let columns: Vec<_> = if root.is_group() { root.get_fields().to_vec() } else { Vec::new() };
         let mut chosen: Vec<Arc<Type>> = Vec::new();

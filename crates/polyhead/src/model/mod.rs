@@ -59,6 +59,8 @@ pub struct Loss {
     pub value: Tensor,
     /// Real tokens of the batch, padding not counted.
     pub tokens: usize,
+    /// Rows that were computed, padding included.
+    pub rows: usize,
 }
 
 impl Model {
@@ -120,12 +122,25 @@ impl Model {
         })
     }
 
-    /// The loss of a batch of training windows.
+    /// The loss of a batch of training windows: the mean over its targets.
     pub fn loss(&self, task: &NamedTask, windows: &[&Features], padding: Padding, pass: Pass) -> Result<Loss> {
+        let count = windows.iter().map(|window| task.task.target_count(&window.target)).sum();
+        self.loss_of_part(task, windows, padding, pass, count)
+    }
+
+    /// The loss of a part of a step, which has `count` targets in all: the losses of all parts add up to that of the step.
+    pub fn loss_of_part(
+        &self,
+        task: &NamedTask,
+        windows: &[&Features],
+        padding: Padding,
+        pass: Pass,
+        count: usize,
+    ) -> Result<Loss> {
         let batch = Batch::new(windows, padding, task.task.max_length(), self.tokenizer.pad);
         let targets: Vec<&[i64]> = windows.iter().map(|window| window.target.as_slice()).collect();
-        let value = task.task.loss(&self.forward_one(&batch, task, pass)?, batch.segments(), &targets)?;
-        Ok(Loss { value, tokens: batch.segments().tokens() })
+        let value = task.task.loss(&self.forward_one(&batch, task, pass)?, batch.segments(), &targets, count)?;
+        Ok(Loss { value, tokens: batch.segments().tokens(), rows: batch.segments().rows() })
     }
 
     /// The losses of several heads on one batch, in one pass of the encoder: data that are annotated for several tasks. Each
@@ -142,8 +157,9 @@ impl Model {
         let named: Vec<&NamedTask> = tasks.iter().map(|(task, _)| *task).collect();
         let logits = self.forward(&batch, &named, pass)?;
         let loss = |((task, targets), logits): (&(&NamedTask, &[&[i64]]), Tensor)| {
-            let value = task.task.loss(&logits, batch.segments(), targets)?;
-            Ok(Loss { value, tokens: batch.segments().tokens() })
+            let count = targets.iter().map(|targets| task.task.target_count(targets)).sum();
+            let value = task.task.loss(&logits, batch.segments(), targets, count)?;
+            Ok(Loss { value, tokens: batch.segments().tokens(), rows: batch.segments().rows() })
         };
         tasks.iter().zip(logits).map(loss).collect()
     }

@@ -2,7 +2,6 @@
 
 use super::{DataRecipe, Recipe, TrainRecipe, words};
 use crate::error::{Error, Result};
-use crate::mix;
 
 /// A value that is out of its range.
 struct Fault {
@@ -38,6 +37,7 @@ pub(super) fn check(recipe: &Recipe) -> Result<()> {
             None => error,
         });
     }
+    recipe.check_strategies()?;
     for (name, data) in &recipe.data {
         data.layout().check().map_err(|error| {
             let message = format!("data.{name}.{error}");
@@ -116,12 +116,13 @@ fn numbers(recipe: &Recipe) -> Result<(), Fault> {
 }
 
 fn counts(recipe: &Recipe) -> Result<(), Fault> {
-    let TrainRecipe { max_steps, evaluate_every, save_every, keep_checkpoints, .. } = recipe.train;
+    let TrainRecipe { accumulate, max_steps, evaluate_every, save_every, keep_checkpoints, .. } = recipe.train;
     let of_data = recipe.data.iter().flat_map(|(name, data)| {
         [("limit", data.limit), ("validation_limit", data.validation_limit)]
             .map(|(key, value)| (format!("data.{name}.{key}"), value))
     });
     let zero = [
+        ("train.accumulate", Some(accumulate)),
         ("train.max_steps", max_steps),
         ("train.evaluate_every", evaluate_every),
         ("train.save_every", save_every),
@@ -139,10 +140,7 @@ fn choices(recipe: &Recipe) -> Result<(), Fault> {
         let near = words::nearest(found, known.iter().copied());
         Err(fault(key, format!("one of {}", known.join(", ")), format!("`{found}`")).meant(near))
     };
-    let TrainRecipe { mix, best, .. } = &recipe.train;
-    if mix::find(mix).is_none() {
-        return one_of("train.mix", mix, &mix::MIXES.iter().map(|mix| mix.name).collect::<Vec<_>>());
-    }
+    let TrainRecipe { best, .. } = &recipe.train;
     let rules: Vec<&str> = ["mean", "worst"].into_iter().chain(recipe.tasks.keys().map(String::as_str)).collect();
     if !rules.contains(&best.as_str()) {
         return one_of("train.best", best, &rules);

@@ -6,6 +6,9 @@
 //! ```
 
 use super::{DataRecipe, EncoderRecipe, Recipe, TrainRecipe, fault};
+use crate::balance::BALANCERS;
+use crate::sample::SAMPLERS;
+use crate::strategy::Registered;
 use crate::tasks::{TASKS, TaskKind};
 use serde::de::DeserializeOwned;
 
@@ -33,6 +36,9 @@ pub fn keys(kinds: &[TaskKind]) -> Vec<Key> {
         let of_kind = of_kind(kind).into_iter();
         all.extend(of_kind.map(|name| Key { key: dotted("tasks.NAME", &name), kind: Some(kind.kind) }));
     }
+    for (table, of_strategies) in [("train.sample", options(SAMPLERS)), ("train.balance", options(BALANCERS))] {
+        all.extend(of_strategies.into_iter().map(|name| Key { key: dotted(table, &name), kind: None }));
+    }
     // Tables are no values.
     all.retain(|key| !["encoder", "train", "tasks", "data"].contains(&key.key.as_str()));
     all
@@ -53,6 +59,25 @@ pub(super) fn of_table(table: &str) -> Option<Vec<String>> {
 pub(crate) fn of_kind(kind: &TaskKind) -> Vec<String> {
     let refused = (kind.open)(serde_json::json!({ UNKNOWN: null })).err();
     refused.map_or_else(Vec::new, |error| known_of(&error.to_string()))
+}
+
+/// The keys of the table that names a strategy, its options and `name`.
+pub(super) fn of_strategy<T: ?Sized>(entry: &Registered<T>) -> Vec<String> {
+    let unknown = toml::Table::from_iter([(UNKNOWN.to_owned(), 0.into())]);
+    let refused = (entry.open)(&unknown).err();
+    let options = refused.map_or_else(Vec::new, |error| known_of(&error.to_string()));
+    std::iter::once("name".to_owned()).chain(options).collect()
+}
+
+/// The options of all strategies of a list, each once.
+fn options<T: ?Sized>(all: &[Registered<T>]) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    for name in all.iter().flat_map(of_strategy).filter(|name| name != "name") {
+        if !found.contains(&name) {
+            found.push(name);
+        }
+    }
+    found
 }
 
 /// A key that nothing has: it is refused with a list of those that are known.
@@ -88,6 +113,9 @@ pub(super) fn everywhere(key: &str, recipe: &toml::Table) -> Vec<String> {
         .filter(|table| of_table(table).is_some_and(|known| known.iter().any(|name| name == key)))
         .map(|table| dotted(table, key))
         .collect();
+    for (table, options) in [("train.sample", options(SAMPLERS)), ("train.balance", options(BALANCERS))] {
+        places.extend(options.iter().filter(|name| *name == key).map(|name| dotted(table, name)));
+    }
     for (table, names) in [("tasks", task_names(recipe, key)), ("data", data_names(recipe, key))] {
         places.extend(names.into_iter().map(|name| format!("{table}.{name}.{key}")));
     }

@@ -8,7 +8,9 @@ mod differences;
 mod fault;
 mod keys;
 mod overrides;
+mod renamed;
 mod source;
+mod strategies;
 mod tasks;
 mod unknown;
 mod words;
@@ -23,6 +25,7 @@ use crate::encoders::{EncoderOverrides, Precision};
 use crate::error::{Error, Place, Result};
 use crate::model::KeepHeads;
 use crate::order::Order;
+use crate::strategy::Strategy;
 use serde::{Deserialize, Serialize};
 use source::Source;
 use std::collections::BTreeMap;
@@ -155,8 +158,12 @@ pub struct TrainRecipe {
     pub warmup: f64,
     /// Gradients are clipped to this global norm; 0 leaves them as they are.
     pub max_grad_norm: f64,
-    /// Which task takes the next step: see [`crate::mix::MIXES`].
-    pub mix: String,
+    /// The tasks whose batches make up each step: see [`crate::sample::SAMPLERS`].
+    pub sample: Strategy,
+    /// How the losses and gradients of several tasks become one gradient: see [`crate::balance::BALANCERS`].
+    pub balance: Strategy,
+    /// Batches of a task whose gradients add up to that of one step.
+    pub accumulate: usize,
     /// How windows come together in batches.
     pub order: Order,
     /// What matrix products are computed in.
@@ -192,7 +199,9 @@ impl Default for TrainRecipe {
             weight_decay: 0.01,
             warmup: 0.1,
             max_grad_norm: 1.0,
-            mix: "round_robin".into(),
+            sample: Strategy::named("round_robin"),
+            balance: Strategy::named("equal"),
+            accumulate: 1,
             order: Order::Random,
             precision: PrecisionRecipe::Auto,
             padding: Padding::Packed,
@@ -218,9 +227,11 @@ impl Recipe {
 
     /// The same from a text; `path` is for errors.
     pub fn parse(text: &str, path: &Path, overrides: &[String]) -> Result<Self> {
-        let source = Source::new(path, text, overrides);
+        let overrides: Vec<String> = overrides.iter().map(|pair| renamed::in_override(pair)).collect();
+        let source = Source::new(path, text, &overrides);
         let mut table: toml::Table = toml::from_str(text).map_err(|cause| source.malformed(&cause))?;
-        for pair in overrides {
+        renamed::in_table(&mut table, &source)?;
+        for pair in &overrides {
             overrides::set(&mut table, pair)?;
         }
         unknown::check(&table, &source)?;
@@ -464,7 +475,19 @@ epochs = 2
             ("train.epochs=0", "train.epochs: expected at least 1"),
             ("train.learning_rate=-1", "train.learning_rate"),
             ("train.warmup=1.5", "train.warmup"),
+            ("train.sample=roundrobin", "did you mean `round_robin`"),
             ("train.mix=roundrobin", "did you mean `round_robin`"),
+            (
+                "train.sample={ name = \"temperature\", temp = 3 }",
+                "unknown key `temp` in [train.sample]; known: name, temperature, cap",
+            ),
+            (
+                "train.sample={ name = \"temperature\", temperature = 0 }",
+                "train.sample.temperature: expected a number of at least 0.001, found 0",
+            ),
+            ("train.sample={ temperature = 2 }", "expected a name, or a table with a name"),
+            ("train.balance=uncertain", "did you mean `uncertainty`"),
+            ("train.accumulate=0", "train.accumulate: expected at least 1"),
             ("train.best=best", "train.best"),
             ("tasks.ner.batch_size=0", "tasks.ner.batch_size"),
             ("tasks.ner.loss_weight=-1", "tasks.ner.loss_weight"),

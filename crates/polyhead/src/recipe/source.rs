@@ -2,7 +2,7 @@
 //!
 //! Kept beside the values, so that whatever is found wrong with one, and however late, is reported where it was written.
 
-use super::{fault, keys};
+use super::{fault, keys, renamed};
 use crate::error::{Error, Place};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ impl Source {
             return override_place(pair);
         }
         let table = key.rsplit_once('.').map(|(table, _)| table);
-        let found = [Some(key), table].into_iter().flatten().find_map(|key| {
+        let found = [Some(key), renamed::old_name(key), table].into_iter().flatten().find_map(|key| {
             let written = span_of(&self.text, key).map(|span| self.at(span.start));
             written.or_else(|| self.last_override(|name| is_within(name, key)).map(override_place))
         });

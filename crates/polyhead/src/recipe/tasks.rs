@@ -121,7 +121,7 @@ impl Recipe {
     }
 
     /// The recipe as a table, for hints.
-    fn as_table(&self) -> toml::Table {
+    pub(super) fn as_table(&self) -> toml::Table {
         toml::Table::try_from(self).unwrap_or_default()
     }
 }

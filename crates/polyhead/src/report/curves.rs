@@ -44,10 +44,25 @@ pub fn clock(run: &Run) -> Vec<(f64, f64)> {
     run.steps.iter().map(after).collect()
 }
 
-/// A value of every step of a task, or of all tasks, where it is a number.
-pub fn over_steps(run: &Run, task: Option<&str>, value: impl Fn(&Step) -> Option<f64>) -> Vec<(f64, f64)> {
-    let steps = run.steps.iter().filter(|step| task.is_none_or(|task| step.task == task));
-    steps.filter_map(|step| Some((step.step as f64, value(step).filter(|value| value.is_finite())?))).collect()
+/// A value of every step that has it, where it is a number.
+pub fn over_steps(run: &Run, value: impl Fn(&Step) -> Option<f64>) -> Vec<(f64, f64)> {
+    let points = |step: &Step| Some((step.step as f64, value(step).filter(|value| value.is_finite())?));
+    run.steps.iter().filter_map(points).collect()
+}
+
+/// The losses of one task by step.
+pub fn losses(run: &Run, task: &str) -> Vec<(f64, f64)> {
+    over_steps(run, |step| step.of(task)?.loss)
+}
+
+/// Whether a step was of one task alone, this one.
+pub fn is_of(step: &Step, task: &str) -> bool {
+    matches!(step.tasks.as_slice(), [part] if part.task == task)
+}
+
+/// Whether a step took batches of several tasks.
+pub fn is_joint(step: &Step) -> bool {
+    step.tasks.len() > 1
 }
 
 /// A smoothed line with the unsmoothed one behind it.
@@ -62,7 +77,7 @@ fn line(name: &str, points: &[(f64, f64)]) -> Series {
 
 /// The losses of one task by step, smoothed.
 pub fn loss_line(run: &Run, task: &str, name: &str) -> Series {
-    Series { behind: Vec::new(), ..line(name, &over_steps(run, Some(task), |step| step.loss)) }.timed(clock(run))
+    Series { behind: Vec::new(), ..line(name, &losses(run, task)) }.timed(clock(run))
 }
 
 /// The loss of a task on the validation data at each evaluation, by step, where the run recorded it.
@@ -74,10 +89,8 @@ pub fn validation_losses(run: &Run, task: &str) -> Vec<(f64, f64)> {
 /// The total loss by step: the weighted sum of the tasks' smoothed losses, once each task had a step.
 pub fn total_line(run: &Run, name: &str) -> Series {
     let tasks = run.tasks();
-    let curves: Vec<(f64, Vec<(f64, f64)>)> = tasks
-        .iter()
-        .map(|task| (run.loss_weight(task), smoothed(&over_steps(run, Some(task), |step| step.loss))))
-        .collect();
+    let curves: Vec<(f64, Vec<(f64, f64)>)> =
+        tasks.iter().map(|task| (run.loss_weight(task), smoothed(&losses(run, task)))).collect();
     let mut at = vec![0; curves.len()];
     let mut points = Vec::new();
     for step in &run.steps {
@@ -97,8 +110,8 @@ pub fn total_line(run: &Run, name: &str) -> Series {
 /// The mean loss of a task in each epoch.
 pub fn losses_by_epoch(run: &Run, task: &str) -> Vec<(usize, f64)> {
     let mut epochs: Vec<(usize, f64, usize)> = Vec::new();
-    for step in run.steps.iter().filter(|step| step.task == task) {
-        let Some(loss) = step.loss else { continue };
+    for step in &run.steps {
+        let Some(loss) = step.of(task).and_then(|part| part.loss) else { continue };
         match epochs.last_mut().filter(|(epoch, ..)| *epoch == step.epoch) {
             Some((_, sum, count)) => (*sum, *count) = (*sum + loss, *count + 1),
             None => epochs.push((step.epoch, loss, 1)),
@@ -133,7 +146,7 @@ pub fn loss_charts(run: &Run) -> Vec<Chart> {
         note: "The weighted sum of the tasks' smoothed losses.".into(),
     }];
     charts.extend(tasks.iter().map(|task| {
-        let training = line("training", &over_steps(run, Some(task), |step| step.loss)).timed(clock(run));
+        let training = line("training", &losses(run, task)).timed(clock(run));
         let validation = validation_losses(run, task);
         let mut note =
             "Training: the mean over a twentieth of the steps around each; single steps behind it.".to_owned();
@@ -195,7 +208,7 @@ pub fn loss_reduction(run: &Run) -> Option<Table> {
 /// The learning rate.
 pub fn learning_rate(run: &Run, name: &str) -> Series {
     // A point where it is, not a mean: its peak must show.
-    let points = over_steps(run, None, |step| Some(step.lr));
+    let points = over_steps(run, |step| Some(step.lr));
     let every = points.len().div_ceil(POINTS).max(1);
     let last = points.len().saturating_sub(1);
     let peak = points.iter().enumerate().max_by(|a, b| a.1.1.total_cmp(&b.1.1)).map_or(0, |(at, _)| at);
@@ -203,27 +216,30 @@ pub fn learning_rate(run: &Run, name: &str) -> Series {
     Series::new(name, kept.map(|(_, point)| *point).collect()).timed(clock(run))
 }
 
-/// The norm of the gradient of each task's steps.
+/// The norm of the gradient of each task's steps, and of those of several tasks.
 pub fn gradient_norms(run: &Run) -> Vec<Series> {
-    let of = |task: &String| {
-        let points = over_steps(run, Some(task), |step| step.grad_norm);
-        (!points.is_empty()).then(|| Series::new(task.clone(), thinned(&smoothed(&points), POINTS)).timed(clock(run)))
+    let of = |name: &str, points: Vec<(f64, f64)>| {
+        (!points.is_empty()).then(|| Series::new(name, thinned(&smoothed(&points), POINTS)).timed(clock(run)))
     };
-    run.tasks().iter().filter_map(of).collect()
+    let norm_if = |wanted: &dyn Fn(&Step) -> bool| over_steps(run, |step| step.grad_norm.filter(|_| wanted(step)));
+    let tasks = run.tasks();
+    let of_tasks = tasks.iter().filter_map(|task| of(task, norm_if(&|step| is_of(step, task))));
+    of_tasks.chain(of("all tasks of a step", norm_if(&is_joint))).collect()
 }
 
 /// The norm of the gradient of each group of layers, where the run recorded it: the mean of each part of the run. A table,
 /// because a model has more layers than a chart has lines that are told apart.
 pub fn group_norms(run: &Run) -> Option<Table> {
     let mut names: Vec<&String> = Vec::new();
-    for name in run.steps.iter().flat_map(|step| step.group_norms.keys()) {
+    for (name, _) in run.steps.iter().flat_map(|step| &step.group_norms.0) {
         if !names.contains(&name) {
             names.push(name);
         }
     }
     let parts: Vec<&[Step]> = run.steps.chunks(run.steps.len().div_ceil(PARTS).max(1)).collect();
     let mean = |name: &String, part: &[Step]| {
-        let norms: Vec<f64> = part.iter().filter_map(|step| step.group_norms.get(name)?.as_f64()).collect();
+        let of = |step: &Step| step.group_norms.0.iter().find(|(group, _)| group == name).map(|(_, norm)| *norm);
+        let norms: Vec<f64> = part.iter().filter_map(of).collect();
         norms.iter().sum::<f64>() / norms.len() as f64
     };
     let means: Vec<Vec<f64>> = names.iter().map(|name| parts.iter().map(|part| mean(name, part)).collect()).collect();

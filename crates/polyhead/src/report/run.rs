@@ -6,6 +6,7 @@
 
 use crate::error::{Error, Place, Result};
 use crate::recipe::Recipe;
+pub use crate::train::Step;
 use crate::train::counters::Counts;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -94,31 +95,6 @@ pub struct TaskPlan {
     /// Validation examples.
     #[serde(default)]
     pub validation: usize,
-}
-
-/// The event `step`.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Step {
-    /// Its number, from 1.
-    pub step: usize,
-    /// Its epoch, from 1.
-    pub epoch: usize,
-    /// Whose batch it was.
-    pub task: String,
-    /// The task's loss. JSON has no NaN: a loss that was none is `null`.
-    pub loss: Option<f64>,
-    /// The learning rate.
-    pub lr: f64,
-    /// The norm of the gradient before clipping.
-    #[serde(default)]
-    pub grad_norm: Option<f64>,
-    /// The norm for each group of layers, in the order of the model.
-    #[serde(default)]
-    pub group_norms: Map<String, Value>,
-    /// Real tokens.
-    pub tokens: usize,
-    /// How long it took.
-    pub seconds: f64,
 }
 
 /// The event `evaluated`.
@@ -357,9 +333,9 @@ impl Run {
             return plan.tasks.iter().map(|task| task.name.clone()).collect();
         }
         let mut names: Vec<String> = Vec::new();
-        for step in &self.steps {
-            if !names.contains(&step.task) {
-                names.push(step.task.clone());
+        for part in self.steps.iter().flat_map(|step| &step.tasks) {
+            if !names.contains(&part.task) {
+                names.push(part.task.clone());
             }
         }
         names
@@ -409,9 +385,21 @@ mod tests {
     fn unknown_events_and_fields_are_passed_over_and_old_runs_read() {
         let text = format!("{}{{\"event\":\"from_the_future\",\"x\":[1]}}\n", step(1).replace("lr", "new\":{},\"lr"));
         let run = read(&text).unwrap();
-        assert_eq!((run.steps.len(), run.steps[0].loss, run.steps[0].grad_norm), (1, Some(1.5), None));
+        assert_eq!((run.steps.len(), run.steps[0].tasks[0].loss, run.steps[0].grad_norm), (1, Some(1.5), None));
         assert_eq!(run.tasks(), ["a"]);
         assert!(run.notes.iter().any(|note| note.contains("recipe.toml")), "{:?}", run.notes);
+    }
+
+    #[test]
+    fn steps_of_several_tasks_and_those_of_the_first_format_read_alike() {
+        let joint = "{\"event\":\"step\",\"step\":2,\"steps\":2,\"epoch\":1,\"lr\":0.1,\"seconds\":0.1,\"tasks\":[\
+                     {\"task\":\"a\",\"loss\":1.0,\"weight\":0.5,\"tokens\":3},{\"task\":\"b\",\"loss\":null,\"tokens\":4}]}\n";
+        let run = read(&format!("{}{joint}", step(1))).unwrap();
+        assert_eq!(run.tasks(), ["a", "b"]);
+        assert_eq!((run.steps[0].tokens(), run.steps[1].tokens()), (3, 7));
+        let [a, b] = ["a", "b"].map(|task| run.steps[1].of(task).map(|part| (part.loss, part.weight)));
+        assert_eq!((a, b), (Some((Some(1.0), 0.5)), Some((None, 1.0))));
+        assert!(run.steps[0].of("b").is_none());
     }
 
     #[test]
@@ -437,7 +425,7 @@ mod tests {
     #[test]
     fn a_loss_that_was_no_number_is_absent() {
         let run = read(&step(1).replace("1.5", "null")).unwrap();
-        assert_eq!(run.steps[0].loss, None);
+        assert_eq!(run.steps[0].tasks[0].loss, None);
     }
 
     #[test]

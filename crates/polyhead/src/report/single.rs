@@ -2,7 +2,7 @@
 
 use super::kept::{self, Had};
 use super::parameters::{self, Sharing};
-use super::run::{Diagnosed, Run, Scored};
+use super::run::{Diagnosed, Run, Scored, Step};
 use super::scores::{self, headline};
 use super::{Depth, curves, examples, reproduce, timing};
 use crate::document::number::{count, counted, decimal, duration, fine, short};
@@ -145,7 +145,8 @@ fn summary(run: &Run, sharing: Option<&Sharing>) -> Vec<Block> {
         ))),
         _ => {}
     }
-    let broken = run.steps.iter().filter(|step| step.loss.is_none_or(|loss| !loss.is_finite())).count();
+    let no_number = |step: &&Step| step.tasks.iter().any(|part| part.loss.is_none_or(|loss| !loss.is_finite()));
+    let broken = run.steps.iter().filter(no_number).count();
     if broken > 0 {
         blocks.push(Block::Missing(format!("The loss of {} was no number.", counted(broken, "step"))));
     }

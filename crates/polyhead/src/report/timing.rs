@@ -1,6 +1,6 @@
 //! Where the time went, and how fast it was. Times of steps are the trainer's own: forward, backward and update.
 
-use super::curves::{over_steps, smoothed, thinned};
+use super::curves::{is_joint, is_of, over_steps, smoothed, thinned};
 use super::run::{Run, Step};
 use crate::document::number::{count, duration};
 use crate::document::{Block, Chart, Plot, Series, Table};
@@ -21,7 +21,7 @@ impl Work {
     pub fn of<'a>(steps: impl Iterator<Item = &'a Step>) -> Self {
         steps.fold(Self::default(), |sum, step| Self {
             steps: sum.steps + 1,
-            tokens: sum.tokens + step.tokens,
+            tokens: sum.tokens + step.tokens(),
             seconds: sum.seconds + step.seconds,
         })
     }
@@ -54,7 +54,14 @@ pub fn blocks(run: &Run) -> Vec<Block> {
         [name.to_owned(), count(work.steps), count(work.tokens), duration(work.seconds), format!("{each:.0}"), rate]
     };
     for task in run.tasks() {
-        table.row(row(&task, Work::of(run.steps.iter().filter(|step| step.task == task))));
+        let work = Work::of(run.steps.iter().filter(|step| is_of(step, &task)));
+        if work.steps > 0 {
+            table.row(row(&task, work));
+        }
+    }
+    let joint = Work::of(run.steps.iter().filter(|step| is_joint(step)));
+    if joint.steps > 0 {
+        table.row(row("several tasks", joint));
     }
     table.strong(row("all", all));
     let mut whole = Table::new("", &["part of the run", "time", "share, %"]);
@@ -70,10 +77,14 @@ pub fn blocks(run: &Run) -> Vec<Block> {
         whole.row([name.to_owned(), duration(seconds), share(seconds)]);
     }
     whole.strong(["all".to_owned(), duration(total), share(total)]);
-    let rates = |task: &String| {
-        let rate = |step: &Step| (step.seconds > 0.0).then(|| step.tokens as f64 / step.seconds);
-        Series::new(task.clone(), thinned(&smoothed(&over_steps(run, Some(task), rate)), 240))
+    let rate = |step: &Step| (step.seconds > 0.0).then(|| step.tokens() as f64 / step.seconds);
+    let rates = |name: &str, wanted: &dyn Fn(&Step) -> bool| {
+        let points = over_steps(run, |step| rate(step).filter(|_| wanted(step)));
+        (!points.is_empty()).then(|| Series::new(name, thinned(&smoothed(&points), 240)))
     };
+    let tasks = run.tasks();
+    let of_tasks = tasks.iter().filter_map(|task| rates(task, &|step| is_of(step, task)));
+    let lines: Vec<Series> = of_tasks.chain(rates("several tasks", &is_joint)).collect();
     let mut blocks = vec![Block::Table(table), Block::Table(whole)];
     if !run.resumed.is_empty() {
         let steps: Vec<String> = run.resumed.iter().map(|step| count(*step)).collect();
@@ -84,7 +95,7 @@ pub fn blocks(run: &Run) -> Vec<Block> {
             title: "Throughput by step".into(),
             x: "step".into(),
             y: "tokens a second".into(),
-            plot: Plot::Lines(run.tasks().iter().map(rates).collect()),
+            plot: Plot::Lines(lines),
             note: "Real tokens, no padding; the mean over a twentieth of the steps around each.".into(),
         }));
     }

@@ -1,7 +1,7 @@
 //! A batch of every task in each step. An epoch ends when the task with the most batches has had all of them; the others
 //! begin anew as often as they are exhausted.
 
-use super::{Position, Sampler, SamplerKind};
+use super::{Position, Sampler, SamplerKind, StepOf};
 use crate::strategy::without_options;
 
 pub(super) const KIND: SamplerKind = SamplerKind {
@@ -16,6 +16,10 @@ pub(super) const KIND: SamplerKind = SamplerKind {
 struct Joint;
 
 impl Sampler for Joint {
+    fn step_of(&self) -> StepOf {
+        StepOf::SeveralTasks
+    }
+
     fn steps(&self, batches: &[usize]) -> usize {
         batches.iter().copied().max().unwrap_or(0)
     }

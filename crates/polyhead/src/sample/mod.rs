@@ -25,6 +25,11 @@ pub type SamplerKind = Registered<dyn Sampler>;
 
 /// Chooses the tasks of each step.
 pub trait Sampler: Send {
+    /// How many tasks its steps take.
+    fn step_of(&self) -> StepOf {
+        StepOf::OneTask
+    }
+
     /// The steps of an epoch, for tasks with so many batches in a pass.
     fn steps(&self, batches: &[usize]) -> usize;
 
@@ -49,6 +54,15 @@ pub trait Sampler: Send {
             state => Err(Error::data(format!("expected no state of a sampler, found {state}"))),
         }
     }
+}
+
+/// How many tasks a step takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StepOf {
+    /// One.
+    OneTask,
+    /// Several, which can be compared.
+    SeveralTasks,
 }
 
 /// Where a run stands before a step.
@@ -117,9 +131,7 @@ mod tests {
         let mut sampler = (kind.open)(&toml::from_str(options).unwrap()).unwrap();
         let windows: Vec<usize> = batches.iter().map(|count| count * 16).collect();
         let steps = 0..sampler.steps(batches);
-        let next = |step| {
-            sampler.next(&Position { batches, windows: &windows, epoch: 0, step, key: Key::seed(seed) })
-        };
+        let next = |step| sampler.next(&Position { batches, windows: &windows, epoch: 0, step, key: Key::seed(seed) });
         steps.map(next).collect()
     }
 

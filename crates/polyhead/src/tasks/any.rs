@@ -83,7 +83,8 @@ pub trait AnyTask: Send + Sync {
     /// Makes the head, with the checkpoint's tensors where it has them.
     fn bind(&mut self, name: &str, shape: HeadShape, weights: &mut Weights) -> Result<()>;
     fn logits(&self, hidden: &kernels::Value, ops: &mut dyn Ops) -> Result<kernels::Value>;
-    fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&[i64]]) -> Result<Tensor>;
+    fn target_count(&self, targets: &[i64]) -> usize;
+    fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&[i64]], count: usize) -> Result<Tensor>;
     /// Scores the examples; `each` sees the answers and their one-line descriptions in order.
     fn evaluate(&self, examples: &Examples, runner: &LogitsFn, each: &mut dyn FnMut(Value, String)) -> Result<Score>;
     /// Scores the examples and says where their answers go wrong. All answers are held at once, unlike in `evaluate`.
@@ -424,8 +425,12 @@ impl<T: Task> AnyTask for Bound<T> {
         self.task.logits(self.head()?, hidden, ops)
     }
 
-    fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&[i64]]) -> Result<Tensor> {
-        self.task.loss(logits, segments, targets)
+    fn target_count(&self, targets: &[i64]) -> usize {
+        self.task.target_count(targets)
+    }
+
+    fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&[i64]], count: usize) -> Result<Tensor> {
+        self.task.loss(logits, segments, targets, count)
     }
 
     fn evaluate(&self, examples: &Examples, runner: &LogitsFn, each: &mut dyn FnMut(Value, String)) -> Result<Score> {

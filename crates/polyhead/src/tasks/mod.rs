@@ -32,6 +32,7 @@ use crate::error::{Error, Place, Result};
 use crate::parameters::{Init, Weights};
 use crate::text::Tokenizer;
 use candle_core::Tensor;
+use polyhead_kernels::cross_entropy::IGNORE;
 use polyhead_kernels::{self as kernels, DropoutAt, Linear, Ops, Part, Segments, Weight};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -178,8 +179,13 @@ pub trait Task: Send + Sync + Sized + 'static {
     /// From hidden states `[rows, hidden]` to logits `[rows, outputs]` (or one row a sequence, see [`Logits::split`]), in the
     /// operators of a backend.
     fn logits(&self, head: &Self::Head, hidden: &kernels::Value, ops: &mut dyn Ops) -> Result<kernels::Value>;
-    /// The loss of a batch, a scalar. `targets` are those of its windows, one after the other.
-    fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&[i64]]) -> Result<Tensor>;
+    /// How many of a window's targets its loss is summed over. Left out, those that are not [`IGNORE`].
+    fn target_count(&self, targets: &[i64]) -> usize {
+        targets.iter().filter(|target| **target != IGNORE).count()
+    }
+    /// The loss of a batch, a scalar: the sum over its targets, divided by `count`, which is the number of targets of the whole
+    /// step. `targets` are those of its windows, one after the other.
+    fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&[i64]], count: usize) -> Result<Tensor>;
 
     /// The losses of an example's windows with gold answers, without dropout: their sum, and how many they are. `None`: the
     /// task does not say, and there is no loss on validation data.

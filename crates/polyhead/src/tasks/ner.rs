@@ -260,14 +260,14 @@ impl Task for Ner {
         head.apply(ops, hidden, Some(DropoutAt::new(self.config.dropout, "ner head")))
     }
 
-    fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&[i64]]) -> Result<Tensor> {
+    fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&[i64]], count: usize) -> Result<Tensor> {
         let mut rows = vec![IGNORE; segments.rows()];
         for (segment, target) in segments.iter().zip(targets) {
             for (row, &label) in rows.iter_mut().skip(segment.start).take(segment.tokens).zip(*target) {
                 *row = label;
             }
         }
-        Ok(token_cross_entropy(logits, &rows)?)
+        Ok(token_cross_entropy(logits, &rows, count)?)
     }
 
     /// Of each word that a window scores.

@@ -399,8 +399,8 @@ impl Task for Qa {
         head.apply(ops, hidden, Some(DropoutAt::new(self.config.dropout, "qa head")))
     }
 
-    fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&[i64]]) -> Result<Tensor> {
-        Ok(segment_cross_entropy(logits, segments, &targets.concat())?)
+    fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&[i64]], count: usize) -> Result<Tensor> {
+        Ok(segment_cross_entropy(logits, segments, &targets.concat(), count)?)
     }
 
     /// Of each window: the mean of that of the start and that of the end.

@@ -40,8 +40,8 @@ impl GradientFlowCheck {
         })
     }
 
-    /// A step of a task, after its update.
-    pub(super) fn saw(&mut self, task: usize, parameters: &Parameters, gradients: &Gradients) {
+    /// A step, after its update, and its tasks that had something to score.
+    pub(super) fn saw(&mut self, tasks: impl Iterator<Item = usize>, parameters: &Parameters, gradients: &Gradients) {
         self.steps += 1;
         let above = |least: f32| move |value: &f32| value.abs() > least;
         let scored = |gradient: Option<&Gradient>| {
@@ -50,7 +50,7 @@ impl GradientFlowCheck {
         if !gradients.of(parameters).any(|(_, gradient)| scored(gradient)) {
             return;
         }
-        self.waiting.remove(&task);
+        tasks.for_each(|task| _ = self.waiting.remove(&task));
         for (parameter, gradient) in gradients.of(parameters) {
             let Some(gradient) = gradient else { continue };
             self.graded.insert(parameter.name.clone());

@@ -118,7 +118,16 @@ mod tests {
     fn plan(examples: usize, windows: usize) -> Plan {
         let task = TaskPlan { name: "qa".into(), examples, windows, ..TaskPlan::default() };
         let tasks = vec![TaskPlan { name: "ner".into(), ..task.clone() }, task];
-        Plan { tasks, epochs: 2, steps_per_epoch: 1, steps: 2, warmup_steps: 0, precision: "f32", warnings: Vec::new() }
+        Plan {
+            format: 2,
+            tasks,
+            epochs: 2,
+            steps_per_epoch: 1,
+            steps: 2,
+            warmup_steps: 0,
+            precision: "f32",
+            warnings: Vec::new(),
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@
 use crate::optim::SquaredNorms;
 use crate::parameters::{Gradients, Owner, Parameter, Parameters};
 use polyhead_kernels::tape::in_pool;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Named norms, in the order of the model; as JSON an object.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -20,6 +20,13 @@ pub struct Norms(pub Vec<(String, f64)>);
 impl Serialize for Norms {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.iter().map(|(name, norm)| (name, norm)))
+    }
+}
+
+impl<'de> Deserialize<'de> for Norms {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let named = serde_json::Map::deserialize(deserializer)?;
+        Ok(Self(named.into_iter().filter_map(|(name, norm)| Some((name, norm.as_f64()?))).collect()))
     }
 }
 
@@ -97,25 +104,19 @@ pub struct Cosine {
 pub fn cosines(tasks: &[(&str, &Gradients)], parameters: &Parameters) -> Diagnosis {
     in_pool(|| {
         let norm = |&(name, gradients): &(&str, &Gradients)| {
-            (name.to_owned(), encoder_dot(parameters, gradients, gradients).sqrt())
+            (name.to_owned(), gradients.dot_on_encoder(gradients, parameters).sqrt())
         };
         let norms: Vec<(String, f64)> = tasks.iter().map(norm).collect();
         let mut pairs = Vec::new();
         for (at, ((a, of_a), (_, norm_a))) in tasks.iter().zip(&norms).enumerate() {
             for ((b, of_b), (_, norm_b)) in tasks.iter().zip(&norms).skip(at + 1) {
                 let product = norm_a * norm_b;
-                let cosine = (product > 0.0).then(|| encoder_dot(parameters, of_a, of_b) / product);
+                let cosine = (product > 0.0).then(|| of_a.dot_on_encoder(of_b, parameters) / product);
                 pairs.push(Cosine { a: (*a).to_owned(), b: (*b).to_owned(), cosine });
             }
         }
         Diagnosis { norms: Norms(norms), cosines: pairs }
     })
-}
-
-/// The dot product of two gradients on the encoder's parameters.
-fn encoder_dot(parameters: &Parameters, a: &Gradients, b: &Gradients) -> f64 {
-    let both = a.of(parameters).zip(b.of(parameters)).filter(|((parameter, _), _)| parameter.owner == Owner::Encoder);
-    both.filter_map(|((_, a), (_, b))| Some(a?.dot(b?))).sum()
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! An evaluation while training: scores on the validation data, and the model kept if they are the best yet.
 
-use super::{Evaluated, Event, Sample, Trainer, plan};
+use super::{Evaluated, Event, Sample, TaskData, Trainer, plan};
 use crate::batch::Features;
 use crate::error::{Error, Result};
-use crate::tasks::LogitsFn;
+use crate::sample::Outcome;
+use crate::tasks::{LogitsFn, Score};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -44,6 +45,10 @@ impl Trainer {
                 score => scores.insert(data.name.clone(), score?),
             };
         }
+        let headline = |data: &TaskData| scores.get(&data.name).map(Score::headline_value);
+        let outcome: Vec<(usize, f64)> =
+            self.task_data.iter().enumerate().filter_map(|(task, data)| Some((task, headline(data)?))).collect();
+        self.batches.observe(&Outcome::Evaluated(&outcome));
         let epoch = self.state.epoch + 1;
         let value = plan::best_value(&self.recipe.train.best, &scores);
         let improved = match (value, self.state.best) {

@@ -9,6 +9,10 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+/// The format of `metrics.jsonl` that this version writes, in its event `planned`: 1 had one task a step (and no number), 2
+/// has the tasks of a step in a list. Both are read.
+pub const FORMAT: u32 = 2;
+
 /// Something that happened.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -40,31 +44,102 @@ pub struct Checkpoint {
     pub checkpoint: PathBuf,
 }
 
-/// An update of the parameters: one batch of one task.
-#[derive(Debug, Clone, Serialize)]
+/// An update of the parameters.
+///
+/// The same type writes and reads it. Format 1 of `metrics.jsonl` had one task a step, whose fields stood in the step itself:
+/// it is read too.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(from = "StepOfAnyFormat")]
 pub struct Step {
     /// Its number, from 1.
     pub step: usize,
-    /// How many there will be.
+    /// How many there will be; 0 where it was not recorded.
     pub steps: usize,
     /// Its epoch, from 1.
     pub epoch: usize,
-    /// Whose batch it was.
-    pub task: String,
-    /// The task's loss, before its weight.
-    pub loss: f64,
+    /// The tasks whose batches it took, in order.
+    pub tasks: Vec<StepTask>,
     /// The learning rate.
     pub lr: f64,
     /// The global norm of the gradient, before clipping.
-    pub grad_norm: f64,
+    pub grad_norm: Option<f64>,
     /// The same for each group of layers.
     pub group_norms: Norms,
-    /// Real tokens of the batch, padding not counted.
-    pub tokens: usize,
-    /// The example of each of its windows, by its place in the training data, from 0.
-    pub examples: Vec<usize>,
     /// How long it took.
     pub seconds: f64,
+}
+
+/// A task's part of a step.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StepTask {
+    /// The task.
+    pub task: String,
+    /// Its mean loss, before any weight. JSON has no NaN: a loss that was none is `null`.
+    pub loss: Option<f64>,
+    /// The weight that the balancer gave it.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub weight: f64,
+    /// Real tokens of its batch, padding not counted.
+    pub tokens: usize,
+    /// The example of each of its windows, by its place in the training data, from 0.
+    #[serde(default)]
+    pub examples: Vec<usize>,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+fn is_one(weight: &f64) -> bool {
+    *weight == 1.0
+}
+
+impl Step {
+    /// Real tokens of all its batches.
+    pub fn tokens(&self) -> usize {
+        self.tasks.iter().map(|task| task.tokens).sum()
+    }
+
+    /// A task's part, if it had one.
+    pub fn of(&self, task: &str) -> Option<&StepTask> {
+        self.tasks.iter().find(|part| part.task == task)
+    }
+}
+
+/// A step as any version wrote it.
+#[derive(Deserialize)]
+struct StepOfAnyFormat {
+    step: usize,
+    #[serde(default)]
+    steps: usize,
+    #[serde(default)]
+    epoch: usize,
+    #[serde(default)]
+    tasks: Vec<StepTask>,
+    #[serde(default)]
+    lr: f64,
+    #[serde(default)]
+    grad_norm: Option<f64>,
+    #[serde(default)]
+    group_norms: Norms,
+    seconds: f64,
+    // Format 1.
+    task: Option<String>,
+    #[serde(default)]
+    loss: Option<f64>,
+    #[serde(default)]
+    tokens: usize,
+    #[serde(default)]
+    examples: Vec<usize>,
+}
+
+impl From<StepOfAnyFormat> for Step {
+    fn from(read: StepOfAnyFormat) -> Self {
+        let StepOfAnyFormat { step, steps, epoch, mut tasks, lr, grad_norm, group_norms, seconds, .. } = read;
+        let StepOfAnyFormat { task, loss, tokens, examples, .. } = read;
+        tasks.extend(task.map(|task| StepTask { task, loss, weight: 1.0, tokens, examples }));
+        Self { step, steps, epoch, tasks, lr, grad_norm, group_norms, seconds }
+    }
 }
 
 /// How the tasks pull the shared encoder.

@@ -7,12 +7,15 @@
 //! let recipe = Recipe::read("recipes/quickstart.toml".as_ref(), &[])?;
 //! for event in Trainer::new(recipe, &mut |note| eprintln!("{note}"))? {
 //!     if let Event::Step(step) = event? {
-//!         println!("step {} of {}: {} loss {:.3}", step.step, step.steps, step.task, step.loss);
+//!         for part in &step.tasks {
+//!             println!("step {} of {}: {} loss {:.3}", step.step, step.steps, part.task, part.loss.unwrap_or(f64::NAN));
+//!         }
 //!     }
 //! }
 //! # Ok::<(), polyhead::Error>(())
 //! ```
 
+mod batches;
 mod check;
 mod checkpoint;
 pub mod counters;
@@ -21,6 +24,7 @@ mod evaluate;
 mod event;
 mod facts;
 mod feature_cache;
+mod gradients;
 mod origin;
 mod plan;
 mod prepare;
@@ -32,20 +36,20 @@ mod step;
 mod warnings;
 mod windows;
 
-pub use event::{Checkpoint, Diagnosed, Evaluated, Event, Finished, Sample, Step};
+pub use event::{Checkpoint, Diagnosed, Evaluated, Event, Finished, Sample, Step, StepTask};
 pub use origin::Origin;
 pub use plan::{Plan, TaskPlan};
 pub use prepare::{Prepared, TaskData, prepare};
 pub use warnings::{Warning, WarningKind};
 pub use windows::{Lost, TrainingWindow};
 
+use crate::balance::{Balancer, Needs};
 use crate::error::{Error, Result};
-use crate::mix;
 use crate::model::Model;
 use crate::optim::{Optimizer, Schedule};
-use crate::order;
 use crate::recipe::Recipe;
 use crate::tasks::{TASKS, TaskKind};
+use batches::Batches;
 use check::GradientFlowCheck;
 use counters::Counters;
 use diagnostics::Groups;
@@ -66,6 +70,8 @@ pub struct Trainer {
     model: Model,
     task_data: Vec<TaskData>,
     plan: Plan,
+    batches: Batches,
+    balancer: Box<dyn Balancer>,
     schedule: Schedule,
     optimizer: Optimizer,
     key: Key,
@@ -104,7 +110,7 @@ impl Trainer {
         notify: &mut dyn FnMut(&str),
         open: impl FnOnce(&Fixed, &mut dyn FnMut(&str)) -> Result<RunFolder>,
     ) -> Result<Self> {
-        let plan = Plan::new(&recipe, &prepared.task_data);
+        let plan = Plan::new(&recipe, &prepared.task_data)?;
         let environment = environment(&recipe, &plan, &prepared);
         let fixed = Fixed { recipe: &recipe, environment: &environment, parameters: &prepared.model.parameters };
         let run = open(&fixed, notify)?;
@@ -175,8 +181,10 @@ impl Trainer {
                 .hint("a run with other tasks is a new run; its encoder.checkpoint can be this run's best model"));
         }
         let mark = state.metrics.clone().unwrap_or_default();
-        let plan = Plan::new(&recipe, &prepared.task_data);
-        resume::consequences(&state, &old, &recipe, &plan)?.iter().for_each(|note| notify(note));
+        let plan = Plan::new(&recipe, &prepared.task_data)?;
+        let other_batches = resume::changes_batches(&old, &recipe)?;
+        resume::consequences(&state, &old, &recipe, &plan, &other_batches).iter().for_each(|note| notify(note));
+        let other_batches = !other_batches.is_empty();
         let environment = environment(&recipe, &plan, &prepared);
         let fixed = Fixed { recipe: &recipe, environment: &environment, parameters: &prepared.model.parameters };
         let run = RunFolder::open(run, held, &mark, &fixed, notify)?;
@@ -191,9 +199,7 @@ impl Trainer {
         if !trainer.state.done {
             checkpoint::restore(&folder, &mut trainer.optimizer, &trainer.model, &trainer.state)?;
         }
-        if trainer.state.epoch < epochs {
-            trainer.go_on_in_epoch();
-        }
+        trainer.find_place(other_batches);
         trainer.saved = Some(step);
         let planned = Event::Planned(trainer.plan.clone());
         if trainer.run.has(&planned)? {
@@ -217,7 +223,12 @@ impl Trainer {
 
     fn assemble(recipe: Recipe, prepared: Prepared, plan: Plan, run: RunFolder, state: State) -> Result<Self> {
         let Prepared { model, task_data, .. } = prepared;
+        let (mut batches, mut balancer) = (Batches::new(&recipe, &task_data)?, recipe.balancer()?);
+        batches.restore(&state.sampler)?;
+        balancer.restore(&state.balancer)?;
         Ok(Self {
+            batches,
+            balancer,
             schedule: Schedule::new(plan.steps, recipe.train.warmup),
             optimizer: Optimizer::new(Default::default(), recipe.train.weight_decay, recipe.train.max_grad_norm),
             key: Key::seed(recipe.seed),
@@ -240,6 +251,13 @@ impl Trainer {
 
     /// Tells what in the data is probably a mistake.
     fn warn(&self, notify: &mut dyn FnMut(&str)) {
+        if let ([data], Needs::Losses | Needs::Gradients) = (self.task_data.as_slice(), self.balancer.needs()) {
+            let name = &self.recipe.train.balance.name;
+            notify(&format!(
+                "train.balance: `{name}` compares tasks and changes nothing: `{}` is the only one",
+                data.name
+            ));
+        }
         self.plan.warnings.iter().for_each(|warning| notify(&warning.to_string()));
     }
 
@@ -261,27 +279,30 @@ impl Trainer {
     fn begin_epoch(&mut self) {
         self.state.taken = 0;
         self.state.losses = vec![(0.0, 0); self.task_data.len()];
-        self.go_on_in_epoch();
+        self.state.cursors.resize(self.task_data.len(), Default::default());
+        for (cursor, &count) in self.state.cursors.iter_mut().zip(self.batches.counts()) {
+            cursor.begin_pass(count);
+        }
+        self.state.cursors_of_epoch.clone_from(&self.state.cursors);
     }
 
-    /// The steps of this epoch that are still to come, and their batches: a function of seed, recipe and position.
-    fn go_on_in_epoch(&mut self) {
-        let key = self.key.purpose("epoch").with(self.state.epoch as u64);
-        let batches = |data: &TaskData| {
-            let lengths: Vec<usize> = data.windows.iter().map(|window| window.features.ids.len()).collect();
-            let key = key.purpose("order").purpose(&data.name);
-            order::batches(&lengths, data.batch_size, self.recipe.train.order, key)
-        };
-        self.state.batches = self.task_data.iter().map(batches).collect();
-        let counts: Vec<usize> = self.state.batches.iter().map(VecDeque::len).collect();
-        if let Some(mix) = mix::find(&self.recipe.train.mix) {
-            self.state.upcoming = (mix.epoch)(&counts, key.purpose("mix")).into();
+    /// Finds the place of a resumed run within its epoch, where it does not follow from the checkpoint: a version wrote it in
+    /// which every epoch was one pass over each task, or the recipe now makes other batches.
+    fn find_place(&mut self, other_batches: bool) {
+        if self.state.cursors_of_epoch.is_empty() {
+            let begins = state::Cursor { pass: self.state.epoch, taken: 0 };
+            self.state.cursors_of_epoch = vec![begins; self.task_data.len()];
+        } else if !other_batches {
+            return;
         }
-        for _ in 0..self.state.taken {
-            if let Some(task) = self.state.upcoming.pop_front() {
-                self.state.batches[task].pop_front();
-            }
-        }
+        self.state.cursors.clone_from(&self.state.cursors_of_epoch);
+        let State { epoch, taken, .. } = self.state;
+        self.batches.skip(&mut self.state.cursors, epoch, taken);
+    }
+
+    /// Whether every step of the epoch under way is taken.
+    fn epoch_is_over(&self) -> bool {
+        self.state.taken >= self.plan.steps_per_epoch
     }
 
     /// Tells an event; what belongs to the run and not to this process goes to `metrics.jsonl` too.
@@ -298,6 +319,7 @@ impl Trainer {
         self.state.metrics = Some(self.run.sync()?);
         self.state.seconds = self.before + self.started.elapsed().as_secs_f64();
         self.state.updates = self.optimizer.updates();
+        (self.state.sampler, self.state.balancer) = (self.batches.state(), self.balancer.state());
         self.state.about.clone_from(&self.model.about);
         // What has ended does not go on: its last checkpoint says so, and the optimiser's state is most of its size.
         let (optimizer, keep) = match self.state.done && !self.recipe.train.keep_optimizer {
@@ -321,14 +343,12 @@ impl Trainer {
         if self.state.evaluation_due {
             return self.evaluate_within();
         }
-        if self.state.step < limit
-            && let Some(task) = self.state.upcoming.pop_front()
-        {
-            self.step(task)?;
+        if self.state.step < limit && !self.epoch_is_over() {
+            self.step()?;
             let due = |every: Option<usize>| every.is_some_and(|every| self.state.step.is_multiple_of(every));
             let (evaluate, save) = (due(self.recipe.train.evaluate_every), due(self.recipe.train.save_every));
             // At the end of an epoch both come anyway.
-            if !self.state.upcoming.is_empty() && self.state.step < limit {
+            if !self.epoch_is_over() && self.state.step < limit {
                 if evaluate {
                     self.state.evaluation_due = true;
                     self.evaluate_within()?;
@@ -339,7 +359,7 @@ impl Trainer {
             }
             return Ok(());
         }
-        let whole = self.state.upcoming.is_empty();
+        let whole = self.epoch_is_over();
         if let (true, Some(movement)) = (whole, &self.movement) {
             movement.epoch(self.state.taken, &self.task_data)?;
         }

@@ -1,7 +1,9 @@
 //! What a run will do, known before it begins: batches, steps, warm-up; and the rule for the best epoch.
 
+use super::event::FORMAT;
 use super::warnings::Warning;
 use super::{Lost, TaskData};
+use crate::error::Result;
 use crate::optim::Schedule;
 use crate::recipe::Recipe;
 use crate::tasks::Score;
@@ -11,6 +13,8 @@ use std::collections::BTreeMap;
 /// What a run will do.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Plan {
+    /// The format of `metrics.jsonl`: see [`super::event::FORMAT`].
+    pub format: u32,
     /// What each task brings.
     pub tasks: Vec<TaskPlan>,
     /// Passes over the data.
@@ -36,7 +40,7 @@ pub struct TaskPlan {
     pub examples: usize,
     /// Windows that they make.
     pub windows: usize,
-    /// Batches of those.
+    /// Batches of those, each of one step.
     pub batches: usize,
     /// Real tokens.
     pub tokens: usize,
@@ -48,26 +52,27 @@ pub struct TaskPlan {
 
 impl Plan {
     /// The plan of a recipe and its data.
-    pub fn new(recipe: &Recipe, task_data: &[TaskData]) -> Self {
+    pub fn new(recipe: &Recipe, task_data: &[TaskData]) -> Result<Self> {
         let tasks: Vec<TaskPlan> = task_data
             .iter()
             .map(|data| TaskPlan {
                 name: data.name.clone(),
                 examples: data.train.len,
                 windows: data.windows.len(),
-                batches: data.windows.len().div_ceil(data.batch_size),
+                batches: data.windows.len().div_ceil(data.batch_size * recipe.train.accumulate),
                 tokens: data.windows.iter().map(|window| window.features.ids.len()).sum(),
                 validation: data.validation.as_ref().map_or(0, |examples| examples.len),
                 lost: data.lost,
             })
             .collect();
-        let steps_per_epoch: usize = tasks.iter().map(|task| task.batches).sum();
+        let batches: Vec<usize> = tasks.iter().map(|task| task.batches).collect();
+        let steps_per_epoch = recipe.sampler()?.steps(&batches);
         let epochs = recipe.train.epochs;
         let steps = (steps_per_epoch * epochs).min(recipe.train.max_steps.unwrap_or(usize::MAX));
         let warmup_steps = Schedule::new(steps, recipe.train.warmup).warmup;
         let precision = recipe.train.precision.resolve().name();
         let warnings = task_data.iter().flat_map(|data| data.warnings.iter().cloned()).collect();
-        Self { tasks, epochs, steps_per_epoch, steps, warmup_steps, precision, warnings }
+        Ok(Self { format: FORMAT, tasks, epochs, steps_per_epoch, steps, warmup_steps, precision, warnings })
     }
 }
 

@@ -134,7 +134,13 @@ pub(super) fn check_end(run: &Path, checkpoint: &Path, state: &State, known: &Re
 ///
 /// The rule: the learning rate is a pure function of the step and the recipe. A changed recipe has its own from the next step
 /// on, as if the run had had it from its beginning; so the rate may jump, and that is reported.
-pub(super) fn consequences(state: &State, known: &Recipe, new: &Recipe, plan: &Plan) -> Result<Vec<String>> {
+pub(super) fn consequences(
+    state: &State,
+    known: &Recipe,
+    new: &Recipe,
+    plan: &Plan,
+    other_batches: &[String],
+) -> Vec<String> {
     let mut notes = Vec::new();
     let now = Schedule { steps: plan.steps, warmup: plan.warmup_steps };
     let then = match state.steps {
@@ -153,19 +159,24 @@ pub(super) fn consequences(state: &State, known: &Recipe, new: &Recipe, plan: &P
             of(then)
         ));
     }
-    let deals = |key: &str| {
-        let of_task = key.starts_with("tasks.") && !key.ends_with(".loss_weight") && !key.ends_with(".dropout");
-        of_task || key.starts_with("data.") || matches!(key, "seed" | "train.mix" | "train.order")
-    };
-    let changed = differences(&known.to_toml()?, &new.to_toml()?)?;
-    let changed: Vec<&str> = changed.iter().map(|one| one.key.as_str()).filter(|key| deals(key)).collect();
-    if state.taken > 0 && !changed.is_empty() {
+    if state.taken > 0 && !other_batches.is_empty() {
         notes.push(format!(
             "{} changes the batches of the epoch under way after {} of its steps: until it ends some examples may come twice \
              and others not at all",
-            changed.join(", "),
+            other_batches.join(", "),
             state.taken
         ));
     }
-    Ok(notes)
+    notes
+}
+
+/// The keys in which two recipes differ and which decide the batches of an epoch.
+pub(super) fn changes_batches(known: &Recipe, new: &Recipe) -> Result<Vec<String>> {
+    let decides = |key: &str| {
+        let of_task = key.starts_with("tasks.") && !key.ends_with(".loss_weight") && !key.ends_with(".dropout");
+        let of_sampler = key == "train.sample" || key.starts_with("train.sample.");
+        of_task || of_sampler || key.starts_with("data.") || matches!(key, "seed" | "train.order" | "train.accumulate")
+    };
+    let changed = differences(&known.to_toml()?, &new.to_toml()?)?;
+    Ok(changed.into_iter().map(|one| one.key).filter(|key| decides(key)).collect())
 }

@@ -7,7 +7,8 @@ use crate::io::Mark;
 use crate::model::Provenance;
 use crate::tasks::Score;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, VecDeque};
+use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// Where a run stands.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -29,7 +30,7 @@ pub(super) struct State {
     pub step: usize,
     /// The epoch under way, from 0.
     pub epoch: usize,
-    /// Steps taken in this epoch: with the seed and the recipe this says which batches are still to come.
+    /// Steps taken in this epoch.
     pub taken: usize,
     /// Whether an evaluation within the epoch is due before the next step: a stop came while it was under way.
     #[serde(default)]
@@ -53,10 +54,41 @@ pub(super) struct State {
     /// How far `metrics.jsonl` was written.
     pub metrics: Option<Mark>,
     pub about: Provenance,
-    /// The tasks of this epoch's steps that are still to come. It follows from the rest.
-    #[serde(skip)]
-    pub upcoming: VecDeque<usize>,
-    /// The batches of each task that are still to come in this epoch: indices of its windows. They follow from the rest.
-    #[serde(skip)]
-    pub batches: Vec<VecDeque<Vec<usize>>>,
+    /// Where each task stands in its windows; empty where a version wrote it in which every epoch was one pass.
+    #[serde(default)]
+    pub cursors: Vec<Cursor>,
+    /// The same at the beginning of the epoch under way.
+    #[serde(default)]
+    pub cursors_of_epoch: Vec<Cursor>,
+    /// What the sampler and the balancer have learnt.
+    #[serde(default)]
+    pub sampler: Value,
+    #[serde(default)]
+    pub balancer: Value,
+}
+
+/// Where a task stands in its windows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Cursor {
+    /// The pass under way, from 0.
+    pub pass: usize,
+    /// Batches taken of it.
+    pub taken: usize,
+}
+
+impl Cursor {
+    /// The place of the next batch, of `count` in a pass; the cursor moves on.
+    pub(super) fn advance(&mut self, count: usize) -> Self {
+        self.begin_pass(count);
+        let place = *self;
+        self.taken += 1;
+        place
+    }
+
+    /// Begins the next pass if this one is exhausted.
+    pub(super) fn begin_pass(&mut self, count: usize) {
+        if self.taken >= count {
+            *self = Self { pass: self.pass + 1, taken: 0 };
+        }
+    }
 }

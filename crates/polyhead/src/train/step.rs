@@ -1,79 +1,96 @@
-//! One step of training: a batch of one task, forward, backward, update; and, now and then, what the other tasks' gradients
-//! say of it.
+//! One step of training: the batches of its tasks, their gradient, an update; and, now and then, what the tasks' gradients
+//! say of each other.
 
+use super::batches::TaskBatch;
 use super::diagnostics::cosines;
+use super::event::StepTask;
 use super::{Diagnosed, Event, Step, TaskData, Trainer};
+use crate::balance::StepTasks;
 use crate::batch::Features;
 use crate::encoders::Pass;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::parameters::Gradients;
+use crate::sample::Outcome;
 use std::time::Instant;
 
 impl Trainer {
-    /// One step: a batch of one task, forward, backward, update.
-    pub(super) fn step(&mut self, task_index: usize) -> Result<()> {
+    pub(super) fn step(&mut self) -> Result<()> {
         let began = Instant::now();
-        let data = &self.task_data[task_index];
-        let task = &self.model.tasks[task_index];
-        let picks = self.state.batches[task_index].pop_front().unwrap_or_default();
-        let windows: Vec<&Features> = picks.iter().map(|&pick| &data.windows[pick].features).collect();
-        let pass = Pass::train(self.key.purpose("dropout").with(self.state.step as u64));
-        let loss = self.model.loss(task, &windows, self.recipe.train.padding, pass)?;
-        let value = f64::from(loss.value.to_scalar::<f32>()?);
-        if !value.is_finite() {
-            return Err(Error::internal("the loss is not finite")
-                .adding(at_step(data, &picks, self.state.step))
-                .hint("a smaller train.learning_rate helps; the model was not updated"));
-        }
-        let weighted = if data.loss_weight == 1.0 { loss.value } else { (loss.value * data.loss_weight)? };
-        let gradients = self.model.parameters.backward(&weighted)?;
+        let batches = self.batches.next(&mut self.state.cursors, self.state.epoch, self.state.taken);
+        let found = self.gradients(&batches)?;
         let every = self.recipe.train.diagnostics_every;
         let diagnosed = match every > 0 && self.task_data.len() > 1 && (self.state.step + 1).is_multiple_of(every) {
-            true => Some(self.diagnose(task_index, &gradients)?),
+            true => Some(self.diagnose(&batches, &found.gradients)?),
             false => None,
         };
-        let lr = self.recipe.train.learning_rate * self.schedule.factor(self.state.step);
-        let stepped = self.optimizer.step(&self.model.parameters, &gradients, lr);
-        let squares = stepped.map_err(|error| error.adding(at_step(data, &picks, self.state.step)))?;
+        let rate = self.schedule.factor(self.state.step);
+        let lr = self.recipe.train.learning_rate * rate;
+        let stepped = self.optimizer.step(&self.model.parameters, &found.gradients, lr);
+        let norms =
+            stepped.map_err(|error| batches.iter().fold(error, |error, batch| error.adding(self.at_step(batch))))?;
         if let Some(movement) = &mut self.movement {
-            movement.saw(task_index, &self.model.parameters, &gradients);
+            let scored = batches.iter().zip(&found.tasks).filter(|(_, pass)| pass.loss != 0.0);
+            movement.saw(scored.map(|(batch, _)| batch.task), &self.model.parameters, &found.gradients);
             if movement.complete() {
                 movement.verdict(&self.model.parameters)?;
                 self.movement = None;
             }
         }
-        let tokens = loss.tokens;
-        let (sum, count) = &mut self.state.losses[task_index];
-        *sum += value;
-        *count += 1;
+        self.learn(&batches, &found.tasks, rate);
         self.state.step += 1;
         self.state.taken += 1;
-        self.state.tokens += tokens as u64;
-        self.state.counters.batch(task_index, &data.windows, &picks);
         let of_diagnosis = diagnosed.as_ref().map_or(0.0, |diagnosed| diagnosed.seconds);
+        let mut tasks = Vec::with_capacity(batches.len());
+        for (TaskBatch { task, picks }, pass) in batches.iter().zip(&found.tasks) {
+            let data = &self.task_data[*task];
+            let (sum, count) = &mut self.state.losses[*task];
+            *sum += pass.loss;
+            *count += 1;
+            self.state.tokens += pass.tokens as u64;
+            self.state.counters.batch(*task, &data.windows, picks);
+            tasks.push(StepTask {
+                task: data.name.clone(),
+                loss: Some(pass.loss),
+                weight: pass.weight,
+                tokens: pass.tokens,
+                examples: picks.iter().filter_map(|&pick| Some(data.windows.get(pick)?.example)).collect(),
+            });
+        }
         self.emit(Event::Step(Step {
             step: self.state.step,
             steps: self.plan.steps,
             epoch: self.state.epoch + 1,
-            task: data.name.clone(),
-            loss: value,
+            tasks,
             lr,
-            grad_norm: squares.norm(),
-            group_norms: self.groups.norms(&squares),
-            tokens,
-            examples: picks.iter().filter_map(|&pick| Some(data.windows.get(pick)?.example)).collect(),
+            grad_norm: Some(norms.norm()),
+            group_norms: self.groups.norms(&norms),
             seconds: began.elapsed().as_secs_f64() - of_diagnosis,
         }))?;
         diagnosed.map_or(Ok(()), |diagnosed| self.emit(Event::Diagnosed(diagnosed)))
     }
 
-    /// Compares the gradients of this step's batch with those of a batch of every other task, with the same weights. Those
-    /// batches are drawn by chance and not used for anything else: training is the same with it and without.
-    fn diagnose(&self, task_index: usize, gradients: &Gradients) -> Result<Diagnosed> {
+    /// Tells the strategies what came of a step.
+    fn learn(&mut self, batches: &[TaskBatch], passes: &[super::gradients::TaskPass], rate: f64) {
+        let tasks: Vec<usize> = batches.iter().map(|batch| batch.task).collect();
+        let losses: Vec<f64> =
+            tasks.iter().zip(passes).map(|(&task, pass)| pass.loss * self.task_data[task].loss_weight).collect();
+        let key = self.key.purpose("balance").with(self.state.step as u64);
+        self.balancer.observe(&StepTasks { tasks: &tasks, losses: Some(&losses), products: None, key }, rate);
+        let outcome: Vec<(usize, f64)> = tasks.iter().copied().zip(losses.iter().copied()).collect();
+        self.batches.observe(&Outcome::Step(&outcome));
+    }
+
+    /// Compares the gradients of all tasks with the same weights: those of this step's batch, where it has one task, and of
+    /// batches that are drawn by chance and not used for anything else. Training is the same with it and without.
+    fn diagnose(&self, batches: &[TaskBatch], gradients: &Gradients) -> Result<Diagnosed> {
         let began = Instant::now();
         let step = self.state.step as u64;
+        let own = match batches {
+            [batch] => Some(batch.task),
+            _ => None,
+        };
         let others = |(index, data): (usize, &TaskData)| {
-            if index == task_index {
+            if Some(index) == own {
                 return Ok(None);
             }
             let key = self.key.purpose("diagnostics").purpose(&data.name).with(step);
@@ -81,7 +98,7 @@ impl Trainer {
             let windows: Vec<&Features> = (0..data.batch_size as u64).map(pick).collect();
             let pass = Pass::train(self.key.purpose("dropout").with(step));
             let loss = self.model.loss(&self.model.tasks[index], &windows, self.recipe.train.padding, pass)?;
-            self.model.parameters.backward(&(loss.value * data.loss_weight)?).map(Some)
+            self.model.parameters.gradients(&(loss.value * data.loss_weight)?).map(Some)
         };
         let all: Vec<Option<Gradients>> = self.task_data.iter().enumerate().map(others).collect::<Result<_>>()?;
         let named = self.task_data.iter().zip(&all);
@@ -90,11 +107,4 @@ impl Trainer {
         let diagnosis = cosines(&named, &self.model.parameters);
         Ok(Diagnosed { step: self.state.step + 1, diagnosis, seconds: began.elapsed().as_secs_f64() })
     }
-}
-
-/// A step for a message: whose it is and the places of its examples.
-fn at_step(data: &TaskData, picks: &[usize], step: usize) -> String {
-    let places: Vec<String> =
-        picks.iter().filter_map(|&pick| Some(data.place(data.windows.get(pick)?.example)?.to_string())).collect();
-    format!("`{}` at step {}; its examples: {}", data.name, step + 1, places.join(", "))
 }

@@ -160,7 +160,7 @@ pub fn hidden(encoder: &dyn Encoder, windows: &[Features]) -> Tensors {
 
 /// The gradients of a loss for trained parameters, as `grad.{task}.{parameter}`.
 pub fn gradients(model: &Model, task: &str, loss: &Tensor) -> Tensors {
-    let gradients = model.parameters.backward(loss).unwrap();
+    let gradients = model.parameters.gradients(loss).unwrap();
     let graded = gradients.of(&model.parameters).filter_map(|(parameter, gradient)| Some((parameter, gradient?)));
     let whole = graded.map(|(parameter, gradient)| (parameter, gradient.to_tensor(parameter.weight.dims()).unwrap()));
     whole.map(|(parameter, gradient)| (format!("grad.{task}.{}", parameter.name), gradient)).collect()
@@ -187,7 +187,7 @@ pub fn measure(model: &Model, inputs: &Tensors) -> Tensors {
         losses.push(loss.to_scalar::<f32>().unwrap());
         let rate = RATE * SCHEDULE.factor(step);
         norms
-            .push(optimizer.step(&model.parameters, &model.parameters.backward(&loss).unwrap(), rate).unwrap().norm()
+            .push(optimizer.step(&model.parameters, &model.parameters.gradients(&loss).unwrap(), rate).unwrap().norm()
                 as f32);
     }
     for (name, values) in [("losses", losses), ("grad_norms", norms)] {

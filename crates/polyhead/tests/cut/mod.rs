@@ -132,8 +132,8 @@ impl<const FAULT: u8> Task for Cut<FAULT> {
         }
         self.0.decode(example, windows)
     }
-    fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&[i64]]) -> Result<Tensor> {
-        self.0.loss(logits, segments, targets)
+    fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&[i64]], count: usize) -> Result<Tensor> {
+        self.0.loss(logits, segments, targets, count)
     }
     fn counts(&self) -> Self::Counts {
         self.0.counts()

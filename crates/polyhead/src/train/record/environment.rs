@@ -214,6 +214,7 @@ mod tests {
         let text = "name = 'x'\nencoder.checkpoint = 'some/encoder'\ntasks.ner = {}\ndata.ner.train = 'x'";
         let recipe = Recipe::parse(text, Path::new("x.toml"), &[]).unwrap();
         let plan = Plan {
+            format: 2,
             tasks: Vec::new(),
             epochs: 1,
             steps_per_epoch: 1,

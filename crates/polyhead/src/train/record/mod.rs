@@ -48,6 +48,11 @@ fn count(line: &Value, field: &str) -> Option<u64> {
     line.get(field)?.as_u64()
 }
 
+/// The tasks of a step: a list of objects, or in format 1 the step itself.
+fn tasks_of_step(line: &Value) -> &[Value] {
+    line.get("tasks").and_then(Value::as_array).map_or_else(|| std::slice::from_ref(line), Vec::as_slice)
+}
+
 /// The numbers of an object `{name: number}`, in its order.
 fn named_numbers<'a>(line: &'a Value, field: &str) -> impl Iterator<Item = (&'a str, f64)> {
     let fields = line.get(field).and_then(Value::as_object).into_iter().flatten();

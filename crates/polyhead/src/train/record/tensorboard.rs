@@ -17,7 +17,7 @@
 //! | `epoch_loss/TASK`, `eval/TASK/MEASURE`, `eval/value` | each evaluation |
 //! | `encoder_grad_norm/TASK`, `gradient_cosine/TASK_vs_TASK` | each diagnosis |
 
-use super::{count, kind, line, named_numbers, number, scores, text};
+use super::{count, kind, line, named_numbers, number, scores, tasks_of_step, text};
 use crate::error::{Error, Result};
 use crate::io::AppendFile;
 use crate::train::Event;
@@ -130,20 +130,24 @@ fn scalars(line: &Value) -> Vec<(String, f64)> {
     let mut found = Vec::new();
     match kind(line) {
         "step" => {
-            let task = text(line, "task").unwrap_or("");
-            let rate = match (number(line, "tokens"), number(line, "seconds")) {
-                (Some(tokens), Some(seconds)) if seconds > 0.0 => Some(tokens / seconds),
-                _ => None,
-            };
-            let (loss, grad_norm) = (number(line, "loss"), number(line, "grad_norm"));
-            let values = [
-                ("train/loss".to_owned(), loss),
-                (format!("loss/{task}"), loss),
-                ("train/learning_rate".to_owned(), number(line, "lr")),
-                ("train/grad_norm".to_owned(), grad_norm),
-                (format!("grad_norm/{task}"), grad_norm),
-                ("train/tokens_per_second".to_owned(), rate),
-            ];
+            let tasks = tasks_of_step(line);
+            let tokens: f64 = tasks.iter().filter_map(|task| number(task, "tokens")).sum();
+            let rate = number(line, "seconds").filter(|seconds| *seconds > 0.0).map(|seconds| tokens / seconds);
+            let losses: Vec<f64> = tasks.iter().filter_map(|task| number(task, "loss")).collect();
+            let mean = (!losses.is_empty()).then(|| losses.iter().sum::<f64>() / losses.len() as f64);
+            let grad_norm = number(line, "grad_norm");
+            let mut values = vec![("train/loss".to_owned(), mean)];
+            let of_task = |task: &Value| (format!("loss/{}", text(task, "task").unwrap_or("")), number(task, "loss"));
+            values.extend(tasks.iter().map(of_task));
+            values.push(("train/learning_rate".to_owned(), number(line, "lr")));
+            values.push(("train/grad_norm".to_owned(), grad_norm));
+            // The norm of a step of several tasks is none of theirs.
+            if let [task] = tasks {
+                values.push((format!("grad_norm/{}", text(task, "task").unwrap_or("")), grad_norm));
+            }
+            values.push(("train/tokens_per_second".to_owned(), rate));
+            let weights = tasks.iter().filter_map(|task| Some((text(task, "task")?, number(task, "weight")?)));
+            values.extend(weights.map(|(task, weight)| (format!("loss_weight/{task}"), Some(weight))));
             found.extend(values.into_iter().filter_map(|(tag, value)| Some((tag, value?))));
             found.extend(named_numbers(line, "group_norms").map(|(group, norm)| (format!("group_norm/{group}"), norm)));
         }
@@ -215,21 +219,22 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::io::hex;
-    use crate::train::{Evaluated, Step};
+    use crate::train::{Evaluated, Step, StepTask};
     use serde_json::json;
+
+    fn part(task: &str) -> StepTask {
+        StepTask { task: task.to_owned(), loss: Some(2.5), weight: 1.0, tokens: 300, examples: Vec::new() }
+    }
 
     fn step(step: usize, task: &str) -> Step {
         Step {
             step,
             steps: 300,
             epoch: 1,
-            task: task.to_owned(),
-            loss: 2.5,
+            tasks: vec![part(task)],
             lr: 1e-5,
-            grad_norm: 0.75,
+            grad_norm: Some(0.75),
             group_norms: Default::default(),
-            tokens: 300,
-            examples: Vec::new(),
             seconds: 0.1,
         }
     }

@@ -4,7 +4,7 @@
 //! `Trainer` logs them. What a run of several tasks has beyond that stands in keys of its own: `loss_TASK`,
 //! `eval_TASK_MEASURE`.
 
-use super::{count, kind, line, number, scores, text};
+use super::{count, kind, line, number, scores, tasks_of_step, text};
 use crate::error::{Error, Result};
 use crate::io::write_atomic;
 use crate::parameters::{Owner, Parameters};
@@ -153,11 +153,13 @@ impl TrainerState {
 
     fn step(&mut self, line: &Value) {
         self.at(line);
-        self.num_input_tokens_seen += count(line, "tokens").unwrap_or(0);
+        self.num_input_tokens_seen += tasks_of_step(line).iter().filter_map(|task| count(task, "tokens")).sum::<u64>();
         self.total_flos = self.operations * self.num_input_tokens_seen as f64;
-        if let (Some(task), Some(loss)) = (text(line, "task"), number(line, "loss")) {
-            self.recent.entry(task.to_owned()).or_default().add(loss);
-            self.all.add(loss);
+        for part in tasks_of_step(line) {
+            if let (Some(task), Some(loss)) = (text(part, "task"), number(part, "loss")) {
+                self.recent.entry(task.to_owned()).or_default().add(loss);
+                self.all.add(loss);
+            }
         }
         if !self.global_step.is_multiple_of(self.logging_steps) {
             return;
