@@ -76,8 +76,12 @@ const MODULES: &[(&str, &[&str])] = &[
 ];
 
 /// Modules whose files are entries of one list and know nothing of each other; the files named here serve all of them.
-const LISTS: &[(&str, &[&str])] =
-    &[("tasks", &["mod", "any", "answer", "faces"]), ("encoders", &["mod"]), ("sample", &["mod"]), ("balance", &["mod"])];
+const LISTS: &[(&str, &[&str])] = &[
+    ("tasks", &["mod", "any", "answer", "faces"]),
+    ("encoders", &["mod"]),
+    ("sample", &["mod"]),
+    ("balance", &["mod"]),
+];
 
 fn source() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")

@@ -311,8 +311,8 @@ impl Task for Classify {
         head.apply(ops, &first, Some(DropoutAt::new(self.config.dropout, "classify head")))
     }
 
-    fn loss(&self, logits: &Tensor, _: &Segments, targets: &[&[i64]]) -> Result<Tensor> {
-        Ok(token_cross_entropy(logits, &targets.concat())?)
+    fn loss(&self, logits: &Tensor, _: &Segments, targets: &[&[i64]], count: usize) -> Result<Tensor> {
+        Ok(token_cross_entropy(logits, &targets.concat(), count)?)
     }
 
     /// Of each window.
