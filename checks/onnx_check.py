@@ -1,6 +1,6 @@
 """ONNX files of polyhead in onnx.checker and ONNX Runtime: the same logits as polyhead's, in f32.
 
-For each encoder folder: a model folder with random NER and QA heads is made of it, written as ONNX twice (the bytes must be
+For each encoder folder: a model folder with random heads of NER, QA and classification is made of it, written as ONNX twice (the bytes must be
 the same), checked by onnx.checker (types and shapes inferred, too), and run by ONNX Runtime at batch sizes 1, 2, 5, 16 and
 lengths 1, 2, 17, 64, 130, 512, unpadded, and with sequences of several lengths padded at the right and at the left. Errors are
 max|a - b| / max|b| over real tokens, bound 1e-5. Ends with status 1 if anything differs.
@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TOLERANCE = 1e-5
 BATCHES = [1, 2, 5, 16]
 LENGTHS = [1, 2, 17, 64, 130, 512]
+OUTPUTS = ["ner.logits", "qa.logits", "class.logits"]
 LABELS = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
 
 failed = False
@@ -44,7 +45,7 @@ def model_folder(encoder, into, random):
     tensors = {name: value for name, value in tensors.items() if name.startswith(("embeddings.", "encoder.", "pooler."))}
     config = json.loads((encoder / "config.json").read_text())
     hidden, longest = config["hidden_size"], config["max_position_embeddings"]
-    for name, rows in [("ner", len(LABELS)), ("qa.start", 1), ("qa.end", 1)]:
+    for name, rows in [("ner", len(LABELS)), ("qa.start", 1), ("qa.end", 1), ("class", 3)]:
         tensors[f"heads.{name}.weight"] = random.normal(size=(rows, hidden)).astype(np.float32)
         tensors[f"heads.{name}.bias"] = random.normal(size=rows).astype(np.float32)
     lengths = {"max_length": longest, "stride": 8}
@@ -53,6 +54,7 @@ def model_folder(encoder, into, random):
         "tasks": [
             {"name": "ner", "kind": "ner", "config": {**lengths, "labels": LABELS}},
             {"name": "qa", "kind": "qa", "config": {**lengths, "max_question_length": 16}},
+            {"name": "class", "kind": "classify", "config": {**lengths, "labels": ["a", "b", "c"], "inputs": "pair"}},
         ],
     }
     save_file(tensors, into / "model.safetensors")
@@ -121,21 +123,25 @@ def check(args, encoder, scratch):
     run(args, "dump_logits", folder, scratch / "inputs.safetensors", scratch / "outputs.safetensors")
     want = load_file(scratch / "outputs.safetensors")
 
-    start, worst = 0, 0.0
+    start, first, worst = 0, 0, 0.0
     for (name, lengths, sides), ids, types in zip(cases, ids, types):
         end = start + sum(lengths)
         for left in sides:
             (matrix, real), (segments, _) = padded(ids, max(lengths), left), padded(types, max(lengths), left)
             feed = {"input_ids": matrix, "attention_mask": real.astype(np.int64), "token_type_ids": segments}
-            for task in ["ner", "qa"]:
-                found = session.run([f"{task}.logits"], feed)[0][real]
-                expected = want[f"logits.{task}"][start:end]
-                error = np.abs(found - expected).max() / np.abs(expected).max()
+            found = dict(zip(OUTPUTS, session.run(OUTPUTS, feed)))
+            for task in ["ner", "qa", "class"]:
+                # A row for each sequence, or for each real token.
+                per_sequence = task == "class"
+                rows = slice(first, first + len(lengths)) if per_sequence else slice(start, end)
+                found_here, expected = found[f"{task}.logits"], want[f"logits.{task}"][rows]
+                found_here = found_here if per_sequence else found_here[real]
+                error = np.abs(found_here - expected).max() / np.abs(expected).max()
                 worst = max(worst, error)
-                if not error <= TOLERANCE or found.shape != expected.shape:
+                if not error <= TOLERANCE or found_here.shape != expected.shape:
                     report(False, f"{name}{' at the left' if left else ''}, {task}: error {error:.1e}")
-        start = end
-    report(worst <= TOLERANCE, f"{len(cases)} batches, logits of both heads: worst error {worst:.1e}")
+        start, first = end, first + len(lengths)
+    report(worst <= TOLERANCE, f"{len(cases)} batches, logits of all heads: worst error {worst:.1e}")
 
 
 def main():

@@ -50,6 +50,11 @@ impl Dropout {
         Self { first: self.first_row.wrapping_mul(columns as u32), ..self }
     }
 
+    /// The mask of a matrix with a row for each sequence, of this many columns.
+    pub(crate) fn of_sequences(self, columns: usize) -> Self {
+        Self { first: (self.first_sequence as u32).wrapping_mul(columns as u32), ..self }
+    }
+
     /// The mask of one attention head of a sequence.
     pub(crate) fn of_head(self, sequence: usize, heads: usize, head: usize) -> Self {
         let index = (self.first_sequence + sequence as u64) * heads as u64 + head as u64;

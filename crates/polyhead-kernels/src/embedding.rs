@@ -11,7 +11,7 @@
 use crate::dropout::{Dropout, masked};
 use crate::gemm::{Matrix, add_to, sum_rows};
 use crate::layer_norm::{Norm, NormValues, gradient, normalise, scale};
-use crate::pass::Index;
+use crate::pass::{DropoutAt, Index};
 use crate::storage::{Parts, with_all_f32s};
 use crate::tape::Tape;
 use crate::value::Value;
@@ -27,7 +27,7 @@ impl Tape {
         &mut self,
         tables: &[(Weight, Index)],
         norm: &Norm,
-        mask: Option<Dropout>,
+        dropout: DropoutAt,
     ) -> Result<Value> {
         let inputs = self.setting.inputs.clone();
         let rows: Vec<Cow<[u32]>> = tables.iter().map(|(_, index)| inputs.rows(*index)).collect();
@@ -43,7 +43,7 @@ impl Tape {
         if !tables.iter().all(fits) || rows.iter().any(|rows| rows.len() != tokens) {
             candle_core::bail!("embeddings: tables of {columns} columns and {tokens} rows, and others");
         }
-        let mask = mask.map(|mask| mask.of_rows(columns));
+        let mask = self.setting.mask(dropout, (tokens, columns));
         let values = norm.values(columns)?;
         let needs_gradient = self.trains() && (norm.is_trained() || tables.iter().any(|(table, _)| table.is_trained()));
         let mut h = Buffer::uninit(tokens * columns);
@@ -126,7 +126,7 @@ mod tests {
     use super::*;
     use crate::gemm::Precision;
     use crate::ops::Ops;
-    use crate::pass::{DropoutAt, Inputs, Pass};
+    use crate::pass::{Inputs, Pass};
     use crate::segments::Segments;
     use crate::testing::{PRECISIONS, assert_tape_on, normal};
     use std::sync::Arc;

@@ -15,12 +15,11 @@ mod operator;
 pub use low_rank::LowRank;
 pub(crate) use low_rank::Operand;
 
-use crate::dropout::Dropout;
+use crate::dropout::{self, Dropout};
 use crate::gemm::{
     Epilogue, Matrix, MicroKernel, PackedA, PackedB, PackedElement, Precision, Store, Values, ViewA, product,
 };
 use crate::pass::DropoutAt;
-use crate::plain::dropout_rows;
 use crate::storage::with_f32s;
 use crate::weight::Weight;
 use candle_core::{Result, Tensor};
@@ -214,7 +213,7 @@ impl Linear {
         Ok(())
     }
 
-    /// The same in candle's own operators, its weights as `weight` gives them and masks as `mask` does.
+    /// The same in candle's own operators, its weights as `weight` gives them and masks of x as `mask` does.
     pub(crate) fn plain(
         &self,
         x: &Tensor,
@@ -224,7 +223,7 @@ impl Linear {
         let part = |Part { weight: w, bias, low_rank }: &Part| -> Result<Tensor> {
             let mut y = x.matmul(&weight(w)?.t()?)?;
             if let Some(LowRank { a, b, scale, dropout }) = low_rank {
-                let inner = dropout_rows(x, mask(*dropout))?.matmul(&weight(a)?.t()?)?;
+                let inner = dropout::plain(x, mask(*dropout))?.matmul(&weight(a)?.t()?)?;
                 y = (y + (inner.matmul(&weight(b)?.t()?)? * f64::from(*scale))?)?;
             }
             match bias {

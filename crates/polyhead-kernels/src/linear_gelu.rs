@@ -19,7 +19,7 @@ impl Tape {
     /// `gelu(x Wᵀ + b)`, for products to read.
     pub(crate) fn fused_linear_gelu(&mut self, x: &Fused, layer: &Arc<Linear>) -> Result<Value> {
         let precision = layer.precision(self.precision);
-        let operand = layer.operand(x.operand(precision), self.setting.pass)?;
+        let operand = layer.operand(x.operand(precision), &self.setting)?;
         let needs_gradient = self.trains() && (x.node.needs_gradient || layer.is_trained());
         let (rows, columns) = (x.node.rows, layer.outputs());
         let mut y = Matrix::uninit(precision, rows, columns);

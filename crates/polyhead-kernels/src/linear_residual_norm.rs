@@ -12,6 +12,7 @@ use crate::dropout::{Dropout, masked};
 use crate::gemm::{Epilogue, Matrix, Place, Writer, sum_rows};
 use crate::layer_norm::{Norm, NormValues, end_of_layer, gradient, normalise, scale};
 use crate::linear::Linear;
+use crate::pass::DropoutAt;
 use crate::storage::Parts;
 use crate::tape::Tape;
 use crate::value::{Fused, Value};
@@ -28,12 +29,12 @@ impl Tape {
         layer: &Arc<Linear>,
         residual: &Fused,
         norm: &Norm,
-        mask: Option<Dropout>,
+        dropout: DropoutAt,
     ) -> Result<Value> {
         let (rows, columns) = (x.node.rows, layer.outputs());
-        let mask = mask.map(|mask| mask.of_rows(columns));
+        let mask = self.setting.mask(dropout, (rows, columns));
         let precision = layer.precision(self.precision);
-        let operand = layer.operand(x.operand(precision), self.setting.pass)?;
+        let operand = layer.operand(x.operand(precision), &self.setting)?;
         let values = norm.values(columns)?;
         if residual.node.rows != rows || residual.node.columns != columns {
             candle_core::bail!("linear-residual-norm: {rows} x {columns} onto {:?}", residual.node);
@@ -148,7 +149,6 @@ fn backward(
 mod tests {
     use super::*;
     use crate::ops::Activation;
-    use crate::pass::DropoutAt;
     use crate::testing::{assert_tapes, normal, weights};
     use proptest::prelude::*;
 

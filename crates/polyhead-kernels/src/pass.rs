@@ -158,3 +158,69 @@ pub(crate) struct Setting {
     pub pass: Pass,
     pub inputs: Arc<Inputs>,
 }
+
+impl Setting {
+    /// The mask of a matrix at a place in the network. Its rows are tokens, or sequences where there are as many of these; the
+    /// first of either is counted from that of the whole batch. (Where every sequence has one row, they are tokens.)
+    pub(crate) fn mask(&self, at: DropoutAt, (rows, columns): (usize, usize)) -> Option<Dropout> {
+        let (mask, segments) = (self.pass.mask(at)?, &self.inputs.segments);
+        let of_sequences = rows == segments.len() && rows != segments.rows();
+        Some(if of_sequences { mask.of_sequences(columns) } else { mask.of_rows(columns) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gemm::Precision;
+    use crate::layer_norm::Norm;
+    use crate::linear::{Linear, LowRank, Part};
+    use crate::ops::{Attention, Ops};
+    use crate::plain::Plain;
+    use crate::tape::Tape;
+    use crate::testing::{flat, normal};
+    use crate::value::Value;
+    use candle_core::Tensor;
+
+    /// Dropout of tokens, of attention, of low-rank additions, and of rows that stand for sequences.
+    fn network(ops: &mut dyn Ops, x: &Tensor) -> Result<Value> {
+        let weight = |seed, shape: &[usize]| Weight::new(&(normal(seed, shape) * 0.3)?);
+        let drop = |place| DropoutAt::new(0.3, place);
+        let addition =
+            LowRank { a: weight(1, &[4, 8])?, b: weight(2, &[24, 4])?, scale: 1.0, dropout: drop("addition") };
+        let qkv = Arc::new(Linear::new(vec![Part::new(weight(3, &[24, 8])?, None).with_low_rank(addition)]));
+        let layer =
+            |seed| Ok::<_, candle_core::Error>(Arc::new(Linear::new(vec![Part::new(weight(seed, &[8, 8])?, None)])));
+        let norm = Norm::new(weight(5, &[8])?, weight(6, &[8])?, 1e-12);
+        let x = ops.parameter(&Weight::new(x)?)?;
+        let x = ops.dropout(&x, drop("tokens"))?;
+        let mixed = ops.self_attention(&x, &qkv, Attention { heads: 2, dropout: drop("attention") })?;
+        let y = ops.linear_residual_norm(&mixed, &layer(7)?, &x, &norm, drop("output"))?;
+        let first = ops.select_rows(&y, Index::FirstTokens)?;
+        let first = ops.dropout(&first, drop("sequences"))?;
+        ops.dropout_linear(&first, &layer(8)?, drop("head"))
+    }
+
+    #[test]
+    fn a_batch_in_parts_has_the_masks_of_the_whole() {
+        let (lengths, x) = ([3_usize, 2, 4, 5], normal(9, &[14, 8]));
+        let run = |sequences: std::ops::Range<usize>, backend: Option<Precision>| -> Vec<f32> {
+            let begins = Offset { rows: lengths[..sequences.start].iter().sum(), sequences: sequences.start };
+            let segments = Segments::packed(&lengths[sequences]);
+            let x = x.narrow(0, begins.rows, segments.rows()).unwrap();
+            let (pass, inputs) = (Pass::Train { key: Key::seed(1), begins }, Arc::new(Inputs::of_rows(segments)));
+            flat(&match backend {
+                Some(precision) => network(&mut Tape::new(precision, pass, inputs), &x).unwrap().to_tensor().unwrap(),
+                None => network(&mut Plain::new(pass, inputs), &x).unwrap().to_tensor().unwrap(),
+            })
+        };
+        for backend in [Some(Precision::F32), Some(Precision::Bf16), None] {
+            let whole = run(0..4, backend);
+            let parts = [run(0..1, backend), run(1..3, backend), run(3..4, backend)].concat();
+            assert_eq!(whole.len(), parts.len());
+            let far = whole.iter().zip(&parts).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(far < 1e-5, "{backend:?}: {far}");
+            assert!(whole.iter().any(|value| value.abs() > 0.1));
+        }
+    }
+}

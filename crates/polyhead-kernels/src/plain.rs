@@ -2,7 +2,7 @@
 //! of ours, and where a new operator begins.
 
 use crate::attention;
-use crate::dropout::{self, Dropout};
+use crate::dropout;
 use crate::layer_norm::Norm;
 use crate::linear::Linear;
 use crate::ops::{Activation, Attention, Ops};
@@ -48,12 +48,6 @@ pub(crate) fn activation(x: &Tensor, activation: Activation) -> Result<Tensor> {
     }
 }
 
-/// Dropout of rows of a batch.
-pub(crate) fn dropout_rows(x: &Tensor, dropout: Option<Dropout>) -> Result<Tensor> {
-    let columns = x.dim(1)?;
-    dropout::plain(x, dropout.map(|dropout| dropout.of_rows(columns)))
-}
-
 impl Ops for Plain {
     fn parameter(&mut self, weight: &Weight) -> Result<Value> {
         Ok(Value::Tensor(self.weight(weight)?))
@@ -66,7 +60,8 @@ impl Ops for Plain {
     }
 
     fn linear(&mut self, x: &Value, layer: &Arc<Linear>) -> Result<Value> {
-        let mask = |at| self.setting.pass.mask(at);
+        let shape = x.tensor()?.dims2()?;
+        let mask = |at| self.setting.mask(at, shape);
         Ok(Value::Tensor(layer.plain(x.tensor()?, |weight| self.weight(weight), mask)?))
     }
 
@@ -83,7 +78,8 @@ impl Ops for Plain {
     }
 
     fn dropout(&mut self, x: &Value, dropout: DropoutAt) -> Result<Value> {
-        Ok(Value::Tensor(dropout_rows(x.tensor()?, self.setting.pass.mask(dropout))?))
+        let x = x.tensor()?;
+        Ok(Value::Tensor(dropout::plain(x, self.setting.mask(dropout, x.dims2()?))?))
     }
 
     fn attention(&mut self, qkv: &Value, Attention { heads, dropout }: Attention) -> Result<Value> {

@@ -12,7 +12,7 @@
 
 use crate::gemm::{Matrix, Precision, Store, StoreMatrix, Values};
 use crate::linear::Linear;
-use crate::pass::{DropoutAt, Inputs, Pass, Setting};
+use crate::pass::{Inputs, Pass, Setting};
 use crate::storage::with_f32s;
 use crate::value::{Fused, Kind, Node, Value};
 use crate::weight::Weight;
@@ -46,11 +46,6 @@ impl Tape {
 
     pub(crate) fn trains(&self) -> bool {
         self.setting.pass.trains()
-    }
-
-    /// The mask of a place in the network.
-    pub(crate) fn mask(&self, at: DropoutAt) -> Option<crate::dropout::Dropout> {
-        self.setting.pass.mask(at)
     }
 
     /// Room for the rounded copy of a hidden state, where products are in bf16.

@@ -1,11 +1,12 @@
 //! The tape as a backend: fused methods where there is a kernel, plain candle inside the tape for the rest.
 
 use crate::attention;
+use crate::dropout;
 use crate::layer_norm::Norm;
 use crate::linear::Linear;
 use crate::ops::{Activation, Attention, Ops};
 use crate::pass::{DropoutAt, Index};
-use crate::plain::{activation, dropout_rows, rows_of};
+use crate::plain::{activation, rows_of};
 use crate::tape::Tape;
 use crate::value::Value;
 use crate::weight::Weight;
@@ -47,14 +48,15 @@ impl Ops for Tape {
     }
 
     fn dropout(&mut self, x: &Value, dropout: DropoutAt) -> Result<Value> {
-        match self.mask(dropout) {
+        let node = x.fused()?.node;
+        match self.setting.mask(dropout, (node.rows, node.columns)) {
             None => Ok(x.clone()),
-            mask => self.candle(&[x], &[], |x, _| dropout_rows(&x[0], mask)),
+            mask => self.candle(&[x], &[], |x, _| dropout::plain(&x[0], mask)),
         }
     }
 
     fn attention(&mut self, qkv: &Value, Attention { heads, dropout }: Attention) -> Result<Value> {
-        let (mask, inputs) = (self.mask(dropout), self.setting.inputs.clone());
+        let (mask, inputs) = (self.setting.pass.mask(dropout), self.setting.inputs.clone());
         self.candle(&[qkv], &[], |qkv, _| {
             attention::check(qkv[0].dims2()?, &inputs.segments, heads)?;
             attention::plain(&qkv[0], &inputs.segments, heads, mask)
@@ -67,7 +69,7 @@ impl Ops for Tape {
     }
 
     fn embeddings(&mut self, tables: &[(Weight, Index)], norm: &Norm, dropout: DropoutAt) -> Result<Value> {
-        self.fused_embeddings(tables, norm, self.mask(dropout))
+        self.fused_embeddings(tables, norm, dropout)
     }
 
     fn self_attention(&mut self, x: &Value, qkv: &Arc<Linear>, attention: Attention) -> Result<Value> {
@@ -92,12 +94,10 @@ impl Ops for Tape {
         norm: &Norm,
         dropout: DropoutAt,
     ) -> Result<Value> {
-        let mask = self.mask(dropout);
-        self.fused_linear_residual_norm(x.fused()?, layer, residual.fused()?, norm, mask)
+        self.fused_linear_residual_norm(x.fused()?, layer, residual.fused()?, norm, dropout)
     }
 
     fn dropout_linear(&mut self, x: &Value, layer: &Arc<Linear>, dropout: DropoutAt) -> Result<Value> {
-        let mask = self.mask(dropout);
-        self.fused_linear(x.fused()?, layer, mask)
+        self.fused_linear(x.fused()?, layer, Some(dropout))
     }
 }

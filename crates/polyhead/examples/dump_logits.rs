@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Inputs: `ids`, `type_ids` (packed end to end) and `lengths`. Outputs: `hidden.N` `[tokens, hidden]` after the
-//! embeddings and every layer, and `logits.TASK` `[tokens, outputs]` for every task of the model.
+//! embeddings and every layer, and `logits.TASK` for every task of the model, `[tokens, outputs]` or `[windows, outputs]`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -25,10 +25,10 @@ fn main() {
     let windows = common::windows(&common::read(Path::new(inputs)));
     let model = common::load(Path::new(model));
     let mut found = common::hidden(&*model.encoder, &windows);
-    let tokens: usize = windows.iter().map(|window| window.ids.len()).sum();
     for task in &model.tasks {
-        let values = common::logits(&model, &task.name, &windows).concat();
-        let shape = (tokens, values.len() / tokens);
+        let logits = model.logits(task, &windows.iter().collect::<Vec<_>>()).unwrap();
+        let rows: Vec<&[f32]> = logits.iter().flat_map(|window| window.rows()).collect();
+        let (values, shape) = (rows.concat(), (rows.len(), rows[0].len()));
         let logits = Tensor::from_vec(values, shape, &Device::Cpu).unwrap();
         found.insert(format!("logits.{}", task.name), logits);
     }

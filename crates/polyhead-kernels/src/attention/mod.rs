@@ -40,8 +40,8 @@ impl Tape {
         let segments = self.setting.inputs.segments.clone();
         check((rows, width), &segments, heads)?;
         let precision = qkv.precision(self.precision);
-        let job = Job { segments, heads, hidden: width / 3, dropout: self.mask(dropout) };
-        let operand = qkv.operand(x.operand(precision), self.setting.pass)?;
+        let job = Job { segments, heads, hidden: width / 3, dropout: self.setting.pass.mask(dropout) };
+        let operand = qkv.operand(x.operand(precision), &self.setting)?;
         let needs_gradient = self.trains() && (x.node.needs_gradient || qkv.is_trained());
         let mut projected = Matrix::uninit(precision, rows, width);
         qkv.forward(&operand, &StoreMatrix { writer: projected.writer(), bias: qkv.bias()?.as_deref() })?;

@@ -102,6 +102,7 @@ impl Isa {
     /// All that the tests can run on this processor: the matrix unit's code in any case.
     #[cfg(test)]
     pub(crate) fn tested(precision: Precision) -> Vec<Self> {
+        #[cfg_attr(not(target_arch = "x86_64"), allow(unused_mut))]
         let mut all = Self::all(precision);
         #[cfg(target_arch = "x86_64")]
         if precision == Precision::Bf16 {

@@ -11,7 +11,7 @@
 use super::{Linear, Part};
 use crate::dropout::{Dropout, masked};
 use crate::gemm::{Matrix, MicroKernel, PackedA, PackedB, Store, Values, ViewA, add_to, product};
-use crate::pass::{DropoutAt, Pass};
+use crate::pass::{DropoutAt, Setting};
 use crate::tape::GradientBuffers;
 use crate::value::Node;
 use crate::weight::Weight;
@@ -108,7 +108,7 @@ impl Linear {
     }
 
     /// The input as the product reads it.
-    pub(crate) fn operand(&self, x: Arc<Matrix>, pass: Pass) -> Result<Operand> {
+    pub(crate) fn operand(&self, x: Arc<Matrix>, setting: &Setting) -> Result<Operand> {
         let width = self.width();
         if width == self.inner {
             return Ok(Operand { matrix: x, additions: Vec::new() });
@@ -118,7 +118,7 @@ impl Linear {
         let (mut column, mut additions, mut products) = (inner, Vec::new(), Vec::new());
         for (index, part) in self.parts.iter().enumerate() {
             let Some(low_rank) = &part.low_rank else { continue };
-            let mask = pass.mask(low_rank.dropout).map(|mask| mask.of_rows(inner));
+            let mask = setting.mask(low_rank.dropout, (rows, inner));
             let input = match mask {
                 None => x.clone(),
                 Some(_) => Arc::new(rebuilt(&x, inner, |row, values| {

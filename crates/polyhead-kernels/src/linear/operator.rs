@@ -2,8 +2,8 @@
 
 use super::Linear;
 use super::low_rank::mask_rows;
-use crate::dropout::Dropout;
 use crate::gemm::{Matrix, Store, add_to, sum_rows};
+use crate::pass::DropoutAt;
 use crate::tape::Tape;
 use crate::value::{Fused, Value};
 use crate::workspace::Buffer;
@@ -12,10 +12,10 @@ use std::sync::Arc;
 
 impl Tape {
     /// `dropout(x) Wᵀ + b` for x `[rows, in]`: a hidden state `[rows, out]`.
-    pub(crate) fn fused_linear(&mut self, x: &Fused, layer: &Arc<Linear>, mask: Option<Dropout>) -> Result<Value> {
+    pub(crate) fn fused_linear(&mut self, x: &Fused, layer: &Arc<Linear>, dropout: Option<DropoutAt>) -> Result<Value> {
         let precision = layer.precision(self.precision);
         let (rows, inner, outer) = (x.node.rows, x.node.columns, layer.outputs());
-        let mask = mask.map(|mask| mask.of_rows(inner));
+        let mask = dropout.and_then(|dropout| self.setting.mask(dropout, (rows, inner)));
         let input = match mask {
             None => x.operand(precision),
             Some(_) => {
@@ -28,7 +28,7 @@ impl Tape {
                 Arc::new(values.in_precision(precision))
             }
         };
-        let operand = layer.operand(input, self.setting.pass)?;
+        let operand = layer.operand(input, &self.setting)?;
         let mut y = Buffer::uninit(rows * outer);
         layer.forward(&operand, &Store::new(&mut y, outer).with_bias(layer.bias()?.as_deref()))?;
         let needs_gradient = self.trains() && (x.node.needs_gradient || layer.is_trained());
