@@ -61,11 +61,11 @@ mod tests {
 
     fn tasks() -> Vec<NamedTask> {
         let labels: Vec<String> = (0..9).map(|label| format!("LABEL_{label}")).collect();
-        let open = |kind: &crate::tasks::TaskKind| NamedTask {
-            name: kind.kind.to_owned(),
-            task: (kind.open)((kind.smallest)(&labels).unwrap()).unwrap(),
+        let open = |kind: &crate::tasks::TaskKind| {
+            let config = (kind.smallest)(&labels)?;
+            Some(NamedTask { name: kind.kind.to_owned(), task: (kind.open)(config).unwrap() })
         };
-        TASKS.iter().map(open).collect()
+        TASKS.iter().filter_map(open).collect()
     }
 
     #[test]
@@ -79,7 +79,7 @@ mod tests {
         std::fs::write(&path, config.to_string()).unwrap();
         let shares = shares(&shapes(&path, tasks()).unwrap());
         let totals: Vec<usize> = shares.iter().map(|share| share.total).collect();
-        assert_eq!(totals, [109_482_240, 6_921, 1_538, 6_921]);
+        assert_eq!(totals, [109_482_240, 6_921, 1_538]);
         assert_eq!(shares[0].total - shares[0].trained, 768 * 768 + 768, "the pooler is not trained");
         assert_eq!(shares[1].trained, 6_921);
     }

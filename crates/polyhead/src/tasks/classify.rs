@@ -201,10 +201,6 @@ impl Task for Classify {
         &self.config.labels
     }
 
-    fn smallest(labels: &[String]) -> Option<Value> {
-        (!labels.is_empty()).then(|| json!({ "labels": labels, "max_length": 8, "stride": 0 }))
-    }
-
     fn read(&self, path: &Path, limit: Option<usize>, layout: &Layout) -> Result<Read<Labelled>> {
         let Read { examples, skipped, notes } = TEXTS.read(path, limit, layout)?;
         let example = |LabelledText { place, text, text_pair, label }: LabelledText| Labelled {

@@ -135,8 +135,9 @@ pub trait Task: Send + Sync + Sized + 'static {
         &[]
     }
 
-    /// The least configuration with these labels, which fits every encoder: for counting the parameters of a head. `None`
-    /// where it needs labels and has none.
+    /// The least configuration with these labels, which fits every encoder: for counting the parameters that its head would add
+    /// to an encoder. `None` where it needs labels and has none, or is not counted: a head with a row for each label has as many
+    /// as any other.
     fn smallest(_labels: &[String]) -> Option<Value> {
         None
     }
