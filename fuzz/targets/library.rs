@@ -7,7 +7,7 @@
 #![allow(dead_code, missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 use candle_core::Device;
-use polyhead::data::{Columns, Layout, read_questions, read_sentences};
+use polyhead::data::{Columns, Encoding, Layout, TEXTS, read_questions, read_sentences};
 use polyhead::encoders::ENCODERS;
 use polyhead::model::Model;
 use polyhead::parameters::{Heads, Weights};
@@ -27,6 +27,7 @@ pub type Target = fn(&[u8]);
 pub const TARGETS: &[(&str, Target)] = &[
     ("recipe", recipe),
     ("conll", conll),
+    ("texts", texts),
     ("squad", squad),
     ("jsonl", jsonl),
     ("parquet", parquet),
@@ -52,6 +53,18 @@ pub fn conll(data: &[u8]) {
     sentences(&path, &Layout::default());
     let tag_names = ["O", "B-PER", "I-PER"].map(str::to_owned).to_vec();
     sentences(&path, &Layout { columns: Some(Columns::of([("word", 1), ("tag", 2)])), tag_names, ..Layout::default() });
+}
+
+/// Labelled texts, in each of their formats and encodings; columns by their usual names, by number and by name.
+pub fn texts(data: &[u8]) {
+    for name in ["data.txt", "data.csv", "data.tsv", "data.jsonl"] {
+        let path = file(name, data);
+        labelled(&path, &Layout::default());
+        labelled(&path, &Layout { encoding: Encoding::Latin1, ..Layout::default() });
+        for columns in ["text=2,label=1", "text=a,label=b,text_pair=3"] {
+            labelled(&path, &Layout { columns: Some(columns.parse().expect("columns")), ..Layout::default() });
+        }
+    }
 }
 
 /// SQuAD's JSON.
@@ -118,6 +131,21 @@ fn sentences(path: &Path, layout: &Layout) {
         assert!(!sentence.words.is_empty(), "{}: a sentence without words", sentence.place);
     }
     let first = read_sentences(path, Some(1), layout).expect("what was read whole can be read in part");
+    assert_eq!(first.examples[..], read.examples[..1]);
+}
+
+fn labelled(path: &Path, layout: &Layout) {
+    let Some(read) = outcome(path, TEXTS.read(path, None, layout)) else { return };
+    assert!(!read.examples.is_empty(), "no texts, and no error");
+    for text in &read.examples {
+        let texts = [Some(&text.text), text.text_pair.as_ref(), Some(&text.label)];
+        assert!(
+            texts.into_iter().flatten().all(|text| !text.trim().is_empty()),
+            "{}: a blank text or label",
+            text.place
+        );
+    }
+    let first = TEXTS.read(path, Some(1), layout).expect("what was read whole can be read in part");
     assert_eq!(first.examples[..], read.examples[..1]);
 }
 
