@@ -1,7 +1,7 @@
 //! Optimisation: the learning rate of a step, clipping, and AdamW over a model's parameters.
 
 use crate::error::{Error, Place, Result};
-use crate::parameters::{Gradients, Parameters, numbers_to_safetensors};
+use crate::parameters::{Gradients, Group, Parameters, Train, numbers_to_safetensors};
 use polyhead_kernels::adamw::{AdamW, Moments, Update, sum_of_squares};
 use polyhead_kernels::tape::in_pool;
 use safetensors::{Dtype, SafeTensors};
@@ -40,8 +40,42 @@ impl Schedule {
     }
 }
 
+/// Learning rates by where a parameter stands in the network.
+///
+/// ```text
+/// head               head
+/// layer of depth k   layer_decay ^ (layers + 2 - k)    k = 0: the embeddings, 1: the first layer, ... (Clark et al. 2020, ELECTRA)
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rates {
+    /// What multiplies the rate of heads.
+    pub head: f64,
+    /// What multiplies the rate from each layer to the one below it.
+    pub layer_decay: f64,
+}
+
+impl Default for Rates {
+    fn default() -> Self {
+        Self { head: 1.0, layer_decay: 1.0 }
+    }
+}
+
+impl Rates {
+    /// What multiplies the learning rate of a group, of an encoder with so many layers.
+    pub fn factor(&self, group: Group, layers: usize) -> f64 {
+        let depth = match group {
+            Group::Embeddings => 0,
+            Group::Layer(layer) => layer + 1,
+            Group::Pooler => layers + 1,
+            Group::Head => return self.head,
+        };
+        self.layer_decay.powi((layers + 2).saturating_sub(depth) as i32)
+    }
+}
+
 /// AdamW with its moments, clipping by the global norm.
 pub struct Optimizer {
+    rates: Rates,
     method: AdamW,
     decay: f64,
     max_norm: f64,
@@ -51,7 +85,13 @@ pub struct Optimizer {
 impl Optimizer {
     /// With decoupled weight decay (not on biases and LayerNorm) and gradients clipped to a global norm.
     pub fn new(method: AdamW, decay: f64, max_norm: f64) -> Self {
-        Self { method, decay, max_norm, moments: HashMap::new() }
+        Self { rates: Rates::default(), method, decay, max_norm, moments: HashMap::new() }
+    }
+
+    /// The same with learning rates by group.
+    #[must_use]
+    pub fn with_rates(self, rates: Rates) -> Self {
+        Self { rates, ..self }
     }
 
     /// The moments of all parameters that were updated, as the bytes of a safetensors file: `NAME.first`, `NAME.second`.
@@ -79,6 +119,10 @@ impl Optimizer {
             .map_err(|cause| Error::data(format!("not a safetensors file: {cause}")).at(Place::file(path)))?;
         self.moments.clear();
         for (name, &count) in updates {
+            // One that is frozen now needs none.
+            if parameters.get(name).is_some_and(|parameter| parameter.train == Train::No) {
+                continue;
+            }
             let parameter = parameters.trained().find(|parameter| parameter.name == *name).ok_or_else(|| {
                 Error::data("expected moments of this model's parameters, found those of another")
                     .at(Place::tensor(path, name))
@@ -118,8 +162,10 @@ impl Optimizer {
         let norm = squares.norm();
         // As torch.nn.utils.clip_grad_norm_ does it.
         let clip = if self.max_norm > 0.0 { (self.max_norm / (norm + 1e-6)).min(1.0) } else { 1.0 };
+        let layers = parameters.layers();
         for (parameter, gradient) in gradients.of(parameters) {
             let Some(gradient) = gradient else { continue };
+            let lr = lr * self.rates.factor(parameter.group, layers);
             let count = parameter.weight.count();
             let moments = self.moments.entry(parameter.name.clone()).or_insert_with(|| Moments::zeros(count));
             let decay = if parameter.decays() { self.decay } else { 0.0 };
@@ -143,6 +189,14 @@ impl SquaredNorms {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rates_fall_from_the_head_down_to_the_embeddings_as_those_of_electra() {
+        let rates = Rates { head: 10.0, layer_decay: 0.5 };
+        let groups = [Group::Head, Group::Layer(2), Group::Layer(0), Group::Embeddings];
+        assert_eq!(groups.map(|group| rates.factor(group, 3)), [10.0, 0.25, 0.0625, 0.03125]);
+        assert!(groups.iter().all(|&group| Rates::default().factor(group, 3) == 1.0));
+    }
 
     #[test]
     fn the_rate_rises_to_one_and_falls_to_zero_without_a_wasted_step() {

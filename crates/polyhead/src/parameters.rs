@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use candle_core::Tensor;
 use polyhead_kernels::{Gradient, Weight};
 use safetensors::Dtype;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::HashMap;
 
 /// Whether a parameter is trained.
@@ -18,8 +19,85 @@ use std::collections::HashMap;
 pub enum Train {
     /// It is trained.
     Yes,
-    /// It is kept and saved as it is: no task uses it.
+    /// It is kept and saved as it is: it is frozen, or no task uses it.
     No,
+}
+
+/// What a parameter is in its layer, which decides whether weight decay holds for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// A matrix or a table: it decays.
+    Weight,
+    /// A bias: it does not decay, as the reference trainers do.
+    Bias,
+    /// A factor or an offset of a LayerNorm: it does not decay, as the reference trainers do.
+    Norm,
+    /// Kept and saved as it is: no task uses it.
+    Unused,
+}
+
+/// Where in the network a parameter stands: it decides its learning rate, and whether it is frozen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Group {
+    /// The embeddings.
+    Embeddings,
+    /// A layer of the encoder, counted from 0.
+    Layer(usize),
+    /// What stands on top of the layers.
+    Pooler,
+    /// The head of a task.
+    Head,
+}
+
+/// The part of the encoder that is not trained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Freeze {
+    /// None of it.
+    #[default]
+    Nothing,
+    /// The embeddings.
+    Embeddings,
+    /// The embeddings and the first so many layers.
+    Layers(usize),
+}
+
+impl Freeze {
+    fn holds(self, group: Group) -> bool {
+        match (self, group) {
+            (Self::Nothing, _) => false,
+            (Self::Embeddings | Self::Layers(_), Group::Embeddings) => true,
+            (Self::Layers(count), Group::Layer(layer)) => layer < count,
+            _ => false,
+        }
+    }
+}
+
+impl Serialize for Freeze {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        match self {
+            Self::Nothing => serializer.serialize_u64(0),
+            Self::Embeddings => serializer.serialize_str("embeddings"),
+            Self::Layers(count) => serializer.serialize_u64(*count as u64),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Freeze {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        const EXPECTED: &str = "expected `embeddings` or a number of layers";
+        #[derive(Deserialize)]
+        #[serde(untagged, expecting = "expected `embeddings` or a number of layers")]
+        enum Form {
+            Layers(usize),
+            Name(String),
+        }
+        match Form::deserialize(deserializer)? {
+            Form::Layers(0) => Ok(Self::Nothing),
+            Form::Layers(count) => Ok(Self::Layers(count)),
+            Form::Name(name) if name == "embeddings" => Ok(Self::Embeddings),
+            Form::Name(_) => Err(serde::de::Error::custom(EXPECTED)),
+        }
+    }
 }
 
 /// Whose parameter it is.
@@ -42,12 +120,16 @@ pub struct Parameter {
     pub train: Train,
     /// Whose it is.
     pub owner: Owner,
+    /// Where in the network it stands.
+    pub group: Group,
+    /// What it is in its layer.
+    pub role: Role,
 }
 
 impl Parameter {
-    /// Whether AdamW decays it: biases and LayerNorm weights are left alone, as the reference trainers do.
+    /// Whether AdamW decays it.
     pub fn decays(&self) -> bool {
-        !(self.name.ends_with(".bias") || self.name.contains("LayerNorm."))
+        self.role == Role::Weight
     }
 }
 
@@ -72,7 +154,7 @@ impl Shape {
 }
 
 impl From<&Parameter> for Shape {
-    fn from(Parameter { name, weight, train, owner }: &Parameter) -> Self {
+    fn from(Parameter { name, weight, train, owner, .. }: &Parameter) -> Self {
         Self { name: name.clone(), dims: weight.dims().to_vec(), train: *train, owner: owner.clone() }
     }
 }
@@ -127,6 +209,15 @@ impl Parameters {
     /// Those that are trained.
     pub fn trained(&self) -> impl Iterator<Item = &Parameter> {
         self.iter().filter(|parameter| parameter.train == Train::Yes)
+    }
+
+    /// The layers of the encoder.
+    pub fn layers(&self) -> usize {
+        let number = |parameter: &Parameter| match parameter.group {
+            Group::Layer(layer) => layer + 1,
+            _ => 0,
+        };
+        self.iter().map(number).max().unwrap_or(0)
     }
 
     /// The parameter of this name.

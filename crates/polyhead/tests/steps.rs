@@ -194,3 +194,79 @@ fn one_task_alone_is_told_that_nothing_is_balanced() {
         _ => true,
     }));
 }
+
+/// The tensors of a model by name, before and after a run.
+fn before_and_after(more: &[&str]) -> Vec<(polyhead::parameters::Parameter, Vec<f32>, Vec<f32>)> {
+    let folder = tempfile::tempdir().unwrap();
+    let mut trainer = small::trainer(recipe(folder.path(), more));
+    let values = |model: &Model| -> Vec<Vec<f32>> {
+        let tensors = model.parameters.tensors().unwrap().into_iter();
+        tensors.map(|(_, tensor)| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap()).collect()
+    };
+    let before = values(trainer.model());
+    trainer.by_ref().for_each(|event| drop(event.unwrap()));
+    let after = values(trainer.model());
+    let parameters: Vec<_> = trainer.model().parameters.iter().cloned().collect();
+    parameters
+        .into_iter()
+        .zip(before)
+        .zip(after)
+        .map(|((parameter, before), after)| (parameter, before, after))
+        .collect()
+}
+
+#[test]
+fn what_is_frozen_does_not_move_and_everything_else_does() {
+    use polyhead::parameters::{Group, Train};
+    for (freeze, is_frozen) in [
+        ("embeddings", (|group| matches!(group, Group::Embeddings | Group::Pooler)) as fn(Group) -> bool),
+        ("2", |group| matches!(group, Group::Embeddings | Group::Layer(0 | 1) | Group::Pooler)),
+        ("3", |group| !matches!(group, Group::Head)),
+    ] {
+        for (parameter, before, after) in before_and_after(&[&format!("encoder.freeze={freeze}")]) {
+            let frozen = is_frozen(parameter.group);
+            assert_eq!(before == after, frozen, "{freeze}: {}", parameter.name);
+            assert_eq!(parameter.train == Train::No, frozen, "{freeze}: {}", parameter.name);
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let refused =
+        polyhead::train::Trainer::new(recipe(folder.path(), &["encoder.freeze=4"]), &mut |_| {}).err().unwrap();
+    assert!(refused.to_string().contains("encoder.freeze: expected at most the 3 layers"), "{refused}");
+}
+
+#[test]
+fn a_frozen_run_resumes_to_the_bits_of_one_that_was_not_stopped() {
+    let run = |folder: &Path, stop: usize| {
+        let overrides = ["encoder.freeze=1", "train.layer_decay=0.8", "train.head_rate=3", "train.save_every=1"];
+        let mut trainer = small::trainer(recipe(folder, &overrides));
+        if stop > 0 {
+            // Goes away without a word.
+            let steps = trainer.by_ref().filter(|event| matches!(event, Ok(Event::Step(_))));
+            assert_eq!(steps.take(stop).count(), stop);
+            drop(trainer);
+            trainer =
+                polyhead::train::Trainer::resume(&folder.join("runs/tiny"), None, &[], TASKS, &mut |_| {}).unwrap();
+        }
+        trainer.by_ref().for_each(|event| drop(event.unwrap()));
+        polyhead::io::sha256_file(folder.join("runs/tiny/best/model.safetensors")).unwrap()
+    };
+    let [whole, resumed] = [0, 4].map(|stop| run(tempfile::tempdir().unwrap().path(), stop));
+    assert_eq!(whole, resumed);
+}
+
+#[test]
+fn rates_by_layer_move_lower_layers_less_and_heads_more() {
+    use polyhead::parameters::Group;
+    let moved = |more: &[&str], wanted: fn(Group) -> bool| -> f64 {
+        let all = before_and_after(more).into_iter().filter(|(parameter, ..)| wanted(parameter.group));
+        all.flat_map(|(_, before, after)| before.into_iter().zip(after)).map(|(a, b)| f64::from((a - b).abs())).sum()
+    };
+    let (one, decayed) = (&["train.epochs=1"][..], &["train.epochs=1", "train.layer_decay=0.5"][..]);
+    // 0.5^4 for the first of three layers, but for what AdamW makes of other gradients.
+    let share = moved(decayed, |group| group == Group::Layer(0)) / moved(one, |group| group == Group::Layer(0));
+    assert!((share - 0.0625).abs() < 0.02, "{share}");
+    let faster = ["train.epochs=1", "train.head_rate=4"];
+    let share = moved(&faster, |group| group == Group::Head) / moved(one, |group| group == Group::Head);
+    assert!(share > 2.5 && share < 4.5, "{share}");
+}

@@ -12,7 +12,7 @@
 
 use super::{Encoder, EncoderKind, EncoderOverrides, HiddenStateCallback, Precision};
 use crate::error::{Error, Place, Result};
-use crate::parameters::{Naming, Train, Weights};
+use crate::parameters::{Group, Naming, Role, Weights};
 use candle_core::Device;
 use polyhead_kernels::layer_norm::Norm;
 use polyhead_kernels::{Activation, Attention, DropoutAt, Index, Linear, Ops, Part, Value, Weight};
@@ -106,8 +106,9 @@ impl Bert {
         config.attention_probs_dropout_prob = adjust.attention_dropout.unwrap_or(config.attention_probs_dropout_prob);
         config.check().map_err(|error| error.at_least(Place::file(path)))?;
         let Config { hidden_size: hidden, intermediate_size: inner, .. } = config;
+        weights.in_group(Group::Embeddings);
         let mut table =
-            |name: &str, rows| weights.get(&format!("embeddings.{name}.weight"), &[rows, hidden], Train::Yes);
+            |name: &str, rows| weights.get(&format!("embeddings.{name}.weight"), &[rows, hidden], Role::Weight);
         let tables = vec![
             (table("word_embeddings", config.vocab_size)?, Index::TokenIds),
             (table("position_embeddings", config.max_position_embeddings)?, Index::PositionsFrom(0)),
@@ -117,6 +118,7 @@ impl Bert {
         let norm = open_norm(weights, "embeddings.LayerNorm", hidden, epsilon)?;
         let layers = (0..config.num_hidden_layers)
             .map(|layer| {
+                weights.in_group(Group::Layer(layer));
                 let at = |name: &str| format!("encoder.layer.{layer}.{name}");
                 let [query, key, value] = ["query", "key", "value"].map(|name| at(&format!("attention.self.{name}")));
                 Ok(Layer {
@@ -130,9 +132,10 @@ impl Bert {
             })
             .collect::<Result<Vec<_>>>()?;
         // A checkpoint that was saved with a task head of its own may come without a pooler.
+        weights.in_group(Group::Pooler);
         if weights.holds("pooler.dense.weight") {
-            weights.get("pooler.dense.weight", &[hidden, hidden], Train::No)?;
-            weights.get("pooler.dense.bias", &[hidden], Train::No)?;
+            weights.get("pooler.dense.weight", &[hidden, hidden], Role::Unused)?;
+            weights.get("pooler.dense.bias", &[hidden], Role::Unused)?;
         }
         // Products in bf16 take their factors in pairs of neighbours, which must not reach across heads.
         let paired = [hidden / config.num_attention_heads, inner].iter().all(|width| width.is_multiple_of(2));
@@ -196,16 +199,16 @@ impl Config {
 /// Linear layers of these names, side by side.
 fn open_linear(weights: &mut Weights, names: &[String], inner: usize, outer: usize) -> Result<Arc<Linear>> {
     let mut part = |name: &String| {
-        let weight = weights.get(&format!("{name}.weight"), &[outer, inner], Train::Yes)?;
-        Ok(Part::new(weight, Some(weights.get(&format!("{name}.bias"), &[outer], Train::Yes)?)))
+        let weight = weights.get(&format!("{name}.weight"), &[outer, inner], Role::Weight)?;
+        Ok(Part::new(weight, Some(weights.get(&format!("{name}.bias"), &[outer], Role::Bias)?)))
     };
     let parts = names.iter().map(&mut part).collect::<Result<Vec<_>>>()?;
     Ok(Arc::new(Linear::new(parts)))
 }
 
 fn open_norm(weights: &mut Weights, name: &str, hidden: usize, epsilon: f64) -> Result<Norm> {
-    let gamma = weights.get(&format!("{name}.weight"), &[hidden], Train::Yes)?;
-    Ok(Norm::new(gamma, weights.get(&format!("{name}.bias"), &[hidden], Train::Yes)?, epsilon))
+    let gamma = weights.get(&format!("{name}.weight"), &[hidden], Role::Norm)?;
+    Ok(Norm::new(gamma, weights.get(&format!("{name}.bias"), &[hidden], Role::Norm)?, epsilon))
 }
 
 impl Encoder for Bert {
@@ -245,6 +248,10 @@ impl Encoder for Bert {
 
     fn hidden_size(&self) -> usize {
         self.config.hidden_size
+    }
+
+    fn layers(&self) -> usize {
+        self.layers.len()
     }
 
     fn max_tokens(&self) -> usize {

@@ -8,7 +8,7 @@ pub mod bert;
 
 use crate::batch::Batch;
 use crate::error::{Error, Place, Result};
-use crate::parameters::{Naming, Weights};
+use crate::parameters::{Freeze, Naming, Weights};
 use candle_core::{Device, Tensor};
 use polyhead_kernels::tape::in_pool;
 pub use polyhead_kernels::{Offset, Pass, Precision};
@@ -83,6 +83,8 @@ pub struct EncoderOverrides {
     pub dropout: Option<f64>,
     /// Dropout of attention probabilities, instead of the checkpoint's own.
     pub attention_dropout: Option<f64>,
+    /// What of it is not trained.
+    pub freeze: Freeze,
 }
 
 /// Sees the output of the embeddings and of every layer, `[rows, hidden]` each.
@@ -102,6 +104,9 @@ pub trait Encoder: Send + Sync {
 
     /// The width of its hidden states.
     fn hidden_size(&self) -> usize;
+
+    /// Its layers.
+    fn layers(&self) -> usize;
 
     /// The longest sequence it can encode, in tokens.
     fn max_tokens(&self) -> usize;

@@ -17,7 +17,7 @@ pub use start::{KeepHeads, Start};
 use crate::batch::{Batch, Features, Padding};
 use crate::encoders::{self, Encoder, EncoderKind, EncoderOverrides, Pass};
 use crate::error::{Error, Place, Result};
-use crate::parameters::{Owner, Parameters, Weights};
+use crate::parameters::{Freeze, Owner, Parameters, Weights};
 use crate::tasks::{AnyTask, HeadShape, Logits, LogitsFn};
 use crate::text::Tokenizer;
 use candle_core::Tensor;
@@ -230,7 +230,16 @@ fn build(
     tasks: &mut [NamedTask],
     weights: &mut Weights,
 ) -> Result<Box<dyn Encoder>> {
+    weights.freeze(adjust.freeze);
     let encoder = (EncoderKind::of(path, config)?.open)(path, config, adjust, weights)?;
+    if let Freeze::Layers(count) = adjust.freeze
+        && count > encoder.layers()
+    {
+        let layers = encoder.layers();
+        return Err(Error::usage(format!(
+            "encoder.freeze: expected at most the {layers} layers of the encoder, found {count}"
+        )));
+    }
     let shape = HeadShape { hidden: encoder.hidden_size() };
     for NamedTask { name, task } in tasks {
         weights.for_owner(Owner::Head(name.clone()));

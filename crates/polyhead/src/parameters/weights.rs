@@ -6,7 +6,7 @@
 //! classifier.weight                                                                        of a head that is not ours
 //! ```
 
-use super::{Owner, Parameter, Parameters, Shape, Train};
+use super::{Freeze, Group, Owner, Parameter, Parameters, Role, Shape, Train};
 use crate::error::{Error, Place, Result};
 use candle_core::{DType, Device, Tensor};
 use polyhead_kernels::Weight;
@@ -94,6 +94,8 @@ pub struct Weights {
     tensors: BTreeMap<String, Tensor>,
     parameters: Vec<Parameter>,
     owner: Owner,
+    group: Group,
+    freeze: Freeze,
     heads: Heads,
     device: Device,
     problems: Vec<Error>,
@@ -176,6 +178,8 @@ impl Weights {
             tensors: BTreeMap::new(),
             parameters: Vec::new(),
             owner: Owner::Encoder,
+            group: Group::Embeddings,
+            freeze: Freeze::Nothing,
             heads: Heads::Stored,
             device: Device::Cpu,
             problems: Vec::new(),
@@ -210,7 +214,20 @@ impl Weights {
 
     /// What is declared from here on belongs to `owner`.
     pub fn for_owner(&mut self, owner: Owner) {
+        if matches!(owner, Owner::Head(_)) {
+            self.group = Group::Head;
+        }
         self.owner = owner;
+    }
+
+    /// What is declared from here on stands in `group`.
+    pub fn in_group(&mut self, group: Group) {
+        self.group = group;
+    }
+
+    /// What is declared from here on is not trained where this says so.
+    pub fn freeze(&mut self, freeze: Freeze) {
+        self.freeze = freeze;
     }
 
     /// Renames a tensor of the checkpoint, if it is there: single-task folders name their heads in their own way.
@@ -283,42 +300,48 @@ impl Weights {
     ///
     /// A missing or misshapen one is remembered, and zeros of no use stand in for it: [`Weights::finish`] then names all
     /// of them at once.
-    pub fn get(&mut self, name: &str, shape: &[usize], train: Train) -> Result<Weight> {
+    pub fn get(&mut self, name: &str, shape: &[usize], role: Role) -> Result<Weight> {
+        let train = self.train(role);
         if let Some(shapes) = &mut self.shapes {
             shapes.push(Shape { name: name.to_owned(), dims: shape.to_vec(), train, owner: self.owner.clone() });
             return self.stand_in();
         }
         match self.stored(name, shape) {
-            Some(tensor) => self.declare(name, &tensor, train),
+            Some(tensor) => self.declare(name, &tensor, role),
             None => self.stand_in(),
         }
     }
 
     /// The named tensor of a head, which has nothing to do with single labels. Where the head is new, or that of the
     /// checkpoint was made for other labels, it is initialised.
-    pub fn get_or_init(&mut self, name: &str, shape: &[usize], init: Init) -> Result<Weight> {
-        let train = self.head_is_trained();
+    pub fn get_or_init(&mut self, name: &str, shape: &[usize], role: Role, init: Init) -> Result<Weight> {
         let same = self.matched_head().is_none_or(|Match { stored, own }| stored == own);
         match self.heads {
             Heads::New(key) if !same || self.matched_head().is_none() => {
                 self.tensors.remove(name);
-                self.initialised(name, shape, init, key, train, |_, _| {})
+                self.initialised(name, shape, init, key, role, |_, _| {})
             }
-            _ => self.get(name, shape, train),
+            _ => self.get(name, shape, role),
         }
     }
 
     /// The named tensor of a head, `[labels, ...row]`, with a row for each label. Where the checkpoint's head was made for
     /// other labels, or for these in another order, every label has the row that it had there, and those that it did not
     /// have are initialised as the rows of a new head are.
-    pub fn get_or_init_by_label(&mut self, name: &str, labels: &[String], row: &[usize], init: Init) -> Result<Weight> {
-        let train = self.head_is_trained();
+    pub fn get_or_init_by_label(
+        &mut self,
+        name: &str,
+        labels: &[String],
+        row: &[usize],
+        role: Role,
+        init: Init,
+    ) -> Result<Weight> {
         let shape = |labels: usize| [&[labels], row].concat();
         let (Heads::New(key), Some(Match { stored, own })) = (self.heads, self.matched_head().cloned()) else {
-            return self.get_or_init(name, &shape(labels.len()), init);
+            return self.get_or_init(name, &shape(labels.len()), role, init);
         };
         if stored == own {
-            return self.get_or_init(name, &shape(labels.len()), init);
+            return self.get_or_init(name, &shape(labels.len()), role, init);
         }
         let Some(old) = self.stored(name, &shape(stored.len())) else {
             return self.stand_in();
@@ -329,7 +352,7 @@ impl Weights {
             self.by_label.push(head.clone());
         }
         let (old, width) = (old.flatten_all()?.to_vec1::<f32>()?, row.iter().product::<usize>());
-        self.initialised(name, &shape(labels.len()), init, key, train, |index, value| {
+        self.initialised(name, &shape(labels.len()), init, key, role, |index, value| {
             let (row, column) = (index / width.max(1), index % width.max(1));
             let label = labels.get(row);
             let place = label.and_then(|label| stored.iter().position(|known| known == label));
@@ -357,7 +380,7 @@ impl Weights {
         shape: &[usize],
         init: Init,
         key: Key,
-        train: Train,
+        role: Role,
         adapt: impl Fn(usize, &mut f32),
     ) -> Result<Weight> {
         // Nothing is made for a checkpoint that is refused: its sizes may be anything.
@@ -373,7 +396,7 @@ impl Weights {
             value
         };
         let values: Vec<f32> = (0..shape.iter().product()).map(value).collect();
-        self.declare(name, &Tensor::from_vec(values, shape, &self.device)?, train)
+        self.declare(name, &Tensor::from_vec(values, shape, &self.device)?, role)
     }
 
     fn matched_head(&self) -> Option<&Match> {
@@ -381,20 +404,20 @@ impl Weights {
         self.matched.get(name)
     }
 
-    fn head_is_trained(&self) -> Train {
-        match &self.owner {
-            Owner::Head(name) if self.still.contains(name) => Train::No,
-            _ => Train::Yes,
-        }
+    /// Whether what is declared now is trained.
+    fn train(&self, role: Role) -> Train {
+        let still = matches!(&self.owner, Owner::Head(name) if self.still.contains(name));
+        if still || role == Role::Unused || self.freeze.holds(self.group) { Train::No } else { Train::Yes }
     }
 
-    fn declare(&mut self, name: &str, tensor: &Tensor, train: Train) -> Result<Weight> {
+    fn declare(&mut self, name: &str, tensor: &Tensor, role: Role) -> Result<Weight> {
+        let train = self.train(role);
         let weight = Weight::named(name, tensor)?;
         if train == Train::No {
             weight.freeze();
         }
-        let (name, owner) = (name.to_owned(), self.owner.clone());
-        self.parameters.push(Parameter { name, weight: weight.clone(), train, owner });
+        let (name, owner, group) = (name.to_owned(), self.owner.clone(), self.group);
+        self.parameters.push(Parameter { name, weight: weight.clone(), train, owner, group, role });
         Ok(weight)
     }
 

@@ -107,6 +107,13 @@ fn numbers(recipe: &Recipe) -> Result<(), Fault> {
     if learning_rate == 0.0 {
         return Err(fault("train.learning_rate", "a number above 0", "0"));
     }
+    let TrainRecipe { head_rate, layer_decay, .. } = recipe.train;
+    if !(head_rate > 0.0 && head_rate.is_finite()) {
+        return Err(fault("train.head_rate", "a factor above 0", head_rate.to_string()));
+    }
+    if !(layer_decay > 0.0 && layer_decay <= 1.0) {
+        return Err(fault("train.layer_decay", "a factor above 0, up to 1", layer_decay.to_string()));
+    }
     if !(0.0..=1.0).contains(&warmup) {
         let steps = "`train.warmup` is a share of the steps, not their number";
         let fault = fault("train.warmup", "a share from 0 to 1", warmup.to_string());

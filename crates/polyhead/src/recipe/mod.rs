@@ -25,6 +25,7 @@ use crate::encoders::{EncoderOverrides, Precision};
 use crate::error::{Error, Place, Result};
 use crate::model::KeepHeads;
 use crate::order::Order;
+use crate::parameters::Freeze;
 use crate::strategy::Strategy;
 use serde::{Deserialize, Serialize};
 use source::Source;
@@ -81,6 +82,9 @@ pub struct EncoderRecipe {
     /// Dropout of attention probabilities, instead of the checkpoint's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attention_dropout: Option<f64>,
+    /// What of the encoder is not trained.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub freeze: Freeze,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -152,6 +156,10 @@ pub struct TrainRecipe {
     pub epochs: usize,
     /// The peak of the learning rate.
     pub learning_rate: f64,
+    /// What multiplies the learning rate of heads.
+    pub head_rate: f64,
+    /// What multiplies the learning rate from each layer of the encoder to the one below it.
+    pub layer_decay: f64,
     /// Decoupled weight decay, not on biases and LayerNorm.
     pub weight_decay: f64,
     /// The share of the steps in which the learning rate rises; then it falls to 0.
@@ -196,6 +204,8 @@ impl Default for TrainRecipe {
         Self {
             epochs: 3,
             learning_rate: 5e-5,
+            head_rate: 1.0,
+            layer_decay: 1.0,
             weight_decay: 0.01,
             warmup: 0.1,
             max_grad_norm: 1.0,
@@ -257,6 +267,7 @@ impl Recipe {
             precision: self.train.precision.resolve(),
             dropout: self.encoder.dropout,
             attention_dropout: self.encoder.attention_dropout,
+            freeze: self.encoder.freeze,
         }
     }
 

@@ -46,7 +46,7 @@ const WORDS: &[Word] = &[
     called(&["hidden_dropout_prob", "hidden_dropout", "encoder_dropout"], &["encoder.dropout"], ""),
     called(&["attention_probs_dropout_prob", "attention_dropout_prob", "attn_dropout", "attn_pdrop"], &["encoder.attention_dropout"], ""),
     called(&["classifier_dropout", "head_dropout", "classifier_dropout_prob", "dropout_rate", "dropout_prob"], &["tasks.NAME.dropout", "encoder.dropout"], "the first is before the head, the second inside the encoder"),
-    absent(&["freeze", "freeze_encoder", "freeze_bert", "frozen", "freeze_layers", "num_frozen_layers", "unfreeze", "trainable", "requires_grad", "fine_tune", "finetune"], "the whole encoder is trained with its heads"),
+    called(&["freeze_encoder", "freeze_bert", "frozen", "freeze_layers", "freeze_embeddings", "num_frozen_layers", "frozen_layers", "unfreeze", "trainable", "requires_grad", "fine_tune", "finetune"], &["encoder.freeze"], "`embeddings`, or so many layers from below"),
     absent(&["lora", "lora_r", "lora_alpha", "peft", "adapter", "adapters", "quantization", "load_in_8bit", "load_in_4bit", "gradient_checkpointing", "torch_compile", "compile", "attn_implementation"], "the whole encoder is trained, by polyhead's own operators"),
     // Steps and batches
     called(&["train_batch_size", "per_device_train_batch_size", "per_gpu_train_batch_size", "mini_batch_size", "minibatch_size", "batchsize", "bs", "batch", "global_batch_size"], &["tasks.NAME.batch_size"], "the examples (windows) of one step"),
@@ -66,7 +66,8 @@ const WORDS: &[Word] = &[
     called(&["pad_to_max_length", "padding_strategy", "pad_to_multiple_of", "dynamic_padding"], &["train.padding"], "no result depends on it"),
     // Optimisation
     called(&["lr", "learn_rate", "base_lr", "peak_lr", "max_lr", "init_lr", "initial_lr", "learningrate", "eta"], &["train.learning_rate"], ""),
-    absent(&["encoder_lr", "head_lr", "classifier_lr", "bert_lr", "discriminative_lr", "layerwise_lr_decay", "layer_decay", "llrd", "lr_decay", "lr_mult"], "one rate, `train.learning_rate`, serves the encoder and its heads"),
+    called(&["encoder_lr", "head_lr", "classifier_lr", "bert_lr", "head_lr_factor", "lr_mult"], &["train.head_rate"], "a factor: `train.learning_rate` is that of the encoder"),
+    called(&["discriminative_lr", "layerwise_lr_decay", "layerwise_learning_rate_decay", "llrd", "lr_decay"], &["train.layer_decay"], "a factor from each layer to the one below it"),
     called(&["wd", "l2", "l2_reg", "l2_regularization", "decay", "adam_weight_decay", "regularization"], &["train.weight_decay"], ""),
     called(&["warmup_ratio", "warmup_proportion", "warmup_fraction", "warmup_pct", "warmup_share", "pct_start", "cut_frac"], &["train.warmup"], "a share of the steps, from 0 to 1"),
     called(&["warmup_steps", "num_warmup_steps", "n_warmup_steps", "warmup_epochs", "warmup_updates"], &["train.warmup"], "a share of the steps, from 0 to 1, not their number"),

@@ -29,7 +29,7 @@ use crate::data::{ColumnNames, Layout, Read};
 use crate::document::{Block, Case, Tone, number};
 use crate::encoders::Precision;
 use crate::error::{Error, Place, Result};
-use crate::parameters::{Init, Weights};
+use crate::parameters::{Init, Role, Weights};
 use crate::text::Tokenizer;
 use candle_core::Tensor;
 use polyhead_kernels::cross_entropy::IGNORE;
@@ -314,8 +314,8 @@ impl LinearHead {
     /// `torch.nn.Linear` (see docs/adr/0008-heads-begin-as-torch-linear.md).
     pub fn open(weights: &mut Weights, name: &str, shape: HeadShape, outputs: usize) -> Result<Self> {
         let init = Init::Uniform(1.0 / (shape.hidden as f64).sqrt());
-        let weight = weights.get_or_init(&format!("{name}.weight"), &[outputs, shape.hidden], init)?;
-        let bias = weights.get_or_init(&format!("{name}.bias"), &[outputs], init)?;
+        let weight = weights.get_or_init(&format!("{name}.weight"), &[outputs, shape.hidden], Role::Weight, init)?;
+        let bias = weights.get_or_init(&format!("{name}.bias"), &[outputs], Role::Bias, init)?;
         Ok(Self::of(vec![Part::new(weight, Some(bias))]))
     }
 
@@ -323,8 +323,9 @@ impl LinearHead {
     /// [`Weights::get_or_init_by_label`].
     pub fn open_by_label(weights: &mut Weights, name: &str, shape: HeadShape, labels: &[String]) -> Result<Self> {
         let init = Init::Uniform(1.0 / (shape.hidden as f64).sqrt());
-        let weight = weights.get_or_init_by_label(&format!("{name}.weight"), labels, &[shape.hidden], init)?;
-        let bias = weights.get_or_init_by_label(&format!("{name}.bias"), labels, &[], init)?;
+        let weight =
+            weights.get_or_init_by_label(&format!("{name}.weight"), labels, &[shape.hidden], Role::Weight, init)?;
+        let bias = weights.get_or_init_by_label(&format!("{name}.bias"), labels, &[], Role::Bias, init)?;
         Ok(Self::of(vec![Part::new(weight, Some(bias))]))
     }
 

@@ -9,7 +9,7 @@
 //! (Yu et al. 2020, "Gradient Surgery for Multi-Task Learning").
 
 use crate::optim::SquaredNorms;
-use crate::parameters::{Gradients, Owner, Parameter, Parameters};
+use crate::parameters::{Gradients, Group, Owner, Parameter, Parameters};
 use polyhead_kernels::tape::in_pool;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -65,18 +65,13 @@ impl Groups {
     }
 }
 
-/// The group of a parameter. Encoders number their layers and name them so: `encoder.layer.3.output.dense.weight` is of
-/// `layer.3`; what stands outside of layers goes by its first word, `embeddings`, `pooler`.
+/// The name of a parameter's group.
 fn group(parameter: &Parameter) -> String {
-    if let Owner::Head(task) = &parameter.owner {
-        return format!("heads.{task}");
-    }
-    let words: Vec<&str> = parameter.name.split('.').collect();
-    let is_number = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
-    let numbered = words.iter().zip(words.iter().skip(1)).find(|(_, next)| is_number(next));
-    match numbered {
-        Some((layer, number)) => format!("{layer}.{number}"),
-        None => words.first().copied().unwrap_or_default().to_owned(),
+    match (&parameter.owner, parameter.group) {
+        (Owner::Head(task), _) => format!("heads.{task}"),
+        (_, Group::Embeddings) => "embeddings".to_owned(),
+        (_, Group::Layer(layer)) => format!("layer.{layer}"),
+        (_, Group::Pooler | Group::Head) => "pooler".to_owned(),
     }
 }
 
@@ -117,31 +112,4 @@ pub fn cosines(tasks: &[(&str, &Gradients)], parameters: &Parameters) -> Diagnos
         }
         Diagnosis { norms: Norms(norms), cosines: pairs }
     })
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use crate::parameters::Train;
-    use candle_core::{Device, Tensor};
-    use polyhead_kernels::Weight;
-
-    #[test]
-    fn groups_go_by_the_owner_and_then_by_the_layer() {
-        let named = |name: &str, owner: Owner| {
-            let weight = Weight::new(&Tensor::zeros(1, candle_core::DType::F32, &Device::Cpu).unwrap()).unwrap();
-            group(&Parameter { name: name.into(), weight, train: Train::Yes, owner })
-        };
-        for (name, expected) in [
-            ("embeddings.LayerNorm.weight", "embeddings"),
-            ("encoder.layer.11.attention.self.query.weight", "layer.11"),
-            ("transformer.h.0.mlp.0.weight", "h.0"),
-            ("pooler.dense.bias", "pooler"),
-            ("scale", "scale"),
-        ] {
-            assert_eq!(named(name, Owner::Encoder), expected);
-        }
-        assert_eq!(named("heads.qa.layer.0.weight", Owner::Head("qa".into())), "heads.qa");
-    }
 }

@@ -46,7 +46,7 @@ pub use windows::{Lost, TrainingWindow};
 use crate::balance::{Balancer, Needs};
 use crate::error::{Error, Result};
 use crate::model::Model;
-use crate::optim::{Optimizer, Schedule};
+use crate::optim::{Optimizer, Rates, Schedule};
 use crate::recipe::Recipe;
 use crate::tasks::{TASKS, TaskKind};
 use batches::Batches;
@@ -230,7 +230,8 @@ impl Trainer {
             batches,
             balancer,
             schedule: Schedule::new(plan.steps, recipe.train.warmup),
-            optimizer: Optimizer::new(Default::default(), recipe.train.weight_decay, recipe.train.max_grad_norm),
+            optimizer: Optimizer::new(Default::default(), recipe.train.weight_decay, recipe.train.max_grad_norm)
+                .with_rates(Rates { head: recipe.train.head_rate, layer_decay: recipe.train.layer_decay }),
             key: Key::seed(recipe.seed),
             movement: Some(GradientFlowCheck::new(&model.parameters, task_data.len())?),
             groups: Groups::new(&model.parameters),

@@ -9,7 +9,7 @@
 use candle_core::Tensor;
 use polyhead::batch::WindowedExample;
 use polyhead::data::{Layout, Read};
-use polyhead::parameters::{Init, Weights};
+use polyhead::parameters::{Init, Role, Weights};
 use polyhead::tasks::ner::Ner;
 use polyhead::tasks::{Answer, HeadShape, Purpose, Score, Shape, Task, Window};
 use polyhead::text::Tokenizer;
@@ -79,7 +79,12 @@ impl<const FAULT: u8> Task for Cut<FAULT> {
 
     fn head(&self, name: &str, shape: HeadShape, weights: &mut Weights) -> Result<Self::Head> {
         if FAULT == 0 {
-            weights.get_or_init(&format!("heads.{name}.unused"), &[2, shape.hidden], Init::Uniform(0.1))?;
+            weights.get_or_init(
+                &format!("heads.{name}.unused"),
+                &[2, shape.hidden],
+                Role::Weight,
+                Init::Uniform(0.1),
+            )?;
         }
         self.0.head(name, shape, weights)
     }
