@@ -31,7 +31,22 @@ const MODULES: &[(&str, &[&str])] = &[
     ("optim", &["error", "parameters"]),
     ("model", &["batch", "encoders", "error", "hub", "io", "parameters", "tasks", "text"]),
     ("onnx", &["error", "io", "model"]),
-    ("recipe", &["balance", "batch", "data", "encoders", "error", "model", "order", "sample", "strategy", "tasks"]),
+    (
+        "recipe",
+        &[
+            "balance",
+            "batch",
+            "data",
+            "encoders",
+            "error",
+            "model",
+            "order",
+            "parameters",
+            "sample",
+            "strategy",
+            "tasks",
+        ],
+    ),
     (
         "train",
         &[

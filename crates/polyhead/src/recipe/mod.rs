@@ -240,7 +240,7 @@ impl Recipe {
         let overrides: Vec<String> = overrides.iter().map(|pair| renamed::in_override(pair)).collect();
         let source = Source::new(path, text, &overrides);
         let mut table: toml::Table = toml::from_str(text).map_err(|cause| source.malformed(&cause))?;
-        renamed::in_table(&mut table, &source)?;
+        renamed::in_table(&mut table, |key| source.place(key))?;
         for pair in &overrides {
             overrides::set(&mut table, pair)?;
         }

@@ -1,7 +1,7 @@
 //! Keys that earlier versions called otherwise: recipes and run folders of these versions still read.
 
-use super::{keys, source::Source};
-use crate::error::{Error, Result};
+use super::keys;
+use crate::error::{Error, Place, Result};
 
 /// The old name of a key, and its name.
 const RENAMED: &[(&str, &str)] = &[("train.mix", "train.sample")];
@@ -20,16 +20,16 @@ pub(super) fn in_override(pair: &str) -> String {
     }
 }
 
-/// Gives the keys of a recipe their names of today.
+/// Gives the keys of a recipe their names of today. `place` says where a key stands.
 ///
 /// # Errors
 /// A key stands there under both names.
-pub(super) fn in_table(recipe: &mut toml::Table, source: &Source) -> Result<()> {
+pub(super) fn in_table(recipe: &mut toml::Table, place: impl Fn(&str) -> Place) -> Result<()> {
     for (old, new) in RENAMED {
         let (Some((table, from)), Some((_, to))) = (old.rsplit_once('.'), new.rsplit_once('.')) else { continue };
         if keys::get(recipe, old).is_some() && keys::get(recipe, new).is_some() {
             return Err(Error::usage(format!("{old}: expected nothing beside {new}, whose old name it is"))
-                .at(source.place(old))
+                .at(place(old))
                 .hint(format!("leave {old} out")));
         }
         let Some(table) = recipe.get_mut(table).and_then(toml::Value::as_table_mut) else { continue };
