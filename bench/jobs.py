@@ -42,7 +42,8 @@ def train_polyhead(polyhead: Path, recipe: Path, changes: dict, scratch: Path, p
     end = events[-1]
     shutil.rmtree(end["folder"])
     evaluation = sum(event["seconds"] for event in events if event["event"] == "evaluated")
-    losses = [event.get("loss") for event in events if event["event"] == "step"]
+    # Format 1 of metrics.jsonl had one task a step, whose fields stood in the step itself.
+    losses = [task["loss"] for event in events if event["event"] == "step" for task in event.get("tasks", [event])]
     precision = next(event["precision"] for event in events if "precision" in event)
     return {"tokens": end["tokens"], "steps": end["steps"], "seconds": end["seconds"] - evaluation, "wall": done.wall,
             "memory": done.memory, "precision": precision, "losses": losses}
