@@ -48,7 +48,7 @@ impl Batches {
         let passes = |data: &TaskData| Passes {
             name: data.name.clone(),
             lengths: data.windows.iter().map(|window| window.features.ids.len()).collect(),
-            size: data.batch_size * recipe.train.accumulate,
+            size: data.step_windows(recipe.train.accumulate),
             known: None,
         };
         let tasks: Vec<Passes> = task_data.iter().map(passes).collect();
@@ -57,7 +57,7 @@ impl Batches {
             key: Key::seed(recipe.seed),
             order: recipe.train.order,
             windows: tasks.iter().map(|task| task.lengths.len()).collect(),
-            counts: tasks.iter().map(|task| task.lengths.len().div_ceil(task.size)).collect(),
+            counts: task_data.iter().map(|data| data.steps_of_pass(recipe.train.accumulate)).collect(),
             tasks,
         })
     }

@@ -113,3 +113,27 @@ pub fn cosines(tasks: &[(&str, &Gradients)], parameters: &Parameters) -> Diagnos
         Diagnosis { norms: Norms(norms), cosines: pairs }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::parameters::{Role, Train};
+    use candle_core::{DType, Device, Tensor};
+    use polyhead_kernels::Weight;
+
+    #[test]
+    fn groups_go_by_the_owner_and_then_by_the_layer() {
+        let named = |owner: Owner, at: Group| {
+            let weight = Weight::new(&Tensor::zeros(1, DType::F32, &Device::Cpu).unwrap()).unwrap();
+            let (name, train, role) = ("scale".to_owned(), Train::Yes, Role::Weight);
+            group(&Parameter { name, weight, train, owner, group: at, role })
+        };
+        for (at, expected) in
+            [(Group::Embeddings, "embeddings"), (Group::Layer(11), "layer.11"), (Group::Pooler, "pooler")]
+        {
+            assert_eq!(named(Owner::Encoder, at), expected);
+        }
+        assert_eq!(named(Owner::Head("qa".into()), Group::Head), "heads.qa");
+    }
+}

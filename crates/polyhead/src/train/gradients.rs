@@ -22,6 +22,8 @@ pub(super) struct StepGradient {
     pub gradients: Gradients,
     /// Of each task in the step, in order.
     pub tasks: Vec<TaskPass>,
+    /// Their losses, times the weights that the recipe sets.
+    pub losses: Vec<f64>,
 }
 
 /// What the passes of one task came to.
@@ -39,8 +41,7 @@ impl Trainer {
     /// The gradient of a step with the parameters as they are.
     pub(super) fn gradients(&mut self, batches: &[TaskBatch]) -> Result<StepGradient> {
         let tasks: Vec<usize> = batches.iter().map(|batch| batch.task).collect();
-        let key = self.key.purpose("balance").with(self.state.step as u64);
-        let mut step = StepTasks { tasks: &tasks, losses: None, products: None, key };
+        let mut step = StepTasks { tasks: &tasks, losses: None, products: None, key: self.balance_key() };
         // Of one task there is nothing to compare.
         let needs = if batches.len() > 1 { self.balancer.needs() } else { Needs::Nothing };
         if needs == Needs::Nothing {
@@ -50,8 +51,10 @@ impl Trainer {
             };
             self.model.parameters.clear_gradients();
             let passes = batches.iter().zip(&weights).enumerate();
-            let tasks = passes.map(|(at, (batch, &weight))| self.passes(batch, at, weight)).collect::<Result<_>>()?;
-            return Ok(StepGradient { gradients: self.model.parameters.take_gradients(), tasks });
+            let tasks =
+                passes.map(|(at, (batch, &weight))| self.passes(batch, at, weight)).collect::<Result<Vec<_>>>()?;
+            let losses = self.weighted_losses(batches, &tasks);
+            return Ok(StepGradient { gradients: self.model.parameters.take_gradients(), tasks, losses });
         }
         let mut passes = Vec::with_capacity(batches.len());
         let mut gradients = Vec::with_capacity(batches.len());
@@ -60,8 +63,7 @@ impl Trainer {
             passes.push(self.passes(batch, at, 1.0)?);
             gradients.push(self.model.parameters.take_gradients());
         }
-        let weighted = |(batch, pass): (&TaskBatch, &TaskPass)| pass.loss * self.task_data[batch.task].loss_weight;
-        let losses: Vec<f64> = batches.iter().zip(&passes).map(weighted).collect();
+        let losses = self.weighted_losses(batches, &passes);
         step.losses = Some(&losses);
         let products = (needs == Needs::Gradients).then(|| {
             let with = |a: &Gradients| gradients.iter().map(|b| a.dot_on_encoder(b, &self.model.parameters)).collect();
@@ -70,7 +72,17 @@ impl Trainer {
         step.products = products.as_deref();
         let (gradients, weights) = self.balancer.combine(&step, gradients, &self.model.parameters)?;
         passes.iter_mut().zip(weights).for_each(|(pass, weight)| pass.weight = weight);
-        Ok(StepGradient { gradients, tasks: passes })
+        Ok(StepGradient { gradients, tasks: passes, losses })
+    }
+
+    fn weighted_losses(&self, batches: &[TaskBatch], passes: &[TaskPass]) -> Vec<f64> {
+        let weighted = |(batch, pass): (&TaskBatch, &TaskPass)| pass.loss * self.task_data[batch.task].loss_weight;
+        batches.iter().zip(passes).map(weighted).collect()
+    }
+
+    /// The key of what a balancer draws in this step.
+    pub(super) fn balance_key(&self) -> Key {
+        self.key.purpose("balance").with(self.state.step as u64)
     }
 
     /// The passes of a task's batch, in parts; its gradient is added to what has gathered at the parameters.

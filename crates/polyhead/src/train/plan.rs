@@ -59,7 +59,7 @@ impl Plan {
                 name: data.name.clone(),
                 examples: data.train.len,
                 windows: data.windows.len(),
-                batches: data.windows.len().div_ceil(data.batch_size * recipe.train.accumulate),
+                batches: data.steps_of_pass(recipe.train.accumulate),
                 tokens: data.windows.iter().map(|window| window.features.ids.len()).sum(),
                 validation: data.validation.as_ref().map_or(0, |examples| examples.len),
                 lost: data.lost,

@@ -51,6 +51,16 @@ pub struct TaskData {
 }
 
 impl TaskData {
+    /// Windows of one step, which takes `accumulate` batches.
+    pub(super) fn step_windows(&self, accumulate: usize) -> usize {
+        self.batch_size * accumulate
+    }
+
+    /// Steps of a pass over its windows.
+    pub(super) fn steps_of_pass(&self, accumulate: usize) -> usize {
+        self.windows.len().div_ceil(self.step_windows(accumulate))
+    }
+
     /// Where a training example stands.
     pub fn place(&self, example: usize) -> Option<&Place> {
         self.places.get(example)

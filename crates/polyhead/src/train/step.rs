@@ -36,7 +36,7 @@ impl Trainer {
                 self.movement = None;
             }
         }
-        self.learn(&batches, &found.tasks, rate);
+        self.learn(&batches, &found.losses, rate);
         self.state.step += 1;
         self.state.taken += 1;
         let of_diagnosis = diagnosed.as_ref().map_or(0.0, |diagnosed| diagnosed.seconds);
@@ -70,12 +70,10 @@ impl Trainer {
     }
 
     /// Tells the strategies what came of a step.
-    fn learn(&mut self, batches: &[TaskBatch], passes: &[super::gradients::TaskPass], rate: f64) {
+    fn learn(&mut self, batches: &[TaskBatch], losses: &[f64], rate: f64) {
         let tasks: Vec<usize> = batches.iter().map(|batch| batch.task).collect();
-        let losses: Vec<f64> =
-            tasks.iter().zip(passes).map(|(&task, pass)| pass.loss * self.task_data[task].loss_weight).collect();
-        let key = self.key.purpose("balance").with(self.state.step as u64);
-        self.balancer.observe(&StepTasks { tasks: &tasks, losses: Some(&losses), products: None, key }, rate);
+        let step = StepTasks { tasks: &tasks, losses: Some(losses), products: None, key: self.balance_key() };
+        self.balancer.observe(&step, rate);
         let outcome: Vec<(usize, f64)> = tasks.iter().copied().zip(losses.iter().copied()).collect();
         self.batches.observe(&Outcome::Step(&outcome));
     }
