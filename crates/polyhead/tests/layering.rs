@@ -93,7 +93,7 @@ const MODULES: &[(&str, &[&str])] = &[
 /// Modules whose files are entries of one list and know nothing of each other; the files named here serve all of them.
 const LISTS: &[(&str, &[&str])] = &[
     ("tasks", &["mod", "any", "answer", "faces"]),
-    ("encoders", &["mod"]),
+    ("encoders", &["mod", "post_norm"]),
     ("sample", &["mod"]),
     ("balance", &["mod"]),
 ];

@@ -1,10 +1,12 @@
 //! Encoders: a packed batch of token ids becomes one hidden vector a token.
 //!
-//! One architecture a file; [`ENCODERS`] lists them. An encoder declares its tensors through [`Weights`], which checks
+//! One architecture a file; [`ENCODERS`] lists them, and each entry says all that differs from the others. What several
+//! share is a file of its own (`post_norm.rs`). An encoder declares its tensors through [`Weights`], which checks
 //! names and shapes against the checkpoint, and is written against [`Ops`], the set of operators that every backend runs. It
 //! knows no task.
 
 pub mod bert;
+mod post_norm;
 
 use crate::batch::Batch;
 use crate::error::{Error, Place, Result};
@@ -19,60 +21,99 @@ use std::path::Path;
 /// The architectures, in the order in which they are tried and shown.
 pub const ENCODERS: &[EncoderKind] = &[bert::KIND];
 
-/// One architecture: how its `config.json` names it and how it is built.
+/// One architecture: how its `config.json` names it, how its checkpoints are made, and how it is built.
 #[derive(Clone, Copy)]
 pub struct EncoderKind {
-    /// The `model_type` of its `config.json`.
+    /// Its name in transformers.
+    pub name: ModelName,
+    /// Names that transformers has for the same architecture.
+    pub other_names: &'static [ModelName],
+    /// How its checkpoints name their tensors.
+    pub naming: Naming,
+    /// The linear layers that low-rank adaptation (LoRA) changes if nothing else is said, by the last part of their names:
+    /// those of PEFT.
+    pub lora_targets: &'static [&'static str],
+    /// The folder of `fixtures/` with a small model of it and the numbers that transformers computes with that.
+    pub fixture: &'static str,
+    /// Builds it.
+    pub open: OpenEncoder,
+}
+
+/// A name of an architecture: transformers has several for some.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ModelName {
+    /// The `model_type` of a `config.json`.
     pub model_type: &'static str,
     /// What the names of its classes in transformers begin with: `Bert` of `BertForTokenClassification`.
     pub class: &'static str,
-    /// How its checkpoints name their tensors.
-    pub naming: Naming,
-    /// Builds it.
-    pub open: OpenEncoder,
+}
+
+impl ModelName {
+    /// Whether a class of transformers is of this name: `BertModel`, `BertForQuestionAnswering`.
+    fn has(&self, class: &str) -> bool {
+        let rest = class.strip_prefix(self.class);
+        rest.is_some_and(|rest| rest == "Model" || rest.starts_with("For"))
+    }
+
+    /// Whether a `config.json` has this name: as its `model_type`, or, as some have none, in its `architectures`.
+    fn is_in(&self, config: &Json) -> bool {
+        match model_type(config) {
+            Some(found) => found == self.model_type,
+            None => classes(config).any(|class| self.has(class)),
+        }
+    }
+}
+
+fn model_type(config: &Json) -> Option<&Json> {
+    config.get("model_type").filter(|found| !found.is_null())
+}
+
+fn classes(config: &Json) -> impl Iterator<Item = &str> {
+    let classes = config.get("architectures").and_then(Json::as_array).map_or(&[][..], Vec::as_slice);
+    classes.iter().filter_map(Json::as_str)
 }
 
 impl EncoderKind {
     /// The architecture that a `config.json` describes: by its `model_type`, or, as some checkpoints have none, by its
     /// `architectures`. The path is for errors.
     pub fn of(path: &Path, config: &Json) -> Result<&'static Self> {
-        let found = config.get("model_type").filter(|found| !found.is_null());
-        if let Some(found) = found {
-            let known = ENCODERS.iter().find(|kind| found == kind.model_type);
-            let found = found.as_str().unwrap_or("none");
-            return known.ok_or_else(|| {
+        let known = ENCODERS.iter().find(|kind| kind.names().any(|name| name.is_in(config)));
+        known.ok_or_else(|| match (model_type(config), classes(config).next()) {
+            (Some(found), _) => {
+                let found = found.as_str().unwrap_or("none");
                 let message = format!("expected one of {}, found `{found}`", Self::known());
                 Error::data(message).at(Place::field(path, "model_type")).hint("this encoder is not supported yet")
-            });
-        }
-        let classes = config.get("architectures").and_then(Json::as_array).map_or(&[][..], Vec::as_slice);
-        let classes = || classes.iter().filter_map(Json::as_str);
-        ENCODERS.iter().find(|kind| classes().any(|class| kind.has(class))).ok_or_else(|| {
-            let found = match classes().next() {
-                Some(class) => format!("no `model_type`, and `architectures` is `{class}`"),
-                None => "neither `model_type` nor `architectures`".to_owned(),
-            };
-            let message = format!("expected a `model_type`, one of {}, found {found}", Self::known());
-            Error::data(message)
-                .at(Place::file(path))
-                .hint("if it is one of these, add the line, as in \"model_type\": \"bert\"")
+            }
+            (None, class) => {
+                let found = match class {
+                    Some(class) => format!("no `model_type`, and `architectures` is `{class}`"),
+                    None => "neither `model_type` nor `architectures`".to_owned(),
+                };
+                let message = format!("expected a `model_type`, one of {}, found {found}", Self::known());
+                Error::data(message)
+                    .at(Place::file(path))
+                    .hint("if it is one of these, add the line, as in \"model_type\": \"bert\"")
+            }
         })
     }
 
-    /// Whether a class of transformers is of this architecture: `BertModel`, `BertForQuestionAnswering`.
-    fn has(&self, class: &str) -> bool {
-        let rest = class.strip_prefix(self.class);
-        rest.is_some_and(|rest| rest == "Model" || rest.starts_with("For"))
+    fn names(&self) -> impl Iterator<Item = &ModelName> {
+        std::iter::once(&self.name).chain(self.other_names)
+    }
+
+    /// The one of its names that a `config.json` has.
+    pub fn name_in(&self, config: &Json) -> ModelName {
+        *self.names().find(|name| name.is_in(config)).unwrap_or(&self.name)
     }
 
     fn known() -> String {
-        let names: Vec<&str> = ENCODERS.iter().map(|kind| kind.model_type).collect();
-        names.join(", ")
+        let names = ENCODERS.iter().flat_map(EncoderKind::names).map(|name| name.model_type);
+        names.collect::<Vec<_>>().join(", ")
     }
 }
 
-/// Builds an encoder from its `config.json` (the path is for errors) and a checkpoint's tensors.
-pub type OpenEncoder = fn(&Path, &Json, &EncoderOverrides, &mut Weights) -> Result<Box<dyn Encoder>>;
+/// Builds an encoder by its entry, its `config.json` (the path is for errors) and a checkpoint's tensors.
+pub type OpenEncoder = fn(&EncoderKind, &Path, &Json, &EncoderOverrides, &mut Weights) -> Result<Box<dyn Encoder>>;
 
 /// What a recipe may change about an encoder.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]

@@ -1,6 +1,6 @@
 //! Model folders in Hugging Face layout: `config.json`, `model.safetensors`, the tokenizer's files, a model card.
 //!
-//! The encoder's tensors keep the names of `transformers.BertModel`, so `AutoModel.from_pretrained` loads the folder as
+//! The encoder's tensors keep the names that transformers gives them (`BertModel`), so `AutoModel.from_pretrained` loads the folder as
 //! an encoder; the heads are `heads.{task}. ...` beside them, and the field `polyhead` of `config.json` says what they
 //! are. Folders of single-task models of transformers load too, and can be written.
 
@@ -157,10 +157,10 @@ impl Model {
     }
 
     fn write(&self, folder: &Path, mut config: Value, weights: Vec<u8>, card: String) -> Result<()> {
-        let kind = EncoderKind::of(&folder.join("config.json"), &config)?;
+        let model_type = EncoderKind::of(&folder.join("config.json"), &config)?.name_in(&config).model_type;
         if let Some(fields) = config.as_object_mut() {
             // Without it transformers does not know what the folder is.
-            fields.insert("model_type".into(), json!(kind.model_type));
+            fields.insert("model_type".into(), json!(model_type));
             forget_paths(fields);
             // transformers would load the weights, f32 now, in the precision that the first checkpoint had.
             for name in ["dtype", "torch_dtype"] {
@@ -183,7 +183,7 @@ impl Model {
     /// The class of transformers for this encoder: `BertModel`, `BertForTokenClassification`.
     fn architecture(&self, ending: &str) -> String {
         let kind = EncoderKind::of(Path::new("config.json"), &self.config);
-        format!("{}{ending}", kind.map_or("", |kind| kind.class))
+        format!("{}{ending}", kind.map_or("", |kind| kind.name_in(&self.config).class))
     }
 }
 

@@ -231,7 +231,8 @@ fn build(
     weights: &mut Weights,
 ) -> Result<Box<dyn Encoder>> {
     weights.freeze(adjust.freeze);
-    let encoder = (EncoderKind::of(path, config)?.open)(path, config, adjust, weights)?;
+    let kind = EncoderKind::of(path, config)?;
+    let encoder = (kind.open)(kind, path, config, adjust, weights)?;
     if let Freeze::Layers(count) = adjust.freeze
         && count > encoder.layers()
     {
