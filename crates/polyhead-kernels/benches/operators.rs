@@ -222,7 +222,7 @@ impl Bench {
             ids: (0..tokens as u64).map(|i| (Key::seed(1).bits(i) % 30_522) as u32).collect(),
             positions: (0..tokens as u32).map(|i| i % 512).collect(),
             types: vec![0; tokens],
-            segments: Segments::packed(&[tokens]),
+            ..Inputs::of_rows(Segments::packed(&[tokens]))
         });
         // A row of words read, a row written; back, one of each again.
         self.moved(&format!("embeddings {tokens} x {hidden}: forward, backward"), 4 * 4 * tokens * hidden, || {

@@ -10,7 +10,9 @@
 //! that goes through the network in parts ([`Dropout::beginning_at`]) has the masks that it has in one piece.
 
 use crate::math::simd;
+use crate::pass::Offset;
 use crate::rng::{Key, hash32};
+use crate::value::Rows;
 use candle_core::{Result, Shape, Tensor};
 
 /// What to drop: a rate and the key of the mask.
@@ -20,8 +22,7 @@ pub struct Dropout {
     /// The hash is compared with this in its upper 24 bits.
     keep_below: u32,
     scale: f32,
-    first_row: u32,
-    first_sequence: u64,
+    begins: Offset,
     /// The index of the first element, once it is known how many a row has.
     first: u32,
 }
@@ -33,31 +34,25 @@ impl Dropout {
             key,
             keep_below: ((1.0 - rate) * f64::from(1u32 << 24)).round() as u32,
             scale: (1.0 / (1.0 - rate)) as f32,
-            first_row: 0,
-            first_sequence: 0,
+            begins: Offset::default(),
             first: 0,
         })
     }
 
-    /// The same for a part of a batch that begins at this row and this sequence of it.
+    /// The same for a part of a batch that begins here.
     #[must_use]
-    pub fn beginning_at(self, row: usize, sequence: usize) -> Self {
-        Self { first_row: row as u32, first_sequence: sequence as u64, ..self }
+    pub fn beginning_at(self, begins: Offset) -> Self {
+        Self { begins, ..self }
     }
 
-    /// The mask of a matrix of rows of this many columns.
-    pub(crate) fn of_rows(self, columns: usize) -> Self {
-        Self { first: self.first_row.wrapping_mul(columns as u32), ..self }
-    }
-
-    /// The mask of a matrix with a row for each sequence, of this many columns.
-    pub(crate) fn of_sequences(self, columns: usize) -> Self {
-        Self { first: (self.first_sequence as u32).wrapping_mul(columns as u32), ..self }
+    /// The mask of a matrix with these rows, of this many columns.
+    pub(crate) fn of_rows(self, rows: Rows, columns: usize) -> Self {
+        Self { first: (self.begins.of(rows) as u32).wrapping_mul(columns as u32), ..self }
     }
 
     /// The mask of one attention head of a sequence.
     pub(crate) fn of_head(self, sequence: usize, heads: usize, head: usize) -> Self {
-        let index = (self.first_sequence + sequence as u64) * heads as u64 + head as u64;
+        let index = (self.begins.sequences + sequence) as u64 * heads as u64 + head as u64;
         Self { key: self.key.with(index), first: 0, ..self }
     }
 

@@ -14,7 +14,7 @@ use crate::layer_norm::{Norm, NormValues, gradient, normalise, scale};
 use crate::pass::{DropoutAt, Index};
 use crate::storage::{Parts, with_all_f32s};
 use crate::tape::Tape;
-use crate::value::Value;
+use crate::value::{Rows, Value};
 use crate::weight::Weight;
 use crate::workspace::Buffer;
 use candle_core::{Result, Tensor};
@@ -43,7 +43,7 @@ impl Tape {
         if !tables.iter().all(fits) || rows.iter().any(|rows| rows.len() != tokens) {
             candle_core::bail!("embeddings: tables of {columns} columns and {tokens} rows, and others");
         }
-        let mask = self.setting.mask(dropout, (tokens, columns));
+        let mask = self.setting.mask(dropout, Rows::Tokens, columns);
         let values = norm.values(columns)?;
         let needs_gradient = self.trains() && (norm.is_trained() || tables.iter().any(|(table, _)| table.is_trained()));
         let mut h = Buffer::uninit(tokens * columns);
@@ -84,7 +84,7 @@ impl Tape {
             });
             Ok(())
         })?;
-        let h = self.hidden(Matrix::f32(tokens, columns, h), rounded, needs_gradient);
+        let h = self.hidden(Matrix::f32(tokens, columns, h), rounded, Rows::Tokens, needs_gradient);
         if let Some((n, inverses)) = kept {
             let (tables, inputs, norm, output) = (tables.to_vec(), inputs.clone(), norm.clone(), h.node);
             self.record(output, move |buffers| {
@@ -136,7 +136,7 @@ mod tests {
             ids: vec![3, 0, 3, 9, 1],
             positions: vec![0, 1, 2, 0, 1],
             types: vec![0, 0, 1, 0, 0],
-            segments: Segments::packed(&[3, 2]),
+            ..Inputs::of_rows(Segments::packed(&[3, 2]))
         }
     }
 

@@ -19,7 +19,7 @@ impl Tape {
     /// `gelu(x Wᵀ + b)`, for products to read.
     pub(crate) fn fused_linear_gelu(&mut self, x: &Fused, layer: &Arc<Linear>) -> Result<Value> {
         let precision = layer.precision(self.precision);
-        let operand = layer.operand(x.operand(precision), &self.setting)?;
+        let operand = layer.operand(x.operand(precision), x.node.rows_of, &self.setting)?;
         let needs_gradient = self.trains() && (x.node.needs_gradient || layer.is_trained());
         let (rows, columns) = (x.node.rows, layer.outputs());
         let mut y = Matrix::uninit(precision, rows, columns);
@@ -27,7 +27,7 @@ impl Tape {
         let bias = layer.bias()?;
         let end = Gelu { u: u.as_mut().map(Matrix::writer), y: y.writer(), bias: bias.as_deref() };
         layer.forward(&operand, &end)?;
-        let y = self.inner(y, needs_gradient);
+        let y = self.inner(y, x.node.rows_of, needs_gradient);
         if let Some(u) = u {
             let (layer, input, output) = (layer.clone(), x.node, y.node);
             self.record(output, move |buffers| {

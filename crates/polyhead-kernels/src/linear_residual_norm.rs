@@ -32,9 +32,9 @@ impl Tape {
         dropout: DropoutAt,
     ) -> Result<Value> {
         let (rows, columns) = (x.node.rows, layer.outputs());
-        let mask = self.setting.mask(dropout, (rows, columns));
+        let mask = self.setting.mask(dropout, x.node.rows_of, columns);
         let precision = layer.precision(self.precision);
-        let operand = layer.operand(x.operand(precision), &self.setting)?;
+        let operand = layer.operand(x.operand(precision), x.node.rows_of, &self.setting)?;
         let values = norm.values(columns)?;
         if residual.node.rows != rows || residual.node.columns != columns {
             candle_core::bail!("linear-residual-norm: {rows} x {columns} onto {:?}", residual.node);
@@ -58,7 +58,7 @@ impl Tape {
                 norm: &values,
             },
         )?;
-        let y = self.hidden(Matrix::f32(rows, columns, y), rounded, needs_gradient);
+        let y = self.hidden(Matrix::f32(rows, columns, y), rounded, x.node.rows_of, needs_gradient);
         if let Some(h) = h {
             let (layer, norm) = (layer.clone(), norm.clone());
             let (output, residual, input) = (y.node, residual.node, x.node);

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! Inputs   ids, positions, types   one number a row        segments: where each sequence lies
+//!          ranges, pairs           what a head reads beyond tokens: words or spans, and pairs of them
 //! Index    PositionsFrom(0)        the rows of a table, or of a value, that an operator takes
 //! ```
 //!
@@ -10,6 +11,7 @@
 use crate::dropout::Dropout;
 use crate::rng::Key;
 use crate::segments::Segments;
+use crate::value::{Rows, Value};
 use crate::weight::Weight;
 use candle_core::Result;
 use std::borrow::Cow;
@@ -29,13 +31,40 @@ pub enum Pass {
     Evaluate,
 }
 
-/// A place in a batch: so many rows and sequences come before it.
+/// A place in a batch: so many of each come before it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Offset {
     /// Rows before it.
     pub rows: usize,
     /// Sequences before it.
     pub sequences: usize,
+    /// Ranges before it.
+    pub ranges: usize,
+    /// Pairs before it.
+    pub pairs: usize,
+}
+
+impl Offset {
+    /// The place behind a part that begins here.
+    #[must_use]
+    pub fn after(self, part: &Inputs) -> Self {
+        Self {
+            rows: self.rows + part.segments.rows(),
+            sequences: self.sequences + part.segments.len(),
+            ranges: self.ranges + part.ranges.items.len(),
+            pairs: self.pairs + part.pairs.items.len(),
+        }
+    }
+
+    /// How many rows of this kind come before it.
+    pub(crate) fn of(self, rows: Rows) -> usize {
+        match rows {
+            Rows::Tokens => self.rows,
+            Rows::Sequences => self.sequences,
+            Rows::Ranges => self.ranges,
+            Rows::Pairs => self.pairs,
+        }
+    }
 }
 
 impl Pass {
@@ -54,7 +83,7 @@ impl Pass {
         match self {
             Self::Train { key, begins } => {
                 let dropout = Dropout::new(at.rate, key.purpose(at.place).with(at.layer as u64));
-                dropout.map(|dropout| dropout.beginning_at(begins.rows, begins.sequences))
+                dropout.map(|dropout| dropout.beginning_at(begins))
             }
             Self::Evaluate => None,
         }
@@ -96,6 +125,12 @@ pub enum Index {
     TokenTypes,
     /// The first row of each sequence (`[CLS]`).
     FirstTokens,
+    /// The first row of each range.
+    RangeStarts,
+    /// Of each pair, the first range: of a value whose rows are ranges.
+    PairFirsts,
+    /// Of each pair, the second range.
+    PairSeconds,
 }
 
 /// A batch: which row of each table a token takes, and where each sequence lies.
@@ -109,12 +144,36 @@ pub struct Inputs {
     pub types: Vec<u32>,
     /// Where each sequence lies.
     pub segments: Segments,
+    /// The ranges that a head reads: of each, its first row and the row behind its last.
+    pub ranges: Items,
+    /// The pairs that a head reads: of each, two ranges, as indices into `ranges.items`.
+    pub pairs: Items,
+}
+
+/// Some items of each sequence, those of all sequences end to end.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Items {
+    /// Two numbers an item.
+    pub items: Vec<(u32, u32)>,
+    /// Which items are of which sequence.
+    pub segments: Segments,
 }
 
 impl Inputs {
     /// Rows of these sequences and no tokens: for operators on given values.
     pub fn of_rows(segments: Segments) -> Self {
-        Self { ids: Vec::new(), positions: Vec::new(), types: Vec::new(), segments }
+        let (ranges, pairs) = Default::default();
+        Self { ids: Vec::new(), positions: Vec::new(), types: Vec::new(), segments, ranges, pairs }
+    }
+
+    /// Where the rows of each sequence lie in a value with rows of this kind.
+    pub fn segments_of(&self, rows: Rows) -> Segments {
+        match rows {
+            Rows::Tokens => self.segments.clone(),
+            Rows::Sequences => Segments::packed(&vec![1; self.segments.len()]),
+            Rows::Ranges => self.ranges.segments.clone(),
+            Rows::Pairs => self.pairs.segments.clone(),
+        }
     }
 
     /// The numbers of an index.
@@ -125,6 +184,9 @@ impl Inputs {
             Index::PositionsFrom(first) => self.positions.iter().map(|position| position + first).collect(),
             Index::TokenTypes => Cow::Borrowed(&self.types),
             Index::FirstTokens => self.segments.iter().map(|segment| segment.start as u32).collect(),
+            Index::RangeStarts => self.ranges.items.iter().map(|(start, _)| *start).collect(),
+            Index::PairFirsts => self.pairs.items.iter().map(|(first, _)| *first).collect(),
+            Index::PairSeconds => self.pairs.items.iter().map(|(_, second)| *second).collect(),
         }
     }
 }
@@ -137,6 +199,33 @@ impl Index {
             Self::PositionsFrom(_) => "position",
             Self::TokenTypes => "token type",
             Self::FirstTokens => "first token",
+            Self::RangeStarts => "range",
+            Self::PairFirsts | Self::PairSeconds => "pair",
+        }
+    }
+
+    /// What the rows that it names stand for.
+    pub fn rows_of(self) -> Rows {
+        match self {
+            Self::TokenIds | Self::PositionsFrom(_) | Self::TokenTypes => Rows::Tokens,
+            Self::FirstTokens => Rows::Sequences,
+            Self::RangeStarts => Rows::Ranges,
+            Self::PairFirsts | Self::PairSeconds => Rows::Pairs,
+        }
+    }
+
+    /// Refuses a value whose rows this index does not choose from: pairs are of ranges, ranges and first tokens of tokens.
+    pub fn check_rows_of(self, x: &Value) -> Result<()> {
+        let expected = match self {
+            Self::FirstTokens | Self::RangeStarts => Rows::Tokens,
+            Self::PairFirsts | Self::PairSeconds => Rows::Ranges,
+            Self::TokenIds | Self::PositionsFrom(_) | Self::TokenTypes => {
+                candle_core::bail!("{self:?} chooses rows of a table, not of a value")
+            }
+        };
+        match x.rows_of() {
+            found if found == expected => Ok(()),
+            found => candle_core::bail!("{self:?} chooses from rows that are {expected:?}, found {found:?}"),
         }
     }
 
@@ -160,12 +249,9 @@ pub(crate) struct Setting {
 }
 
 impl Setting {
-    /// The mask of a matrix at a place in the network. Its rows are tokens, or sequences where there are as many of these; the
-    /// first of either is counted from that of the whole batch. (Where every sequence has one row, they are tokens.)
-    pub(crate) fn mask(&self, at: DropoutAt, (rows, columns): (usize, usize)) -> Option<Dropout> {
-        let (mask, segments) = (self.pass.mask(at)?, &self.inputs.segments);
-        let of_sequences = rows == segments.len() && rows != segments.rows();
-        Some(if of_sequences { mask.of_sequences(columns) } else { mask.of_rows(columns) })
+    /// The mask of a matrix at a place in the network. Its rows are counted from the first of the whole batch.
+    pub(crate) fn mask(&self, at: DropoutAt, rows: Rows, columns: usize) -> Option<Dropout> {
+        Some(self.pass.mask(at)?.of_rows(rows, columns))
     }
 }
 
@@ -201,26 +287,82 @@ mod tests {
         ops.dropout_linear(&first, &layer(8)?, drop("head"))
     }
 
+    /// Dropout of ranges and of pairs.
+    fn pairs(ops: &mut dyn Ops, x: &Tensor) -> Result<Value> {
+        let drop = |place| DropoutAt::new(0.3, place);
+        let x = ops.parameter(&Weight::new(x)?)?;
+        let ranges = ops.select_rows(&x, Index::RangeStarts)?;
+        let ranges = ops.dropout(&ranges, drop("ranges"))?;
+        let firsts = ops.select_rows(&ranges, Index::PairFirsts)?;
+        let seconds = ops.select_rows(&ranges, Index::PairSeconds)?;
+        let both = ops.add(&firsts, &seconds)?;
+        let layer = Arc::new(Linear::new(vec![Part::new(Weight::new(&normal(8, &[8, 8]))?, None)]));
+        ops.dropout_linear(&both, &layer, drop("pairs"))
+    }
+
+    const LENGTHS: [usize; 4] = [3, 2, 4, 5];
+
+    /// Some of four sequences. Each has a range of each of its tokens but the first, and the pairs of neighbours among these.
+    fn inputs(sequences: std::ops::Range<usize>) -> (Offset, Inputs) {
+        let begins = Offset {
+            rows: LENGTHS[..sequences.start].iter().sum(),
+            sequences: sequences.start,
+            ranges: LENGTHS[..sequences.start].iter().map(|length| length - 1).sum(),
+            pairs: LENGTHS[..sequences.start].iter().map(|length| length - 2).sum(),
+        };
+        let lengths = &LENGTHS[sequences];
+        let mut inputs = Inputs::of_rows(Segments::packed(lengths));
+        for segment in inputs.segments.iter() {
+            let first = inputs.ranges.items.len() as u32;
+            let (start, count) = (segment.start as u32, segment.rows as u32 - 1);
+            inputs.ranges.items.extend((1..=count).map(|at| (start + at, start + at + 1)));
+            inputs.pairs.items.extend((1..count).map(|at| (first + at - 1, first + at)));
+        }
+        inputs.ranges.segments = Segments::packed(&lengths.iter().map(|length| length - 1).collect::<Vec<_>>());
+        inputs.pairs.segments = Segments::packed(&lengths.iter().map(|length| length - 2).collect::<Vec<_>>());
+        (begins, inputs)
+    }
+
     #[test]
     fn a_batch_in_parts_has_the_masks_of_the_whole() {
-        let (lengths, x) = ([3_usize, 2, 4, 5], normal(9, &[14, 8]));
-        let run = |sequences: std::ops::Range<usize>, backend: Option<Precision>| -> Vec<f32> {
-            let begins = Offset { rows: lengths[..sequences.start].iter().sum(), sequences: sequences.start };
-            let segments = Segments::packed(&lengths[sequences]);
-            let x = x.narrow(0, begins.rows, segments.rows()).unwrap();
-            let (pass, inputs) = (Pass::Train { key: Key::seed(1), begins }, Arc::new(Inputs::of_rows(segments)));
+        let x = normal(9, &[14, 8]);
+        type Network = fn(&mut dyn Ops, &Tensor) -> Result<Value>;
+        let run = |network: Network, sequences: std::ops::Range<usize>, backend: Option<Precision>| -> Vec<f32> {
+            let (begins, inputs) = inputs(sequences);
+            let x = x.narrow(0, begins.rows, inputs.segments.rows()).unwrap();
+            let (pass, inputs) = (Pass::Train { key: Key::seed(1), begins }, Arc::new(inputs));
             flat(&match backend {
                 Some(precision) => network(&mut Tape::new(precision, pass, inputs), &x).unwrap().to_tensor().unwrap(),
                 None => network(&mut Plain::new(pass, inputs), &x).unwrap().to_tensor().unwrap(),
             })
         };
-        for backend in [Some(Precision::F32), Some(Precision::Bf16), None] {
-            let whole = run(0..4, backend);
-            let parts = [run(0..1, backend), run(1..3, backend), run(3..4, backend)].concat();
-            assert_eq!(whole.len(), parts.len());
-            let far = whole.iter().zip(&parts).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-            assert!(far < 1e-5, "{backend:?}: {far}");
-            assert!(whole.iter().any(|value| value.abs() > 0.1));
+        for network in [network, pairs] {
+            for backend in [Some(Precision::F32), Some(Precision::Bf16), None] {
+                let whole = run(network, 0..4, backend);
+                let parts =
+                    [run(network, 0..1, backend), run(network, 1..3, backend), run(network, 3..4, backend)].concat();
+                assert_eq!(whole.len(), parts.len());
+                let far = whole.iter().zip(&parts).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                assert!(far < 1e-5, "{backend:?}: {far}");
+                assert!(whole.iter().any(|value| value.abs() > 0.1));
+            }
         }
+    }
+
+    #[test]
+    fn a_part_ends_where_the_next_begins() {
+        let (begins, part) = inputs(1..3);
+        assert_eq!(begins.after(&part), inputs(3..4).0);
+    }
+
+    #[test]
+    fn rows_of_another_kind_are_refused() {
+        let (_, inputs) = inputs(0..4);
+        let mut tape = Tape::new(Precision::F32, Pass::Evaluate, Arc::new(inputs));
+        let tokens = tape.parameter(&Weight::new(&normal(1, &[14, 8])).unwrap()).unwrap();
+        let fault = tape.select_rows(&tokens, Index::PairFirsts).err().unwrap().to_string();
+        assert_eq!(fault, "PairFirsts chooses from rows that are Ranges, found Tokens");
+        let fault = tape.select_rows(&tokens, Index::TokenIds).err().unwrap().to_string();
+        assert_eq!(fault, "TokenIds chooses rows of a table, not of a value");
     }
 }

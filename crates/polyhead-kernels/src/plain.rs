@@ -7,7 +7,7 @@ use crate::layer_norm::Norm;
 use crate::linear::Linear;
 use crate::ops::{Activation, Attention, Ops};
 use crate::pass::{DropoutAt, Index, Inputs, Pass, Setting};
-use crate::value::Value;
+use crate::value::{Rows, Value};
 use crate::weight::Weight;
 use candle_core::{Result, Tensor};
 use std::sync::Arc;
@@ -21,6 +21,16 @@ impl Plain {
     /// For one pass over a batch, on the device of the weights.
     pub fn new(pass: Pass, inputs: Arc<Inputs>) -> Self {
         Self { setting: Setting { pass, inputs } }
+    }
+
+    /// What a head reads of the hidden states of the whole batch, as [`crate::Tape::for_head`].
+    pub fn for_head(&mut self, hidden: &Value, rows: Option<&[u32]>, pass: Pass, inputs: Arc<Inputs>) -> Result<Value> {
+        let own = match rows {
+            Some(rows) => Value::Tensor(rows_of(hidden.tensor()?, rows)?, Rows::Tokens),
+            None => hidden.clone(),
+        };
+        self.setting = Setting { pass, inputs };
+        Ok(own)
     }
 
     /// The values as tensors with candle's graph.
@@ -50,45 +60,48 @@ pub(crate) fn activation(x: &Tensor, activation: Activation) -> Result<Tensor> {
 
 impl Ops for Plain {
     fn parameter(&mut self, weight: &Weight) -> Result<Value> {
-        Ok(Value::Tensor(self.weight(weight)?))
+        Ok(Value::Tensor(self.weight(weight)?, Rows::Tokens))
     }
 
     fn embedding(&mut self, table: &Weight, index: Index) -> Result<Value> {
         let rows = self.setting.inputs.rows(index);
         index.check(&rows, table)?;
-        Ok(Value::Tensor(rows_of(&self.weight(table)?, &rows)?))
+        Ok(Value::Tensor(rows_of(&self.weight(table)?, &rows)?, index.rows_of()))
     }
 
     fn linear(&mut self, x: &Value, layer: &Arc<Linear>) -> Result<Value> {
-        let shape = x.tensor()?.dims2()?;
-        let mask = |at| self.setting.mask(at, shape);
-        Ok(Value::Tensor(layer.plain(x.tensor()?, |weight| self.weight(weight), mask)?))
+        let columns = x.tensor()?.dims2()?.1;
+        let mask = |at| self.setting.mask(at, x.rows_of(), columns);
+        Ok(Value::Tensor(layer.plain(x.tensor()?, |weight| self.weight(weight), mask)?, x.rows_of()))
     }
 
     fn activation(&mut self, x: &Value, kind: Activation) -> Result<Value> {
-        Ok(Value::Tensor(activation(x.tensor()?, kind)?))
+        Ok(Value::Tensor(activation(x.tensor()?, kind)?, x.rows_of()))
     }
 
     fn add(&mut self, a: &Value, b: &Value) -> Result<Value> {
-        Ok(Value::Tensor(a.tensor()?.add(b.tensor()?)?))
+        Ok(Value::Tensor(a.tensor()?.add(b.tensor()?)?, a.rows_of()))
     }
 
     fn layer_norm(&mut self, x: &Value, norm: &Norm) -> Result<Value> {
-        Ok(Value::Tensor(norm.plain(x.tensor()?, |weight| self.weight(weight))?))
+        Ok(Value::Tensor(norm.plain(x.tensor()?, |weight| self.weight(weight))?, x.rows_of()))
     }
 
     fn dropout(&mut self, x: &Value, dropout: DropoutAt) -> Result<Value> {
-        let x = x.tensor()?;
-        Ok(Value::Tensor(dropout::plain(x, self.setting.mask(dropout, x.dims2()?))?))
+        let (tensor, rows) = (x.tensor()?, x.rows_of());
+        let mask = self.setting.mask(dropout, rows, tensor.dims2()?.1);
+        Ok(Value::Tensor(dropout::plain(tensor, mask)?, rows))
     }
 
     fn attention(&mut self, qkv: &Value, Attention { heads, dropout }: Attention) -> Result<Value> {
-        let (qkv, segments) = (qkv.tensor()?, &self.setting.inputs.segments);
-        attention::check(qkv.dims2()?, segments, heads)?;
-        Ok(Value::Tensor(attention::plain(qkv, segments, heads, self.setting.pass.mask(dropout))?))
+        let (tensor, segments) = (qkv.tensor()?, &self.setting.inputs.segments);
+        attention::check(tensor.dims2()?, segments, heads)?;
+        let mixed = attention::plain(tensor, segments, heads, self.setting.pass.mask(dropout))?;
+        Ok(Value::Tensor(mixed, qkv.rows_of()))
     }
 
     fn select_rows(&mut self, x: &Value, index: Index) -> Result<Value> {
-        Ok(Value::Tensor(rows_of(x.tensor()?, &self.setting.inputs.rows(index))?))
+        index.check_rows_of(x)?;
+        Ok(Value::Tensor(rows_of(x.tensor()?, &self.setting.inputs.rows(index))?, index.rows_of()))
     }
 }

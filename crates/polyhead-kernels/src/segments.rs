@@ -3,7 +3,7 @@
 /// The sequences of a packed batch: sequence `i` owns the rows `starts[i] .. starts[i + 1]` (`cu_seqlens` in the
 /// literature), of which the first `lengths[i]` are real tokens. In a packed batch all of them are; in a padded one
 /// (kept for comparisons) the rest is padding that no real token attends to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Segments {
     starts: Vec<usize>,
     lengths: Vec<usize>,
@@ -25,6 +25,22 @@ impl Segments {
             starts.push(at);
         }
         Self { starts, lengths: lengths.to_vec() }
+    }
+
+    /// Some of the sequences, one after the other, each with its padding.
+    #[must_use]
+    pub fn some(&self, sequences: &[usize]) -> Self {
+        let mut some = Self { starts: vec![0], lengths: Vec::with_capacity(sequences.len()) };
+        for &sequence in sequences {
+            if let (Some(&length), Some(&[start, end])) = (
+                self.lengths.get(sequence),
+                self.starts.get(sequence..=sequence + 1).and_then(|ends| ends.first_chunk()),
+            ) {
+                some.lengths.push(length);
+                some.starts.push(some.rows() + end - start);
+            }
+        }
+        some
     }
 
     /// How many sequences there are.

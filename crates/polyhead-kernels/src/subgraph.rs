@@ -8,18 +8,19 @@
 use crate::gemm::Matrix;
 use crate::storage::with_f32s;
 use crate::tape::Tape;
-use crate::value::{Fused, Node, Value};
+use crate::value::{Fused, Node, Rows, Value};
 use crate::weight::Weight;
 use crate::workspace::Buffer;
 use candle_core::{Device, Result, Tensor, Var};
 
 impl Tape {
-    /// A hidden state that candle computes from values and weights: `f` gets both as tensors, in this order, and must
-    /// make a matrix of them out of operators that have a backward pass.
+    /// A hidden state with these rows that candle computes from values and weights: `f` gets both as tensors, in this order, and
+    /// must make a matrix of them out of operators that have a backward pass.
     pub fn candle(
         &mut self,
         inputs: &[&Value],
         weights: &[&Weight],
+        rows_of: Rows,
         f: impl FnOnce(&[Tensor], &[Tensor]) -> Result<Tensor>,
     ) -> Result<Value> {
         let inputs: Vec<&Fused> = inputs.iter().map(|value| value.fused()).collect::<Result<_>>()?;
@@ -51,7 +52,7 @@ impl Tape {
         let (rows, columns) = y.dims2()?;
         let values = with_f32s([&y], |[values]| Ok(Buffer::copy_of(values)))?;
         let needs_gradient = !(leaves.is_empty() && trained.is_empty());
-        let output = self.hidden(Matrix::f32(rows, columns, values), None, needs_gradient);
+        let output = self.hidden(Matrix::f32(rows, columns, values), None, rows_of, needs_gradient);
         let node = output.node;
         self.record(node, move |buffers| {
             let dy = Tensor::from_vec(buffers.take_hidden(node)?.to_vec(), (rows, columns), &Device::Cpu)?;
@@ -147,8 +148,9 @@ mod tests {
         let compute = |x: &Tensor, w: &Tensor| bilinear(&mean_of_spans(x, &SPANS)?, w);
         let want = {
             let (weights, mut ops) = (make(), Plain::new(pass, inputs.clone()));
-            let mut own =
-                |_: &mut dyn Ops, x: &Value, w: &Weight| Ok(Value::Tensor(compute(x.tensor()?, w.tensor()?)?));
+            let mut own = |_: &mut dyn Ops, x: &Value, w: &Weight| {
+                Ok(Value::Tensor(compute(x.tensor()?, w.tensor()?)?, Rows::Ranges))
+            };
             let y = network(&mut ops, &mut own, &weights).unwrap();
             gradients(&ops.finish(&[y]).unwrap()[0], &weights)
         };
@@ -159,7 +161,7 @@ mod tests {
                 let mut own = |_: &mut dyn Ops, x: &Value, _: &Weight| Ok(x.clone());
                 network(&mut tape, &mut own, &weights).unwrap()
             };
-            let y = tape.candle(&[&hidden], &[&weights[7]], |x, w| compute(&x[0], &w[0])).unwrap();
+            let y = tape.candle(&[&hidden], &[&weights[7]], Rows::Ranges, |x, w| compute(&x[0], &w[0])).unwrap();
             let y = tape.finish(&[y]).unwrap().remove(0);
             assert_all_close(&gradients(&y, &weights), &want, tolerance);
         }

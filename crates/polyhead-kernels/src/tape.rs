@@ -14,7 +14,7 @@ use crate::gemm::{Matrix, Precision, Store, StoreMatrix, Values};
 use crate::linear::Linear;
 use crate::pass::{Inputs, Pass, Setting};
 use crate::storage::with_f32s;
-use crate::value::{Fused, Kind, Node, Value};
+use crate::value::{Fused, Kind, Node, Rows, Value};
 use crate::weight::Weight;
 use crate::workspace::Buffer;
 use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Result, Shape, Tensor, Var};
@@ -54,20 +54,27 @@ impl Tape {
     }
 
     /// A hidden state: its f32 numbers, and a rounded copy if it was made with them.
-    pub(crate) fn hidden(&mut self, values: Matrix, rounded: Option<Matrix>, needs_gradient: bool) -> Fused {
-        let node = self.node(&values, Kind::Hidden, needs_gradient);
+    pub(crate) fn hidden(
+        &mut self,
+        values: Matrix,
+        rounded: Option<Matrix>,
+        rows_of: Rows,
+        needs_gradient: bool,
+    ) -> Fused {
+        let node = self.node(&values, Kind::Hidden, rows_of, needs_gradient);
         Fused::new(node, values, rounded)
     }
 
     /// A value that only products read.
-    pub(crate) fn inner(&mut self, values: Matrix, needs_gradient: bool) -> Fused {
-        let node = self.node(&values, Kind::Inner(values.precision()), needs_gradient);
+    pub(crate) fn inner(&mut self, values: Matrix, rows_of: Rows, needs_gradient: bool) -> Fused {
+        let node = self.node(&values, Kind::Inner(values.precision()), rows_of, needs_gradient);
         Fused::new(node, values, None)
     }
 
-    fn node(&mut self, Matrix { rows, columns, .. }: &Matrix, kind: Kind, needs_gradient: bool) -> Node {
+    fn node(&mut self, values: &Matrix, kind: Kind, rows_of: Rows, needs_gradient: bool) -> Node {
         self.values += 1;
-        Node { index: self.values - 1, rows: *rows, columns: *columns, kind, needs_gradient }
+        let Matrix { rows, columns, .. } = *values;
+        Node { index: self.values - 1, rows, columns, rows_of, kind, needs_gradient }
     }
 
     /// Records the backward pass of the operator that made a value.
@@ -91,7 +98,7 @@ impl Tape {
     pub fn constant(&mut self, tensor: &Tensor) -> Result<Value> {
         let (rows, columns) = tensor.dims2()?;
         let values = with_f32s([tensor], |[values]| Ok(Buffer::copy_of(values)))?;
-        Ok(Value::Fused(self.hidden(Matrix::f32(rows, columns, values), None, false)))
+        Ok(Value::Fused(self.hidden(Matrix::f32(rows, columns, values), None, Rows::Tokens, false)))
     }
 
     /// A weight as a hidden state.
@@ -99,7 +106,18 @@ impl Tape {
         let (rows, columns) = weight.tensor()?.dims2()?;
         let values = weight.read(|values| Ok(Buffer::copy_of(values)))?;
         let needs_gradient = self.trains() && weight.is_trained();
-        Ok(self.hidden(Matrix::f32(rows, columns, values), None, needs_gradient))
+        Ok(self.hidden(Matrix::f32(rows, columns, values), None, Rows::Tokens, needs_gradient))
+    }
+
+    /// What a head reads of the hidden states of the whole batch: these of their rows, or all of them. All that follows is of
+    /// this pass and of these inputs, which are those of the head.
+    pub fn for_head(&mut self, hidden: &Value, rows: Option<&[u32]>, pass: Pass, inputs: Arc<Inputs>) -> Result<Value> {
+        let own = match rows {
+            Some(rows) => self.fused_select_rows(hidden.fused()?, rows.to_vec(), Rows::Tokens)?,
+            None => hidden.clone(),
+        };
+        self.setting = Setting { pass, inputs };
+        Ok(own)
     }
 
     /// The end of the pass: values as candle tensors. Their gradients run back along the tape together, so a loss must be

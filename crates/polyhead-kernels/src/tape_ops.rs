@@ -28,7 +28,7 @@ impl Ops for Tape {
     fn embedding(&mut self, table: &Weight, index: Index) -> Result<Value> {
         let rows = self.setting.inputs.rows(index).into_owned();
         index.check(&rows, table)?;
-        self.candle(&[], &[table], |_, tables| rows_of(&tables[0], &rows))
+        self.candle(&[], &[table], index.rows_of(), |_, tables| rows_of(&tables[0], &rows))
     }
 
     fn linear(&mut self, x: &Value, layer: &Arc<Linear>) -> Result<Value> {
@@ -36,36 +36,37 @@ impl Ops for Tape {
     }
 
     fn activation(&mut self, x: &Value, kind: Activation) -> Result<Value> {
-        self.candle(&[x], &[], |x, _| activation(&x[0], kind))
+        self.candle(&[x], &[], x.rows_of(), |x, _| activation(&x[0], kind))
     }
 
     fn add(&mut self, a: &Value, b: &Value) -> Result<Value> {
-        self.candle(&[a, b], &[], |x, _| x[0].add(&x[1]))
+        self.candle(&[a, b], &[], a.rows_of(), |x, _| x[0].add(&x[1]))
     }
 
     fn layer_norm(&mut self, x: &Value, norm: &Norm) -> Result<Value> {
-        self.candle(&[x], &norm.weights(), |x, weights| norm.plain_of(&x[0], &weights[0], &weights[1]))
+        self.candle(&[x], &norm.weights(), x.rows_of(), |x, weights| norm.plain_of(&x[0], &weights[0], &weights[1]))
     }
 
     fn dropout(&mut self, x: &Value, dropout: DropoutAt) -> Result<Value> {
         let node = x.fused()?.node;
-        match self.setting.mask(dropout, (node.rows, node.columns)) {
+        match self.setting.mask(dropout, node.rows_of, node.columns) {
             None => Ok(x.clone()),
-            mask => self.candle(&[x], &[], |x, _| dropout::plain(&x[0], mask)),
+            mask => self.candle(&[x], &[], node.rows_of, |x, _| dropout::plain(&x[0], mask)),
         }
     }
 
     fn attention(&mut self, qkv: &Value, Attention { heads, dropout }: Attention) -> Result<Value> {
         let (mask, inputs) = (self.setting.pass.mask(dropout), self.setting.inputs.clone());
-        self.candle(&[qkv], &[], |qkv, _| {
+        self.candle(&[qkv], &[], qkv.rows_of(), |qkv, _| {
             attention::check(qkv[0].dims2()?, &inputs.segments, heads)?;
             attention::plain(&qkv[0], &inputs.segments, heads, mask)
         })
     }
 
     fn select_rows(&mut self, x: &Value, index: Index) -> Result<Value> {
+        index.check_rows_of(x)?;
         let rows = self.setting.inputs.rows(index).into_owned();
-        self.candle(&[x], &[], |x, _| rows_of(&x[0], &rows))
+        self.fused_select_rows(x.fused()?, rows, index.rows_of())
     }
 
     fn embeddings(&mut self, tables: &[(Weight, Index)], norm: &Norm, dropout: DropoutAt) -> Result<Value> {

@@ -4,24 +4,39 @@ use crate::gemm::{Matrix, Precision, Values};
 use candle_core::{Device, Result, Tensor};
 use std::sync::{Arc, OnceLock};
 
+/// What each row of a value stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rows {
+    /// A token of the batch.
+    Tokens,
+    /// A sequence.
+    Sequences,
+    /// A range of tokens: a word, a span.
+    Ranges,
+    /// A pair of ranges.
+    Pairs,
+}
+
 /// A value: `[rows, columns]`.
 #[derive(Clone)]
 pub enum Value {
     /// Of the tape.
     Fused(Fused),
     /// Of candle.
-    Tensor(Tensor),
+    Tensor(Tensor, Rows),
     /// Of a graph that is written and not run.
     Node(GraphNode),
 }
 
-/// A value of a graph: what its writer calls it, and its columns.
+/// A value of a graph: what its writer calls it, its columns, and what its rows are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GraphNode {
     /// Its name in the graph.
     pub name: String,
     /// The length of its last axis.
     pub columns: usize,
+    /// What an index of its last axis but one stands for.
+    pub rows: Rows,
 }
 
 /// A value of the tape.
@@ -39,6 +54,7 @@ pub(crate) struct Node {
     pub index: usize,
     pub rows: usize,
     pub columns: usize,
+    pub rows_of: Rows,
     pub kind: Kind,
     /// Whether anything that is trained lies below it.
     pub needs_gradient: bool,
@@ -58,8 +74,17 @@ impl Value {
     pub fn rows(&self) -> Result<usize> {
         match self {
             Self::Fused(fused) => Ok(fused.node.rows),
-            Self::Tensor(tensor) => tensor.dim(0),
+            Self::Tensor(tensor, _) => tensor.dim(0),
             Self::Node(node) => candle_core::bail!("`{}` of a graph has no rows yet", node.name),
+        }
+    }
+
+    /// What its rows stand for.
+    pub fn rows_of(&self) -> Rows {
+        match self {
+            Self::Fused(fused) => fused.node.rows_of,
+            Self::Tensor(_, rows) => *rows,
+            Self::Node(node) => node.rows,
         }
     }
 
@@ -67,7 +92,7 @@ impl Value {
     pub fn to_tensor(&self) -> Result<Tensor> {
         match self {
             Self::Fused(fused) => Tensor::from_vec(fused.to_vec(), (fused.node.rows, fused.node.columns), &Device::Cpu),
-            Self::Tensor(tensor) => Ok(tensor.detach()),
+            Self::Tensor(tensor, _) => Ok(tensor.detach()),
             Self::Node(node) => candle_core::bail!("`{}` of a graph has no numbers", node.name),
         }
     }
@@ -79,7 +104,7 @@ impl Value {
             Self::Fused(fused) => {
                 Self::Fused(Fused { node: Node { needs_gradient: false, ..fused.node }, ..fused.clone() })
             }
-            Self::Tensor(tensor) => Self::Tensor(tensor.detach()),
+            Self::Tensor(tensor, rows) => Self::Tensor(tensor.detach(), *rows),
             Self::Node(node) => Self::Node(node.clone()),
         }
     }
@@ -87,7 +112,7 @@ impl Value {
     /// The tensor of a value of candle's.
     pub(crate) fn tensor(&self) -> Result<&Tensor> {
         match self {
-            Self::Tensor(tensor) => Ok(tensor),
+            Self::Tensor(tensor, _) => Ok(tensor),
             Self::Fused(_) | Self::Node(_) => candle_core::bail!("a value of another backend"),
         }
     }
@@ -95,7 +120,7 @@ impl Value {
     pub(crate) fn fused(&self) -> Result<&Fused> {
         match self {
             Self::Fused(fused) => Ok(fused),
-            Self::Tensor(_) | Self::Node(_) => candle_core::bail!("a value of another backend"),
+            Self::Tensor(..) | Self::Node(_) => candle_core::bail!("a value of another backend"),
         }
     }
 }

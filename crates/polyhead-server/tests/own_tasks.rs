@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use candle_core::Tensor;
-use polyhead::batch::{Features, WindowedExample};
+use polyhead::batch::{Features, Targets, WindowedExample};
 use polyhead::data::{Layout, Read as Examples};
 use polyhead::encoders::{EncoderOverrides, Precision};
 use polyhead::model::{Model, NamedTask, Provenance};
@@ -76,8 +76,9 @@ impl Task for Entails {
         let first = ops.select_rows(hidden, Index::FirstTokens)?;
         head.apply(ops, &first, None)
     }
-    fn loss(&self, logits: &Tensor, _: &Segments, targets: &[&[i64]], count: usize) -> Result<Tensor> {
-        Ok(token_cross_entropy(logits, &targets.concat(), count)?)
+    fn loss(&self, logits: &Tensor, _: &Segments, targets: &[&Targets], count: usize) -> Result<Tensor> {
+        let classes: Vec<i64> = targets.iter().flat_map(|targets| targets.classes()).copied().collect();
+        Ok(token_cross_entropy(logits, &classes, count)?)
     }
     fn counts(&self) {}
     fn count(&self, _: &Pair, _: &f64, (): &mut ()) {}

@@ -19,7 +19,7 @@ fn main() -> Result<()> {
         for window in &data.windows {
             let row = json!({
                 "task": data.name, "labels": task.task.labels(), "example": window.example,
-                "ids": window.features.ids, "types": window.features.types, "target": window.features.target,
+                "ids": window.features.ids, "types": window.features.types, "targets": window.features.targets,
             });
             writeln!(out, "{row}").map_err(|cause| Error::writing("stdout", cause))?;
         }

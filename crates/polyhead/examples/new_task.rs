@@ -4,7 +4,7 @@
 //! and then classifies one more. What follows the checkpoint changes the recipe: `train.epochs=20 data.question.train=FILE`.
 
 use candle_core::Tensor;
-use polyhead::batch::{Features, WindowedExample};
+use polyhead::batch::{Features, Targets, WindowedExample};
 use polyhead::data::{Layout, Read};
 use polyhead::infer::Session;
 use polyhead::parameters::Weights;
@@ -105,8 +105,9 @@ impl Task for QuestionType {
         let features = Features {
             types: vec![0; ids.len()],
             spans: vec![None; ids.len()],
-            target: label.map(|label| label as i64).into_iter().collect(),
+            targets: Targets::Classes(label.map(|label| label as i64).into_iter().collect()),
             ids,
+            ..Features::default()
         };
         Ok(WindowedExample { windows: vec![features], lost_tokens, truncated_answers: 0 })
     }
@@ -123,8 +124,9 @@ impl Task for QuestionType {
         let first = ops.select_rows(hidden, Index::FirstTokens)?;
         head.apply(ops, &first, None)
     }
-    fn loss(&self, logits: &Tensor, _: &Segments, targets: &[&[i64]], count: usize) -> Result<Tensor> {
-        Ok(token_cross_entropy(logits, &targets.concat(), count)?)
+    fn loss(&self, logits: &Tensor, _: &Segments, targets: &[&Targets], count: usize) -> Result<Tensor> {
+        let classes: Vec<i64> = targets.iter().flat_map(|targets| targets.classes()).copied().collect();
+        Ok(token_cross_entropy(logits, &classes, count)?)
     }
 
     // Metric and requests.

@@ -1,10 +1,84 @@
 //! Features and batches: token ids with the map back to the text, packed end to end.
+//!
+//! ```text
+//! windows of one head      Features, Features ...          -> Inputs, read by the encoder and by the head
+//! windows of several       [Features ...], [Features ...]  -> Inputs of the encoder, where equal windows are one sequence;
+//!                                                             and for each head, which sequences are its own
+//! ```
 
-use polyhead_kernels::{Inputs, Segments};
+use polyhead_kernels::cross_entropy::IGNORE;
+use polyhead_kernels::segments::Segment;
+use polyhead_kernels::{Inputs, Items, Segments};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use std::sync::Arc;
 
+/// What the loss of a window compares its logits with.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Targets {
+    /// A class for each row of logits; [`IGNORE`] for a row that does not count.
+    Classes(Vec<i64>),
+    /// A row for each column of logits: where an answer starts, and where it ends.
+    Positions(Vec<i64>),
+    /// A number for each row and column of logits.
+    Reals(Vec<f32>),
+    /// The classes that hold of each row of logits, any number of them.
+    Sets(Vec<Vec<u32>>),
+}
+
+impl Targets {
+    /// How many there are that a loss counts. A set is one.
+    pub fn count(&self) -> usize {
+        match self {
+            Self::Classes(classes) => classes.iter().filter(|class| **class != IGNORE).count(),
+            Self::Positions(positions) => positions.len(),
+            Self::Reals(numbers) => numbers.len(),
+            Self::Sets(sets) => sets.len(),
+        }
+    }
+
+    /// The classes; none of targets of another kind.
+    pub fn classes(&self) -> &[i64] {
+        match self {
+            Self::Classes(classes) => classes,
+            _ => &[],
+        }
+    }
+
+    /// The positions; none of targets of another kind.
+    pub fn positions(&self) -> &[i64] {
+        match self {
+            Self::Positions(positions) => positions,
+            _ => &[],
+        }
+    }
+
+    /// The numbers; none of targets of another kind.
+    pub fn reals(&self) -> &[f32] {
+        match self {
+            Self::Reals(numbers) => numbers,
+            _ => &[],
+        }
+    }
+
+    /// The sets; none of targets of another kind.
+    pub fn sets(&self) -> &[Vec<u32>] {
+        match self {
+            Self::Sets(sets) => sets,
+            _ => &[],
+        }
+    }
+}
+
+impl Default for Targets {
+    fn default() -> Self {
+        Self::Classes(Vec::new())
+    }
+}
+
 /// One window of an example, ready for the encoder.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Features {
     /// Token ids, special tokens included.
     pub ids: Vec<u32>,
@@ -13,8 +87,12 @@ pub struct Features {
     /// What each token stands for, in the task's own unit (a range of words, of bytes); `None` where the task predicts
     /// nothing (special tokens, the question, later sub-words).
     pub spans: Vec<Option<(usize, usize)>>,
-    /// What the loss compares with, as the task's head lays it down: a class a token, or positions.
-    pub target: Vec<i64>,
+    /// The ranges of tokens that the head reads (words, spans): of each, its first token and the one behind its last.
+    pub ranges: Vec<(u32, u32)>,
+    /// The pairs of ranges that the head reads, as indices into `ranges`.
+    pub pairs: Vec<(u32, u32)>,
+    /// What the loss compares with.
+    pub targets: Targets,
 }
 
 /// The windows of one example, and what did not fit into them.
@@ -41,11 +119,32 @@ pub enum Padding {
     Max,
 }
 
-/// Sequences for one forward pass.
+/// Sequences for one forward pass of the encoder, and of one head or several.
 #[derive(Debug, Clone)]
 pub struct Batch {
     /// Ids, positions and types of all rows, and where each sequence lies.
     pub inputs: Arc<Inputs>,
+    /// What each head reads of them.
+    pub heads: Vec<HeadInputs>,
+}
+
+/// What one head reads of a batch.
+#[derive(Debug, Clone)]
+pub struct HeadInputs {
+    /// The rows of the batch that it reads, in order; `None` for all of them.
+    pub rows: Option<Vec<u32>>,
+    /// The same as inputs of their own, with the head's ranges and pairs.
+    pub inputs: Arc<Inputs>,
+}
+
+/// Whether two windows of one head may be one sequence of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Merge {
+    /// Equal windows are encoded once, whichever heads read them.
+    Equal,
+    /// Equal windows of different heads are encoded once; those of one head are not: in training each has dropout masks of its
+    /// own.
+    AcrossHeads,
 }
 
 impl Batch {
@@ -54,39 +153,118 @@ impl Batch {
         &self.inputs.segments
     }
 
-    /// Brings windows together. `pad` is the id of the padding token, `max_length` the task's.
+    /// Brings the windows of one head together. `pad` is the id of the padding token, `max_length` the task's.
     ///
     /// This copies a few thousand numbers: microseconds of a step, so that nothing is won by doing it ahead.
     pub fn new(windows: &[&Features], padding: Padding, max_length: usize, pad: u32) -> Self {
-        let lengths: Vec<usize> = windows.iter().map(|window| window.ids.len()).collect();
-        let to = match padding {
-            Padding::Packed => 0,
-            Padding::Longest => lengths.iter().copied().max().unwrap_or(0),
-            Padding::Max => max_length,
-        };
-        let segments = Segments::padded(&lengths, to);
-        let count = segments.rows();
-        let [mut ids, mut types, mut positions] = [(); 3].map(|()| Vec::with_capacity(count));
-        for (window, segment) in windows.iter().zip(segments.iter()) {
-            let padded = |values: &[u32], fill: u32, into: &mut Vec<u32>| {
-                into.extend_from_slice(values);
-                into.resize(segment.start + segment.rows, fill);
-            };
-            padded(&window.ids, pad, &mut ids);
-            padded(&window.types, 0, &mut types);
-            positions.extend(0..segment.rows as u32);
-        }
-        Self { inputs: Arc::new(Inputs { ids, positions, types, segments }) }
+        let mut inputs = pack(windows, padding, max_length, pad);
+        add_items(&mut inputs, windows);
+        let inputs = Arc::new(inputs);
+        Self { heads: vec![HeadInputs { rows: None, inputs: inputs.clone() }], inputs }
     }
+
+    /// Brings the windows of several heads together, each head's in the order of its own.
+    pub fn shared(heads: &[Vec<&Features>], merge: Merge, padding: Padding, max_length: usize, pad: u32) -> Self {
+        let mut unique: Vec<&Features> = Vec::new();
+        let mut known: HashMap<(&[u32], &[u32]), Vec<usize>> = HashMap::new();
+        let mut sequences: Vec<Vec<usize>> = Vec::with_capacity(heads.len());
+        for windows in heads {
+            // How many of the sequences of one content this head has.
+            let mut taken: HashMap<(&[u32], &[u32]), usize> = HashMap::new();
+            let of_head = windows.iter().map(|window| {
+                let content = (window.ids.as_slice(), window.types.as_slice());
+                let (equal, taken) = (known.entry(content).or_default(), taken.entry(content).or_default());
+                let at = if merge == Merge::Equal { 0 } else { *taken };
+                *taken += 1;
+                equal.get(at).copied().unwrap_or_else(|| {
+                    unique.push(window);
+                    equal.push(unique.len() - 1);
+                    unique.len() - 1
+                })
+            });
+            sequences.push(of_head.collect());
+        }
+        let inputs = pack(&unique, padding, max_length, pad);
+        let all: Vec<usize> = (0..unique.len()).collect();
+        let heads = heads.iter().zip(sequences).map(|(windows, sequences)| {
+            let rows = (sequences != all).then(|| rows_of(&sequences, &inputs.segments));
+            let mut own = match &rows {
+                Some(rows) => some_of(&inputs, rows, &sequences),
+                None => inputs.clone(),
+            };
+            add_items(&mut own, windows);
+            HeadInputs { rows, inputs: Arc::new(own) }
+        });
+        let heads = heads.collect();
+        Self { inputs: Arc::new(inputs), heads }
+    }
+}
+
+/// The windows end to end, each padded as asked.
+fn pack(windows: &[&Features], padding: Padding, max_length: usize, pad: u32) -> Inputs {
+    let lengths: Vec<usize> = windows.iter().map(|window| window.ids.len()).collect();
+    let to = match padding {
+        Padding::Packed => 0,
+        Padding::Longest => lengths.iter().copied().max().unwrap_or(0),
+        Padding::Max => max_length,
+    };
+    let segments = Segments::padded(&lengths, to);
+    let count = segments.rows();
+    let [mut ids, mut types, mut positions] = [(); 3].map(|()| Vec::with_capacity(count));
+    for (window, segment) in windows.iter().zip(segments.iter()) {
+        let padded = |values: &[u32], fill: u32, into: &mut Vec<u32>| {
+            into.extend_from_slice(values);
+            into.resize(segment.start + segment.rows, fill);
+        };
+        padded(&window.ids, pad, &mut ids);
+        padded(&window.types, 0, &mut types);
+        positions.extend(0..segment.rows as u32);
+    }
+    Inputs { ids, positions, types, ..Inputs::of_rows(segments) }
+}
+
+/// The rows of some sequences.
+fn rows_of(sequences: &[usize], segments: &Segments) -> Vec<u32> {
+    let all: Vec<Segment> = segments.iter().collect();
+    let rows = |&sequence: &usize| all.get(sequence).map(|segment| segment.start..segment.start + segment.rows);
+    sequences.iter().filter_map(rows).flatten().map(|row| row as u32).collect()
+}
+
+/// The inputs of some sequences alone.
+fn some_of(all: &Inputs, rows: &[u32], sequences: &[usize]) -> Inputs {
+    let some = |values: &[u32]| rows.iter().filter_map(|&row| values.get(row as usize).copied()).collect();
+    Inputs {
+        ids: some(&all.ids),
+        positions: some(&all.positions),
+        types: some(&all.types),
+        ..Inputs::of_rows(all.segments.some(sequences))
+    }
+}
+
+/// Adds the ranges and pairs of the windows, which are the sequences of these inputs.
+fn add_items(inputs: &mut Inputs, windows: &[&Features]) {
+    let (mut ranges, mut pairs) = (Items::default(), Items::default());
+    for (window, segment) in windows.iter().zip(inputs.segments.iter()) {
+        let (row, range) = (segment.start as u32, ranges.items.len() as u32);
+        ranges.items.extend(window.ranges.iter().map(|(start, end)| (row + start, row + end)));
+        pairs.items.extend(window.pairs.iter().map(|(first, second)| (range + first, range + second)));
+    }
+    let counts = |of: fn(&Features) -> usize| windows.iter().map(|window| of(window)).collect::<Vec<_>>();
+    ranges.segments = Segments::packed(&counts(|window| window.ranges.len()));
+    pairs.segments = Segments::packed(&counts(|window| window.pairs.len()));
+    (inputs.ranges, inputs.pairs) = (ranges, pairs);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn window(ids: &[u32]) -> Features {
+        Features { ids: ids.to_vec(), types: vec![0; ids.len()], ..Features::default() }
+    }
+
     #[test]
     fn packing_computes_no_padding_and_padding_marks_it() {
-        let window = |ids: &[u32]| Features { ids: ids.to_vec(), types: vec![0; ids.len()], ..Features::default() };
         let (a, b) = (window(&[1, 2, 3]), window(&[4]));
         let packed = Batch::new(&[&a, &b], Padding::Packed, 5, 9);
         assert_eq!(packed.inputs.ids, [1, 2, 3, 4]);
@@ -95,5 +273,34 @@ mod tests {
         assert_eq!(padded.inputs.ids, [1, 2, 3, 4, 9, 9]);
         assert_eq!(padded.segments().lengths(), [3, 1]);
         assert_eq!(Batch::new(&[&a, &b], Padding::Max, 5, 9).inputs.ids.len(), 10);
+    }
+
+    #[test]
+    fn ranges_and_pairs_are_counted_from_the_start_of_the_batch() {
+        let a = Features { ranges: vec![(1, 2), (2, 3)], pairs: vec![(0, 1), (1, 0)], ..window(&[1, 2, 3]) };
+        let b = Features { ranges: vec![(0, 1)], pairs: vec![(0, 0)], ..window(&[4]) };
+        let Inputs { ranges, pairs, .. } = &*Batch::new(&[&a, &b], Padding::Max, 5, 9).inputs;
+        assert_eq!(ranges.items, [(1, 2), (2, 3), (5, 6)]);
+        assert_eq!(pairs.items, [(0, 1), (1, 0), (2, 2)]);
+        assert_eq!((ranges.segments.lengths(), pairs.segments.lengths()), (&[2, 1][..], &[2, 1][..]));
+    }
+
+    #[test]
+    fn heads_share_equal_windows_and_read_their_own() {
+        let (a, b, c) = (window(&[1, 2]), window(&[3]), window(&[4, 5, 6]));
+        let marked = Features { ranges: vec![(0, 1)], ..window(&[3]) };
+        let heads = [vec![&a, &b, &a], vec![&marked, &a], vec![&c]];
+        let rows = |batch: &Batch| batch.heads.iter().map(|head| head.rows.clone()).collect::<Vec<_>>();
+        let once = Batch::shared(&heads, Merge::Equal, Padding::Packed, 0, 9);
+        assert_eq!(once.inputs.ids, [1, 2, 3, 4, 5, 6]);
+        assert_eq!(rows(&once), [Some(vec![0, 1, 2, 0, 1]), Some(vec![2, 0, 1]), Some(vec![3, 4, 5])]);
+        let second = &once.heads[1].inputs;
+        assert_eq!((second.segments.lengths(), &second.ids[..]), (&[1, 2][..], &[3, 1, 2][..]));
+        assert_eq!((&second.ranges.items[..], second.ranges.segments.lengths()), (&[(0, 1)][..], &[1, 0][..]));
+        let apart = Batch::shared(&heads, Merge::AcrossHeads, Padding::Packed, 0, 9);
+        assert_eq!(apart.inputs.ids, [1, 2, 3, 1, 2, 4, 5, 6]);
+        assert_eq!(rows(&apart)[0], Some(vec![0, 1, 2, 3, 4]));
+        let alone = Batch::shared(&heads[..1], Merge::AcrossHeads, Padding::Packed, 0, 9);
+        assert_eq!((rows(&alone), alone.inputs.ids.len()), (vec![None], 5));
     }
 }

@@ -105,7 +105,7 @@ fn an_orphan_is_trained_on_as_the_first_word_and_scored_as_it_stands() {
     let tokenizer = tokenizer();
     let targets = |task: &Ner| {
         let window = task.features(&examples[0], &tokenizer, Purpose::Train).unwrap().windows.remove(0);
-        window.target.into_iter().filter(|target| *target >= 0).collect::<Vec<_>>()
+        window.targets.classes().iter().copied().filter(|class| *class >= 0).collect::<Vec<_>>()
     };
     assert_eq!(targets(&ner), [1, 2, 0]);
     // Labels without one that the file has in that place alone.

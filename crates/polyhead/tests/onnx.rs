@@ -352,8 +352,8 @@ fn every_operator_of_the_graph_is_that_of_the_tape() {
     let inputs = Inputs {
         positions: lengths.iter().flat_map(|&length| 0..length as u32).collect(),
         types: vec![0; ids.len()],
-        segments: Segments::packed(&lengths),
         ids: ids.clone(),
+        ..Inputs::of_rows(Segments::packed(&lengths))
     };
     let mut tape = Tape::new(Precision::F32, Pass::Evaluate, Arc::new(inputs));
     let want: Vec<Tensor> =

@@ -55,7 +55,7 @@ fn a_batch_in_parts_has_the_gradients_of_one_batch_with_dropout_on() {
     for data in &task_data {
         let task = model.task(&data.name).unwrap();
         let windows: Vec<&Features> = data.windows.iter().take(12).map(|window| &window.features).collect();
-        let count = windows.iter().map(|window| task.task.target_count(&window.target)).sum();
+        let count = windows.iter().map(|window| task.task.target_count(&window.targets)).sum();
         let whole = model.loss(task, &windows, Padding::Packed, Pass::train(key)).unwrap();
         let whole_loss = whole.value.to_scalar::<f32>().unwrap();
         let want = model.parameters.gradients(&whole.value).unwrap();
@@ -67,7 +67,7 @@ fn a_batch_in_parts_has_the_gradients_of_one_batch_with_dropout_on() {
                 let loss = model.loss_of_part(task, part, Padding::Packed, pass, count).unwrap();
                 sum += loss.value.to_scalar::<f32>().unwrap();
                 model.parameters.backward(&loss.value).unwrap();
-                begins = Offset { rows: begins.rows + loss.rows, sequences: begins.sequences + part.len() };
+                begins = begins.after(&loss.inputs);
             }
             let found = model.parameters.take_gradients();
             assert!((sum - whole_loss).abs() <= 1e-6 * whole_loss.abs(), "{}: {sum} for {whole_loss}", data.name);

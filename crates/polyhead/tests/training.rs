@@ -101,7 +101,7 @@ fn sentences_that_the_tokenizer_deletes_are_left_out_of_training_and_said() {
     let prepared = prepare(&recipe, TASKS, &mut |note| told.push(note.to_owned())).unwrap();
     let data = &prepared.task_data[0];
     assert_eq!((data.train.len, data.train.skipped.len(), data.windows.len()), (2, 2, 2));
-    assert!(data.windows.iter().all(|window| window.features.target.iter().any(|&target| target >= 0)));
+    assert!(data.windows.iter().all(|window| window.features.targets.classes().iter().any(|&class| class >= 0)));
     assert_eq!(data.place(1).unwrap().to_string(), format!("{}:9", folder.path().join("deleted.conll").display()));
     let said = |what: &str| told.iter().any(|note| note.starts_with("data.ner.train: ") && note.contains(what));
     assert!(said("1 word has no token") && said("2 examples can't be used"), "{told:?}");

@@ -41,7 +41,7 @@ impl Tape {
         check((rows, width), &segments, heads)?;
         let precision = qkv.precision(self.precision);
         let job = Job { segments, heads, hidden: width / 3, dropout: self.setting.pass.mask(dropout) };
-        let operand = qkv.operand(x.operand(precision), &self.setting)?;
+        let operand = qkv.operand(x.operand(precision), x.node.rows_of, &self.setting)?;
         let needs_gradient = self.trains() && (x.node.needs_gradient || qkv.is_trained());
         let mut projected = Matrix::uninit(precision, rows, width);
         qkv.forward(&operand, &StoreMatrix { writer: projected.writer(), bias: qkv.bias()?.as_deref() })?;
@@ -49,7 +49,7 @@ impl Tape {
         // Of every row and head: the largest score, and one over the sum.
         let mut statistics = Buffer::uninit(rows * heads * 2);
         job.forward(&projected, &mut out, &mut statistics)?;
-        let out = self.inner(out, needs_gradient);
+        let out = self.inner(out, x.node.rows_of, needs_gradient);
         let (qkv, input, output) = (qkv.clone(), x.node, out.node);
         self.record(output, move |buffers| {
             let gradient = buffers.take(output)?;

@@ -13,7 +13,7 @@ use crate::dropout::{Dropout, masked};
 use crate::gemm::{Matrix, MicroKernel, PackedA, PackedB, Store, Values, ViewA, add_to, product};
 use crate::pass::{DropoutAt, Setting};
 use crate::tape::GradientBuffers;
-use crate::value::Node;
+use crate::value::{Node, Rows};
 use crate::weight::Weight;
 use crate::workspace::Buffer;
 use candle_core::Result;
@@ -108,7 +108,7 @@ impl Linear {
     }
 
     /// The input as the product reads it.
-    pub(crate) fn operand(&self, x: Arc<Matrix>, setting: &Setting) -> Result<Operand> {
+    pub(crate) fn operand(&self, x: Arc<Matrix>, rows_of: Rows, setting: &Setting) -> Result<Operand> {
         let width = self.width();
         if width == self.inner {
             return Ok(Operand { matrix: x, additions: Vec::new() });
@@ -118,7 +118,7 @@ impl Linear {
         let (mut column, mut additions, mut products) = (inner, Vec::new(), Vec::new());
         for (index, part) in self.parts.iter().enumerate() {
             let Some(low_rank) = &part.low_rank else { continue };
-            let mask = setting.mask(low_rank.dropout, (rows, inner));
+            let mask = setting.mask(low_rank.dropout, rows_of, inner);
             let input = match mask {
                 None => x.clone(),
                 Some(_) => Arc::new(rebuilt(&x, inner, |row, values| {

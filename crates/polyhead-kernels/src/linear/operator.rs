@@ -15,7 +15,7 @@ impl Tape {
     pub(crate) fn fused_linear(&mut self, x: &Fused, layer: &Arc<Linear>, dropout: Option<DropoutAt>) -> Result<Value> {
         let precision = layer.precision(self.precision);
         let (rows, inner, outer) = (x.node.rows, x.node.columns, layer.outputs());
-        let mask = dropout.and_then(|dropout| self.setting.mask(dropout, (rows, inner)));
+        let mask = dropout.and_then(|dropout| self.setting.mask(dropout, x.node.rows_of, inner));
         let input = match mask {
             None => x.operand(precision),
             Some(_) => {
@@ -28,11 +28,11 @@ impl Tape {
                 Arc::new(values.in_precision(precision))
             }
         };
-        let operand = layer.operand(input, &self.setting)?;
+        let operand = layer.operand(input, x.node.rows_of, &self.setting)?;
         let mut y = Buffer::uninit(rows * outer);
         layer.forward(&operand, &Store::new(&mut y, outer).with_bias(layer.bias()?.as_deref()))?;
         let needs_gradient = self.trains() && (x.node.needs_gradient || layer.is_trained());
-        let y = self.hidden(Matrix::f32(rows, outer, y), None, needs_gradient);
+        let y = self.hidden(Matrix::f32(rows, outer, y), None, x.node.rows_of, needs_gradient);
         let (layer, input, output) = (layer.clone(), x.node, y.node);
         self.record(output, move |buffers| {
             let dy = buffers.take_hidden(output)?;

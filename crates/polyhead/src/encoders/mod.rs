@@ -8,13 +8,13 @@
 pub mod bert;
 mod post_norm;
 
-use crate::batch::Batch;
+use crate::batch::{Batch, HeadInputs};
 use crate::error::{Error, Place, Result};
 use crate::parameters::{Freeze, Naming, Weights};
 use candle_core::{Device, Tensor};
 use polyhead_kernels::tape::in_pool;
 pub use polyhead_kernels::{Offset, Pass, Precision};
-use polyhead_kernels::{Ops, Plain, Tape, Value};
+use polyhead_kernels::{Ops, Plain, Segments, Tape, Value};
 use serde_json::Value as Json;
 use std::path::Path;
 
@@ -156,23 +156,41 @@ pub trait Encoder: Send + Sync {
     fn vocabulary(&self) -> usize;
 }
 
-/// A network on an encoder: from hidden states to its outputs.
-pub type Network<'a> = dyn Fn(&Value, &mut dyn Ops) -> Result<Vec<Value>> + Sync + 'a;
+/// The heads on an encoder: from a head's number and the hidden states of its windows to its logits.
+pub type Heads<'a> = dyn Fn(usize, &Value, &mut dyn Ops) -> Result<Value> + Sync + 'a;
 
-/// Runs an encoder and what stands on it over a batch: the outputs as tensors. In training a loss of them, one tensor, can be
-/// sent back through all of it, once.
-pub fn run(encoder: &dyn Encoder, batch: &Batch, pass: Pass, network: &Network) -> Result<Vec<Tensor>> {
+/// What a head made of its windows.
+pub struct Output {
+    /// `[rows, outputs]`
+    pub logits: Tensor,
+    /// Which of the rows are of which window.
+    pub segments: Segments,
+}
+
+/// Runs an encoder over a batch, and each head over its part of it. In training a loss of the outputs, one tensor, can be sent
+/// back through all of it, once.
+pub fn run(encoder: &dyn Encoder, batch: &Batch, pass: Pass, heads: &Heads) -> Result<Vec<Output>> {
     // In the pool: a parallel loop that starts there needs no thread to be woken first.
-    in_pool(|| {
+    let (logits, values) = in_pool(|| {
+        let mut values = Vec::with_capacity(batch.heads.len());
         if encoder.device().is_cpu() {
             let mut tape = Tape::new(encoder.precision(), pass, batch.inputs.clone());
             let hidden = encoder.forward(&mut tape, None)?;
-            let outputs = network(&hidden, &mut tape)?;
-            return Ok(tape.finish(&outputs)?);
+            for (at, HeadInputs { rows, inputs }) in batch.heads.iter().enumerate() {
+                let own = tape.for_head(&hidden, rows.as_deref(), pass, inputs.clone())?;
+                values.push(heads(at, &own, &mut tape)?);
+            }
+            return Ok::<_, Error>((tape.finish(&values)?, values));
         }
         let mut plain = Plain::new(pass, batch.inputs.clone());
         let hidden = encoder.forward(&mut plain, None)?;
-        let outputs = network(&hidden, &mut plain)?;
-        Ok(plain.finish(&outputs)?)
-    })
+        for (at, HeadInputs { rows, inputs }) in batch.heads.iter().enumerate() {
+            let own = plain.for_head(&hidden, rows.as_deref(), pass, inputs.clone())?;
+            values.push(heads(at, &own, &mut plain)?);
+        }
+        Ok((plain.finish(&values)?, values))
+    })?;
+    let segments = values.iter().zip(&batch.heads).map(|(value, head)| head.inputs.segments_of(value.rows_of()));
+    let output = |(logits, segments)| Output { logits, segments };
+    Ok(logits.into_iter().zip(segments).map(output).collect())
 }

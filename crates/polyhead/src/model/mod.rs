@@ -14,18 +14,18 @@ pub use folder::{export_single_task, read_config};
 pub use shapes::{Share, shapes, shares};
 pub use start::{KeepHeads, Start};
 
-use crate::batch::{Batch, Features, Padding};
-use crate::encoders::{self, Encoder, EncoderKind, EncoderOverrides, Pass};
+use crate::batch::{Batch, Features, HeadInputs, Merge, Padding, Targets};
+use crate::encoders::{self, Encoder, EncoderKind, EncoderOverrides, Output, Pass};
 use crate::error::{Error, Place, Result};
 use crate::parameters::{Freeze, Owner, Parameters, Weights};
 use crate::tasks::{AnyTask, HeadShape, Logits, LogitsFn};
 use crate::text::Tokenizer;
 use candle_core::Tensor;
-use polyhead_kernels::{Ops, Value};
+use polyhead_kernels::{Inputs, Ops, Value};
 use serde_json::Value as Json;
 use start::Left;
-use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
 /// A task under the name that a recipe gives it.
 pub struct NamedTask {
@@ -57,10 +57,22 @@ pub struct Model {
 pub struct Loss {
     /// A scalar with its graph.
     pub value: Tensor,
-    /// Real tokens of the batch, padding not counted.
-    pub tokens: usize,
-    /// Rows that were computed, padding included.
-    pub rows: usize,
+    /// What the head read.
+    pub inputs: Arc<Inputs>,
+}
+
+impl Loss {
+    fn of(
+        task: &NamedTask,
+        windows: &[&Features],
+        output: &Output,
+        inputs: &Arc<Inputs>,
+        count: usize,
+    ) -> Result<Self> {
+        let targets: Vec<&Targets> = windows.iter().map(|window| &window.targets).collect();
+        let value = task.task.loss(&output.logits, &output.segments, &targets, count)?;
+        Ok(Self { value, inputs: inputs.clone() })
+    }
 }
 
 impl Model {
@@ -124,7 +136,7 @@ impl Model {
 
     /// The loss of a batch of training windows: the mean over its targets.
     pub fn loss(&self, task: &NamedTask, windows: &[&Features], padding: Padding, pass: Pass) -> Result<Loss> {
-        let count = windows.iter().map(|window| task.task.target_count(&window.target)).sum();
+        let count = windows.iter().map(|window| task.task.target_count(&window.targets)).sum();
         self.loss_of_part(task, windows, padding, pass, count)
     }
 
@@ -138,80 +150,68 @@ impl Model {
         count: usize,
     ) -> Result<Loss> {
         let batch = Batch::new(windows, padding, task.task.max_length(), self.tokenizer.pad);
-        let targets: Vec<&[i64]> = windows.iter().map(|window| window.target.as_slice()).collect();
-        let value = task.task.loss(&self.forward_one(&batch, task, pass)?, batch.segments(), &targets, count)?;
-        Ok(Loss { value, tokens: batch.segments().tokens(), rows: batch.segments().rows() })
+        let mut outputs = self.forward(&batch, &[task], pass)?;
+        let output = outputs.pop().ok_or_else(|| Error::internal("a head without logits"))?;
+        Loss::of(task, windows, &output, &batch.inputs, count)
     }
 
-    /// The losses of several heads on one batch, in one pass of the encoder: data that are annotated for several tasks. Each
-    /// task comes with the targets of every window. One backward pass of the sum of the losses sends all of them back.
+    /// The losses of several heads, each on windows of its own, in one pass of the encoder: windows that several heads read (data
+    /// that are annotated for several tasks) are encoded once. One backward pass of the sum of the losses sends all of them
+    /// back. The batch is a whole step, not a part of one.
     pub fn losses_together(
         &self,
-        tasks: &[(&NamedTask, &[&[i64]])],
-        windows: &[&Features],
+        tasks: &[(&NamedTask, Vec<&Features>)],
         padding: Padding,
         pass: Pass,
     ) -> Result<Vec<Loss>> {
         let longest = tasks.iter().map(|(task, _)| task.task.max_length()).max().unwrap_or(0);
-        let batch = Batch::new(windows, padding, longest, self.tokenizer.pad);
-        let named: Vec<&NamedTask> = tasks.iter().map(|(task, _)| *task).collect();
-        let logits = self.forward(&batch, &named, pass)?;
-        let loss = |((task, targets), logits): (&(&NamedTask, &[&[i64]]), Tensor)| {
-            let count = targets.iter().map(|targets| task.task.target_count(targets)).sum();
-            let value = task.task.loss(&logits, batch.segments(), targets, count)?;
-            Ok(Loss { value, tokens: batch.segments().tokens(), rows: batch.segments().rows() })
+        let (named, windows): (Vec<&NamedTask>, Vec<Vec<&Features>>) = tasks.iter().cloned().unzip();
+        let batch = Batch::shared(&windows, Merge::AcrossHeads, padding, longest, self.tokenizer.pad);
+        let outputs = self.forward(&batch, &named, pass)?;
+        let loss = |((task, windows), (output, head)): (&(&NamedTask, Vec<&Features>), (&Output, &HeadInputs))| {
+            let count = windows.iter().map(|window| task.task.target_count(&window.targets)).sum();
+            Loss::of(task, windows, output, &head.inputs, count)
         };
-        tasks.iter().zip(logits).map(loss).collect()
+        tasks.iter().zip(outputs.iter().zip(&batch.heads)).map(loss).collect()
     }
 
-    /// The logits of several heads on one batch, `[rows, outputs]` each, in one pass of the encoder. In training a loss of
-    /// them, one tensor, can be sent back once.
-    pub fn forward(&self, batch: &Batch, tasks: &[&NamedTask], pass: Pass) -> Result<Vec<Tensor>> {
-        let heads = |hidden: &Value, ops: &mut dyn Ops| -> Result<Vec<Value>> {
-            tasks.iter().map(|named| named.task.logits(hidden, ops)).collect()
+    /// What each head makes of its part of a batch, in one pass of the encoder. In training a loss of the logits, one tensor, can
+    /// be sent back once.
+    pub fn forward(&self, batch: &Batch, tasks: &[&NamedTask], pass: Pass) -> Result<Vec<Output>> {
+        if tasks.len() != batch.heads.len() {
+            return Err(Error::internal(format!("{} heads on a batch for {}", tasks.len(), batch.heads.len())));
+        }
+        let head = |head: usize, hidden: &Value, ops: &mut dyn Ops| match tasks.get(head) {
+            Some(named) => named.task.logits(hidden, ops),
+            None => Err(Error::internal(format!("no head {head}"))),
         };
-        encoders::run(&*self.encoder, batch, pass, &heads)
-    }
-
-    fn forward_one(&self, batch: &Batch, task: &NamedTask, pass: Pass) -> Result<Tensor> {
-        self.forward(batch, &[task], pass)?.pop().ok_or_else(|| Error::internal("a head without logits"))
+        encoders::run(&*self.encoder, batch, pass, &head)
     }
 
     /// The logits of each window.
     pub fn logits(&self, task: &NamedTask, windows: &[&Features]) -> Result<Vec<Logits>> {
         let batch = Batch::new(windows, Padding::Packed, task.task.max_length(), self.tokenizer.pad);
-        Logits::split(&self.forward_one(&batch, task, Pass::Evaluate)?, batch.segments())
+        let outputs = self.forward(&batch, &[task], Pass::Evaluate)?;
+        Ok(outputs.iter().map(Logits::split).collect::<Result<Vec<_>>>()?.concat())
     }
 
     /// The logits of windows of several tasks, told by their index, in one pass of the encoder. Windows that are the same to
-    /// the token are encoded once, whatever tasks they are of.
+    /// the token are encoded once, whatever tasks they are of; each head computes its own.
     pub fn logits_together(&self, windows: &[(usize, &Features)]) -> Result<Vec<Logits>> {
-        let mut unique: Vec<&Features> = Vec::with_capacity(windows.len());
-        let mut known: HashMap<(&[u32], &[u32]), usize> = HashMap::with_capacity(windows.len());
-        let mut places = Vec::with_capacity(windows.len());
-        for &(_, window) in windows {
-            let next = unique.len();
-            let place = *known.entry((window.ids.as_slice(), window.types.as_slice())).or_insert(next);
-            if place == next {
-                unique.push(window);
-            }
-            places.push(place);
-        }
-        let batch = Batch::new(&unique, Padding::Packed, 0, self.tokenizer.pad);
         let mut used: Vec<usize> = windows.iter().map(|(task, _)| *task).collect();
         used.sort_unstable();
         used.dedup();
         let beyond = |task: &usize| Error::internal(format!("a window of task {task} of {}", self.tasks.len()));
         let tasks =
             used.iter().map(|task| self.tasks.get(*task).ok_or_else(|| beyond(task))).collect::<Result<Vec<_>>>()?;
-        // A head is small beside the encoder: it takes all rows, those of other tasks too.
-        let all = self.forward(&batch, &tasks, Pass::Evaluate)?;
-        let all = all.iter().map(|logits| Logits::split(logits, batch.segments())).collect::<Result<Vec<_>>>()?;
-        let of = |(&(task, _), place): (&(usize, &Features), usize)| {
-            let logits = all.get(used.binary_search(&task).ok()?)?;
-            logits.get(place).cloned()
-        };
-        let found = windows.iter().zip(places).map(of);
+        let of = |&task: &usize| windows.iter().filter(|(of, _)| *of == task).map(|(_, window)| *window).collect();
+        let heads: Vec<Vec<&Features>> = used.iter().map(of).collect();
+        let batch = Batch::shared(&heads, Merge::Equal, Padding::Packed, 0, self.tokenizer.pad);
+        let outputs = self.forward(&batch, &tasks, Pass::Evaluate)?;
+        let split = |output| Ok(Logits::split(output)?.into_iter());
+        let mut logits = outputs.iter().map(split).collect::<Result<Vec<_>>>()?;
+        let next = |(task, _): &(usize, &Features)| logits.get_mut(used.binary_search(task).ok()?)?.next();
+        let found = windows.iter().map(next);
         found.map(|logits| logits.ok_or_else(|| Error::internal("a window without logits"))).collect()
     }
 

@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! input_ids, attention_mask, token_type_ids   int64 [batch_size, sequence_length]
-//! values   [batch_size, sequence_length, columns], or [batch_size, columns] after a choice of one row a sequence
+//! ranges, pairs   int64 [batch_size, .., 2], where a head reads them: TASK.ranges, TASK.pairs
+//! values   [batch_size, sequence_length, columns], or [batch_size, columns] after a choice of one row a sequence,
+//!          [batch_size, ranges, columns] of ranges
 //! ```
 //!
 //! Sequences are padded here, where polyhead packs them: positions are counted along the mask, and no token attends to
@@ -12,35 +14,40 @@ use super::file::{Attribute, Dimension, Initializer, Numbers, Type, node, value}
 use super::protobuf::Message;
 use candle_core::{Result, Tensor};
 use polyhead_kernels::layer_norm::Norm;
-use polyhead_kernels::{Activation, Attention, DropoutAt, GraphNode, Index, Linear, LowRank, Ops, Part, Value, Weight};
+use polyhead_kernels::{
+    Activation, Attention, DropoutAt, GraphNode, Index, Linear, LowRank, Ops, Part, Rows, Value, Weight,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-pub(super) const BATCH: &str = "batch_size";
-pub(super) const SEQUENCE: &str = "sequence_length";
+const BATCH: &str = "batch_size";
+const SEQUENCE: &str = "sequence_length";
 const IDS: &str = "input_ids";
 const MASK: &str = "attention_mask";
 const TYPES: &str = "token_type_ids";
-
-/// What an index of the last but one axis stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Rows {
-    Tokens,
-    Sequences,
-}
 
 /// A graph that is being written.
 #[derive(Default)]
 pub(super) struct Graph {
     pub nodes: Vec<Message>,
     pub initializers: Vec<Initializer>,
+    pub outputs: Vec<Message>,
     names: BTreeSet<String>,
-    /// The rows of each value that has no tokens.
-    of_sequences: BTreeSet<String>,
+    /// The head that is being written.
+    head: String,
     /// What is computed once for the whole graph.
     shared: BTreeMap<String, String>,
-    /// The inputs that the graph reads.
+    /// The inputs that the graph reads of every token.
     inputs: BTreeSet<&'static str>,
+    /// The ranges and pairs that heads read.
+    items: Vec<Items>,
+}
+
+/// Ranges or pairs as an input: its name, and that of the axis that counts them.
+#[derive(Clone, PartialEq, Eq)]
+struct Items {
+    input: String,
+    axis: String,
 }
 
 impl Graph {
@@ -114,11 +121,43 @@ impl Graph {
         name
     }
 
-    /// The inputs as a file declares them: token ids and mask, and token types where the graph reads them.
+    /// What follows is the head of this task: its ranges and pairs are inputs of its own.
+    pub(super) fn for_head(&mut self, name: &str) {
+        name.clone_into(&mut self.head);
+    }
+
+    /// The inputs as a file declares them: token ids and mask, token types where the graph reads them, then ranges and pairs.
     pub(super) fn declared_inputs(&self) -> Vec<Message> {
         let ends = [Dimension::Named(BATCH), Dimension::Named(SEQUENCE)];
         let read = [IDS, MASK, TYPES].into_iter().filter(|name| *name != TYPES || self.inputs.contains(TYPES));
-        read.map(|name| value(name, Type::Int64, &ends)).collect()
+        let of_tokens = read.map(|name| value(name, Type::Int64, &ends));
+        let items = self.items.iter().map(|Items { input, axis }| {
+            value(input, Type::Int64, &[Dimension::Named(BATCH), Dimension::Named(axis), Dimension::Known(2)])
+        });
+        of_tokens.chain(items).collect()
+    }
+
+    /// The ranges or pairs of the head.
+    fn items(&mut self, what: &str) -> Items {
+        let name = if self.head.is_empty() { what.to_owned() } else { format!("{}.{what}", self.head) };
+        let items = Items { input: name.clone(), axis: name.replace('.', "_") };
+        if !self.items.contains(&items) {
+            self.names.insert(name);
+            self.items.push(items.clone());
+        }
+        items
+    }
+
+    /// The rows of a value that one of the two numbers of each range or pair names.
+    fn select_items(&mut self, x: &GraphNode, what: &str, which: i64, rows: Rows) -> Value {
+        let items = self.items(what);
+        let [start, end] = [which, which + 1].map(|at| self.ints(&format!("ints_{at}"), &[at]));
+        let axis = self.ints("axis_last", &[-1]);
+        let indices = self.once(&format!("{} {which}", items.input), |graph| {
+            graph.emit("Slice", &items.input, &[&items.input, &start, &end, &axis], &[])
+        });
+        let name = self.emit("GatherND", &items.input, &[&x.name, &indices], &[Attribute::Int("batch_dims", 1)]);
+        Value::Node(GraphNode { name, columns: x.columns, rows })
     }
 
     /// The numbers of an index, `[batch_size, sequence_length]`.
@@ -127,7 +166,9 @@ impl Graph {
             Index::TokenIds => Ok(self.input(IDS).to_owned()),
             Index::TokenTypes => Ok(self.input(TYPES).to_owned()),
             Index::PositionsFrom(first) => Ok(self.positions(first)),
-            Index::FirstTokens => candle_core::bail!("an index of sequences, where one of tokens is expected"),
+            Index::FirstTokens | Index::RangeStarts | Index::PairFirsts | Index::PairSeconds => {
+                candle_core::bail!("{index:?} chooses rows of a value, not of a table")
+            }
         }
     }
 
@@ -166,27 +207,33 @@ impl Graph {
     fn node<'a>(&self, value: &'a Value) -> Result<&'a GraphNode> {
         match value {
             Value::Node(node) => Ok(node),
-            Value::Fused(_) | Value::Tensor(_) => candle_core::bail!("a value of another backend"),
+            Value::Fused(_) | Value::Tensor(..) => candle_core::bail!("a value of another backend"),
         }
     }
 
     /// A new value with the rows of another.
-    fn like(&mut self, other: &GraphNode, name: String, columns: usize) -> Value {
-        if self.of_sequences.contains(&other.name) {
-            self.of_sequences.insert(name.clone());
-        }
-        Value::Node(GraphNode { name, columns })
+    fn like(&self, other: &GraphNode, name: String, columns: usize) -> Value {
+        Value::Node(GraphNode { name, columns, rows: other.rows })
     }
 
-    pub(super) fn rows(&self, node: &GraphNode) -> Rows {
-        if self.of_sequences.contains(&node.name) { Rows::Sequences } else { Rows::Tokens }
-    }
-
-    /// Gives a value another name: that of an output.
-    pub(super) fn output(&mut self, node: &GraphNode, name: &str) {
+    /// Makes a value of the present head an output of this name.
+    pub(super) fn output(&mut self, found: &Value, name: &str) -> Result<()> {
+        let GraphNode { name: input, columns, rows } = self.node(found)?.clone();
         self.names.insert(name.to_owned());
-        let identity = super::file::node("Identity", &format!("{name}/Identity"), &[&node.name], name, &[]);
-        self.nodes.push(identity);
+        self.nodes.push(node("Identity", &format!("{name}/Identity"), &[&input], name, &[]));
+        let items = match rows {
+            Rows::Ranges => Some(self.items("ranges")),
+            Rows::Pairs => Some(self.items("pairs")),
+            Rows::Tokens | Rows::Sequences => None,
+        };
+        let (batch, columns) = (Dimension::Named(BATCH), Dimension::Known(columns));
+        let between = match &items {
+            Some(Items { axis, .. }) => Some(Dimension::Named(axis)),
+            None => (rows == Rows::Tokens).then_some(Dimension::Named(SEQUENCE)),
+        };
+        let dimensions: Vec<Dimension> = [Some(batch), between, Some(columns)].into_iter().flatten().collect();
+        self.outputs.push(value(name, Type::Float, &dimensions));
+        Ok(())
     }
 
     /// `x Wᵀ + b` of one part, with its addition.
@@ -232,7 +279,7 @@ impl Graph {
 impl Ops for Graph {
     fn parameter(&mut self, weight: &Weight) -> Result<Value> {
         let (columns, name) = (weight.dims().last().copied().unwrap_or(0), self.weight(weight)?);
-        Ok(Value::Node(GraphNode { name, columns }))
+        Ok(Value::Node(GraphNode { name, columns, rows: Rows::Tokens }))
     }
 
     fn embedding(&mut self, table: &Weight, index: Index) -> Result<Value> {
@@ -240,7 +287,7 @@ impl Ops for Graph {
         let (rows, at) = (self.index(index)?, table.name().trim_end_matches(".weight").to_owned());
         let table = self.weight(table)?;
         let name = self.emit("Gather", &at, &[&table, &rows], &[]);
-        Ok(Value::Node(GraphNode { name, columns }))
+        Ok(Value::Node(GraphNode { name, columns, rows: Rows::Tokens }))
     }
 
     fn linear(&mut self, x: &Value, layer: &Arc<Linear>) -> Result<Value> {
@@ -322,9 +369,13 @@ impl Ops for Graph {
     }
 
     fn select_rows(&mut self, x: &Value, index: Index) -> Result<Value> {
+        index.check_rows_of(x)?;
         let x = self.node(x)?;
-        if index != Index::FirstTokens {
-            candle_core::bail!("rows of a value by an index of tokens");
+        match index {
+            Index::RangeStarts => return Ok(self.select_items(x, "ranges", 0, Rows::Ranges)),
+            Index::PairFirsts => return Ok(self.select_items(x, "pairs", 0, Rows::Pairs)),
+            Index::PairSeconds => return Ok(self.select_items(x, "pairs", 1, Rows::Pairs)),
+            Index::FirstTokens | Index::TokenIds | Index::PositionsFrom(_) | Index::TokenTypes => {}
         }
         // [batch_size, 1] -> [batch_size, 1, columns] -> [batch_size, columns]: the first token, whatever stands before it.
         let mask = self.input(MASK);
@@ -334,7 +385,6 @@ impl Ops for Graph {
         });
         let batch = Attribute::Int("batch_dims", 1);
         let picked = self.emit("GatherND", "first_tokens", &[&x.name, &first], &[batch]);
-        self.of_sequences.insert(picked.clone());
-        Ok(Value::Node(GraphNode { name: picked, columns: x.columns }))
+        Ok(Value::Node(GraphNode { name: picked, columns: x.columns, rows: Rows::Sequences }))
     }
 }

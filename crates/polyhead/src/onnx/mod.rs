@@ -6,17 +6,19 @@
 //!
 //! The file has one encoder and the heads that are asked for. Inputs are those of BERT in ONNX everywhere: `input_ids`,
 //! `attention_mask` and `token_type_ids`, int64 `[batch_size, sequence_length]`; each task has the output `TASK.logits`,
-//! `[batch_size, sequence_length, outputs]` (or `[batch_size, outputs]`). The same model gives the same bytes.
+//! `[batch_size, sequence_length, outputs]` (or `[batch_size, outputs]`). A head that reads ranges or pairs of them has the inputs
+//! `TASK.ranges`, `[batch_size, TASK_ranges, 2]` (first token, and the one behind the last, counted along `input_ids`), and
+//! `TASK.pairs`, `[batch_size, TASK_pairs, 2]` (indices into the ranges). The same model gives the same bytes.
 
 mod file;
 mod graph;
 mod protobuf;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::io::write_atomic;
 use crate::model::{Model, NamedTask};
-use file::{Dimension, File, Type, value};
-use graph::{BATCH, Graph, Rows, SEQUENCE};
+use file::File;
+use graph::Graph;
 use polyhead_kernels::{Ops, Value};
 use serde_json::json;
 use std::path::Path;
@@ -39,12 +41,16 @@ pub fn to_bytes(model: &Model, tasks: &[&NamedTask]) -> Result<Vec<u8>> {
         .map(|named| json!({ "name": named.name, "kind": named.task.kind(), "labels": named.task.labels() }))
         .collect();
     let metadata = vec![("polyhead.tasks".to_owned(), json!(described).to_string())];
-    let network = |ops: &mut dyn Ops| -> Result<Vec<(String, Value)>> {
-        let hidden = model.encoder.forward(ops, None)?;
-        let output = |named: &&NamedTask| Ok((format!("{}.logits", named.name), named.task.logits(&hidden, ops)?));
-        tasks.iter().map(output).collect()
+    let network = |graph: &mut Graph| -> Result<()> {
+        let hidden = model.encoder.forward(graph, None)?;
+        for NamedTask { name, task } in tasks {
+            graph.for_head(name);
+            let logits = task.logits(&hidden, graph)?;
+            graph.output(&logits, &format!("{name}.logits"))?;
+        }
+        Ok(())
     };
-    network_to_bytes(network, metadata)
+    bytes(network, metadata)
 }
 
 /// The bytes of a file of any network that is written against [`Ops`]. It names its outputs; `metadata` are names and values that
@@ -56,19 +62,17 @@ pub fn network_to_bytes(
     network: impl FnOnce(&mut dyn Ops) -> Result<Vec<(String, Value)>>,
     metadata: Vec<(String, String)>,
 ) -> Result<Vec<u8>> {
+    let write = |graph: &mut Graph| -> Result<()> {
+        let outputs = network(graph)?;
+        Ok(outputs.iter().try_for_each(|(name, value)| graph.output(value, name))?)
+    };
+    bytes(write, metadata)
+}
+
+fn bytes(write: impl FnOnce(&mut Graph) -> Result<()>, metadata: Vec<(String, String)>) -> Result<Vec<u8>> {
     let mut graph = Graph::default();
-    let mut outputs = Vec::new();
-    for (name, found) in network(&mut graph)? {
-        let Value::Node(node) = found else {
-            return Err(Error::internal(format!("the output `{name}` is no node of a graph")));
-        };
-        graph.output(&node, &name);
-        let columns = Dimension::Known(node.columns);
-        outputs.push(match graph.rows(&node) {
-            Rows::Tokens => value(&name, Type::Float, &[Dimension::Named(BATCH), Dimension::Named(SEQUENCE), columns]),
-            Rows::Sequences => value(&name, Type::Float, &[Dimension::Named(BATCH), columns]),
-        });
-    }
+    write(&mut graph)?;
     let inputs = graph.declared_inputs();
-    File { nodes: graph.nodes, initializers: graph.initializers, inputs, outputs, metadata }.into_bytes()
+    let Graph { nodes, initializers, outputs, .. } = graph;
+    File { nodes, initializers, inputs, outputs, metadata }.into_bytes()
 }

@@ -5,7 +5,7 @@ use super::{
     Field, Fingerprint, HeadShape, Logits, Outline, PipelineApi, Purpose, Query, Review, Score, Shape, SingleTask,
     SingleTaskFolder, Task, Window, lowest,
 };
-use crate::batch::{Features, WindowedExample};
+use crate::batch::{Features, Targets, WindowedExample};
 use crate::data::{Layout, Skipped};
 use crate::document::{Block, number};
 use crate::error::{Error, Place, Result};
@@ -83,8 +83,8 @@ pub trait AnyTask: Send + Sync {
     /// Makes the head, with the checkpoint's tensors where it has them.
     fn bind(&mut self, name: &str, shape: HeadShape, weights: &mut Weights) -> Result<()>;
     fn logits(&self, hidden: &kernels::Value, ops: &mut dyn Ops) -> Result<kernels::Value>;
-    fn target_count(&self, targets: &[i64]) -> usize;
-    fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&[i64]], count: usize) -> Result<Tensor>;
+    fn target_count(&self, targets: &Targets) -> usize;
+    fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&Targets], count: usize) -> Result<Tensor>;
     /// Scores the examples; `each` sees the answers and their one-line descriptions in order.
     fn evaluate(&self, examples: &Examples, runner: &LogitsFn, each: &mut dyn FnMut(Value, String)) -> Result<Score>;
     /// Scores the examples and says where their answers go wrong. All answers are held at once, unlike in `evaluate`.
@@ -425,11 +425,11 @@ impl<T: Task> AnyTask for Bound<T> {
         self.task.logits(self.head()?, hidden, ops)
     }
 
-    fn target_count(&self, targets: &[i64]) -> usize {
+    fn target_count(&self, targets: &Targets) -> usize {
         self.task.target_count(targets)
     }
 
-    fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&[i64]], count: usize) -> Result<Tensor> {
+    fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&Targets], count: usize) -> Result<Tensor> {
         self.task.loss(logits, segments, targets, count)
     }
 

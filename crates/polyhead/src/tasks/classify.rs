@@ -13,7 +13,7 @@ use super::{
     Analyse, Checks, Faces, Field, Fingerprint, HeadShape, LinearHead, Outline, Purpose, Review, Score, Shape, Task,
     TypeScore, Window, cross_entropy, found, is_short_line, softmax,
 };
-use crate::batch::{Features, WindowedExample};
+use crate::batch::{Features, Targets, WindowedExample};
 use crate::data::{ColumnNames, LabelledText, Layout, Read, TEXTS};
 use crate::document::Block;
 use crate::error::{Error, Place, Result};
@@ -134,7 +134,7 @@ impl Classify {
             features.types.resize(features.ids.len(), kind);
         }
         features.spans = vec![None; features.ids.len()];
-        features.target = self.gold(example).map(|label| label as i64).into_iter().collect();
+        features.targets = Targets::Classes(self.gold(example).map(|label| label as i64).into_iter().collect());
         features
     }
 
@@ -307,14 +307,16 @@ impl Task for Classify {
         head.apply(ops, &first, Some(DropoutAt::new(self.config.dropout, "classify head")))
     }
 
-    fn loss(&self, logits: &Tensor, _: &Segments, targets: &[&[i64]], count: usize) -> Result<Tensor> {
-        Ok(token_cross_entropy(logits, &targets.concat(), count)?)
+    fn loss(&self, logits: &Tensor, _: &Segments, targets: &[&Targets], count: usize) -> Result<Tensor> {
+        let classes: Vec<i64> = targets.iter().flat_map(|targets| targets.classes()).copied().collect();
+        Ok(token_cross_entropy(logits, &classes, count)?)
     }
 
     /// Of each window.
     fn losses(&self, _: &Labelled, windows: &[Window]) -> Option<(f64, usize)> {
-        let of =
-            |window: &Window| cross_entropy(window.logits.row(0).iter().copied(), *window.features.target.first()?);
+        let of = |window: &Window| {
+            cross_entropy(window.logits.row(0).iter().copied(), *window.features.targets.classes().first()?)
+        };
         Some(windows.iter().filter_map(of).fold((0.0, 0), |(sum, count), loss| (sum + loss, count + 1)))
     }
 

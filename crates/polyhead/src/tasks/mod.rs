@@ -24,15 +24,15 @@ pub use review::Review;
 
 use faces::ExchangeOf;
 
-use crate::batch::{Features, WindowedExample};
+use crate::batch::{Features, Targets, WindowedExample};
 use crate::data::{ColumnNames, Layout, Read};
 use crate::document::{Block, Case, Tone, number};
-use crate::encoders::Precision;
+use crate::encoders::{Output, Precision};
 use crate::error::{Error, Place, Result};
 use crate::parameters::{Init, Role, Weights};
 use crate::text::Tokenizer;
 use candle_core::Tensor;
-use polyhead_kernels::cross_entropy::IGNORE;
+use polyhead_kernels::segments::Segment;
 use polyhead_kernels::{self as kernels, DropoutAt, Linear, Ops, Part, Segments, Weight};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -177,16 +177,16 @@ pub trait Task: Send + Sync + Sized + 'static {
     /// each of [`Task::labels`] are declared by label ([`LinearHead::open_by_label`]), so that training can begin with the head of
     /// a model whose labels differ; other tensors are initialised then.
     fn head(&self, name: &str, shape: HeadShape, weights: &mut Weights) -> Result<Self::Head>;
-    /// From hidden states `[rows, hidden]` to logits `[rows, outputs]` (or one row a sequence, see [`Logits::split`]), in the
-    /// operators of a backend.
+    /// From the hidden states of its windows, `[rows, hidden]`, to logits, `[rows, outputs]`, in the operators of a backend: a row
+    /// for each token, or for each sequence, range or pair of the windows, as [`Ops::select_rows`] makes them of tokens.
     fn logits(&self, head: &Self::Head, hidden: &kernels::Value, ops: &mut dyn Ops) -> Result<kernels::Value>;
-    /// How many of a window's targets its loss is summed over. Left out, those that are not [`IGNORE`].
-    fn target_count(&self, targets: &[i64]) -> usize {
-        targets.iter().filter(|target| **target != IGNORE).count()
+    /// How many of a window's targets its loss is summed over.
+    fn target_count(&self, targets: &Targets) -> usize {
+        targets.count()
     }
     /// The loss of a batch, a scalar: the sum over its targets, divided by `count`, which is the number of targets of the whole
-    /// step. `targets` are those of its windows, one after the other.
-    fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&[i64]], count: usize) -> Result<Tensor>;
+    /// step. `targets` are those of its windows, one after the other; `segments` says which rows of the logits are of which.
+    fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&Targets], count: usize) -> Result<Tensor>;
 
     /// The losses of an example's windows with gold answers, without dropout: their sum, and how many they are. `None`: the
     /// task does not say, and there is no loss on validation data.
@@ -371,7 +371,7 @@ pub struct Window {
     pub logits: Logits,
 }
 
-/// The logits of one window: `[rows, outputs]` on the host, one row a token or one in all.
+/// The logits of one window: `[rows, outputs]` on the host, in the order of its tokens, ranges or pairs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Logits {
     values: Vec<f32>,
@@ -394,18 +394,16 @@ impl Logits {
         self.values.get(row * self.outputs..(row + 1) * self.outputs).unwrap_or(&[])
     }
 
-    /// Splits the logits of a batch into those of its windows: by token where there is a row for each row of the
-    /// segments, else one row a window.
-    pub fn split(logits: &Tensor, segments: &Segments) -> Result<Vec<Self>> {
-        let (rows, outputs) = logits.dims2()?;
-        let values = logits.flatten_all()?.to_vec1::<f32>()?;
-        let part = |start: usize, count: usize| {
-            Self::new(values.get(start * outputs..(start + count) * outputs).unwrap_or(&[]).to_vec(), outputs)
-        };
-        if rows == segments.rows() {
-            return Ok(segments.iter().map(|segment| part(segment.start, segment.tokens)).collect());
+    /// Splits what a head made of a batch into the logits of its windows, without those of padding.
+    pub fn split(output: &Output) -> Result<Vec<Self>> {
+        let (rows, outputs) = output.logits.dims2()?;
+        if rows != output.segments.rows() {
+            return Err(Error::internal(format!("{rows} rows of logits, expected {}", output.segments.rows())));
         }
-        Ok((0..segments.len()).map(|sequence| part(sequence, 1)).collect())
+        let values = output.logits.flatten_all()?.to_vec1::<f32>()?;
+        let part = |start: usize, count: usize| values.get(start * outputs..(start + count) * outputs).unwrap_or(&[]);
+        let of = |segment: Segment| Self::new(part(segment.start, segment.tokens).to_vec(), outputs);
+        Ok(output.segments.iter().map(of).collect())
     }
 }
 

@@ -19,7 +19,7 @@ use super::{
     Query, Review, Score, Shape, SingleTask, SingleTaskFolder, Task, TypeScore, Window, cross_entropy, is_short_line,
     offset_unit, softmax,
 };
-use crate::batch::WindowedExample;
+use crate::batch::{Targets, WindowedExample};
 use crate::data::{self, ColumnNames, Layout, Read};
 use crate::document::Block;
 use crate::error::{Error, Place, Result};
@@ -260,10 +260,10 @@ impl Task for Ner {
         head.apply(ops, hidden, Some(DropoutAt::new(self.config.dropout, "ner head")))
     }
 
-    fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&[i64]], count: usize) -> Result<Tensor> {
+    fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&Targets], count: usize) -> Result<Tensor> {
         let mut rows = vec![IGNORE; segments.rows()];
         for (segment, target) in segments.iter().zip(targets) {
-            for (row, &label) in rows.iter_mut().skip(segment.start).take(segment.tokens).zip(*target) {
+            for (row, &label) in rows.iter_mut().skip(segment.start).take(segment.tokens).zip(target.classes()) {
                 *row = label;
             }
         }
@@ -272,7 +272,7 @@ impl Task for Ner {
 
     /// Of each word that a window scores.
     fn losses(&self, _example: &Tagged, windows: &[Window]) -> Option<(f64, usize)> {
-        let rows = windows.iter().flat_map(|window| window.features.target.iter().zip(window.logits.rows()));
+        let rows = windows.iter().flat_map(|window| window.features.targets.classes().iter().zip(window.logits.rows()));
         let losses = rows.filter_map(|(&target, row)| cross_entropy(row.iter().copied(), target));
         Some(losses.fold((0.0, 0), |(sum, count), loss| (sum + loss, count + 1)))
     }

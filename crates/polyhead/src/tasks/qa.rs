@@ -15,7 +15,7 @@ use super::{
     Purpose, Query, Review, Score, Shape, SingleTask, SingleTaskFolder, Task, Window, cross_entropy, is_short_line,
     offset_unit,
 };
-use crate::batch::{Features, WindowedExample};
+use crate::batch::{Features, Targets, WindowedExample};
 use crate::data::{self, Layout, Question, Read};
 use crate::document::Block;
 use crate::error::{Error, Place, Result};
@@ -177,7 +177,8 @@ impl Qa {
             features.ids.push(tokenizer.sep);
             features.spans.push(None);
             features.types.resize(features.ids.len(), 1);
-            features.target = Self::target(example, &features.spans).unwrap_or_else(|| vec![0, 0]);
+            let target = Self::target(example, &features.spans).unwrap_or_else(|| vec![0, 0]);
+            features.targets = Targets::Positions(target);
             features
         };
         windows::windows(context.len(), room, self.config.stride).into_iter().map(window).collect()
@@ -368,7 +369,7 @@ impl Task for Qa {
         let mut encoded = WindowedExample { windows, lost_tokens, truncated_answers: 0 };
         if purpose == Purpose::Train
             && !example.answers.is_empty()
-            && encoded.windows.iter().all(|window| window.target == [0, 0])
+            && encoded.windows.iter().all(|window| *window.targets.positions() == [0, 0])
         {
             encoded.truncated_answers = 1;
         }
@@ -399,8 +400,9 @@ impl Task for Qa {
         head.apply(ops, hidden, Some(DropoutAt::new(self.config.dropout, "qa head")))
     }
 
-    fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&[i64]], count: usize) -> Result<Tensor> {
-        Ok(segment_cross_entropy(logits, segments, &targets.concat(), count)?)
+    fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&Targets], count: usize) -> Result<Tensor> {
+        let positions: Vec<i64> = targets.iter().flat_map(|targets| targets.positions()).copied().collect();
+        Ok(segment_cross_entropy(logits, segments, &positions, count)?)
     }
 
     /// Of each window: the mean of that of the start and that of the end.
@@ -411,7 +413,7 @@ impl Task for Qa {
         }
         let of = |window: &Window| {
             let column = |column: usize| window.logits.rows().map(move |row| row.get(column).copied().unwrap_or(0.0));
-            let [start, end] = window.features.target[..] else { return None };
+            let &[start, end] = window.features.targets.positions() else { return None };
             Some((cross_entropy(column(0), start)? + cross_entropy(column(1), end)?) / 2.0)
         };
         Some(windows.iter().filter_map(of).fold((0.0, 0), |(sum, count), loss| (sum + loss, count + 1)))

@@ -4,26 +4,18 @@
 //!
 //! ```text
 //! features/KEY.windows    SHA-256 of KEY and of what follows
-//!                         safetensors:
-//!                           lost      U64 [2]           tokens and golds that truncation cost
-//!                           examples  U32 [windows]     the example of each window
-//!                           lengths   U32 [windows, 4]  how many ids, types, spans and targets each window has
-//!                           ids, types U32, targets I64 those of all windows, end to end
-//!                           spans     U32 [.., 2]       twice the largest number stands for none
+//!                         TrainingWindows, as the crate `postcard` lays it out
 //! ```
 //!
 //! A file that is not exactly what was written is reported, ignored and replaced. A folder that can't be written is reported
 //! once and costs nothing but the time to tokenise again. Above [`LIMIT`] the files unused for longest go.
 
-use super::windows::{Lost, TrainingWindow, TrainingWindows};
-use crate::batch::Features;
+use super::windows::TrainingWindows;
 use crate::error::{Error, Result};
 use crate::io::{hex, write_atomic};
 use crate::tasks::{AnyTask, Examples, Fingerprint, Purpose};
 use crate::text::Tokenizer;
 use rayon::prelude::*;
-use safetensors::tensor::TensorView;
-use safetensors::{Dtype, SafeTensors};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
@@ -32,16 +24,13 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 /// Raised with every change of the layout above.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// The bytes that all files together may have: about eight times the training data of SQuAD.
 const LIMIT: u64 = 2 << 30;
 
 /// What the names of our files end in.
 const EXTENSION: &str = "windows";
-
-/// Stands for no span.
-const NONE: u32 = u32::MAX;
 
 /// The key of a task's training windows, 64 hexadecimal digits; `None` where the task can't tell what decides them.
 pub(super) fn key(task: &dyn AnyTask, train: &Examples, tokenizer: &Tokenizer) -> Result<Option<String>> {
@@ -170,45 +159,9 @@ fn digest(key: &str, body: &[u8]) -> [u8; 32] {
     Sha256::new_with_prefix(key).chain_update(body).finalize().into()
 }
 
-fn encode(key: &str, TrainingWindows { windows, lost }: &TrainingWindows) -> Result<Vec<u8>> {
-    let number = |value: usize| {
-        u32::try_from(value)
-            .ok()
-            .filter(|&value| value != NONE)
-            .ok_or_else(|| Error::cannot_write(format!("expected places and lengths below {NONE}, found {value}")))
-    };
-    let mut columns: [Vec<u8>; 6] = Default::default();
-    let [examples, lengths, ids, types, spans, targets] = &mut columns;
-    for TrainingWindow { example, features } in windows {
-        examples.extend(number(*example)?.to_le_bytes());
-        for length in [features.ids.len(), features.types.len(), features.spans.len(), features.target.len()] {
-            lengths.extend(number(length)?.to_le_bytes());
-        }
-        ids.extend(features.ids.iter().flat_map(|id| id.to_le_bytes()));
-        types.extend(features.types.iter().flat_map(|kind| kind.to_le_bytes()));
-        for span in &features.spans {
-            let span = match *span {
-                Some((start, end)) => [number(start)?, number(end)?],
-                None => [NONE; 2],
-            };
-            spans.extend(span.iter().flat_map(|place| place.to_le_bytes()));
-        }
-        targets.extend(features.target.iter().flat_map(|target| target.to_le_bytes()));
-    }
-    let lost: Vec<u8> = [lost.tokens, lost.golds].iter().flat_map(|&count| (count as u64).to_le_bytes()).collect();
+fn encode(key: &str, windows: &TrainingWindows) -> Result<Vec<u8>> {
     let fault = |cause| Error::internal(format!("can't lay out the windows: {cause}"));
-    let [examples, lengths, ids, types, spans, targets] = &columns;
-    let tensors = [
-        ("lost", Dtype::U64, vec![2], &lost),
-        ("examples", Dtype::U32, vec![windows.len()], examples),
-        ("lengths", Dtype::U32, vec![windows.len(), 4], lengths),
-        ("ids", Dtype::U32, vec![ids.len() / 4], ids),
-        ("types", Dtype::U32, vec![types.len() / 4], types),
-        ("spans", Dtype::U32, vec![spans.len() / 8, 2], spans),
-        ("targets", Dtype::I64, vec![targets.len() / 8], targets),
-    ];
-    let views = tensors.into_iter().map(|(name, dtype, shape, data)| Ok((name, TensorView::new(dtype, shape, data)?)));
-    let body = safetensors::serialize(views.collect::<Result<Vec<_>, _>>().map_err(fault)?, None).map_err(fault)?;
+    let body = postcard::to_stdvec(windows).map_err(fault)?;
     Ok([&digest(key, &body)[..], &body].concat())
 }
 
@@ -219,63 +172,28 @@ fn decode(key: &str, bytes: &[u8], examples: usize) -> Result<TrainingWindows, S
     if *found != digest(key, body) {
         return Err(differs());
     }
-    let tensors = SafeTensors::deserialize(body).map_err(|cause| cause.to_string())?;
-    windows(&tensors, examples).ok_or_else(|| "its arrays do not fit together".to_owned())
-}
-
-fn windows(tensors: &SafeTensors, examples: usize) -> Option<TrainingWindows> {
-    let lost = numbers(tensors, "lost", u64::from_le_bytes)?;
-    let &[tokens, golds] = lost.as_slice() else { return None };
-    let lost = Lost { tokens: tokens.try_into().ok()?, golds: golds.try_into().ok()? };
-    let of = numbers(tensors, "examples", u32::from_le_bytes)?;
-    let lengths = numbers(tensors, "lengths", u32::from_le_bytes)?;
-    let (lengths, []) = lengths.as_chunks::<4>() else { return None };
-    let ids = numbers(tensors, "ids", u32::from_le_bytes)?;
-    let types = numbers(tensors, "types", u32::from_le_bytes)?;
-    let spans = numbers(tensors, "spans", u32::from_le_bytes)?;
-    let (spans, []) = spans.as_chunks::<2>() else { return None };
-    let targets = numbers(tensors, "targets", i64::from_le_bytes)?;
-    let (mut ids, mut types, mut spans, mut targets) = (&ids[..], &types[..], spans, &targets[..]);
-    if of.len() != lengths.len() {
-        return None;
+    let (all, rest) = postcard::take_from_bytes::<TrainingWindows>(body).map_err(|cause| cause.to_string())?;
+    if !rest.is_empty() || all.windows.iter().any(|window| window.example >= examples) {
+        return Err(format!("expected windows of {examples} examples, found others"));
     }
-    let mut windows = Vec::with_capacity(of.len());
-    for (&example, lengths) in of.iter().zip(lengths) {
-        let [id_count, type_count, span_count, target_count] = lengths.map(|length| length as usize);
-        let span = |&[start, end]: &[u32; 2]| (start != NONE).then_some((start as usize, end as usize));
-        let features = Features {
-            ids: ids.split_off(..id_count)?.to_vec(),
-            types: types.split_off(..type_count)?.to_vec(),
-            spans: spans.split_off(..span_count)?.iter().map(span).collect(),
-            target: targets.split_off(..target_count)?.to_vec(),
-        };
-        windows.push(TrainingWindow { example: example as usize, features });
-    }
-    let left = [ids.len(), types.len(), spans.len(), targets.len()];
-    let fits = left == [0; 4] && windows.iter().all(|window| window.example < examples);
-    fits.then_some(TrainingWindows { windows, lost })
-}
-
-/// The numbers of an array, `N` bytes each, the lowest first.
-fn numbers<const N: usize, T>(tensors: &SafeTensors, name: &str, number: fn([u8; N]) -> T) -> Option<Vec<T>> {
-    let tensor = tensors.tensor(name).ok()?;
-    let (chunks, rest) = tensor.data().as_chunks::<N>();
-    rest.is_empty().then(|| chunks.iter().map(|&chunk| number(chunk)).collect())
+    Ok(all)
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
+    use crate::batch::{Features, Targets};
+    use crate::train::windows::{Lost, TrainingWindow};
     use proptest::prelude::*;
     use std::time::Duration;
 
     fn window(example: usize, ids: Vec<u32>) -> TrainingWindow {
         let spans = ids.iter().map(|&id| (id % 3 > 0).then_some((id as usize / 2, id as usize))).collect();
         // As question answering has them: two targets, however many tokens.
-        let features =
-            Features { types: ids.iter().map(|id| id % 2).collect(), ids, spans, target: vec![-100, 1 << 40] };
-        TrainingWindow { example, features }
+        let targets = Targets::Positions(vec![-100, 1 << 40]);
+        let types = ids.iter().map(|id| id % 2).collect();
+        TrainingWindow { example, features: Features { ids, types, spans, targets, ..Features::default() } }
     }
 
     /// Of three examples, with two windows for the second and one without a token for the third.
@@ -342,18 +260,12 @@ mod tests {
     }
 
     #[test]
-    fn arrays_that_do_not_fit_together_are_refused_even_under_their_digest() {
-        let bytes = encode(&key(1), &some()).unwrap();
-        let tensors = SafeTensors::deserialize(&bytes[32..]).unwrap();
-        for shortened in ["lost", "examples", "lengths", "ids", "types", "spans", "targets"] {
-            let columns = tensors.tensors().into_iter().map(|(name, view)| {
-                let length = view.data().len() - if name == shortened { 8 } else { 0 };
-                let data = &view.data()[..length];
-                (name, TensorView::new(Dtype::U8, vec![length], data).unwrap())
-            });
-            let body = safetensors::serialize(columns, None).unwrap();
+    fn what_is_not_windows_is_refused_even_under_its_digest() {
+        let whole = encode(&key(1), &some()).unwrap()[32..].to_vec();
+        let cut = (0..whole.len()).map(|length| whole[..length].to_vec());
+        for body in cut.chain([[&whole[..], b"x"].concat(), vec![0xff; 40]]) {
             let bytes = [&digest(&key(1), &body)[..], &body].concat();
-            assert_eq!(decode(&key(1), &bytes, 3).unwrap_err(), "its arrays do not fit together", "{shortened}");
+            assert!(decode(&key(1), &bytes, 3).is_err(), "{} bytes", body.len());
         }
     }
 
@@ -404,6 +316,15 @@ mod tests {
         assert_eq!((told, cache.path(&key(4)).exists()), (1, false), "larger than all may be");
     }
 
+    fn targets() -> impl Strategy<Value = Targets> {
+        prop_oneof![
+            prop::collection::vec(any::<i64>(), 0..6).prop_map(Targets::Classes),
+            prop::collection::vec(any::<i64>(), 0..6).prop_map(Targets::Positions),
+            prop::collection::vec(-1e9..1e9_f32, 0..6).prop_map(Targets::Reals),
+            prop::collection::vec(prop::collection::vec(any::<u32>(), 0..3), 0..6).prop_map(Targets::Sets),
+        ]
+    }
+
     proptest! {
         #[test]
         fn any_windows_come_back_as_they_were(
@@ -412,15 +333,17 @@ mod tests {
                     0..50usize,
                     prop::collection::vec(any::<u32>(), 0..6),
                     prop::collection::vec(any::<u32>(), 0..6),
-                    prop::collection::vec(prop::option::of((0..NONE as usize, 0..NONE as usize)), 0..6),
-                    prop::collection::vec(any::<i64>(), 0..6),
+                    prop::collection::vec(prop::option::of(any::<(usize, usize)>()), 0..6),
+                    prop::collection::vec(any::<(u32, u32)>(), 0..6),
+                    prop::collection::vec(any::<(u32, u32)>(), 0..6),
+                    targets(),
                 ),
                 0..8,
             ),
             tokens in any::<usize>(),
         ) {
-            let windows = windows.into_iter().map(|(example, ids, types, spans, target)| {
-                TrainingWindow { example, features: Features { ids, types, spans, target } }
+            let windows = windows.into_iter().map(|(example, ids, types, spans, ranges, pairs, targets)| {
+                TrainingWindow { example, features: Features { ids, types, spans, ranges, pairs, targets } }
             });
             let all = TrainingWindows { windows: windows.collect(), lost: Lost { tokens, golds: 3 } };
             prop_assert_eq!(decode(&key(1), &encode(&key(1), &all).unwrap(), 50).unwrap(), all);

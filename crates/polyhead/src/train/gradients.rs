@@ -89,7 +89,7 @@ impl Trainer {
     fn passes(&self, batch: &TaskBatch, at: usize, weight: f64) -> Result<TaskPass> {
         let (data, task) = (&self.task_data[batch.task], &self.model.tasks[batch.task]);
         let windows: Vec<&Features> = batch.picks.iter().map(|&pick| &data.windows[pick].features).collect();
-        let count = windows.iter().map(|window| task.task.target_count(&window.target)).sum();
+        let count = windows.iter().map(|window| task.task.target_count(&window.targets)).sum();
         let key = self.dropout_key(at, &data.name);
         let factor = data.loss_weight * weight;
         let (mut found, mut begins) = (TaskPass { loss: 0.0, weight, tokens: 0 }, Offset::default());
@@ -104,9 +104,8 @@ impl Trainer {
             }
             let weighted = if factor == 1.0 { loss.value } else { (loss.value * factor)? };
             self.model.parameters.backward(&weighted)?;
-            found.tokens += loss.tokens;
-            begins.rows += loss.rows;
-            begins.sequences += part.len();
+            found.tokens += loss.inputs.segments.tokens();
+            begins = begins.after(&loss.inputs);
         }
         Ok(found)
     }

@@ -12,7 +12,7 @@ pub struct Lost {
 }
 
 /// A window and the example that it is of.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct TrainingWindow {
     /// The index of its example.
     pub example: usize,
@@ -21,7 +21,7 @@ pub struct TrainingWindow {
 }
 
 /// The windows of all training examples of a task, in order, and what did not fit into them.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(super) struct TrainingWindows {
     pub windows: Vec<TrainingWindow>,
     pub lost: Lost,

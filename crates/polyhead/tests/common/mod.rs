@@ -6,7 +6,7 @@
 #![allow(dead_code, missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 use candle_core::{DType, Device, Tensor};
-use polyhead::batch::{Batch, Features, Padding};
+use polyhead::batch::{Batch, Features, Padding, Targets};
 use polyhead::encoders::{Encoder, Pass};
 use polyhead::model::Model;
 use polyhead::optim::{Optimizer, Schedule};
@@ -128,7 +128,10 @@ pub fn targets(inputs: &Tensors, task: &str) -> Vec<Features> {
     for (row, window) in windows.iter_mut().enumerate() {
         let range = at..at + window.ids.len();
         at = range.end;
-        window.target = if task == "ner" { labels[range].to_vec() } else { vec![starts[row], ends[row]] };
+        window.targets = match task {
+            "ner" => Targets::Classes(labels[range].to_vec()),
+            _ => Targets::Positions(vec![starts[row], ends[row]]),
+        };
     }
     windows
 }

@@ -7,7 +7,7 @@
 #![allow(dead_code, clippy::unwrap_used)]
 
 use candle_core::Tensor;
-use polyhead::batch::WindowedExample;
+use polyhead::batch::{Targets, WindowedExample};
 use polyhead::data::{Layout, Read};
 use polyhead::parameters::{Init, Role, Weights};
 use polyhead::tasks::ner::Ner;
@@ -127,7 +127,9 @@ impl<const FAULT: u8> Task for Cut<FAULT> {
         }
         let mut encoded = self.0.features(example, tokenizer, purpose)?;
         if FAULT == 4 || FAULT == 3 && line(self.0.place(example)) < SCORED {
-            encoded.windows.iter_mut().for_each(|window| window.target.fill(IGNORE));
+            for window in &mut encoded.windows {
+                window.targets = Targets::Classes(vec![IGNORE; window.targets.classes().len()]);
+            }
         }
         Ok(encoded)
     }
@@ -137,7 +139,7 @@ impl<const FAULT: u8> Task for Cut<FAULT> {
         }
         self.0.decode(example, windows)
     }
-    fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&[i64]], count: usize) -> Result<Tensor> {
+    fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&Targets], count: usize) -> Result<Tensor> {
         self.0.loss(logits, segments, targets, count)
     }
     fn counts(&self) -> Self::Counts {

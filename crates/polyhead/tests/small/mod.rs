@@ -56,7 +56,7 @@ pub const KINDS: &[Kind] = &[
         },
         perfect: |window, labels| {
             let row = |&target: &i64| (0..labels).map(move |label| if target == label as i64 { 20.0 } else { 0.0 });
-            Logits::new(window.target.iter().flat_map(row).collect(), labels)
+            Logits::new(window.targets.classes().iter().flat_map(row).collect(), labels)
         },
         request: |text| json!({ "text": text }),
         source: |request| request["text"].as_str().unwrap().to_owned(),
@@ -87,7 +87,7 @@ pub const KINDS: &[Kind] = &[
         data: questions,
         found: |answer| answer["answer"].clone(),
         perfect: |window, _| {
-            let hot = |row: usize, at: usize| if window.target[at] == row as i64 { 10.0 } else { 0.0 };
+            let hot = |row: usize, at: usize| if window.targets.positions()[at] == row as i64 { 10.0 } else { 0.0 };
             Logits::new((0..window.ids.len()).flat_map(|row| [hot(row, 0), hot(row, 1)]).collect(), 2)
         },
         request: |text| json!({ "question": "who was it ?", "context": text }),
@@ -119,7 +119,7 @@ pub const KINDS: &[Kind] = &[
         found: |answer| answer["label"].clone(),
         perfect: |window, labels| {
             Logits::new(
-                (0..labels).map(|label| if window.target == [label as i64] { 20.0 } else { 0.0 }).collect(),
+                (0..labels).map(|label| if *window.targets.classes() == [label as i64] { 20.0 } else { 0.0 }).collect(),
                 labels,
             )
         },

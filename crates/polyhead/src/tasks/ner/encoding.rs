@@ -8,7 +8,7 @@
 //! context on both sides decides, the first of equals. In the others it is context.
 
 use super::{Ner, Tagged};
-use crate::batch::{Features, WindowedExample};
+use crate::batch::{Features, Targets, WindowedExample};
 use crate::tasks::{Purpose, Window};
 use crate::text::{Piece, Tokenizer, windows};
 use polyhead_kernels::cross_entropy::IGNORE;
@@ -43,19 +43,20 @@ impl Ner {
 
     /// One window over some of a text's sub-words. A span holds the index of the unit that a sub-word is the first of.
     fn window(&self, example: &Tagged, pieces: &[Piece], range: Range<usize>, t: &Tokenizer) -> Features {
-        let mut features =
-            Features { ids: vec![t.cls], spans: vec![None], target: vec![IGNORE], ..Features::default() };
+        let mut features = Features { ids: vec![t.cls], spans: vec![None], ..Features::default() };
+        let mut labels = vec![IGNORE];
         for at in range {
             let Some(piece) = pieces.get(at) else { break };
             let first = is_first(pieces, at);
             let label = example.training_tag(piece.word).filter(|_| first).and_then(|tag| self.label(&tag));
             features.ids.push(piece.id);
             features.spans.push(first.then_some((piece.word, piece.word + 1)));
-            features.target.push(label.map_or(IGNORE, |label| label as i64));
+            labels.push(label.map_or(IGNORE, |label| label as i64));
         }
         features.ids.push(t.sep);
         features.spans.push(None);
-        features.target.push(IGNORE);
+        labels.push(IGNORE);
+        features.targets = Targets::Classes(labels);
         features.types = vec![0; features.ids.len()];
         features
     }
@@ -93,17 +94,17 @@ fn score_once(windows: &mut Vec<Features>, units: usize) {
     }
     let deciding = deciding(units, windows.iter());
     for (index, window) in windows.iter_mut().enumerate() {
-        for (at, span) in window.spans.iter().enumerate() {
-            let decides = span.and_then(|(unit, _)| *deciding.get(unit)?) == Some((index, at));
-            if let Some(target) = window.target.get_mut(at).filter(|_| !decides) {
-                *target = IGNORE;
+        let Targets::Classes(labels) = &mut window.targets else { continue };
+        for (at, (span, label)) in window.spans.iter().zip(labels).enumerate() {
+            if span.and_then(|(unit, _)| *deciding.get(unit)?) != Some((index, at)) {
+                *label = IGNORE;
             }
         }
     }
     let mut first = true;
-    let scored = windows.iter().any(|window| window.target.iter().any(|&target| target != IGNORE));
+    let scored = windows.iter().any(|window| window.targets.count() > 0);
     windows.retain(|window| {
-        let keep = if scored { window.target.iter().any(|&target| target != IGNORE) } else { first };
+        let keep = if scored { window.targets.count() > 0 } else { first };
         first = false;
         keep
     });
@@ -180,7 +181,7 @@ mod tests {
                 let mut scored = vec![0; example.units.len()];
                 for window in &trained.windows {
                     assert!(predicted.iter().any(|whole| whole.ids == window.ids && whole.spans == window.spans));
-                    for (span, &target) in window.spans.iter().zip(&window.target) {
+                    for (span, &target) in window.spans.iter().zip(window.targets.classes()) {
                         if target == IGNORE {
                             continue;
                         }
@@ -192,8 +193,9 @@ mod tests {
                 }
                 assert!(scored.iter().all(|&times| times == 1), "{stride}, {words}: {scored:?}");
                 for (window, at) in deciding(example.units.len(), predicted.iter()).into_iter().flatten() {
-                    let same =
-                        |trained: &&Features| trained.ids == predicted[window].ids && trained.target[at] != IGNORE;
+                    let same = |trained: &&Features| {
+                        trained.ids == predicted[window].ids && trained.targets.classes()[at] != IGNORE
+                    };
                     assert!(trained.windows.iter().any(|one| same(&one)), "{stride}, {words}");
                 }
             }
@@ -237,7 +239,6 @@ mod tests {
         let example = Tagged::from_sentence(Sentence { place: Place::line("f", 1), words, tags });
         let encoded = encoded(&ner, &example, Purpose::Train);
         assert_eq!((encoded.lost_tokens, encoded.truncated_answers), (0, 1));
-        let scored = encoded.windows.iter().flat_map(|window| &window.target).filter(|&&target| target != IGNORE);
-        assert_eq!(scored.count(), 40);
+        assert_eq!(encoded.windows.iter().map(|window| window.targets.count()).sum::<usize>(), 40);
     }
 }

@@ -194,7 +194,7 @@ fn window(pieces: &[Piece], range: std::ops::Range<usize>, tokenizer: &Tokenizer
     let ids = pieces.get(range.clone()).unwrap_or(&[]).iter().map(|piece| piece.id);
     let ids: Vec<u32> = [tokenizer.cls].into_iter().chain(ids).chain([tokenizer.sep]).collect();
     let spans = [None].into_iter().chain(range.map(|index| Some((index, index + 1)))).chain([None]).collect();
-    Features { types: vec![0; ids.len()], ids, spans, target: Vec::new() }
+    Features { types: vec![0; ids.len()], ids, spans, ..Features::default() }
 }
 
 /// A part of the text with a label: a sub-word, a word or an entity. Offsets are bytes.
