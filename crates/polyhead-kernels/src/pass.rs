@@ -361,8 +361,8 @@ mod tests {
         let mut tape = Tape::new(Precision::F32, Pass::Evaluate, Arc::new(inputs));
         let tokens = tape.parameter(&Weight::new(&normal(1, &[14, 8])).unwrap()).unwrap();
         let fault = tape.select_rows(&tokens, Index::PairFirsts).err().unwrap().to_string();
-        assert_eq!(fault, "PairFirsts chooses from rows that are Ranges, found Tokens");
+        assert!(fault.starts_with("PairFirsts chooses from rows that are Ranges, found Tokens"), "{fault}");
         let fault = tape.select_rows(&tokens, Index::TokenIds).err().unwrap().to_string();
-        assert_eq!(fault, "TokenIds chooses rows of a table, not of a value");
+        assert!(fault.starts_with("TokenIds chooses rows of a table, not of a value"), "{fault}");
     }
 }
