@@ -34,7 +34,7 @@ fn question(id: &str, text: &str, start: usize) -> String {
 /// A window whose best answer is this slice of the context.
 fn pointing(at: (usize, usize)) -> Window {
     let features =
-        Features { ids: vec![2, 3, 4], types: vec![0; 3], spans: vec![None, Some(at), None], target: vec![] };
+        Features { ids: vec![2, 3, 4], types: vec![0; 3], spans: vec![None, Some(at), None], ..Features::default() };
     Window { features, logits: Logits::new(vec![0.0, 0.0, 9.0, 9.0, 0.0, 0.0], 2) }
 }
 
