@@ -340,8 +340,7 @@ mod tests {
             ..TaskPlan::default()
         };
         let tasks = vec![task("ner", 1), task("qa", 3)];
-        let (steps_per_epoch, steps, warmup_steps, precision, warnings) = (4, 8, 0, "f32", Vec::new());
-        Plan { format: 2, tasks, epochs: 2, steps_per_epoch, steps, warmup_steps, precision, warnings }
+        Plan { tasks, epochs: 2, steps_per_epoch: 4, steps: 8, ..Plan::default() }
     }
 
     fn step(step: usize, task: &str, seconds: f64) -> Step {

@@ -157,7 +157,7 @@ impl Loaded {
             let run = [Some(self.path.clone()), parent.clone()]
                 .into_iter()
                 .flatten()
-                .find(|path| path.join("metrics.jsonl").is_file())?;
+                .find(|path| path.join(polyhead::events::FILE).is_file())?;
             let folders = [Some(self.path.clone()), real, parent, Some(run.clone()), std::env::current_dir().ok()];
             let mut known: Vec<String> = folders.iter().flatten().map(|path| path.display().to_string()).collect();
             known.extend(std::env::var("HOME").ok());

@@ -21,14 +21,13 @@ fn main() -> Result<()> {
                     println!("{:>5}/{} {:<4} loss {loss:.3}  {rate:.0} tokens/s", step.step, step.steps, part.task);
                 }
             }
-            Event::Step(_) => {}
             Event::Evaluated(scores) => {
                 for (task, score) in &scores.scores {
                     println!("epoch {} {task}: {} {:.2}", scores.epoch, score.headline, score.headline_value());
                 }
             }
-            Event::Diagnosed(_) | Event::Saved(_) | Event::Resumed(_) | Event::Stopped(_) => {}
             Event::Finished(end) => println!("{} s, best model in {}", end.seconds.round(), end.model.display()),
+            _ => {}
         }
     }
     Ok(())

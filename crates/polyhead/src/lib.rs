@@ -16,6 +16,7 @@ pub mod data;
 pub mod document;
 pub mod encoders;
 pub mod error;
+pub mod events;
 pub mod hub;
 pub mod infer;
 pub mod io;

@@ -27,7 +27,8 @@ const MODULES: &[(&str, &[&str])] = &[
     ("balance", &["error", "parameters", "strategy"]),
     ("encoders", &["batch", "error", "parameters"]),
     ("tasks", &["batch", "data", "document", "encoders", "error", "metrics", "parameters", "text"]),
-    ("hub", &["error", "io"]),
+    ("events", &["error", "tasks"]),
+    ("hub", &["error", "events", "io"]),
     ("optim", &["error", "parameters"]),
     ("model", &["batch", "encoders", "error", "hub", "io", "parameters", "tasks", "text"]),
     ("onnx", &["error", "io", "model"]),
@@ -55,6 +56,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "document",
             "encoders",
             "error",
+            "events",
             "hub",
             "io",
             "model",
@@ -76,6 +78,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "document",
             "encoders",
             "error",
+            "events",
             "hub",
             "infer",
             "model",
@@ -87,7 +90,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "train",
         ],
     ),
-    ("compare", &["document", "error", "io", "model", "parameters", "recipe", "report", "tasks", "train"]),
+    ("compare", &["document", "error", "events", "io", "model", "parameters", "recipe", "report", "tasks", "train"]),
 ];
 
 /// Modules whose files are entries of one list and know nothing of each other; the files named here serve all of them.

@@ -113,7 +113,7 @@ fn train(mut trainer: Trainer, signals: &Signals, show: Show, out: &Out) -> Resu
                 progress.evaluated(&evaluated, out);
             }
             Event::Resumed(Checkpoint { step, .. }) => progress.say(|| out.note(format!("resumed after step {step}"))),
-            Event::Diagnosed(_) | Event::Saved(_) => {}
+            Event::Diagnosed(_) | Event::Saved(_) | Event::Unknown => {}
             Event::Stopped(Checkpoint { step, checkpoint }) => {
                 progress.finish();
                 progress.say(|| out.note(format!("stopped after step {step}; saved in {}", checkpoint.display())));

@@ -85,7 +85,7 @@ pub fn run(args: Args, out: &mut Out) -> Result<()> {
                 progress.say(|| tell_epoch(&evaluated, out));
                 progress.evaluated(&evaluated, out);
             }
-            Event::Diagnosed(_) | Event::Saved(_) => {}
+            Event::Diagnosed(_) | Event::Saved(_) | Event::Unknown => {}
             Event::Resumed(Checkpoint { step, checkpoint }) => {
                 progress.say(|| out.note(format!("resumed after step {step}, from {}", checkpoint.display())));
             }

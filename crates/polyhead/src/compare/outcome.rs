@@ -1,11 +1,8 @@
-//! What a finished run came to, out of its run folder: `metrics.jsonl -> updates of each task, scores, times`.
-//!
-//! Read as any run folder of any version has it: events and fields that are not known here are passed over.
+//! What a finished run came to, out of its events: `updates of each task, scores, times`.
 
 use crate::error::{Error, Place, Result};
-use crate::train::Step;
-use serde::Deserialize;
-use serde_json::{Map, Value};
+use crate::events::{Event, FILE, Record, Step, TaskPlan, is_finished};
+use crate::tasks::Score;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -13,7 +10,7 @@ use std::path::Path;
 #[derive(Debug, Clone)]
 pub(super) struct Outcome {
     /// What each task brought, in order.
-    pub tasks: Vec<TaskData>,
+    pub tasks: Vec<TaskPlan>,
     /// What matrix products were computed in.
     pub precision: String,
     /// The updates taken of each task.
@@ -23,9 +20,9 @@ pub(super) struct Outcome {
     /// The epoch whose model was kept, from 1.
     pub best_epoch: usize,
     /// The scores of the model that was kept.
-    pub best: BTreeMap<String, Scores>,
+    pub best: BTreeMap<String, Score>,
     /// The scores after the last epoch.
-    pub last: BTreeMap<String, Scores>,
+    pub last: BTreeMap<String, Score>,
     /// Real tokens trained on.
     pub tokens: usize,
     /// What the updates took.
@@ -34,90 +31,41 @@ pub(super) struct Outcome {
     pub evaluation_seconds: f64,
 }
 
-/// What a task brings to each epoch: the same in two runs that see the same data.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub(super) struct TaskData {
-    pub name: String,
-    pub examples: usize,
-    pub windows: usize,
-    pub batches: usize,
-    pub tokens: usize,
-    pub validation: usize,
-}
-
-/// The scores of a task.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub(super) struct Scores {
-    /// The name of the value that decides.
-    pub headline: String,
-    /// All values by name.
-    pub values: Map<String, Value>,
-}
-
-#[derive(Deserialize)]
-#[serde(tag = "event", rename_all = "snake_case")]
-enum Line {
-    Planned {
-        tasks: Vec<TaskData>,
-        precision: String,
-    },
-    Step(Step),
-    Evaluated {
-        epoch: usize,
-        scores: BTreeMap<String, Scores>,
-        seconds: f64,
-    },
-    Finished {
-        best_epoch: usize,
-        scores: BTreeMap<String, Scores>,
-    },
-    #[serde(other)]
-    Other,
-}
-
 /// The outcome of the run in this folder; none if there is no such run, or if it did not get to its end.
 pub(super) fn read(run: &Path) -> Result<Option<Outcome>> {
-    let path = run.join("metrics.jsonl");
-    let bytes = match std::fs::read(&path) {
-        Ok(bytes) => bytes,
-        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(cause) => return Err(Error::reading(&path, cause)),
-    };
     // The end is written last, whole and with its line end; what a killed process left may stop anywhere.
-    let Some(text) = bytes.strip_suffix(b"\n") else { return Ok(None) };
-    let end = text.rsplit(|&byte| byte == b'\n').next().map(serde_json::from_slice);
-    let Some(Ok(Line::Finished { best_epoch, scores })) = end else { return Ok(None) };
-    let (mut planned, mut steps, mut evaluated) = (None, BTreeMap::new(), BTreeMap::new());
-    for (at, line) in text.split(|&byte| byte == b'\n').enumerate() {
-        let line = serde_json::from_slice(line).map_err(|cause| {
-            Error::data(format!("expected an event of a run, found something else: {cause}"))
-                .at(Place::line(&path, at + 1))
-        })?;
-        match line {
-            Line::Planned { tasks, precision } => planned = Some((tasks, precision)),
+    if !is_finished(run) {
+        return Ok(None);
+    }
+    let (mut planned, mut steps, mut evaluated, mut end) = (None, BTreeMap::new(), BTreeMap::new(), None);
+    for line in Record::read(run)?.lines {
+        match line.event {
+            Event::Planned(plan) => planned = Some(plan),
             // By number, so that a step or epoch that was done again after an interruption counts once.
-            Line::Step(step) => drop(steps.insert(step.step, step)),
-            Line::Evaluated { epoch, scores, seconds } => drop(evaluated.insert(epoch, (scores, seconds))),
-            Line::Finished { .. } | Line::Other => {}
+            Event::Step(step) => drop(steps.insert(step.step, step)),
+            Event::Evaluated(of) => drop(evaluated.insert(of.epoch, of)),
+            Event::Finished(finished) => end = Some(finished),
+            _ => {}
         }
     }
-    let (tasks, precision) =
-        planned.ok_or_else(|| Error::data("expected the event `planned`, found none").at(Place::file(&path)))?;
+    let Some((planned, end)) = planned.zip(end) else {
+        return Err(Error::data("expected the event `planned`, found none").at(Place::file(run.join(FILE))));
+    };
     let mut updates = BTreeMap::new();
     for part in steps.values().flat_map(|step| &step.tasks) {
         *updates.entry(part.task.clone()).or_default() += 1;
     }
     Ok(Some(Outcome {
-        tasks,
-        precision,
+        tasks: planned.tasks,
+        precision: planned.precision,
         updates,
         epochs: evaluated.len(),
-        best_epoch,
-        best: scores,
+        best_epoch: end.best_epoch,
+        best: end.scores,
         tokens: steps.values().map(Step::tokens).sum(),
         training_seconds: steps.values().map(|step| step.seconds).sum(),
-        evaluation_seconds: evaluated.values().map(|(_, seconds)| seconds).sum(),
-        last: evaluated.pop_last().map(|(_, (scores, _))| scores).unwrap_or_default(),
+        evaluation_seconds: evaluated.values().map(|of| of.seconds).sum(),
+        last: evaluated.pop_last().map(|(_, of)| of.scores).unwrap_or_default(),
     }))
 }
 
@@ -126,19 +74,19 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    const RUN: &str = r#"{"event":"planned","tasks":[{"name":"qa","examples":2,"windows":3,"batches":2,"tokens":9,"validation":4}],"precision":"f32","new":1}
+    const RUN: &str = r#"{"event":"planned","tasks":[{"name":"qa","examples":2,"windows":3,"batches":2,"tokens":9,"validation":4}],"epochs":2,"steps":2,"precision":"f32","new":1}
 {"event":"step","step":1,"task":"qa","tokens":5,"seconds":1.5,"time":1.0}
 {"event":"step","step":2,"task":"qa","tokens":4,"seconds":2.0}
 {"event":"evaluated","epoch":1,"scores":{"qa":{"headline":"f1","values":{"f1":50.0}}},"seconds":1.0}
 {"event":"saved","step":2,"checkpoint":"x"}
 {"event":"step","step":2,"task":"qa","tokens":4,"seconds":2.5}
 {"event":"evaluated","epoch":2,"scores":{"qa":{"headline":"f1","values":{"f1":40.0}}},"seconds":1.0}
-{"event":"finished","best_epoch":1,"scores":{"qa":{"headline":"f1","values":{"f1":50.0}}}}
+{"event":"finished","best_epoch":1,"scores":{"qa":{"headline":"f1","values":{"f1":50.0}}},"steps":2,"seconds":6.0}
 "#;
 
     fn outcome(text: &str) -> Result<Option<Outcome>> {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("metrics.jsonl"), text).unwrap();
+        std::fs::write(folder.path().join(FILE), text).unwrap();
         read(folder.path())
     }
 

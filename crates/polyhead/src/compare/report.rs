@@ -1,14 +1,14 @@
 //! What a comparison found, as data: `comparison.json`. Scores are in per cent, their differences in points.
 
 use super::folder::Folder;
-use super::outcome::{Outcome, Scores};
+use super::outcome::Outcome;
 use super::statistics::{CONFIDENCE, Paired, Sample, Verdict};
 use super::{Run, runs_of};
 use crate::error::{Error, Place, Result};
 use crate::model::{Model, shares};
 use crate::parameters::Owner;
 use crate::recipe::Recipe;
-use crate::tasks::TaskKind;
+use crate::tasks::{Score, TaskKind};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -240,7 +240,7 @@ impl<'a> Outcomes<'a> {
     }
 
     fn task(&self, at: usize, task: &str, rows: &[Row]) -> Result<TaskReport> {
-        let of = |pick: fn(&Outcome) -> &BTreeMap<String, Scores>| -> Result<(String, Vec<Measure>)> {
+        let of = |pick: fn(&Outcome) -> &BTreeMap<String, Score>| -> Result<(String, Vec<Measure>)> {
             let mut pairs = Vec::new();
             for row in rows {
                 let joint = pick(row.joint).get(task);
@@ -253,14 +253,14 @@ impl<'a> Outcomes<'a> {
             let first = pairs.first().map(|(joint, _)| *joint);
             let first = first.ok_or_else(|| Error::internal("a comparison without seeds"))?;
             let measure = |name: &String| {
-                let values = |scores: &Scores| scores.values.get(name)?.as_f64();
+                let values = |score: &Score| score.get(name);
                 let joint: Option<Vec<f64>> = pairs.iter().map(|(joint, _)| values(joint)).collect();
                 let single: Option<Vec<f64>> = pairs.iter().map(|(_, single)| values(single)).collect();
                 Some(Measure { name: name.clone(), paired: Paired::of(joint?, single?) })
             };
             // Of a loss less is better: it is no score, and would be read as one.
             let scores = first.values.keys().filter(|name| *name != "loss");
-            Ok((first.headline.clone(), scores.filter_map(measure).collect()))
+            Ok((first.headline.to_string(), scores.filter_map(measure).collect()))
         };
         let (headline, best) = of(|outcome| &outcome.best)?;
         let (_, last) = of(|outcome| &outcome.last)?;

@@ -2,6 +2,7 @@
 
 use super::{Checkpoint, OPTIONAL, REQUIRED, Source, SourceFile, SourceKind};
 use crate::error::{Error, Place, Result};
+use crate::events::is_finished;
 use crate::io::sha256_file;
 use std::path::{Path, PathBuf};
 
@@ -16,8 +17,7 @@ pub fn model_folder(folder: &Path) -> PathBuf {
 
 /// The error for a run folder that has no best model.
 pub fn no_model(run: &Path) -> Error {
-    let metrics = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap_or_default();
-    if metrics.contains("\"event\":\"finished\"") {
+    if is_finished(run) {
         return Error::missing("the model of this run was removed")
             .at(Place::file(run))
             .hint("train its recipe.toml again, or name another run");

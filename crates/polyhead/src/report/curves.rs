@@ -3,9 +3,10 @@
 //! A curve has at most [`POINTS`] points, each the mean of the steps that fall to it, so that a report of a long run
 //! stays small. Behind a smoothed loss the unsmoothed means are drawn.
 
-use super::run::{Evaluated, Run, Step};
+use super::run::Run;
 use crate::document::number::{count, decimal, fine};
 use crate::document::{Cell, Chart, Look, Plot, Series, Table};
+use crate::events::{Evaluated, Step};
 
 /// The most points of a curve.
 const POINTS: usize = 240;
@@ -82,8 +83,8 @@ pub fn loss_line(run: &Run, task: &str, name: &str) -> Series {
 
 /// The loss of a task on the validation data at each evaluation, by step, where the run recorded it.
 pub fn validation_losses(run: &Run, task: &str) -> Vec<(f64, f64)> {
-    let of = |evaluated: &Evaluated| Some((evaluated.step? as f64, evaluated.scores.get(task)?.get("loss")?));
-    run.evaluations.iter().filter_map(of).collect()
+    let of = |evaluated: &Evaluated| Some((evaluated.step as f64, evaluated.scores.get(task)?.get("loss")?));
+    run.evaluations.iter().filter(|evaluated| evaluated.step > 0).filter_map(of).collect()
 }
 
 /// The total loss by step: the weighted sum of the tasks' smoothed losses, once each task had a step.

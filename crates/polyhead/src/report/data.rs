@@ -2,9 +2,10 @@
 
 use crate::data::Skipped;
 use crate::error::Result;
+use crate::events::{Lost, Plan};
 use crate::tasks::{AnyTask, Examples, Purpose};
 use crate::text::Tokenizer;
-use crate::train::{Lost, Plan, Prepared, TaskData};
+use crate::train::{Prepared, TaskData};
 use rayon::prelude::*;
 use serde::Serialize;
 use std::collections::BTreeMap;

@@ -3,10 +3,12 @@
 
 use super::data::{BIN, Split, encoded_split};
 use super::kept::{Had, Part, examples, said};
-use super::run::{Run, Warned};
+use super::run::Run;
+use super::scores::headline_value;
 use crate::document::number::{count, counted, decimal, percent};
 use crate::document::{Block, Case, Chart, Mark, Piece, Plot, Table, Tone, marked_whole};
 use crate::error::ErrorKind;
+use crate::events::Warning;
 use crate::infer::Session;
 use crate::model::NamedTask;
 use crate::suite::{self, Verdict};
@@ -31,8 +33,7 @@ pub fn data(run: &Run, session: &Had<Session>) -> Vec<Block> {
         blocks.push(Block::Table(table));
         if !plan.warnings.is_empty() {
             blocks.push(Block::heading("Warnings"));
-            let said = |one: &Warned| format!("data.{}.{}: {} ({})", one.task, one.split, one.message, one.hint);
-            blocks.push(Block::List(plan.warnings.iter().map(said).collect()));
+            blocks.push(Block::List(plan.warnings.iter().map(Warning::line).collect()));
         }
     }
     blocks.extend(had(run).map(Block::Table));
@@ -137,7 +138,7 @@ pub fn predictions(run: &Run, session: &Session, task: &NamedTask, notify: &mut 
 
 /// A warning where this score is not the one that the run recorded.
 fn differs(run: &Run, task: &str, now: f64, examples: &Examples) -> Option<Block> {
-    let then = run.best()?.scores.get(task)?.headline_value()?;
+    let then = headline_value(run.best()?, task)?;
     let planned = run.plan.as_ref().and_then(|plan| plan.tasks.iter().find(|one| one.name == task));
     // The same model and data in the same precision give the same score; anything else is reported.
     ((now - then).abs() > 1e-6).then(|| {

@@ -27,7 +27,7 @@ pub fn session(run: &Run, kinds: &[TaskKind], depth: Depth, notify: &mut dyn FnM
         });
     }
     notify(&format!("{}: opening the kept model", run.name));
-    let precision = match run.plan.as_ref().and_then(|plan| plan.precision.as_deref()) {
+    let precision = match run.plan.as_ref().map(|plan| plan.precision.as_str()) {
         Some("f32") => Precision::F32,
         Some("bf16") => Precision::Bf16,
         _ => Precision::auto(),

@@ -1,16 +1,9 @@
-//! Reading a run folder: `metrics.jsonl`, line by line, into what a report needs; the recipe and the environment.
-//!
-//! Runs of other versions are read too: events and fields that are not known are passed over, and what an older run
-//! does not have is absent here. What is there and malformed is an error with its line. Only a last line without its
-//! end is forgiven: the run was stopped while writing it.
+//! Reading a run folder: its events, in order and each once; the recipe and the environment.
 
 use crate::error::{Error, Place, Result};
+use crate::events::{Diagnosed, Evaluated, Event, FILE, Finished, Plan, Record, Step};
 use crate::recipe::Recipe;
-pub use crate::train::Step;
-use crate::train::counters::Counts;
-use serde::Deserialize;
-use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 /// A run, as its folder tells it.
@@ -42,176 +35,18 @@ pub struct Run {
     pub notes: Vec<String>,
 }
 
-/// The event `planned`.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Plan {
-    /// What each task brings.
-    pub tasks: Vec<TaskPlan>,
-    /// Passes over the data.
-    pub epochs: usize,
-    /// All steps.
-    pub steps: usize,
-    /// Steps of an epoch; 0 in runs that did not record it.
-    #[serde(default)]
-    pub steps_per_epoch: usize,
-    /// Steps in which the learning rate rises.
-    #[serde(default)]
-    pub warmup_steps: usize,
-    /// What matrix products are computed in.
-    #[serde(default)]
-    pub precision: Option<String>,
-    /// What in the data was probably a mistake.
-    #[serde(default)]
-    pub warnings: Vec<Warned>,
-}
-
-/// A [`crate::train::Warning`] as it was written.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Warned {
-    /// The task.
-    pub task: String,
-    /// Which of its data.
-    pub split: String,
-    /// What was found.
-    pub message: String,
-    /// What to do.
-    #[serde(default)]
-    pub hint: String,
-}
-
-/// A task of a [`Plan`].
-#[derive(Debug, Clone, Deserialize)]
-pub struct TaskPlan {
-    /// Its name.
-    pub name: String,
-    /// Training examples.
-    pub examples: usize,
-    /// Windows that they make.
-    pub windows: usize,
-    /// Batches of an epoch.
-    pub batches: usize,
-    /// Real tokens of an epoch.
-    pub tokens: usize,
-    /// Validation examples.
-    #[serde(default)]
-    pub validation: usize,
-}
-
-/// The event `evaluated`.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Evaluated {
-    /// Its epoch, from 1.
-    pub epoch: usize,
-    /// After which step.
-    #[serde(default)]
-    pub step: Option<usize>,
-    /// The score of each task.
-    pub scores: BTreeMap<String, Scored>,
-    /// What each task had had.
-    #[serde(default)]
-    pub counts: BTreeMap<String, Counts>,
-    /// The value by which epochs are compared.
-    pub value: Option<f64>,
-    /// Whether it was the best so far.
-    #[serde(default)]
-    pub improved: bool,
-    /// How long it took.
-    #[serde(default)]
-    pub seconds: f64,
-}
-
-/// A [`crate::tasks::Score`] as it was written.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Scored {
-    /// The name of the value that decides.
-    pub headline: String,
-    /// All values, in order.
-    pub values: Map<String, Value>,
-    /// The breakdown by type.
-    #[serde(default)]
-    pub types: Vec<TypeScored>,
-}
-
-impl Scored {
-    /// A value by name.
-    pub fn get(&self, name: &str) -> Option<f64> {
-        self.values.get(name).and_then(Value::as_f64)
-    }
-    /// The value that decides.
-    pub fn headline_value(&self) -> Option<f64> {
-        self.get(&self.headline)
-    }
-}
-
-/// A [`crate::tasks::TypeScore`] as it was written.
-#[derive(Debug, Clone, Deserialize)]
-pub struct TypeScored {
-    /// The type.
-    pub name: String,
-    /// Precision in per cent.
-    pub precision: f64,
-    /// Recall in per cent.
-    pub recall: f64,
-    /// F1 in per cent.
-    pub f1: f64,
-    /// How many gold ones there are.
-    pub support: usize,
-}
-
-/// The event `diagnosed`: the gradients of the tasks on the shared encoder, side by side.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Diagnosed {
-    /// After which step.
-    pub step: usize,
-    /// The norm of each task's gradient.
-    #[serde(default)]
-    pub norms: BTreeMap<String, Option<f64>>,
-    /// The cosine of each pair.
-    #[serde(default)]
-    pub cosines: Vec<Cosine>,
-    /// What it cost.
-    #[serde(default)]
-    pub seconds: f64,
-}
-
-/// The cosine between the gradients of two tasks.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Cosine {
-    /// One task.
-    pub a: String,
-    /// The other.
-    pub b: String,
-    /// The cosine; `null` where a gradient was 0.
-    pub cosine: Option<f64>,
-}
-
-/// The event `finished`.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Finished {
-    /// The epoch of the best model.
-    pub best_epoch: usize,
-    /// The rule by which it was chosen, for people.
-    #[serde(default)]
-    pub rule: String,
-    /// Steps taken.
-    pub steps: usize,
-    /// How long it took, evaluation included.
-    pub seconds: f64,
-}
-
 impl Run {
     /// Reads a run folder.
     ///
     /// # Errors
     /// There is no `metrics.jsonl`, or a line of it is malformed.
     pub fn read(folder: &Path) -> Result<Self> {
-        let path = folder.join("metrics.jsonl");
-        if !path.is_file() {
-            return Err(Error::missing("expected a run folder, found no metrics.jsonl in it")
+        if !folder.join(FILE).is_file() {
+            return Err(Error::missing(format!("expected a run folder, found no {FILE} in it"))
                 .at(Place::file(folder))
                 .hint("`polyhead train RECIPE` makes one: runs/NAME"));
         }
-        let text = std::fs::read_to_string(&path).map_err(|cause| Error::reading(&path, cause))?;
+        let record = Record::read(folder)?;
         // The folder may be named `.` or end in `..`: its real name is asked for.
         let real = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
         let name = real.file_name().map_or_else(|| folder.display().to_string(), |name| name.to_string_lossy().into());
@@ -229,79 +64,44 @@ impl Run {
             environment: None,
             notes: Vec::new(),
         };
-        run.read_events(&path, &text)?;
+        record.lines.into_iter().for_each(|line| run.take(line.event));
+        run.notes.extend(record.torn.map(|line| {
+            format!(
+                "The last line of {FILE} ({line}) has no end: the run was stopped while writing it. It is left out."
+            )
+        }));
         run.read_recipe();
         run.read_environment();
         Ok(run)
     }
 
-    fn read_events(&mut self, path: &Path, text: &str) -> Result<()> {
-        for (index, line) in text.split_inclusive('\n').enumerate() {
-            if line.trim().is_empty() {
-                continue;
-            }
-            let place = || Place::line(path, index + 1);
-            let event: Value = match serde_json::from_str(line) {
-                Ok(event) => event,
-                Err(_) if !line.ends_with('\n') => {
-                    self.notes.push(format!(
-                        "The last line of metrics.jsonl ({}) has no end: the run was stopped while writing it. It is \
-                         left out.",
-                        index + 1
-                    ));
-                    break;
-                }
-                Err(cause) => {
-                    return Err(Error::data(format!("expected an event as one line of JSON, found {cause}"))
-                        .at(place())
-                        .hint("metrics.jsonl is written by `polyhead train` alone; was it edited?"));
-                }
-            };
-            let Some(name) = event.get("event").and_then(Value::as_str).map(str::to_owned) else {
-                return Err(Error::data("expected an object with the field `event`, found none").at(place()));
-            };
-            self.take(&name, event).map_err(|cause| {
-                Error::data(format!("expected an event `{name}` as `polyhead train` writes it, found {cause}"))
-                    .at(place())
-            })?;
-        }
-        Ok(())
-    }
-
-    fn take(&mut self, name: &str, event: Value) -> Result<(), serde_json::Error> {
-        match name {
-            "planned" => self.plan = Some(serde_json::from_value(event)?),
-            "step" => {
-                let step: Step = serde_json::from_value(event)?;
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Planned(plan) => self.plan = Some(plan),
+            Event::Step(step) => {
                 // A run that was resumed from a checkpoint takes again the steps after it: the later ones count.
                 while self.steps.last().is_some_and(|last| last.step >= step.step) {
                     self.steps.pop();
                 }
                 self.steps.push(step);
             }
-            "evaluated" => {
-                let evaluated: Evaluated = serde_json::from_value(event)?;
+            Event::Evaluated(evaluated) => {
                 let again = |last: &Evaluated| (last.epoch, last.step) >= (evaluated.epoch, evaluated.step);
                 while self.evaluations.last().is_some_and(again) {
                     self.evaluations.pop();
                 }
                 self.evaluations.push(evaluated);
             }
-            "diagnosed" => {
-                let diagnosed: Diagnosed = serde_json::from_value(event)?;
+            Event::Diagnosed(diagnosed) => {
                 while self.diagnoses.last().is_some_and(|last| last.step >= diagnosed.step) {
                     self.diagnoses.pop();
                 }
                 self.diagnoses.push(diagnosed);
             }
-            "finished" => self.finished = Some(serde_json::from_value(event)?),
-            "resumed" => {
-                self.resumed.extend(event.get("step").and_then(Value::as_u64).map(|step| step as usize));
-            }
-            // Events of later versions.
-            _ => {}
+            Event::Finished(finished) => self.finished = Some(finished),
+            Event::Resumed(from) => self.resumed.push(from.step),
+            Event::Saved(_) | Event::Stopped(_) | Event::Unknown => {}
         }
-        Ok(())
     }
 
     fn read_recipe(&mut self) {
@@ -344,8 +144,10 @@ impl Run {
     /// Where in the run an evaluation stands, in epochs: 2 after the second one, 1.5 in the middle of it.
     pub fn epochs_at(&self, evaluated: &Evaluated) -> f64 {
         let steps = self.plan.as_ref().map_or(0, |plan| plan.steps_per_epoch);
-        let step = evaluated.step.filter(|_| steps > 0);
-        step.map_or(evaluated.epoch as f64, |step| step as f64 / steps as f64)
+        match (evaluated.step, steps) {
+            (0, _) | (_, 0) => evaluated.epoch as f64,
+            (step, steps) => step as f64 / steps as f64,
+        }
     }
 
     /// The evaluation of the best epoch: that of the kept model.

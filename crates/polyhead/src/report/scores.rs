@@ -1,8 +1,10 @@
 //! Scores: those of the kept model, whole; those of every epoch, by what decides.
 
-use super::run::{Evaluated, Run, Scored, TypeScored};
+use super::run::Run;
 use crate::document::number::{count, decimal, fine, words};
 use crate::document::{Block, Cell, Chart, Plot, Series, Table};
+use crate::events::Evaluated;
+use crate::tasks::{Score, TypeScore};
 
 /// The measures of a score: its means with precision, recall and F1 side by side, and what else there is.
 struct Measures {
@@ -10,7 +12,7 @@ struct Measures {
     rest: Vec<(String, f64)>,
 }
 
-fn measures(score: &Scored) -> Measures {
+fn measures(score: &Score) -> Measures {
     let strict = score.values.keys().any(|name| name.ends_with("_strict"));
     let (mut means, mut rest, mut used) = (Vec::new(), Vec::new(), Vec::new());
     for name in score.values.keys() {
@@ -81,7 +83,7 @@ pub fn whole(evaluated: &Evaluated) -> Vec<Block> {
     blocks
 }
 
-fn types(types: &[TypeScored]) -> Table {
+fn types(types: &[TypeScore]) -> Table {
     let mut table = Table::new("", &["type", "gold", "precision, %", "recall, %", "F1, %"]);
     for kind in types {
         table.row([
@@ -95,8 +97,14 @@ fn types(types: &[TypeScored]) -> Table {
     table
 }
 
+/// The value that decides of a task, if it has one.
+pub fn headline_value(evaluated: &Evaluated, task: &str) -> Option<f64> {
+    let score = evaluated.scores.get(task)?;
+    score.get(&score.headline)
+}
+
 /// The headline of a task for people: `ner micro F1`.
-pub fn headline(task: &str, score: &Scored) -> String {
+pub fn headline(task: &str, score: &Score) -> String {
     format!("{task} {}", words(&score.headline))
 }
 
@@ -108,7 +116,7 @@ pub fn by_epoch(run: &Run) -> Vec<Block> {
     table.column("value by which epochs are compared");
     let best = run.best().map(|best| (best.epoch, best.step));
     for evaluated in &run.evaluations {
-        let scores = first.scores.keys().map(|task| evaluated.scores.get(task).and_then(Scored::headline_value));
+        let scores = first.scores.keys().map(|task| headline_value(evaluated, task));
         let cells = scores.chain([evaluated.value]).map(|value| decimal(value.unwrap_or(f64::NAN)));
         let at = run.epochs_at(evaluated);
         let at = if at.fract() == 0.0 { at.to_string() } else { decimal(at) };
@@ -117,7 +125,7 @@ pub fn by_epoch(run: &Run) -> Vec<Block> {
     }
     let mut blocks = vec![Block::Table(table)];
     if run.evaluations.len() > 1 {
-        let line = |(task, score): (&String, &Scored)| Series::new(headline(task, score), points(run, task));
+        let line = |(task, score): (&String, &Score)| Series::new(headline(task, score), points(run, task));
         blocks.push(Block::Chart(Chart {
             title: "Scores by epoch".into(),
             x: "epoch".into(),
@@ -131,6 +139,6 @@ pub fn by_epoch(run: &Run) -> Vec<Block> {
 
 /// The headline value of a task at each evaluation, which stands after so many epochs.
 pub fn points(run: &Run, task: &str) -> Vec<(f64, f64)> {
-    let of = |evaluated: &Evaluated| Some((run.epochs_at(evaluated), evaluated.scores.get(task)?.headline_value()?));
+    let of = |evaluated: &Evaluated| Some((run.epochs_at(evaluated), headline_value(evaluated, task)?));
     run.evaluations.iter().filter_map(of).collect()
 }

@@ -4,7 +4,7 @@
 
 use super::kept;
 use super::parameters::{self, Sharing};
-use super::run::{Run, Scored};
+use super::run::Run;
 use super::scores::{headline, points, shown};
 use super::single::{best_score, by_step, encoder};
 use super::timing::{self, Work};
@@ -14,7 +14,7 @@ use crate::document::{Block, Chart, Document, Figure, Plot, Section, Series, Tab
 use crate::error::{Error, Place, Result};
 use crate::model::shares;
 use crate::suite;
-use crate::tasks::TaskKind;
+use crate::tasks::{Score, TaskKind};
 
 /// The whole report.
 pub fn document(runs: &[Run], kinds: &[TaskKind], depth: Depth, notify: &mut dyn FnMut(&str)) -> Result<Document> {
@@ -112,7 +112,7 @@ fn values(runs: &[Run], task: &str, measure: &str) -> Vec<f64> {
 /// What decides for a task, and how people call it.
 fn deciding(runs: &[Run], task: &str) -> Option<(String, String)> {
     let score = runs.iter().find_map(|run| best_score(run, task))?;
-    Some((score.headline.clone(), headline(task, score)))
+    Some((score.headline.to_string(), headline(task, score)))
 }
 
 fn summary(runs: &[Run], names: &[String], differ: &Table) -> Vec<Block> {
@@ -232,7 +232,7 @@ fn scores(runs: &[Run], names: &[String]) -> Vec<Block> {
 }
 
 /// Every measure of a task: each run's value, mean and spread.
-fn measures(runs: &[Run], names: &[String], task: &str, first: &Scored) -> Table {
+fn measures(runs: &[Run], names: &[String], task: &str, first: &Score) -> Table {
     let mut table = Table::new("Percentages (losses in nats), of the kept models.", &["measure"]);
     names.iter().for_each(|name| table.column(name));
     table.column("mean ± spread");
@@ -250,7 +250,7 @@ fn measures(runs: &[Run], names: &[String], task: &str, first: &Scored) -> Table
 }
 
 /// F1 of each type: each run's value, mean and spread.
-fn types(runs: &[Run], names: &[String], task: &str, first: &Scored) -> Table {
+fn types(runs: &[Run], names: &[String], task: &str, first: &Score) -> Table {
     let mut table = Table::new("F1 by type, in per cent.", &["type", "gold"]);
     names.iter().for_each(|name| table.column(name));
     table.column("mean ± spread");
@@ -333,7 +333,8 @@ fn optimisation(runs: &[Run], names: &[String]) -> Vec<Block> {
         }
     }
     let cosines = |run: &Run| {
-        let all = run.diagnoses.iter().flat_map(|diagnosed| &diagnosed.cosines).filter_map(|pair| pair.cosine);
+        let all =
+            run.diagnoses.iter().flat_map(|diagnosed| &diagnosed.diagnosis.cosines).filter_map(|pair| pair.cosine);
         all.collect::<Vec<f64>>()
     };
     if runs.iter().any(|run| !run.diagnoses.is_empty()) {

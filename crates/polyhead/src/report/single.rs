@@ -2,15 +2,16 @@
 
 use super::kept::{self, Had};
 use super::parameters::{self, Sharing};
-use super::run::{Diagnosed, Run, Scored, Step};
+use super::run::Run;
 use super::scores::{self, headline};
 use super::{Depth, curves, examples, reproduce, timing};
 use crate::document::number::{count, counted, decimal, duration, fine, short};
 use crate::document::{Block, Chart, Document, Figure, Plot, Section, Series, Table};
+use crate::events::{Diagnosed, Step};
 use crate::infer::Session;
 use crate::model::{shares, without_path};
 use crate::recipe::Recipe;
-use crate::tasks::TaskKind;
+use crate::tasks::{Score, TaskKind};
 
 /// The whole report.
 pub fn document(run: &Run, kinds: &[TaskKind], depth: Depth, notify: &mut dyn FnMut(&str)) -> Document {
@@ -62,7 +63,7 @@ pub fn subtitle(run: &Run) -> String {
         parts.push(encoder(recipe));
         parts.push(format!("seed {}", recipe.seed));
     }
-    if let Some(precision) = run.plan.as_ref().and_then(|plan| plan.precision.as_ref()) {
+    if let Some(precision) = run.plan.as_ref().map(|plan| &plan.precision).filter(|precision| !precision.is_empty()) {
         parts.push(format!("products in {precision}"));
     }
     parts.join(" · ")
@@ -97,7 +98,7 @@ fn summary(run: &Run, sharing: Option<&Sharing>) -> Vec<Block> {
             .scores
             .iter()
             .filter_map(|(task, score)| {
-                Some(format!("{} {} %", headline(task, score), decimal(score.headline_value()?)))
+                Some(format!("{} {} %", headline(task, score), decimal(score.get(&score.headline)?)))
             })
             .collect();
         sentence +=
@@ -115,7 +116,7 @@ fn summary(run: &Run, sharing: Option<&Sharing>) -> Vec<Block> {
     let mut figures = Vec::new();
     let mut figure = |name: String, value: String, detail: String| figures.push(Figure { name, value, detail });
     for (task, score) in best.iter().flat_map(|best| &best.scores) {
-        let value = score.headline_value().map_or("–".into(), decimal);
+        let value = score.get(&score.headline).map_or("–".into(), decimal);
         figure(headline(task, score), format!("{value} %"), "on the validation data".into());
     }
     if let Some(sharing) = sharing {
@@ -227,11 +228,11 @@ fn conflict(diagnoses: &[Diagnosed]) -> Vec<Block> {
     };
     for diagnosed in diagnoses {
         let at = diagnosed.step as f64;
-        for pair in &diagnosed.cosines {
+        for pair in &diagnosed.diagnosis.cosines {
             add(&mut pairs, format!("{} and {}", pair.a, pair.b), (at, pair.cosine));
         }
-        for (task, norm) in &diagnosed.norms {
-            add(&mut norms, task.clone(), (at, *norm));
+        for (task, norm) in &diagnosed.diagnosis.norms.0 {
+            add(&mut norms, task.clone(), (at, Some(*norm)));
         }
     }
     let mut table = Table::new(
@@ -267,6 +268,6 @@ fn conflict(diagnoses: &[Diagnosed]) -> Vec<Block> {
 }
 
 /// The score of the kept model on a task.
-pub fn best_score<'a>(run: &'a Run, task: &str) -> Option<&'a Scored> {
+pub fn best_score<'a>(run: &'a Run, task: &str) -> Option<&'a Score> {
     run.best()?.scores.get(task)
 }

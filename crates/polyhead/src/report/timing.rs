@@ -1,9 +1,10 @@
 //! Where the time went, and how fast it was. Times of steps are the trainer's own: forward, backward and update.
 
 use super::curves::{is_joint, is_of, over_steps, smoothed, thinned};
-use super::run::{Run, Step};
+use super::run::Run;
 use crate::document::number::{count, duration};
 use crate::document::{Block, Chart, Plot, Series, Table};
+use crate::events::Step;
 
 /// Sums over some steps.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]

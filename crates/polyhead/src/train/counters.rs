@@ -7,7 +7,8 @@
 //! A long example has several windows, which come in different batches. It counts as an example when its first window is
 //! trained on, so that an epoch has each once; it counts as seen when any of them is.
 
-use super::{Plan, TrainingWindow};
+use super::TrainingWindow;
+use crate::events::{Counts, Plan, TaskPlan};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -28,25 +29,10 @@ struct TaskCounter {
     seen: Vec<u64>,
 }
 
-/// What a task has had so far.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Counts {
-    /// Batches trained on.
-    pub batches: u64,
-    /// Windows in them.
-    pub windows: u64,
-    /// Examples, each as often as it came.
-    pub examples: u64,
-    /// Different examples.
-    pub unique: u64,
-    /// Passes over the task's windows, the one under way as a fraction.
-    pub epochs: f64,
-}
-
 impl Counters {
     /// Before the first batch.
     pub fn new(plan: &Plan) -> Self {
-        let counter = |task: &super::TaskPlan| TaskCounter {
+        let counter = |task: &TaskPlan| TaskCounter {
             task: task.name.clone(),
             windows_in_all: task.windows as u64,
             examples_in_all: task.examples as u64,
@@ -106,7 +92,6 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::batch::Features;
-    use crate::train::TaskPlan;
 
     /// A task of 100 examples of which every fourth has three windows.
     fn windows() -> Vec<TrainingWindow> {
@@ -118,16 +103,7 @@ mod tests {
     fn plan(examples: usize, windows: usize) -> Plan {
         let task = TaskPlan { name: "qa".into(), examples, windows, ..TaskPlan::default() };
         let tasks = vec![TaskPlan { name: "ner".into(), ..task.clone() }, task];
-        Plan {
-            format: 2,
-            tasks,
-            epochs: 2,
-            steps_per_epoch: 1,
-            steps: 2,
-            warmup_steps: 0,
-            precision: "f32",
-            warnings: Vec::new(),
-        }
+        Plan { tasks, epochs: 2, steps_per_epoch: 1, steps: 2, ..Plan::default() }
     }
 
     #[test]

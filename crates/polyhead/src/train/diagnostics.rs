@@ -8,27 +8,10 @@
 //! Near 1 the tasks agree, near 0 they do not concern each other, below 0 a step for one undoes a part of the other's
 //! (Yu et al. 2020, "Gradient Surgery for Multi-Task Learning").
 
+use crate::events::{Cosine, Diagnosis, Norms};
 use crate::optim::SquaredNorms;
 use crate::parameters::{Gradients, Group, Owner, Parameter, Parameters};
 use polyhead_kernels::tape::in_pool;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-/// Named norms, in the order of the model; as JSON an object.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Norms(pub Vec<(String, f64)>);
-
-impl Serialize for Norms {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|(name, norm)| (name, norm)))
-    }
-}
-
-impl<'de> Deserialize<'de> for Norms {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let named = serde_json::Map::deserialize(deserializer)?;
-        Ok(Self(named.into_iter().filter_map(|(name, norm)| Some((name, norm.as_f64()?))).collect()))
-    }
-}
 
 /// The groups of layers of a model: `embeddings`, `layer.0`, `layer.1`, ..., `heads.TASK`.
 pub struct Groups {
@@ -73,26 +56,6 @@ fn group(parameter: &Parameter) -> String {
         (_, Group::Layer(layer)) => format!("layer.{layer}"),
         (_, Group::Pooler | Group::Head) => "pooler".to_owned(),
     }
-}
-
-/// How the tasks pull the shared encoder.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Diagnosis {
-    /// The norm of each task's gradient on the encoder.
-    pub norms: Norms,
-    /// The cosine of each pair.
-    pub cosines: Vec<Cosine>,
-}
-
-/// The cosine between the gradients of two tasks on the encoder.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Cosine {
-    /// One task.
-    pub a: String,
-    /// The other, which comes later in the model.
-    pub b: String,
-    /// The cosine; none where a gradient is zero.
-    pub cosine: Option<f64>,
 }
 
 /// Compares the gradients of tasks, each of a batch of its own with the same parameters.

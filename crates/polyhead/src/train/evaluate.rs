@@ -1,8 +1,9 @@
 //! An evaluation while training: scores on the validation data, and the model kept if they are the best yet.
 
-use super::{Evaluated, Event, Sample, TaskData, Trainer, plan};
+use super::{TaskData, Trainer, plan};
 use crate::batch::Features;
 use crate::error::{Error, Result};
+use crate::events::{Evaluated, Event, Sample};
 use crate::sample::Outcome;
 use crate::tasks::{LogitsFn, Score};
 use std::collections::BTreeMap;

@@ -184,7 +184,8 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
     use crate::batch::{Features, Targets};
-    use crate::train::windows::{Lost, TrainingWindow};
+    use crate::events::Lost;
+    use crate::train::windows::TrainingWindow;
     use proptest::prelude::*;
     use std::time::Duration;
 

@@ -18,10 +18,9 @@
 mod batches;
 mod check;
 mod checkpoint;
-pub mod counters;
+mod counters;
 pub mod diagnostics;
 mod evaluate;
-mod event;
 mod facts;
 mod feature_cache;
 mod gradients;
@@ -36,12 +35,14 @@ mod step;
 mod warnings;
 mod windows;
 
-pub use event::{Checkpoint, Diagnosed, Evaluated, Event, Finished, Sample, Step, StepTask};
 pub use origin::Origin;
-pub use plan::{Plan, TaskPlan};
 pub use prepare::{Prepared, TaskData, prepare};
-pub use warnings::{Warning, WarningKind};
-pub use windows::{Lost, TrainingWindow};
+pub use windows::TrainingWindow;
+
+pub use crate::events::{
+    Checkpoint, Counts, Diagnosed, Evaluated, Event, Finished, Lost, Plan, Sample, Step, StepTask, TaskPlan, Warning,
+    WarningKind,
+};
 
 use crate::balance::{Balancer, Needs};
 use crate::error::{Error, Result};
@@ -117,7 +118,7 @@ impl Trainer {
         let state = State {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             recipe: recipe.to_toml()?,
-            precision: plan.precision.to_owned(),
+            precision: plan.precision.clone(),
             data: prepared.data.clone(),
             counters: Counters::new(&plan),
             steps: plan.steps,
@@ -202,7 +203,7 @@ impl Trainer {
         trainer.find_place(other_batches);
         trainer.saved = Some(step);
         let planned = Event::Planned(trainer.plan.clone());
-        if trainer.run.has(&planned)? {
+        if trainer.run.has(&trainer.plan) {
             trainer.pending.push_back(planned);
         } else {
             trainer.emit(planned)?;
@@ -308,7 +309,7 @@ impl Trainer {
 
     /// Tells an event; what belongs to the run and not to this process goes to `metrics.jsonl` too.
     fn emit(&mut self, event: Event) -> Result<()> {
-        if !matches!(event, Event::Saved(_) | Event::Resumed(_) | Event::Stopped(_)) {
+        if event.is_recorded() {
             self.run.record(&event)?;
         }
         self.pending.push_back(event);

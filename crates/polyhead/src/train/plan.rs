@@ -1,54 +1,12 @@
 //! What a run will do, known before it begins: batches, steps, warm-up; and the rule for the best epoch.
 
-use super::event::FORMAT;
-use super::warnings::Warning;
-use super::{Lost, TaskData};
+use super::TaskData;
 use crate::error::Result;
+use crate::events::{FORMAT, Plan, TaskPlan};
 use crate::optim::Schedule;
 use crate::recipe::Recipe;
 use crate::tasks::Score;
-use serde::Serialize;
 use std::collections::BTreeMap;
-
-/// What a run will do.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Plan {
-    /// The format of `metrics.jsonl`: see [`super::event::FORMAT`].
-    pub format: u32,
-    /// What each task brings.
-    pub tasks: Vec<TaskPlan>,
-    /// Passes over the data.
-    pub epochs: usize,
-    /// Steps of one epoch.
-    pub steps_per_epoch: usize,
-    /// All steps.
-    pub steps: usize,
-    /// Steps in which the learning rate rises.
-    pub warmup_steps: usize,
-    /// What matrix products are computed in: `f32` or `bf16`.
-    pub precision: &'static str,
-    /// What in the data is probably a mistake.
-    pub warnings: Vec<Warning>,
-}
-
-/// What a task brings to each epoch.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct TaskPlan {
-    /// Its name.
-    pub name: String,
-    /// Training examples.
-    pub examples: usize,
-    /// Windows that they make.
-    pub windows: usize,
-    /// Batches of those, each of one step.
-    pub batches: usize,
-    /// Real tokens.
-    pub tokens: usize,
-    /// Validation examples.
-    pub validation: usize,
-    /// What no window holds.
-    pub lost: Lost,
-}
 
 impl Plan {
     /// The plan of a recipe and its data.
@@ -70,7 +28,7 @@ impl Plan {
         let epochs = recipe.train.epochs;
         let steps = (steps_per_epoch * epochs).min(recipe.train.max_steps.unwrap_or(usize::MAX));
         let warmup_steps = Schedule::new(steps, recipe.train.warmup).warmup;
-        let precision = recipe.train.precision.resolve().name();
+        let precision = recipe.train.precision.resolve().name().to_owned();
         let warnings = task_data.iter().flat_map(|data| data.warnings.iter().cloned()).collect();
         Ok(Self { format: FORMAT, tasks, epochs, steps_per_epoch, steps, warmup_steps, precision, warnings })
     }

@@ -1,12 +1,12 @@
 //! What must hold for a run to go on: the recipe it began with (or a change that is named), the same data, the same precision;
 //! and what a named change does to the rest of the run.
 
-use super::Plan;
 use super::State;
 use super::origin::Origin;
 use super::record::DataFile;
-use super::run_folder::{RECIPE, is_finished};
+use super::run_folder::RECIPE;
 use crate::error::{Error, Place, Result};
+use crate::events::{Plan, is_finished};
 use crate::optim::Schedule;
 use crate::recipe::{Difference, Recipe, differences};
 use std::path::Path;

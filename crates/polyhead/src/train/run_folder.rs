@@ -2,24 +2,22 @@
 //! model, checkpoints. One trainer at a time has it.
 //!
 //! ```text
-//! Event -> line -> metrics.jsonl, events.out.tfevents.*, trainer_state.json
+//! Event -> Line -> metrics.jsonl, events.out.tfevents.*, trainer_state.json
 //! ```
 
-use super::Event;
 use super::origin::Origin;
-use super::record::{Environment, TensorBoard, TrainerState, line};
+use super::record::{Environment, TensorBoard, TrainerState};
 use crate::error::{Error, Place, Result};
+use crate::events::{Event, FILE, Line, Plan, Record};
 use crate::io::{AppendFile, Mark, fault, is_temporary, lock_folder, sweep, write_atomic};
 use crate::parameters::Parameters;
 use crate::recipe::Recipe;
-use serde_json::Value;
 use std::fs::{File, create_dir, create_dir_all};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The recipe of a run folder.
 pub(super) const RECIPE: &str = "recipe.toml";
-const METRICS: &str = "metrics.jsonl";
 const BEST: &str = "best";
 
 pub(super) struct RunFolder {
@@ -28,7 +26,7 @@ pub(super) struct RunFolder {
     board: TensorBoard,
     trainer_state: TrainerState,
     /// The last plan among the metrics.
-    planned: Option<Value>,
+    planned: Option<Plan>,
     /// When the folder was made: the time of the first event, so that what is made of the events knows it too.
     began: Option<f64>,
     /// Held as long as this trainer lives; the system lets go of it however the process ends.
@@ -59,7 +57,7 @@ impl RunFolder {
         };
         let filled = lock_folder(&path).and_then(|lock| {
             write_atomic(path.join(RECIPE), recipe.to_toml()?)?;
-            Self::begin(&path, AppendFile::create(&path.join(METRICS))?, &[], fixed, lock)
+            Self::begin(&path, AppendFile::create(&path.join(FILE))?, &[], fixed, lock)
         });
         // A run that could not even begin leaves nothing behind.
         filled.inspect_err(|_| _ = std::fs::remove_dir_all(&path))
@@ -67,9 +65,10 @@ impl RunFolder {
 
     /// Begins a run again that is there and did not come to a checkpoint. Metrics that tell of an evaluation are kept aside.
     pub(super) fn again(path: &Path, held: File, fixed: &Fixed, notify: &mut dyn FnMut(&str)) -> Result<Self> {
-        let file = path.join(METRICS);
-        let old = std::fs::read_to_string(&file).unwrap_or_default();
-        if old.contains("\"event\":\"evaluated\"") {
+        let file = path.join(FILE);
+        // What can't be read is kept too.
+        let evaluated = |record: Record| record.lines.iter().any(|line| matches!(line.event, Event::Evaluated(_)));
+        if file.exists() && Record::read(path).map_or(true, evaluated) {
             let aside = aside(&file);
             std::fs::rename(&file, &aside).map_err(|cause| Error::writing(&file, cause))?;
             notify(&format!("the metrics so far are kept as {}", aside.display()));
@@ -98,7 +97,7 @@ impl RunFolder {
         fixed: &Fixed,
         notify: &mut dyn FnMut(&str),
     ) -> Result<Self> {
-        let file = path.join(METRICS);
+        let file = path.join(FILE);
         let metrics = match AppendFile::cut(&file, mark)? {
             Some(metrics) => metrics,
             None => {
@@ -114,16 +113,14 @@ impl RunFolder {
             }
         };
         write_recipe(path, fixed.recipe)?;
-        let kept = std::fs::read_to_string(&file).map_err(|cause| Error::reading(&file, cause))?;
-        let lines: Vec<Value> = kept.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-        Self::begin(path, metrics, &lines, fixed, held)
+        Self::begin(path, metrics, &Record::read(path)?.lines, fixed, held)
     }
 
     /// With the records of the lines so far.
-    fn begin(path: &Path, metrics: AppendFile, lines: &[Value], fixed: &Fixed, lock: File) -> Result<Self> {
+    fn begin(path: &Path, metrics: AppendFile, lines: &[Line], fixed: &Fixed, lock: File) -> Result<Self> {
         fixed.environment.write(path)?;
         Origin::keep(path)?;
-        let time = lines.first().and_then(|line| line.get("time")?.as_f64()).unwrap_or_else(now);
+        let time = lines.first().and_then(|line| line.time).unwrap_or_else(now);
         let mut run = Self {
             board: TensorBoard::create(path, time)?,
             trainer_state: TrainerState::new(fixed.recipe, &path.join(BEST), fixed.parameters)?,
@@ -139,12 +136,12 @@ impl RunFolder {
     }
 
     /// What is made of a line of the metrics.
-    fn project(&mut self, line: &Value) -> Result<()> {
-        if line.get("event").is_some_and(|event| event == "planned") {
-            self.planned = Some(line.clone());
+    fn project(&mut self, line: &Line) -> Result<()> {
+        if let Event::Planned(plan) = &line.event {
+            self.planned = Some(plan.clone());
         }
-        self.trainer_state.record_line(line);
-        self.board.record_line(line)
+        self.trainer_state.record(&line.event);
+        self.board.record(line)
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -158,15 +155,17 @@ impl RunFolder {
 
     /// Adds an event to `metrics.jsonl`, with the time of now, and to what is made of it.
     pub(super) fn record(&mut self, event: &Event) -> Result<()> {
-        let line = line(event, self.began.take().unwrap_or_else(now))?;
-        self.metrics.line(&line.to_string())?;
-        self.project(&line)
+        let line = Line { event: event.clone(), time: Some(self.began.take().unwrap_or_else(now)) };
+        let fault = |cause| Error::internal(format!("an event as a line of {FILE}: {cause}"));
+        let text = serde_json::to_string(&line).map_err(fault)?;
+        self.metrics.line(&text)?;
+        // As it will be read: what is made of it now is then what is made of it again, to the byte.
+        self.project(&serde_json::from_str(&text).map_err(fault)?)
     }
 
     /// Whether this plan is the last among the metrics.
-    pub(super) fn has(&self, planned: &Event) -> Result<bool> {
-        let Some(known) = &self.planned else { return Ok(false) };
-        Ok(line(planned, known.get("time").and_then(Value::as_f64).unwrap_or(0.0))? == *known)
+    pub(super) fn has(&self, plan: &Plan) -> bool {
+        self.planned.as_ref() == Some(plan)
     }
 
     /// The course of the run in Hugging Face's form.
@@ -183,13 +182,6 @@ impl RunFolder {
         self.board.flush()?;
         self.metrics.sync()
     }
-}
-
-/// Whether a run came to its end, by its metrics.
-pub(super) fn is_finished(run: &Path) -> bool {
-    let metrics = std::fs::read_to_string(run.join(METRICS)).unwrap_or_default();
-    let last = metrics.lines().next_back().and_then(|line| serde_json::from_str::<Value>(line).ok());
-    last.is_some_and(|line| line.get("event").is_some_and(|event| event == "finished"))
 }
 
 /// Writes the recipe of a run, if it is not there as it is.

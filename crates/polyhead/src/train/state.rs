@@ -1,8 +1,8 @@
 //! The one thing that changes while training, besides parameters and moments; a checkpoint holds it whole.
 
-use super::Sample;
 use super::counters::Counters;
 use super::record::DataFile;
+use crate::events::Sample;
 use crate::io::Mark;
 use crate::model::Provenance;
 use crate::tasks::Score;

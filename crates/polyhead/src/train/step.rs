@@ -3,12 +3,12 @@
 
 use super::batches::TaskBatch;
 use super::diagnostics::cosines;
-use super::event::StepTask;
-use super::{Diagnosed, Event, Step, TaskData, Trainer};
+use super::{TaskData, Trainer};
 use crate::balance::StepTasks;
 use crate::batch::Features;
 use crate::encoders::Pass;
 use crate::error::Result;
+use crate::events::{Diagnosed, Event, Step, StepTask};
 use crate::parameters::Gradients;
 use crate::sample::Outcome;
 use std::time::Instant;

@@ -8,10 +8,9 @@
 
 use super::facts::{Facts, Labels, SHOWN, Unknown};
 use crate::document::number::{count, counted};
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use crate::events::{Warning, WarningKind};
+use serde_json::{Value, json};
 use std::collections::HashSet;
-use std::fmt;
 
 /// Fewer examples than this are few.
 const FEW_EXAMPLES: usize = 10;
@@ -25,57 +24,6 @@ const FEW_MENTIONS: usize = 5;
 const SAME_EXAMPLES: f64 = 0.2;
 /// This share of words with a token that the vocabulary lacks means another language or script than the encoder's.
 const UNKNOWN_WORDS: f64 = 0.05;
-/// What is probably a mistake.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum WarningKind {
-    /// One example, or a few.
-    FewExamples,
-    /// A file without sentence breaks, or one where some are missing.
-    LongExamples,
-    /// Validation holds the training examples.
-    ValidationIsTraining,
-    /// Labels that occur once, or a few times.
-    RareLabels,
-    /// Labels of the training file that a limit leaves out.
-    LabelsNotInTraining,
-    /// Labels of the training data that validation never has.
-    LabelsNotInValidation,
-    /// Labels of validation that training never has.
-    LabelsOnlyInValidation,
-    /// Words that the tokenizer does not know.
-    UnknownWords,
-}
-
-/// Something in the data that is probably a mistake.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Warning {
-    /// What it is.
-    pub kind: WarningKind,
-    /// The task.
-    pub task: String,
-    /// `train` or `validation`.
-    pub split: String,
-    /// What was found, with its figures, for people.
-    pub message: String,
-    /// The figures by name.
-    pub figures: Map<String, Value>,
-    /// What to do.
-    pub hint: String,
-}
-
-impl Warning {
-    /// What the notes of a trainer begin with where they are warnings.
-    pub const PREFIX: &'static str = "warning: ";
-}
-
-impl fmt::Display for Warning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { task, split, message, hint, .. } = self;
-        write!(f, "{}data.{task}.{split}: {message} ({hint})", Self::PREFIX)
-    }
-}
-
 /// What is known of a task's data.
 pub(super) struct TaskFacts<'a> {
     pub name: &'a str,

@@ -1,15 +1,7 @@
 //! The windows of a task's training examples: what steps are made of, and what the feature cache keeps.
 
 use crate::batch::Features;
-
-/// What truncation costs.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Lost {
-    /// Tokens that were cut off.
-    pub tokens: usize,
-    /// Gold entities or answers that no window holds whole.
-    pub golds: usize,
-}
+use crate::events::Lost;
 
 /// A window and the example that it is of.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]

@@ -133,7 +133,7 @@ impl Environment {
             },
             threads: rayon::current_num_threads(),
             memory_bytes: system_file("/proc/meminfo").as_deref().and_then(memory),
-            precision: plan.precision.to_owned(),
+            precision: plan.precision.clone(),
             checkpoint: Checkpoint { name: recipe.encoder.checkpoint.clone(), source: source.cloned() },
             data: data.to_vec(),
         }
@@ -213,16 +213,7 @@ mod tests {
         std::fs::write(&file, "abc").unwrap();
         let text = "name = 'x'\nencoder.checkpoint = 'some/encoder'\ntasks.ner = {}\ndata.ner.train = 'x'";
         let recipe = Recipe::parse(text, Path::new("x.toml"), &[]).unwrap();
-        let plan = Plan {
-            format: 2,
-            tasks: Vec::new(),
-            epochs: 1,
-            steps_per_epoch: 1,
-            steps: 1,
-            warmup_steps: 0,
-            precision: "bf16",
-            warnings: Vec::new(),
-        };
+        let plan = Plan { precision: "bf16".to_owned(), ..Plan::default() };
         let data = DataFile::read("ner", "train", "hf://train.conll", &file, 7).unwrap();
         let written = Environment::new(&recipe, &plan, None, std::slice::from_ref(&data));
         // FIPS 180-2, appendix B.1.

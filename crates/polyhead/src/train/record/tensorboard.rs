@@ -17,11 +17,10 @@
 //! | `epoch_loss/TASK`, `eval/TASK/MEASURE`, `eval/value` | each evaluation |
 //! | `encoder_grad_norm/TASK`, `gradient_cosine/TASK_vs_TASK` | each diagnosis |
 
-use super::{count, kind, line, named_numbers, number, scores, tasks_of_step, text};
+use super::numbers;
 use crate::error::{Error, Result};
+use crate::events::{Event, Line};
 use crate::io::AppendFile;
-use crate::train::Event;
-use serde_json::Value;
 use std::fs::{read_dir, remove_file};
 use std::path::{Path, PathBuf};
 
@@ -75,17 +74,12 @@ impl TensorBoard {
         &self.path
     }
 
-    /// Adds an event.
-    pub fn record(&mut self, event: &Event, time: f64) -> Result<()> {
-        self.record_line(&line(event, time)?)
-    }
-
-    /// Adds a line of `metrics.jsonl`: the same bytes as the event itself. A line without a time has that of the one before
-    /// it, and so has an evaluation without a step.
-    pub fn record_line(&mut self, line: &Value) -> Result<()> {
-        self.time = number(line, "time").unwrap_or(self.time);
-        self.step = count(line, "step").unwrap_or(self.step);
-        let scalars = scalars(line);
+    /// Adds a line of `metrics.jsonl`. One without a time has that of the line before it, and so has an evaluation without a
+    /// step.
+    pub fn record(&mut self, line: &Line) -> Result<()> {
+        self.time = line.time.unwrap_or(self.time);
+        self.step = step(&line.event).unwrap_or(self.step);
+        let scalars = scalars(&line.event);
         if !scalars.is_empty() {
             let mut summary = Vec::new();
             for (tag, value) in scalars {
@@ -103,7 +97,11 @@ impl TensorBoard {
             put_bytes(&mut event, 5, &summary);
             self.add(&event);
         }
-        if kind(line) != "step" || self.time - self.flushed >= FLUSH_EVERY { self.flush() } else { Ok(()) }
+        if !matches!(line.event, Event::Step(_)) || self.time - self.flushed >= FLUSH_EVERY {
+            self.flush()
+        } else {
+            Ok(())
+        }
     }
 
     /// Hands everything so far to the system, where TensorBoard sees it.
@@ -125,44 +123,52 @@ impl TensorBoard {
     }
 }
 
-/// The tags and values of a line.
-fn scalars(line: &Value) -> Vec<(String, f64)> {
+/// The steps that were taken when it happened, where an event says so.
+fn step(event: &Event) -> Option<u64> {
+    let step = match event {
+        Event::Step(of) => of.step,
+        Event::Diagnosed(of) => of.step,
+        Event::Evaluated(of) => of.step,
+        Event::Saved(of) | Event::Resumed(of) | Event::Stopped(of) => of.step,
+        Event::Planned(_) | Event::Finished(_) | Event::Unknown => 0,
+    };
+    (step > 0).then_some(step as u64)
+}
+
+/// The tags and values of an event.
+fn scalars(event: &Event) -> Vec<(String, f64)> {
     let mut found = Vec::new();
-    match kind(line) {
-        "step" => {
-            let tasks = tasks_of_step(line);
-            let tokens: f64 = tasks.iter().filter_map(|task| number(task, "tokens")).sum();
-            let rate = number(line, "seconds").filter(|seconds| *seconds > 0.0).map(|seconds| tokens / seconds);
-            let losses: Vec<f64> = tasks.iter().filter_map(|task| number(task, "loss")).collect();
+    let mut add = |tag: String, value: Option<f64>| found.extend(value.map(|value| (tag, value)));
+    match event {
+        Event::Step(step) => {
+            let losses: Vec<f64> = step.tasks.iter().filter_map(|task| task.loss).collect();
             let mean = (!losses.is_empty()).then(|| losses.iter().sum::<f64>() / losses.len() as f64);
-            let grad_norm = number(line, "grad_norm");
-            let mut values = vec![("train/loss".to_owned(), mean)];
-            let of_task = |task: &Value| (format!("loss/{}", text(task, "task").unwrap_or("")), number(task, "loss"));
-            values.extend(tasks.iter().map(of_task));
-            values.push(("train/learning_rate".to_owned(), number(line, "lr")));
-            values.push(("train/grad_norm".to_owned(), grad_norm));
+            add("train/loss".to_owned(), mean);
+            step.tasks.iter().for_each(|task| add(format!("loss/{}", task.task), task.loss));
+            add("train/learning_rate".to_owned(), Some(step.lr));
+            add("train/grad_norm".to_owned(), step.grad_norm);
             // The norm of a step of several tasks is none of theirs.
-            if let [task] = tasks {
-                values.push((format!("grad_norm/{}", text(task, "task").unwrap_or("")), grad_norm));
+            if let [task] = step.tasks.as_slice() {
+                add(format!("grad_norm/{}", task.task), step.grad_norm);
             }
-            values.push(("train/tokens_per_second".to_owned(), rate));
-            let weights = tasks.iter().filter_map(|task| Some((text(task, "task")?, number(task, "weight")?)));
-            values.extend(weights.map(|(task, weight)| (format!("loss_weight/{task}"), Some(weight))));
-            found.extend(values.into_iter().filter_map(|(tag, value)| Some((tag, value?))));
-            found.extend(named_numbers(line, "group_norms").map(|(group, norm)| (format!("group_norm/{group}"), norm)));
+            let rate = (step.seconds > 0.0).then(|| step.tokens() as f64 / step.seconds);
+            add("train/tokens_per_second".to_owned(), rate);
+            let weighed = step.tasks.iter().filter(|task| task.weight != 1.0);
+            weighed.for_each(|task| add(format!("loss_weight/{}", task.task), Some(task.weight)));
+            step.group_norms.0.iter().for_each(|(group, norm)| add(format!("group_norm/{group}"), Some(*norm)));
         }
-        "evaluated" => {
-            found.extend(named_numbers(line, "losses").map(|(task, loss)| (format!("epoch_loss/{task}"), loss)));
-            found.extend(scores(line).map(|(task, name, value)| (format!("eval/{task}/{name}"), value)));
-            found.extend(number(line, "value").map(|value| ("eval/value".to_owned(), value)));
+        Event::Evaluated(evaluated) => {
+            evaluated.losses.iter().for_each(|(task, loss)| add(format!("epoch_loss/{task}"), Some(*loss)));
+            numbers(&evaluated.scores).for_each(|(task, name, value)| add(format!("eval/{task}/{name}"), Some(value)));
+            add("eval/value".to_owned(), evaluated.value);
         }
-        "diagnosed" => {
-            found.extend(named_numbers(line, "norms").map(|(task, norm)| (format!("encoder_grad_norm/{task}"), norm)));
-            for pair in line.get("cosines").and_then(Value::as_array).into_iter().flatten() {
-                if let (Some(a), Some(b), Some(cosine)) = (text(pair, "a"), text(pair, "b"), number(pair, "cosine")) {
-                    found.push((format!("gradient_cosine/{a}_vs_{b}"), cosine));
-                }
-            }
+        Event::Diagnosed(diagnosed) => {
+            let diagnosis = &diagnosed.diagnosis;
+            diagnosis.norms.0.iter().for_each(|(task, norm)| add(format!("encoder_grad_norm/{task}"), Some(*norm)));
+            diagnosis
+                .cosines
+                .iter()
+                .for_each(|pair| add(format!("gradient_cosine/{}_vs_{}", pair.a, pair.b), pair.cosine));
         }
         _ => {}
     }
@@ -218,12 +224,20 @@ fn crc32c(bytes: &[u8]) -> u32 {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::events::{Checkpoint, Cosine, Diagnosed, Diagnosis, Evaluated, Norms, Step, StepTask};
     use crate::io::hex;
-    use crate::train::{Evaluated, Step, StepTask};
     use serde_json::json;
 
     fn part(task: &str) -> StepTask {
         StepTask { task: task.to_owned(), loss: Some(2.5), weight: 1.0, tokens: 300, examples: Vec::new() }
+    }
+
+    fn at(time: f64, event: Event) -> Line {
+        Line { event, time: Some(time) }
+    }
+
+    fn norms<const N: usize>(named: [(&str, f64); N]) -> Norms {
+        Norms(named.map(|(name, norm)| (name.to_owned(), norm)).into())
     }
 
     fn step(step: usize, task: &str) -> Step {
@@ -263,14 +277,15 @@ mod tests {
     fn records_are_to_the_byte_those_of_the_tensorboard_package() {
         let folder = tempfile::tempdir().unwrap();
         let mut board = TensorBoard::create(folder.path(), 1_700_000_000.25).unwrap();
-        let mut with_groups = line(&Event::Step(step(300, "ner")), 1_700_000_001.5).unwrap();
-        with_groups["group_norms"] = json!({ "embeddings": 0.0, "layer.0": 0.5 });
-        board.record_line(&with_groups).unwrap();
-        let cosines = json!([{ "a": "ner", "b": "qa", "cosine": -0.125 }, { "a": "ner", "b": "new", "cosine": null }]);
-        let norms = json!({ "ner": 0.5, "qa": 0.25 });
-        let diagnosed = json!({ "event": "diagnosed", "time": 1_700_000_002, "norms": norms, "cosines": cosines });
-        board.record_line(&diagnosed).unwrap();
-        board.record_line(&json!({ "event": "saved", "step": 300, "time": 1_700_000_003 })).unwrap();
+        let with_groups = Step { group_norms: norms([("embeddings", 0.0), ("layer.0", 0.5)]), ..step(300, "ner") };
+        board.record(&at(1_700_000_001.5, Event::Step(with_groups))).unwrap();
+        let pair = |b: &str, cosine| Cosine { a: "ner".to_owned(), b: b.to_owned(), cosine };
+        let cosines = vec![pair("qa", Some(-0.125)), pair("new", None)];
+        let diagnosis = Diagnosis { norms: norms([("ner", 0.5), ("qa", 0.25)]), cosines };
+        let diagnosed = Event::Diagnosed(Diagnosed { step: 300, diagnosis, seconds: 0.1 });
+        board.record(&at(1_700_000_002.0, diagnosed)).unwrap();
+        let saved = Event::Saved(Checkpoint { step: 300, checkpoint: "x".into() });
+        board.record(&at(1_700_000_003.0, saved)).unwrap();
         let bytes = hex(&std::fs::read(board.path()).unwrap());
         assert_eq!(bytes, [VERSION, STEP, DIAGNOSED].concat());
     }
@@ -300,13 +315,14 @@ mod tests {
         let mut metrics = String::new();
         for (at, event) in events.iter().enumerate() {
             let time = started + 1.0 / (3.0 + at as f64);
-            board.record(event, time).unwrap();
-            metrics += &format!("{}\n", line(event, time).unwrap());
+            let line = Line { event: event.clone(), time: Some(time) };
+            board.record(&line).unwrap();
+            metrics += &format!("{}\n", serde_json::to_string(&line).unwrap());
         }
         let first = std::fs::read(board.path()).unwrap();
         let mut board = TensorBoard::create(folder.path(), started).unwrap();
         for line in metrics.lines() {
-            board.record_line(&serde_json::from_str(line).unwrap()).unwrap();
+            board.record(&serde_json::from_str(line).unwrap()).unwrap();
         }
         assert_eq!(std::fs::read(board.path()).unwrap(), first);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "the first file is gone");
@@ -318,9 +334,9 @@ mod tests {
         let mut board = TensorBoard::create(folder.path(), 100.0).unwrap();
         let length = |board: &TensorBoard| std::fs::metadata(board.path()).unwrap().len();
         let empty = length(&board);
-        board.record(&Event::Step(step(1, "ner")), 101.0).unwrap();
+        board.record(&at(101.0, Event::Step(step(1, "ner")))).unwrap();
         assert_eq!(length(&board), empty, "a write for every step would be wasteful");
-        board.record(&Event::Step(step(2, "ner")), 106.0).unwrap();
+        board.record(&at(106.0, Event::Step(step(2, "ner")))).unwrap();
         assert!(length(&board) > empty);
     }
 

@@ -4,12 +4,12 @@
 //! `Trainer` logs them. What a run of several tasks has beyond that stands in keys of its own: `loss_TASK`,
 //! `eval_TASK_MEASURE`.
 
-use super::{count, kind, line, number, scores, tasks_of_step, text};
+use super::numbers;
 use crate::error::{Error, Result};
+use crate::events::{Evaluated, Event, Finished, Step};
 use crate::io::write_atomic;
 use crate::parameters::{Owner, Parameters};
 use crate::recipe::Recipe;
-use crate::train::Event;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -127,37 +127,31 @@ impl TrainerState {
         })
     }
 
-    /// Takes in an event.
-    pub fn record(&mut self, event: &Event, time: f64) -> Result<()> {
-        self.record_line(&line(event, time)?);
-        Ok(())
-    }
-
-    /// Takes in a line of `metrics.jsonl`: the same state as by the event itself.
-    pub fn record_line(&mut self, line: &Value) {
-        match kind(line) {
-            "planned" => {
-                self.max_steps = count(line, "steps").unwrap_or(0);
-                self.num_train_epochs = count(line, "epochs").unwrap_or(0);
-                self.steps_per_epoch = count(line, "steps_per_epoch").unwrap_or(0);
+    /// Takes in an event of `metrics.jsonl`.
+    pub fn record(&mut self, event: &Event) {
+        match event {
+            Event::Planned(plan) => {
+                self.max_steps = plan.steps as u64;
+                self.num_train_epochs = plan.epochs as u64;
+                self.steps_per_epoch = plan.steps_per_epoch as u64;
                 [self.eval_steps, self.save_steps] =
                     self.every.map(|every| every.map_or(self.steps_per_epoch, |every| every as u64));
                 self.logging_steps = self.max_steps.div_ceil(ENTRIES).max(1);
             }
-            "step" => self.step(line),
-            "evaluated" => self.evaluated(line),
-            "finished" => self.finished(line),
+            Event::Step(step) => self.step(step),
+            Event::Evaluated(evaluated) => self.evaluated(evaluated),
+            Event::Finished(finished) => self.finished(finished),
             _ => {}
         }
     }
 
-    fn step(&mut self, line: &Value) {
-        self.at(line);
-        self.num_input_tokens_seen += tasks_of_step(line).iter().filter_map(|task| count(task, "tokens")).sum::<u64>();
+    fn step(&mut self, step: &Step) {
+        self.at(step.step);
+        self.num_input_tokens_seen += step.tokens() as u64;
         self.total_flos = self.operations * self.num_input_tokens_seen as f64;
-        for part in tasks_of_step(line) {
-            if let (Some(task), Some(loss)) = (text(part, "task"), number(part, "loss")) {
-                self.recent.entry(task.to_owned()).or_default().add(loss);
+        for part in &step.tasks {
+            if let Some(loss) = part.loss {
+                self.recent.entry(part.task.clone()).or_default().add(loss);
                 self.all.add(loss);
             }
         }
@@ -173,29 +167,30 @@ impl TrainerState {
         let tasks = recent.into_iter().map(|(task, mean)| (format!("loss_{task}"), mean.value()));
         let values = [
             ("loss".to_owned(), together.value()),
-            ("learning_rate".to_owned(), number(line, "lr")),
-            ("grad_norm".to_owned(), number(line, "grad_norm")),
+            ("learning_rate".to_owned(), Some(step.lr)),
+            ("grad_norm".to_owned(), step.grad_norm),
         ];
         self.log(values.into_iter().chain(tasks));
     }
 
-    fn evaluated(&mut self, line: &Value) {
-        self.at(line);
-        let measures = scores(line).map(|(task, name, value)| (format!("eval_{task}_{name}"), Some(value)));
-        let rest = [("eval_value", number(line, "value")), ("eval_runtime", number(line, "seconds"))];
+    fn evaluated(&mut self, evaluated: &Evaluated) {
+        self.at(evaluated.step);
+        let measures =
+            numbers(&evaluated.scores).map(|(task, name, value)| (format!("eval_{task}_{name}"), Some(value)));
+        let rest = [("eval_value", evaluated.value), ("eval_runtime", Some(evaluated.seconds))];
         self.log(measures.chain(rest.map(|(name, value)| (name.to_owned(), value))));
-        if line.get("improved").and_then(Value::as_bool) == Some(true) {
+        if evaluated.improved {
             self.best_global_step = Some(self.global_step);
-            self.best_metric = number(line, "value");
+            self.best_metric = evaluated.value;
             self.best_model_checkpoint = Some(self.best.clone());
         }
     }
 
-    fn finished(&mut self, line: &Value) {
-        let seconds = number(line, "seconds");
-        let rate = seconds.filter(|seconds| *seconds > 0.0).map(|seconds| self.global_step as f64 / seconds);
+    fn finished(&mut self, finished: &Finished) {
+        let seconds = finished.seconds;
+        let rate = (seconds > 0.0).then(|| self.global_step as f64 / seconds);
         let values = [
-            ("train_runtime", seconds),
+            ("train_runtime", Some(seconds)),
             ("train_steps_per_second", rate),
             ("train_loss", self.all.value()),
             ("total_flos", Some(self.total_flos)),
@@ -203,9 +198,9 @@ impl TrainerState {
         self.log(values.into_iter().map(|(name, value)| (name.to_owned(), value)));
     }
 
-    /// Goes to the step of a line, if it has one.
-    fn at(&mut self, line: &Value) {
-        self.global_step = count(line, "step").unwrap_or(self.global_step);
+    /// Goes to the step of an event, if it was recorded.
+    fn at(&mut self, step: usize) {
+        self.global_step = if step > 0 { step as u64 } else { self.global_step };
         self.epoch = self.global_step as f64 / self.steps_per_epoch.max(1) as f64;
     }
 
@@ -227,6 +222,8 @@ impl TrainerState {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::events::{Plan, StepTask};
+    use crate::tasks::Score;
     use serde_json::json;
 
     fn state(batches: [usize; 2]) -> TrainerState {
@@ -239,13 +236,31 @@ mod tests {
         TrainerState::new(&recipe, Path::new("runs/x/best"), &Parameters::default()).unwrap()
     }
 
-    fn planned(epochs: u64, steps_per_epoch: u64) -> Value {
-        let steps = epochs * steps_per_epoch;
-        json!({ "event": "planned", "epochs": epochs, "steps_per_epoch": steps_per_epoch, "steps": steps })
+    fn planned(epochs: usize, steps_per_epoch: usize) -> Event {
+        Event::Planned(Plan { epochs, steps_per_epoch, steps: epochs * steps_per_epoch, ..Plan::default() })
     }
 
-    fn step(step: u64, task: &str, loss: f64) -> Value {
-        json!({ "event": "step", "step": step, "task": task, "loss": loss, "lr": 0.5, "grad_norm": 2.0, "tokens": 10 })
+    fn step(step: usize, task: &str, loss: f64) -> Event {
+        let part = StepTask { task: task.to_owned(), loss: Some(loss), weight: 1.0, tokens: 10, examples: Vec::new() };
+        let (steps, epoch, group_norms) = Default::default();
+        Event::Step(Step {
+            step,
+            steps,
+            epoch,
+            tasks: vec![part],
+            lr: 0.5,
+            grad_norm: Some(2.0),
+            group_norms,
+            seconds: 0.1,
+        })
+    }
+
+    fn evaluated(step: usize, improved: bool) -> Event {
+        let values = json!({ "f1": 80.0 }).as_object().unwrap().clone();
+        let scores = [("ner".to_owned(), Score { headline: "f1".into(), values, types: Vec::new() })].into();
+        let (losses, counts, samples) = Default::default();
+        let value = Some(80.0);
+        Event::Evaluated(Evaluated { epoch: 1, step, losses, scores, counts, value, improved, seconds: 3.0, samples })
     }
 
     fn entry(state: &TrainerState, at: usize) -> Value {
@@ -255,19 +270,20 @@ mod tests {
     #[test]
     fn steps_evaluations_and_the_end_are_logged_as_trainer_logs_them() {
         let mut state = state([16, 16]);
-        let scores = json!({ "ner": { "headline": "f1", "values": { "f1": 80.0 } } });
-        let lines = [
+        let end = json!({ "event": "finished", "best_epoch": 1, "steps": 4, "seconds": 8.0 });
+        let events = [
             planned(2, 2),
             step(1, "ner", 1.0),
-            json!({ "event": "of a later version", "step": 99 }),
+            Event::Unknown,
             step(2, "qa", 4.0),
-            json!({ "event": "evaluated", "scores": scores, "value": 80.0, "improved": true, "seconds": 3.0 }),
+            // Of a run that did not record the step.
+            evaluated(0, true),
             step(3, "ner", 1.0),
             step(4, "qa", 2.0),
-            json!({ "event": "evaluated", "step": 4, "scores": scores, "value": 80.0, "improved": false, "seconds": 3.0 }),
-            json!({ "event": "finished", "seconds": 8.0 }),
+            evaluated(4, false),
+            serde_json::from_value(end).unwrap(),
         ];
-        lines.iter().for_each(|line| state.record_line(line));
+        events.iter().for_each(|event| state.record(event));
         let logged = json!({
             "loss": 4.0, "loss_qa": 4.0, "learning_rate": 0.5, "grad_norm": 2.0, "epoch": 1.0, "step": 2,
         });
@@ -291,10 +307,10 @@ mod tests {
     #[test]
     fn long_runs_log_means_over_several_steps() {
         let mut state = state([16, 8]);
-        state.record_line(&planned(1, 2001));
+        state.record(&planned(1, 2001));
         assert_eq!((state.logging_steps, state.train_batch_size), (3, None));
         for (at, (task, loss)) in [("ner", 1.0), ("qa", 6.0), ("ner", 2.0), ("qa", 5.0)].into_iter().enumerate() {
-            state.record_line(&step(1 + at as u64, task, loss));
+            state.record(&step(1 + at, task, loss));
         }
         let logged = json!({
             "loss": 3.0, "loss_ner": 1.5, "loss_qa": 6.0, "learning_rate": 0.5, "grad_norm": 2.0,
