@@ -12,8 +12,8 @@ use polyhead::model::{Model, NamedTask};
 use polyhead_kernels::layer_norm::Norm;
 use polyhead_kernels::rng::Key;
 use polyhead_kernels::{
-    Activation, Attention, DropoutAt, Index, Inputs, Linear, LowRank, Ops, Part, Pass, Precision, Segments, Tape,
-    Value, Weight,
+    Activation, Attention, DropoutAt, Index, Inputs, Items, Linear, LowRank, Ops, Part, Pass, Precision, Segments,
+    Tape, Value, Weight,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -161,9 +161,13 @@ fn interpret(graph: &Message, inputs: BTreeMap<String, Tensor>) -> BTreeMap<Stri
             }
             "GatherND" => {
                 assert_eq!(attributes["batch_dims"].numbers(3), [1]);
-                let rows = whole(x[1]).into_iter().enumerate();
-                let picked = rows.map(|(batch, row)| x[0].get(batch).unwrap().get(row as usize).unwrap());
-                Tensor::stack(&picked.collect::<Vec<_>>(), 0)
+                // Indices [batch, 1] or [batch, count, 1]: the rows of each batch.
+                let batches = (0..x[1].dims()[0]).map(|batch| {
+                    let rows = x[1].get(batch).unwrap().flatten_all().unwrap().to_dtype(DType::U32).unwrap();
+                    x[0].get(batch).unwrap().index_select(&rows, 0).unwrap()
+                });
+                let picked = Tensor::stack(&batches.collect::<Vec<_>>(), 0).unwrap();
+                if x[1].rank() == 2 { picked.squeeze(1) } else { Ok(picked) }
             }
             "CumSum" => x[0].cumsum(whole(x[1])[0] as usize),
             "Unsqueeze" => whole(x[1]).into_iter().try_fold(x[0].clone(), |x, axis| x.unsqueeze(axis as usize)),
@@ -332,7 +336,13 @@ fn primitives(ops: &mut dyn Ops) -> polyhead::Result<Vec<(String, Value)>> {
     let first = ops.activation(&first, Activation::Tanh)?;
     let tokens = ops.linear(&both, &down)?;
     let sequences = ops.linear(&first, &down)?;
-    Ok(vec![("tokens".to_owned(), tokens), ("sequences".to_owned(), sequences)])
+    let ranges = ops.select_rows(&both, Index::RangeStarts)?;
+    let [one, other] = [Index::PairFirsts, Index::PairSeconds].map(|index| ops.select_rows(&ranges, index));
+    let other = ops.activation(&other?, Activation::Tanh)?;
+    let pairs = ops.add(&one?, &other)?;
+    let (ranges, pairs) = (ops.linear(&ranges, &down)?, ops.linear(&pairs, &down)?);
+    let all = [("tokens", tokens), ("sequences", sequences), ("ranges_out", ranges), ("pairs_out", pairs)];
+    Ok(all.map(|(name, value)| (name.to_owned(), value)).to_vec())
 }
 
 #[test]
@@ -343,9 +353,15 @@ fn every_operator_of_the_graph_is_that_of_the_tape() {
     }
     let graph = &Message::parse(&bytes).messages(7)[0];
     let names = |field| described(graph, field).into_iter().map(|(name, _, _)| name.to_owned()).collect::<Vec<_>>();
-    assert_eq!(names(11), ["input_ids", "attention_mask"], "this network has no token types");
-    assert_eq!(described(graph, 12)[1], ("sequences", 1, vec!["batch_size".to_owned(), "10".to_owned()]));
+    assert_eq!(names(11), ["input_ids", "attention_mask", "ranges", "pairs"], "this network has no token types");
+    let lengths = |lengths: &[&str]| lengths.iter().map(|&length| length.to_owned()).collect::<Vec<_>>();
+    assert_eq!(described(graph, 11)[2], ("ranges", 7, lengths(&["batch_size", "ranges", "2"])));
+    assert_eq!(described(graph, 12)[1], ("sequences", 1, lengths(&["batch_size", "10"])));
+    assert_eq!(described(graph, 12)[3], ("pairs_out", 1, lengths(&["batch_size", "pairs", "10"])));
 
+    // Of each sequence: ranges of its tokens, and pairs of its ranges.
+    const RANGES: [&[(u32, u32)]; 3] = [&[(0, 2), (5, 7), (3, 4)], &[(0, 1)], &[(11, 12), (1, 5)]];
+    const PAIRS: [&[(u32, u32)]; 3] = [&[(2, 0), (1, 1)], &[(0, 0)], &[(0, 1), (1, 0), (1, 1)]];
     let (lengths, longest) = ([7_usize, 1, 12], 14);
     let ids: Vec<u32> =
         (0..lengths.iter().sum::<usize>() as u64).map(|at| (Key::seed(2).bits(at) % 40) as u32).collect();
@@ -353,6 +369,8 @@ fn every_operator_of_the_graph_is_that_of_the_tape() {
         positions: lengths.iter().flat_map(|&length| 0..length as u32).collect(),
         types: vec![0; ids.len()],
         ids: ids.clone(),
+        ranges: items(RANGES, [0, 7, 8]),
+        pairs: items(PAIRS, [0, 3, 4]),
         ..Inputs::of_rows(Segments::packed(&lengths))
     };
     let mut tape = Tape::new(Precision::F32, Pass::Evaluate, Arc::new(inputs));
@@ -368,8 +386,9 @@ fn every_operator_of_the_graph_is_that_of_the_tape() {
         start += length;
     }
     let matrix = |values| Tensor::from_vec(values, (lengths.len(), longest), &Device::Cpu).unwrap();
-    let inputs = [("input_ids".to_owned(), matrix(rows)), ("attention_mask".to_owned(), matrix(mask))];
-    let values = interpret(graph, inputs.into_iter().collect());
+    let (ranges, pairs) = (padded(RANGES, 1), padded(PAIRS, 0));
+    let inputs = [("input_ids", matrix(rows)), ("attention_mask", matrix(mask)), ("ranges", ranges), ("pairs", pairs)];
+    let values = interpret(graph, inputs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect());
     assert!(error(&values["sequences"], &want[1]) <= 1e-5);
     let mut start = 0;
     for (row, length) in lengths.into_iter().enumerate() {
@@ -378,4 +397,29 @@ fn every_operator_of_the_graph_is_that_of_the_tape() {
         assert!(far <= 1e-5, "sequence {row}: {far}");
         start += length;
     }
+    for (name, want, counts) in
+        [("ranges_out", &want[2], RANGES.map(<[_]>::len)), ("pairs_out", &want[3], PAIRS.map(<[_]>::len))]
+    {
+        let mut start = 0;
+        for (row, count) in counts.into_iter().enumerate() {
+            let found = values[name].get(row).unwrap().narrow(0, 0, count).unwrap();
+            let far = error(&found, &want.narrow(0, start, count).unwrap());
+            assert!(far <= 1e-5, "{name}, sequence {row}: {far}");
+            start += count;
+        }
+    }
+}
+
+/// The items of three sequences, counted from the start of the batch.
+fn items(of: [&[(u32, u32)]; 3], starts: [u32; 3]) -> Items {
+    let items = of.iter().zip(starts).flat_map(|(items, from)| items.iter().map(move |(a, b)| (a + from, b + from)));
+    Items { items: items.collect(), segments: Segments::packed(&of.map(<[_]>::len)) }
+}
+
+/// The same `[sequences, most, 2]`, counted from the start of each row, before which there is so much padding.
+fn padded(of: [&[(u32, u32)]; 3], before: u32) -> Tensor {
+    let most = of.iter().map(|items| items.len()).max().unwrap();
+    let all = of.iter().flat_map(|items| (0..most).map(|at| items.get(at).copied().unwrap_or((0, 0))));
+    let numbers = all.flat_map(|(a, b)| [(a + before) as f32, (b + before) as f32]);
+    Tensor::from_vec(numbers.collect::<Vec<_>>(), (3, most, 2), &Device::Cpu).unwrap()
 }
