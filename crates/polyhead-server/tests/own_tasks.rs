@@ -58,12 +58,12 @@ impl Task for Entails {
         Vec::new()
     }
     fn features(&self, example: &Pair, tokenizer: &Tokenizer, _: Purpose) -> Result<WindowedExample> {
-        let mut features = Features { ids: vec![tokenizer.cls], types: vec![0], ..Features::default() };
-        for (kind, text) in (0..).zip(&example.1) {
-            features.ids.extend(tokenizer.text(text)?.iter().take(30).map(|piece| piece.id).chain([tokenizer.sep]));
-            features.types.resize(features.ids.len(), kind);
-        }
-        features.spans = vec![None; features.ids.len()];
+        let [mut first, mut second] = [tokenizer.text(&example.1[0])?, tokenizer.text(&example.1[1])?];
+        first.truncate(30);
+        second.truncate(30);
+        let tokens = tokenizer.pair()?.window([&first, &second]);
+        let spans = vec![None; tokens.ids.len()];
+        let features = Features { ids: tokens.ids, types: tokens.types, spans, ..Features::default() };
         Ok(WindowedExample { windows: vec![features], ..WindowedExample::default() })
     }
     fn decode(&self, _: &Pair, windows: &[Window]) -> f64 {

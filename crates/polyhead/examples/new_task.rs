@@ -1,4 +1,4 @@
-//! A new task in one file: text classification from the `[CLS]` token, trained beside named entities.
+//! A new task in one file: text classification from the first token (`[CLS]`), trained beside named entities.
 //!
 //! `cargo run --release --example new_task -- [CHECKPOINT [KEY=VALUE ...]]` trains for a few epochs on sixteen questions, scores on eight others,
 //! and then classifies one more. What follows the checkpoint changes the recipe: `train.epochs=20 data.question.train=FILE`.
@@ -11,7 +11,7 @@ use polyhead::parameters::Weights;
 use polyhead::recipe::Recipe;
 use polyhead::tasks::answer::Labels;
 use polyhead::tasks::{Answer, HeadShape, LinearHead, Purpose, Score, Shape, TASKS, Task, TaskKind, Window, softmax};
-use polyhead::text::Tokenizer;
+use polyhead::text::{TokenSequence, Tokenizer};
 use polyhead::train::{Event, Trainer};
 use polyhead::{Error, Place, Result};
 use polyhead_kernels::cross_entropy::token_cross_entropy;
@@ -97,16 +97,16 @@ impl Task for QuestionType {
     }
     fn features(&self, example: &Labelled, tokenizer: &Tokenizer, _: Purpose) -> Result<WindowedExample> {
         let mut pieces = tokenizer.text(&example.text)?;
-        let lost_tokens = pieces.len().saturating_sub(self.max_length - 2);
-        pieces.truncate(self.max_length - 2);
-        let ids: Vec<u32> =
-            [tokenizer.cls].into_iter().chain(pieces.iter().map(|piece| piece.id)).chain([tokenizer.sep]).collect();
+        let room = tokenizer.single().room(self.max_length, 0)?;
+        let lost_tokens = pieces.len().saturating_sub(room);
+        pieces.truncate(room);
+        let TokenSequence { ids, types, .. } = tokenizer.single().window([&pieces]);
         let label = self.labels.iter().position(|label| Some(label) == example.label.as_ref());
         let features = Features {
-            types: vec![0; ids.len()],
             spans: vec![None; ids.len()],
             targets: Targets::Classes(label.map(|label| label as i64).into_iter().collect()),
             ids,
+            types,
             ..Features::default()
         };
         Ok(WindowedExample { windows: vec![features], lost_tokens, truncated_answers: 0 })

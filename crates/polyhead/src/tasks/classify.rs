@@ -1,7 +1,7 @@
 //! Text classification: one label for a text, or for a pair of texts.
 //!
-//! Windows are `[CLS] text [SEP]` or `[CLS] text [SEP] text_pair [SEP]`; the head is dropout and a linear layer on the hidden
-//! state of `[CLS]`. A text longer than a window is read in overlapping windows: each has the label in training, and the
+//! Windows are one text or both with the special tokens around them, for BERT `[CLS] text [SEP]` or `[CLS] text [SEP]
+//! text_pair [SEP]`; the head is dropout and a linear layer on the hidden state of the first token. A text longer than a window is read in overlapping windows: each has the label in training, and the
 //! label of the text is that of the mean of their probabilities. Measured as scikit-learn does, see
 //! [`crate::metrics::classification`].
 
@@ -19,7 +19,7 @@ use crate::document::Block;
 use crate::error::{Error, Place, Result};
 use crate::metrics::classification::{Confusion, Mean, Scores};
 use crate::parameters::Weights;
-use crate::text::{Piece, Tokenizer, windows};
+use crate::text::{Piece, TokenSequence, Tokenizer, windows};
 use candle_core::Tensor;
 use polyhead_kernels::cross_entropy::token_cross_entropy;
 use polyhead_kernels::{self as kernels, DropoutAt, Index, Ops, Segments};
@@ -34,7 +34,7 @@ use std::path::Path;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// The longest window, in tokens with `[CLS]` and `[SEP]`.
+    /// The longest window, in tokens with the special ones.
     pub max_length: usize,
     /// Tokens that neighbouring windows of a long text share.
     pub stride: usize,
@@ -115,8 +115,7 @@ impl Classify {
 
     /// How many tokens are read of a pair, as "longest first" of the Hugging Face tokenizers cuts: the shorter text whole
     /// if it leaves the longer one as much, else half for each.
-    fn kept(&self, first: usize, second: usize) -> (usize, usize) {
-        let room = self.config.max_length.saturating_sub(3);
+    fn kept(room: usize, first: usize, second: usize) -> (usize, usize) {
         let (short, long) = (first.min(second), first.max(second));
         let (short, long) = match () {
             () if short + long <= room => (short, long),
@@ -126,16 +125,10 @@ impl Classify {
         if first <= second { (short, long) } else { (long, short) }
     }
 
-    /// A window: the parts, each with `[SEP]` behind it.
-    fn window(&self, example: &Labelled, parts: &[&[Piece]], tokenizer: &Tokenizer) -> Features {
-        let mut features = Features { ids: vec![tokenizer.cls], types: vec![0], ..Features::default() };
-        for (kind, part) in (0..).zip(parts) {
-            features.ids.extend(part.iter().map(|piece| piece.id).chain([tokenizer.sep]));
-            features.types.resize(features.ids.len(), kind);
-        }
-        features.spans = vec![None; features.ids.len()];
-        features.targets = Targets::Classes(self.gold(example).map(|label| label as i64).into_iter().collect());
-        features
+    fn window<const TEXTS: usize>(&self, example: &Labelled, tokens: TokenSequence<TEXTS>) -> Features {
+        let TokenSequence { ids, types, .. } = tokens;
+        let targets = Targets::Classes(self.gold(example).map(|label| label as i64).into_iter().collect());
+        Features { spans: vec![None; ids.len()], ids, types, targets, ..Features::default() }
     }
 
     fn best(&self, prediction: &Labels) -> Option<usize> {
@@ -261,20 +254,23 @@ impl Task for Classify {
     fn features(&self, example: &Labelled, tokenizer: &Tokenizer, purpose: Purpose) -> Result<WindowedExample> {
         let (text, pair) = Self::tokens(example, tokenizer)?;
         if let Some(pair) = pair {
-            let (first, second) = self.kept(text.len(), pair.len());
+            let template = tokenizer.pair()?;
+            let (first, second) = Self::kept(template.room(self.config.max_length, 0)?, text.len(), pair.len());
             let parts = [text.get(..first).unwrap_or(&text), pair.get(..second).unwrap_or(&pair)];
             let lost_tokens = text.len() - first + pair.len() - second;
             return Ok(WindowedExample {
-                windows: vec![self.window(example, &parts, tokenizer)],
+                windows: vec![self.window(example, template.window(parts))],
                 lost_tokens,
                 ..WindowedExample::default()
             });
         }
-        let ranges = windows::windows(text.len(), self.config.max_length.saturating_sub(2), self.config.stride);
+        let (template, Config { max_length, stride, .. }) = (tokenizer.single(), &self.config);
+        let ranges = windows::windows(text.len(), template.room(*max_length, *stride)?, *stride);
         let read = if purpose == Purpose::Train && self.config.truncate { 1 } else { ranges.len() };
         let end = ranges.get(read.saturating_sub(1)).map_or(0, |range| range.end);
-        let window =
-            |range: &std::ops::Range<usize>| self.window(example, &[text.get(range.clone()).unwrap_or(&[])], tokenizer);
+        let window = |range: &std::ops::Range<usize>| {
+            self.window(example, template.window([text.get(range.clone()).unwrap_or(&[])]))
+        };
         Ok(WindowedExample {
             windows: ranges.iter().take(read).map(window).collect(),
             lost_tokens: text.len() - end,
@@ -419,7 +415,7 @@ impl Task for Classify {
 
     fn validate(&self, example: &Labelled, tokenizer: &Tokenizer) -> Result<()> {
         let (text, Some(pair)) = Self::tokens(example, tokenizer)? else { return Ok(()) };
-        let (room, found) = (self.config.max_length.saturating_sub(3), text.len() + pair.len());
+        let (room, found) = (tokenizer.pair()?.room(self.config.max_length, 0)?, text.len() + pair.len());
         if found <= room {
             return Ok(());
         }

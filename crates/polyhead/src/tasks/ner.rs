@@ -46,7 +46,7 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// The longest window, in tokens with `[CLS]` and `[SEP]`.
+    /// The longest window, in tokens with the special ones.
     pub max_length: usize,
     /// Tokens that neighbouring windows of a long text share.
     pub stride: usize,
@@ -223,7 +223,7 @@ impl Task for Ner {
     }
 
     fn features(&self, example: &Tagged, tokenizer: &Tokenizer, purpose: Purpose) -> Result<WindowedExample> {
-        Ok(self.encode(example, &example.pieces(tokenizer)?, tokenizer, purpose))
+        self.encode(example, &example.pieces(tokenizer)?, tokenizer, purpose)
     }
 
     fn fingerprint(&self, example: &Tagged) -> Option<Fingerprint> {

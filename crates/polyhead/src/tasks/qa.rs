@@ -1,7 +1,7 @@
 //! Extractive question answering: the answer to a question is a slice of its context (SQuAD, arXiv:1606.05250 and
 //! arXiv:1806.03822).
 //!
-//! Windows are `[CLS] question [SEP] context [SEP]`; the head gives each token a score as the start and as the end of
+//! Windows are the question and a part of the context, `[CLS] question [SEP] context [SEP]` for BERT; the head gives each token a score as the start and as the end of
 //! the answer. Windows, targets and the n-best search over all windows are those of `run_qa.py` of transformers;
 //! measured as the official SQuAD scripts do, see [`crate::metrics::squad`].
 
@@ -23,7 +23,7 @@ use crate::metrics::squad::{self, Rules};
 use crate::metrics::squad_threshold::{Judged, Measure, best_threshold};
 use crate::parameters::Weights;
 use crate::text::offsets::{OffsetUnit, Offsets, slice};
-use crate::text::{Piece, Tokenizer, windows};
+use crate::text::{Piece, Template, TokenSequence, Tokenizer, windows};
 use candle_core::Tensor;
 use polyhead_kernels::Segments;
 use polyhead_kernels::cross_entropy::segment_cross_entropy;
@@ -40,7 +40,7 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// The longest window, in tokens: question, context and three special tokens.
+    /// The longest window, in tokens: question, context and special tokens.
     pub max_length: usize,
     /// Tokens of the context that neighbouring windows share.
     pub stride: usize,
@@ -162,29 +162,22 @@ impl Qa {
     }
 
     /// The windows of a context with the question before each.
-    fn windows(&self, example: &Asked, question: &[Piece], context: &[Piece], tokenizer: &Tokenizer) -> Vec<Features> {
-        let room = self.config.max_length.saturating_sub(question.len() + 3).max(1);
+    fn windows(&self, example: &Asked, question: &[Piece], context: &[Piece], template: &Template<2>) -> Vec<Features> {
+        let room = self.config.max_length.saturating_sub(question.len() + template.special_tokens()).max(1);
         let window = |range: Range<usize>| {
-            let mut features = Features { ids: vec![tokenizer.cls], ..Features::default() };
-            features.ids.extend(question.iter().map(|piece| piece.id));
-            features.ids.push(tokenizer.sep);
-            features.spans = vec![None; features.ids.len()];
-            features.types = vec![0; features.ids.len()];
-            for piece in context.get(range).unwrap_or(&[]) {
-                features.ids.push(piece.id);
-                features.spans.push(Some((piece.start, piece.end)));
+            let part = context.get(range).unwrap_or(&[]);
+            let TokenSequence { ids, types, texts: [_, text] } = template.window([question, part]);
+            let mut spans = vec![None; ids.len()];
+            for (span, piece) in spans.iter_mut().skip(text.start).zip(part) {
+                *span = Some((piece.start, piece.end));
             }
-            features.ids.push(tokenizer.sep);
-            features.spans.push(None);
-            features.types.resize(features.ids.len(), 1);
-            let target = Self::target(example, &features.spans).unwrap_or_else(|| vec![0, 0]);
-            features.targets = Targets::Positions(target);
-            features
+            let targets = Self::target(example, &spans).unwrap_or_else(|| vec![0, 0]);
+            Features { ids, types, spans, targets: Targets::Positions(targets), ..Features::default() }
         };
         windows::windows(context.len(), room, self.config.stride).into_iter().map(window).collect()
     }
 
-    /// The target of a window: the answer's first and last token, or `[CLS]` twice where the window does not hold it.
+    /// The target of a window: the answer's first and last token, or the window's first token twice where it does not hold it.
     fn target(question: &Asked, spans: &[Option<(usize, usize)>]) -> Option<Vec<i64>> {
         let answer = question.answers.first()?;
         let (from, to) = (answer.start, answer.start + answer.text.len());
@@ -361,11 +354,15 @@ impl Task for Qa {
         if purpose == Purpose::Train && example.is_scored_only() {
             return Ok(WindowedExample::default());
         }
+        let Config { max_length, max_question_length, stride, .. } = self.config;
+        let template = tokenizer.pair()?;
+        // Whatever the length of this question.
+        template.room(max_length, max_question_length + stride)?;
         let mut question = Self::question(&example.question, tokenizer)?;
         let lost_tokens = question.len().saturating_sub(self.config.max_question_length);
         question.truncate(self.config.max_question_length);
         let context = tokenizer.text(&example.context)?;
-        let windows = self.windows(example, &question, &context, tokenizer);
+        let windows = self.windows(example, &question, &context, template);
         let mut encoded = WindowedExample { windows, lost_tokens, truncated_answers: 0 };
         if purpose == Purpose::Train
             && !example.answers.is_empty()

@@ -3,8 +3,10 @@
 //! Inside the library every offset is a byte offset into the text; [`offsets`] is the one place that converts.
 
 pub mod offsets;
+mod template;
 pub mod tokenizer;
 pub mod windows;
 pub mod words;
 
+pub use template::{Template, TokenSequence};
 pub use tokenizer::{Piece, Tokenizer};

@@ -1,8 +1,12 @@
 //! The tokenizer of a model folder (`tokenizer.json`), bounded: its file's own truncation and padding are switched off,
 //! offsets are bytes without surrounding white space, and a panic inside it is an error.
+//!
+//! Sub-words come without special tokens; a [`Template`] puts these around them.
 
+use super::template::Template;
 use crate::error::{Error, Place, Result};
 use regex::Regex;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -27,11 +31,11 @@ pub struct Piece {
 /// A tokenizer with its special tokens.
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
-    /// Starts every sequence: `[CLS]`.
-    pub cls: u32,
-    /// Ends every segment: `[SEP]`.
-    pub sep: u32,
-    /// Fills padded batches: `[PAD]`.
+    /// For pre-split words, where the file says that a first word has no space before it: each of them has one.
+    spaced: Option<Box<tokenizers::Tokenizer>>,
+    single: Template<1>,
+    pair: Option<Template<2>>,
+    /// Fills padded batches: `[PAD]`, `<pad>`.
     pub pad: u32,
     /// The SHA-256 of the bytes that it was read from.
     pub sha256: [u8; 32],
@@ -39,6 +43,9 @@ pub struct Tokenizer {
 
 impl Tokenizer {
     /// Reads a `tokenizer.json`.
+    ///
+    /// # Errors
+    /// It is no file of the `tokenizers` library, has no padding token, or puts no special tokens around a text.
     pub fn load(path: &Path) -> Result<Self> {
         let size = std::fs::metadata(path).map_err(|cause| Error::reading(path, cause))?.len();
         if size > LIMIT {
@@ -52,16 +59,47 @@ impl Tokenizer {
         };
         let mut inner =
             guarded(|| tokenizers::Tokenizer::from_bytes(&bytes).map_err(|cause| cause.to_string())).map_err(fault)?;
+        let pad = padding(&inner)
+            .ok_or_else(|| fault("expected a padding token, `[PAD]` or `<pad>`, found none".to_owned()))?;
         // Files as published carry the settings of their last use (MiniLM: pad everything to 128).
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|cause| fault(cause.to_string()))?;
-        let special = |token: &str| {
-            inner
-                .token_to_id(token)
-                .ok_or_else(|| fault(format!("it has no special token `{token}`, which BERT needs")))
-        };
-        let (cls, sep, pad) = (special("[CLS]")?, special("[SEP]")?, special("[PAD]")?);
-        Ok(Self { inner, cls, sep, pad, sha256: Sha256::digest(&bytes).into() })
+        let single = template(&inner).ok_or_else(|| {
+            let found = match inner.get_post_processor() {
+                Some(_) => "one that puts none before it",
+                None => "none",
+            };
+            fault(format!(
+                "expected a `post_processor` that puts special tokens around a text, as in `[CLS] text [SEP]` or `<s> text \
+                 </s>`, found {found}"
+            ))
+        })?;
+        let pair = template(&inner);
+        let spaced = spaced(&inner).map_err(|cause| fault(cause.to_string()))?.map(Box::new);
+        let tokenizer = Self { inner, spaced, single, pair, pad, sha256: Sha256::digest(&bytes).into() };
+        let largest =
+            tokenizer.single.largest_id().max(tokenizer.pair.as_ref().map_or(0, Template::largest_id)).max(pad);
+        if largest as usize >= tokenizer.vocabulary() {
+            let last = tokenizer.vocabulary().saturating_sub(1);
+            return Err(fault(format!("expected special tokens with ids up to {last}, found {largest}")));
+        }
+        Ok(tokenizer)
+    }
+
+    /// The special tokens around one text.
+    pub fn single(&self) -> &Template<1> {
+        &self.single
+    }
+
+    /// The special tokens around two texts.
+    ///
+    /// # Errors
+    /// The tokenizer is made for single texts.
+    pub fn pair(&self) -> Result<&Template<2>> {
+        self.pair.as_ref().ok_or_else(|| {
+            Error::data("expected a tokenizer for pairs of texts, found one that puts no special token before a pair")
+                .hint("the `post_processor` of tokenizer.json says what stands around a pair: `[CLS] A [SEP] B [SEP]`")
+        })
     }
 
     /// The ids run from 0 to one less than this.
@@ -93,7 +131,7 @@ impl Tokenizer {
 
     /// The sub-words of a running text, without special tokens.
     pub fn text(&self, text: &str) -> Result<Vec<Piece>> {
-        Ok(pieces(&self.encode(text.into())?, Source::Text(text)))
+        Ok(pieces(&encode(&self.inner, text.into())?, Source::Text(text)))
     }
 
     /// The sub-words of a running text, and which of them go on with the word of the one before, by the rule of
@@ -104,7 +142,7 @@ impl Tokenizer {
     /// Hangul syllable taken apart). Other models have only the rule that a word begins after a space. An unknown
     /// sub-word begins a word.
     pub fn text_with_continuations(&self, text: &str) -> Result<(Vec<Piece>, Vec<bool>)> {
-        let encoding = self.encode(text.into())?;
+        let encoding = encode(&self.inner, text.into())?;
         let (marked, unknown) = match self.inner.get_model() {
             tokenizers::ModelWrapper::WordPiece(model) => {
                 (!model.continuing_subword_prefix.is_empty(), Some(model.unk_token.as_str()))
@@ -116,7 +154,7 @@ impl Tokenizer {
             tokenizers::ModelWrapper::WordLevel(model) => (false, Some(model.unk_token.as_str())),
             tokenizers::ModelWrapper::Unigram(_) => (false, None),
         };
-        let unknown = self.inner.token_to_id(unknown.unwrap_or("[UNK]"));
+        let unknown = unknown.into_iter().chain(["[UNK]", "<unk>"]).find_map(|token| self.inner.token_to_id(token));
         let spellings = encoding.get_ids().iter().zip(encoding.get_tokens()).zip(encoding.get_offsets());
         let continues = spellings
             .map(|((&id, token), &(start, end))| {
@@ -134,13 +172,69 @@ impl Tokenizer {
     }
 
     /// The sub-words of pre-split words, without special tokens, each with the index of its word.
+    ///
+    /// A byte-level tokenizer has one sub-word for a word after a space and another for the same letters elsewhere. Each word is
+    /// read as after a space, whatever its file says of the beginning of a text (as with `add_prefix_space=True` in
+    /// transformers).
     pub fn words(&self, words: &[&str]) -> Result<Vec<Piece>> {
-        Ok(pieces(&self.encode(words.into())?, Source::Words(words)))
+        let inner = self.spaced.as_deref().unwrap_or(&self.inner);
+        Ok(pieces(&encode(inner, words.into())?, Source::Words(words)))
     }
+}
 
-    fn encode(&self, input: tokenizers::InputSequence<'_>) -> Result<tokenizers::Encoding> {
-        guarded(|| self.inner.encode(input, false).map_err(|cause| cause.to_string()))
-            .map_err(|message| Error::internal(format!("the tokenizer failed: {message}")))
+fn encode(inner: &tokenizers::Tokenizer, input: tokenizers::InputSequence<'_>) -> Result<tokenizers::Encoding> {
+    guarded(|| inner.encode(input, false).map_err(|cause| cause.to_string()))
+        .map_err(|message| Error::internal(format!("the tokenizer failed: {message}")))
+}
+
+/// The padding token: of the file's section on padding, else by its name.
+fn padding(inner: &tokenizers::Tokenizer) -> Option<u32> {
+    let stored = inner.get_padding().map(|padding| padding.pad_id);
+    stored.or_else(|| ["[PAD]", "<pad>"].into_iter().find_map(|token| inner.token_to_id(token)))
+}
+
+/// The special tokens around texts: those of the post-processor. Without one, or with one that has none, those of BERT, if
+/// there are such tokens.
+fn template<const TEXTS: usize>(inner: &tokenizers::Tokenizer) -> Option<Template<TEXTS>> {
+    let of_processor = Template::read(|texts| {
+        let mut texts = texts.into_iter();
+        let (first, second) = (texts.next()?, texts.next());
+        guarded(|| inner.post_process(first, second, true).map_err(|cause| cause.to_string())).ok()
+    });
+    let of_bert = || Some(Template::of_bert(inner.token_to_id("[CLS]")?, inner.token_to_id("[SEP]")?));
+    of_processor.or_else(of_bert)
+}
+
+/// The same tokenizer with a space before every word, if it is a byte-level one whose file says otherwise.
+fn spaced(inner: &tokenizers::Tokenizer) -> serde_json::Result<Option<tokenizers::Tokenizer>> {
+    let Some(splitter) = inner.get_pre_tokenizer() else { return Ok(None) };
+    let mut setting = serde_json::to_value(splitter)?;
+    if !put_spaces(&mut setting) {
+        return Ok(None);
+    }
+    let mut spaced = inner.clone();
+    spaced.with_pre_tokenizer(Some(serde_json::from_value::<tokenizers::PreTokenizerWrapper>(setting)?));
+    // It trims offsets, and must know of the space.
+    if let Some(processor) = inner.get_post_processor() {
+        let mut setting = serde_json::to_value(processor)?;
+        put_spaces(&mut setting);
+        spaced.with_post_processor(Some(serde_json::from_value::<tokenizers::PostProcessorWrapper>(setting)?));
+    }
+    Ok(Some(spaced))
+}
+
+/// Sets `add_prefix_space` of all byte-level parts of a setting; says whether that changed any.
+fn put_spaces(setting: &mut Value) -> bool {
+    match setting {
+        Value::Array(parts) => parts.iter_mut().fold(false, |changed, part| put_spaces(part) | changed),
+        Value::Object(fields) => {
+            let byte_level = fields.get("type").is_some_and(|kind| kind == "ByteLevel" || kind == "RobertaProcessing");
+            match fields.get_mut("add_prefix_space") {
+                Some(space) if byte_level => std::mem::replace(space, Value::Bool(true)) != Value::Bool(true),
+                _ => fields.values_mut().fold(false, |changed, part| put_spaces(part) | changed),
+            }
+        }
+        _ => false,
     }
 }
 

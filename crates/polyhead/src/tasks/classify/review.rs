@@ -31,7 +31,8 @@ pub(super) fn review(task: &Classify, examples: &[Labelled], tokenizer: &Tokeniz
             ));
         }
         let Some(pair) = pair else { continue };
-        let (kept_text, kept_pair) = task.kept(text, pair);
+        let room = tokenizer.pair()?.room(task.config.max_length, 0)?;
+        let (kept_text, kept_pair) = Classify::kept(room, text, pair);
         let lost = text - kept_text + pair - kept_pair;
         if lost > 0 {
             (long, cut) = (long + 1, cut + lost);

@@ -9,8 +9,9 @@
 
 use super::{Ner, Tagged};
 use crate::batch::{Features, Targets, WindowedExample};
+use crate::error::Result;
 use crate::tasks::{Purpose, Window};
-use crate::text::{Piece, Tokenizer, windows};
+use crate::text::{Piece, TokenSequence, Tokenizer, windows};
 use polyhead_kernels::cross_entropy::IGNORE;
 use std::ops::Range;
 
@@ -22,8 +23,8 @@ impl Ner {
         pieces: &[Piece],
         tokenizer: &Tokenizer,
         purpose: Purpose,
-    ) -> WindowedExample {
-        let room = self.config.max_length - 2;
+    ) -> Result<WindowedExample> {
+        let room = tokenizer.single().room(self.config.max_length, self.config.stride)?;
         let mut ranges = windows::windows(pieces.len(), room, self.config.stride);
         if purpose == Purpose::Train && self.config.truncate {
             ranges.truncate(1);
@@ -31,34 +32,29 @@ impl Ner {
         let mut windows: Vec<Features> =
             ranges.iter().map(|range| self.window(example, pieces, range.clone(), tokenizer)).collect();
         if purpose == Purpose::Predict {
-            return WindowedExample { windows, ..WindowedExample::default() };
+            return Ok(WindowedExample { windows, ..WindowedExample::default() });
         }
         score_once(&mut windows, example.units.len());
-        WindowedExample {
+        Ok(WindowedExample {
             windows,
             lost_tokens: pieces.len() - ranges.last().map_or(0, |range| range.end),
             truncated_answers: self.lost(example, pieces, &ranges),
-        }
+        })
     }
 
     /// One window over some of a text's sub-words. A span holds the index of the unit that a sub-word is the first of.
     fn window(&self, example: &Tagged, pieces: &[Piece], range: Range<usize>, t: &Tokenizer) -> Features {
-        let mut features = Features { ids: vec![t.cls], spans: vec![None], ..Features::default() };
-        let mut labels = vec![IGNORE];
-        for at in range {
-            let Some(piece) = pieces.get(at) else { break };
-            let first = is_first(pieces, at);
-            let label = example.training_tag(piece.word).filter(|_| first).and_then(|tag| self.label(&tag));
-            features.ids.push(piece.id);
-            features.spans.push(first.then_some((piece.word, piece.word + 1)));
-            labels.push(label.map_or(IGNORE, |label| label as i64));
+        let TokenSequence { ids, types, texts: [text] } = t.single().window([pieces.get(range.clone()).unwrap_or(&[])]);
+        let (mut spans, mut labels) = (vec![None; ids.len()], vec![IGNORE; ids.len()]);
+        for (at, place) in range.zip(text) {
+            let Some(piece) = pieces.get(at).filter(|_| is_first(pieces, at)) else { continue };
+            let label = example.training_tag(piece.word).and_then(|tag| self.label(&tag));
+            if let (Some(span), Some(slot)) = (spans.get_mut(place), labels.get_mut(place)) {
+                *span = Some((piece.word, piece.word + 1));
+                *slot = label.map_or(IGNORE, |label| label as i64);
+            }
         }
-        features.ids.push(t.sep);
-        features.spans.push(None);
-        labels.push(IGNORE);
-        features.targets = Targets::Classes(labels);
-        features.types = vec![0; features.ids.len()];
-        features
+        Features { ids, types, spans, targets: Targets::Classes(labels), ..Features::default() }
     }
 
     /// The gold entities of which no window holds every label.

@@ -20,7 +20,7 @@ use crate::batch::Features;
 use crate::error::{Error, Place, Result};
 use crate::tasks::{PipelineApi, Purpose, Query, Task, Window, found, softmax, within};
 use crate::text::offsets::{OffsetUnit, Offsets, slice};
-use crate::text::{Piece, Tokenizer, windows};
+use crate::text::{Piece, TokenSequence, Tokenizer, windows};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -137,7 +137,7 @@ pub(super) fn query(
     let parameters: Parameters = crate::tasks::parameters(parameters)?;
     let unit = parameters.offset_unit.unwrap_or_default();
     let ignored = parameters.ignore_labels.unwrap_or_else(|| vec!["O".to_owned()]);
-    let room = task.config.max_length.saturating_sub(2);
+    let room = tokenizer.single().room(task.config.max_length, 0)?;
     let stride = match parameters.stride {
         // So that no token is computed more than a few times.
         Some(stride) => within("stride", stride, 0..=room * 3 / 4)?,
@@ -191,10 +191,13 @@ pub(super) fn query(
 
 /// One window over the sub-words of running text; a span holds the index of the sub-word.
 fn window(pieces: &[Piece], range: std::ops::Range<usize>, tokenizer: &Tokenizer) -> Features {
-    let ids = pieces.get(range.clone()).unwrap_or(&[]).iter().map(|piece| piece.id);
-    let ids: Vec<u32> = [tokenizer.cls].into_iter().chain(ids).chain([tokenizer.sep]).collect();
-    let spans = [None].into_iter().chain(range.map(|index| Some((index, index + 1)))).chain([None]).collect();
-    Features { types: vec![0; ids.len()], ids, spans, ..Features::default() }
+    let parts = [pieces.get(range.clone()).unwrap_or(&[])];
+    let TokenSequence { ids, types, texts: [text] } = tokenizer.single().window(parts);
+    let mut spans = vec![None; ids.len()];
+    for (span, index) in spans.iter_mut().skip(text.start).zip(range) {
+        *span = Some((index, index + 1));
+    }
+    Features { ids, types, spans, ..Features::default() }
 }
 
 /// A part of the text with a label: a sub-word, a word or an entity. Offsets are bytes.

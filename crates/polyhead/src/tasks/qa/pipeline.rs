@@ -107,7 +107,9 @@ pub(super) fn query(task: &Qa, input: &Value, parameters: &Map<String, Value>, t
     let top_k = within("top_k", parameters.top_k.unwrap_or(1), 1..=MOST)?;
     let unit = parameters.offset_unit.unwrap_or_default();
     let (question, pieces) = (Qa::question(question, tokenizer)?, tokenizer.text(context)?);
-    let task = Qa { config: configured(&task.config, &parameters, top_k, question.len())? };
+    let template = tokenizer.pair()?;
+    let lengths = Lengths { question: question.len(), special: template.special_tokens() };
+    let task = Qa { config: configured(&task.config, &parameters, top_k, &lengths)? };
     Qa::admit_question(&question, task.config.max_question_length).map_err(|error| error.at(place("question")))?;
     let example = Asked {
         place: place("context"),
@@ -118,7 +120,7 @@ pub(super) fn query(task: &Qa, input: &Value, parameters: &Map<String, Value>, t
         unplaced: Vec::new(),
         unit,
     };
-    let windows = task.windows(&example, &question, &pieces, tokenizer);
+    let windows = task.windows(&example, &question, &pieces, template);
     let words = parameters.align_to_words.unwrap_or(true).then(|| words(context, &pieces));
     Ok(Query::new(windows, move |windows| {
         let found = task.search(&example.context, windows, |answer| match &words {
@@ -156,16 +158,24 @@ fn read(input: &Value) -> Result<(&str, &str)> {
     Ok((text("question")?, text("context")?))
 }
 
-/// The task's configuration with what a request says in its place; `question` is how many tokens its question has.
+/// What takes room from the context, in tokens.
+struct Lengths {
+    question: usize,
+    /// Those that the tokenizer puts around question and context.
+    special: usize,
+}
+
+/// The task's configuration with what a request says in its place.
 ///
 /// Bounds are such that no token of the context is computed more than a few times, whoever asks.
-fn configured(own: &Config, parameters: &Parameters, top_k: usize, question: usize) -> Result<Config> {
+fn configured(own: &Config, parameters: &Parameters, top_k: usize, lengths: &Lengths) -> Result<Config> {
+    let &Lengths { question, special } = lengths;
     let mut config = Config { n_best: own.n_best.max(top_k), ..own.clone() };
     if let Some(length) = parameters.max_answer_len {
         config.max_answer_length = within("max_answer_len", length, 1..=own.max_length)?;
     }
     if let Some(length) = parameters.max_seq_len {
-        config.max_length = within("max_seq_len", length, 5..=own.max_length)?;
+        config.max_length = within("max_seq_len", length, special + 2..=own.max_length)?;
     }
     if let Some(length) = parameters.max_question_len {
         config.max_question_length = within("max_question_len", length, 1..=own.max_length)?;
@@ -175,9 +185,9 @@ fn configured(own: &Config, parameters: &Parameters, top_k: usize, question: usi
     }
     if parameters.max_seq_len.is_some() || parameters.max_question_len.is_some() {
         // A window must hold as much of the context as of the question.
-        config.max_question_length = config.max_question_length.min(config.max_length.saturating_sub(3) / 2);
+        config.max_question_length = config.max_question_length.min(config.max_length.saturating_sub(special) / 2);
     }
-    let room = config.max_length.saturating_sub(question + 3);
+    let room = config.max_length.saturating_sub(question + special);
     let most = room * 3 / 4;
     match parameters.doc_stride {
         // A question that leaves no room is refused by its length.
