@@ -17,7 +17,7 @@ use polyhead::parameters::Weights;
 use polyhead::recipe::Recipe;
 use polyhead::tasks::answer::Labels;
 use polyhead::tasks::{Answer, HeadShape, LinearHead, Logits, Purpose, Score, Shape, TASKS, Task, TaskKind, Window};
-use polyhead::text::Tokenizer;
+use polyhead::text::{TokenSequence, Tokenizer};
 use polyhead::train::{Event, Prepared, Trainer, prepare};
 use polyhead::{Error, Place, Result};
 use polyhead_kernels::cross_entropy::token_cross_entropy;
@@ -151,16 +151,15 @@ impl Task for Seen {
     fn features(&self, example: &Line, tokenizer: &Tokenizer, _: Purpose) -> Result<WindowedExample> {
         let words: Vec<&str> = example.words.iter().map(String::as_str).collect();
         let pieces = tokenizer.words(&words)?;
-        let ids = pieces.iter().map(|piece| piece.id);
-        let ids: Vec<u32> = [tokenizer.cls].into_iter().chain(ids).chain([tokenizer.sep]).collect();
+        let TokenSequence { ids, types, texts: [text] } = tokenizer.single().window([&pieces]);
         let range = |word: usize| {
-            let first = pieces.partition_point(|piece| piece.word < word) as u32 + 1;
-            (first, pieces.partition_point(|piece| piece.word <= word) as u32 + 1)
+            let first = text.start + pieces.partition_point(|piece| piece.word < word);
+            (first as u32, (text.start + pieces.partition_point(|piece| piece.word <= word)) as u32)
         };
         let features = Features {
-            types: vec![0; ids.len()],
             spans: vec![None; ids.len()],
             ids,
+            types,
             ranges: (0..words.len()).map(range).collect(),
             pairs: (1..words.len() as u32).map(|second| (second - 1, second)).collect(),
             targets: self.targets(&example.words),
