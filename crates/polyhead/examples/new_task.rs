@@ -153,6 +153,9 @@ impl Task for QuestionType {
     fn answer(&self, _: &Labelled, prediction: &Labels) -> Answer {
         Answer::Labels(prediction.clone())
     }
+    fn gold_answer(&self, example: &Labelled) -> Option<Answer> {
+        Some(Answer::Labels(Labels::ranked(std::slice::from_ref(example.label.as_ref()?), &[1.0])))
+    }
     fn asked(&self, example: &Labelled) -> String {
         example.text.clone()
     }

@@ -197,8 +197,23 @@ pub struct Case {
     pub place: String,
     /// The text, in pieces that follow each other.
     pub text: Vec<Piece>,
+    /// What was found of it, one below the other.
+    pub items: Vec<Item>,
     /// What there is to say of it: name and value.
     pub facts: Vec<(String, String)>,
+}
+
+/// Something listed of an example: a label, a candidate, a relation, a word of a tree.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Item {
+    /// What it is.
+    pub text: String,
+    /// Whether it is gold, predicted or both.
+    pub mark: Mark,
+    /// Its score from 0 to 1, if it has one.
+    pub share: Option<f64>,
+    /// How far it is set in: 0 for what stands below nothing.
+    pub depth: usize,
 }
 
 /// How good something is.
@@ -223,7 +238,7 @@ pub struct Piece {
     pub label: String,
 }
 
-/// What a piece of a text is.
+/// What a piece of a text, or something listed, is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mark {
     /// Text.
@@ -234,6 +249,18 @@ pub enum Mark {
     Found,
     /// Both.
     Both,
+}
+
+impl Mark {
+    /// In a word, where there are no colours; empty for what is neither.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::Gold => "gold",
+            Self::Found => "predicted",
+            Self::Both => "right",
+        }
+    }
 }
 
 impl Piece {

@@ -23,6 +23,20 @@ pub enum Outcome {
     Spurious,
 }
 
+impl Outcome {
+    /// What it is called.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Correct => "correct",
+            Self::Boundary => "boundary",
+            Self::Kind => "type",
+            Self::Both => "boundary and type",
+            Self::Missed => "missed",
+            Self::Spurious => "spurious",
+        }
+    }
+}
+
 /// Outcomes in the order in which they are shown.
 pub const OUTCOMES: [Outcome; 6] =
     [Outcome::Correct, Outcome::Boundary, Outcome::Kind, Outcome::Both, Outcome::Missed, Outcome::Spurious];

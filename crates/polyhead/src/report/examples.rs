@@ -6,14 +6,15 @@ use super::kept::{Had, Part, examples, said};
 use super::run::Run;
 use super::scores::headline_value;
 use crate::document::number::{count, counted, decimal, percent};
-use crate::document::{Block, Case, Chart, Mark, Piece, Plot, Table, Tone, marked_whole};
+use crate::document::{Block, Case, Chart, Item, Mark, Piece, Plot, Table, Tone};
 use crate::error::ErrorKind;
 use crate::events::Warning;
 use crate::infer::Session;
 use crate::model::NamedTask;
 use crate::suite::{self, Verdict};
-use crate::tasks::{Examples, Purpose};
-use crate::text::offsets::char_to_byte;
+use crate::tasks::answer::{Span, Spans};
+use crate::tasks::drawing::draw;
+use crate::tasks::{Answer, Examples, Purpose};
 
 /// So many examples that were left out are listed.
 const LISTED: usize = 10;
@@ -194,52 +195,31 @@ fn verdict(verdict: Verdict, some: bool) -> (&'static str, Tone) {
 
 fn sentence(case: &suite::Sentence) -> Case {
     let (verdict, tone) = verdict(case.verdict, case.correct > 0);
-    let range = |entity: &suite::Entity| {
-        let start = char_to_byte(&case.text, entity.start)?;
-        Some(start..start + entity.text.len())
+    let answer = |entities: &[suite::Entity]| {
+        let entity = |suite::Entity { kind, text, start }: &suite::Entity| Span {
+            kind: kind.clone(),
+            text: text.clone(),
+            start: *start,
+            end: start + text.chars().count(),
+            score: 1.0,
+        };
+        Answer::Spans(Spans { text: case.text.clone(), entities: entities.iter().map(entity).collect() })
     };
-    let ranges = |entities: &[suite::Entity]| entities.iter().filter_map(range).collect::<Vec<_>>();
-    let at_byte = |entities: &[suite::Entity], at: usize| {
-        let here = |entity: &&suite::Entity| range(entity).is_some_and(|range| range.contains(&at));
-        entities.iter().find(here).map(|entity| entity.kind.clone())
-    };
-    let right = |range: &std::ops::Range<usize>| at_byte(&case.gold, range.start) == at_byte(&case.found, range.start);
-    let mut text = marked_whole(&case.text, &ranges(&case.gold), &ranges(&case.found), right);
-    let mut at = 0;
-    for piece in &mut text {
-        let entities = if piece.mark == Mark::Found { &case.found } else { &case.gold };
-        piece.label = at_byte(entities, at).filter(|_| piece.mark != Mark::None).unwrap_or_default();
-        at += piece.text.len();
-    }
-    let listed = |entities: Vec<&suite::Entity>| {
-        let all: Vec<String> = entities.iter().map(|one| format!("{} ({})", one.text, one.kind)).collect();
-        all.join(", ")
-    };
-    let missed: Vec<_> = case.gold.iter().filter(|entity| !case.found.contains(entity)).collect();
-    let surplus: Vec<_> = case.found.iter().filter(|entity| !case.gold.contains(entity)).collect();
-    let facts = [("missed", missed), ("false positives", surplus)];
-    let facts = facts.into_iter().filter(|(_, entities)| !entities.is_empty());
-    Case {
-        verdict: verdict.into(),
-        tone,
-        place: format!("sentence: {}", case.domain),
-        text,
-        facts: facts.map(|(name, entities)| (name.to_owned(), listed(entities))).collect(),
-    }
+    let drawing = draw(&case.text, Some(&answer(&case.gold)), &answer(&case.found));
+    drawing.case(verdict, tone, format!("sentence: {}", case.domain))
 }
 
 fn question(case: &suite::Question) -> Case {
     let (verdict, tone) = verdict(case.verdict, case.f1 > 0.0);
     let found = if case.found.is_empty() { "no answer" } else { &case.found };
-    let mut facts = vec![("predicted".to_owned(), format!("{found} (score {})", decimal(case.score)))];
-    if case.verdict == Verdict::Wrong {
-        facts.push(("gold".into(), case.gold.join(" | ")));
-    }
+    let mark = if case.verdict == Verdict::Right { Mark::Both } else { Mark::Found };
+    let gold = (case.verdict == Verdict::Wrong).then(|| ("gold".to_owned(), case.gold.join(" | ")));
     Case {
         verdict: verdict.into(),
         tone,
         place: format!("question: {}", case.kind),
         text: vec![Piece::plain(case.question.clone())],
-        facts,
+        items: vec![Item { text: found.to_owned(), mark, share: Some(case.score), depth: 0 }],
+        facts: gold.into_iter().collect(),
     }
 }

@@ -5,7 +5,8 @@
 
 use super::chart::{sample, svg};
 pub use super::escape::escape;
-use crate::document::{Align, Block, Case, Cell, Chart, Document, Figure, Look, Mark, Plot, Table, Tone, Weight};
+use crate::document::number::decimal;
+use crate::document::{Align, Block, Case, Cell, Chart, Document, Figure, Item, Look, Mark, Plot, Table, Tone, Weight};
 use std::fmt::Write;
 
 const STYLE: &str = include_str!("report.css");
@@ -178,12 +179,7 @@ fn case(case: &Case, out: &mut String) {
     if !case.text.is_empty() {
         out.push_str("<p class=\"quote\" dir=\"auto\">");
         for piece in &case.text {
-            let class = match piece.mark {
-                Mark::None => "",
-                Mark::Gold => "gold",
-                Mark::Found => "found",
-                Mark::Both => "both",
-            };
+            let class = class(piece.mark);
             let text = escape(&piece.text);
             let _ = match (class, piece.label.is_empty()) {
                 ("", true) => write!(out, "{text}"),
@@ -195,6 +191,11 @@ fn case(case: &Case, out: &mut String) {
         }
         out.push_str("</p>");
     }
+    if !case.items.is_empty() {
+        out.push_str("<ul class=\"items\">");
+        case.items.iter().for_each(|one| item(one, out));
+        out.push_str("</ul>");
+    }
     if !case.facts.is_empty() {
         out.push_str("<dl>");
         for (name, value) in &case.facts {
@@ -203,6 +204,36 @@ fn case(case: &Case, out: &mut String) {
         out.push_str("</dl>");
     }
     out.push_str("</article>\n");
+}
+
+/// The class of a mark in the style.
+fn class(mark: Mark) -> &'static str {
+    match mark {
+        Mark::None => "",
+        Mark::Gold => "gold",
+        Mark::Found => "found",
+        Mark::Both => "both",
+    }
+}
+
+/// Something listed: with its mark as a colour and a word, and its score as a bar and a number.
+fn item(item: &Item, out: &mut String) {
+    let _ = write!(out, "<li style=\"--depth:{}\"><span dir=\"auto\">", item.depth.min(20));
+    let text = escape(&item.text);
+    let _ = match item.mark {
+        Mark::None => write!(out, "{text}"),
+        mark => write!(out, "<mark class=\"{}\">{text}<small>{}</small></mark>", class(mark), mark.name()),
+    };
+    out.push_str("</span>");
+    if let Some(share) = item.share {
+        let percent = 100.0 * share.clamp(0.0, 1.0);
+        let _ = write!(
+            out,
+            "<span class=\"bar\" aria-hidden=\"true\"><i style=\"width:{percent:.1}%\"></i></span><span>{} %</span>",
+            decimal(100.0 * share)
+        );
+    }
+    out.push_str("</li>");
 }
 
 #[cfg(test)]
@@ -224,6 +255,7 @@ mod tests {
             tone: Tone::Bad,
             place: evil(),
             text: vec![Piece { text: evil(), mark: Mark::Gold, label: evil() }, Piece::plain(EVIL)],
+            items: vec![Item { text: evil(), mark: Mark::Found, share: Some(0.5), depth: 1 }],
             facts: vec![(evil(), evil())],
         };
         let blocks = vec![

@@ -1,5 +1,6 @@
 //! A document as Markdown (GitHub's): the same as the page, with a chart's values in a table where its lines were.
 
+use crate::document::number::decimal;
 use crate::document::{Align, Block, Case, Chart, Document, Mark, Piece, Plot, Table, Tone, Weight};
 use std::fmt::Write;
 
@@ -159,6 +160,12 @@ fn case(case: &Case, out: &mut String) {
     if !case.text.is_empty() {
         let text: String = case.text.iter().map(piece).collect();
         let _ = writeln!(out, "  > {text}\n");
+    }
+    for item in &case.items {
+        let inset = "  ".repeat(1 + item.depth.min(20));
+        let text = piece(&Piece { text: item.text.clone(), mark: item.mark, label: item.mark.name().to_owned() });
+        let share = item.share.map_or_else(String::new, |share| format!(" {} %", decimal(100.0 * share)));
+        let _ = writeln!(out, "{inset}- {text}{share}");
     }
     for (name, value) in &case.facts {
         let _ = writeln!(out, "  - {}: {}", escape(name), escape(value));

@@ -1,9 +1,10 @@
 //! Tasks behind one object-safe face, so that a trainer can hold several kinds; and the one loop that runs examples
 //! through a model: in order, in batches, in constant memory.
 
+use super::lowest::lowest;
 use super::{
     Field, Fingerprint, HeadShape, Logits, Outline, PipelineApi, Purpose, Query, Review, Score, Shape, SingleTask,
-    SingleTaskFolder, Task, Window, lowest,
+    SingleTaskFolder, Task, Window,
 };
 use crate::batch::{Features, Targets, WindowedExample};
 use crate::data::{Layout, Skipped};

@@ -397,6 +397,10 @@ impl Task for Classify {
         })
     }
 
+    fn gold_answer(&self, example: &Labelled) -> Option<Answer> {
+        Some(Answer::Labels(Labels::ranked(std::slice::from_ref(example.label.as_ref()?), &[1.0])))
+    }
+
     fn asked(&self, example: &Labelled) -> String {
         match &example.text_pair {
             Some(pair) => format!("{} / {pair}", example.text),

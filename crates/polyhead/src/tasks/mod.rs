@@ -6,8 +6,10 @@
 pub mod answer;
 mod any;
 pub mod classify;
+pub mod drawing;
 mod faces;
 mod fields;
+mod lowest;
 pub mod ner;
 mod outline;
 pub mod qa;
@@ -26,7 +28,6 @@ use faces::ExchangeOf;
 
 use crate::batch::{Features, Targets, WindowedExample};
 use crate::data::{ColumnNames, Layout, Read};
-use crate::document::{Block, Case, Tone, number};
 use crate::encoders::{Output, Precision};
 use crate::error::{Error, Place, Result};
 use crate::parameters::{Init, Role, Weights};
@@ -217,6 +218,10 @@ pub trait Task: Send + Sync + Sized + 'static {
     fn example(&self, _examples: &[Self::Example]) -> Option<Value> {
         None
     }
+    /// The gold answer to an example that has one, of the shape of its answers: reports draw it beside the predicted one.
+    fn gold_answer(&self, _example: &Self::Example) -> Option<Answer> {
+        None
+    }
     /// What was asked, on one line for people.
     fn asked(&self, example: &Self::Example) -> String;
 
@@ -244,41 +249,6 @@ pub fn is_short_line(text: &str, most: usize) -> bool {
         && !text.starts_with('-')
         && text.chars().count() <= most
         && !text.chars().any(char::is_control)
-}
-
-/// So many of the examples that score lowest are shown.
-const LOWEST: usize = 12;
-
-/// The examples that score lowest, each scored alone.
-fn lowest<T: Task>(task: &T, predictions: &[(&T::Example, T::Prediction)]) -> Vec<Block> {
-    let alone = |(example, prediction): &(&T::Example, T::Prediction)| {
-        let mut counts = task.counts();
-        task.count(example, prediction, &mut counts);
-        task.score(&counts)
-    };
-    let mut scored: Vec<(usize, Score)> = predictions.iter().map(alone).enumerate().collect();
-    scored.retain(|(_, score)| score.headline_value() < 100.0);
-    scored.sort_by(|a, b| a.1.headline_value().total_cmp(&b.1.headline_value()));
-    let cases: Vec<Case> = scored
-        .iter()
-        .take(LOWEST)
-        .filter_map(|(at, score)| {
-            let (example, prediction) = predictions.get(*at)?;
-            let (text, found) = (task.asked(example), task.answer(example, prediction).line());
-            Some(Case {
-                verdict: format!("{} {}", number::words(&score.headline), number::decimal(score.headline_value())),
-                tone: if score.headline_value() > 0.0 { Tone::Near } else { Tone::Bad },
-                place: task.place(example).to_string(),
-                text: vec![crate::document::Piece::plain(&text)],
-                facts: vec![("predicted".into(), found)],
-            })
-        })
-        .collect();
-    if cases.is_empty() {
-        return vec![Block::text("Every example is answered rightly.")];
-    }
-    let title = format!("{} of {} that are not wholly right", cases.len(), number::counted(scored.len(), "example"));
-    vec![Block::heading("Examples that score lowest"), Block::text(title), Block::Cases(cases)]
 }
 
 /// A digest of what decides the training windows of an example: equal fingerprints, equal windows (of one
@@ -553,6 +523,7 @@ impl SingleTaskFolder {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::document::{Block, Mark, Piece, Tone};
     use serde_json::json;
 
     #[test]
@@ -564,12 +535,14 @@ mod tests {
         let examples = task.read(&path, None, &Layout::default()).unwrap().examples;
         // No window, no entity.
         let predictions: Vec<_> = examples.iter().map(|example| (example, task.decode(example, &[]))).collect();
-        let blocks = lowest(&task, &predictions);
+        let blocks = lowest::lowest(&task, &predictions);
         let Some(Block::Cases(cases)) = blocks.last() else { unreachable!("{blocks:?}") };
         assert_eq!(cases.len(), 2);
         assert_eq!((cases[0].verdict.as_str(), cases[0].tone), ("micro F1 0.00", Tone::Bad));
-        assert!(cases[0].place.ends_with("two.conll:1") && cases[0].text[0].text == "Ada left", "{cases:?}");
-        assert_eq!(cases[0].facts, [("predicted".to_owned(), "no entity".to_owned())]);
-        assert_eq!(lowest(&task, &[]), [Block::text("Every example is answered rightly.")]);
+        let missed = Piece { text: "Ada".into(), mark: Mark::Gold, label: "PER".into() };
+        assert!(cases[0].place.ends_with("two.conll:1"), "{cases:?}");
+        assert_eq!(cases[0].text, [missed, Piece::plain(" left")]);
+        assert_eq!(cases[0].facts, [("missed".to_owned(), "Ada (PER)".to_owned())]);
+        assert_eq!(lowest::lowest(&task, &[]), [Block::text("Every example is answered rightly.")]);
     }
 }

@@ -357,6 +357,18 @@ impl Task for Ner {
         Some(json!({ "text": chosen.text }))
     }
 
+    fn gold_answer(&self, example: &Tagged) -> Option<Answer> {
+        if example.tags.is_empty() {
+            return None;
+        }
+        let entity = |span: &Span| {
+            let (first, last) = (example.words.get(span.start)?, example.words.get(span.end.checked_sub(1)?)?);
+            Some(Entity { kind: span.kind.clone(), bytes: first.start..last.end, score: 1.0 })
+        };
+        let entities = self.notation().entities(&example.tags).iter().filter_map(entity).collect();
+        Some(self.answer(example, &Labelled { tags: example.tags.clone(), entities }))
+    }
+
     fn asked(&self, example: &Tagged) -> String {
         example.text.clone()
     }

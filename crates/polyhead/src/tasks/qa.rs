@@ -509,6 +509,21 @@ impl Task for Qa {
         })
     }
 
+    fn gold_answer(&self, example: &Asked) -> Option<Answer> {
+        let offsets = Offsets::new(&example.context, example.unit);
+        let placed = |gold: &data::Answer| answer::Candidate {
+            answer: gold.text.clone(),
+            start: offsets.at(gold.start),
+            end: offsets.at(gold.start + gold.text.len()),
+            score: 1.0,
+        };
+        let unplaced = |text: &String| answer::Candidate { answer: text.clone(), start: 0, end: 0, score: 1.0 };
+        let mut golds = example.answers.iter().map(placed).chain(example.unplaced.iter().map(unplaced));
+        let best = golds.next().unwrap_or_else(|| unplaced(&String::new()));
+        let answer::Candidate { answer, start, end, score } = best;
+        Some(Answer::Candidates(answer::Candidates { answer, start, end, score, alternatives: golds.collect() }))
+    }
+
     fn asked(&self, example: &Asked) -> String {
         example.question.clone()
     }

@@ -1,11 +1,12 @@
 //! What a report says of predicted labels: which is taken for which, and the errors that the model is surest of.
 
 use super::{Classify, Labelled};
-use crate::document::number::{count, decimal, percent};
-use crate::document::{Block, Case, Cell, Piece, Table, Tone};
+use crate::document::number::{count, percent};
+use crate::document::{Block, Cell, Table, Tone};
 use crate::metrics::classification::Confusion;
-use crate::tasks::Task;
 use crate::tasks::answer::Labels;
+use crate::tasks::drawing::{draw, legend};
+use crate::tasks::{Shape, Task};
 
 /// So many errors are shown.
 const SHOWN: usize = 12;
@@ -34,19 +35,11 @@ pub(super) fn blocks(task: &Classify, predictions: &[(&Labelled, Labels)]) -> Ve
     }
     wrong.sort_by(|a, b| b.1.score.total_cmp(&a.1.score));
     blocks.push(Block::heading("Errors that the model is surest of"));
+    blocks.push(Block::text(legend(Shape::Labels)));
     let case = |(example, prediction): &&(&Labelled, Labels)| {
-        let gold = example.label.as_deref().unwrap_or("");
-        let of_gold = prediction.labels.iter().find(|label| label.label == gold).map_or(0.0, |label| label.score);
-        Case {
-            verdict: format!("{gold} taken for {}", prediction.label),
-            tone: Tone::Bad,
-            place: example.place.to_string(),
-            text: vec![Piece::plain(task.asked(example))],
-            facts: vec![
-                (prediction.label.clone(), decimal(prediction.score)),
-                (format!("{gold} (gold)"), decimal(of_gold)),
-            ],
-        }
+        let verdict = format!("{} taken for {}", example.label.as_deref().unwrap_or(""), prediction.label);
+        let drawing = draw(&task.asked(example), task.gold_answer(example).as_ref(), &task.answer(example, prediction));
+        drawing.case(verdict, Tone::Bad, example.place.to_string())
     };
     blocks.push(Block::Cases(wrong.iter().take(SHOWN).map(case).collect()));
     blocks

@@ -3,12 +3,12 @@
 
 use super::{Labelled, Ner, Tagged};
 use crate::document::number::{count, percent};
-use crate::document::{Block, Case, Cell, Look, Mark, Piece, Table, Tone, marked_whole};
+use crate::document::{Block, Case, Cell, Look, Table, Tone};
 use crate::metrics::span_errors::{OUTCOMES, Outcome, Pair, pair};
 use crate::metrics::span_f1::Span;
-use crate::text::offsets::slice;
+use crate::tasks::Shape;
+use crate::tasks::drawing::{legend, spans};
 use std::collections::BTreeMap;
-use std::ops::Range;
 
 /// So many sentences are shown.
 const SHOWN: usize = 12;
@@ -57,10 +57,7 @@ pub(super) fn blocks(task: &Ner, predictions: &[(&Tagged, Labelled)]) -> Vec<Blo
     let worst = worst(&judged);
     if !worst.is_empty() {
         blocks.push(Block::heading("Sentences with most errors"));
-        blocks.push(Block::text(
-            "Underlined: a gold entity that was not found so. Dashed: a predicted one that is not gold. Filled: found, at \
-             its place and with its type. The small letters are the type: gold, or predicted where it is not gold.",
-        ));
+        blocks.push(Block::text(legend(Shape::Spans)));
         blocks.push(Block::Cases(worst));
     }
     blocks
@@ -80,17 +77,6 @@ fn kinds(task: &Ner) -> Vec<String> {
     kinds
 }
 
-fn name(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Correct => "correct",
-        Outcome::Boundary => "boundary",
-        Outcome::Kind => "type",
-        Outcome::Both => "boundary and type",
-        Outcome::Missed => "missed",
-        Outcome::Spurious => "spurious",
-    }
-}
-
 /// A row a type: gold entities by outcome; spurious ones under the type that was predicted.
 fn outcomes(kinds: &[String], judged: &[Judged]) -> Table {
     let mut counts: BTreeMap<(&str, Outcome), usize> = BTreeMap::new();
@@ -105,7 +91,7 @@ fn outcomes(kinds: &[String], judged: &[Judged]) -> Table {
         "Gold entities by what came of them, and predicted ones that are none (spurious, under the predicted type).",
         &["type", "gold"],
     );
-    OUTCOMES.iter().for_each(|outcome| table.column(name(*outcome)));
+    OUTCOMES.iter().for_each(|outcome| table.column(outcome.name()));
     table.column("found, %");
     let row = |name: &str, of: &dyn Fn(Outcome) -> usize| {
         let gold: usize = OUTCOMES.iter().filter(|outcome| **outcome != Outcome::Spurious).map(|one| of(*one)).sum();
@@ -159,54 +145,18 @@ fn worst(judged: &[Judged]) -> Vec<Case> {
 
 fn case(one: &Judged) -> Case {
     let errors = one.errors();
-    let words = |span: &Span| -> Option<Range<usize>> {
-        let (first, last) = (one.example.words.get(span.start)?, one.example.words.get(span.end.checked_sub(1)?)?);
-        Some(first.start..last.end)
-    };
-    let text = |span: &Span| words(span).map_or("", |bytes| slice(&one.example.text, bytes.start, bytes.end));
-    let facts = one.pairs.iter().filter_map(|pair| {
-        let gold = pair.gold.and_then(|at| one.gold.get(at));
-        let found = pair.predicted.and_then(|at| one.found.get(at));
-        let said = match (gold, found) {
-            (Some(gold), Some(found)) if pair.outcome == Outcome::Kind => {
-                format!("{}: {}, predicted as {}", text(gold), gold.kind, found.kind)
-            }
-            (Some(gold), Some(found)) => {
-                format!("{} ({}), predicted: {} ({})", text(gold), gold.kind, text(found), found.kind)
-            }
-            (Some(gold), None) => format!("{} ({})", text(gold), gold.kind),
-            (None, Some(found)) => format!("{} ({})", text(found), found.kind),
-            (None, None) => return None,
+    let placed = |spans: &[Span]| -> Vec<Span> {
+        let words = &one.example.words;
+        let bytes = |span: &Span| match words.get(span.start..span.end) {
+            Some([first, .., last]) => first.start..last.end,
+            Some([word]) => word.clone(),
+            _ => 0..0,
         };
-        (pair.outcome != Outcome::Correct).then(|| (name(pair.outcome).to_owned(), said))
-    });
-    Case {
-        verdict: format!("{errors} {}", if errors == 1 { "error" } else { "errors" }),
-        tone: if one.pairs.iter().any(|pair| pair.outcome == Outcome::Correct) { Tone::Near } else { Tone::Bad },
-        place: one.example.place.to_string(),
-        text: pieces(one, &words),
-        facts: facts.collect(),
-    }
-}
-
-/// The sentence with its entities.
-fn pieces(one: &Judged, words: &dyn Fn(&Span) -> Option<Range<usize>>) -> Vec<Piece> {
-    let ranges = |spans: &[Span]| -> Vec<Range<usize>> { spans.iter().filter_map(words).collect() };
-    let kind = |spans: &[Span], at: usize| {
-        let here = |span: &&Span| words(span).is_some_and(|range| range.contains(&at));
-        spans.iter().find(here).map(|span| span.kind.clone())
+        let span = |span: &Span| Span { kind: span.kind.clone(), start: bytes(span).start, end: bytes(span).end };
+        spans.iter().map(span).collect()
     };
-    let right = |range: &Range<usize>| kind(&one.gold, range.start) == kind(&one.found, range.start);
-    let mut pieces = marked_whole(&one.example.text, &ranges(&one.gold), &ranges(&one.found), right);
-    let mut at = 0;
-    for piece in &mut pieces {
-        let named = match piece.mark {
-            Mark::None => None,
-            Mark::Found => kind(&one.found, at),
-            Mark::Gold | Mark::Both => kind(&one.gold, at),
-        };
-        piece.label = named.unwrap_or_default();
-        at += piece.text.len();
-    }
-    pieces
+    let drawing = spans(&one.example.text, &placed(&one.gold), &placed(&one.found), &one.pairs);
+    let right = one.pairs.iter().any(|pair| pair.outcome == Outcome::Correct);
+    let verdict = format!("{errors} {}", if errors == 1 { "error" } else { "errors" });
+    drawing.case(verdict, if right { Tone::Near } else { Tone::Bad }, one.example.place.to_string())
 }

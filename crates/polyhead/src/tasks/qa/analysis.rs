@@ -3,16 +3,16 @@
 
 use super::{Asked, Found, NoAnswer, Qa};
 use crate::document::number::{count, decimal, percent};
-use crate::document::{Block, Case, Cell, Piece, Table, Tone, marked};
+use crate::document::{Block, Case, Cell, Table, Tone};
 use crate::metrics::answers::{LENGTHS, OUTCOMES, Outcome, WORDS, length_bin, outcome, question_word};
 use crate::metrics::squad::{Rules, Scores, score};
+use crate::tasks::drawing::{draw, legend};
+use crate::tasks::{Shape, Task};
 use crate::text::offsets::slice;
 use std::ops::Range;
 
 /// So many mistakes of each kind are shown.
 const SHOWN: usize = 5;
-/// So many bytes of the context stand around the answers.
-const AROUND: usize = 160;
 
 struct Judged<'a> {
     question: &'a Asked,
@@ -73,11 +73,12 @@ pub(super) fn blocks(task: &Qa, predictions: &[(&Asked, Found)]) -> Vec<Block> {
             if title == "Near misses" { "lowest F1 first" } else { "those first of which the model was surest" };
         blocks.push(Block::heading(title));
         blocks.push(Block::text(format!(
-            "{} of {}, {order}. Underlined: gold. Dashed: predicted. Filled: both.",
+            "{} of {}, {order}. {}",
             count(worst.len().min(SHOWN)),
-            count(worst.len())
+            count(worst.len()),
+            legend(Shape::Candidates)
         )));
-        blocks.push(Block::Cases(worst.into_iter().take(SHOWN).map(|one| case(one, rules)).collect()));
+        blocks.push(Block::Cases(worst.into_iter().take(SHOWN).map(|one| case(task, one, rules)).collect()));
     }
     blocks
 }
@@ -135,108 +136,18 @@ fn mean(group: &[&Judged], of: impl Fn(&Judged) -> f64) -> f64 {
     100.0 * group.iter().map(|one| of(one)).fold(0.0, |sum, one| sum + one) / group.len().max(1) as f64
 }
 
-fn case(one: &Judged, rules: Rules) -> Case {
+fn case(task: &Qa, one: &Judged, rules: Rules) -> Case {
     let question = one.question;
-    let golds: Vec<Range<usize>> =
-        question.answers.iter().map(|answer| answer.start..answer.start + answer.text.len()).collect();
-    let found: Vec<Range<usize>> = one.found.best().map(|best| best.start..best.end).into_iter().collect();
-    let mut names = one.golds();
-    names.sort_unstable();
-    names.dedup();
-    let text = one.found.text(question);
-    let mut facts = vec![
-        ("question".to_owned(), question.question.clone()),
-        ("gold".into(), if names.is_empty() { "no answer".into() } else { names.join(" | ") }),
-        (
-            "predicted".into(),
-            format!("{} (score {})", if text.is_empty() { "no answer" } else { text }, decimal(one.score())),
-        ),
-        ("F1, %".into(), decimal(100.0 * one.scores.f1)),
-    ];
+    let mut drawing = draw(&question.context, task.gold_answer(question).as_ref(), &task.answer(question, one.found));
+    drawing.facts.insert(0, ("question".to_owned(), question.question.clone()));
+    drawing.facts.push(("F1, %".into(), decimal(100.0 * one.scores.f1)));
     let why = match (one.rank(rules), one.outcome) {
         (_, Outcome::Unanswerable) => None,
         (Some(rank), _) => Some(format!("the right answer was candidate {rank} of {}", one.found.answers.len())),
         (None, _) => Some("the right answer was not among the candidates".to_owned()),
     };
-    facts.extend(why.map(|why| ("why".to_owned(), why)));
-    Case {
-        verdict: OUTCOMES.iter().find(|(known, _)| *known == one.outcome).map_or("", |(_, name)| name).to_owned(),
-        tone: if matches!(one.outcome, Outcome::TooLong | Outcome::TooShort | Outcome::Overlap) {
-            Tone::Near
-        } else {
-            Tone::Bad
-        },
-        place: question.place.to_string(),
-        text: excerpt(&question.context, &golds, &found),
-        facts,
-    }
-}
-
-/// The context around the answers, marked; what lies far from them becomes an ellipsis.
-fn excerpt(context: &str, golds: &[Range<usize>], found: &[Range<usize>]) -> Vec<Piece> {
-    // Of several gold answers the first is shown, with those that overlap it.
-    let overlapping = |first: &Range<usize>| {
-        let near = || golds.iter().filter(|range| range.start < first.end && first.start < range.end);
-        let start = near().map(|range| range.start).min().unwrap_or(first.start);
-        start..near().map(|range| range.end).max().unwrap_or(first.end)
-    };
-    let gold: Vec<Range<usize>> = golds.first().map(overlapping).into_iter().collect();
-    let shown =
-        |at: usize| gold.iter().chain(found).any(|range| at + AROUND >= range.start && at <= range.end + AROUND);
-    let mut pieces = Vec::new();
-    let mut start = 0;
-    for piece in marked(context, &gold, found) {
-        let end = start + piece.text.len();
-        if piece.mark != crate::document::Mark::None {
-            pieces.push(piece);
-        } else {
-            pieces.extend(near(&piece.text, |at| shown(start + at)));
-        }
-        start = end;
-    }
-    if gold.is_empty() && found.is_empty() {
-        return vec![Piece::plain(crate::document::number::start_of(context, 2 * AROUND))];
-    }
-    pieces
-}
-
-/// The words of a text that are near, with an ellipsis for each gap.
-fn near(text: &str, shown: impl Fn(usize) -> bool) -> Vec<Piece> {
-    let mut kept = String::new();
-    let mut gap = false;
-    let mut at = 0;
-    for word in text.split_inclusive(' ') {
-        if shown(at) {
-            if gap {
-                kept.push_str("… ");
-            }
-            kept.push_str(word);
-            gap = false;
-        } else {
-            gap = true;
-        }
-        at += word.len();
-    }
-    if gap {
-        kept.push_str("… ");
-    }
-    if kept.is_empty() { Vec::new() } else { vec![Piece::plain(kept)] }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::document::Mark;
-
-    #[test]
-    fn an_excerpt_holds_the_answers_and_leaves_out_what_is_far() {
-        let context = format!("{}gold {}found{}", "far ".repeat(100), "between ".repeat(100), " end".repeat(100));
-        let at = |what: &str| context.find(what).map_or(0..0, |at| at..at + what.len());
-        let pieces = excerpt(&context, &[at("gold")], &[at("found")]);
-        let text: String = pieces.iter().map(|piece| &*piece.text).collect();
-        assert!(text.len() < 800 && text.matches('…').count() == 3, "{text}");
-        let marks: Vec<(&str, Mark)> =
-            pieces.iter().filter(|piece| piece.mark != Mark::None).map(|piece| (&*piece.text, piece.mark)).collect();
-        assert_eq!(marks, [("gold", Mark::Gold), ("found", Mark::Found)]);
-    }
+    drawing.facts.extend(why.map(|why| ("why".to_owned(), why)));
+    let verdict = OUTCOMES.iter().find(|(known, _)| *known == one.outcome).map_or("", |(_, name)| name);
+    let near = matches!(one.outcome, Outcome::TooLong | Outcome::TooShort | Outcome::Overlap);
+    drawing.case(verdict, if near { Tone::Near } else { Tone::Bad }, question.place.to_string())
 }
