@@ -1,7 +1,7 @@
 //! Optimisation: the learning rate of a step, clipping, and AdamW over a model's parameters.
 
 use crate::error::{Error, Place, Result};
-use crate::parameters::{Gradients, Group, Parameters, Train, numbers_to_safetensors};
+use crate::parameters::{Gradients, Group, Parameters, numbers_to_safetensors};
 use polyhead_kernels::adamw::{AdamW, Moments, Update, sum_of_squares};
 use polyhead_kernels::tape::in_pool;
 use safetensors::{Dtype, SafeTensors};
@@ -120,7 +120,7 @@ impl Optimizer {
         self.moments.clear();
         for (name, &count) in updates {
             // One that is frozen now needs none.
-            if parameters.get(name).is_some_and(|parameter| parameter.train == Train::No) {
+            if parameters.get(name).is_some_and(|parameter| !parameter.is_trained()) {
                 continue;
             }
             let parameter = parameters.trained().find(|parameter| parameter.name == *name).ok_or_else(|| {

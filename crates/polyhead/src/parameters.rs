@@ -3,8 +3,10 @@
 //! [`Parameters`] is an ordered list (order decides every sum over parameters, so it must not change from process to
 //! process). [`Weights`] hands the tensors of a checkpoint to whoever declares them, and checks names and shapes.
 
+mod lora;
 mod weights;
 
+pub use lora::Lora;
 pub use weights::{Heads, Init, Naming, Weights};
 
 use crate::error::{Error, Result};
@@ -32,6 +34,8 @@ pub enum Role {
     Bias,
     /// A factor or an offset of a LayerNorm: it does not decay, as the reference trainers do.
     Norm,
+    /// A factor of a low-rank addition to a linear layer ([`Lora`]): it decays, and is trained though the layer is not.
+    LowRank,
     /// Kept and saved as it is: no task uses it.
     Unused,
 }
@@ -116,8 +120,6 @@ pub struct Parameter {
     pub name: String,
     /// Its value and its gradient, shared with the layer that computes with it.
     pub weight: Weight,
-    /// Whether it is trained.
-    pub train: Train,
     /// Whose it is.
     pub owner: Owner,
     /// Where in the network it stands.
@@ -127,9 +129,14 @@ pub struct Parameter {
 }
 
 impl Parameter {
+    /// Whether it is trained. Its [`Weight`] knows, and computes gradients accordingly.
+    pub fn is_trained(&self) -> bool {
+        self.weight.is_trained()
+    }
+
     /// Whether AdamW decays it.
     pub fn decays(&self) -> bool {
-        self.role == Role::Weight
+        matches!(self.role, Role::Weight | Role::LowRank)
     }
 }
 
@@ -154,8 +161,9 @@ impl Shape {
 }
 
 impl From<&Parameter> for Shape {
-    fn from(Parameter { name, weight, train, owner, .. }: &Parameter) -> Self {
-        Self { name: name.clone(), dims: weight.dims().to_vec(), train: *train, owner: owner.clone() }
+    fn from(Parameter { name, weight, owner, .. }: &Parameter) -> Self {
+        let train = if weight.is_trained() { Train::Yes } else { Train::No };
+        Self { name: name.clone(), dims: weight.dims().to_vec(), train, owner: owner.clone() }
     }
 }
 
@@ -208,7 +216,7 @@ impl Parameters {
 
     /// Those that are trained.
     pub fn trained(&self) -> impl Iterator<Item = &Parameter> {
-        self.iter().filter(|parameter| parameter.train == Train::Yes)
+        self.iter().filter(|parameter| parameter.is_trained())
     }
 
     /// The layers of the encoder.

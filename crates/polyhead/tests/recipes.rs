@@ -81,7 +81,7 @@ fn every_recipe_runs_from_end_to_end_at_reduced_size() {
         let recipe = Recipe::read(&path, &overrides).unwrap_or_else(|error| panic!("{error}"));
         // What `polyhead data` says ...
         let prepared = prepare(&recipe, TASKS, &mut |_| {}).unwrap();
-        let plan = Plan::new(&recipe, &prepared.task_data).unwrap();
+        let plan = Plan::new(&recipe, &prepared).unwrap();
         assert_eq!(data_report(&prepared, plan).unwrap().tasks.len(), recipe.tasks.len());
         // ... `polyhead train` does ...
         let events = small::train(recipe.clone());

@@ -127,7 +127,7 @@ fn the_environment_names_every_data_file_of_a_recipe() {
     let folder = tempfile::tempdir().unwrap();
     let recipe = small::recipe(folder.path(), &["data.qa.limit=5"]);
     let prepared = prepare(&recipe, TASKS, &mut |_| {}).unwrap();
-    let plan = Plan::new(&recipe, &prepared.task_data).unwrap();
+    let plan = Plan::new(&recipe, &prepared).unwrap();
     let environment = Environment::new(&recipe, &plan, prepared.model.about.source.as_ref(), &prepared.data);
     let named: Vec<_> =
         environment.data.iter().map(|data| (data.task.as_str(), data.split.as_str(), data.examples)).collect();

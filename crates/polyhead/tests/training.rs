@@ -9,7 +9,7 @@ mod small;
 use polyhead::data::Layout;
 use polyhead::infer::Session;
 use polyhead::model::Model;
-use polyhead::parameters::{Parameters, Train};
+use polyhead::parameters::Parameters;
 use polyhead::recipe::Recipe;
 use polyhead::tasks::{TASKS, TaskKind};
 use polyhead::train::{Evaluated, Event, Finished, Plan, Step, Trainer, WarningKind, prepare};
@@ -120,8 +120,8 @@ fn every_trained_tensor_moves_and_the_pooler_keeps_its_bits() {
     let after = bits(&trainer.model().parameters);
     for parameter in trainer.model().parameters.iter() {
         let name = &parameter.name;
-        assert_eq!(before[name] != after[name], parameter.train == Train::Yes, "{name}");
-        assert_eq!(parameter.train == Train::No, name.starts_with("pooler."), "{name}");
+        assert_eq!(before[name] != after[name], parameter.is_trained(), "{name}");
+        assert_eq!(!parameter.is_trained(), name.starts_with("pooler."), "{name}");
     }
     let saved = bits(&Model::load(&end(&events).model, TASKS).unwrap().parameters);
     let pooler: Vec<&String> = saved.keys().filter(|name| name.starts_with("pooler.")).collect();
@@ -316,7 +316,7 @@ fn the_sample_corpus_has_no_warning_but_for_a_vocabulary_of_a_few_words() {
             (path(&format!("{task}/train.{extension}")), Some(path(&format!("{task}/validation.{extension}"))));
     }
     let prepared = prepare(&recipe, TASKS, &mut |_| {}).unwrap();
-    let plan = Plan::new(&recipe, &prepared.task_data).unwrap();
+    let plan = Plan::new(&recipe, &prepared).unwrap();
     let found: Vec<_> = warned(&plan).into_iter().filter(|(_, kind)| *kind != WarningKind::UnknownWords).collect();
     assert!(found.is_empty(), "{found:?}");
 }

@@ -32,7 +32,7 @@ pub struct Args {
 pub fn run(args: &Args, out: &mut Out) -> Result<()> {
     let recipe = Recipe::read(&args.recipe, &args.set)?;
     let prepared = prepare(&recipe, TASKS, &mut |note| out.note(note))?;
-    let report = data_report(&prepared, Plan::new(&recipe, &prepared.task_data)?)?;
+    let report = data_report(&prepared, Plan::new(&recipe, &prepared)?)?;
     if args.format.json { out.json(&report) } else { print(&report, out) }
 }
 

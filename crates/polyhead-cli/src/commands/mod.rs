@@ -8,6 +8,7 @@ mod export;
 mod import;
 mod inspect;
 mod man;
+mod merge;
 mod predict;
 mod report;
 mod serve;
@@ -48,6 +49,8 @@ pub enum Command {
     Export(export::Args),
     /// Make a model out of a single-task model of transformers
     Import(import::Args),
+    /// Merge LoRA into the encoder: a plain model
+    Merge(merge::Args),
     /// Print the completions of a shell
     Completions(completions::Args),
     /// Write the man pages
@@ -69,6 +72,7 @@ impl Command {
             Command::Inspect(args) => inspect::run(&args, out),
             Command::Export(args) => export::run(&args, out),
             Command::Import(args) => import::run(&args, out),
+            Command::Merge(args) => merge::run(&args, out),
             Command::Completions(args) => completions::run(&args, out),
             Command::Man(args) => man::run(&args, out),
         }

@@ -10,7 +10,7 @@ mod post_norm;
 
 use crate::batch::{Batch, HeadInputs};
 use crate::error::{Error, Place, Result};
-use crate::parameters::{Freeze, Naming, Weights};
+use crate::parameters::{Freeze, Lora, Naming, Weights};
 use candle_core::{Device, Tensor};
 use polyhead_kernels::tape::in_pool;
 pub use polyhead_kernels::{Offset, Pass, Precision};
@@ -116,7 +116,7 @@ impl EncoderKind {
 pub type OpenEncoder = fn(&EncoderKind, &Path, &Json, &EncoderOverrides, &mut Weights) -> Result<Box<dyn Encoder>>;
 
 /// What a recipe may change about an encoder.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct EncoderOverrides {
     /// What its matrix products are computed in.
     pub precision: Precision,
@@ -126,6 +126,8 @@ pub struct EncoderOverrides {
     pub attention_dropout: Option<f64>,
     /// What of it is not trained.
     pub freeze: Freeze,
+    /// Low-rank additions to its linear layers; all else of it is then not trained.
+    pub lora: Option<Lora>,
 }
 
 /// Sees the output of the embeddings and of every layer, `[rows, hidden]` each.

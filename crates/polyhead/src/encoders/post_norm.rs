@@ -200,7 +200,11 @@ impl Config {
 fn open_linear(weights: &mut Weights, names: &[String], inner: usize, outer: usize) -> Result<Arc<Linear>> {
     let mut part = |name: &String| {
         let weight = weights.get(&format!("{name}.weight"), &[outer, inner], Role::Weight)?;
-        Ok(Part::new(weight, Some(weights.get(&format!("{name}.bias"), &[outer], Role::Bias)?)))
+        let part = Part::new(weight, Some(weights.get(&format!("{name}.bias"), &[outer], Role::Bias)?));
+        Ok(match weights.low_rank(name, outer, inner)? {
+            Some(addition) => part.with_low_rank(addition),
+            None => part,
+        })
     };
     let parts = names.iter().map(&mut part).collect::<Result<Vec<_>>>()?;
     Ok(Arc::new(Linear::new(parts)))

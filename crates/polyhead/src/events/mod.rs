@@ -14,7 +14,7 @@ mod read;
 mod step;
 
 pub use evaluated::{Counts, Evaluated, Finished, Sample};
-pub use plan::{Lost, Plan, TaskPlan, Warning, WarningKind};
+pub use plan::{Lost, ParameterCounts, Plan, TaskPlan, Warning, WarningKind};
 pub use read::{Record, is_finished};
 pub use step::{Cosine, Diagnosed, Diagnosis, Norms, Step, StepTask};
 

@@ -26,9 +26,21 @@ pub struct Plan {
     /// What matrix products are computed in, `f32` or `bf16`; empty where it was not recorded.
     #[serde(default)]
     pub precision: String,
+    /// The parameters of the model; none where they were not recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<ParameterCounts>,
     /// What in the data is probably a mistake.
     #[serde(default)]
     pub warnings: Vec<Warning>,
+}
+
+/// How many parameters a model has.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ParameterCounts {
+    /// All of them.
+    pub all: usize,
+    /// Those that are trained: neither frozen nor of no use.
+    pub trained: usize,
 }
 
 /// Format 1 did not say its number.
@@ -46,6 +58,7 @@ impl Default for Plan {
             steps: 0,
             warmup_steps: 0,
             precision: String::new(),
+            parameters: None,
             warnings: Vec::new(),
         }
     }

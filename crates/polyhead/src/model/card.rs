@@ -1,12 +1,13 @@
 //! Model cards: the `README.md` of a model folder, with the front matter that the Hub reads.
 
 use super::{Model, NamedTask, arguments};
+use crate::parameters::Lora;
 use crate::tasks::SingleTask;
 use serde_json::Value;
 use std::fmt::Write;
 
-/// The card of a whole model: what it does, its scores, how it was made and how it is used.
-pub fn model_card(model: &Model) -> String {
+/// The card of a whole model: what it does, its scores, how it was made and how it is used; of one whose folder has LoRA, or not.
+pub fn model_card(model: &Model, lora: Option<&Lora>) -> String {
     let mut card = front_matter(model, None);
     let tasks: Vec<&str> = model.tasks.iter().map(|task| task.name.as_str()).collect();
     let _ = write!(
@@ -22,6 +23,14 @@ pub fn model_card(model: &Model) -> String {
             card,
             "The training of this model left some heads as they came with its encoder: {kept}. The encoder has changed since, and \
              they were not scored again.\n\n"
+        );
+    }
+    if let Some(lora) = lora {
+        let _ = write!(
+            card,
+            "The encoder has low-rank additions (LoRA, {}) that transformers leaves aside: `polyhead merge THIS_FOLDER TO` \
+             writes the same model without them.\n\n",
+            lora.described()
         );
     }
     scores(model, &mut card);

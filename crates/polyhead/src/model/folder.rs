@@ -10,9 +10,9 @@ use crate::encoders::{EncoderKind, EncoderOverrides};
 use crate::error::{Error, Place, Result};
 use crate::hub::{OPTIONAL, model_folder, no_model};
 use crate::io::{write_atomic, write_folder_atomic};
-use crate::parameters::{Heads, Owner, Weights, to_safetensors};
+use crate::parameters::{Heads, Lora, Weights, to_safetensors};
 use crate::tasks::{SingleTaskFolder, TaskKind};
-use candle_core::Device;
+use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::path::Path;
@@ -22,6 +22,9 @@ use std::path::Path;
 pub(super) struct Polyhead {
     version: String,
     pub(super) tasks: Vec<SavedTask>,
+    /// The low-rank additions whose tensors stand beside those of the encoder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) lora: Option<Lora>,
     #[serde(flatten)]
     pub(super) about: Provenance,
 }
@@ -104,14 +107,19 @@ impl Model {
         let mut config = read_config(&path)?;
         let naming = EncoderKind::of(&path, &config)?.naming;
         let mut weights = Weights::read(&folder.join("model.safetensors"), naming, Heads::Stored, &Device::Cpu)?;
-        let (tasks, about) = match Polyhead::take(&mut config, &path)? {
-            Some(Polyhead { tasks, about, .. }) => {
+        let (tasks, lora, about) = match Polyhead::take(&mut config, &path)? {
+            Some(Polyhead { tasks, lora, about, .. }) => {
                 let tasks = tasks.into_iter().map(|task| task.open(kinds, &path));
-                (tasks.collect::<Result<Vec<_>>>()?, about)
+                (tasks.collect::<Result<Vec<_>>>()?, lora, about)
             }
-            None => (vec![import(folder, &config, kinds, &mut weights)?], Provenance::default()),
+            None => (vec![import(folder, &config, kinds, &mut weights)?], None, Provenance::default()),
         };
-        Ok(Self::assemble(folder, config, about, tasks, adjust, weights)?.0)
+        let adjust = EncoderOverrides { lora, ..adjust.clone() };
+        let of_lora = |error: Error| match error.to_string().starts_with("encoder.lora.") {
+            true => error.at_least(Place::field(&path, "polyhead.lora")),
+            false => error,
+        };
+        Ok(Self::assemble(folder, config, about, tasks, &adjust, weights).map_err(of_lora)?.0)
     }
 
     /// Writes the model folder, whole or not at all. An existing folder is replaced.
@@ -121,6 +129,19 @@ impl Model {
 
     /// Writes the files of the model folder into a folder that is being built.
     pub(crate) fn save_into(&self, folder: &Path) -> Result<()> {
+        self.save_tensors(folder, self.lora.as_ref(), self.parameters.merged(None)?)
+    }
+
+    /// Writes the folder of the same model without LoRA: its additions are merged into the weights of the linear layers.
+    ///
+    /// # Errors
+    /// The folder can't be written.
+    pub fn save_merged(&self, folder: &Path) -> Result<()> {
+        let tensors = self.parameters.merged(self.lora.as_ref())?;
+        write_folder_atomic(folder, |folder| self.save_tensors(folder, None, tensors))
+    }
+
+    fn save_tensors(&self, folder: &Path, lora: Option<&Lora>, tensors: Vec<(String, Tensor)>) -> Result<()> {
         self.parameters.check_finite()?;
         let tasks = self.tasks.iter().map(|NamedTask { name, task }| SavedTask {
             name: name.clone(),
@@ -128,7 +149,7 @@ impl Model {
             config: task.config(),
         });
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        let ours = Polyhead { version, tasks: tasks.collect(), about: self.about.clone() };
+        let ours = Polyhead { version, tasks: tasks.collect(), lora: lora.cloned(), about: self.about.clone() };
         let mut config = self.config.clone();
         if let Some(fields) = config.as_object_mut() {
             fields.insert("architectures".into(), json!([self.architecture("Model")]));
@@ -150,10 +171,8 @@ impl Model {
             }
             fields.insert("polyhead".into(), json!(ours));
         }
-        let tensors = self.parameters.tensors()?;
-        let tensors = tensors.iter().map(|(name, tensor)| (name.to_string(), *tensor));
-        let weights = to_safetensors(tensors)?;
-        self.write(folder, config, weights, card::model_card(self))
+        let weights = to_safetensors(tensors.iter().map(|(name, tensor)| (name.clone(), tensor)))?;
+        self.write(folder, config, weights, card::model_card(self, lora))
     }
 
     fn write(&self, folder: &Path, mut config: Value, weights: Vec<u8>, card: String) -> Result<()> {
@@ -211,15 +230,12 @@ pub fn export_single_task(model: &Model, task: &NamedTask, folder: &Path) -> Res
         fields.insert("architectures".into(), json!([model.architecture(single.architecture)]));
         fields.extend(single.config.clone());
     }
-    // These classes of transformers have no pooler.
-    let encoder = model
-        .parameters
-        .iter()
-        .filter(|parameter| parameter.owner == Owner::Encoder && !parameter.name.starts_with("pooler."))
-        .map(|parameter| Ok((format!("{prefix}{}", parameter.name), parameter.weight.tensor()?)))
-        .collect::<Result<Vec<_>>>()?;
+    // These classes of transformers have no pooler, and know nothing of LoRA.
+    let merged = model.parameters.merged(model.lora.as_ref())?;
+    let encoder = merged.iter().filter(|(name, _)| !name.starts_with("heads.") && !name.starts_with("pooler."));
+    let encoder = encoder.map(|(name, tensor)| (format!("{prefix}{name}"), tensor));
     let head = single.tensors.iter().map(|(name, tensor)| (name.clone(), tensor));
-    let weights = to_safetensors(encoder.into_iter().chain(head))?;
+    let weights = to_safetensors(encoder.chain(head))?;
     write_folder_atomic(folder, |folder| {
         model.write(folder, config, weights, card::single_task_card(model, task, &single))
     })

@@ -17,7 +17,7 @@ pub use start::{KeepHeads, Start};
 use crate::batch::{Batch, Features, HeadInputs, Merge, Padding, Targets};
 use crate::encoders::{self, Encoder, EncoderKind, EncoderOverrides, Output, Pass};
 use crate::error::{Error, Place, Result};
-use crate::parameters::{Freeze, Owner, Parameters, Weights};
+use crate::parameters::{Freeze, Lora, Owner, Parameters, Weights};
 use crate::tasks::{AnyTask, HeadShape, Logits, LogitsFn};
 use crate::text::Tokenizer;
 use candle_core::Tensor;
@@ -47,6 +47,8 @@ pub struct Model {
     pub tasks: Vec<NamedTask>,
     /// Where it came from and how it was made.
     pub about: Provenance,
+    /// The low-rank additions of its encoder.
+    pub lora: Option<Lora>,
     /// The encoder's `config.json`.
     config: Json,
     /// The tokenizer's files, kept as they were: name and bytes.
@@ -93,6 +95,7 @@ impl Model {
             aside: weights.left_aside().into_iter().map(str::to_owned).collect(),
             by_label: weights.taken_by_label().to_vec(),
         };
+        let lora = weights.declared_lora()?;
         let parameters = weights.finish()?;
         for NamedTask { name, task } in &tasks {
             let (most, found) = (encoder.max_tokens(), task.max_length());
@@ -114,7 +117,7 @@ impl Model {
                 .hint("tokenizer.json and model.safetensors must be of one model"));
         }
         let files = folder::read_tokenizer_files(folder)?;
-        Ok((Self { tokenizer, encoder, parameters, tasks, about, config, files }, left))
+        Ok((Self { tokenizer, encoder, parameters, tasks, about, lora, config, files }, left))
     }
 
     /// The encoder's `config.json`.
@@ -230,8 +233,11 @@ fn build(
     tasks: &mut [NamedTask],
     weights: &mut Weights,
 ) -> Result<Box<dyn Encoder>> {
-    weights.freeze(adjust.freeze);
     let kind = EncoderKind::of(path, config)?;
+    weights.freeze(adjust.freeze);
+    if let Some(lora) = &adjust.lora {
+        weights.with_lora(lora.resolved(kind.lora_targets))?;
+    }
     let encoder = (kind.open)(kind, path, config, adjust, weights)?;
     if let Freeze::Layers(count) = adjust.freeze
         && count > encoder.layers()

@@ -14,7 +14,7 @@ use super::folder::{Polyhead, SavedTask, read_config};
 use super::{Model, NamedTask, Provenance};
 use crate::encoders::{EncoderKind, EncoderOverrides};
 use crate::error::{Error, Place, Result};
-use crate::parameters::{Heads, Weights};
+use crate::parameters::{Heads, Lora, Weights};
 use crate::tasks::{SingleTaskFolder, TASKS, TaskKind};
 use candle_core::Device;
 use polyhead_kernels::rng::Key;
@@ -99,6 +99,14 @@ struct StoredHead {
     origin: Origin,
 }
 
+/// What a checkpoint has besides its encoder.
+#[derive(Default)]
+struct Stored {
+    heads: Vec<StoredHead>,
+    lora: Option<Lora>,
+    about: Provenance,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Origin {
     Ours,
@@ -135,9 +143,13 @@ impl Model {
         let Start { mut about, mut tasks, adjust, key, kinds, keep } = start;
         let path = folder.join("config.json");
         let mut config = read_config(&path)?;
-        let naming = EncoderKind::of(&path, &config)?.naming;
-        let mut weights = Weights::read(&folder.join("model.safetensors"), naming, Heads::New(key), &Device::Cpu)?;
-        let (mut stored, of_stored) = stored_heads(&path, &mut config, kinds, &mut weights)?;
+        let kind = EncoderKind::of(&path, &config)?;
+        let mut weights = Weights::read(&folder.join("model.safetensors"), kind.naming, Heads::New(key), &Device::Cpu)?;
+        let Stored { heads: mut stored, lora, about: of_stored } = stored(&path, &mut config, kinds, &mut weights)?;
+        if let Some(lora) = lora {
+            let own = adjust.lora.as_ref().map(|lora| lora.resolved(kind.lora_targets));
+            begin_lora(&lora, own.as_ref(), &mut weights, notify)?;
+        }
         name_foreign_heads(&mut stored, &tasks, &mut weights);
         let mut fates = Vec::new();
         for NamedTask { name, task } in &tasks {
@@ -194,9 +206,10 @@ impl Model {
     ) -> Result<Self> {
         let path = folder.join("config.json");
         let mut config = read_config(&path)?;
-        let naming = EncoderKind::of(&path, &config)?.naming;
-        let mut weights = Weights::read(&folder.join("model.safetensors"), naming, Heads::Stored, &Device::Cpu)?;
-        let (stored, _) = stored_heads(&path, &mut config, kinds, &mut weights)?;
+        let kind = EncoderKind::of(&path, &config)?;
+        let mut weights = Weights::read(&folder.join("model.safetensors"), kind.naming, Heads::Stored, &Device::Cpu)?;
+        let Stored { heads: stored, lora, .. } = stored(&path, &mut config, kinds, &mut weights)?;
+        check_lora(lora.as_ref(), adjust.lora.as_ref().map(|lora| lora.resolved(kind.lora_targets)).as_ref())?;
         let (kept, trained): (Vec<_>, Vec<_>) =
             stored.into_iter().partition(|head| about.kept_heads.contains(&head.name));
         let other = |message: String| {
@@ -227,21 +240,57 @@ impl Model {
     }
 }
 
+/// Additions of the checkpoint that the recipe has too are trained further; others are merged into the encoder.
+fn begin_lora(
+    stored: &Lora,
+    own: Option<&Lora>,
+    weights: &mut Weights,
+    notify: &mut dyn FnMut(&str),
+) -> Result<()> {
+    let described = stored.described();
+    if own.is_some_and(|own| own.fits(stored)) {
+        notify(&format!("encoder.lora: the additions of the checkpoint ({described}) are trained further"));
+        return Ok(());
+    }
+    weights.merge_lora(stored)?;
+    let then = match own {
+        Some(_) => "new ones begin",
+        None => "the recipe has no encoder.lora, and trains the whole",
+    };
+    notify(&format!("encoder.lora: the additions of the checkpoint ({described}) are merged into its encoder; {then}"));
+    Ok(())
+}
+
+/// A run goes on with the additions that it has.
+fn check_lora(then: Option<&Lora>, now: Option<&Lora>) -> Result<()> {
+    let same = match (then, now) {
+        (Some(then), Some(now)) => now.fits(then),
+        (then, now) => then.is_none() && now.is_none(),
+    };
+    if same {
+        return Ok(());
+    }
+    let said = |lora: Option<&Lora>| lora.map_or_else(|| "none".to_owned(), Lora::described);
+    let message = format!("encoder.lora: the run has {}; the recipe now has {}", said(then), said(now));
+    Err(Error::usage(message)
+        .hint("a run with other additions is a new run; its encoder.checkpoint can be this run's best model"))
+}
+
 /// The heads of a checkpoint, and what else it says of itself.
-fn stored_heads(
+fn stored(
     path: &Path,
     config: &mut Value,
     kinds: &[TaskKind],
     weights: &mut Weights,
-) -> Result<(Vec<StoredHead>, Provenance)> {
-    if let Some(Polyhead { tasks, about, .. }) = Polyhead::take(config, path)? {
+) -> Result<Stored> {
+    if let Some(Polyhead { tasks, lora, about, .. }) = Polyhead::take(config, path)? {
         let head = |saved: SavedTask| StoredHead {
             name: saved.name.clone(),
             kind: saved.kind.clone(),
             task: saved.open(kinds, path),
             origin: Origin::Ours,
         };
-        return Ok((tasks.into_iter().map(head).collect(), about));
+        return Ok(Stored { heads: tasks.into_iter().map(head).collect(), lora, about });
     }
     let architecture = config.pointer("/architectures/0").and_then(Value::as_str).unwrap_or("none").to_owned();
     let single = SingleTaskFolder { architecture, config: config.clone() };
@@ -251,10 +300,10 @@ fn stored_heads(
             let task =
                 task.map(|task| NamedTask { name: name.clone(), task }).map_err(|e| e.at_least(Place::file(path)));
             let head = StoredHead { kind: name.clone(), name, task, origin: Origin::Transformers };
-            return Ok((vec![head], Provenance::default()));
+            return Ok(Stored { heads: vec![head], ..Stored::default() });
         }
     }
-    Ok((Vec::new(), Provenance::default()))
+    Ok(Stored::default())
 }
 
 /// The head of a single-task model has no name: it is taken for the recipe's task of its kind, if that is clear.

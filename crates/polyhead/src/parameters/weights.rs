@@ -6,6 +6,7 @@
 //! classifier.weight                                                                        of a head that is not ours
 //! ```
 
+use super::lora::Declared;
 use super::{Freeze, Group, Owner, Parameter, Parameters, Role, Shape, Train};
 use crate::error::{Error, Place, Result};
 use candle_core::{DType, Device, Tensor};
@@ -20,6 +21,8 @@ use std::path::{Path, PathBuf};
 pub enum Init {
     /// Uniform between minus this and this.
     Uniform(f64),
+    /// Zero.
+    Zeros,
 }
 
 /// Where the tensors of heads come from.
@@ -90,12 +93,13 @@ struct Match {
 
 /// The tensors of a checkpoint, handed out by name to the encoder and the heads that declare them.
 pub struct Weights {
-    path: PathBuf,
-    tensors: BTreeMap<String, Tensor>,
+    pub(super) path: PathBuf,
+    pub(super) tensors: BTreeMap<String, Tensor>,
     parameters: Vec<Parameter>,
     owner: Owner,
     group: Group,
     freeze: Freeze,
+    pub(super) lora: Option<Declared>,
     heads: Heads,
     device: Device,
     problems: Vec<Error>,
@@ -180,6 +184,7 @@ impl Weights {
             owner: Owner::Encoder,
             group: Group::Embeddings,
             freeze: Freeze::Nothing,
+            lora: None,
             heads: Heads::Stored,
             device: Device::Cpu,
             problems: Vec::new(),
@@ -374,7 +379,7 @@ impl Weights {
     }
 
     /// A new tensor: values that follow from the key, its name and their place in it, changed by `adapt`.
-    fn initialised(
+    pub(super) fn initialised(
         &mut self,
         name: &str,
         shape: &[usize],
@@ -390,6 +395,7 @@ impl Weights {
         let key = key.purpose(name);
         let value = |index: usize| {
             let mut value = match init {
+                Init::Zeros => 0.0,
                 Init::Uniform(bound) => ((2.0 * key.uniform(index as u64) - 1.0) * bound) as f32,
             };
             adapt(index, &mut value);
@@ -399,6 +405,14 @@ impl Weights {
         self.declare(name, &Tensor::from_vec(values, shape, &self.device)?, role)
     }
 
+    /// The key of what is new, where anything may be.
+    pub(super) fn new_key(&self) -> Option<Key> {
+        match self.heads {
+            Heads::New(key) => Some(key),
+            Heads::Stored => None,
+        }
+    }
+
     fn matched_head(&self) -> Option<&Match> {
         let Owner::Head(name) = &self.owner else { return None };
         self.matched.get(name)
@@ -406,8 +420,13 @@ impl Weights {
 
     /// Whether what is declared now is trained.
     fn train(&self, role: Role) -> Train {
-        let still = matches!(&self.owner, Owner::Head(name) if self.still.contains(name));
-        if still || role == Role::Unused || self.freeze.holds(self.group) { Train::No } else { Train::Yes }
+        let frozen = match (&self.owner, role) {
+            (_, Role::Unused) => true,
+            (_, Role::LowRank) => false,
+            (Owner::Head(name), _) => self.still.contains(name),
+            (Owner::Encoder, _) => self.lora.is_some() || self.freeze.holds(self.group),
+        };
+        if frozen { Train::No } else { Train::Yes }
     }
 
     fn declare(&mut self, name: &str, tensor: &Tensor, role: Role) -> Result<Weight> {
@@ -417,7 +436,7 @@ impl Weights {
             weight.freeze();
         }
         let (name, owner, group) = (name.to_owned(), self.owner.clone(), self.group);
-        self.parameters.push(Parameter { name, weight: weight.clone(), train, owner, group, role });
+        self.parameters.push(Parameter { name, weight: weight.clone(), owner, group, role });
         Ok(weight)
     }
 

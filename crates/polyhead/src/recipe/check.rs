@@ -2,6 +2,7 @@
 
 use super::{DataRecipe, Recipe, TrainRecipe, words};
 use crate::error::{Error, Result};
+use crate::parameters::Freeze;
 
 /// A value that is out of its range.
 struct Fault {
@@ -29,7 +30,7 @@ impl Fault {
 
 /// Refuses the first value that is out of its range, where it stands.
 pub(super) fn check(recipe: &Recipe) -> Result<()> {
-    let all = [names, tasks_and_data, numbers, counts, choices];
+    let all = [names, tasks_and_data, encoder, numbers, counts, choices];
     if let Err(Fault { key, expected, found, hint }) = all.iter().try_for_each(|part| part(recipe)) {
         let error = Error::usage(format!("{key}: expected {expected}, found {found}")).at(recipe.place(&key));
         return Err(match hint {
@@ -88,6 +89,18 @@ fn tasks_and_data(recipe: &Recipe) -> Result<(), Fault> {
             Err(missing.meant(near))
         }
     }
+}
+
+fn encoder(recipe: &Recipe) -> Result<(), Fault> {
+    let Some(lora) = &recipe.encoder.lora else { return Ok(()) };
+    if let Some((key, expected, found)) = lora.out_of_range() {
+        return Err(fault(format!("encoder.lora.{key}"), expected, found));
+    }
+    if recipe.encoder.freeze != Freeze::Nothing {
+        let frozen = "nothing beside [encoder.lora], which freezes the whole encoder";
+        return Err(fault("encoder.freeze", frozen, "layers to freeze").hint("leave one of the two out"));
+    }
+    Ok(())
 }
 
 fn numbers(recipe: &Recipe) -> Result<(), Fault> {

@@ -1,12 +1,13 @@
 //! Every key that a recipe can have, as the structs themselves know them; an unknown one is refused.
 //!
 //! ```text
-//! table -> its keys            ""  train  encoder  data.NAME    here
-//!                              tasks.NAME                       the task's kind, see `train`
+//! table -> its keys            ""  train  encoder  encoder.lora  data.NAME    here
+//!                                            tasks.NAME                       the task's kind, see `train`
 //! ```
 
 use super::{DataRecipe, EncoderRecipe, Recipe, TrainRecipe, fault};
 use crate::balance::BALANCERS;
+use crate::parameters::Lora;
 use crate::sample::SAMPLERS;
 use crate::strategy::Registered;
 use crate::tasks::{TASKS, TaskKind};
@@ -27,7 +28,7 @@ pub struct Key {
 /// All keys of a recipe whose tasks are of these kinds.
 pub fn keys(kinds: &[TaskKind]) -> Vec<Key> {
     let mut all = Vec::new();
-    for table in ["", "encoder", "train", "data.NAME"] {
+    for table in ["", "encoder", "encoder.lora", "train", "data.NAME"] {
         let known = of_table(table).unwrap_or_default();
         all.extend(known.into_iter().map(|name| Key { key: dotted(table, &name), kind: None }));
     }
@@ -40,7 +41,7 @@ pub fn keys(kinds: &[TaskKind]) -> Vec<Key> {
         all.extend(of_strategies.into_iter().map(|name| Key { key: dotted(table, &name), kind: None }));
     }
     // Tables are no values.
-    all.retain(|key| !["encoder", "train", "tasks", "data"].contains(&key.key.as_str()));
+    all.retain(|key| !["encoder", "encoder.lora", "train", "tasks", "data"].contains(&key.key.as_str()));
     all
 }
 
@@ -49,6 +50,7 @@ pub(super) fn of_table(table: &str) -> Option<Vec<String>> {
     match table.split('.').collect::<Vec<_>>().as_slice() {
         [""] => Some(fields::<Recipe>()),
         ["encoder"] => Some(fields::<EncoderRecipe>()),
+        ["encoder", "lora"] => Some(fields::<Lora>()),
         ["train"] => Some(fields::<TrainRecipe>()),
         ["data", _] => Some(fields::<DataRecipe>()),
         _ => None,
@@ -108,7 +110,7 @@ pub(super) fn get<'a>(table: &'a toml::Table, key: &str) -> Option<&'a toml::Val
 /// Where a key may stand, under the names of a recipe's tasks: `batch_size` in `tasks.ner.batch_size` and
 /// `tasks.qa.batch_size`.
 pub(super) fn everywhere(key: &str, recipe: &toml::Table) -> Vec<String> {
-    let mut places: Vec<String> = ["", "encoder", "train"]
+    let mut places: Vec<String> = ["", "encoder", "encoder.lora", "train"]
         .into_iter()
         .filter(|table| of_table(table).is_some_and(|known| known.iter().any(|name| name == key)))
         .map(|table| dotted(table, key))

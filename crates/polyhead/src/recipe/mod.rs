@@ -25,7 +25,7 @@ use crate::encoders::{EncoderOverrides, Precision};
 use crate::error::{Error, Place, Result};
 use crate::model::KeepHeads;
 use crate::order::Order;
-use crate::parameters::Freeze;
+use crate::parameters::{Freeze, Lora};
 use crate::strategy::Strategy;
 use serde::{Deserialize, Serialize};
 use source::Source;
@@ -85,6 +85,9 @@ pub struct EncoderRecipe {
     /// What of the encoder is not trained.
     #[serde(default, skip_serializing_if = "is_default")]
     pub freeze: Freeze,
+    /// Low-rank additions to its linear layers; all else of it is then not trained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lora: Option<Lora>,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -268,6 +271,7 @@ impl Recipe {
             dropout: self.encoder.dropout,
             attention_dropout: self.encoder.attention_dropout,
             freeze: self.encoder.freeze,
+            lora: self.encoder.lora.clone(),
         }
     }
 

@@ -9,7 +9,7 @@ use crate::tasks::TASKS;
 /// Refuses the first key that its table does not have. Those of tasks are left to their kinds.
 pub(super) fn check(recipe: &toml::Table, source: &Source) -> Result<()> {
     let data = || recipe.get("data").and_then(toml::Value::as_table).into_iter().flatten();
-    let tables = ["", "encoder", "train"].map(str::to_owned).into_iter();
+    let tables = ["", "encoder", "encoder.lora", "train"].map(str::to_owned).into_iter();
     let of_data = data().map(|(name, _)| format!("data.{name}"));
     for table in tables.chain(of_data) {
         let found = if table.is_empty() { Some(recipe) } else { get(recipe, &table).and_then(toml::Value::as_table) };

@@ -62,7 +62,7 @@ pub fn blocks(shares: &[Share]) -> Vec<Block> {
     }
     if trained < sharing.total {
         blocks.push(Block::text(format!(
-            "{} parameters are kept and not trained: no task uses them (the pooler of BERT).",
+            "{} parameters are kept and not trained: they are frozen, or no task uses them (the pooler of BERT).",
             count(sharing.total - trained)
         )));
     }

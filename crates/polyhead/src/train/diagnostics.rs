@@ -81,7 +81,7 @@ pub fn cosines(tasks: &[(&str, &Gradients)], parameters: &Parameters) -> Diagnos
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::parameters::{Role, Train};
+    use crate::parameters::Role;
     use candle_core::{DType, Device, Tensor};
     use polyhead_kernels::Weight;
 
@@ -89,8 +89,8 @@ mod tests {
     fn groups_go_by_the_owner_and_then_by_the_layer() {
         let named = |owner: Owner, at: Group| {
             let weight = Weight::new(&Tensor::zeros(1, DType::F32, &Device::Cpu).unwrap()).unwrap();
-            let (name, train, role) = ("scale".to_owned(), Train::Yes, Role::Weight);
-            group(&Parameter { name, weight, train, owner, group: at, role })
+            let (name, role) = ("scale".to_owned(), Role::Weight);
+            group(&Parameter { name, weight, owner, group: at, role })
         };
         for (at, expected) in
             [(Group::Embeddings, "embeddings"), (Group::Layer(11), "layer.11"), (Group::Pooler, "pooler")]

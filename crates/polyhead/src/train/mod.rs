@@ -40,7 +40,7 @@ pub use prepare::{Prepared, TaskData, prepare};
 pub use windows::TrainingWindow;
 
 pub use crate::events::{
-    Checkpoint, Counts, Diagnosed, Evaluated, Event, Finished, Lost, Plan, Sample, Step, StepTask, TaskPlan, Warning,
+    Checkpoint, Counts, Diagnosed, Evaluated, Event, Finished, Lost, ParameterCounts, Plan, Sample, Step, StepTask, TaskPlan, Warning,
     WarningKind,
 };
 
@@ -111,7 +111,7 @@ impl Trainer {
         notify: &mut dyn FnMut(&str),
         open: impl FnOnce(&Fixed, &mut dyn FnMut(&str)) -> Result<RunFolder>,
     ) -> Result<Self> {
-        let plan = Plan::new(&recipe, &prepared.task_data)?;
+        let plan = Plan::new(&recipe, &prepared)?;
         let environment = environment(&recipe, &plan, &prepared);
         let fixed = Fixed { recipe: &recipe, environment: &environment, parameters: &prepared.model.parameters };
         let run = open(&fixed, notify)?;
@@ -182,7 +182,7 @@ impl Trainer {
                 .hint("a run with other tasks is a new run; its encoder.checkpoint can be this run's best model"));
         }
         let mark = state.metrics.clone().unwrap_or_default();
-        let plan = Plan::new(&recipe, &prepared.task_data)?;
+        let plan = Plan::new(&recipe, &prepared)?;
         let other_batches = resume::changes_batches(&old, &recipe)?;
         resume::consequences(&state, &old, &recipe, &plan, &other_batches).iter().for_each(|note| notify(note));
         let other_batches = !other_batches.is_empty();

@@ -1,16 +1,17 @@
 //! What a run will do, known before it begins: batches, steps, warm-up; and the rule for the best epoch.
 
-use super::TaskData;
+use super::Prepared;
 use crate::error::Result;
-use crate::events::{FORMAT, Plan, TaskPlan};
+use crate::events::{FORMAT, ParameterCounts, Plan, TaskPlan};
 use crate::optim::Schedule;
+use crate::parameters::Parameters;
 use crate::recipe::Recipe;
 use crate::tasks::Score;
 use std::collections::BTreeMap;
 
 impl Plan {
-    /// The plan of a recipe and its data.
-    pub fn new(recipe: &Recipe, task_data: &[TaskData]) -> Result<Self> {
+    /// The plan of a recipe, its model and its data.
+    pub fn new(recipe: &Recipe, Prepared { model, task_data, .. }: &Prepared) -> Result<Self> {
         let tasks: Vec<TaskPlan> = task_data
             .iter()
             .map(|data| TaskPlan {
@@ -30,7 +31,11 @@ impl Plan {
         let warmup_steps = Schedule::new(steps, recipe.train.warmup).warmup;
         let precision = recipe.train.precision.resolve().name().to_owned();
         let warnings = task_data.iter().flat_map(|data| data.warnings.iter().cloned()).collect();
-        Ok(Self { format: FORMAT, tasks, epochs, steps_per_epoch, steps, warmup_steps, precision, warnings })
+        let parameters = Some(ParameterCounts {
+            all: Parameters::count(model.parameters.iter()),
+            trained: Parameters::count(model.parameters.trained()),
+        });
+        Ok(Self { format: FORMAT, tasks, epochs, steps_per_epoch, steps, warmup_steps, precision, parameters, warnings })
     }
 }
 

@@ -142,8 +142,13 @@ pub(super) fn prepare_from(
     let text = recipe.to_toml()?;
     let about = |about: Provenance| Provenance { recipe: Some(text), examples, ..about };
     let adjust = recipe.adjust();
+    // What an encoder refuses of the recipe begins with its key.
+    let at_key = |error: Error| match error.to_string().split_once(": ") {
+        Some((key, _)) if key.starts_with("encoder.") => error.at_least(recipe.place(key)),
+        _ => error,
+    };
     let model = match checkpoint {
-        Some((folder, known)) => Model::resumed(folder, about(known), tasks, &adjust, kinds)?,
+        Some((folder, known)) => Model::resumed(folder, about(known), tasks, &adjust, kinds).map_err(at_key)?,
         None => {
             let named = origin.path(&recipe.encoder.checkpoint);
             let found = hub::encoder(&named.to_string_lossy(), &options, &mut |event| hear(event, notify))?;
@@ -151,7 +156,7 @@ pub(super) fn prepare_from(
             let about = about(Provenance { source: Some(found.source), ..Provenance::default() });
             let key = Key::seed(recipe.seed).purpose("init");
             let start = Start { about, tasks, adjust: &adjust, key, kinds, keep: &recipe.encoder.keep_heads };
-            Model::begin(&found.folder, start, notify)?
+            Model::begin(&found.folder, start, notify).map_err(at_key)?
         }
     };
     notify(&format!(
