@@ -61,3 +61,47 @@ fn what_is_no_single_task_model_is_not_imported() {
     polyhead(&["export", &path(&folder), "--to", text(&to)]).failure(2);
     assert!(!to.exists());
 }
+
+#[test]
+fn a_model_with_lora_is_merged_into_a_plain_one_with_the_same_answers() {
+    let folder = model();
+    let data = support::file(&folder, "train.conll", "Ada B-PER\nlived O\nin O\nLondon B-LOC\n\n".repeat(8));
+    let encoder = support::tiny_bert();
+    let recipe = format!(
+        "name = 'small'\noutput = '{}'\n[encoder]\ncheckpoint = '{}'\n[encoder.lora]\nrank = 4\n[train]\nlearning_rate = 1e-2\n\
+         feature_cache = false\nprecision = 'f32'\n[tasks.ner]\nmax_length = 32\nstride = 8\n[data.ner]\ntrain = '{data}'\n",
+        folder.path().display(),
+        text(&encoder),
+    );
+    let recipe = support::file(&folder, "small.toml", recipe);
+    let said = polyhead(&["train", &recipe]).stderr;
+    let (run, merged) = (folder.path().join("small"), folder.path().join("merged/small"));
+    assert!(said.contains(" of them trained"), "{said}");
+    let facts = polyhead(&["inspect", text(&run), "--json"]).json();
+    assert_eq!(facts["lora"]["rank"], 4);
+    assert_eq!(facts["parameters"]["trained"], 3 * 2 * 2 * 4 * 32 + 5 * 33, "factors and a head of five labels");
+    let shown = polyhead(&["inspect", text(&run)]).success();
+    assert!(shown.contains("shared encoder (LoRA trained)") && shown.contains("query, value"), "{shown}");
+
+    let ran = polyhead(&["merge", text(&run), text(&merged)]);
+    assert!(ran.stderr.contains("rank 4, alpha 8, on query, value) is merged"), "{}", ran.stderr);
+    assert_eq!(ran.success(), "");
+    let facts = polyhead(&["inspect", text(&merged), "--json"]).json();
+    assert!(facts["lora"].is_null());
+    let answer = |model: &str| {
+        polyhead(&["predict", model, "--json", "--precision", "f32", "Ada lived in London with Ada."]).json()
+    };
+    let (before, after) = (answer(text(&run)), answer(text(&merged)));
+    let entities = before["entities"].as_array().unwrap();
+    assert!(!entities.is_empty());
+    for (before, after) in entities.iter().zip(after["entities"].as_array().unwrap()) {
+        assert_eq!((&before["text"], &before["type"]), (&after["text"], &after["type"]));
+        let apart = before["score"].as_f64().unwrap() - after["score"].as_f64().unwrap();
+        assert!(apart.abs() < 1e-5, "{before} and {after}");
+    }
+    assert!(polyhead(&["merge", text(&run), text(&merged)]).failure(73).contains("--overwrite"));
+    polyhead(&["merge", text(&run), text(&merged), "--overwrite"]).success();
+    assert!(
+        polyhead(&["merge", text(&merged), text(&folder.path().join("twice"))]).failure(2).contains("nothing to merge")
+    );
+}

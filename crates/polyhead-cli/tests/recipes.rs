@@ -32,7 +32,8 @@ fn documented() -> BTreeMap<Named, (String, String)> {
 
 /// What the structs take for a key that is left out; none where that is decided later, or the key must be there.
 fn defaults() -> BTreeMap<Named, String> {
-    let minimal = "name = \"x\"\n[encoder]\ncheckpoint = \"x\"\n[tasks.ner]\n[data.ner]\ntrain = \"x\"\n";
+    let minimal =
+        "name = \"x\"\n[encoder]\ncheckpoint = \"x\"\n[encoder.lora]\n[tasks.ner]\n[data.ner]\ntrain = \"x\"\n";
     let recipe = Recipe::parse(minimal, Path::new("minimal.toml"), &[]).unwrap();
     let task = recipe.tasks().unwrap().remove(0);
     let mut all = BTreeMap::new();
@@ -45,6 +46,10 @@ fn defaults() -> BTreeMap<Named, String> {
         match value {
             toml::Value::Table(table) if name == "train" => {
                 all.extend(table.iter().map(|(key, value)| ((None, format!("train.{key}")), shown(value))));
+            }
+            toml::Value::Table(table) if name == "encoder" => {
+                let lora = table["lora"].as_table().unwrap();
+                all.extend(lora.iter().map(|(key, value)| ((None, format!("encoder.lora.{key}")), shown(value))));
             }
             toml::Value::Table(_) => {}
             value if name != "name" => _ = all.insert((None, name.clone()), shown(value)),

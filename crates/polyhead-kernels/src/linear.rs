@@ -72,8 +72,26 @@ struct Packed<T: PackedElement> {
     backward: Cache<T>,
 }
 
-/// Panels, and of which version of the weights they were made.
-type Cache<T> = Mutex<Option<(u64, Arc<PackedB<T>>)>>;
+/// Panels, if they were made.
+type Cache<T> = Mutex<Option<Cached<T>>>;
+
+/// Panels, and of which versions of the weights and of their additions they were made.
+struct Cached<T: PackedElement> {
+    weights: u64,
+    additions: u64,
+    panels: Arc<PackedB<T>>,
+}
+
+/// How rows are brought into panels: all of them, and their ends again from a number on.
+struct Packing<T: PackedElement> {
+    make: fn(&[&[f32]]) -> PackedB<T>,
+    set: fn(&mut PackedB<T>, usize, &[&[f32]]),
+}
+
+impl<T: PackedElement> Packing<T> {
+    const ALONG: Self = Self { make: PackedB::along, set: PackedB::set_along };
+    const ACROSS: Self = Self { make: PackedB::across, set: PackedB::set_across };
+}
 
 impl Linear {
     /// Layers side by side: so lie their outputs.
@@ -113,6 +131,11 @@ impl Linear {
             })
     }
 
+    /// Whether any of its matrices is trained, additions aside.
+    pub(crate) fn trains_a_weight(&self) -> bool {
+        self.parts.iter().any(|part| part.weight.is_trained())
+    }
+
     /// Whether sums of its output's gradient are of use.
     pub(crate) fn trains_a_bias(&self) -> bool {
         self.parts.iter().any(|part| part.bias.as_ref().is_some_and(Weight::is_trained))
@@ -138,11 +161,11 @@ impl Linear {
 
     /// `x Wᵀ`, without the bias.
     pub(crate) fn forward<S: Epilogue>(&self, x: &Operand, epilogue: &S) -> Result<()> {
-        let x = x.matrix();
+        let x = x.matrix()?;
         self.check("input", x, self.width())?;
         match &x.values {
-            Values::F32(elements) => self.multiply(x.rows, elements, &self.in_f32.forward, PackedB::along, epilogue),
-            Values::Bf16(elements) => self.multiply(x.rows, elements, &self.in_bf16.forward, PackedB::along, epilogue),
+            Values::F32(elements) => self.multiply(x.rows, elements, &self.in_f32.forward, Packing::ALONG, epilogue),
+            Values::Bf16(elements) => self.multiply(x.rows, elements, &self.in_bf16.forward, Packing::ALONG, epilogue),
         }
     }
 
@@ -150,35 +173,37 @@ impl Linear {
     pub(crate) fn backward_input<S: Epilogue>(&self, dy: &Matrix, epilogue: &S) -> Result<()> {
         self.check("output gradient", dy, self.outer)?;
         match &dy.values {
-            Values::F32(elements) => self.multiply(dy.rows, elements, &self.in_f32.backward, PackedB::across, epilogue),
+            Values::F32(elements) => self.multiply(dy.rows, elements, &self.in_f32.backward, Packing::ACROSS, epilogue),
             Values::Bf16(elements) => {
-                self.multiply(dy.rows, elements, &self.in_bf16.backward, PackedB::across, epilogue)
+                self.multiply(dy.rows, elements, &self.in_bf16.backward, Packing::ACROSS, epilogue)
             }
         }
     }
 
-    /// A matrix of so many rows, times the weights as `make` brings their rows into panels.
+    /// A matrix of so many rows, times the weights in panels.
     fn multiply<T: MicroKernel, S: Epilogue>(
         &self,
         rows: usize,
         elements: &[T],
         cache: &Cache<T>,
-        make: fn(&[&[f32]]) -> PackedB<T>,
+        packing: Packing<T>,
         epilogue: &S,
     ) -> Result<()> {
-        let panels = self.packed(cache, make)?;
+        let panels = self.packed(cache, packing)?;
         product(ViewA::plain(elements, rows, panels.depth), &panels, epilogue);
         Ok(())
     }
 
-    /// Sends `dyᵀ x` and the sums of dy to the weights and biases that are trained.
-    fn backward_weights(&self, dy: &Matrix, x: &Matrix, sums: &[f32]) -> Result<()> {
+    /// Sends `dyᵀ x` and the sums of dy to the weights and biases that are trained. Where no weight is, x is not there.
+    fn backward_weights(&self, dy: &Matrix, x: Option<&Matrix>, sums: &[f32]) -> Result<()> {
         self.check("output gradient", dy, self.outer)?;
-        self.check("input", x, self.width())?;
-        match (&dy.values, &x.values) {
-            (Values::F32(dy), Values::F32(input)) => self.gather(x.rows, dy, input)?,
-            (Values::Bf16(dy), Values::Bf16(input)) => self.gather(x.rows, dy, input)?,
-            _ => candle_core::bail!("linear: an input and a gradient of different precision"),
+        if let Some(x) = x {
+            self.check("input", x, self.width())?;
+            match (&dy.values, &x.values) {
+                (Values::F32(dy), Values::F32(input)) => self.gather(x.rows, dy, input)?,
+                (Values::Bf16(dy), Values::Bf16(input)) => self.gather(x.rows, dy, input)?,
+                _ => candle_core::bail!("linear: an input and a gradient of different precision"),
+            }
         }
         let mut start = 0;
         for part in &self.parts {
@@ -194,9 +219,6 @@ impl Linear {
     }
 
     fn gather<T: MicroKernel>(&self, tokens: usize, dy: &[T], x: &[T]) -> Result<()> {
-        if !self.parts.iter().any(|part| part.weight.is_trained()) {
-            return Ok(());
-        }
         let inputs = PackedB::across_elements(x, tokens, self.inner, T::count(self.width()));
         let mut start = 0;
         for part in &self.parts {
@@ -251,36 +273,47 @@ impl Linear {
         candle_core::bail!("linear: an {what} of {} columns for weights and biases {parts:?}", x.columns)
     }
 
-    /// What `make` makes of the rows of all weights, rebuilt only when a weight has changed.
-    fn packed<T: PackedElement>(&self, cache: &Cache<T>, make: fn(&[&[f32]]) -> PackedB<T>) -> Result<Arc<PackedB<T>>> {
-        let of_addition = |part: &Part| part.low_rank.as_ref().map_or(0, |low_rank| low_rank.b.version());
-        let version = self.parts.iter().map(|part| part.weight.version() + of_addition(part)).sum();
+    /// The rows of all weights in panels: rebuilt only when a weight has changed, and of additions only what these have changed.
+    fn packed<T: PackedElement>(&self, cache: &Cache<T>, packing: Packing<T>) -> Result<Arc<PackedB<T>>> {
+        let weights = self.parts.iter().map(|part| part.weight.version()).sum();
+        let additions = self.additions().map(|low_rank| low_rank.b.version()).sum();
         let mut cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((of, packed)) = &*cache
-            && *of == version
-        {
-            return Ok(packed.clone());
-        }
-        // The old one's memory serves the new one.
-        *cache = None;
-        let packed = if self.width() > self.inner {
-            let whole = self.extended()?;
-            make(&rows_of(&[&whole], self.width()))
-        } else {
-            let tensors = self.parts.iter().map(|part| part.weight.tensor()).collect::<Result<Vec<_>>>()?;
-            match tensors.as_slice() {
-                &[a] => with_f32s([a], |[a]| Ok(make(&rows_of(&[a], self.inner))))?,
-                &[a, b] => with_f32s([a, b], |parts| Ok(make(&rows_of(&parts, self.inner))))?,
-                &[a, b, c] => with_f32s([a, b, c], |parts| Ok(make(&rows_of(&parts, self.inner))))?,
-                all => {
-                    let whole = Tensor::cat(all, 0)?;
-                    with_f32s([&whole], |[a]| Ok(make(&rows_of(&[a], self.inner))))?
-                }
+        let panels = match cache.take() {
+            Some(cached) if cached.weights == weights && cached.additions == additions => cached.panels,
+            Some(Cached { weights: of, panels, .. }) if of == weights && self.width() > self.inner => {
+                // Another thread still multiplies with them: only where additions change while a model answers.
+                let panels = Arc::try_unwrap(panels).map(|mut panels| {
+                    let columns = self.width() - self.inner;
+                    self.added().map(|added| {
+                        (packing.set)(&mut panels, self.inner, &rows_of(&[&added], columns));
+                        panels
+                    })
+                });
+                Arc::new(panels.unwrap_or_else(|_| self.pack(packing.make))?)
             }
+            // The old one's memory serves the new one.
+            Some(_) | None => Arc::new(self.pack(packing.make)?),
         };
-        let packed = Arc::new(packed);
-        *cache = Some((version, packed.clone()));
-        Ok(packed)
+        *cache = Some(Cached { weights, additions, panels: panels.clone() });
+        Ok(panels)
+    }
+
+    /// What `make` makes of the rows of all weights.
+    fn pack<T: PackedElement>(&self, make: fn(&[&[f32]]) -> PackedB<T>) -> Result<PackedB<T>> {
+        if self.width() > self.inner {
+            let whole = self.extended()?;
+            return Ok(make(&rows_of(&[&whole], self.width())));
+        }
+        let tensors = self.parts.iter().map(|part| part.weight.tensor()).collect::<Result<Vec<_>>>()?;
+        match tensors.as_slice() {
+            &[a] => with_f32s([a], |[a]| Ok(make(&rows_of(&[a], self.inner)))),
+            &[a, b] => with_f32s([a, b], |parts| Ok(make(&rows_of(&parts, self.inner)))),
+            &[a, b, c] => with_f32s([a, b, c], |parts| Ok(make(&rows_of(&parts, self.inner)))),
+            all => {
+                let whole = Tensor::cat(all, 0)?;
+                with_f32s([&whole], |[a]| Ok(make(&rows_of(&[a], self.inner))))
+            }
+        }
     }
 }
 

@@ -29,7 +29,7 @@ impl Tape {
         layer.forward(&operand, &end)?;
         let y = self.inner(y, x.node.rows_of, needs_gradient);
         if let Some(u) = u {
-            let (layer, input, output) = (layer.clone(), x.node, y.node);
+            let (layer, input, output, operand) = (layer.clone(), x.node, y.node, layer.kept(operand));
             self.record(output, move |buffers| {
                 let dy = buffers.take(output)?;
                 let mut du = Matrix::uninit(dy.precision(), rows, columns);

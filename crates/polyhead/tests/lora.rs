@@ -241,7 +241,10 @@ fn a_folder_says_its_additions_and_loads_to_the_same_answers_merged_and_not() {
     let model = common::load(&best);
     let (merged, again) = (folder.path().join("merged"), folder.path().join("again"));
     model.save(&again).unwrap();
-    assert_eq!(std::fs::read(again.join("model.safetensors")).unwrap(), std::fs::read(best.join("model.safetensors")).unwrap());
+    assert_eq!(
+        std::fs::read(again.join("model.safetensors")).unwrap(),
+        std::fs::read(best.join("model.safetensors")).unwrap()
+    );
     model.save_merged(&merged).unwrap();
     assert!(config(&merged)["polyhead"].get("lora").is_none());
     let names = |folder: &Path| common::read(&folder.join("model.safetensors")).into_keys().collect::<Vec<_>>();
@@ -322,7 +325,10 @@ fn wrong_settings_are_refused_with_their_place_and_the_layers_that_there_are() {
     };
     for (pair, said) in [
         ("rank=0", "encoder.lora.rank: expected at least 1, found 0"),
-        ("rank=33", "expected at most 32, the smaller side of `encoder.layer.0.attention.self.query` [32, 32], found 33"),
+        (
+            "rank=33",
+            "expected at most 32, the smaller side of `encoder.layer.0.attention.self.query` [32, 32], found 33",
+        ),
         ("rank=many", "encoder.lora.rank: expected a whole number of at least 0, found \"many\""),
         ("alpha=0", "encoder.lora.alpha: expected a number above 0, found 0"),
         ("dropout=1", "encoder.lora.dropout: expected a rate from 0 up to 1, found 1"),
@@ -335,7 +341,10 @@ fn wrong_settings_are_refused_with_their_place_and_the_layers_that_there_are() {
              them, found `q_proj`",
         ),
         ("targets=['query_layer']", "found `query_layer` hint: did you mean `attention.self.query`?"),
-        ("r=8", "unknown key `r` in [encoder.lora]; known: rank, alpha, dropout, targets hint: it is called `encoder.lora.rank` here"),
+        (
+            "r=8",
+            "unknown key `r` in [encoder.lora]; known: rank, alpha, dropout, targets hint: it is called `encoder.lora.rank` here",
+        ),
         ("lora_alpha=8", "it is called `encoder.lora.alpha` here"),
         ("target_modules=['query']", "it is called `encoder.lora.targets` here"),
         ("modules_to_save=['classifier']", "heads are always trained and saved"),
@@ -368,7 +377,8 @@ fn a_damaged_folder_is_refused_with_what_is_wrong() {
         );
         (error.to_string(), begun.err().map(|error| error.to_string()).unwrap_or_default())
     };
-    let (error, begun) = refused(&|_, tensors| _ = tensors.remove("encoder.layer.1.attention.self.query.lora_B.weight"));
+    let (error, begun) =
+        refused(&|_, tensors| _ = tensors.remove("encoder.layer.1.attention.self.query.lora_B.weight"));
     assert!(error.contains("expected a tensor [32, 3], found none of this name"), "{error}");
     assert!(begun.contains("`encoder.layer.1.attention.self.query.lora_B.weight`: expected a matrix"), "{begun}");
     let (error, begun) = refused(&|config, _| config["polyhead"]["lora"]["rank"] = json!(4));

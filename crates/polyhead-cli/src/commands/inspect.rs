@@ -10,7 +10,7 @@ use polyhead::encoders::EncoderOverrides;
 use polyhead::hub::{self, HubOptions, Source};
 use polyhead::io::sha256_file;
 use polyhead::model::{Model, NamedTask, Provenance, Share, read_config, shapes, shares};
-use polyhead::parameters::Owner;
+use polyhead::parameters::{Lora, Owner};
 use polyhead::tasks::{TASKS, TaskKind};
 use polyhead::{Error, Key, Result};
 use serde_json::{Map, Value, json};
@@ -46,6 +46,7 @@ struct Facts {
     /// Its own tasks: name, kind, labels, configuration.
     tasks: Vec<(String, &'static str, Vec<String>, Value)>,
     about: Provenance,
+    lora: Option<Lora>,
     /// The digest of its weights, where `about` does not have it.
     sha256: Option<String>,
 }
@@ -60,7 +61,7 @@ fn facts(args: &Args, out: &Out) -> Result<Facts> {
     if path.is_file() {
         let shares = shares(&shapes(path, new_heads(args.labels)?)?);
         let (config, about) = (read_config(path)?, Provenance::default());
-        return Ok(Facts { shares, config, tokenizer: None, tasks: Vec::new(), about, sha256: None });
+        return Ok(Facts { shares, config, tokenizer: None, tasks: Vec::new(), about, lora: None, sha256: None });
     }
     let local = hub::model_folder(path);
     let (folder, source) = match local.is_dir() && has_heads(&local)? {
@@ -98,6 +99,7 @@ fn of_model(model: Model, tasks: Vec<(String, &'static str, Vec<String>, Value)>
         tokenizer,
         tasks,
         about: model.about,
+        lora: model.lora,
         sha256,
     }
 }
@@ -132,7 +134,7 @@ const SHAPE: [(&str, &str); 6] = [
 
 fn print(name: &str, facts: &Facts, out: &mut Out) -> Result<()> {
     out.heading(name)?;
-    out.line(parameters(&facts.shares))?;
+    out.line(parameters(&facts.shares, facts.lora.is_some()))?;
     out.heading("\nEncoder")?;
     let mut encoder = Table::pairs();
     encoder.row(["architecture", model_type(facts)]);
@@ -143,6 +145,10 @@ fn print(name: &str, facts: &Facts, out: &mut Out) -> Result<()> {
     }
     if let Some((model, vocabulary)) = facts.tokenizer {
         encoder.row(["tokenizer".to_owned(), format!("{model}, {}", counted(vocabulary, "token"))]);
+    }
+    if let Some(Lora { rank, alpha, dropout, targets }) = &facts.lora {
+        encoder.row(["LoRA".to_owned(), format!("rank {rank}, alpha {alpha}, dropout {dropout}")]);
+        encoder.row(["on the layers".to_owned(), targets.as_deref().unwrap_or_default().join(", ")]);
     }
     out.line(encoder)?;
     for (name, kind, labels, config) in &facts.tasks {
@@ -173,7 +179,7 @@ fn model_type(facts: &Facts) -> &str {
     facts.config.get("model_type").and_then(Value::as_str).unwrap_or("")
 }
 
-fn parameters(shares: &[Share]) -> Table {
+fn parameters(shares: &[Share], lora: bool) -> Table {
     let mut table = Table::new(&[
         ("", Align::Left),
         ("parameters", Align::Right),
@@ -187,6 +193,7 @@ fn parameters(shares: &[Share]) -> Table {
     };
     for share in shares {
         let name = match &share.owner {
+            Owner::Encoder if lora => "shared encoder (LoRA trained)".to_owned(),
             // What of an encoder is not trained is its pooler.
             Owner::Encoder if share.total > share.trained => "shared encoder (pooler included)".to_owned(),
             Owner::Encoder => "shared encoder".to_owned(),
@@ -261,6 +268,7 @@ fn json(name: &str, facts: &Facts) -> Value {
             "trained": !facts.about.kept_heads.contains(name),
             "example": facts.about.examples.get(name),
         })).collect::<Vec<_>>(),
+        "lora": facts.lora,
         "sha256": facts.sha256,
         "epoch": facts.about.epoch,
         "source": facts.about.source,

@@ -55,7 +55,8 @@ impl LowRank {
 
 /// The input of a layer as its product reads it, and what the backward pass needs of its additions.
 pub(crate) struct Operand {
-    matrix: Arc<Matrix>,
+    /// None once the forward pass is over, where no weight is trained: it was only for dW.
+    matrix: Option<Arc<Matrix>>,
     additions: Vec<Addition>,
 }
 
@@ -67,35 +68,57 @@ struct Addition {
     mask: Option<Dropout>,
     /// `m x`
     input: Arc<Matrix>,
+    /// `[rows, rank]`
+    t: Matrix,
 }
 
 impl Operand {
-    pub(crate) fn matrix(&self) -> &Matrix {
-        &self.matrix
+    pub(crate) fn matrix(&self) -> Result<&Matrix> {
+        match &self.matrix {
+            Some(matrix) => Ok(matrix),
+            None => candle_core::bail!("linear: the input is gone"),
+        }
     }
 }
 
 impl Linear {
+    pub(super) fn additions(&self) -> impl Iterator<Item = &LowRank> {
+        self.parts.iter().filter_map(|part| part.low_rank.as_ref())
+    }
+
     /// The columns of its input, widened by those of its additions.
     pub(super) fn width(&self) -> usize {
-        self.inner + self.parts.iter().filter_map(|part| part.low_rank.as_ref()).map(LowRank::columns).sum::<usize>()
+        self.inner + self.additions().map(LowRank::columns).sum::<usize>()
     }
 
     /// `[W  s B]` of all parts.
     pub(super) fn extended(&self) -> Result<Vec<f32>> {
-        let width = self.width();
+        let (width, added) = (self.width(), self.added()?);
         let mut whole = vec![0.0; self.outer * width];
-        let (mut row, mut column) = (0, self.inner);
+        let mut rows = whole.chunks_exact_mut(width).zip(added.chunks_exact(width - self.inner));
         for part in &self.parts {
-            let rows = &mut whole[row * width..(row + part.outputs()) * width];
             part.weight.read(|weight| {
-                let pairs = rows.chunks_exact_mut(width).zip(weight.chunks_exact(self.inner.max(1)));
-                pairs.for_each(|(row, weight)| row[..self.inner].copy_from_slice(weight));
+                for (weight, (row, added)) in weight.chunks_exact(self.inner.max(1)).zip(&mut rows) {
+                    let (own, end) = row.split_at_mut(self.inner);
+                    own.copy_from_slice(weight);
+                    end.copy_from_slice(added);
+                }
                 Ok(())
             })?;
+        }
+        Ok(whole)
+    }
+
+    /// `s B` of all parts, each in its own columns.
+    pub(super) fn added(&self) -> Result<Vec<f32>> {
+        let columns = self.width() - self.inner;
+        let mut whole = vec![0.0; self.outer * columns];
+        let (mut row, mut column) = (0, 0);
+        for part in &self.parts {
             if let Some(low_rank) = &part.low_rank {
+                let rows = whole.chunks_exact_mut(columns).skip(row);
                 low_rank.b.read(|b| {
-                    for (row, b) in rows.chunks_exact_mut(width).zip(b.chunks_exact(low_rank.rank().max(1))) {
+                    for (row, b) in rows.zip(b.chunks_exact(low_rank.rank().max(1))) {
                         row[column..].iter_mut().zip(b).for_each(|(to, b)| *to = low_rank.scale * b);
                     }
                     Ok(())
@@ -111,7 +134,7 @@ impl Linear {
     pub(crate) fn operand(&self, x: Arc<Matrix>, rows_of: Rows, setting: &Setting) -> Result<Operand> {
         let width = self.width();
         if width == self.inner {
-            return Ok(Operand { matrix: x, additions: Vec::new() });
+            return Ok(Operand { matrix: Some(x), additions: Vec::new() });
         }
         self.check("input", &x, self.inner)?;
         let (rows, inner) = (x.rows, self.inner);
@@ -135,8 +158,9 @@ impl Linear {
                 }
                 Ok(())
             })?;
+            let kept = Matrix::rounded(x.precision(), rows, low_rank.rank(), &t);
             products.push((column, low_rank.rank(), t));
-            additions.push(Addition { part: index, column, mask, input });
+            additions.push(Addition { part: index, column, mask, input, t: kept });
             column += low_rank.columns();
         }
         let widened = rebuilt(&x, width, |row, values| {
@@ -147,7 +171,12 @@ impl Linear {
                 added[column - inner..][..*rank].copy_from_slice(&t[row * rank..(row + 1) * rank]);
             }
         });
-        Ok(Operand { matrix: Arc::new(widened), additions })
+        Ok(Operand { matrix: Some(Arc::new(widened)), additions })
+    }
+
+    /// What the backward pass needs of an input, once the product is made.
+    pub(crate) fn kept(&self, x: Operand) -> Operand {
+        Operand { matrix: x.matrix.filter(|_| self.trains_a_weight()), ..x }
     }
 
     /// The backward pass of the product: from dy, and its sums over rows, to the weights and the input. `mask` is that of
@@ -163,7 +192,7 @@ impl Linear {
     ) -> Result<()> {
         if x.additions.is_empty() && mask.is_none() {
             buffers.through(input, self, dy)?;
-        } else if !x.additions.is_empty() || input.needs_gradient {
+        } else if input.needs_gradient {
             let mut dx = match x.additions.is_empty() {
                 true => {
                     let mut dx = Buffer::uninit(dy.rows * self.inner);
@@ -174,8 +203,26 @@ impl Linear {
             };
             mask_rows(&mut dx, self.inner, mask);
             buffers.add(input, dx)?;
+        } else {
+            for addition in &x.additions {
+                let (low_rank, start) = self.of(addition)?;
+                let dt = match &dy.values {
+                    Values::F32(elements) => self.through_b(low_rank, elements, dy.rows, start)?,
+                    Values::Bf16(elements) => self.through_b(low_rank, elements, dy.rows, start)?,
+                };
+                self.gather_addition(addition, dy, &dt)?;
+            }
         }
-        self.backward_weights(dy, &x.matrix, sums)
+        self.backward_weights(dy, x.matrix.as_deref(), sums)
+    }
+
+    /// The low-rank part of an addition, and where the outputs of its layer begin.
+    fn of(&self, addition: &Addition) -> Result<(&LowRank, usize)> {
+        let start = self.parts.iter().take(addition.part).map(Part::outputs).sum();
+        match self.parts.get(addition.part).and_then(|part| part.low_rank.as_ref()) {
+            Some(low_rank) => Ok((low_rank, start)),
+            None => candle_core::bail!("linear: an addition to a layer that has none"),
+        }
     }
 
     /// The gradients of the additions' weights; returns dx.
@@ -190,38 +237,58 @@ impl Linear {
             },
         );
         for addition in &x.additions {
-            let starts: usize = self.parts.iter().take(addition.part).map(Part::outputs).sum();
-            let Some(Part { low_rank: Some(low_rank), .. }) = self.parts.get(addition.part) else { continue };
+            let (low_rank, _) = self.of(addition)?;
             let rank = low_rank.rank();
             let dt: Vec<f32> =
                 widened.chunks_exact(width).flat_map(|row| &row[addition.column..][..rank]).copied().collect();
             let dt = Matrix::rounded(dy.precision(), rows, rank, &dt);
-            let outputs = self.parts[addition.part].outputs();
-            match (&dy.values, &x.matrix.values, &dt.values, &addition.input.values) {
-                (Values::F32(dy), Values::F32(x), Values::F32(dt), Values::F32(input)) => {
-                    self.gather_addition(low_rank, addition, rows, [starts, outputs], [dy, x, dt, input], &mut dx)
+            self.gather_addition(addition, dy, &dt)?;
+            let mut back = Buffer::uninit(rows * self.inner);
+            low_rank.a.read(|a| {
+                let a: Vec<&[f32]> = a.chunks_exact(self.inner).collect();
+                match &dt.values {
+                    Values::F32(dt) => times(dt, rows, &PackedB::across(&a), &mut back),
+                    Values::Bf16(dt) => times(dt, rows, &PackedB::across(&a), &mut back),
                 }
-                (Values::Bf16(dy), Values::Bf16(x), Values::Bf16(dt), Values::Bf16(input)) => {
-                    self.gather_addition(low_rank, addition, rows, [starts, outputs], [dy, x, dt, input], &mut dx)
-                }
-                _ => candle_core::bail!("linear: an input and a gradient of different precision"),
-            }?;
+                Ok(())
+            })?;
+            mask_rows(&mut back, self.inner, addition.mask);
+            let pairs = dx.par_chunks_mut(self.inner).zip(back.par_chunks(self.inner));
+            pairs.with_min_len(16).for_each(|(dx, back)| add_to(dx, back));
         }
         Ok(dx)
     }
 
-    fn gather_addition<T: MicroKernel>(
-        &self,
-        low_rank: &LowRank,
-        addition: &Addition,
-        rows: usize,
-        [start, outputs]: [usize; 2],
-        [dy, x, dt, input]: [&[T]; 4],
-        dx: &mut [f32],
-    ) -> Result<()> {
-        let (rank, inner) = (low_rank.rank(), self.inner);
+    /// `s dy B`, of an input that needs no gradient: nothing else of the product is of use.
+    fn through_b<T: MicroKernel>(&self, low_rank: &LowRank, dy: &[T], rows: usize, start: usize) -> Result<Matrix> {
+        let rank = low_rank.rank();
+        let scaled = low_rank.b.read(|b| Ok(b.iter().map(|b| low_rank.scale * b).collect::<Vec<f32>>()))?;
+        let scaled: Vec<&[f32]> = scaled.chunks_exact(rank.max(1)).collect();
+        let mut dt = vec![0.0; rows * rank];
+        let dy = ViewA::plain(&dy[T::count(start)..], rows, T::count(self.outer));
+        product(dy, &PackedB::across(&scaled), &Store::new(&mut dt, rank));
+        Ok(Matrix::rounded(T::PRECISION, rows, rank, &dt))
+    }
+
+    /// Sends the gradients of an addition to those of its weights that are trained.
+    fn gather_addition(&self, addition: &Addition, dy: &Matrix, dt: &Matrix) -> Result<()> {
+        match (&dy.values, &addition.t.values, &dt.values, &addition.input.values) {
+            (Values::F32(dy), Values::F32(t), Values::F32(dt), Values::F32(input)) => {
+                self.gather_factors(addition, [dy, t, dt, input])
+            }
+            (Values::Bf16(dy), Values::Bf16(t), Values::Bf16(dt), Values::Bf16(input)) => {
+                self.gather_factors(addition, [dy, t, dt, input])
+            }
+            _ => candle_core::bail!("linear: an input and a gradient of different precision"),
+        }
+    }
+
+    fn gather_factors<T: MicroKernel>(&self, addition: &Addition, [dy, t, dt, input]: [&[T]; 4]) -> Result<()> {
+        let (low_rank, start) = self.of(addition)?;
+        let (rank, inner, rows) = (low_rank.rank(), self.inner, addition.t.rows);
+        let outputs = low_rank.b.count() / rank.max(1);
         if low_rank.b.is_trained() {
-            let t = PackedB::across_elements(&x[T::count(addition.column)..], rows, rank, T::count(self.width()));
+            let t = PackedB::across_elements(t, rows, rank, T::count(rank));
             let dy = PackedA::transposed(dy, rows, start..start + outputs, T::count(self.outer));
             let mut db = vec![0.0; outputs * rank];
             product(dy.left(), &t, &Store::new(&mut db, rank));
@@ -236,14 +303,6 @@ impl Linear {
                 Ok(())
             })?;
         }
-        let mut back = Buffer::uninit(rows * inner);
-        low_rank.a.read(|a| {
-            let a: Vec<&[f32]> = a.chunks_exact(inner).collect();
-            times(dt, rows, &PackedB::across(&a), &mut back);
-            Ok(())
-        })?;
-        mask_rows(&mut back, inner, addition.mask);
-        dx.par_chunks_mut(inner).zip(back.par_chunks(inner)).with_min_len(16).for_each(|(dx, back)| add_to(dx, back));
         Ok(())
     }
 }
@@ -273,5 +332,123 @@ pub(super) fn mask_rows(values: &mut [f32], columns: usize, mask: Option<Dropout
         values.par_chunks_mut(columns.max(1)).with_min_len(16).enumerate().for_each(|(row, values)| {
             masked(values, mask, (row * columns) as u32);
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::linear::{Cache, Packing};
+    use crate::pass::{Inputs, Pass};
+    use crate::segments::Segments;
+    use crate::tape::Tape;
+    use crate::testing::{PRECISIONS, normal};
+    use crate::value::Value;
+    use crate::{Ops, Precision, rng::Key};
+
+    fn part(seed: u64, outer: usize, inner: usize, rank: usize) -> Part {
+        let weight = |seed, shape: &[usize]| Weight::new(&normal(seed, shape)).unwrap();
+        let (a, b) = (weight(seed + 1, &[rank, inner]), weight(seed + 2, &[outer, rank]));
+        let low_rank = LowRank { a, b, scale: 0.7, dropout: DropoutAt::new(0.0, "addition") };
+        Part::new(weight(seed, &[outer, inner]), None).with_low_rank(low_rank)
+    }
+
+    /// Where only additions changed, the panels of the frozen weights are not made again, and those of the additions are.
+    #[test]
+    fn panels_follow_the_additions_and_the_weights_and_are_those_of_a_new_layer() {
+        fn check<T: MicroKernel + PartialEq>(layer: &Linear, caches: &[Cache<T>; 2], kept: bool) {
+            let fresh = Linear::new(layer.parts().to_vec());
+            for (cache, packing) in caches.iter().zip([Packing::<T>::ALONG, Packing::ACROSS]) {
+                let at = |panels: &Arc<PackedB<T>>| panels.elements.as_ptr();
+                let before = cache.lock().unwrap().as_ref().map(|cached| at(&cached.panels));
+                let make = packing.make;
+                let (found, want) = (layer.packed(cache, packing).unwrap(), fresh.pack(make).unwrap());
+                assert!(found.elements[..] == want.elements[..]);
+                assert!(!kept || before == Some(at(&found)), "panels were made anew");
+            }
+        }
+        for (inner, ranks) in [(34, [3, 4]), (64, [8, 1]), (130, [5, 40])] {
+            let layer = Linear::new(vec![part(1, 18, inner, ranks[0]), part(11, 24, inner, ranks[1])]);
+            let (floats, pairs): ([Cache<f32>; 2], [Cache<u32>; 2]) = Default::default();
+            let both = |kept| {
+                check(&layer, &floats, kept);
+                check(&layer, &pairs, kept);
+            };
+            both(false);
+            both(true);
+            for seed in 0..3 {
+                for part in layer.parts() {
+                    let b = &part.low_rank.as_ref().unwrap().b;
+                    b.set(&normal(100 + seed, b.dims())).unwrap();
+                    both(true);
+                }
+            }
+            let weight = &layer.parts()[1].weight;
+            weight.set(&normal(200, weight.dims())).unwrap();
+            both(false);
+            both(true);
+        }
+    }
+
+    /// An input that needs no gradient (the frozen embeddings) changes none of the additions', to the bit.
+    #[test]
+    fn the_gradients_of_additions_are_the_same_whether_the_input_has_one_or_not() {
+        for (precision, _) in PRECISIONS {
+            let gradients = |trained: bool| {
+                let x = Weight::new(&normal(50, &[70, 34])).unwrap();
+                if !trained {
+                    x.freeze();
+                }
+                let parts = vec![part(1, 18, 34, 3), part(11, 24, 34, 4)];
+                parts.iter().for_each(|part| part.weight.freeze());
+                let factors: Vec<Weight> = parts
+                    .iter()
+                    .flat_map(|part| part.low_rank.as_ref().map(|one| [one.a.clone(), one.b.clone()]).unwrap())
+                    .collect();
+                let inputs = Arc::new(Inputs::of_rows(Segments::packed(&[70])));
+                let mut tape = Tape::new(precision, Pass::train(Key::seed(1)), inputs);
+                let x = tape.parameter(&x).unwrap();
+                let y = tape.linear(&x, &Arc::new(Linear::new(parts))).unwrap();
+                let y = tape.finish(&[y]).unwrap().remove(0);
+                (y * normal(60, &[70, 42])).unwrap().sum_all().unwrap().backward().unwrap();
+                factors.iter().map(|factor| factor.take_gradient().unwrap().values().to_vec()).collect::<Vec<_>>()
+            };
+            let [with, without] = [true, false].map(gradients);
+            assert_eq!(with, without, "{precision:?}");
+            assert!(with.iter().flatten().any(|value| value.abs() > 1.0));
+        }
+    }
+
+    #[test]
+    fn what_only_frozen_weights_would_need_is_not_kept() {
+        let x = || Arc::new(Matrix::rounded(Precision::F32, 70, 34, &vec![1.0; 70 * 34]));
+        let inputs = Arc::new(Inputs::of_rows(Segments::packed(&[70])));
+        let setting = Setting { pass: Pass::train(Key::seed(1)), inputs };
+        let held = |part: Part, frozen: bool| {
+            if frozen {
+                part.weight.freeze();
+            }
+            let (layer, x) = (Linear::new(vec![part]), x());
+            let operand = layer.kept(layer.operand(x.clone(), crate::value::Rows::Tokens, &setting).unwrap());
+            // What else holds the input: the operand, for dW, and an addition, for dA.
+            (operand.matrix.is_some(), Arc::strong_count(&x) - 1)
+        };
+        let plain = || Part::new(Weight::new(&normal(1, &[18, 34])).unwrap(), None);
+        assert_eq!(held(plain(), false), (true, 1));
+        assert_eq!(held(plain(), true), (false, 0));
+        assert_eq!(held(part(1, 18, 34, 3), true), (false, 1));
+    }
+
+    #[test]
+    fn an_output_of_a_frozen_layer_has_no_backward_pass_where_nothing_below_is_trained() {
+        let weight = Weight::new(&normal(1, &[18, 34])).unwrap();
+        weight.freeze();
+        let inputs = Arc::new(Inputs::of_rows(Segments::packed(&[70])));
+        let mut tape = Tape::new(Precision::F32, Pass::train(Key::seed(1)), inputs);
+        let x = tape.constant(&normal(2, &[70, 34])).unwrap();
+        let layer = Arc::new(Linear::new(vec![Part::new(weight, None)]));
+        let y = tape.linear(&x, &layer).unwrap();
+        assert!(matches!(&y, Value::Fused(y) if !y.node.needs_gradient));
+        assert_eq!(tape.recorded(), 0);
     }
 }

@@ -241,12 +241,7 @@ impl Model {
 }
 
 /// Additions of the checkpoint that the recipe has too are trained further; others are merged into the encoder.
-fn begin_lora(
-    stored: &Lora,
-    own: Option<&Lora>,
-    weights: &mut Weights,
-    notify: &mut dyn FnMut(&str),
-) -> Result<()> {
+fn begin_lora(stored: &Lora, own: Option<&Lora>, weights: &mut Weights, notify: &mut dyn FnMut(&str)) -> Result<()> {
     let described = stored.described();
     if own.is_some_and(|own| own.fits(stored)) {
         notify(&format!("encoder.lora: the additions of the checkpoint ({described}) are trained further"));
@@ -277,12 +272,7 @@ fn check_lora(then: Option<&Lora>, now: Option<&Lora>) -> Result<()> {
 }
 
 /// The heads of a checkpoint, and what else it says of itself.
-fn stored(
-    path: &Path,
-    config: &mut Value,
-    kinds: &[TaskKind],
-    weights: &mut Weights,
-) -> Result<Stored> {
+fn stored(path: &Path, config: &mut Value, kinds: &[TaskKind], weights: &mut Weights) -> Result<Stored> {
     if let Some(Polyhead { tasks, lora, about, .. }) = Polyhead::take(config, path)? {
         let head = |saved: SavedTask| StoredHead {
             name: saved.name.clone(),

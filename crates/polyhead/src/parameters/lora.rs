@@ -316,7 +316,11 @@ mod tests {
             ("layer.0.query.lora_B.weight", settings.clone(), "`layer.0.query.lora_B.weight`"),
             ("layer.0.query.weight", settings.clone(), "`layer.0.query.weight`"),
             ("layer.0.query.lora_A.weight", settings.clone(), "`...query.lora_A.weight`, found none"),
-            ("none", Lora { rank: 2, ..settings.clone() }, "an addition of rank 2 to [2, 2], found A [1, 2] and B [2, 1]"),
+            (
+                "none",
+                Lora { rank: 2, ..settings.clone() },
+                "an addition of rank 2 to [2, 2], found A [1, 2] and B [2, 1]",
+            ),
             ("none", Lora { targets: lora(&["query", "key"]).targets, ..settings.clone() }, "`...key.lora_A.weight`"),
         ] {
             let mut tensors = whole();

@@ -5,7 +5,7 @@ use super::parameters::{self, Sharing};
 use super::run::Run;
 use super::scores::{self, headline};
 use super::{Depth, curves, examples, reproduce, timing};
-use crate::document::number::{count, counted, decimal, duration, fine, short};
+use crate::document::number::{count, counted, decimal, duration, fine, percent, short};
 use crate::document::{Block, Chart, Document, Figure, Plot, Section, Series, Table};
 use crate::events::{Diagnosed, Step};
 use crate::infer::Session;
@@ -191,6 +191,11 @@ fn optimisation(run: &Run) -> Vec<Block> {
         return vec![Block::Missing("No step is recorded.".into())];
     }
     let mut blocks = Vec::new();
+    if let Some(counts) = run.plan.as_ref().and_then(|plan| plan.parameters) {
+        let share = decimal(percent(counts.trained, counts.all));
+        let (trained, all) = (count(counts.trained), count(counts.all));
+        blocks.push(Block::text(format!("{trained} of {all} parameters were trained ({share} %).")));
+    }
     let warmup = run.plan.as_ref().map_or(String::new(), |plan| {
         format!("It rises over the first {} and then falls to 0.", counted(plan.warmup_steps, "step"))
     });

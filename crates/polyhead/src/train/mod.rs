@@ -40,8 +40,8 @@ pub use prepare::{Prepared, TaskData, prepare};
 pub use windows::TrainingWindow;
 
 pub use crate::events::{
-    Checkpoint, Counts, Diagnosed, Evaluated, Event, Finished, Lost, ParameterCounts, Plan, Sample, Step, StepTask, TaskPlan, Warning,
-    WarningKind,
+    Checkpoint, Counts, Diagnosed, Evaluated, Event, Finished, Lost, ParameterCounts, Plan, Sample, Step, StepTask,
+    TaskPlan, Warning, WarningKind,
 };
 
 use crate::balance::{Balancer, Needs};

@@ -35,7 +35,17 @@ impl Plan {
             all: Parameters::count(model.parameters.iter()),
             trained: Parameters::count(model.parameters.trained()),
         });
-        Ok(Self { format: FORMAT, tasks, epochs, steps_per_epoch, steps, warmup_steps, precision, parameters, warnings })
+        Ok(Self {
+            format: FORMAT,
+            tasks,
+            epochs,
+            steps_per_epoch,
+            steps,
+            warmup_steps,
+            precision,
+            parameters,
+            warnings,
+        })
     }
 }
 
