@@ -68,8 +68,8 @@ fn a_model_with_lora_is_merged_into_a_plain_one_with_the_same_answers() {
     let data = support::file(&folder, "train.conll", "Ada B-PER\nlived O\nin O\nLondon B-LOC\n\n".repeat(8));
     let encoder = support::tiny_bert();
     let recipe = format!(
-        "name = 'small'\noutput = '{}'\n[encoder]\ncheckpoint = '{}'\n[encoder.lora]\nrank = 4\n[train]\nlearning_rate = 1e-2\n\
-         feature_cache = false\nprecision = 'f32'\n[tasks.ner]\nmax_length = 32\nstride = 8\n[data.ner]\ntrain = '{data}'\n",
+        "name = 'small'\noutput = '{}'\n[encoder]\ncheckpoint = '{}'\n[encoder.lora]\nrank = 4\n[train]\nlearning_rate = 1e-2\nepochs = 10\n\
+         feature_cache = false\nprecision = 'f32'\n[tasks.ner]\nbatch_size = 2\nmax_length = 32\nstride = 8\n[data.ner]\ntrain = '{data}'\n",
         folder.path().display(),
         text(&encoder),
     );

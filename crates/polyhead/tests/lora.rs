@@ -398,6 +398,6 @@ fn a_damaged_folder_is_refused_with_what_is_wrong() {
 #[test]
 fn a_session_answers_with_the_additions() {
     let folder = trained(&["train.epochs=1"]);
-    let session = Session::open(&best(folder.path())).unwrap();
+    let session = Session::open(best(folder.path())).unwrap();
     assert_eq!(session.model.lora.as_ref().unwrap().described(), "rank 4, alpha 8, on query, value");
 }

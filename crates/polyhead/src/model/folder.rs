@@ -115,9 +115,10 @@ impl Model {
             None => (vec![import(folder, &config, kinds, &mut weights)?], None, Provenance::default()),
         };
         let adjust = EncoderOverrides { lora, ..adjust.clone() };
-        let of_lora = |error: Error| match error.to_string().starts_with("encoder.lora.") {
-            true => error.at_least(Place::field(&path, "polyhead.lora")),
-            false => error,
+        // Said of a recipe elsewhere.
+        let of_lora = |error: Error| match error.to_string().strip_prefix("encoder.lora.") {
+            Some(message) => Error::data(message).at(Place::field(&path, "polyhead.lora")),
+            None => error,
         };
         Ok(Self::assemble(folder, config, about, tasks, &adjust, weights).map_err(of_lora)?.0)
     }

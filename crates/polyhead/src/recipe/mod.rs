@@ -343,7 +343,12 @@ epochs = 2
             ("epochs", "num_train_epochs", "tiny.toml:11:1: unknown key `num_train_epochs`", "`train.epochs` here"),
             ("epochs", "batch_size", "tiny.toml:11:1", "it stands elsewhere: `tasks.ner.batch_size`"),
             ("epochs", "seed", "tiny.toml:11:1", "`seed` stands at the top of a recipe"),
-            ("epochs", "dropout", "tiny.toml:11:1", "elsewhere: `encoder.dropout`, `tasks.ner.dropout`"),
+            (
+                "epochs",
+                "dropout",
+                "tiny.toml:11:1",
+                "elsewhere: `encoder.dropout`, `encoder.lora.dropout`, `tasks.ner.dropout`",
+            ),
             ("epochs", "patience", "tiny.toml:11:1", "there is no `patience`: every epoch runs"),
             ("epochs", "device", "tiny.toml:11:1", "there is no `device`: polyhead"),
             ("epochs", "max_lenght", "tiny.toml:11:1", "did you mean `tasks.ner.max_length`?"),
