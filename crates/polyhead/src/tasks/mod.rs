@@ -15,6 +15,7 @@ mod outline;
 pub mod qa;
 mod query;
 mod review;
+mod words;
 
 pub use answer::{Answer, Shape};
 pub use any::{Analysis, AnyTask, Examples, LogitsFn};

@@ -9,15 +9,14 @@ mod encoding;
 mod example;
 mod labels;
 mod pipeline;
-mod review;
 
 pub use example::Tagged;
 
 use super::answer::{self, Answer};
+use super::words::{self, Words, rows_with_most_context};
 use super::{
     Analyse, Checks, Exchange, Faces, Fingerprint, HeadShape, LinearHead, Outline, Pipeline, PipelineApi, Purpose,
-    Query, Review, Score, Shape, SingleTask, SingleTaskFolder, Task, TypeScore, Window, cross_entropy, is_short_line,
-    offset_unit, softmax,
+    Query, Review, Score, Shape, SingleTask, SingleTaskFolder, Task, TypeScore, Window, is_short_line, softmax,
 };
 use crate::batch::{Targets, WindowedExample};
 use crate::data::{self, ColumnNames, Layout, Read};
@@ -28,10 +27,8 @@ use crate::parameters::Weights;
 use crate::text::Tokenizer;
 use crate::text::offsets::{Offsets, slice};
 use candle_core::Tensor;
-use encoding::rows_with_most_context;
 use labels::{Notation, OUTSIDE, inside, labels_of};
 use polyhead_kernels::Segments;
-use polyhead_kernels::cross_entropy::{IGNORE, token_cross_entropy};
 use polyhead_kernels::{self as kernels, DropoutAt, Ops};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -195,7 +192,7 @@ impl Task for Ner {
             if let Some(tag) = tags.find(|tag| self.label(tag).is_none()) {
                 let known = self.config.labels.join(", ");
                 return Err(Error::data(format!("expected one of the tags {known}, found `{tag}`"))
-                    .at(example.place.clone())
+                    .at(example.place().clone())
                     .hint(
                         "the labels are those of the training data; a tag that only other data has can't be predicted",
                     ));
@@ -205,7 +202,7 @@ impl Task for Ner {
     }
 
     fn place<'a>(&self, example: &'a Tagged) -> &'a Place {
-        &example.place
+        example.place()
     }
 
     fn distribution(&self, examples: &[Tagged]) -> Vec<(String, usize)> {
@@ -223,17 +220,18 @@ impl Task for Ner {
     }
 
     fn features(&self, example: &Tagged, tokenizer: &Tokenizer, purpose: Purpose) -> Result<WindowedExample> {
-        self.encode(example, &example.pieces(tokenizer)?, tokenizer, purpose)
+        self.encode(example, &example.words.pieces(tokenizer)?, tokenizer, purpose)
     }
 
     fn fingerprint(&self, example: &Tagged) -> Option<Fingerprint> {
-        Fingerprint::of(2, &(example.words(), &example.tags))
+        Fingerprint::of(2, &(example.words.words(), &example.tags))
     }
 
     fn decode(&self, example: &Tagged, windows: &[Window]) -> Labelled {
         // A word has the label of the first of its units that the tokenizer makes anything of.
         let mut labels: Vec<Option<(String, f64)>> = vec![None; example.words.len()];
-        for (unit, row) in example.units.iter().zip(rows_with_most_context(example.units.len(), windows)) {
+        let units = &example.words.units;
+        for (unit, row) in units.iter().zip(rows_with_most_context(units.len(), windows)) {
             if let Some(slot) = labels.get_mut(unit.word).filter(|slot| slot.is_none()) {
                 *slot = top(&softmax(row)).and_then(|(id, score)| Some((self.config.labels.get(id)?.clone(), score)));
             }
@@ -241,10 +239,9 @@ impl Task for Ner {
         let tags = self.filled(&labels);
         let entities = self.notation().entities(&tags);
         let entity = |Span { kind, start, end }: Span| {
-            let (first, last) = (example.words.get(start)?, example.words.get(end.checked_sub(1)?)?);
             let scores: Vec<f64> = labels.get(start..end)?.iter().flatten().map(|(_, score)| *score).collect();
             let score = scores.iter().sum::<f64>() / scores.len() as f64;
-            Some(Entity { kind, bytes: first.start..last.end, score })
+            Some(Entity { kind, bytes: example.words.bytes(start..end)?, score })
         };
         let entities = entities.into_iter().filter_map(entity).collect();
         Labelled { tags, entities }
@@ -261,20 +258,12 @@ impl Task for Ner {
     }
 
     fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&Targets], count: usize) -> Result<Tensor> {
-        let mut rows = vec![IGNORE; segments.rows()];
-        for (segment, target) in segments.iter().zip(targets) {
-            for (row, &label) in rows.iter_mut().skip(segment.start).take(segment.tokens).zip(target.classes()) {
-                *row = label;
-            }
-        }
-        Ok(token_cross_entropy(logits, &rows, count)?)
+        words::loss(logits, segments, targets, count)
     }
 
     /// Of each word that a window scores.
     fn losses(&self, _example: &Tagged, windows: &[Window]) -> Option<(f64, usize)> {
-        let rows = windows.iter().flat_map(|window| window.features.targets.classes().iter().zip(window.logits.rows()));
-        let losses = rows.filter_map(|(&target, row)| cross_entropy(row.iter().copied(), target));
-        Some(losses.fold((0.0, 0), |(sum, count), loss| (sum + loss, count + 1)))
+        Some(words::losses(windows))
     }
 
     // Metric and requests
@@ -310,37 +299,26 @@ impl Task for Ner {
     }
 
     fn request(&self, request: &Value, place: Place) -> Result<Tagged> {
-        let fault = |found: String| {
-            Error::data(format!("expected {{\"text\": \"...\"}} or {{\"words\": [\"...\", ...]}}, found {found}"))
-                .at(place.clone())
-        };
-        let unit = offset_unit(request).map_err(|error| error.at(place.clone()))?;
-        if let Some(text) = request.get("text") {
-            let text = text.as_str().ok_or_else(|| fault(format!("`text` = {text}")))?.to_owned();
-            return Ok(Tagged::from_text(place, text, unit));
-        }
-        let Some(Value::Array(items)) = request.get("words") else { return Err(fault("neither".into())) };
-        let words: Option<Vec<String>> = items.iter().map(|item| item.as_str().map(str::to_owned)).collect();
-        let words = words.ok_or_else(|| fault("`words` that are not all strings".into()))?;
-        Ok(Tagged::from_words(place, &words, unit))
+        Ok(Tagged::untagged(Words::request(request, place)?))
     }
 
     fn answer(&self, example: &Tagged, prediction: &Labelled) -> Answer {
-        let offsets = Offsets::new(&example.text, example.unit);
+        let text = &example.words.text;
+        let offsets = Offsets::new(text, example.words.offset_unit);
         let entities = prediction.entities.iter().map(|Entity { kind, bytes, score }| answer::Span {
             kind: kind.clone(),
-            text: slice(&example.text, bytes.start, bytes.end).to_owned(),
+            text: slice(text, bytes.start, bytes.end).to_owned(),
             start: offsets.at(bytes.start),
             end: offsets.at(bytes.end),
             score: *score,
         });
-        Answer::Spans(answer::Spans { text: example.text.clone(), entities: entities.collect() })
+        Answer::Spans(answer::Spans { text: text.clone(), entities: entities.collect() })
     }
 
     fn record(&self, example: &Tagged, prediction: &Labelled) -> Value {
         let mut record = self.answer(example, prediction).json();
         if let Value::Object(fields) = &mut record {
-            fields.insert("words".into(), json!(example.words()));
+            fields.insert("words".into(), json!(example.words.words()));
             if !example.tags.is_empty() {
                 fields.insert("gold_tags".into(), json!(example.tags));
             }
@@ -350,11 +328,11 @@ impl Task for Ner {
     }
 
     fn example(&self, examples: &[Tagged]) -> Option<Value> {
-        let short = |most: usize| examples.iter().filter(move |example| is_short_line(&example.text, most));
+        let short = |most: usize| examples.iter().filter(move |example| is_short_line(&example.words.text, most));
         let telling =
-            |example: &&Tagged| example.units.len() > 3 && !self.notation().entities(&example.tags).is_empty();
+            |example: &&Tagged| example.words.units.len() > 3 && !self.notation().entities(&example.tags).is_empty();
         let chosen = short(100).find(telling).or_else(|| short(200).find(telling)).or_else(|| short(200).next())?;
-        Some(json!({ "text": chosen.text }))
+        Some(json!({ "text": chosen.words.text }))
     }
 
     fn gold_answer(&self, example: &Tagged) -> Option<Answer> {
@@ -362,15 +340,15 @@ impl Task for Ner {
             return None;
         }
         let entity = |span: &Span| {
-            let (first, last) = (example.words.get(span.start)?, example.words.get(span.end.checked_sub(1)?)?);
-            Some(Entity { kind: span.kind.clone(), bytes: first.start..last.end, score: 1.0 })
+            let bytes = example.words.bytes(span.start..span.end)?;
+            Some(Entity { kind: span.kind.clone(), bytes, score: 1.0 })
         };
         let entities = self.notation().entities(&example.tags).iter().filter_map(entity).collect();
         Some(self.answer(example, &Labelled { tags: example.tags.clone(), entities }))
     }
 
     fn asked(&self, example: &Tagged) -> String {
-        example.text.clone()
+        example.words.text.clone()
     }
 
     // Serving
@@ -384,7 +362,7 @@ impl Checks for Ner {
     fn outline<'a>(&self, example: &'a Tagged) -> Outline<'a> {
         Outline {
             labels: self.notation().entities(&example.tags).into_iter().map(|span| span.kind).collect(),
-            text: &example.text,
+            text: &example.words.text,
             sentence_words: Some(example.words.len()),
         }
     }
@@ -397,11 +375,15 @@ impl Checks for Ner {
         };
         let message =
             format!("expected entities to train on, found none in {} sentences: every tag is `O`", train.len());
-        Err(Error::data(message).at(first.place.clone()).hint("is the tag the last column?"))
+        Err(Error::data(message).at(first.place().clone()).hint("is the tag the last column?"))
     }
 
     fn review(&self, examples: &[Tagged], tokenizer: &Tokenizer) -> Result<Review> {
-        review::review(examples, tokenizer)
+        words::review(
+            examples.iter().map(|example| &example.words),
+            tokenizer,
+            "and they count as `O` or as a part of the entity around them",
+        )
     }
 }
 
@@ -516,7 +498,7 @@ mod tests {
             (&["ada", "\u{301}", "left"], &[1, 0], &["B-PER", "O", "O"]),
             (&["\u{e000}"], &[], &["O"]),
         ] {
-            let example = Tagged::from_words(Place::file("f"), &strings(words), OffsetUnit::Char);
+            let example = Tagged::untagged(Words::from_words(Place::file("f"), &strings(words), OffsetUnit::Char));
             let features = ner.features(&example, &tokenizer, Purpose::Predict).unwrap().windows.remove(0);
             let mut labels = labels.iter();
             let rows = features.spans.iter().map(|span| span.and_then(|_| labels.next().copied()).unwrap_or(0));

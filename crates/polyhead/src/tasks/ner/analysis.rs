@@ -146,7 +146,7 @@ fn worst(judged: &[Judged]) -> Vec<Case> {
 fn case(one: &Judged) -> Case {
     let errors = one.errors();
     let placed = |spans: &[Span]| -> Vec<Span> {
-        let words = &one.example.words;
+        let words = &one.example.words.ranges;
         let bytes = |span: &Span| match words.get(span.start..span.end) {
             Some([first, .., last]) => first.start..last.end,
             Some([word]) => word.clone(),
@@ -155,8 +155,8 @@ fn case(one: &Judged) -> Case {
         let span = |span: &Span| Span { kind: span.kind.clone(), start: bytes(span).start, end: bytes(span).end };
         spans.iter().map(span).collect()
     };
-    let drawing = spans(&one.example.text, &placed(&one.gold), &placed(&one.found), &one.pairs);
+    let drawing = spans(&one.example.words.text, &placed(&one.gold), &placed(&one.found), &one.pairs);
     let right = one.pairs.iter().any(|pair| pair.outcome == Outcome::Correct);
     let verdict = format!("{errors} {}", if errors == 1 { "error" } else { "errors" });
-    drawing.case(verdict, if right { Tone::Near } else { Tone::Bad }, one.example.place.to_string())
+    drawing.case(verdict, if right { Tone::Near } else { Tone::Bad }, one.example.place().to_string())
 }

@@ -1,22 +1,14 @@
-//! From sub-words to windows: what training is scored on, and which window has the say over a unit.
-//!
-//! ```text
-//! sub-words of all units -> windows that overlap by the stride -> each unit's label in one of them
-//! ```
-//!
-//! Training and decoding have one rule: of the windows that hold a unit's first sub-word, the one where that has most
-//! context on both sides decides, the first of equals. In the others it is context.
+//! Windows of sentences, for training and prediction: long ones overlap, and a cut entity is counted.
 
 use super::{Ner, Tagged};
-use crate::batch::{Features, Targets, WindowedExample};
+use crate::batch::WindowedExample;
 use crate::error::Result;
-use crate::tasks::{Purpose, Window};
-use crate::text::{Piece, TokenSequence, Tokenizer, windows};
-use polyhead_kernels::cross_entropy::IGNORE;
+use crate::tasks::Purpose;
+use crate::tasks::words::{Lengths, is_first, labelled_windows};
+use crate::text::{Piece, Tokenizer};
 use std::ops::Range;
 
 impl Ner {
-    /// The windows of an example, and what they leave out.
     pub(super) fn encode(
         &self,
         example: &Tagged,
@@ -24,37 +16,18 @@ impl Ner {
         tokenizer: &Tokenizer,
         purpose: Purpose,
     ) -> Result<WindowedExample> {
-        let room = tokenizer.single().room(self.config.max_length, self.config.stride)?;
-        let mut ranges = windows::windows(pieces.len(), room, self.config.stride);
-        if purpose == Purpose::Train && self.config.truncate {
-            ranges.truncate(1);
-        }
-        let mut windows: Vec<Features> =
-            ranges.iter().map(|range| self.window(example, pieces, range.clone(), tokenizer)).collect();
+        let super::Config { max_length, stride, truncate, .. } = self.config;
+        let ranges = Lengths { max_length, stride, truncate }.ranges(pieces, tokenizer, purpose)?;
+        let label = |unit: usize| example.training_tag(unit).and_then(|tag| self.label(&tag));
+        let windows = labelled_windows(&example.words, pieces, &ranges, tokenizer, purpose, &label);
         if purpose == Purpose::Predict {
             return Ok(WindowedExample { windows, ..WindowedExample::default() });
         }
-        score_once(&mut windows, example.units.len());
         Ok(WindowedExample {
             windows,
             lost_tokens: pieces.len() - ranges.last().map_or(0, |range| range.end),
             truncated_answers: self.lost(example, pieces, &ranges),
         })
-    }
-
-    /// One window over some of a text's sub-words. A span holds the index of the unit that a sub-word is the first of.
-    fn window(&self, example: &Tagged, pieces: &[Piece], range: Range<usize>, t: &Tokenizer) -> Features {
-        let TokenSequence { ids, types, texts: [text] } = t.single().window([pieces.get(range.clone()).unwrap_or(&[])]);
-        let (mut spans, mut labels) = (vec![None; ids.len()], vec![IGNORE; ids.len()]);
-        for (at, place) in range.zip(text) {
-            let Some(piece) = pieces.get(at).filter(|_| is_first(pieces, at)) else { continue };
-            let label = example.training_tag(piece.word).and_then(|tag| self.label(&tag));
-            if let (Some(span), Some(slot)) = (spans.get_mut(place), labels.get_mut(place)) {
-                *span = Some((piece.word, piece.word + 1));
-                *slot = label.map_or(IGNORE, |label| label as i64);
-            }
-        }
-        Features { ids, types, spans, targets: Targets::Classes(labels), ..Features::default() }
     }
 
     /// The gold entities of which no window holds every label.
@@ -64,7 +37,7 @@ impl Ner {
         }
         let labelled: Vec<(usize, usize)> = (0..pieces.len())
             .filter(|&at| is_first(pieces, at))
-            .filter_map(|at| Some((example.units.get(pieces.get(at)?.word)?.word, at)))
+            .filter_map(|at| Some((example.words.units.get(pieces.get(at)?.word)?.word, at)))
             .collect();
         let whole = |words: Range<usize>| {
             let first = labelled.partition_point(|&(word, _)| word < words.start);
@@ -78,68 +51,16 @@ impl Ner {
     }
 }
 
-fn is_first(pieces: &[Piece], at: usize) -> bool {
-    let word = |at: usize| pieces.get(at).map(|piece| piece.word);
-    at == 0 || word(at - 1) != word(at)
-}
-
-/// Keeps each label in the window that decides, and the windows that have any; the first where none has.
-fn score_once(windows: &mut Vec<Features>, units: usize) {
-    if windows.len() < 2 {
-        return;
-    }
-    let deciding = deciding(units, windows.iter());
-    for (index, window) in windows.iter_mut().enumerate() {
-        let Targets::Classes(labels) = &mut window.targets else { continue };
-        for (at, (span, label)) in window.spans.iter().zip(labels).enumerate() {
-            if span.and_then(|(unit, _)| *deciding.get(unit)?) != Some((index, at)) {
-                *label = IGNORE;
-            }
-        }
-    }
-    let mut first = true;
-    let scored = windows.iter().any(|window| window.targets.count() > 0);
-    windows.retain(|window| {
-        let keep = if scored { window.targets.count() > 0 } else { first };
-        first = false;
-        keep
-    });
-}
-
-/// For each of `count` units (or sub-words) to which the spans of the windows point: the window that decides, and the place
-/// in it. Nothing where no window has it.
-fn deciding<'a>(count: usize, windows: impl Iterator<Item = &'a Features>) -> Vec<Option<(usize, usize)>> {
-    let mut best: Vec<Option<(usize, (usize, usize))>> = vec![None; count];
-    for (index, features) in windows.enumerate() {
-        let whole = 0..features.ids.len();
-        for (at, span) in features.spans.iter().enumerate() {
-            let Some((unit, _)) = *span else { continue };
-            let context = windows::context(&whole, at);
-            if let Some(slot) = best.get_mut(unit).filter(|slot| slot.is_none_or(|(most, _)| context > most)) {
-                *slot = Some((context, (index, at)));
-            }
-        }
-    }
-    best.into_iter().map(|slot| slot.map(|(_, place)| place)).collect()
-}
-
-/// The logits of each of `count` units or sub-words, from the window that decides. Empty where no window has it.
-pub(super) fn rows_with_most_context(count: usize, windows: &[Window]) -> Vec<&[f32]> {
-    let places = deciding(count, windows.iter().map(|window| &window.features));
-    let row = |place: Option<(usize, usize)>| {
-        let (window, at) = place?;
-        Some(windows.get(window)?.logits.row(at))
-    };
-    places.into_iter().map(|place| row(place).unwrap_or(&[])).collect()
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::batch::Features;
     use crate::data::Sentence;
     use crate::error::Place;
     use crate::tasks::Task;
+    use crate::tasks::words::windows::deciding;
+    use polyhead_kernels::cross_entropy::IGNORE;
     use serde_json::{Value, json};
     use std::path::Path;
 
@@ -174,7 +95,7 @@ mod tests {
                 let predicted = encoded(&ner, &example, Purpose::Predict).windows;
                 let trained = encoded(&ner, &example, Purpose::Train);
                 assert_eq!((trained.lost_tokens, trained.windows.len() <= predicted.len()), (0, true));
-                let mut scored = vec![0; example.units.len()];
+                let mut scored = vec![0; example.words.units.len()];
                 for window in &trained.windows {
                     assert!(predicted.iter().any(|whole| whole.ids == window.ids && whole.spans == window.spans));
                     for (span, &target) in window.spans.iter().zip(window.targets.classes()) {
@@ -188,7 +109,7 @@ mod tests {
                     }
                 }
                 assert!(scored.iter().all(|&times| times == 1), "{stride}, {words}: {scored:?}");
-                for (window, at) in deciding(example.units.len(), predicted.iter()).into_iter().flatten() {
+                for (window, at) in deciding(example.words.units.len(), predicted.iter()).into_iter().flatten() {
                     let same = |trained: &&Features| {
                         trained.ids == predicted[window].ids && trained.targets.classes()[at] != IGNORE
                     };

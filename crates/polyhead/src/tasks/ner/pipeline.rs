@@ -15,9 +15,10 @@
 //!   from the window where it has most context on both sides (the first of equals), and then the text is grouped as a
 //!   whole. transformers groups each window alone and then picks among the entities that overlap.
 
-use super::{Config, Ner, OUTSIDE, Tagged, rows_with_most_context, top};
+use super::{Config, Ner, OUTSIDE, Tagged, top};
 use crate::batch::Features;
 use crate::error::{Error, Place, Result};
+use crate::tasks::words::{Words, rows_with_most_context};
 use crate::tasks::{PipelineApi, Purpose, Query, Task, Window, found, softmax, within};
 use crate::text::offsets::{OffsetUnit, Offsets, slice};
 use crate::text::{Piece, TokenSequence, Tokenizer, windows};
@@ -145,7 +146,7 @@ pub(super) fn query(
     };
     let Some(strategy) = parameters.aggregation_strategy else {
         let task = Ner { config: Config { stride, ..task.config.clone() } };
-        let example = Tagged::from_text(Place::file("request"), text.to_owned(), unit);
+        let example = Tagged::untagged(Words::from_text(Place::file("request"), text.to_owned(), unit));
         let windows = task.features(&example, tokenizer, Purpose::Predict)?.windows;
         return Ok(Query::new(windows, move |windows| {
             let entities = task.decode(&example, windows).entities.into_iter();
@@ -156,7 +157,7 @@ pub(super) fn query(
                 start: entity.bytes.start,
                 end: entity.bytes.end,
             });
-            json!(groups(&example.text, unit, spots, &ignored))
+            json!(groups(&example.words.text, unit, spots, &ignored))
         }));
     };
     let (pieces, continues) = tokenizer.text_with_continuations(text)?;

@@ -2,7 +2,7 @@
 //!
 //! Which these are only the tokenizer knows: each unit that occurs is given to it once.
 
-use super::Tagged;
+use super::Words;
 use crate::data::Skipped;
 use crate::error::Result;
 use crate::tasks::{Review, found};
@@ -13,9 +13,14 @@ use std::collections::HashMap;
 /// So many units are tokenised at a time.
 const TOGETHER: usize = 4096;
 
-pub(super) fn review(examples: &[Tagged], tokenizer: &Tokenizer) -> Result<Review> {
+/// What there is to say of these texts; `left` says how words without a token count.
+pub fn review<'a>(
+    examples: impl Iterator<Item = &'a Words> + Clone,
+    tokenizer: &Tokenizer,
+    left: &str,
+) -> Result<Review> {
     let mut known: HashMap<&str, bool> = HashMap::new();
-    examples.iter().flat_map(Tagged::units).for_each(|unit| _ = known.insert(unit, false));
+    examples.clone().flat_map(Words::units).for_each(|unit| _ = known.insert(unit, false));
     let units: Vec<&str> = known.keys().copied().collect();
     for units in units.chunks(TOGETHER) {
         for piece in tokenizer.words(units)? {
@@ -26,8 +31,8 @@ pub(super) fn review(examples: &[Tagged], tokenizer: &Tokenizer) -> Result<Revie
     }
     let mut review = Review::default();
     let (mut lost, mut first) = (0, None);
-    for (index, example) in examples.iter().enumerate() {
-        let mut read = vec![false; example.words.len()];
+    for (index, example) in examples.enumerate() {
+        let mut read = vec![false; example.len()];
         for (unit, text) in example.units.iter().zip(example.units()) {
             if let Some(read) = read.get_mut(unit.word) {
                 *read |= known.get(text).copied().unwrap_or(false);
@@ -54,7 +59,7 @@ pub(super) fn review(examples: &[Tagged], tokenizer: &Tokenizer) -> Result<Revie
         let (words, have) = if lost == 1 { ("word", "has") } else { ("words", "have") };
         review.notes.push(format!(
             "{lost} {words} {have} no token, because the tokenizer deletes such characters (the first: {first}): nothing is \
-             predicted for them, and they count as `O` or as a part of the entity around them"
+             predicted for them, {left}"
         ));
     }
     Ok(review)
@@ -64,8 +69,8 @@ pub(super) fn review(examples: &[Tagged], tokenizer: &Tokenizer) -> Result<Revie
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::data::Sentence;
     use crate::error::Place;
+    use crate::text::offsets::OffsetUnit;
     use std::path::Path;
 
     #[test]
@@ -73,9 +78,8 @@ mod tests {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/tiny-bert/tokenizer.json");
         let tokenizer = Tokenizer::load(&path).unwrap();
         let sentence = |line: usize, words: &[&str]| {
-            let tags = words.iter().map(|_| "O".to_owned()).collect();
-            let words = words.iter().map(|&word| word.to_owned()).collect();
-            Tagged::from_sentence(Sentence { place: Place::line("f", line), words, tags })
+            let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
+            Words::from_words(Place::line("f", line), &words, OffsetUnit::Char)
         };
         let examples = [
             sentence(1, &["ada", "\u{f0b7}", "京", "\u{200b}x"]),
@@ -83,7 +87,7 @@ mod tests {
             sentence(9, &["mary", "\u{301}", "\u{200b}"]),
             sentence(12, &["\u{fffd}"]),
         ];
-        let of = |examples: &[Tagged]| review(examples, &tokenizer).unwrap();
+        let of = |examples: &[Words]| review(examples.iter(), &tokenizer, "as it stands").unwrap();
         let review = of(&examples);
         assert_eq!(review.notes.len(), 1);
         let note = &review.notes[0];
