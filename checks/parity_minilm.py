@@ -1,7 +1,7 @@
 """Parity on real weights: polyhead against PyTorch on MiniLM and a few real sentences. Run by hand.
 
 Compares the output of the embeddings and of every layer, NER and QA logits, both losses, every gradient and ten steps
-of training (see fixtures/bert_parity.py, whose definitions are used), with random heads of the usual initial size.
+of training (see fixtures/encoder_parity.py, whose definitions are used), with random heads of the usual initial size.
 The error of a tensor is max|a - b| / max|b|; gradients that are zero in exact arithmetic are compared with the largest
 gradient instead. Ends with status 1 if an error exceeds 1e-4 (or noise 1e-6).
 
@@ -10,7 +10,7 @@ in small ones, and each step builds on those before. On this batch the norms of 
 each other by up to 5e-5 as well. The errors are therefore printed by step.
 
 Run from the repository: python checks/parity_minilm.py --minilm DIR
-DIR is a BERT folder in Hugging Face layout; sentence-transformers/all-MiniLM-L6-v2 is the one meant.
+DIR is the folder of an encoder in Hugging Face layout, of BERT or RoBERTa; sentence-transformers/all-MiniLM-L6-v2 is the one meant.
 Needs torch, transformers, safetensors, tokenizers, and cargo (or --dump BIN, the built example dump_parity).
 """
 
@@ -23,11 +23,11 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
-from transformers import BertConfig, BertModel
+from transformers import AutoModel
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "fixtures"))
-import bert_parity  # noqa: E402
+import encoder_parity  # noqa: E402
 
 TOLERANCE = 1e-4
 NOISE = 1e-6
@@ -48,7 +48,7 @@ EXAMPLES = [
 ]
 
 
-def make_batch(folder):
+def make_batch(folder, pad):
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.no_truncation()
@@ -61,11 +61,12 @@ def make_batch(folder):
             for token, (start, end) in enumerate(encoded.offsets)
             if encoded.sequence_ids[token] == (question is not None) and start < first + len(answer) and end > first
         ]
-        labels = torch.randint(0, bert_parity.NER_CLASSES, (len(encoded.ids),))
-        labels[torch.tensor(encoded.special_tokens_mask, dtype=torch.bool)] = bert_parity.IGNORE
+        labels = torch.randint(0, encoder_parity.NER_CLASSES, (len(encoded.ids),))
+        labels[torch.tensor(encoded.special_tokens_mask, dtype=torch.bool)] = encoder_parity.IGNORE
         rows.append((encoded.ids, encoded.type_ids, labels, inside[0], inside[-1]))
     lengths = [len(ids) for ids, *_ in rows]
-    batch = {name: torch.zeros(len(rows), max(lengths), dtype=torch.int64) for name in ["padded_ids", "padded_type_ids", "mask"]}
+    batch = {name: torch.zeros(len(rows), max(lengths), dtype=torch.int64) for name in ["padded_type_ids", "mask"]}
+    batch["padded_ids"] = torch.full((len(rows), max(lengths)), pad, dtype=torch.int64)
     for row, (ids, types, *_) in enumerate(rows):
         batch["padded_ids"][row, : len(ids)] = torch.tensor(ids)
         batch["padded_type_ids"][row, : len(ids)] = torch.tensor(types)
@@ -86,10 +87,10 @@ def reference(net, batch):
     with torch.no_grad():
         hidden, found["ner_logits"], found["qa_logits"] = net(batch)
         found |= {f"hidden.{level}": states for level, states in enumerate(hidden)}
-        found |= {f"{task}_loss": loss(net, batch).reshape(1) for task, loss in bert_parity.LOSSES.items()}
-    for task in bert_parity.LOSSES:
-        found |= bert_parity.gradients(net, batch, task)
-    losses, norms = bert_parity.train(net, batch)
+        found |= {f"{task}_loss": loss(net, batch).reshape(1) for task, loss in encoder_parity.LOSSES.items()}
+    for task in encoder_parity.LOSSES:
+        found |= encoder_parity.gradients(net, batch, task)
+    losses, norms = encoder_parity.train(net, batch)
     return found | {"losses": torch.tensor(losses), "grad_norms": torch.tensor(norms)}
 
 
@@ -133,14 +134,13 @@ def main():
     torch.manual_seed(20240613)
     torch.set_num_threads(1)
 
-    net = bert_parity.Net(BertConfig.from_pretrained(args.minilm))
-    net.bert = BertModel.from_pretrained(args.minilm, attn_implementation="eager", dtype=torch.float32)
+    net = encoder_parity.Net(AutoModel.from_pretrained(args.minilm, attn_implementation="eager", dtype=torch.float32))
     with torch.no_grad():
         for head in [net.ner, net.qa_start, net.qa_end]:
             head.weight.normal_(std=0.02)
             head.bias.normal_(std=0.02)
     net.eval()
-    batch = make_batch(args.minilm)
+    batch = make_batch(args.minilm, net.encoder.config.pad_token_id)
     names = ["ids", "type_ids", "lengths", "ner_labels", "qa_start", "qa_end"]
     inputs = {name: batch[name].contiguous() for name in names}
     inputs |= {name: p.detach().clone() for name, p in net.fixture_parameters() if name.startswith("heads.")}
@@ -153,7 +153,7 @@ def main():
         save_file(inputs, files[0])
         subprocess.run([*command, str(args.minilm.resolve()), *files], check=True, cwd=ROOT)
         found = load_file(files[1])
-    sys.exit(0 if compare(want, found, net.bert.config.num_hidden_layers) else 1)
+    sys.exit(0 if compare(want, found, net.encoder.config.num_hidden_layers) else 1)
 
 
 if __name__ == "__main__":

@@ -114,7 +114,7 @@ pub fn config(data: &[u8]) {
     let folder = path.parent().unwrap();
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().map(|folder| folder.join("fixtures"));
     let fixtures = fixtures.into_iter().find(|folder| folder.is_dir()).expect("fixtures");
-    for (from, name) in [("single-task/ner", "model.safetensors"), ("tiny-bert", "tokenizer.json")] {
+    for (from, name) in [("tiny-bert/single-task/ner", "model.safetensors"), ("tiny-bert", "tokenizer.json")] {
         if !folder.join(name).exists() {
             std::fs::copy(fixtures.join(from).join(name), folder.join(name)).unwrap();
         }

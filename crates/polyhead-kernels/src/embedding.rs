@@ -143,18 +143,20 @@ mod tests {
     #[test]
     fn values_and_gradients_are_those_of_the_plain_reference() {
         let args = [normal(1, &[10, 6]), normal(2, &[6, 6]), normal(3, &[2, 6]), normal(4, &[6]), normal(5, &[6])];
-        for (rate, first) in [(0.0, 0), (0.2, 0), (0.2, 2)] {
+        let cases = [
+            (0.0, Index::PositionsFrom(0), Index::TokenTypes),
+            (0.2, Index::PositionsFrom(0), Index::TokenTypes),
+            (0.2, Index::PositionsFrom(2), Index::FirstRow),
+        ];
+        for (rate, position, kind) in cases {
             for (precision, _) in PRECISIONS {
                 assert_tape_on(
                     &inputs(),
                     &args,
                     precision,
                     |ops, [words, positions, types, gamma, beta]| {
-                        let tables = [
-                            (words.clone(), Index::TokenIds),
-                            (positions.clone(), Index::PositionsFrom(first)),
-                            (types.clone(), Index::TokenTypes),
-                        ];
+                        let tables =
+                            [(words.clone(), Index::TokenIds), (positions.clone(), position), (types.clone(), kind)];
                         let norm = Norm::new(gamma.clone(), beta.clone(), 1e-12);
                         ops.embeddings(&tables, &norm, DropoutAt::new(rate, "embeddings"))
                     },

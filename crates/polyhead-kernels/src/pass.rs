@@ -123,6 +123,8 @@ pub enum Index {
     PositionsFrom(u32),
     /// The token type (segment) of each row: 0 for the first text, 1 for the second.
     TokenTypes,
+    /// The first row of a table for every token: what is added to all of them.
+    FirstRow,
     /// The first row of each sequence (`[CLS]`).
     FirstTokens,
     /// The first row of each range.
@@ -183,6 +185,7 @@ impl Inputs {
             Index::PositionsFrom(0) => Cow::Borrowed(&self.positions),
             Index::PositionsFrom(first) => self.positions.iter().map(|position| position + first).collect(),
             Index::TokenTypes => Cow::Borrowed(&self.types),
+            Index::FirstRow => Cow::Owned(vec![0; self.segments.rows()]),
             Index::FirstTokens => self.segments.iter().map(|segment| segment.start as u32).collect(),
             Index::RangeStarts => self.ranges.items.iter().map(|(start, _)| *start).collect(),
             Index::PairFirsts => self.pairs.items.iter().map(|(first, _)| *first).collect(),
@@ -198,6 +201,7 @@ impl Index {
             Self::TokenIds => "id",
             Self::PositionsFrom(_) => "position",
             Self::TokenTypes => "token type",
+            Self::FirstRow => "row",
             Self::FirstTokens => "first token",
             Self::RangeStarts => "range",
             Self::PairFirsts | Self::PairSeconds => "pair",
@@ -207,7 +211,7 @@ impl Index {
     /// What the rows that it names stand for.
     pub fn rows_of(self) -> Rows {
         match self {
-            Self::TokenIds | Self::PositionsFrom(_) | Self::TokenTypes => Rows::Tokens,
+            Self::TokenIds | Self::PositionsFrom(_) | Self::TokenTypes | Self::FirstRow => Rows::Tokens,
             Self::FirstTokens => Rows::Sequences,
             Self::RangeStarts => Rows::Ranges,
             Self::PairFirsts | Self::PairSeconds => Rows::Pairs,
@@ -219,7 +223,7 @@ impl Index {
         let expected = match self {
             Self::FirstTokens | Self::RangeStarts => Rows::Tokens,
             Self::PairFirsts | Self::PairSeconds => Rows::Ranges,
-            Self::TokenIds | Self::PositionsFrom(_) | Self::TokenTypes => {
+            Self::TokenIds | Self::PositionsFrom(_) | Self::TokenTypes | Self::FirstRow => {
                 candle_core::bail!("{self:?} chooses rows of a table, not of a value")
             }
         };

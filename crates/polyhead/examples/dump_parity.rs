@@ -4,7 +4,7 @@
 //! cargo run --release --example dump_parity -- ENCODER_FOLDER INPUTS.safetensors OUTPUTS.safetensors
 //! ```
 //!
-//! Inputs (as in `fixtures/bert_parity.safetensors`): `ids`, `type_ids`, `lengths`, `ner_labels`, `qa_start`, `qa_end`
+//! Inputs (as in `fixtures/tiny-bert/parity.safetensors`): `ids`, `type_ids`, `lengths`, `ner_labels`, `qa_start`, `qa_end`
 //! and the head weights `heads.*`. Outputs: `hidden.N`, `ner_logits`, `qa_logits`, `ner_loss`, `qa_loss`,
 //! `grad.TASK.PARAMETER`, `losses` and `grad_norms` of ten training steps.
 

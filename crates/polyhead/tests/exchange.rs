@@ -8,7 +8,7 @@ mod common;
 use candle_core::Tensor;
 use common::{error, fixture, floats, load, logits, read, windows};
 use polyhead::batch::{Features, Padding};
-use polyhead::encoders::Pass;
+use polyhead::encoders::{ENCODERS, EncoderKind, Pass};
 use polyhead::model::{Model, export_single_task};
 use polyhead::tasks::Purpose;
 use serde_json::Value;
@@ -16,15 +16,25 @@ use std::fs;
 use std::path::Path;
 use tempfile::TempDir;
 
-/// A folder of `fixtures/single-task` with a tokenizer beside it.
-fn imported(task: &str) -> (TempDir, Model) {
-    let folder = tempfile::tempdir().unwrap();
+/// A single-task folder of an encoder's fixture with a tokenizer beside it.
+fn imported_of(kind: &EncoderKind, task: &str) -> (TempDir, Model) {
+    let (folder, source) = (tempfile::tempdir().unwrap(), fixture(kind.fixture));
     for name in ["config.json", "model.safetensors"] {
-        fs::copy(fixture("single-task").join(task).join(name), folder.path().join(name)).unwrap();
+        fs::copy(source.join("single-task").join(task).join(name), folder.path().join(name)).unwrap();
     }
-    fs::copy(fixture("tiny-bert/tokenizer.json"), folder.path().join("tokenizer.json")).unwrap();
+    fs::copy(source.join("tokenizer.json"), folder.path().join("tokenizer.json")).unwrap();
     let model = load(folder.path());
     (folder, model)
+}
+
+/// That of the first encoder, BERT: for what has nothing to do with encoders.
+fn imported(task: &str) -> (TempDir, Model) {
+    imported_of(&ENCODERS[0], task)
+}
+
+/// Every encoder with every task that is exchanged.
+fn each() -> impl Iterator<Item = (&'static EncoderKind, &'static str)> {
+    ENCODERS.iter().flat_map(|kind| ["ner", "qa"].map(|task| (kind, task)))
 }
 
 fn config(folder: &Path) -> Value {
@@ -33,9 +43,9 @@ fn config(folder: &Path) -> Value {
 
 #[test]
 fn a_single_task_folder_of_transformers_answers_as_it_does_there() {
-    let reference = read(&fixture("single-task/logits.safetensors"));
-    for task in ["ner", "qa"] {
-        let (folder, model) = imported(task);
+    for (kind, task) in each() {
+        let reference = read(&fixture(kind.fixture).join("single-task/logits.safetensors"));
+        let (folder, model) = imported_of(kind, task);
         let want = &reference[&format!("{task}_logits")];
         let found = |model: &Model| {
             Tensor::from_vec(logits(model, task, &windows(&reference)).concat(), want.shape(), want.device()).unwrap()
@@ -51,8 +61,8 @@ fn a_single_task_folder_of_transformers_answers_as_it_does_there() {
 
 #[test]
 fn an_exported_task_is_the_folder_that_transformers_saved() {
-    for task in ["ner", "qa"] {
-        let (folder, model) = imported(task);
+    for (kind, task) in each() {
+        let (folder, model) = imported_of(kind, task);
         let exported = folder.path().join("exported");
         export_single_task(&model, model.task(task).unwrap(), &exported).unwrap();
         let (ours, theirs) = (exported.join("model.safetensors"), folder.path().join("model.safetensors"));
@@ -72,8 +82,8 @@ fn an_exported_task_is_the_folder_that_transformers_saved() {
 
 #[test]
 fn a_task_of_a_multi_task_model_is_exported_alone_and_answers_as_before() {
-    let (model, reference) = common::tiny();
-    for task in ["ner", "qa"] {
+    for (kind, task) in each() {
+        let (model, reference) = common::tiny_of(kind);
         let folder = tempfile::tempdir().unwrap();
         let exported = folder.path().join("exported");
         export_single_task(&model, model.task(task).unwrap(), &exported).unwrap();

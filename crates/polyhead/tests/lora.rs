@@ -48,7 +48,7 @@ fn config(folder: &Path) -> Value {
 /// A model folder with the factors that PEFT had, before training.
 fn peft(folder: &Path) -> (Model, Tensors, Tensors) {
     let (inputs, reference) =
-        ["bert_parity.safetensors", "lora_parity.safetensors"].map(|name| common::read(&fixture(name))).into();
+        ["tiny-bert/parity.safetensors", "lora_parity.safetensors"].map(|name| common::read(&fixture(name))).into();
     common::write_model(&fixture("tiny-bert"), &inputs, folder);
     let mut tensors = common::read(&folder.join("model.safetensors"));
     let factors = reference.iter().filter(|(name, _)| name.starts_with("encoder."));

@@ -21,7 +21,7 @@ use tempfile::TempDir;
 
 fn folder() -> (TempDir, Tensors) {
     let folder = tempfile::tempdir().unwrap();
-    let reference = read(&fixture("bert_parity.safetensors"));
+    let reference = read(&fixture("tiny-bert/parity.safetensors"));
     write_model(&fixture("tiny-bert"), &reference, folder.path());
     (folder, reference)
 }
@@ -150,8 +150,12 @@ fn configurations_that_fit_no_weights_are_refused_before_anything_is_allocated()
         ("layer_norm_eps", json!(-1e-12), "`layer_norm_eps`"),
         ("is_decoder", json!(true), "is_decoder"),
         ("max_position_embeddings", json!(32), "embeddings.position_embeddings.weight"),
-        ("model_type", json!("gpt2"), "model_type: expected one of bert, found `gpt2`"),
-        ("model_type", json!(7), "model_type: expected one of bert"),
+        (
+            "model_type",
+            json!("gpt2"),
+            "model_type: expected one of bert, roberta, xlm-roberta, camembert, found `gpt2`",
+        ),
+        ("model_type", json!(7), "model_type: expected one of bert, roberta"),
     ];
     for (field, value, message) in cases {
         let (folder, _) = folder();

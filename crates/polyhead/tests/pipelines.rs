@@ -28,7 +28,7 @@ fn recorded(name: &str) -> Value {
 /// A model that transformers saved, with its outputs called by these labels.
 fn imported(task: &str, labels: Option<&Value>) -> Model {
     let folder = tempfile::tempdir().unwrap();
-    let source = fixture("single-task").join(task);
+    let source = fixture("tiny-bert/single-task").join(task);
     let mut config: Value = serde_json::from_slice(&fs::read(source.join("config.json")).unwrap()).unwrap();
     if let Some(labels) = labels {
         let named = labels.as_array().unwrap().iter().enumerate();

@@ -7,6 +7,7 @@ mod small;
 
 use candle_core::{Device, Tensor};
 use polyhead::ErrorKind;
+use polyhead::encoders::ENCODERS;
 use polyhead::infer::Session;
 use polyhead::model::Model;
 use polyhead::parameters::Parameters;
@@ -357,11 +358,11 @@ fn names_of_heads_that_can_not_be_kept_are_refused() {
     assert!(!small::recipe(folder.path(), &[]).to_toml().unwrap().contains("keep_heads"));
 }
 
-/// A folder of `fixtures/single-task`, as transformers wrote it, with a tokenizer beside it.
+/// A folder of `fixtures/tiny-bert/single-task`, as transformers wrote it, with a tokenizer beside it.
 fn single_task(task: &str) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     for name in ["config.json", "model.safetensors"] {
-        fs::copy(small::fixture("single-task").join(task).join(name), folder.path().join(name)).unwrap();
+        fs::copy(small::fixture("tiny-bert/single-task").join(task).join(name), folder.path().join(name)).unwrap();
     }
     fs::copy(small::fixture("tiny-bert/tokenizer.json"), folder.path().join("tokenizer.json")).unwrap();
     folder
@@ -501,30 +502,36 @@ fn change_config(folder: &Path, change: impl FnOnce(&mut serde_json::Map<String,
 fn a_checkpoint_without_model_type_is_told_by_its_architecture_and_saved_with_it() {
     let folder = tempfile::tempdir().unwrap();
     small::recipe(folder.path(), &[]);
-    let without = |class: Value| {
-        let checkpoint = copy_of("tiny-bert");
+    let without = |fixture: &str, class: Value| {
+        let checkpoint = copy_of(fixture);
         change_config(checkpoint.path(), |config| {
             config.shift_remove("model_type");
             config["architectures"] = class;
         });
         checkpoint
     };
-    for class in ["BertModel", "BertForPreTraining", "BertForSequenceClassification"] {
-        let checkpoint = without(json!([class]));
-        let (trainer, _) = begin(with_tasks(folder.path(), checkpoint.path(), &[("ner", "ner")], ""));
-        let saved = checkpoint.path().join("saved");
-        trainer.model().save(&saved).unwrap();
-        let config: Value = serde_json::from_slice(&fs::read(saved.join("config.json")).unwrap()).unwrap();
-        assert_eq!((&config["model_type"], &config["architectures"]), (&json!("bert"), &json!(["BertModel"])));
-        load(&saved);
+    for kind in ENCODERS {
+        for name in std::iter::once(&kind.name).chain(kind.other_names) {
+            let model = format!("{}Model", name.class);
+            for class in [model.clone(), format!("{}ForSequenceClassification", name.class)] {
+                let checkpoint = without(kind.fixture, json!([class]));
+                let (trainer, _) = begin(with_tasks(folder.path(), checkpoint.path(), &[("ner", "ner")], ""));
+                let saved = checkpoint.path().join("saved");
+                trainer.model().save(&saved).unwrap();
+                let config: Value = serde_json::from_slice(&fs::read(saved.join("config.json")).unwrap()).unwrap();
+                let found = (&config["model_type"], &config["architectures"]);
+                assert_eq!(found, (&json!(name.model_type), &json!([model])));
+                load(&saved);
+            }
+        }
     }
     for (class, part) in [
-        (json!(["RobertaModel"]), "`architectures` is `RobertaModel`"),
+        (json!(["RobertaPreLayerNormModel"]), "`architectures` is `RobertaPreLayerNormModel`"),
         (json!(["BertGenerationEncoder"]), "`architectures` is `BertGenerationEncoder`"),
         (json!([]), "neither `model_type` nor `architectures`"),
         (Value::Null, "neither `model_type` nor `architectures`"),
     ] {
-        let error = refused(with_tasks(folder.path(), without(class).path(), &[("ner", "ner")], ""));
+        let error = refused(with_tasks(folder.path(), without("tiny-bert", class).path(), &[("ner", "ner")], ""));
         assert!(error.to_string().contains(part), "{error}");
         assert!(error.hint_text().unwrap().contains("\"model_type\": \"bert\""));
     }

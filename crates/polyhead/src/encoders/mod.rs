@@ -7,6 +7,7 @@
 
 pub mod bert;
 mod post_norm;
+pub mod roberta;
 
 use crate::batch::{Batch, HeadInputs};
 use crate::error::{Error, Place, Result};
@@ -19,7 +20,7 @@ use serde_json::Value as Json;
 use std::path::Path;
 
 /// The architectures, in the order in which they are tried and shown.
-pub const ENCODERS: &[EncoderKind] = &[bert::KIND];
+pub const ENCODERS: &[EncoderKind] = &[bert::KIND, roberta::KIND];
 
 /// One architecture: how its `config.json` names it, how its checkpoints are made, and how it is built.
 #[derive(Clone, Copy)]
@@ -30,6 +31,10 @@ pub struct EncoderKind {
     pub other_names: &'static [ModelName],
     /// How its checkpoints name their tensors.
     pub naming: Naming,
+    /// Which row of the table of positions the first token takes.
+    pub first_position: FirstPosition,
+    /// Which row of the table of token types a token takes.
+    pub token_types: TokenTypes,
     /// The linear layers that low-rank adaptation (LoRA) changes if nothing else is said, by the last part of their names:
     /// those of PEFT.
     pub lora_targets: &'static [&'static str],
@@ -37,6 +42,36 @@ pub struct EncoderKind {
     pub fixture: &'static str,
     /// Builds it.
     pub open: OpenEncoder,
+}
+
+/// Which row of the table of positions the first token takes; the others count on from there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FirstPosition {
+    /// The first.
+    First,
+    /// The one after that of the padding token's id (`pad_token_id` of `config.json`; 1 if that is left out): the rows up to
+    /// there are no positions.
+    AfterPadding,
+}
+
+impl FirstPosition {
+    /// That row by a `config.json`; none where its `pad_token_id` is no number of a row.
+    fn row(self, config: &Json) -> Option<u32> {
+        match (self, config.get("pad_token_id")) {
+            (Self::First, _) => Some(0),
+            (Self::AfterPadding, None | Some(Json::Null)) => Some(2),
+            (Self::AfterPadding, Some(id)) => id.as_u64()?.checked_add(1)?.try_into().ok(),
+        }
+    }
+}
+
+/// Which row of the table of token types a token takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenTypes {
+    /// That of its type, as the tokenizer's template has it.
+    OfTemplate,
+    /// The first, whatever the template says: the architecture knows no types.
+    AlwaysFirst,
 }
 
 /// A name of an architecture: transformers has several for some.
@@ -82,7 +117,8 @@ impl EncoderKind {
             (Some(found), _) => {
                 let found = found.as_str().unwrap_or("none");
                 let message = format!("expected one of {}, found `{found}`", Self::known());
-                Error::data(message).at(Place::field(path, "model_type")).hint("this encoder is not supported yet")
+                let hint = "encoders of this architecture are not supported yet";
+                Error::data(message).at(Place::field(path, "model_type")).hint(hint)
             }
             (None, class) => {
                 let found = match class {
@@ -104,6 +140,12 @@ impl EncoderKind {
     /// The one of its names that a `config.json` has.
     pub fn name_in(&self, config: &Json) -> ModelName {
         *self.names().find(|name| name.is_in(config)).unwrap_or(&self.name)
+    }
+
+    /// The longest sequence of an encoder with this `config.json`, in tokens, if it says so.
+    pub fn max_tokens(&self, config: &Json) -> Option<usize> {
+        let positions: usize = config.get("max_position_embeddings")?.as_u64()?.try_into().ok()?;
+        positions.checked_sub(self.first_position.row(config)? as usize)
     }
 
     fn known() -> String {

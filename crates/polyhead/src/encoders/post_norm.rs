@@ -10,7 +10,7 @@
 //! `encoder.layer.0.attention.self.query.weight` ...). The pooler is kept and saved, but no task uses it: it is not
 //! trained. What differs between the architectures of this build stands in their entries ([`EncoderKind`]).
 
-use super::{Encoder, EncoderKind, EncoderOverrides, HiddenStateCallback, Precision};
+use super::{Encoder, EncoderKind, EncoderOverrides, HiddenStateCallback, Precision, TokenTypes};
 use crate::error::{Error, Place, Result};
 use crate::parameters::{Group, Role, Weights};
 use candle_core::Device;
@@ -71,6 +71,8 @@ struct PostNorm {
     tables: Vec<(Weight, Index)>,
     norm: Norm,
     layers: Vec<Layer>,
+    /// The row of the first position.
+    first_position: u32,
     device: Device,
 }
 
@@ -92,27 +94,51 @@ pub(super) fn open(
     adjust: &EncoderOverrides,
     weights: &mut Weights,
 ) -> Result<Box<dyn Encoder>> {
-    let config: Config = serde_json::from_value(config.clone()).map_err(|cause| {
+    let mut read: Config = serde_json::from_value(config.clone()).map_err(|cause| {
         let model_type = kind.name_in(config).model_type;
         Error::data(format!("not the configuration of a model of the type `{model_type}`: {cause}"))
             .at(Place::file(path))
     })?;
-    Ok(Box::new(PostNorm::open(path, config, adjust, weights)?))
+    read.hidden_dropout_prob = adjust.dropout.unwrap_or(read.hidden_dropout_prob);
+    read.attention_probs_dropout_prob = adjust.attention_dropout.unwrap_or(read.attention_probs_dropout_prob);
+    let first = read.check().and_then(|()| first_position(kind, config, read.max_position_embeddings));
+    let first = first.map_err(|error| error.at_least(Place::file(path)))?;
+    Ok(Box::new(PostNorm::open(kind, read, first, adjust.precision, weights)?))
+}
+
+/// The row of the first position, of so many rows.
+fn first_position(kind: &EncoderKind, config: &serde_json::Value, rows: usize) -> Result<u32> {
+    let first = kind.first_position.row(config).filter(|first| (*first as usize) < rows);
+    first.ok_or_else(|| {
+        let found = config.get("pad_token_id").map_or("none".to_owned(), ToString::to_string);
+        Error::data(format!(
+            "`pad_token_id`: expected a number below max_position_embeddings - 1 = {}, found {found}",
+            rows - 1
+        ))
+        .hint("positions begin behind that of the padding token")
+    })
 }
 
 impl PostNorm {
-    fn open(path: &Path, mut config: Config, adjust: &EncoderOverrides, weights: &mut Weights) -> Result<Self> {
-        config.hidden_dropout_prob = adjust.dropout.unwrap_or(config.hidden_dropout_prob);
-        config.attention_probs_dropout_prob = adjust.attention_dropout.unwrap_or(config.attention_probs_dropout_prob);
-        config.check().map_err(|error| error.at_least(Place::file(path)))?;
+    fn open(
+        kind: &EncoderKind,
+        config: Config,
+        first_position: u32,
+        wanted: Precision,
+        weights: &mut Weights,
+    ) -> Result<Self> {
+        let types = match kind.token_types {
+            TokenTypes::OfTemplate => Index::TokenTypes,
+            TokenTypes::AlwaysFirst => Index::FirstRow,
+        };
         let Config { hidden_size: hidden, intermediate_size: inner, .. } = config;
         weights.in_group(Group::Embeddings);
         let mut table =
             |name: &str, rows| weights.get(&format!("embeddings.{name}.weight"), &[rows, hidden], Role::Weight);
         let tables = vec![
             (table("word_embeddings", config.vocab_size)?, Index::TokenIds),
-            (table("position_embeddings", config.max_position_embeddings)?, Index::PositionsFrom(0)),
-            (table("token_type_embeddings", config.type_vocab_size)?, Index::TokenTypes),
+            (table("position_embeddings", config.max_position_embeddings)?, Index::PositionsFrom(first_position)),
+            (table("token_type_embeddings", config.type_vocab_size)?, types),
         ];
         let epsilon = config.layer_norm_eps;
         let norm = open_norm(weights, "embeddings.LayerNorm", hidden, epsilon)?;
@@ -139,8 +165,8 @@ impl PostNorm {
         }
         // Products in bf16 take their factors in pairs of neighbours, which must not reach across heads.
         let paired = [hidden / config.num_attention_heads, inner].iter().all(|width| width.is_multiple_of(2));
-        let precision = if paired { adjust.precision } else { Precision::F32 };
-        Ok(Self { config, precision, tables, norm, layers, device: weights.device().clone() })
+        let precision = if paired { wanted } else { Precision::F32 };
+        Ok(Self { config, precision, tables, norm, layers, first_position, device: weights.device().clone() })
     }
 }
 
@@ -259,7 +285,7 @@ impl Encoder for PostNorm {
     }
 
     fn max_tokens(&self) -> usize {
-        self.config.max_position_embeddings
+        self.config.max_position_embeddings - self.first_position as usize
     }
 
     fn vocabulary(&self) -> usize {

@@ -166,6 +166,10 @@ impl Graph {
             Index::TokenIds => Ok(self.input(IDS).to_owned()),
             Index::TokenTypes => Ok(self.input(TYPES).to_owned()),
             Index::PositionsFrom(first) => Ok(self.positions(first)),
+            Index::FirstRow => Ok(self.once("first row", |graph| {
+                let ids = graph.input(IDS);
+                graph.emit("Sub", "first_row", &[ids, ids], &[])
+            })),
             Index::FirstTokens | Index::RangeStarts | Index::PairFirsts | Index::PairSeconds => {
                 candle_core::bail!("{index:?} chooses rows of a value, not of a table")
             }
@@ -375,7 +379,7 @@ impl Ops for Graph {
             Index::RangeStarts => return Ok(self.select_items(x, "ranges", 0, Rows::Ranges)),
             Index::PairFirsts => return Ok(self.select_items(x, "pairs", 0, Rows::Pairs)),
             Index::PairSeconds => return Ok(self.select_items(x, "pairs", 1, Rows::Pairs)),
-            Index::FirstTokens | Index::TokenIds | Index::PositionsFrom(_) | Index::TokenTypes => {}
+            Index::FirstTokens | Index::TokenIds | Index::PositionsFrom(_) | Index::TokenTypes | Index::FirstRow => {}
         }
         // [batch_size, 1] -> [batch_size, 1, columns] -> [batch_size, columns]: the first token, whatever stands before it.
         let mask = self.input(MASK);

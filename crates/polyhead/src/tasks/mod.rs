@@ -29,7 +29,7 @@ use faces::ExchangeOf;
 
 use crate::batch::{Features, Targets, WindowedExample};
 use crate::data::{ColumnNames, Layout, Read};
-use crate::encoders::{Output, Precision};
+use crate::encoders::{EncoderKind, Output, Precision};
 use crate::error::{Error, Place, Result};
 use crate::parameters::{Init, Role, Weights};
 use crate::text::Tokenizer;
@@ -459,7 +459,7 @@ pub struct SingleTaskFolder {
 impl SingleTaskFolder {
     /// The longest sequence that its encoder takes, if it says so.
     pub fn max_tokens(&self) -> Option<usize> {
-        self.config.get("max_position_embeddings")?.as_u64()?.try_into().ok()
+        EncoderKind::of(Path::new("config.json"), &self.config).ok()?.max_tokens(&self.config)
     }
 
     /// The labels of its head, in order. Without `id2label` they are `LABEL_0`, `LABEL_1` and so on, as transformers names

@@ -76,7 +76,7 @@ fn units(bytes: &[u8], unit: OffsetUnit) -> usize {
 }
 
 /// The last character boundary up to this byte.
-fn floor(text: &str, byte: usize) -> usize {
+pub(super) fn floor(text: &str, byte: usize) -> usize {
     (0..=byte.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0)
 }
 

@@ -3,6 +3,7 @@
 //!
 //! Sub-words come without special tokens; a [`Template`] puts these around them.
 
+use super::offsets::floor;
 use super::template::Template;
 use crate::error::{Error, Place, Result};
 use regex::Regex;
@@ -286,8 +287,10 @@ fn dropped(rest: &str) -> usize {
     MARKS.find(rest).map_or(0, |marks| marks.len())
 }
 
-/// Offsets without the white space that BPE and SentencePiece tokenizers include.
+/// Offsets without the white space that BPE and SentencePiece tokenizers include, and between characters: where a byte-level
+/// tokenizer makes the space before a word a sub-word of its own, it may end inside of the word's first character.
 fn trim(text: &str, start: usize, end: usize) -> (usize, usize) {
+    let (start, end) = (floor(text, start), floor(text, end));
     let Some(part) = text.get(start..end) else { return (start, end) };
     let trimmed = part.trim_start();
     let start = start + part.len() - trimmed.len();

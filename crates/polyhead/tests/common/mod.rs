@@ -1,13 +1,13 @@
 //! What the tests of whole models share: fixtures, model folders made of them, and the numbers of a model by name.
 //!
-//! The names are those of `fixtures/bert_parity.py`: what PyTorch recorded and what polyhead computes compare one to
+//! The names are those of `fixtures/encoder_parity.py`: what PyTorch recorded and what polyhead computes compare one to
 //! one. `examples/dump_parity.rs` uses this file too.
 
 #![allow(dead_code, missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 use candle_core::{DType, Device, Tensor};
 use polyhead::batch::{Batch, Features, Padding, Targets};
-use polyhead::encoders::{Encoder, Pass};
+use polyhead::encoders::{ENCODERS, Encoder, EncoderKind, Pass};
 use polyhead::model::Model;
 use polyhead::optim::{Optimizer, Schedule};
 use polyhead::parameters::to_safetensors;
@@ -73,7 +73,8 @@ pub fn write_model(encoder: &Path, reference: &Tensors, into: &Path) {
     tensors.retain(|_, tensor| tensor.dtype() == DType::F32);
     write(&into.join("model.safetensors"), &tensors);
     let mut config: Value = serde_json::from_slice(&std::fs::read(encoder.join("config.json")).unwrap()).unwrap();
-    let length = config["max_position_embeddings"].clone();
+    let kind = EncoderKind::of(&encoder.join("config.json"), &config).unwrap();
+    let length = kind.max_tokens(&config);
     let classes = reference["heads.ner.bias"].elem_count();
     let labels: Vec<String> =
         (0..classes).map(|class| if class == 0 { "O".into() } else { format!("B-{class}") }).collect();
@@ -96,12 +97,25 @@ pub fn load(folder: &Path) -> Model {
     Model::load(folder, TASKS).unwrap()
 }
 
-/// The tiny model of the fixtures with its recorded reference.
-pub fn tiny() -> (Model, Tensors) {
+/// The tiny model of an encoder, with heads, and its recorded reference.
+pub fn tiny_of(kind: &EncoderKind) -> (Model, Tensors) {
     let folder = tempfile::tempdir().unwrap();
-    let reference = read(&fixture("bert_parity.safetensors"));
-    write_model(&fixture("tiny-bert"), &reference, folder.path());
+    let reference = read(&fixture(kind.fixture).join("parity.safetensors"));
+    write_model(&fixture(kind.fixture), &reference, folder.path());
     (load(folder.path()), reference)
+}
+
+/// That of the first encoder, BERT: for what has nothing to do with encoders.
+pub fn tiny() -> (Model, Tensors) {
+    tiny_of(&ENCODERS[0])
+}
+
+/// Those of all encoders.
+pub fn each_encoder() -> impl Iterator<Item = (&'static EncoderKind, Model, Tensors)> {
+    ENCODERS.iter().map(|kind| {
+        let (model, reference) = tiny_of(kind);
+        (kind, model, reference)
+    })
 }
 
 /// The windows of packed inputs (`ids`, `type_ids`, `lengths`), without targets.
@@ -169,7 +183,7 @@ pub fn gradients(model: &Model, task: &str, loss: &Tensor) -> Tensors {
     whole.map(|(parameter, gradient)| (format!("grad.{task}.{}", parameter.name), gradient)).collect()
 }
 
-/// Everything that `bert_parity.py` records, under its names. Training comes last: the model is another one after it.
+/// Everything that `encoder_parity.py` records, under its names. Training comes last: the model is another one after it.
 pub fn measure(model: &Model, inputs: &Tensors) -> Tensors {
     let mut found = hidden(&*model.encoder, &windows(inputs));
     for task in ["ner", "qa"] {

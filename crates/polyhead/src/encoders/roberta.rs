@@ -1,0 +1,30 @@
+//! RoBERTa (Liu et al., arXiv:1907.11692) and its multilingual and French kin, XLM-RoBERTa and CamemBERT: layers as BERT's,
+//! positions that begin behind the padding token's, and no token types.
+//!
+//! The table of token types is there and has one row, which every token takes. Of the rows for positions the first two stand
+//! for padding: of 514 rows 512 are positions.
+//!
+//! A `<pad>` that is written in a text is a token like any other here. transformers counts no position for it.
+
+use super::{EncoderKind, FirstPosition, ModelName, TokenTypes, post_norm};
+use crate::parameters::Naming;
+
+/// Its entry in [`super::ENCODERS`].
+pub const KIND: EncoderKind = EncoderKind {
+    name: ModelName { model_type: "roberta", class: "Roberta" },
+    other_names: &[
+        ModelName { model_type: "xlm-roberta", class: "XLMRoberta" },
+        ModelName { model_type: "camembert", class: "Camembert" },
+    ],
+    naming: Naming {
+        prefix: "roberta.",
+        parts: &["embeddings.", "encoder.", "pooler."],
+        ignored: &["embeddings.position_ids"],
+        pretraining: &["lm_head."],
+    },
+    first_position: FirstPosition::AfterPadding,
+    token_types: TokenTypes::AlwaysFirst,
+    lora_targets: &["query", "value"],
+    fixture: "tiny-roberta",
+    open: post_norm::open,
+};
