@@ -3,7 +3,8 @@
 For each encoder folder: a model folder with random heads of NER, QA and classification is made of it, written as ONNX twice (the bytes must be
 the same), checked by onnx.checker (types and shapes inferred, too), and run by ONNX Runtime at batch sizes 1, 2, 5, 16 and
 lengths 1, 2, 17, 64, 130, 512, unpadded, and with sequences of several lengths padded at the right and at the left. Errors are
-max|a - b| / max|b| over real tokens, bound 1e-5. Ends with status 1 if anything differs.
+max|a - b| / max|b| over real tokens, bound 1e-5. Ends with status 1 if anything differs. With --lora each encoder has random low-rank
+additions in every linear layer, too.
 
 Run from the repository: python checks/onnx_check.py ENCODER_FOLDER ...
 Needs onnx, onnxruntime, numpy, safetensors, and cargo (or --bin DIR with the built examples dump_onnx and dump_logits).
@@ -27,6 +28,7 @@ TOLERANCE = 1e-5
 BATCHES = [1, 2, 5, 16]
 LENGTHS = [1, 2, 17, 64, 130, 512]
 OUTPUTS = ["ner.logits", "qa.logits", "class.logits"]
+RANK = 3  # of low-rank additions
 LABELS = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
 
 failed = False
@@ -38,8 +40,8 @@ def report(fine, message):
     print("ok    " if fine else "FAILED", message)
 
 
-def model_folder(encoder, into, random):
-    """The encoder with random heads, as polyhead saves it."""
+def model_folder(encoder, into, random, lora):
+    """The encoder with random heads, as polyhead saves it; with random additions, if asked for."""
     tensors = {name.removeprefix("bert."): value for name, value in load_file(encoder / "model.safetensors").items()}
     tensors = {name: value.astype(np.float32) for name, value in tensors.items() if value.dtype.kind == "f"}
     tensors = {name: value for name, value in tensors.items() if name.startswith(("embeddings.", "encoder.", "pooler."))}
@@ -48,6 +50,11 @@ def model_folder(encoder, into, random):
     for name, rows in [("ner", len(LABELS)), ("qa.start", 1), ("qa.end", 1), ("class", 3)]:
         tensors[f"heads.{name}.weight"] = random.normal(size=(rows, hidden)).astype(np.float32)
         tensors[f"heads.{name}.bias"] = random.normal(size=rows).astype(np.float32)
+    layers = [name.removesuffix(".weight") for name in tensors if name.startswith("encoder.") and tensors[name].ndim == 2]
+    for name in layers if lora else []:
+        outer, inner = tensors[f"{name}.weight"].shape
+        tensors[f"{name}.lora_A.weight"] = (random.normal(size=(RANK, inner)) / inner**0.5).astype(np.float32)
+        tensors[f"{name}.lora_B.weight"] = (random.normal(size=(outer, RANK)) / 10).astype(np.float32)
     lengths = {"max_length": longest, "stride": 8}
     config["polyhead"] = {
         "version": "0.1.0",
@@ -57,6 +64,8 @@ def model_folder(encoder, into, random):
             {"name": "class", "kind": "classify", "config": {**lengths, "labels": ["a", "b", "c"], "inputs": "pair"}},
         ],
     }
+    if lora:
+        config["polyhead"]["lora"] = {"rank": RANK, "alpha": 5.0, "targets": layers}
     save_file(tensors, into / "model.safetensors")
     (into / "config.json").write_text(json.dumps(config))
     shutil.copy(encoder / "tokenizer.json", into / "tokenizer.json")
@@ -82,7 +91,7 @@ def check(args, encoder, scratch):
     random = np.random.default_rng(1)
     folder = scratch / "model"
     folder.mkdir()
-    config = model_folder(encoder, folder, random)
+    config = model_folder(encoder, folder, random, args.lora)
     files = [scratch / "one.onnx", scratch / "two.onnx"]
     for file in files:
         run(args, "dump_onnx", folder, file)
@@ -147,6 +156,7 @@ def check(args, encoder, scratch):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("encoders", type=Path, nargs="+", help="folders of BERT encoders in Hugging Face layout")
+    parser.add_argument("--lora", action="store_true", help="with random low-rank additions")
     parser.add_argument("--bin", type=Path, help="where the built examples are; cargo runs them if this is left out")
     args = parser.parse_args()
     for encoder in args.encoders:

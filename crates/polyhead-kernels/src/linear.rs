@@ -82,15 +82,13 @@ struct Cached<T: PackedElement> {
     panels: Arc<PackedB<T>>,
 }
 
-/// How rows are brought into panels: all of them, and their ends again from a number on.
-struct Packing<T: PackedElement> {
-    make: fn(&[&[f32]]) -> PackedB<T>,
-    set: fn(&mut PackedB<T>, usize, &[&[f32]]),
-}
-
-impl<T: PackedElement> Packing<T> {
-    const ALONG: Self = Self { make: PackedB::along, set: PackedB::set_along };
-    const ACROSS: Self = Self { make: PackedB::across, set: PackedB::set_across };
+/// Which product panels are for.
+#[derive(Clone, Copy, PartialEq)]
+enum Side {
+    /// That of an input: `[W  s B]`, elements along its rows.
+    Forward,
+    /// That of a gradient: W, elements across its rows.
+    Backward,
 }
 
 impl Linear {
@@ -164,8 +162,8 @@ impl Linear {
         let x = x.matrix()?;
         self.check("input", x, self.width())?;
         match &x.values {
-            Values::F32(elements) => self.multiply(x.rows, elements, &self.in_f32.forward, Packing::ALONG, epilogue),
-            Values::Bf16(elements) => self.multiply(x.rows, elements, &self.in_bf16.forward, Packing::ALONG, epilogue),
+            Values::F32(elements) => self.multiply(x.rows, elements, &self.in_f32.forward, Side::Forward, epilogue),
+            Values::Bf16(elements) => self.multiply(x.rows, elements, &self.in_bf16.forward, Side::Forward, epilogue),
         }
     }
 
@@ -173,9 +171,9 @@ impl Linear {
     pub(crate) fn backward_input<S: Epilogue>(&self, dy: &Matrix, epilogue: &S) -> Result<()> {
         self.check("output gradient", dy, self.outer)?;
         match &dy.values {
-            Values::F32(elements) => self.multiply(dy.rows, elements, &self.in_f32.backward, Packing::ACROSS, epilogue),
+            Values::F32(elements) => self.multiply(dy.rows, elements, &self.in_f32.backward, Side::Backward, epilogue),
             Values::Bf16(elements) => {
-                self.multiply(dy.rows, elements, &self.in_bf16.backward, Packing::ACROSS, epilogue)
+                self.multiply(dy.rows, elements, &self.in_bf16.backward, Side::Backward, epilogue)
             }
         }
     }
@@ -186,10 +184,10 @@ impl Linear {
         rows: usize,
         elements: &[T],
         cache: &Cache<T>,
-        packing: Packing<T>,
+        side: Side,
         epilogue: &S,
     ) -> Result<()> {
-        let panels = self.packed(cache, packing)?;
+        let panels = self.packed(cache, side)?;
         product(ViewA::plain(elements, rows, panels.depth), &panels, epilogue);
         Ok(())
     }
@@ -274,36 +272,43 @@ impl Linear {
     }
 
     /// The rows of all weights in panels: rebuilt only when a weight has changed, and of additions only what these have changed.
-    fn packed<T: PackedElement>(&self, cache: &Cache<T>, packing: Packing<T>) -> Result<Arc<PackedB<T>>> {
+    fn packed<T: PackedElement>(&self, cache: &Cache<T>, side: Side) -> Result<Arc<PackedB<T>>> {
         let weights = self.parts.iter().map(|part| part.weight.version()).sum();
-        let additions = self.additions().map(|low_rank| low_rank.b.version()).sum();
+        let additions = match side {
+            Side::Forward => self.additions().map(|low_rank| low_rank.b.version()).sum(),
+            Side::Backward => 0,
+        };
         let mut cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
         let panels = match cache.take() {
             Some(cached) if cached.weights == weights && cached.additions == additions => cached.panels,
-            Some(Cached { weights: of, panels, .. }) if of == weights && self.width() > self.inner => {
-                // Another thread still multiplies with them: only where additions change while a model answers.
-                let panels = Arc::try_unwrap(panels).map(|mut panels| {
-                    let columns = self.width() - self.inner;
-                    self.added().map(|added| {
-                        (packing.set)(&mut panels, self.inner, &rows_of(&[&added], columns));
-                        panels
-                    })
-                });
-                Arc::new(panels.unwrap_or_else(|_| self.pack(packing.make))?)
+            // Where another thread still multiplies with them, they are made anew.
+            Some(cached) if cached.weights == weights && Arc::strong_count(&cached.panels) == 1 => {
+                let (mut panels, added) = (cached.panels, self.added()?);
+                if let Some(panels) = Arc::get_mut(&mut panels) {
+                    panels.set_along(self.inner, &rows_of(&[&added], self.width() - self.inner));
+                }
+                panels
             }
-            // The old one's memory serves the new one.
-            Some(_) | None => Arc::new(self.pack(packing.make)?),
+            old => {
+                // Its memory serves the new one.
+                drop(old);
+                Arc::new(self.pack(side)?)
+            }
         };
         *cache = Some(Cached { weights, additions, panels: panels.clone() });
         Ok(panels)
     }
 
-    /// What `make` makes of the rows of all weights.
-    fn pack<T: PackedElement>(&self, make: fn(&[&[f32]]) -> PackedB<T>) -> Result<PackedB<T>> {
-        if self.width() > self.inner {
+    /// The rows of all weights in panels, made now.
+    fn pack<T: PackedElement>(&self, side: Side) -> Result<PackedB<T>> {
+        if side == Side::Forward && self.width() > self.inner {
             let whole = self.extended()?;
-            return Ok(make(&rows_of(&[&whole], self.width())));
+            return Ok(PackedB::along(&rows_of(&[&whole], self.width())));
         }
+        let make = match side {
+            Side::Forward => PackedB::along,
+            Side::Backward => PackedB::across,
+        };
         let tensors = self.parts.iter().map(|part| part.weight.tensor()).collect::<Result<Vec<_>>>()?;
         match tensors.as_slice() {
             &[a] => with_f32s([a], |[a]| Ok(make(&rows_of(&[a], self.inner)))),

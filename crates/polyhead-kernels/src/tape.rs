@@ -223,6 +223,14 @@ impl GradientBuffers {
         }
     }
 
+    /// The gradient of a hidden state so far.
+    pub(crate) fn hidden(&mut self, node: Node) -> Result<&mut Buffer<f32>> {
+        match self.gradients.get_mut(node.index).and_then(Option::as_mut).map(|gradient| &mut gradient.values) {
+            Some(Values::F32(values)) => Ok(values),
+            _ => candle_core::bail!("expected the gradient of a hidden state"),
+        }
+    }
+
     /// Adds to the gradient of a value, if it needs one.
     pub(crate) fn add(&mut self, node: Node, mut gradient: Buffer<f32>) -> Result<()> {
         if !node.needs_gradient {

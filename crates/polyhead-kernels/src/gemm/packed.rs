@@ -220,22 +220,6 @@ impl<T: PackedElement> PackedB<T> {
         });
     }
 
-    /// The same of [`PackedB::across`], all rows from the column `from` on.
-    pub(crate) fn set_across(&mut self, from: usize, rows: &[&[f32]]) {
-        let (depth, width, columns) = (self.depth, self.width, self.columns);
-        let panels = self.elements.par_chunks_mut((depth * width).max(1)).enumerate().skip(from / width.max(1));
-        panels.for_each(|(index, panel)| {
-            let first = index * width;
-            let at = from.max(first)..columns.min(first + width);
-            let here = at.start - first..at.end - first;
-            let part = at.start - from..at.end - from;
-            for (panel, rows) in panel.chunks_exact_mut(width).zip(rows.chunks(T::DEPTH)) {
-                let second = rows.get(1).map(|row| &row[part.clone()]);
-                T::across(&mut panel[here.clone()], &rows[0][part.clone()], second);
-            }
-        });
-    }
-
     /// B whose column `j` is row `j` of a matrix of elements `[columns, k]` of which a row takes `stride`; in this thread.
     pub(crate) fn along_elements(matrix: &[T], columns: usize, k: usize, stride: usize) -> Self {
         Self::along_elements_for(matrix, columns, k, stride, Isa::here(T::PRECISION))

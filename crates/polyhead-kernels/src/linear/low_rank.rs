@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! y = x Wᵀ + s (m x) Aᵀ Bᵀ + b = [x  t] [W  s B]ᵀ + b      t = (m x) Aᵀ      A [rank, in], B [out, rank], m dropout's mask
-//! [dx'  dt] = dy [W  s B]    dB = s dyᵀ t    dA = dtᵀ (m x)    dx = dx' + m (dt A)
+//! dt = s dy B    dB = s dyᵀ t    dA = dtᵀ (m x)    dx = dy W + m (dt A)
 //! ```
 //!
 //! The input is widened by t, and the weights by s B: what becomes of the product (a GELU, a LayerNorm) is then the same with
@@ -13,7 +13,7 @@ use crate::dropout::{Dropout, masked};
 use crate::gemm::{Matrix, MicroKernel, PackedA, PackedB, Store, Values, ViewA, add_to, product};
 use crate::pass::{DropoutAt, Setting};
 use crate::tape::GradientBuffers;
-use crate::value::{Node, Rows};
+use crate::value::{Kind, Node, Rows};
 use crate::weight::Weight;
 use crate::workspace::Buffer;
 use candle_core::Result;
@@ -63,8 +63,6 @@ pub(crate) struct Operand {
 /// The addition of one part.
 struct Addition {
     part: usize,
-    /// Where t begins in the widened input.
-    column: usize,
     mask: Option<Dropout>,
     /// `m x`
     input: Arc<Matrix>,
@@ -153,14 +151,14 @@ impl Linear {
             low_rank.a.read(|a| {
                 let a: Vec<&[f32]> = a.chunks_exact(inner).collect();
                 match &input.values {
-                    Values::F32(x) => times(x, rows, &PackedB::along(&a), &mut t),
-                    Values::Bf16(x) => times(x, rows, &PackedB::along(&a), &mut t),
+                    Values::F32(x) => times(x, rows, &PackedB::along(&a), &mut t, false),
+                    Values::Bf16(x) => times(x, rows, &PackedB::along(&a), &mut t, false),
                 }
                 Ok(())
             })?;
             let kept = Matrix::rounded(x.precision(), rows, low_rank.rank(), &t);
             products.push((column, low_rank.rank(), t));
-            additions.push(Addition { part: index, column, mask, input, t: kept });
+            additions.push(Addition { part: index, mask, input, t: kept });
             column += low_rank.columns();
         }
         let widened = rebuilt(&x, width, |row, values| {
@@ -190,28 +188,36 @@ impl Linear {
         dy: &Matrix,
         sums: &[f32],
     ) -> Result<()> {
-        if x.additions.is_empty() && mask.is_none() {
-            buffers.through(input, self, dy)?;
-        } else if input.needs_gradient {
-            let mut dx = match x.additions.is_empty() {
-                true => {
-                    let mut dx = Buffer::uninit(dy.rows * self.inner);
-                    self.backward_input(dy, &Store::new(&mut dx, self.inner))?;
-                    dx
-                }
-                false => self.backward_additions(x, dy)?,
+        // A gradient that is rounded is rounded once: where the additions have their part in it, too.
+        let apart = mask.is_some() || (!x.additions.is_empty() && input.kind != Kind::Hidden);
+        let mut dx = match input.needs_gradient && apart {
+            true => {
+                let mut dx = Buffer::uninit(dy.rows * self.inner);
+                self.backward_input(dy, &Store::new(&mut dx, self.inner))?;
+                Some(dx)
+            }
+            false => {
+                buffers.through(input, self, dy)?;
+                None
+            }
+        };
+        for addition in &x.additions {
+            let dt = match &dy.values {
+                Values::F32(elements) => self.through_b(addition, elements, dy.rows)?,
+                Values::Bf16(elements) => self.through_b(addition, elements, dy.rows)?,
             };
+            self.gather_addition(addition, dy, &dt)?;
+            if input.needs_gradient {
+                let sum = match &mut dx {
+                    Some(dx) => dx,
+                    None => buffers.hidden(input)?,
+                };
+                self.through_a(addition, &dt, sum)?;
+            }
+        }
+        if let Some(mut dx) = dx {
             mask_rows(&mut dx, self.inner, mask);
             buffers.add(input, dx)?;
-        } else {
-            for addition in &x.additions {
-                let (low_rank, start) = self.of(addition)?;
-                let dt = match &dy.values {
-                    Values::F32(elements) => self.through_b(low_rank, elements, dy.rows, start)?,
-                    Values::Bf16(elements) => self.through_b(low_rank, elements, dy.rows, start)?,
-                };
-                self.gather_addition(addition, dy, &dt)?;
-            }
         }
         self.backward_weights(dy, x.matrix.as_deref(), sums)
     }
@@ -225,42 +231,31 @@ impl Linear {
         }
     }
 
-    /// The gradients of the additions' weights; returns dx.
-    fn backward_additions(&self, x: &Operand, dy: &Matrix) -> Result<Buffer<f32>> {
-        let (rows, width) = (dy.rows, self.width());
-        let mut widened = Buffer::uninit(rows * width);
-        self.backward_input(dy, &Store::new(&mut widened, width))?;
-        let mut dx = Buffer::uninit(rows * self.inner);
-        dx.par_chunks_exact_mut(self.inner).zip(widened.par_chunks_exact(width)).with_min_len(16).for_each(
-            |(to, from)| {
-                to.copy_from_slice(&from[..self.inner]);
-            },
-        );
-        for addition in &x.additions {
-            let (low_rank, _) = self.of(addition)?;
-            let rank = low_rank.rank();
-            let dt: Vec<f32> =
-                widened.chunks_exact(width).flat_map(|row| &row[addition.column..][..rank]).copied().collect();
-            let dt = Matrix::rounded(dy.precision(), rows, rank, &dt);
-            self.gather_addition(addition, dy, &dt)?;
-            let mut back = Buffer::uninit(rows * self.inner);
-            low_rank.a.read(|a| {
-                let a: Vec<&[f32]> = a.chunks_exact(self.inner).collect();
-                match &dt.values {
-                    Values::F32(dt) => times(dt, rows, &PackedB::across(&a), &mut back),
-                    Values::Bf16(dt) => times(dt, rows, &PackedB::across(&a), &mut back),
-                }
-                Ok(())
-            })?;
+    /// Adds `m (dt A)` to a gradient of the input.
+    fn through_a(&self, addition: &Addition, dt: &Matrix, dx: &mut Buffer<f32>) -> Result<()> {
+        let (low_rank, _) = self.of(addition)?;
+        low_rank.a.read(|a| {
+            let a: Vec<&[f32]> = a.chunks_exact(self.inner).collect();
+            let times = |dx: &mut [f32], adds| match &dt.values {
+                Values::F32(dt) => times(dt, addition.t.rows, &PackedB::across(&a), dx, adds),
+                Values::Bf16(dt) => times(dt, addition.t.rows, &PackedB::across(&a), dx, adds),
+            };
+            if addition.mask.is_none() {
+                times(dx, true);
+                return Ok(());
+            }
+            let mut back = Buffer::uninit(dx.len());
+            times(&mut back, false);
             mask_rows(&mut back, self.inner, addition.mask);
             let pairs = dx.par_chunks_mut(self.inner).zip(back.par_chunks(self.inner));
             pairs.with_min_len(16).for_each(|(dx, back)| add_to(dx, back));
-        }
-        Ok(dx)
+            Ok(())
+        })
     }
 
-    /// `s dy B`, of an input that needs no gradient: nothing else of the product is of use.
-    fn through_b<T: MicroKernel>(&self, low_rank: &LowRank, dy: &[T], rows: usize, start: usize) -> Result<Matrix> {
+    /// dt of an addition.
+    fn through_b<T: MicroKernel>(&self, addition: &Addition, dy: &[T], rows: usize) -> Result<Matrix> {
+        let (low_rank, start) = self.of(addition)?;
         let rank = low_rank.rank();
         let scaled = low_rank.b.read(|b| Ok(b.iter().map(|b| low_rank.scale * b).collect::<Vec<f32>>()))?;
         let scaled: Vec<&[f32]> = scaled.chunks_exact(rank.max(1)).collect();
@@ -322,8 +317,9 @@ fn rebuilt(like: &Matrix, columns: usize, make: impl Fn(usize, &mut [f32]) + Syn
     matrix
 }
 
-fn times<T: MicroKernel>(a: &[T], rows: usize, b: &PackedB<T>, into: &mut [f32]) {
-    product(ViewA::plain(a, rows, b.depth), b, &Store::new(into, b.columns));
+/// `a b`, in place of what is there or added to it.
+fn times<T: MicroKernel>(a: &[T], rows: usize, b: &PackedB<T>, into: &mut [f32], adds: bool) {
+    product(ViewA::plain(a, rows, b.depth), b, &Store::new(into, b.columns).adding(adds));
 }
 
 /// Multiplies the rows of a matrix with their masks.
@@ -338,7 +334,7 @@ pub(super) fn mask_rows(values: &mut [f32], columns: usize, mask: Option<Dropout
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::linear::{Cache, Packing};
+    use crate::linear::{Cache, Side};
     use crate::pass::{Inputs, Pass};
     use crate::segments::Segments;
     use crate::tape::Tape;
@@ -358,11 +354,10 @@ mod tests {
     fn panels_follow_the_additions_and_the_weights_and_are_those_of_a_new_layer() {
         fn check<T: MicroKernel + PartialEq>(layer: &Linear, caches: &[Cache<T>; 2], kept: bool) {
             let fresh = Linear::new(layer.parts().to_vec());
-            for (cache, packing) in caches.iter().zip([Packing::<T>::ALONG, Packing::ACROSS]) {
+            for (cache, side) in caches.iter().zip([Side::Forward, Side::Backward]) {
                 let at = |panels: &Arc<PackedB<T>>| panels.elements.as_ptr();
                 let before = cache.lock().unwrap().as_ref().map(|cached| at(&cached.panels));
-                let make = packing.make;
-                let (found, want) = (layer.packed(cache, packing).unwrap(), fresh.pack(make).unwrap());
+                let (found, want) = (layer.packed(cache, side).unwrap(), fresh.pack(side).unwrap());
                 assert!(found.elements[..] == want.elements[..]);
                 assert!(!kept || before == Some(at(&found)), "panels were made anew");
             }
