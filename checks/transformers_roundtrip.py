@@ -2,9 +2,10 @@
 
 1. AutoModel.from_pretrained(MODEL) loads: nothing is missing, nothing but heads.* is left over, and its hidden states
    are polyhead's.
-2. `polyhead export MODEL --task TASK --to DIR` of each NER and QA task loads in AutoModelForTokenClassification or
-   AutoModelForQuestionAnswering, nothing missing or left over, and gives polyhead's logits.
-3. A folder that transformers saved of either class loads in polyhead and gives transformers' logits.
+2. `polyhead export MODEL --task TASK --to DIR` of each NER and QA task, and of each classifier with a pooler, loads in
+   AutoModelForTokenClassification, -QuestionAnswering or -SequenceClassification, nothing missing or left over, and gives
+   polyhead's logits.
+3. A folder that transformers saved of any of these classes loads in polyhead and gives transformers' logits.
 
 Errors are max|a - b| / max|b|, bound 1e-4. Ends with status 1 if anything differs.
 
@@ -21,11 +22,21 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModel, AutoModelForQuestionAnswering, AutoModelForTokenClassification, AutoTokenizer
+from transformers import (
+    AutoModel,
+    AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    AutoTokenizer,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 TOLERANCE = 1e-4
-CLASSES = {"ner": AutoModelForTokenClassification, "qa": AutoModelForQuestionAnswering}
+CLASSES = {
+    "ner": AutoModelForTokenClassification,
+    "qa": AutoModelForQuestionAnswering,
+    "classify": AutoModelForSequenceClassification,
+}
 PAIRS = [
     ("Where was Ada Lovelace born?", "Ada Lovelace was born in London on 10 December 1815."),
     ("Who wrote it?", "The first published computer program was written by Ada Lovelace for Charles Babbage."),
@@ -62,8 +73,8 @@ def run(net, rows, pick):
 
 
 def logits_of(task):
-    if task == "ner":
-        return lambda out: out.logits[0]
+    if task != "qa":
+        return lambda out: out.logits[0] if task == "ner" else out.logits
     return lambda out: torch.stack([out.start_logits[0], out.end_logits[0]], dim=1)
 
 
@@ -104,7 +115,10 @@ def main():
 
     tasks = json.loads((args.model / "config.json").read_text())["polyhead"]["tasks"]
     with tempfile.TemporaryDirectory() as scratch:
-        for name, kind in [(task["name"], task["kind"]) for task in tasks if task["kind"] in CLASSES]:
+        # A classifier without the pooler is refused, as it has no form there.
+        known = [task for task in tasks if task["kind"] in CLASSES]
+        known = [task for task in known if task["kind"] != "classify" or task["config"].get("pooler")]
+        for name, kind in [(task["name"], task["kind"]) for task in known]:
             print(f"2. `{name}` exported to transformers")
             exported = Path(scratch) / f"exported-{name}"
             export = ["export", str(args.model.resolve()), "--task", name, "--to", str(exported)]
@@ -113,7 +127,7 @@ def main():
             compare(torch.cat(run(net, rows, logits_of(kind))), ours[f"logits.{name}"], "logits")
             again = AutoTokenizer.from_pretrained(exported)(*PAIRS[0])["input_ids"]
             report(again == encoded[0]["input_ids"], "its tokenizer gives the same ids")
-            if kind == "ner":
+            if kind != "qa":
                 labels = [net.config.id2label[id] for id in range(net.config.num_labels)]
                 expected = next(task["config"]["labels"] for task in tasks if task["name"] == name)
                 report(labels == expected, f"labels {labels}")
@@ -121,7 +135,7 @@ def main():
             print(f"3. `{name}` saved by transformers, back in polyhead")
             saved = Path(scratch) / f"saved-{name}"
             with torch.no_grad():  # another head than polyhead's own
-                for parameter in (net.classifier if kind == "ner" else net.qa_outputs).parameters():
+                for parameter in (net.qa_outputs if kind == "qa" else net.classifier).parameters():
                     parameter.add_(0.05 * torch.randn(parameter.shape))
             net.save_pretrained(saved)
             tokenizer.save_pretrained(saved)

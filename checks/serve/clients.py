@@ -5,8 +5,8 @@ pip install huggingface_hub "tritonclient[http]" schemathesis
 polyhead serve MODEL                                              # in another terminal
 python checks/serve/clients.py http://127.0.0.1:8080 [--skip hub triton schemathesis] [--examples 50]
 
-hub            huggingface_hub.InferenceClient, pointed at the server: token_classification and question_answering,
-               without parameters and with all they have, on / and on /tasks/NAME; its errors carry the server's words
+hub            huggingface_hub.InferenceClient, pointed at the server: token_classification, question_answering and
+               text_classification, without parameters and with all they have, on / and on /tasks/NAME; its errors carry the server's words
 triton         tritonclient, with tensors as JSON and, as it sends and asks for them unless told otherwise, as binary data:
                the answers must be the same. The protocol is the one of Triton and KServe, and this client, Triton's own,
                is the one in use: of the others on PyPI, kserve and mlserver bring a whole server with them, and
@@ -140,6 +140,33 @@ def hub(server: Server, checks: Checks):
             checks,
             f"{where}: top_k 0",
             lambda: client.question_answering(question=QUESTION, context=CONTEXT, top_k=0),
+            "422",
+            "top_k",
+        )
+    classify = server.task("text-classification")
+    # A text alone is of token classification too: then the task must be named.
+    for path in [f"/tasks/{classify['name']}", *([] if ner else [""])] if classify else []:
+        client = InferenceClient(model=f"{server.url}{path}" if path else server.url)
+        where = f"hub {path or '/'}"
+        found = attempt(checks, f"{where}: text_classification", lambda: client.text_classification(TEXT)) or []
+        checks.that(
+            sorted(one.label for one in found) == sorted(classify["labels"]),
+            f"{where}: not every label once: {str(found)[:200]}",
+        )
+        checks.that(
+            [one.score for one in found] == sorted((one.score for one in found), reverse=True)
+            and abs(sum(one.score for one in found) - 1) < 1e-6,
+            f"{where}: no probabilities, best first: {str(found)[:200]}",
+        )
+        for function in ["softmax", "sigmoid", "none"]:
+            what = f"{where}: top_k 1 with {function}"
+            call = lambda: client.text_classification(TEXT, top_k=1, function_to_apply=function)  # noqa: B023, E731
+            one = attempt(checks, what, call) or []
+            checks.that([best.label for best in one] == [found[0].label] if found else False, f"{what}: {one}")
+        refused(
+            checks,
+            f"{where}: top_k 0",
+            lambda: client.text_classification(TEXT, top_k=0),
             "422",
             "top_k",
         )

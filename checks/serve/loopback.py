@@ -279,8 +279,8 @@ class Server:
             sys.exit(f"/info states no limit for {', '.join(sorted(missing))}")
 
     def task(self, pipeline: str) -> dict | None:
-        """The first task of this pipeline: "token-classification" or "question-answering"."""
-        kind = {"token-classification": "ner", "question-answering": "qa"}[pipeline]
+        """The first task of this pipeline: "token-classification", "question-answering" or "text-classification"."""
+        kind = {"token-classification": "ner", "question-answering": "qa", "text-classification": "classify"}[pipeline]
         return next((t for t in self.info["tasks"] if t.get("pipeline") == pipeline or t["kind"] == kind), None)
 
     def request(

@@ -84,6 +84,7 @@ pub fn parquet(data: &[u8]) {
     let path = file("data.parquet", data);
     sentences(&path, &Layout::default());
     questions(&path);
+    labelled(&path, &Layout::default());
 }
 
 /// Weights.

@@ -19,7 +19,7 @@ fn pairs_are_trained_scored_and_answered() {
     let columns = "{ text = \"one\", text_pair = \"two\", label = \"verdict\" }";
     let recipe = format!(
         "name = \"pairs\"\noutput = {:?}\n[encoder]\ncheckpoint = {:?}\n[train]\nepochs = 1\nfeature_cache = false\n\
-         [tasks.same]\nkind = \"classify\"\nmax_length = 32\nstride = 4\n\
+         [tasks.same]\nkind = \"classify\"\nmax_length = 32\nstride = 4\npooler = true\n\
          [data.same]\ntrain = {train:?}\nvalidation = {validation:?}\ncolumns = {columns}\n",
         text(folder.path()),
         text(&tiny_bert()),
@@ -53,6 +53,13 @@ fn pairs_are_trained_scored_and_answered() {
     );
     assert!(ask(&["--field", "text_pair"]).failure(2).contains("--field: expected NAME=TEXT, found `text_pair`"));
     assert!(ask(&["--field", "text=x"]).failure(2).contains("--field: `text` is given twice"));
+
+    // It has the pooler of transformers, so that it can go there.
+    let exported = folder.path().join("exported");
+    polyhead(&["export", &model, "--task", "same", "--to", text(&exported)]).success();
+    let request = file(&folder, "request.jsonl", "{\"text\": \"ada, was here\", \"text_pair\": \"mary was here\"}\n");
+    let again = polyhead(&["predict", text(&exported), "--input", &request, "--json"]).json();
+    assert_eq!((&again["label"], &again["labels"]), (&answer["label"], &answer["labels"]));
 
     let call = ["eval", &model, "--data", &validation, "--columns", "text=one,text_pair=3,label=verdict", "--json"];
     let scores: Value = polyhead(&call).json();

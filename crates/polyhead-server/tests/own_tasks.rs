@@ -113,6 +113,7 @@ fn serve(tasks: &[(&str, &str)]) -> (SocketAddr, tempfile::TempDir) {
         let config = match *kind {
             "ner" => json!({ "labels": ["O", "B-LOC", "I-LOC"], "max_length": 32, "stride": 4 }),
             "qa" => json!({ "max_length": 64, "stride": 8, "max_question_length": 16 }),
+            "classify" => json!({ "labels": ["bad", "good"], "inputs": "text", "max_length": 32, "stride": 4 }),
             _ => json!({}),
         };
         let entry = kinds().iter().find(|known| known.kind == *kind).unwrap();
@@ -231,6 +232,24 @@ fn every_task_gets_the_fields_that_it_declares_and_no_other() {
 }
 
 #[test]
+fn labels_of_a_text_stand_in_an_array_as_clients_of_hugging_face_read_them() {
+    let (address, _folder) = serve(&[("mood", "classify"), ("qa", "qa")]);
+    let post = |path: &str, body: Value| ask(address, "POST", path, &body.to_string());
+    let (status, one) = post("/", json!({ "inputs": "a stirring film" }));
+    assert_eq!(status, 200, "{one}");
+    let labels = one[0].as_array().unwrap();
+    assert_eq!((one.as_array().unwrap().len(), labels.len()), (1, 2), "{one}");
+    assert!(labels[0]["score"].as_f64() >= labels[1]["score"].as_f64() && labels[0]["label"].is_string(), "{one}");
+    let (_, two) = post("/tasks/mood", json!({ "inputs": ["a stirring film", "dull"], "parameters": { "top_k": 1 } }));
+    assert_eq!((&two[0], two.as_array().unwrap().len()), (&json!([labels[0]]), 2), "{two}");
+    // A question is answered as it was.
+    let (_, answer) = post("/", json!({ "inputs": { "question": "Who left?", "context": "Ada left." } }));
+    assert!(answer["answer"].is_string(), "{answer}");
+    let (status, refused) = post("/", json!({ "inputs": "a", "parameters": { "function_to_apply": "tanh" } }));
+    assert_eq!(status, 422, "{refused}");
+}
+
+#[test]
 fn the_description_has_the_fields_of_the_tasks_that_there_are() {
     let (address, _folder) = serve(&[("reader", "qa"), ("pair", "entails")]);
     let described = ask(address, "GET", "/openapi.json", "").1;
@@ -266,9 +285,11 @@ fn walk<'a>(value: &'a Value, place: &str, each: &mut dyn FnMut(&str, &'a Value)
 
 #[test]
 fn every_reference_of_the_description_leads_somewhere_and_no_schema_takes_anything() {
-    for tasks in
-        [&[("ner", "ner"), ("qa", "qa"), ("pair", "entails")][..], &[("ner", "ner")], &[("a", "qa"), ("b", "qa")]]
-    {
+    for tasks in [
+        &[("ner", "ner"), ("qa", "qa"), ("pair", "entails"), ("mood", "classify")][..],
+        &[("ner", "ner")],
+        &[("a", "qa"), ("b", "qa")],
+    ] {
         let (address, _folder) = serve(tasks);
         let described = ask(address, "GET", "/openapi.json", "").1;
         let (mut references, mut names) = (0, Vec::new());

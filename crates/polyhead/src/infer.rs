@@ -87,7 +87,7 @@ impl Session {
     ) -> Result<Evaluation> {
         self.model.run(self.model.task(task)?, |task, runner| {
             let mut examples = task.read(data, limit, layout)?;
-            task.settle(&mut examples, runner.tokenizer, Purpose::Predict)?;
+            task.review(&mut examples, runner.tokenizer, Purpose::Predict)?;
             let score = task.evaluate(&examples, runner, each)?;
             Ok(Evaluation { score, examples: examples.len, skipped: examples.skipped, notes: examples.notes })
         })

@@ -7,10 +7,11 @@ mod common;
 
 use candle_core::Tensor;
 use common::{error, fixture, floats, load, logits, read, windows};
+use polyhead::Key;
 use polyhead::batch::{Features, Padding};
-use polyhead::encoders::{ENCODERS, EncoderKind, Pass};
-use polyhead::model::{Model, export_single_task};
-use polyhead::tasks::Purpose;
+use polyhead::encoders::{ENCODERS, EncoderKind, EncoderOverrides, Pass};
+use polyhead::model::{KeepHeads, Model, NamedTask, Provenance, Start, export_single_task};
+use polyhead::tasks::{Purpose, TASKS};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -81,6 +82,101 @@ fn an_exported_task_is_the_folder_that_transformers_saved() {
 }
 
 #[test]
+fn a_classifier_of_transformers_answers_as_it_does_there_and_goes_back_as_it_came() {
+    for kind in ENCODERS {
+        let source = fixture(kind.fixture).join("single-task");
+        let inputs = read(&source.join("logits.safetensors"));
+        let want = &read(&source.join("classify_logits.safetensors"))["logits"];
+        let (folder, model) = imported_of(kind, "classify");
+        let found = |model: &Model| {
+            let logits = logits(model, "classify", &windows(&inputs)).concat();
+            Tensor::from_vec(logits, want.shape(), want.device()).unwrap()
+        };
+        let class = kind.name.class;
+        assert!(error(&found(&model), want) < 1e-5, "{class}: {:e}", error(&found(&model), want));
+        assert_eq!(model.tasks[0].task.labels(), ["negative", "neutral", "positive"]);
+        let saved = folder.path().join("saved");
+        model.save(&saved).unwrap();
+        let again = load(&saved);
+        assert_eq!(floats(&found(&again)), floats(&found(&model)), "{class}");
+        let exported = folder.path().join("exported");
+        export_single_task(&again, again.task("classify").unwrap(), &exported).unwrap();
+        let tensors = |folder: &Path| read(&folder.join("model.safetensors"));
+        let (ours, theirs) = (tensors(&exported), tensors(folder.path()));
+        assert_eq!(ours.keys().collect::<Vec<_>>(), theirs.keys().collect::<Vec<_>>(), "{class}");
+        theirs.iter().for_each(|(name, tensor)| assert_eq!(floats(&ours[name]), floats(tensor), "{name}"));
+        let config = config(&exported);
+        assert_eq!(config["architectures"], serde_json::json!([format!("{class}ForSequenceClassification")]));
+        assert_eq!((&config["id2label"]["2"], &config["label2id"]["neutral"]), (&"positive".into(), &1.into()));
+        assert_eq!(floats(&found(&load(&exported))), floats(&found(&model)), "{class}");
+    }
+}
+
+#[test]
+fn a_classifier_that_predicts_numbers_or_has_no_pooler_is_refused_with_the_way_out() {
+    let refusal = |field: &str, value: Value| {
+        let (folder, _) = imported("classify");
+        let mut config = config(folder.path());
+        config[field] = value;
+        fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+        Model::load(folder.path(), TASKS).err().unwrap().to_string()
+    };
+    let error = refusal("problem_type", "multi_label_classification".into());
+    assert!(error.contains("expected `single_label_classification`, found \"multi_label_classification\""), "{error}");
+    assert!(refusal("id2label", serde_json::json!({ "0": "only" })).contains("`id2label`: expected 3 labels"));
+    // A head of ours as it is by default.
+    let (folder, model) = imported("classify");
+    let saved = folder.path().join("saved");
+    model.save(&saved).unwrap();
+    let mut own = config(&saved);
+    own["polyhead"]["tasks"][0]["config"].as_object_mut().unwrap().remove("pooler");
+    fs::write(saved.join("config.json"), own.to_string()).unwrap();
+    let mut tensors = read(&saved.join("model.safetensors"));
+    tensors.retain(|name, _| !name.starts_with("heads.classify.pooler."));
+    common::write(&saved.join("model.safetensors"), &tensors);
+    let plain = load(&saved);
+    let error = export_single_task(&plain, plain.task("classify").unwrap(), &folder.path().join("no")).unwrap_err();
+    assert!(error.to_string().contains("a layer between encoder and labels (the pooler)"), "{error}");
+    assert!(error.hint_text().unwrap().contains("pooler = true"), "{error:?}");
+}
+
+/// A model that begins with a checkpoint and has one classifier, and what was said of it.
+fn begun(folder: &Path, pooler: bool) -> (Model, Vec<String>) {
+    let labels = ["negative", "neutral", "positive"];
+    let config = serde_json::json!({ "labels": labels, "pooler": pooler, "max_length": 32, "stride": 8 });
+    let kind = TASKS.iter().find(|kind| kind.kind == "classify").unwrap();
+    let tasks = vec![NamedTask { name: "mood".into(), task: (kind.open)(config).unwrap() }];
+    let (adjust, keep, key) = (EncoderOverrides::default(), KeepHeads::None, Key::seed(1));
+    let start = Start { about: Provenance::default(), tasks, adjust: &adjust, key, kinds: TASKS, keep: &keep };
+    let mut notes = Vec::new();
+    let model = Model::begin(folder, start, &mut |note| notes.push(note.to_owned())).unwrap();
+    (model, notes)
+}
+
+#[test]
+fn a_classifier_begins_with_that_of_transformers_where_both_have_the_same_layers() {
+    let (folder, model) = imported("classify");
+    let inputs = windows(&read(&fixture("tiny-bert/single-task/logits.safetensors")));
+    let (same, notes) = begun(folder.path(), true);
+    assert_eq!(notes, ["tasks.mood: the head of the checkpoint is kept with its 3 labels"]);
+    assert_eq!(logits(&same, "mood", &inputs), logits(&model, "classify", &inputs));
+    let (_, notes) = begun(folder.path(), false);
+    let dropped = "the checkpoint's has heads.mood.pooler.weight, heads.mood.pooler.bias besides, and is dropped";
+    assert_eq!(notes, [format!("tasks.mood: the head is new: {dropped}")]);
+    // A new pooler begins as the encoder's, which stays what it was.
+    let reference = read(&fixture("tiny-bert/model.safetensors"));
+    let (new, _) = begun(&fixture("tiny-bert"), true);
+    let named = |name: &str| {
+        let parameter = new.parameters.iter().find(|parameter| parameter.name == name).unwrap();
+        floats(parameter.weight.tensor().unwrap())
+    };
+    for part in ["weight", "bias"] {
+        assert_eq!(named(&format!("heads.mood.pooler.{part}")), floats(&reference[&format!("pooler.dense.{part}")]));
+    }
+    assert_eq!(named("pooler.dense.weight"), floats(&reference["pooler.dense.weight"]));
+}
+
+#[test]
 fn a_task_of_a_multi_task_model_is_exported_alone_and_answers_as_before() {
     for (kind, task) in each() {
         let (model, reference) = common::tiny_of(kind);
@@ -97,7 +193,6 @@ fn a_task_of_a_multi_task_model_is_exported_alone_and_answers_as_before() {
 
 #[test]
 fn a_single_task_folder_without_its_head_or_labels_is_refused_by_name() {
-    use polyhead::tasks::TASKS;
     let refusal = |task: &str, change: &dyn Fn(&Path)| {
         let (folder, _) = imported(task);
         change(folder.path());

@@ -9,7 +9,7 @@ use polyhead::batch::Features;
 use polyhead::data::Layout;
 use polyhead::tasks::Checks;
 use polyhead::tasks::ner::{Ner, Tagged};
-use polyhead::tasks::qa::{Asked, Qa};
+use polyhead::tasks::qa::{Qa, QaExample};
 use polyhead::tasks::{Logits, Purpose, Task, Window};
 use polyhead::text::Tokenizer;
 use serde_json::json;
@@ -79,7 +79,7 @@ fn an_answer_out_of_place_makes_no_training_window_and_does_not_count_as_none() 
         qa.losses(example, &windows).is_some()
     });
     assert_eq!(losses.collect::<Vec<_>>(), [true, false], "the loss on validation data takes it for none neither");
-    let windows = |example: &Asked, purpose| qa.features(example, &tokenizer, purpose).unwrap();
+    let windows = |example: &QaExample, purpose| qa.features(example, &tokenizer, purpose).unwrap();
     assert_eq!(windows(&examples[0], Purpose::Train).windows.len(), 1);
     let none = windows(&examples[1], Purpose::Train);
     assert_eq!((none.windows.len(), none.truncated_answers, none.lost_tokens), (0, 0, 0));

@@ -95,6 +95,45 @@ fn token_classification_finds_what_transformers_finds_with_every_strategy() {
 }
 
 #[test]
+fn text_classification_finds_what_transformers_finds_with_every_function() {
+    let model = imported("classify", None);
+    let cases = recorded("text_classification.json");
+    for case in cases.as_array().unwrap() {
+        let found = ask(&model, &case["inputs"], case["parameters"].clone());
+        let (found, want) = (found.as_array().unwrap(), case["labels"].as_array().unwrap());
+        let of = format!("{} with {}", case["inputs"], case["parameters"]);
+        assert_eq!(found.len(), want.len(), "{of}");
+        for (found, want) in found.iter().zip(want) {
+            assert_eq!((&found["label"], found.as_object().unwrap().len()), (&want[0], 2), "{of}");
+            near(&found["score"], &want[1], &of);
+        }
+    }
+    assert!(cases.as_array().unwrap().len() > 100);
+    // Without a function it is softmax, and without a number all labels.
+    let found = ask(&model, &json!("Ada"), json!({}));
+    assert_eq!(found, ask(&model, &json!({ "text": "Ada" }), json!({ "function_to_apply": "softmax", "top_k": 9 })));
+    let sum: f64 = found.as_array().unwrap().iter().map(|one| one["score"].as_f64().unwrap()).sum();
+    assert!((sum - 1.0).abs() < 1e-9, "{found}");
+}
+
+#[test]
+fn what_text_classification_does_not_take_is_refused_by_name() {
+    let model = imported("classify", None);
+    let task = &model.tasks[0].task;
+    assert!(task.accepts(&json!("a")) && task.accepts(&json!({ "text": "a", "text_pair": "b" })));
+    assert!(!task.accepts(&json!({ "question": "a" })) && !task.accepts(&json!(3)));
+    let refusal = |input: Value, parameters: Value| {
+        task.pipeline_query(&input, &object(parameters), &model.tokenizer).err().unwrap().to_string()
+    };
+    let error = refusal(json!({ "text": "a", "pair": "b" }), json!({}));
+    assert!(error.contains("inputs: expected the fields `text` and `text_pair`, found \"pair\""), "{error}");
+    let error = refusal(json!("a"), json!({ "function_to_apply": "tanh" }));
+    assert!(error.contains("parameters.function_to_apply: expected one of `softmax`, `sigmoid`, `none`"), "{error}");
+    assert!(refusal(json!("a"), json!({ "top_k": 0 })).contains("parameters.top_k: expected 1 to"), "top_k");
+    assert!(refusal(json!("a"), json!({ "return_all_scores": true })).contains("parameters.return_all_scores"));
+}
+
+#[test]
 fn question_answering_finds_what_the_parts_of_transformers_find() {
     let model = imported("qa", None);
     let (mut compared, mut none) = (0, 0);

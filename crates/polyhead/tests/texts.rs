@@ -153,3 +153,60 @@ fn a_classifier_learns_its_labels_and_refuses_data_that_do_not_fit() {
     assert!(pairs.check(&read("b.txt", "1 one text\n", &*pairs)).is_err());
     assert_eq!(pairs.config()["inputs"], "pair", "what was learnt is kept with the model");
 }
+
+#[test]
+fn class_numbers_have_the_names_that_the_recipe_gives_and_others_are_refused() {
+    let layout = Layout { label_names: ["neg", "pos"].map(str::to_owned).to_vec(), ..Layout::default() };
+    for (name, text) in [
+        ("a.txt", "1 warm film\n0 dull\npos warm\n"),
+        ("a.csv", "text,label\nwarm film,1\ndull,0\nwarm,pos\n"),
+        (
+            "a.jsonl",
+            "{\"text\": \"warm film\", \"label\": 1}\n{\"text\": \"dull\", \"label\": 0}\n{\"text\": \"warm\", \"label\": \"pos\"}",
+        ),
+    ] {
+        assert_eq!(shown(&read_as(name, text, &layout)), ["pos: warm film", "neg: dull", "pos: warm"], "{name}");
+    }
+    let refusal = |name: &str, text: &str, layout: &Layout| {
+        let (_folder, path) = written(name, text.as_bytes());
+        TEXTS.read(&path, None, layout).unwrap_err().to_string()
+    };
+    let error = refusal("a.txt", "0 dull\n2 warm\n", &layout);
+    assert!(error.contains("a.txt:2: expected a label from 0 to 1, or a name of `label_names`; found `2`"), "{error}");
+    let twice = Layout { label_names: vec!["a".into(), "a".into()], ..Layout::default() };
+    assert!(refusal("a.txt", "0 dull\n", &twice).contains("label_names: expected different names, found `a`"));
+    let tags = Layout { tag_names: vec!["O".into()], ..Layout::default() };
+    assert!(refusal("a.txt", "0 dull\n", &tags).contains("tag_names: expected none for labelled texts"));
+}
+
+#[cfg(feature = "parquet")]
+#[test]
+fn tables_of_the_hub_are_read_with_the_names_of_their_classes() {
+    let file = |name: &str| {
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../fixtures/parquet/{name}.parquet"))
+    };
+    let read = |name: &str, layout: &Layout| TEXTS.read(&file(name), None, layout);
+    let plain = Layout::default();
+    let texts = read("texts", &plain).unwrap();
+    let want = [
+        "positive: The second act was worth the whole evening.",
+        "negative: Zwei Stunden Gähnen, und die Café-Szene war zu laut.",
+        "negative: Nobody left early.",
+    ];
+    assert_eq!(shown(&texts), want);
+    assert_eq!((texts.skipped.len(), texts.skipped[0].reason.as_str()), (1, "it has no label"));
+    assert!(texts.skipped[0].place.to_string().ends_with("texts.parquet: row 4"), "{}", texts.skipped[0].place);
+    assert_eq!(TEXTS.read(&file("texts"), Some(1), &plain).unwrap().examples.len(), 1);
+    // Without names in the file, numbers are labels, or have those of the recipe.
+    let pairs = read("text_pairs", &plain).unwrap();
+    assert_eq!(shown(&pairs)[0], "1: The second act was worth the whole evening. / The evening was not wasted.");
+    let named = |names: [&str; 2]| Layout { label_names: names.map(str::to_owned).to_vec(), ..Layout::default() };
+    assert!(shown(&read("text_pairs", &named(["no", "yes"])).unwrap())[0].starts_with("yes: "));
+    let error = read("texts", &named(["no", "yes"])).unwrap_err().to_string();
+    assert!(error.contains("expected the labels `no, yes` of `label_names`, found `negative, positive`"), "{error}");
+    let error = read("bodies", &plain).unwrap_err().to_string();
+    assert!(error.contains("expected a column for the text (text, sentence"), "{error}");
+    assert_eq!(shown(&read("bodies", &columns("text=body,label=topic")).unwrap()), want);
+    let error = read("bodies", &columns("text=body,label=class")).unwrap_err().to_string();
+    assert!(error.contains("expected a column `class` as columns.label says, found `topic, body`"), "{error}");
+}

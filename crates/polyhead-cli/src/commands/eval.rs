@@ -51,6 +51,9 @@ pub struct Args {
     /// The names of tags that the file writes as numbers 0, 1, ..., as in O,B-PER,I-PER
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     tag_names: Vec<String>,
+    /// The names of labels that the file writes as numbers 0, 1, ..., as in negative,positive
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    label_names: Vec<String>,
     /// Write every answer beside its gold answer to this file, as JSON Lines
     #[arg(long, value_name = "FILE")]
     predictions: Option<PathBuf>,
@@ -71,7 +74,12 @@ pub fn run(args: &Args, out: &mut Out) -> Result<()> {
     let limit = args.limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
     let bar = counter("examples");
     let mut predictions = String::new();
-    let layout = Layout { columns: args.columns.clone(), tag_names: args.tag_names.clone(), encoding: args.encoding };
+    let layout = Layout {
+        columns: args.columns.clone(),
+        tag_names: args.tag_names.clone(),
+        label_names: args.label_names.clone(),
+        encoding: args.encoding,
+    };
     let evaluation = session.evaluate(&task.name, &data, limit, &layout, &mut |answer, _| {
         bar.inc(1);
         if args.predictions.is_some() {

@@ -14,6 +14,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use polyhead::model::NamedTask;
+use polyhead::tasks::Alone;
 use schemars::{Schema, json_schema};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -58,10 +59,12 @@ async fn answer(
     let request: Request = body::fields(body::json(&headers, body, &app.limits, Untyped::Refused).await?)?;
     let many = request.inputs.is_array();
     let unread = read(&loaded, task, request, &app.limits)?;
+    let answering = unread.first().and_then(|first| loaded.task_at(first.task()).ok()?.task.pipeline());
+    let bare = !many && answering.is_none_or(|pipeline| pipeline.alone == Alone::Bare);
     let mut answers = app.answer(loaded, unread).await?;
     let tokens = answers.tokens;
     match answers.values.pop() {
-        Some(only) if !many => Ok(answered(&only, tokens)),
+        Some(only) if bare => Ok(answered(&only, tokens)),
         last => {
             answers.values.extend(last);
             Ok(answered(&answers.values, tokens))
@@ -197,7 +200,10 @@ pub fn response(loaded: &Loaded, schemas: &mut Schemas) -> Schema {
     let forms: Vec<Schema> = pipelines
         .map(|pipeline| {
             let output = (pipeline.output)(schemas.generator());
-            let form = json_schema!({ "anyOf": [output, { "type": "array", "items": output }] });
+            let form = match pipeline.alone {
+                Alone::Bare => json_schema!({ "anyOf": [output, { "type": "array", "items": output }] }),
+                Alone::InList => json_schema!({ "type": "array", "items": output }),
+            };
             schemas.named(&format!("{}Response", type_name(pipeline.name)), form)
         })
         .collect();

@@ -5,6 +5,7 @@
 //! data.ner.columns = { word = 2, tag = 3 }               columns of a column file, counted from 1
 //! data.topic.columns = { text = "body", label = "class" } columns or fields by their names
 //! data.ner.tag_names = ["O", "B-PER", "I-PER"]           the tags that a file writes as 0, 1, 2
+//! data.topic.label_names = ["neg", "pos"]                the labels that a file writes as 0, 1
 //! data.topic.encoding = "latin-1"                        what is not UTF-8
 //! ```
 
@@ -25,6 +26,8 @@ pub struct Layout {
     pub columns: Option<Columns>,
     /// The names of tags that the file writes as numbers from 0. Empty: such a file is refused, unless it says itself.
     pub tag_names: Vec<String>,
+    /// The names of labels that the file writes as numbers from 0. Empty: the numbers are the labels, unless it says itself.
+    pub label_names: Vec<String>,
     /// How the characters of a text file are encoded.
     pub encoding: Encoding,
 }
@@ -169,7 +172,8 @@ impl FromStr for Encoding {
 }
 
 impl Layout {
-    /// Refuses columns below 1, the same column twice, and names that are no tags. Messages begin with the key.
+    /// Refuses columns below 1, the same column twice, names that are no tags, and labels of the same name. Messages begin with
+    /// the key.
     pub fn check(&self) -> Result<()> {
         if let Some(columns) = &self.columns {
             let different: BTreeSet<String> = columns.iter().map(|(_, column)| column.to_string()).collect();
@@ -188,6 +192,11 @@ impl Layout {
                 return Err(Error::usage(format!("tag_names: expected {expected}; found {found} for {number}")));
             }
         }
+        let mut seen = BTreeSet::new();
+        if let Some(name) = self.label_names.iter().find(|name| name.trim().is_empty() || !seen.insert(*name)) {
+            let found = super::quoted(name);
+            return Err(Error::usage(format!("label_names: expected different names, found {found} twice or blank")));
+        }
         Ok(())
     }
 
@@ -201,6 +210,20 @@ impl Layout {
         name.cloned().ok_or_else(|| {
             let count = self.tag_names.len();
             Error::data(format!("expected a tag below {count}, as `tag_names` has {count} names; found {number}"))
+        })
+    }
+}
+
+impl Layout {
+    /// The label that a file means: what it says, or the name of its number.
+    pub(super) fn label_of(&self, label: &str) -> Result<String> {
+        if self.label_names.is_empty() || self.label_names.iter().any(|name| name == label) {
+            return Ok(label.to_owned());
+        }
+        let name = label.parse::<usize>().ok().and_then(|number| self.label_names.get(number));
+        name.cloned().ok_or_else(|| {
+            let (most, found) = (self.label_names.len() - 1, super::quoted(label));
+            Error::data(format!("expected a label from 0 to {most}, or a name of `label_names`; found {found}"))
         })
     }
 }

@@ -175,6 +175,8 @@ pub const TEXTS: Formats<LabelledText> = Formats {
         Format::text("comma-separated values", &["csv"], texts::read_csv),
         Format::text("tab-separated values", &["tsv"], texts::read_tsv),
         Format::new("JSON Lines", &["jsonl", "ndjson"], jsonl::read_texts),
+        #[cfg(feature = "parquet")]
+        Format::new("Parquet", &["parquet"], parquet::read_texts),
     ],
 };
 
@@ -221,6 +223,9 @@ impl<T> Formats<T> {
     pub fn read(&self, source: &Path, limit: Option<usize>, layout: &Layout) -> Result<Read<T>> {
         let checked =
             layout.check().and_then(|()| layout.columns.as_ref().map_or(Ok(()), |columns| self.columns.check(columns)));
+        let checked = checked
+            .and_then(|()| self.check_names("tag_names", &layout.tag_names, "tag"))
+            .and_then(|()| self.check_names("label_names", &layout.label_names, "label"));
         checked.map_err(|error| error.at_least(Place::file(source)))?;
         let extension = source.extension().and_then(|extension| extension.to_str()).unwrap_or("").to_ascii_lowercase();
         let format = self.formats.iter().find(|format| format.extensions.contains(&extension.as_str()));
@@ -232,6 +237,15 @@ impl<T> Formats<T> {
             Some(format) => (format.read)(source, limit, layout),
             None => Err(self.unknown(source, &extension)),
         }
+    }
+
+    /// Refuses names of class numbers for data that have no such column.
+    fn check_names(&self, key: &str, names: &[String], role: &str) -> Result<()> {
+        if names.is_empty() || self.columns.all().any(|known| known == role) {
+            return Ok(());
+        }
+        let hint = "`tag_names` names the tags of words, `label_names` the labels of texts";
+        Err(Error::usage(format!("{key}: expected none for {}, which have no {role}", self.examples)).hint(hint))
     }
 
     /// A file that is of none of the formats.

@@ -3,11 +3,14 @@
 //! ```text
 //! sentences (lhoestq/conll2003)   tokens: list<string>, ner_tags: list<int64> (class numbers) or list<string>
 //! questions (rajpurkar/squad)     id, context, question: string, answers: {text: list<string>, answer_start: list<int>}
+//! texts (stanfordnlp/sst2)        sentence: string, label: int64 (class numbers) or string; see `parquet/texts.rs`
 //! ```
 //!
 //! The names of the classes stand in the file's metadata, under the key `huggingface`, as `datasets` writes them, or in
-//! the recipe ([`Layout::tag_names`]). Without them a file is refused: numbers mean nothing by themselves. Whole numbers
+//! the recipe ([`Layout::tag_names`], [`Layout::label_names`]). Without them a file is refused: numbers mean nothing by themselves. Whole numbers
 //! may have any width, and identifiers may be whole numbers. Other columns are neither read nor decoded.
+
+mod texts;
 
 use std::fs::File;
 use std::io::{BufReader, Read as _, Seek as _, SeekFrom};
@@ -28,12 +31,14 @@ use super::layout::Layout;
 use super::questions::{Context, Gatherer, Raw, RawAnswer};
 use super::{Question, Read, Sentence, iob, quoted};
 use crate::error::{Error, Place, Result};
+pub(super) use texts::read_texts;
 
 /// Reads sentences, one a row.
 pub(super) fn read_sentences(file: &Path, limit: Option<usize>, layout: &Layout) -> Result<Read<Sentence>> {
     guarded(file, || {
         let table = Table::open(file, &[&["tokens", "words"], &["ner_tags", "tags"]])?;
-        let names = table.class_names(layout)?;
+        let own = table.own_class_names(&["ner_tags", "tags"]).unwrap_or_default();
+        let names = Layout { tag_names: table.agreed("tag_names", &layout.tag_names, own)?, ..layout.clone() };
         let mut sentences = Vec::new();
         table.each_row(|place, row| {
             let words = strings(field(row, &["tokens", "words"])?)?;
@@ -123,6 +128,21 @@ struct Table<'a> {
 impl<'a> Table<'a> {
     /// Opens a table that has one column of each group of names.
     fn open(file: &'a Path, wanted: &[&[&str]]) -> Result<Self> {
+        let (reader, columns) = Self::columns(file)?;
+        let mut chosen = Vec::new();
+        for names in wanted {
+            let Some(column) = columns.iter().find(|column| names.contains(&column.name())) else {
+                let found: Vec<_> = columns.iter().map(|column| quoted(column.name())).collect();
+                let message = format!("expected a column `{}`, found {}", names.join("` or `"), found.join(", "));
+                return Err(Error::data(message).at(Place::file(file)));
+            };
+            chosen.push(column.name());
+        }
+        Self::of(file, reader, &columns, &chosen)
+    }
+
+    /// A file, and all columns that it has.
+    fn columns(file: &Path) -> Result<(SerializedFileReader<NoSilentEnd>, Vec<Arc<Type>>)> {
         let opened = File::open(file).map_err(|cause| Error::reading(file, cause))?;
         if opened.metadata().is_ok_and(|metadata| metadata.is_dir()) {
             return Err(Error::data("expected a file, found a directory").at(Place::file(file)));
@@ -130,17 +150,20 @@ impl<'a> Table<'a> {
         check_schema_size(&opened).map_err(|error| error.at_least(Place::file(file)))?;
         let reader = SerializedFileReader::new(NoSilentEnd(opened)).map_err(|cause| malformed(file, cause))?;
         let root = reader.metadata().file_metadata().schema();
-        let columns: Vec<_> = if root.is_group() { root.get_fields().to_vec() } else { Vec::new() };
-        let mut chosen: Vec<Arc<Type>> = Vec::new();
-        for names in wanted {
-            let Some(column) = columns.iter().find(|column| names.contains(&column.name())) else {
-                let found: Vec<_> = columns.iter().map(|column| quoted(column.name())).collect();
-                let message = format!("expected a column `{}`, found {}", names.join("` or `"), found.join(", "));
-                return Err(Error::data(message).at(Place::file(file)));
-            };
-            chosen.push(column.clone());
-        }
-        let columns = Type::group_type_builder(root.name()).with_fields(chosen).build();
+        let columns = if root.is_group() { root.get_fields().to_vec() } else { Vec::new() };
+        Ok((reader, columns))
+    }
+
+    /// The table of these of its columns.
+    fn of(
+        file: &'a Path,
+        reader: SerializedFileReader<NoSilentEnd>,
+        columns: &[Arc<Type>],
+        wanted: &[&str],
+    ) -> Result<Self> {
+        let chosen = wanted.iter().filter_map(|name| columns.iter().find(|column| column.name() == *name).cloned());
+        let root = reader.metadata().file_metadata().schema();
+        let columns = Type::group_type_builder(root.name()).with_fields(chosen.collect()).build();
         let columns = columns.map_err(|cause| malformed(file, cause))?;
         let table = Self { file, reader, columns };
         table.check_codec()?;
@@ -224,26 +247,26 @@ impl<'a> Table<'a> {
         Ok(())
     }
 
-    /// What class numbers mean: as the metadata say that `datasets` writes, or as the recipe does.
-    fn class_names(&self, layout: &Layout) -> Result<Layout> {
-        let own = self.own_class_names().unwrap_or_default();
-        if own.is_empty() || layout.tag_names.is_empty() || own == layout.tag_names {
-            let tag_names = if own.is_empty() { layout.tag_names.clone() } else { own };
-            return Ok(Layout { tag_names, ..layout.clone() });
+    /// What class numbers mean: as the file says, or as the key of the recipe does.
+    fn agreed(&self, key: &str, said: &[String], own: Vec<String>) -> Result<Vec<String>> {
+        if own.is_empty() || said.is_empty() || own == said {
+            return Ok(if own.is_empty() { said.to_vec() } else { own });
         }
-        let (said, found) = (layout.tag_names.join(", "), own.join(", "));
-        let message =
-            format!("expected the tags {} of `tag_names`, found {} in the file", quoted(&said), quoted(&found));
-        Err(Error::data(message).at(Place::file(self.file)).hint("leave out `tag_names`: the file names its classes"))
+        let what = if key == "tag_names" { "tags" } else { "labels" };
+        let (said, found) = (said.join(", "), own.join(", "));
+        let message = format!("expected the {what} {} of `{key}`, found {} in the file", quoted(&said), quoted(&found));
+        Err(Error::data(message)
+            .at(Place::file(self.file))
+            .hint(format!("leave out `{key}`: the file names its classes")))
     }
 
-    /// The class names of the tag column, from the metadata that `datasets` writes.
-    fn own_class_names(&self) -> Option<Vec<String>> {
+    /// The class names of the first of these columns that has any, from the metadata that `datasets` writes.
+    fn own_class_names(&self, columns: &[&str]) -> Option<Vec<String>> {
         let metadata = self.reader.metadata().file_metadata().key_value_metadata()?;
         let text = metadata.iter().find(|pair| pair.key == "huggingface")?.value.as_deref()?;
         let json: Value = serde_json::from_str(text).ok()?;
         let features = json.get("info")?.get("features")?;
-        let mut feature = features.get("ner_tags").or_else(|| features.get("tags"))?;
+        let mut feature = columns.iter().find_map(|column| features.get(*column))?;
         while let Some(inner) = feature.get("feature") {
             feature = inner;
         }

@@ -40,11 +40,11 @@ struct Paragraph {
     #[serde(deserialize_with = "context")]
     context: String,
     #[serde(deserialize_with = "qas")]
-    qas: Vec<Asked>,
+    qas: Vec<QuestionEntry>,
 }
 
 #[derive(Deserialize)]
-struct Asked {
+struct QuestionEntry {
     #[serde(deserialize_with = "id")]
     id: Id,
     #[serde(deserialize_with = "question")]
@@ -89,7 +89,7 @@ pub(super) fn read(file: &Path, limit: Option<usize>, _: &Layout) -> Result<Read
     gatherer.finish(file)
 }
 
-impl Asked {
+impl QuestionEntry {
     fn about(self, context: &Context, place: Place) -> Raw<'_> {
         let answers = self.answers.into_iter().map(|given| RawAnswer { text: given.text, start: given.answer_start });
         Raw {
@@ -133,7 +133,7 @@ macro_rules! fields {
 fields! {
     articles: Vec<Article> = list;
     paragraphs: Vec<Paragraph> = list;
-    qas: Vec<Asked> = list;
+    qas: Vec<QuestionEntry> = list;
     answers: Vec<Given> = list;
     context: String = plain;
     id: Id = plain;

@@ -38,6 +38,8 @@ pub struct EncoderKind {
     /// The linear layers that low-rank adaptation (LoRA) changes if nothing else is said, by the last part of their names:
     /// those of PEFT.
     pub lora_targets: &'static [&'static str],
+    /// The layers of its class for one label of a whole text, if they are those of [`SequenceHead`].
+    pub sequence_head: Option<SequenceHead>,
     /// The folder of `fixtures/` with a small model of it and the numbers that transformers computes with that.
     pub fixture: &'static str,
     /// Builds it.
@@ -72,6 +74,16 @@ pub enum TokenTypes {
     OfTemplate,
     /// The first, whatever the template says: the architecture knows no types.
     AlwaysFirst,
+}
+
+/// The head of `...ForSequenceClassification`: a dense layer with tanh on the first token, dropout, a linear layer; by the names
+/// of its layers in the checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SequenceHead {
+    /// The dense layer.
+    pub dense: &'static str,
+    /// The linear layer.
+    pub output: &'static str,
 }
 
 /// A name of an architecture: transformers has several for some.

@@ -6,7 +6,7 @@
 //!
 //! A `<pad>` that is written in a text is a token like any other here. transformers counts no position for it.
 
-use super::{EncoderKind, FirstPosition, ModelName, TokenTypes, post_norm};
+use super::{EncoderKind, FirstPosition, ModelName, SequenceHead, TokenTypes, post_norm};
 use crate::parameters::Naming;
 
 /// Its entry in [`super::ENCODERS`].
@@ -25,6 +25,7 @@ pub const KIND: EncoderKind = EncoderKind {
     first_position: FirstPosition::AfterPadding,
     token_types: TokenTypes::AlwaysFirst,
     lora_targets: &["query", "value"],
+    sequence_head: Some(SequenceHead { dense: "classifier.dense", output: "classifier.out_proj" }),
     fixture: "tiny-roberta",
     open: post_norm::open,
 };

@@ -219,11 +219,12 @@ fn without_paths(name: &str, bytes: &[u8]) -> Option<Vec<u8>> {
 
 /// Writes one task of a model as the single-task folder that transformers loads.
 pub fn export_single_task(model: &Model, task: &NamedTask, folder: &Path) -> Result<()> {
-    let Some(single) = task.task.export()? else {
+    let mut config = model.config.clone();
+    let kind = EncoderKind::of(Path::new("config.json"), &config)?;
+    let prefix = kind.naming.prefix;
+    let Some(single) = task.task.export(kind)? else {
         return Err(Error::usage(format!("transformers has no single-task model for `{}`", task.name)));
     };
-    let mut config = model.config.clone();
-    let prefix = EncoderKind::of(Path::new("config.json"), &config)?.naming.prefix;
     if let Some(fields) = config.as_object_mut() {
         for name in ["id2label", "label2id", "num_labels"] {
             fields.shift_remove(name);
@@ -231,7 +232,7 @@ pub fn export_single_task(model: &Model, task: &NamedTask, folder: &Path) -> Res
         fields.insert("architectures".into(), json!([model.architecture(single.architecture)]));
         fields.extend(single.config.clone());
     }
-    // These classes of transformers have no pooler, and know nothing of LoRA.
+    // These classes of transformers have no pooler, or one that is the head's, and know nothing of LoRA.
     let merged = model.parameters.merged(model.lora.as_ref())?;
     let encoder = merged.iter().filter(|(name, _)| !name.starts_with("heads.") && !name.starts_with("pooler."));
     let encoder = encoder.map(|(name, tensor)| (format!("{prefix}{name}"), tensor));

@@ -15,7 +15,7 @@ use super::{Model, NamedTask, Provenance};
 use crate::encoders::{EncoderKind, EncoderOverrides};
 use crate::error::{Error, Place, Result};
 use crate::parameters::{Heads, Lora, Weights};
-use crate::tasks::{SingleTaskFolder, TASKS, TaskKind};
+use crate::tasks::{AnyTask, SingleTaskFolder, TASKS, TaskKind};
 use candle_core::Device;
 use polyhead_kernels::rng::Key;
 use serde::{Deserialize, Serialize};
@@ -153,7 +153,7 @@ impl Model {
         name_foreign_heads(&mut stored, &tasks, &mut weights);
         let mut fates = Vec::new();
         for NamedTask { name, task } in &tasks {
-            let fate = fate(name, task.kind(), &stored, &weights);
+            let fate = fate(name, &**task, &stored, &weights)?;
             if let Fate::Matched { stored } = &fate {
                 weights.match_head(name, stored, task.labels());
             }
@@ -309,8 +309,9 @@ fn name_foreign_heads(stored: &mut [StoredHead], tasks: &[NamedTask], weights: &
 }
 
 /// What becomes of the head of a task of the recipe.
-fn fate(name: &str, kind: &str, stored: &[StoredHead], weights: &Weights) -> Fate {
-    let new = |why: String| Fate::New { why };
+fn fate(name: &str, task: &dyn AnyTask, stored: &[StoredHead], weights: &Weights) -> Result<Fate> {
+    let new = |why: String| Ok(Fate::New { why });
+    let kind = task.kind();
     let Some(head) = stored.iter().find(|head| head.name == name) else {
         let names: Vec<String> = stored.iter().map(|head| head.name.clone()).collect();
         return new(format!("the checkpoint has none of this name (it has {})", listed(&names)));
@@ -319,7 +320,17 @@ fn fate(name: &str, kind: &str, stored: &[StoredHead], weights: &Weights) -> Fat
         _ if head.kind != kind => new(format!("the checkpoint's is of the kind {}, and is dropped", head.kind)),
         Err(error) => new(format!("the checkpoint's can't be used: {error}")),
         Ok(_) if !weights.has_head(name) => new("the checkpoint names one but holds no tensor of it".to_owned()),
-        Ok(task) => Fate::Matched { stored: task.task.labels().to_vec() },
+        Ok(stored) => {
+            let (had, has) = (stored.task.tensors(name)?, task.tensors(name)?);
+            let of = |these: &[String], those: &[String]| -> Vec<String> {
+                these.iter().filter(|one| !those.contains(one)).cloned().collect()
+            };
+            match (of(&had, &has).as_slice(), of(&has, &had).as_slice()) {
+                ([], []) => Ok(Fate::Matched { stored: stored.task.labels().to_vec() }),
+                ([], more) => new(format!("the checkpoint's has no {}, and is dropped", listed(more))),
+                (less, _) => new(format!("the checkpoint's has {} besides, and is dropped", listed(less))),
+            }
+        }
     }
 }
 

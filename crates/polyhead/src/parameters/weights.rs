@@ -330,6 +330,21 @@ impl Weights {
         }
     }
 
+    /// The named tensor of a head. Where it is new, it begins as a copy of `of`, which was declared before, if there is such a
+    /// one of this shape; else it is initialised.
+    pub fn get_or_copy(&mut self, name: &str, of: &str, shape: &[usize], role: Role, init: Init) -> Result<Weight> {
+        let same = self.matched_head().is_some_and(|Match { stored, own }| stored == own);
+        let model = self.parameters.iter().find(|parameter| parameter.name == of);
+        let model = model.map(|parameter| parameter.weight.tensor().cloned()).transpose()?;
+        match (self.heads, model.filter(|tensor| tensor.dims() == shape)) {
+            (Heads::New(_), Some(tensor)) if !same => {
+                self.tensors.remove(name);
+                self.declare(name, &tensor.copy()?, role)
+            }
+            _ => self.get_or_init(name, shape, role, init),
+        }
+    }
+
     /// The named tensor of a head, `[labels, ...row]`, with a row for each label. Where the checkpoint's head was made for
     /// other labels, or for these in another order, every label has the row that it had there, and those that it did not
     /// have are initialised as the rows of a new head are.

@@ -136,6 +136,9 @@ pub struct DataRecipe {
     /// The names of tags that the files write as numbers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tag_names: Vec<String>,
+    /// The names of labels that the files write as numbers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub label_names: Vec<String>,
     /// How the characters of its files are encoded.
     #[serde(default, skip_serializing_if = "is_default")]
     pub encoding: Encoding,
@@ -147,7 +150,13 @@ pub struct DataRecipe {
 impl DataRecipe {
     /// How its files are laid out.
     pub fn layout(&self) -> Layout {
-        Layout { columns: self.columns.clone(), tag_names: self.tag_names.clone(), encoding: self.encoding }
+        let Self { columns, tag_names, label_names, encoding, .. } = self;
+        Layout {
+            columns: columns.clone(),
+            tag_names: tag_names.clone(),
+            label_names: label_names.clone(),
+            encoding: *encoding,
+        }
     }
 }
 

@@ -116,8 +116,11 @@ const WORDS: &[Word] = &[
     called(&["n_best_size", "nbest", "nbest_size", "top_k", "topk", "beam_size"], &["tasks.NAME.n_best"], ""),
     called(&["version_2_with_negative", "squad_v2", "squad_version", "handle_impossible_answer", "allow_no_answer", "with_negative", "is_impossible"], &["tasks.NAME.no_answer"], "`allowed` or `never`; left out, the training data decide"),
     called(&["null_score_diff_threshold", "null_score_threshold", "no_answer_threshold", "na_threshold"], &["tasks.NAME.null_threshold"], ""),
-    called(&["label_list", "label_names", "labels_file", "label_file", "label2id", "id2label", "classes", "class_names", "num_labels", "n_labels", "num_classes", "tag_set", "tagset", "tags", "tag_type", "label_type", "entity_types"],
+    called(&["label_list", "labels_file", "label_file", "label2id", "id2label", "classes", "class_names", "num_labels", "n_labels", "num_classes", "tag_set", "tagset", "tags", "tag_type", "label_type", "entity_types"],
         &["tasks.NAME.labels"], "left out, the training data give them"),
+    called(&["label_mapping", "label_map", "class_label_names", "int2str"], &["data.NAME.label_names", "data.NAME.tag_names"], "the names of 0, 1, ... in a file of class numbers"),
+    called(&["use_pooler", "pooling", "pooling_type", "pooling_mode", "pooler_type", "add_pooling_layer", "classifier_pooling", "cls_pooling"], &["tasks.NAME.pooler"], "a dense layer with tanh on the first token, of a classifier"),
+    called(&["sentence_pair", "text_pair", "pair", "is_pair", "input_type"], &["tasks.NAME.inputs"], "`text` or `pair`; left out, the training data decide"),
     absent(&["label_all_tokens", "propagate_labels"], "the first sub-word of a word carries its label"),
     absent(&["scheme", "tag_scheme", "tagging_scheme", "label_encoding", "label_scheme", "tag_format"], "tags are read as IOB2; IOB1 is recognised and converted"),
 ];

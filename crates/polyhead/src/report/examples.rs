@@ -48,7 +48,7 @@ pub fn data(run: &Run, session: &Had<Session>) -> Vec<Block> {
                     blocks.push(Block::heading(format!("{name}: {word} data")));
                     let tokenizer = &session.model.tokenizer;
                     let described = examples(run, name, &**task, part).and_then(|mut examples| {
-                        task.settle(&mut examples, tokenizer, purpose)
+                        task.review(&mut examples, tokenizer, purpose)
                             .and_then(|_| encoded_split(&**task, &examples, tokenizer, purpose))
                             .map_err(|error| said("The windows can't be made again", &error))
                     });

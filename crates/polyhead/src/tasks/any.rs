@@ -9,6 +9,7 @@ use super::{
 use crate::batch::{Features, Targets, WindowedExample};
 use crate::data::{Layout, Skipped};
 use crate::document::{Block, number};
+use crate::encoders::EncoderKind;
 use crate::error::{Error, Place, Result};
 use crate::parameters::Weights;
 use crate::text::Tokenizer;
@@ -71,7 +72,7 @@ pub trait AnyTask: Send + Sync {
     fn distribution(&self, examples: &Examples) -> Result<Vec<(String, usize)>>;
     /// Asks the tokenizer what it makes nothing of. For training, examples without a token are left out of `examples`; they
     /// are scored as they are. Returns what there is to say, which `examples` holds from then on.
-    fn settle(&self, examples: &mut Examples, tokenizer: &Tokenizer, purpose: Purpose) -> Result<Vec<String>>;
+    fn review(&self, examples: &mut Examples, tokenizer: &Tokenizer, purpose: Purpose) -> Result<Vec<String>>;
     fn features(
         &self,
         examples: &Examples,
@@ -81,6 +82,8 @@ pub trait AnyTask: Send + Sync {
     ) -> Result<WindowedExample>;
     fn fingerprint(&self, examples: &Examples, index: usize) -> Result<Option<Fingerprint>>;
     fn example(&self, examples: &Examples) -> Result<Option<Value>>;
+    /// The names of the tensors of its head, in order.
+    fn tensors(&self, name: &str) -> Result<Vec<String>>;
     /// Makes the head, with the checkpoint's tensors where it has them.
     fn bind(&mut self, name: &str, shape: HeadShape, weights: &mut Weights) -> Result<()>;
     fn logits(&self, hidden: &kernels::Value, ops: &mut dyn Ops) -> Result<kernels::Value>;
@@ -107,7 +110,7 @@ pub trait AnyTask: Send + Sync {
     ) -> Result<Query>;
     /// A request as `predict` takes it, to be run with others.
     fn query(&self, request: &Value, tokenizer: &Tokenizer) -> Result<Query>;
-    fn export(&self) -> Result<Option<SingleTask>>;
+    fn export(&self, encoder: &EncoderKind) -> Result<Option<SingleTask>>;
 }
 
 struct Bound<T: Task> {
@@ -217,11 +220,11 @@ impl<T: Task> Bound<T> {
             let example = self.task.request(&request, place)?;
             self.task.validate(&example, runner.tokenizer)?;
             let encoded = self.task.features(&example, runner.tokenizer, Purpose::Predict)?;
-            Ok((Asked { example, id: request.get("id").cloned() }, encoded.windows))
+            Ok((Request { example, id: request.get("id").cloned() }, encoded.windows))
         });
-        let mut answered = |asked: Asked<T::Example>, prediction, _: &[Window]| {
-            let mut answer = answer(&asked.example, &prediction);
-            if let (Some(id), Value::Object(fields)) = (asked.id, &mut answer) {
+        let mut answered = |request: Request<T::Example>, prediction, _: &[Window]| {
+            let mut answer = answer(&request.example, &prediction);
+            if let (Some(id), Value::Object(fields)) = (request.id, &mut answer) {
                 fields.shift_insert(0, "id".into(), id);
             }
             each(answer)
@@ -293,12 +296,12 @@ fn packs<X>(
 }
 
 /// A request's example with its identifier.
-struct Asked<E> {
+struct Request<E> {
     example: E,
     id: Option<Value>,
 }
 
-impl<E> std::borrow::Borrow<E> for Asked<E> {
+impl<E> std::borrow::Borrow<E> for Request<E> {
     fn borrow(&self) -> &E {
         &self.example
     }
@@ -371,7 +374,7 @@ impl<T: Task> AnyTask for Bound<T> {
         Ok(self.task.distribution(self.items(examples)?))
     }
 
-    fn settle(&self, examples: &mut Examples, tokenizer: &Tokenizer, purpose: Purpose) -> Result<Vec<String>> {
+    fn review(&self, examples: &mut Examples, tokenizer: &Tokenizer, purpose: Purpose) -> Result<Vec<String>> {
         let items = examples.items.downcast_mut::<Vec<T::Example>>();
         let items = items.ok_or_else(|| Error::internal(format!("examples of another task given to {}", T::KIND)))?;
         let Some(checks) = T::FACES.checks else { return Ok(Vec::new()) };
@@ -415,6 +418,12 @@ impl<T: Task> AnyTask for Bound<T> {
 
     fn example(&self, examples: &Examples) -> Result<Option<Value>> {
         Ok(self.task.example(self.items(examples)?))
+    }
+
+    fn tensors(&self, name: &str) -> Result<Vec<String>> {
+        let mut weights = Weights::shapes_only();
+        self.task.head(name, HeadShape { hidden: 1 }, &mut weights)?;
+        Ok(weights.into_shapes().into_iter().map(|shape| shape.name).collect())
     }
 
     fn bind(&mut self, name: &str, shape: HeadShape, weights: &mut Weights) -> Result<()> {
@@ -510,7 +519,7 @@ impl<T: Task> AnyTask for Bound<T> {
         Ok(Query::new(encoded.windows, move |windows| task.answer(&example, &task.decode(&example, windows)).json()))
     }
 
-    fn export(&self) -> Result<Option<SingleTask>> {
-        T::FACES.exchange.map(|exchange| (exchange.export)(&self.task, self.head()?)).transpose()
+    fn export(&self, encoder: &EncoderKind) -> Result<Option<SingleTask>> {
+        T::FACES.exchange.map(|exchange| (exchange.export)(&self.task, self.head()?, encoder)).transpose()
     }
 }

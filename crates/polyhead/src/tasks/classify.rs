@@ -6,27 +6,32 @@
 //! [`crate::metrics::classification`].
 
 mod analysis;
+mod exchange;
+mod pipeline;
 mod review;
 
 use super::answer::{Answer, Labels};
 use super::{
-    Analyse, Checks, Faces, Field, Fingerprint, HeadShape, LinearHead, Outline, Purpose, Review, Score, Shape, Task,
-    TypeScore, Window, cross_entropy, found, is_short_line, softmax,
+    Analyse, Checks, Exchange, Faces, Field, Fingerprint, HeadShape, LinearHead, Outline, Pipeline, PipelineApi,
+    Purpose, Query, Review, Score, Shape, SingleTask, SingleTaskFolder, Task, TypeScore, Window, cross_entropy, found,
+    is_short_line, softmax,
 };
 use crate::batch::{Features, Targets, WindowedExample};
 use crate::data::{ColumnNames, LabelledText, Layout, Read, TEXTS};
 use crate::document::Block;
+use crate::encoders::EncoderKind;
 use crate::error::{Error, Place, Result};
 use crate::metrics::classification::{Confusion, Mean, Scores};
 use crate::parameters::Weights;
 use crate::text::{Piece, TokenSequence, Tokenizer, windows};
 use candle_core::Tensor;
 use polyhead_kernels::cross_entropy::token_cross_entropy;
-use polyhead_kernels::{self as kernels, DropoutAt, Index, Ops, Segments};
+use polyhead_kernels::{self as kernels, Activation, DropoutAt, Index, Ops, Segments};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 
 // Configuration
 
@@ -43,6 +48,9 @@ pub struct Config {
     pub truncate: bool,
     /// Dropout before the linear layer.
     pub dropout: f64,
+    /// Whether a dense layer with tanh stands before the dropout, as in BERT's own classifier (the pooler). A new one begins as
+    /// that of the checkpoint, where it has one.
+    pub pooler: bool,
     /// The labels, in the order of the head's outputs. Left empty, they are those of the training data, sorted.
     pub labels: Vec<String>,
     /// Whether it reads a text or a pair of texts. Left open, the training data decide.
@@ -69,6 +77,7 @@ impl Default for Config {
             stride: 32,
             truncate: false,
             dropout: 0.1,
+            pooler: false,
             labels: Vec::new(),
             inputs: None,
             label_until: None,
@@ -87,6 +96,12 @@ pub struct Labelled {
     text: String,
     text_pair: Option<String>,
     label: Option<String>,
+}
+
+/// The head: perhaps a pooler, and the layer that makes the logits.
+pub struct Head {
+    pooler: Option<LinearHead>,
+    classifier: LinearHead,
 }
 
 const TEXT: Field = Field::new("text", "The text.", "The second act was worth the whole evening.");
@@ -153,11 +168,11 @@ impl Task for Classify {
         "multiclass",
     ];
     const COLUMNS: ColumnNames = TEXTS.columns;
-    const FACES: Faces<Self> = Faces::NONE.checks().analysis();
+    const FACES: Faces<Self> = Faces::NONE.checks().analysis().pipeline().exchange();
     type Example = Labelled;
     type Prediction = Labels;
     type Counts = Confusion;
-    type Head = LinearHead;
+    type Head = Head;
 
     fn open(config: Value) -> Result<Self> {
         let config: Config = serde_json::from_value(config).map_err(|cause| Error::usage(cause.to_string()))?;
@@ -294,13 +309,22 @@ impl Task for Classify {
 
     // Head
 
-    fn head(&self, name: &str, shape: HeadShape, weights: &mut Weights) -> Result<LinearHead> {
-        LinearHead::open_by_label(weights, &format!("heads.{name}"), shape, &self.config.labels)
+    fn head(&self, name: &str, shape: HeadShape, weights: &mut Weights) -> Result<Head> {
+        let pooler = match self.config.pooler {
+            true => Some(LinearHead::open_copy(weights, &format!("heads.{name}.pooler"), shape, "pooler.dense")?),
+            false => None,
+        };
+        let classifier = LinearHead::open_by_label(weights, &format!("heads.{name}"), shape, &self.config.labels)?;
+        Ok(Head { pooler, classifier })
     }
 
-    fn logits(&self, head: &LinearHead, hidden: &kernels::Value, ops: &mut dyn Ops) -> Result<kernels::Value> {
+    fn logits(&self, head: &Head, hidden: &kernels::Value, ops: &mut dyn Ops) -> Result<kernels::Value> {
         let first = ops.select_rows(hidden, Index::FirstTokens)?;
-        head.apply(ops, &first, Some(DropoutAt::new(self.config.dropout, "classify head")))
+        let pooled = match &head.pooler {
+            Some(pooler) => pooler.activated(ops, &first, Activation::Tanh)?,
+            None => first,
+        };
+        head.classifier.apply(ops, &pooled, Some(DropoutAt::new(self.config.dropout, "classify head")))
     }
 
     fn loss(&self, logits: &Tensor, _: &Segments, targets: &[&Targets], count: usize) -> Result<Tensor> {
@@ -360,7 +384,9 @@ impl Task for Classify {
         let text = field("text")?;
         let text_pair = match self.config.inputs {
             Some(Inputs::Pair) => Some(field("text_pair")?),
-            _ if request.get("text_pair").is_some_and(|given| !given.is_null()) => {
+            // A model of elsewhere does not say what it reads.
+            None if request.get("text_pair").is_some_and(|given| !given.is_null()) => Some(field("text_pair")?),
+            Some(Inputs::Text) if request.get("text_pair").is_some_and(|given| !given.is_null()) => {
                 return Err(
                     Error::data("expected one text, found `text_pair` beside it: this model reads no pairs").at(place)
                 );
@@ -452,5 +478,34 @@ impl Checks for Classify {
 impl Analyse for Classify {
     fn analyse(&self, predictions: &[(&Labelled, Labels)]) -> Vec<Block> {
         analysis::blocks(self, predictions)
+    }
+}
+
+impl Pipeline for Classify {
+    const API: PipelineApi = pipeline::API;
+
+    fn accepts(input: &Value) -> bool {
+        pipeline::accepts(input)
+    }
+
+    fn pipeline(
+        self: &Arc<Self>,
+        input: &Value,
+        parameters: &serde_json::Map<String, Value>,
+        tokenizer: &Tokenizer,
+    ) -> Result<Query> {
+        pipeline::query(self, input, parameters, tokenizer)
+    }
+}
+
+impl Exchange for Classify {
+    const ARCHITECTURE: &'static str = exchange::ARCHITECTURE;
+
+    fn export(&self, head: &Head, encoder: &EncoderKind) -> Result<SingleTask> {
+        exchange::export(self, head, encoder)
+    }
+
+    fn import(folder: &SingleTaskFolder, weights: &mut Weights) -> Option<Result<Self>> {
+        exchange::import(folder, weights)
     }
 }

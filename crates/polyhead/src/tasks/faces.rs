@@ -11,6 +11,7 @@
 
 use super::{Outline, PipelineApi, Query, Review, SingleTask, SingleTaskFolder, Task};
 use crate::document::Block;
+use crate::encoders::EncoderKind;
 use crate::error::Result;
 use crate::parameters::Weights;
 use crate::text::Tokenizer;
@@ -56,8 +57,8 @@ pub trait Pipeline: Task {
 pub trait Exchange: Task {
     /// The end of the name of its single-task model there: `ForTokenClassification`.
     const ARCHITECTURE: &'static str;
-    /// The head as that model has it.
-    fn export(&self, head: &Self::Head) -> Result<SingleTask>;
+    /// The head as that model has it, whose names may depend on the encoder.
+    fn export(&self, head: &Self::Head, encoder: &EncoderKind) -> Result<SingleTask>;
     /// Opens the task from a folder of that model, renaming the head's tensors to `heads.{KIND}. ...`; `None` if the folder is
     /// of another model.
     fn import(folder: &SingleTaskFolder, weights: &mut Weights) -> Option<Result<Self>>;
@@ -88,7 +89,7 @@ pub(super) struct PipelineOf<T: Task> {
 
 pub(super) struct ExchangeOf<T: Task> {
     pub architecture: &'static str,
-    pub export: fn(&T, &T::Head) -> Result<SingleTask>,
+    pub export: fn(&T, &T::Head, &EncoderKind) -> Result<SingleTask>,
     pub import: fn(&SingleTaskFolder, &mut Weights) -> Option<Result<T>>,
 }
 

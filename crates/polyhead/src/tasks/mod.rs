@@ -22,7 +22,7 @@ pub use any::{Analysis, AnyTask, Examples, LogitsFn};
 pub use faces::{Analyse, Checks, Exchange, Faces, Pipeline};
 pub use fields::{Field, found, offset_unit, parameters, within};
 pub use outline::Outline;
-pub use query::{PipelineApi, Query};
+pub use query::{Alone, PipelineApi, Query};
 pub use review::Review;
 
 use faces::ExchangeOf;
@@ -35,7 +35,7 @@ use crate::parameters::{Init, Role, Weights};
 use crate::text::Tokenizer;
 use candle_core::Tensor;
 use polyhead_kernels::segments::Segment;
-use polyhead_kernels::{self as kernels, DropoutAt, Linear, Ops, Part, Segments, Weight};
+use polyhead_kernels::{self as kernels, Activation, DropoutAt, Linear, Ops, Part, Segments, Weight};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -290,6 +290,17 @@ impl LinearHead {
         Ok(Self::of(vec![Part::new(weight, Some(bias))]))
     }
 
+    /// The same, `[hidden, hidden]`; a new one begins as a copy of the encoder's layer of the name `of`, if it has it.
+    pub fn open_copy(weights: &mut Weights, name: &str, shape: HeadShape, of: &str) -> Result<Self> {
+        let (hidden, init) = (shape.hidden, Init::Uniform(1.0 / (shape.hidden as f64).sqrt()));
+        let mut part = |part: &str, dims: &[usize], role| {
+            weights.get_or_copy(&format!("{name}.{part}"), &format!("{of}.{part}"), dims, role, init)
+        };
+        let weight = part("weight", &[hidden, hidden], Role::Weight)?;
+        let bias = part("bias", &[hidden], Role::Bias)?;
+        Ok(Self::of(vec![Part::new(weight, Some(bias))]))
+    }
+
     /// The same with an output for each label. A head that begins with one of a checkpoint keeps its rows by label: see
     /// [`Weights::get_or_init_by_label`].
     pub fn open_by_label(weights: &mut Weights, name: &str, shape: HeadShape, labels: &[String]) -> Result<Self> {
@@ -316,6 +327,12 @@ impl LinearHead {
             Some(dropout) => ops.dropout_linear(x, &self.layer, dropout)?,
             None => ops.linear(x, &self.layer)?,
         })
+    }
+
+    /// `[rows, hidden] -> [rows, outputs]`, with a function behind it.
+    pub fn activated(&self, ops: &mut dyn Ops, x: &kernels::Value, activation: Activation) -> Result<kernels::Value> {
+        let y = ops.linear(x, &self.layer)?;
+        Ok(ops.activation(&y, activation)?)
     }
 
     /// Its weights `[outputs, hidden]`, for other programs.

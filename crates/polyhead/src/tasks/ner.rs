@@ -21,6 +21,7 @@ use super::{
 use crate::batch::{Targets, WindowedExample};
 use crate::data::{self, ColumnNames, Layout, Read};
 use crate::document::Block;
+use crate::encoders::EncoderKind;
 use crate::error::{Error, Place, Result};
 use crate::metrics::span_f1::{self, Scheme, Scores, Span};
 use crate::parameters::Weights;
@@ -413,7 +414,7 @@ impl Pipeline for Ner {
 impl Exchange for Ner {
     const ARCHITECTURE: &'static str = "ForTokenClassification";
 
-    fn export(&self, head: &LinearHead) -> Result<SingleTask> {
+    fn export(&self, head: &LinearHead, _: &EncoderKind) -> Result<SingleTask> {
         let names = || self.config.labels.iter().enumerate();
         let id2label: serde_json::Map<_, _> = names().map(|(id, label)| (id.to_string(), json!(label))).collect();
         let label2id: serde_json::Map<_, _> = names().map(|(id, label)| (label.clone(), json!(id))).collect();

@@ -18,6 +18,7 @@ use super::{
 use crate::batch::{Features, Targets, WindowedExample};
 use crate::data::{self, Layout, Question, Read};
 use crate::document::Block;
+use crate::encoders::EncoderKind;
 use crate::error::{Error, Place, Result};
 use crate::metrics::squad::{self, Rules};
 use crate::metrics::squad_threshold::{Judged, Measure, best_threshold};
@@ -89,7 +90,7 @@ pub struct Qa {
 }
 
 /// A question about a context, with its gold answers.
-pub struct Asked {
+pub struct QaExample {
     place: Place,
     /// The identifier that its file gives it; empty in a request.
     id: String,
@@ -124,13 +125,13 @@ struct Candidate {
 
 // Codec
 
-impl From<Question> for Asked {
+impl From<Question> for QaExample {
     fn from(Question { place, id, question, context, answers, unplaced }: Question) -> Self {
         Self { place, id, question, context, answers, unplaced, unit: OffsetUnit::default() }
     }
 }
 
-impl Asked {
+impl QaExample {
     /// The texts of all gold answers.
     fn golds(&self) -> Vec<&str> {
         let placed = self.answers.iter().map(|answer| answer.text.as_str());
@@ -162,7 +163,13 @@ impl Qa {
     }
 
     /// The windows of a context with the question before each.
-    fn windows(&self, example: &Asked, question: &[Piece], context: &[Piece], template: &Template<2>) -> Vec<Features> {
+    fn windows(
+        &self,
+        example: &QaExample,
+        question: &[Piece],
+        context: &[Piece],
+        template: &Template<2>,
+    ) -> Vec<Features> {
         let room = self.config.max_length.saturating_sub(question.len() + template.special_tokens()).max(1);
         let window = |range: Range<usize>| {
             let part = context.get(range).unwrap_or(&[]);
@@ -178,7 +185,7 @@ impl Qa {
     }
 
     /// The target of a window: the answer's first and last token, or the window's first token twice where it does not hold it.
-    fn target(question: &Asked, spans: &[Option<(usize, usize)>]) -> Option<Vec<i64>> {
+    fn target(question: &QaExample, spans: &[Option<(usize, usize)>]) -> Option<Vec<i64>> {
         let answer = question.answers.first()?;
         let (from, to) = (answer.start, answer.start + answer.text.len());
         let context = || spans.iter().enumerate().filter_map(|(at, span)| span.map(|span| (at, span)));
@@ -273,7 +280,7 @@ impl Task for Qa {
         "span_qa",
     ];
     const FACES: Faces<Self> = Faces::NONE.checks().analysis().pipeline().exchange();
-    type Example = Asked;
+    type Example = QaExample;
     type Prediction = Found;
     type Counts = Counts;
     /// Start and end side by side.
@@ -311,13 +318,13 @@ impl Task for Qa {
         Some(json!({ "max_length": 8, "stride": 0, "max_question_length": 1 }))
     }
 
-    fn read(&self, path: &Path, limit: Option<usize>, layout: &Layout) -> Result<Read<Asked>> {
+    fn read(&self, path: &Path, limit: Option<usize>, layout: &Layout) -> Result<Read<QaExample>> {
         let Read { examples, skipped, notes } = data::read_questions(path, limit, layout)?;
-        Ok(Read { examples: examples.into_iter().map(Asked::from).collect(), skipped, notes })
+        Ok(Read { examples: examples.into_iter().map(QaExample::from).collect(), skipped, notes })
     }
 
-    fn prepare(&mut self, train: &[Asked]) -> Result<()> {
-        if let (true, Some(first)) = (train.iter().all(Asked::is_scored_only), train.first()) {
+    fn prepare(&mut self, train: &[QaExample]) -> Result<()> {
+        if let (true, Some(first)) = (train.iter().all(QaExample::is_scored_only), train.first()) {
             return Err(Error::data("expected answers to train on, found none that stands where the file says")
                 .at(first.place.clone())
                 .hint("`answer_start` counts characters of the context"));
@@ -328,11 +335,11 @@ impl Task for Qa {
         Ok(())
     }
 
-    fn place<'a>(&self, example: &'a Asked) -> &'a Place {
+    fn place<'a>(&self, example: &'a QaExample) -> &'a Place {
         &example.place
     }
 
-    fn distribution(&self, examples: &[Asked]) -> Vec<(String, usize)> {
+    fn distribution(&self, examples: &[QaExample]) -> Vec<(String, usize)> {
         let mut words: std::collections::BTreeMap<String, usize> = std::collections::BTreeMap::new();
         const KINDS: [&str; 8] = ["who", "what", "when", "where", "which", "why", "how", "other"];
         for example in examples {
@@ -350,7 +357,7 @@ impl Task for Qa {
         rows
     }
 
-    fn features(&self, example: &Asked, tokenizer: &Tokenizer, purpose: Purpose) -> Result<WindowedExample> {
+    fn features(&self, example: &QaExample, tokenizer: &Tokenizer, purpose: Purpose) -> Result<WindowedExample> {
         if purpose == Purpose::Train && example.is_scored_only() {
             return Ok(WindowedExample::default());
         }
@@ -373,7 +380,7 @@ impl Task for Qa {
         Ok(encoded)
     }
 
-    fn fingerprint(&self, example: &Asked) -> Option<Fingerprint> {
+    fn fingerprint(&self, example: &QaExample) -> Option<Fingerprint> {
         // The first gold answer trains.
         let answer = example.answers.first().map(|answer| (answer.start, &answer.text));
         match example.is_scored_only() {
@@ -382,7 +389,7 @@ impl Task for Qa {
         }
     }
 
-    fn decode(&self, example: &Asked, windows: &[Window]) -> Found {
+    fn decode(&self, example: &QaExample, windows: &[Window]) -> Found {
         self.search(&example.context, windows, |answer| answer)
     }
 
@@ -403,7 +410,7 @@ impl Task for Qa {
     }
 
     /// Of each window: the mean of that of the start and that of the end.
-    fn losses(&self, example: &Asked, windows: &[Window]) -> Option<(f64, usize)> {
+    fn losses(&self, example: &QaExample, windows: &[Window]) -> Option<(f64, usize)> {
         if example.is_scored_only() {
             // Its windows point at no answer, though it has one.
             return None;
@@ -423,7 +430,7 @@ impl Task for Qa {
         Counts { squad: squad::Counts::new(rules), judged: Vec::new() }
     }
 
-    fn count(&self, example: &Asked, prediction: &Found, counts: &mut Counts) {
+    fn count(&self, example: &QaExample, prediction: &Found, counts: &mut Counts) {
         let golds = example.golds();
         counts.squad.add(Some(prediction.text(example)), &golds);
         if counts.squad.rules() == Rules::V2 {
@@ -453,7 +460,7 @@ impl Task for Qa {
         Score { headline: "f1".into(), values, types: Vec::new() }
     }
 
-    fn request(&self, request: &Value, place: Place) -> Result<Asked> {
+    fn request(&self, request: &Value, place: Place) -> Result<QaExample> {
         let field = |name: &str| match request.get(name) {
             Some(Value::String(text)) => Ok(text.clone()),
             other => {
@@ -466,10 +473,10 @@ impl Task for Qa {
         };
         let (question, context) = (field("question")?, field("context")?);
         let unit = offset_unit(request).map_err(|error| error.at(place.clone()))?;
-        Ok(Asked { place, id: String::new(), question, context, answers: Vec::new(), unplaced: Vec::new(), unit })
+        Ok(QaExample { place, id: String::new(), question, context, answers: Vec::new(), unplaced: Vec::new(), unit })
     }
 
-    fn answer(&self, example: &Asked, prediction: &Found) -> Answer {
+    fn answer(&self, example: &QaExample, prediction: &Found) -> Answer {
         let text = &example.context;
         let offsets = Offsets::new(text, example.unit);
         let place = |found: &Candidate| answer::Candidate {
@@ -484,7 +491,7 @@ impl Task for Qa {
         Answer::Candidates(answer::Candidates { answer, start, end, score, alternatives: others.collect() })
     }
 
-    fn record(&self, example: &Asked, prediction: &Found) -> Value {
+    fn record(&self, example: &QaExample, prediction: &Found) -> Value {
         let mut record = self.answer(example, prediction).json();
         if let Value::Object(fields) = &mut record {
             if !example.id.is_empty() {
@@ -501,7 +508,7 @@ impl Task for Qa {
         record
     }
 
-    fn example(&self, examples: &[Asked]) -> Option<Value> {
+    fn example(&self, examples: &[QaExample]) -> Option<Value> {
         examples.iter().filter(|example| is_short_line(&example.question, 150)).find_map(|example| {
             let answer = example.answers.first()?;
             let context = around(&example.context, answer.start..answer.start + answer.text.len());
@@ -509,7 +516,7 @@ impl Task for Qa {
         })
     }
 
-    fn gold_answer(&self, example: &Asked) -> Option<Answer> {
+    fn gold_answer(&self, example: &QaExample) -> Option<Answer> {
         let offsets = Offsets::new(&example.context, example.unit);
         let placed = |gold: &data::Answer| answer::Candidate {
             answer: gold.text.clone(),
@@ -524,7 +531,7 @@ impl Task for Qa {
         Some(Answer::Candidates(answer::Candidates { answer, start, end, score, alternatives: golds.collect() }))
     }
 
-    fn asked(&self, example: &Asked) -> String {
+    fn asked(&self, example: &QaExample) -> String {
         example.question.clone()
     }
 
@@ -537,7 +544,7 @@ impl Task for Qa {
         Field::new("context", "The text that holds the answer.", "Ada Lovelace was born in London.").or("text"),
     ];
 
-    fn validate(&self, example: &Asked, tokenizer: &Tokenizer) -> Result<()> {
+    fn validate(&self, example: &QaExample, tokenizer: &Tokenizer) -> Result<()> {
         let question = Self::question(&example.question, tokenizer)?;
         Self::admit_question(&question, self.config.max_question_length)
             .map_err(|error| error.at(example.place.clone()))
@@ -547,14 +554,14 @@ impl Task for Qa {
 // Optional faces
 
 impl Checks for Qa {
-    fn outline<'a>(&self, example: &'a Asked) -> Outline<'a> {
+    fn outline<'a>(&self, example: &'a QaExample) -> Outline<'a> {
         // What is known but out of place teaches neither.
         let label = if example.answers.is_empty() { "no answer" } else { "an answer" };
         let labels = if example.is_scored_only() { Vec::new() } else { vec![label.to_owned()] };
         Outline { labels, text: &example.context, sentence_words: None }
     }
 
-    fn learnable(&self, train: &[Asked]) -> Result<()> {
+    fn learnable(&self, train: &[QaExample]) -> Result<()> {
         let (Some(first), true) = (train.first(), train.iter().all(|example| example.answers.is_empty())) else {
             return Ok(());
         };
@@ -564,13 +571,13 @@ impl Checks for Qa {
             .hint("does the file hold the answers, under the field that is read?"))
     }
 
-    fn review(&self, examples: &[Asked], tokenizer: &Tokenizer) -> Result<Review> {
+    fn review(&self, examples: &[QaExample], tokenizer: &Tokenizer) -> Result<Review> {
         review::review(examples, self.config.max_question_length, tokenizer)
     }
 }
 
 impl Analyse for Qa {
-    fn analyse(&self, predictions: &[(&Asked, Found)]) -> Vec<Block> {
+    fn analyse(&self, predictions: &[(&QaExample, Found)]) -> Vec<Block> {
         analysis::blocks(self, predictions)
     }
 }
@@ -595,7 +602,7 @@ impl Pipeline for Qa {
 impl Exchange for Qa {
     const ARCHITECTURE: &'static str = "ForQuestionAnswering";
 
-    fn export(&self, head: &LinearHead) -> Result<SingleTask> {
+    fn export(&self, head: &LinearHead, _: &EncoderKind) -> Result<SingleTask> {
         let tensors = vec![("qa_outputs.weight".into(), head.weight()?), ("qa_outputs.bias".into(), head.bias()?)];
         let config = serde_json::Map::new();
         Ok(SingleTask { architecture: "ForQuestionAnswering", pipeline: "question-answering", tensors, config })
@@ -642,11 +649,11 @@ impl Found {
     }
 
     /// The best answer, though "no answer" may win.
-    fn first<'a>(&self, example: &'a Asked) -> &'a str {
+    fn first<'a>(&self, example: &'a QaExample) -> &'a str {
         self.answers.first().map_or("", |best| slice(&example.context, best.start, best.end))
     }
 
-    fn text<'a>(&self, example: &'a Asked) -> &'a str {
+    fn text<'a>(&self, example: &'a QaExample) -> &'a str {
         self.best().map_or("", |best| slice(&example.context, best.start, best.end))
     }
 

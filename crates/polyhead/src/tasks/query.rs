@@ -50,4 +50,15 @@ pub struct PipelineApi {
     pub parameters: fn(&mut SchemaGenerator) -> Schema,
     /// That of the answer to one input.
     pub output: fn(&mut SchemaGenerator) -> Schema,
+    /// How the answer to an input stands that was sent alone and not in an array.
+    pub alone: Alone,
+}
+
+/// How the answer to a single input stands. The answers to an array are an array in either case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Alone {
+    /// As it is.
+    Bare,
+    /// In an array, as that of one among several: clients of text classification take the first of an array.
+    InList,
 }

@@ -173,7 +173,7 @@ pub(super) fn prepare_from(
             [("train", Some(&mut train), Purpose::Train), ("validation", validation.as_mut(), Purpose::Predict)]
         {
             let Some(examples) = examples else { continue };
-            for note in task.settle(examples, &model.tokenizer, purpose)? {
+            for note in task.review(examples, &model.tokenizer, purpose)? {
                 notify(&format!("data.{name}.{split}: {note}"));
             }
         }

@@ -126,7 +126,7 @@ pub const KINDS: &[Kind] = &[
         request: |text| json!({ "text": text }),
         source: |request| request["text"].as_str().unwrap().to_owned(),
         input: |text| json!(text),
-        parameters: Vec::new,
+        parameters: || vec![json!({}), json!({ "top_k": 1, "function_to_apply": "sigmoid" }), json!({ "top_k": 2 })],
         malformed: || {
             vec![
                 json!({ "text": ["london"] }),

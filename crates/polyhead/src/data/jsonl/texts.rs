@@ -16,7 +16,7 @@ use std::path::Path;
 /// Reads labelled texts.
 pub(in crate::data) fn read_texts(file: &Path, limit: Option<usize>, layout: &Layout) -> Result<Read<LabelledText>> {
     let mut lines = Lines::open(file, LONGEST_LINE)?;
-    let mut texts = Texts::default();
+    let mut texts = Texts::new(layout);
     let mut ignored = BTreeSet::new();
     while !texts.is_enough(limit) {
         let Some((number, line)) = lines.next()? else { break };
@@ -36,7 +36,7 @@ pub(in crate::data) fn read_texts(file: &Path, limit: Option<usize>, layout: &La
             .at(place)
             .hint("fields of other names: data.TASK.columns = { text = \"sentence\", label = \"class\" }"));
         };
-        texts.push(place, &text, text_pair.as_deref(), &label);
+        texts.push(place, &text, text_pair.as_deref(), &label)?;
         remember(&mut ignored, fields.0.into_iter().map(|(name, _)| name).collect());
     }
     let mut notes = lines.notes();

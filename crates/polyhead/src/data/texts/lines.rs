@@ -19,7 +19,7 @@ pub(in crate::data) fn read(file: &Path, limit: Option<usize>, layout: &Layout) 
             .hint("a file with columns has the extension .csv or .tsv"));
     }
     let mut lines = Lines::open_in(file, LONGEST_LINE, layout.encoding)?;
-    let mut texts = Texts::default();
+    let mut texts = Texts::new(layout);
     while !texts.is_enough(limit) {
         let Some((number, line)) = lines.next()? else { break };
         if line.trim().is_empty() {
@@ -29,7 +29,7 @@ pub(in crate::data) fn read(file: &Path, limit: Option<usize>, layout: &Layout) 
         let Some((label, text)) = line.trim_start().split_once([' ', '\t']) else {
             return Err(Error::data(format!("expected a label, a space and a text; found {}", quoted(line))).at(place));
         };
-        texts.push(place, text, None, label.strip_prefix(FASTTEXT).unwrap_or(label));
+        texts.push(place, text, None, label.strip_prefix(FASTTEXT).unwrap_or(label))?;
     }
     texts.finish(file, limit, lines.notes())
 }

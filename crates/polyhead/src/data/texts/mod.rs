@@ -4,6 +4,7 @@
 //! label text lines   positive a stirring , funny film         SST-2, TREC (`LOC:city What is ... ?`), fastText (`__label__x ...`)
 //! .csv .tsv          text,label                               a first line of names, or `columns`
 //! .jsonl             {"text": "...", "text_pair": "...", "label": "..."}
+//! .parquet           columns of these names: see `data/parquet/texts.rs`
 //! ```
 
 mod lines;
@@ -50,15 +51,23 @@ pub(super) fn chosen<'a>(layout: &'a Layout, role: &str) -> Option<&'a Column> {
 }
 
 /// What was read so far.
-#[derive(Default)]
-pub(super) struct Texts {
+pub(super) struct Texts<'a> {
+    layout: &'a Layout,
     examples: Vec<LabelledText>,
     skipped: Vec<Skipped>,
 }
 
-impl Texts {
+impl<'a> Texts<'a> {
+    /// None yet, of a file that is laid out so.
+    pub fn new(layout: &'a Layout) -> Self {
+        Self { layout, examples: Vec::new(), skipped: Vec::new() }
+    }
+
     /// Takes an example, or leaves it out with the reason.
-    pub fn push(&mut self, place: Place, text: &str, text_pair: Option<&str>, label: &str) {
+    ///
+    /// # Errors
+    /// Its label is a number that has no name.
+    pub fn push(&mut self, place: Place, text: &str, text_pair: Option<&str>, label: &str) -> Result<()> {
         let blank = |text: &str| text.trim().is_empty();
         let reason = match () {
             () if blank(text) => "its text is blank",
@@ -66,11 +75,14 @@ impl Texts {
             () if blank(label) => "it has no label",
             () => {
                 let text_pair = text_pair.map(|text| text.trim().to_owned());
-                let (text, label) = (text.trim().to_owned(), label.trim().to_owned());
-                return self.examples.push(LabelledText { place, text, text_pair, label });
+                let text = text.trim().to_owned();
+                let label = self.layout.label_of(label.trim()).map_err(|error| error.at_least(place.clone()))?;
+                self.examples.push(LabelledText { place, text, text_pair, label });
+                return Ok(());
             }
         };
         self.skipped.push(Skipped { place, example: quoted(text), reason: reason.to_owned() });
+        Ok(())
     }
 
     /// Whether there are as many as asked for.
@@ -80,7 +92,7 @@ impl Texts {
 
     /// All of them; an error if there is none, though some were asked for.
     pub fn finish(self, file: &Path, limit: Option<usize>, notes: Vec<String>) -> Result<Read<LabelledText>> {
-        let Self { examples, skipped } = self;
+        let Self { examples, skipped, .. } = self;
         if examples.is_empty() && limit != Some(0) {
             let error = match skipped.first() {
                 None => Error::data("expected labelled texts, found none").at(Place::file(file)),

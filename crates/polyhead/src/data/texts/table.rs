@@ -28,7 +28,7 @@ type NextRow = fn(&Path, &mut Lines) -> Result<Option<(usize, Vec<String>)>>;
 
 fn read(file: &Path, limit: Option<usize>, layout: &Layout, next: NextRow) -> Result<Read<LabelledText>> {
     let mut lines = Lines::open_in(file, LONGEST_ROW, layout.encoding)?;
-    let mut texts = Texts::default();
+    let mut texts = Texts::new(layout);
     let mut columns: Option<Places> = None;
     while !texts.is_enough(limit) {
         let Some((number, row)) = next(file, &mut lines)? else { break };
@@ -51,7 +51,7 @@ fn read(file: &Path, limit: Option<usize>, layout: &Layout, next: NextRow) -> Re
             );
         }
         let cell = |at: usize| row.get(at).map_or("", String::as_str);
-        texts.push(place, cell(at.text), at.text_pair.map(cell), cell(at.label));
+        texts.push(place, cell(at.text), at.text_pair.map(cell), cell(at.label))?;
     }
     texts.finish(file, limit, lines.notes())
 }

@@ -19,7 +19,7 @@ use super::{Config, Ner, OUTSIDE, Tagged, top};
 use crate::batch::Features;
 use crate::error::{Error, Place, Result};
 use crate::tasks::words::{Words, rows_with_most_context};
-use crate::tasks::{PipelineApi, Purpose, Query, Task, Window, found, softmax, within};
+use crate::tasks::{Alone, PipelineApi, Purpose, Query, Task, Window, found, softmax, within};
 use crate::text::offsets::{OffsetUnit, Offsets, slice};
 use crate::text::{Piece, TokenSequence, Tokenizer, windows};
 use schemars::JsonSchema;
@@ -32,6 +32,7 @@ pub(super) const API: PipelineApi = PipelineApi {
     input: |generator| generator.subschema_for::<Input>(),
     parameters: |generator| generator.subschema_for::<Parameters>(),
     output: |generator| generator.subschema_for::<Output>(),
+    alone: Alone::Bare,
 };
 
 /// The text.

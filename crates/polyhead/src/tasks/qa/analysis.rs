@@ -1,7 +1,7 @@
 //! What a report says of predicted answers: by question word, by answer length, by what went wrong; and the mistakes
 //! of which the model was surest.
 
-use super::{Asked, Found, NoAnswer, Qa};
+use super::{Found, NoAnswer, Qa, QaExample};
 use crate::document::number::{count, decimal, percent};
 use crate::document::{Block, Case, Cell, Table, Tone};
 use crate::metrics::answers::{LENGTHS, OUTCOMES, Outcome, WORDS, length_bin, outcome, question_word};
@@ -15,7 +15,7 @@ use std::ops::Range;
 const SHOWN: usize = 5;
 
 struct Judged<'a> {
-    question: &'a Asked,
+    question: &'a QaExample,
     found: &'a Found,
     outcome: Outcome,
     scores: Scores,
@@ -40,7 +40,7 @@ impl Judged<'_> {
     }
 }
 
-pub(super) fn blocks(task: &Qa, predictions: &[(&Asked, Found)]) -> Vec<Block> {
+pub(super) fn blocks(task: &Qa, predictions: &[(&QaExample, Found)]) -> Vec<Block> {
     let rules = if task.config.no_answer == Some(NoAnswer::Allowed) { Rules::V2 } else { Rules::V1 };
     let judged: Vec<Judged> = predictions
         .iter()

@@ -13,9 +13,9 @@
 //! - in a script without spaces an answer is not extended: what the tokenizer takes for a word may be a whole sentence;
 //! - an answer keeps combining marks that the tokenizer drops after its last letter.
 
-use super::{Asked, Config, Found, NoAnswer, Qa};
+use super::{Config, Found, NoAnswer, Qa, QaExample};
 use crate::error::{Error, Place, Result};
-use crate::tasks::{PipelineApi, Query, found, within};
+use crate::tasks::{Alone, PipelineApi, Query, found, within};
 use crate::text::offsets::{OffsetUnit, Offsets, slice};
 use crate::text::words::is_unit;
 use crate::text::{Piece, Tokenizer};
@@ -30,6 +30,7 @@ pub(super) const API: PipelineApi = PipelineApi {
     input: |generator| generator.subschema_for::<Input>(),
     parameters: |generator| generator.subschema_for::<Parameters>(),
     output: |generator| generator.subschema_for::<Output>(),
+    alone: Alone::Bare,
 };
 
 /// The most answers that can be asked for.
@@ -111,7 +112,7 @@ pub(super) fn query(task: &Qa, input: &Value, parameters: &Map<String, Value>, t
     let lengths = Lengths { question: question.len(), special: template.special_tokens() };
     let task = Qa { config: configured(&task.config, &parameters, top_k, &lengths)? };
     Qa::admit_question(&question, task.config.max_question_length).map_err(|error| error.at(place("question")))?;
-    let example = Asked {
+    let example = QaExample {
         place: place("context"),
         id: String::new(),
         question: String::new(),

@@ -1,6 +1,6 @@
 //! What is not read of questions: the tokens of a long one beyond the limit, and texts that the tokenizer deletes whole.
 
-use super::{Asked, Qa};
+use super::{Qa, QaExample};
 use crate::data::Skipped;
 use crate::error::Result;
 use crate::tasks::{Review, found};
@@ -8,8 +8,8 @@ use crate::text::Tokenizer;
 use rayon::prelude::*;
 use serde_json::json;
 
-pub(super) fn review(examples: &[Asked], limit: usize, tokenizer: &Tokenizer) -> Result<Review> {
-    let tokens = |example: &Asked| Ok(Qa::question(&example.question, tokenizer)?.len());
+pub(super) fn review(examples: &[QaExample], limit: usize, tokenizer: &Tokenizer) -> Result<Review> {
+    let tokens = |example: &QaExample| Ok(Qa::question(&example.question, tokenizer)?.len());
     let tokens: Vec<Result<usize>> = examples.par_iter().map(tokens).collect();
     let mut review = Review::default();
     let (mut long, mut cut, mut first) = (0, 0, None);
