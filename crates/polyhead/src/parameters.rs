@@ -171,7 +171,7 @@ impl From<&Parameter> for Shape {
 #[derive(Clone, Default)]
 pub struct Parameters(Vec<Parameter>);
 
-/// The gradients that a loss sent to trained parameters, in the order of these.
+/// The gradients that a loss sent to parameters, in the order of these; frozen ones have none.
 pub struct Gradients(Vec<Option<Gradient>>);
 
 impl Gradients {
@@ -179,9 +179,9 @@ impl Gradients {
     /// as they are.
     pub fn weighted_sum(all: Vec<Self>, weights: &[f64], parameters: &Parameters) -> Result<Self> {
         let mut sum: Vec<Option<Gradient>> = Vec::new();
-        sum.resize_with(parameters.trained().count(), || None);
+        sum.resize_with(parameters.iter().count(), || None);
         for (gradients, &weight) in all.into_iter().zip(weights) {
-            for ((parameter, sum), gradient) in parameters.trained().zip(&mut sum).zip(gradients.0) {
+            for ((parameter, sum), gradient) in parameters.iter().zip(&mut sum).zip(gradients.0) {
                 let Some(mut gradient) = gradient else { continue };
                 if parameter.owner == Owner::Encoder {
                     gradient.scale(weight as f32);
@@ -204,7 +204,7 @@ impl Gradients {
 
     /// Each trained parameter with its gradient, if it received one.
     pub fn of<'a>(&'a self, parameters: &'a Parameters) -> impl Iterator<Item = (&'a Parameter, Option<&'a Gradient>)> {
-        parameters.trained().zip(self.0.iter().map(Option::as_ref))
+        parameters.iter().zip(self.0.iter().map(Option::as_ref)).filter(|(parameter, _)| parameter.is_trained())
     }
 }
 
@@ -264,9 +264,9 @@ impl Parameters {
         Ok(())
     }
 
-    /// Takes the gradients that have gathered, each trained parameter's if it has one.
+    /// Takes the gradients that have gathered, each parameter's if it has one.
     pub fn take_gradients(&self) -> Gradients {
-        Gradients(self.trained().map(|parameter| parameter.weight.take_gradient()).collect())
+        Gradients(self.iter().map(|parameter| parameter.weight.take_gradient()).collect())
     }
 
     /// Refuses what [`Weights::read`] would refuse, before it is written: the last good model stays.

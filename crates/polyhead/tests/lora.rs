@@ -8,6 +8,7 @@ mod small;
 
 use common::{CLIP, DECAY, RATE, SCHEDULE, TRAIN, Tensors, error, fixture, floats, gradients, largest, loss, targets};
 use polyhead::batch::{Features, Padding};
+use polyhead::encoders::{ENCODERS, EncoderKind};
 use polyhead::infer::Session;
 use polyhead::io::sha256_file;
 use polyhead::model::{Model, export_single_task};
@@ -45,11 +46,12 @@ fn config(folder: &Path) -> Value {
     serde_json::from_slice(&std::fs::read(folder.join("config.json")).unwrap()).unwrap()
 }
 
-/// A model folder with the factors that PEFT had, before training.
-fn peft(folder: &Path) -> (Model, Tensors, Tensors) {
-    let (inputs, reference) =
-        ["tiny-bert/parity.safetensors", "lora_parity.safetensors"].map(|name| common::read(&fixture(name))).into();
-    common::write_model(&fixture("tiny-bert"), &inputs, folder);
+/// A model folder of an encoder with the factors that PEFT had, before training.
+fn peft(kind: &EncoderKind, folder: &Path) -> (Model, Tensors, Tensors) {
+    let fixtures = fixture(kind.fixture);
+    let [inputs, reference] =
+        ["parity", "lora"].map(|name| common::read(&fixtures.join(name).with_extension("safetensors")));
+    common::write_model(&fixtures, &inputs, folder);
     let mut tensors = common::read(&folder.join("model.safetensors"));
     let factors = reference.iter().filter(|(name, _)| name.starts_with("encoder."));
     tensors.extend(factors.map(|(name, tensor)| (name.clone(), tensor.clone())));
@@ -68,13 +70,18 @@ fn logits(model: &Model, inputs: &Tensors, task: &str, like: &candle_core::Tenso
 
 #[test]
 fn logits_losses_gradients_training_and_merging_are_those_of_peft() {
+    ENCODERS.iter().for_each(as_peft);
+}
+
+fn as_peft(kind: &EncoderKind) {
     let folder = tempfile::tempdir().unwrap();
-    let (model, inputs, reference) = peft(folder.path());
+    let (model, inputs, reference) = peft(kind, folder.path());
+    // 5 targets in each layer, A and B.
+    let factors = 5 * 2 * model.encoder.layers();
     let close = |name: &str, got: &candle_core::Tensor, want: &candle_core::Tensor| {
         let error = error(got, want);
-        assert!(error <= TOLERANCE, "{name}: error {error:e}");
+        assert!(error <= TOLERANCE, "{}, {name}: error {error:e}", kind.fixture);
     };
-    // 5 targets in each of 3 layers, A and B; every gradient but those is of a head.
     let mut compared = 0;
     for task in ["ner", "qa"] {
         let (name, windows) = (format!("{task}_logits"), targets(&inputs, task));
@@ -96,7 +103,7 @@ fn logits_losses_gradients_training_and_merging_are_those_of_peft() {
             }
         }
     }
-    assert_eq!(compared, (30 + 2) + (30 + 4));
+    assert_eq!(compared, (factors + 2) + (factors + 4));
     let merged = model.parameters.merged(model.lora.as_ref()).unwrap();
     let mut compared = 0;
     for (name, tensor) in &merged {
@@ -106,7 +113,7 @@ fn logits_losses_gradients_training_and_merging_are_those_of_peft() {
             compared += 1;
         }
     }
-    assert_eq!((compared, merged.len()), (5, model.parameters.iter().count() - 30));
+    assert_eq!((compared, merged.len()), (5, model.parameters.iter().count() - factors));
     let plain = folder.path().join("merged");
     model.save_merged(&plain).unwrap();
     let plain = common::load(&plain);
@@ -363,7 +370,7 @@ fn wrong_settings_are_refused_with_their_place_and_the_layers_that_there_are() {
 fn a_damaged_folder_is_refused_with_what_is_wrong() {
     let refused = |change: &dyn Fn(&mut Value, &mut Tensors)| {
         let folder = tempfile::tempdir().unwrap();
-        peft(folder.path());
+        peft(&ENCODERS[0], folder.path());
         let (mut config, path) = (config(folder.path()), folder.path().join("model.safetensors"));
         let mut tensors = common::read(&path);
         change(&mut config, &mut tensors);
