@@ -218,22 +218,23 @@ fn class(mark: Mark) -> &'static str {
 
 /// Something listed: with its mark as a colour and a word, and its score as a bar and a number.
 fn item(item: &Item, out: &mut String) {
-    let _ = write!(out, "<li style=\"--depth:{}\"><span dir=\"auto\">", item.depth.min(20));
+    let _ = write!(out, "<li><span style=\"--depth:{}\" dir=\"auto\">", item.depth.min(20));
     let text = escape(&item.text);
     let _ = match item.mark {
         Mark::None => write!(out, "{text}"),
         mark => write!(out, "<mark class=\"{}\">{text}<small>{}</small></mark>", class(mark), mark.name()),
     };
     out.push_str("</span>");
-    if let Some(share) = item.share {
-        let percent = 100.0 * share.clamp(0.0, 1.0);
-        let _ = write!(
+    // Always three cells: the items of an example are the rows of a grid.
+    let _ = match item.share {
+        None => write!(out, "<span></span><span></span></li>"),
+        Some(share) => write!(
             out,
-            "<span class=\"bar\" aria-hidden=\"true\"><i style=\"width:{percent:.1}%\"></i></span><span>{} %</span>",
+            "<span class=\"bar\" aria-hidden=\"true\"><i style=\"width:{:.1}%\"></i></span><span>{} %</span></li>",
+            100.0 * share.clamp(0.0, 1.0),
             decimal(100.0 * share)
-        );
-    }
-    out.push_str("</li>");
+        ),
+    };
 }
 
 #[cfg(test)]
