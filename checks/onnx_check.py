@@ -40,13 +40,24 @@ def report(fine, message):
     print("ok    " if fine else "FAILED", message)
 
 
+def has_types(config):
+    """RoBERTa and its kin know no token types."""
+    return config["model_type"] == "bert"
+
+
+def positions(config):
+    """Those of RoBERTa begin behind the padding token's."""
+    return config["max_position_embeddings"] - (0 if has_types(config) else config["pad_token_id"] + 1)
+
+
 def model_folder(encoder, into, random, lora):
     """The encoder with random heads, as polyhead saves it; with random additions, if asked for."""
-    tensors = {name.removeprefix("bert."): value for name, value in load_file(encoder / "model.safetensors").items()}
+    stored = load_file(encoder / "model.safetensors").items()
+    tensors = {name.removeprefix("bert.").removeprefix("roberta."): value for name, value in stored}
     tensors = {name: value.astype(np.float32) for name, value in tensors.items() if value.dtype.kind == "f"}
     tensors = {name: value for name, value in tensors.items() if name.startswith(("embeddings.", "encoder.", "pooler."))}
     config = json.loads((encoder / "config.json").read_text())
-    hidden, longest = config["hidden_size"], config["max_position_embeddings"]
+    hidden, longest = config["hidden_size"], positions(config)
     for name, rows in [("ner", len(LABELS)), ("qa.start", 1), ("qa.end", 1), ("class", 3)]:
         tensors[f"heads.{name}.weight"] = random.normal(size=(rows, hidden)).astype(np.float32)
         tensors[f"heads.{name}.bias"] = random.normal(size=rows).astype(np.float32)
@@ -106,11 +117,11 @@ def check(args, encoder, scratch):
     report(len(inferred.graph.value_info) > 0, f"{len(model.graph.node)} nodes, {len(inferred.graph.value_info)} inferred shapes")
     session = onnxruntime.InferenceSession(str(files[0]), providers=["CPUExecutionProvider"])
     report(
-        [value.name for value in session.get_inputs()] == ["input_ids", "attention_mask", "token_type_ids"],
+        [value.name for value in session.get_inputs()] == ["input_ids", "attention_mask"] + ["token_type_ids"] * has_types(config),
         f"inputs {[(value.name, value.shape) for value in session.get_inputs()]}",
     )
 
-    longest, vocabulary = config["max_position_embeddings"], config["vocab_size"]
+    longest, vocabulary = positions(config), config["vocab_size"]
     cases = []
     for batch in BATCHES:
         for length in dict.fromkeys(min(length, longest) for length in LENGTHS):
@@ -121,7 +132,7 @@ def check(args, encoder, scratch):
     # The longest, in a batch that padding fills.
     cases.append((f"5 x {longest} padded", [longest, longest // 3, 1, 2, longest - 1], [False, True]))
     ids = [[random.integers(0, vocabulary, n) for n in lengths] for _, lengths, _ in cases]
-    types = [[random.integers(0, config.get("type_vocab_size", 2), n) for n in lengths] for _, lengths, _ in cases]
+    types = [[random.integers(0, 2, n) for n in lengths] for _, lengths, _ in cases]
     flat = lambda all: np.concatenate([row for case in all for row in case]).astype(np.int64)
     inputs = {
         "ids": flat(ids),
@@ -137,7 +148,9 @@ def check(args, encoder, scratch):
         end = start + sum(lengths)
         for left in sides:
             (matrix, real), (segments, _) = padded(ids, max(lengths), left), padded(types, max(lengths), left)
-            feed = {"input_ids": matrix, "attention_mask": real.astype(np.int64), "token_type_ids": segments}
+            feed = {"input_ids": matrix, "attention_mask": real.astype(np.int64)}
+            if has_types(config):
+                feed["token_type_ids"] = segments
             found = dict(zip(OUTPUTS, session.run(OUTPUTS, feed)))
             for task in ["ner", "qa", "class"]:
                 # A row for each sequence, or for each real token.
@@ -155,7 +168,7 @@ def check(args, encoder, scratch):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("encoders", type=Path, nargs="+", help="folders of BERT encoders in Hugging Face layout")
+    parser.add_argument("encoders", type=Path, nargs="+", help="folders of encoders in Hugging Face layout, of BERT or RoBERTa")
     parser.add_argument("--lora", action="store_true", help="with random low-rank additions")
     parser.add_argument("--bin", type=Path, help="where the built examples are; cargo runs them if this is left out")
     args = parser.parse_args()

@@ -6,8 +6,9 @@
 mod common;
 
 use candle_core::{D, DType, Device, Tensor};
-use common::{error, logits, tiny, windows};
+use common::{each_encoder, error, logits, tiny_of, windows};
 use polyhead::batch::Features;
+use polyhead::encoders::{EncoderKind, TokenTypes};
 use polyhead::model::{Model, NamedTask};
 use polyhead_kernels::layer_norm::Norm;
 use polyhead_kernels::rng::Key;
@@ -229,76 +230,94 @@ fn bytes_of(model: &Model) -> Vec<u8> {
     polyhead::onnx::to_bytes(model, &model.tasks.iter().collect::<Vec<&NamedTask>>()).unwrap()
 }
 
+/// What a file of an encoder asks for.
+fn inputs(kind: &EncoderKind) -> &'static [&'static str] {
+    match kind.token_types {
+        TokenTypes::OfTemplate => &["input_ids", "attention_mask", "token_type_ids"],
+        TokenTypes::AlwaysFirst => &["input_ids", "attention_mask"],
+    }
+}
+
 #[test]
 fn a_file_has_the_inputs_outputs_and_weights_of_the_model_and_the_same_bytes_twice() {
-    let (model, _) = tiny();
-    let bytes = bytes_of(&model);
-    assert!(bytes == bytes_of(&tiny().0), "another file of the same model");
-    let file = Message::parse(&bytes);
-    assert_eq!((file.numbers(1), file.text(2)), (vec![8], "polyhead"));
-    let sets: Vec<_> = file.messages(8).iter().map(|set| (set.text(1), set.numbers(2))).collect();
-    assert_eq!(sets, [("", vec![17])]);
-    let graph = &file.messages(7)[0];
-    let ends = || vec!["batch_size".to_owned(), "sequence_length".to_owned()];
-    assert_eq!(described(graph, 11), ["input_ids", "attention_mask", "token_type_ids"].map(|name| (name, 7, ends())));
-    let labels = model.task("ner").unwrap().task.labels().len();
-    let outputs = [("ner.logits", labels), ("qa.logits", 2)];
-    let with = |columns: usize| [ends(), vec![columns.to_string()]].concat();
-    assert_eq!(described(graph, 12), outputs.map(|(name, columns)| (name, 1, with(columns))));
-    let weights = initializers(graph);
-    for parameter in model.parameters.iter().filter(|parameter| !parameter.name.starts_with("pooler.")) {
-        let (found, want) = (&weights[&parameter.name], parameter.weight.tensor().unwrap());
-        let is_table = parameter.name.contains("embeddings");
-        let want = if want.rank() == 2 && !is_table { want.t().unwrap().contiguous().unwrap() } else { want.clone() };
-        assert_eq!(found.dims(), want.dims(), "{}", parameter.name);
-        assert_eq!(error(found, &want), 0.0, "{}", parameter.name);
-    }
-    // As the format asks: every value is made before it is read, and every node has a name of its own.
-    let mut known: BTreeSet<&str> = weights.keys().map(String::as_str).chain(["input_ids", "attention_mask"]).collect();
-    known.insert("token_type_ids");
-    let mut names = BTreeSet::new();
-    for node in graph.messages(1) {
-        assert!(node.texts(1).iter().all(|input| known.contains(input)), "{} reads what is not there", node.text(3));
-        assert!(names.insert(node.text(3)), "two nodes {}", node.text(3));
-        known.extend(node.texts(2));
+    for (kind, model, _) in each_encoder() {
+        let bytes = bytes_of(&model);
+        assert!(bytes == bytes_of(&tiny_of(kind).0), "another file of the same model");
+        let file = Message::parse(&bytes);
+        assert_eq!((file.numbers(1), file.text(2)), (vec![8], "polyhead"));
+        let sets: Vec<_> = file.messages(8).iter().map(|set| (set.text(1), set.numbers(2))).collect();
+        assert_eq!(sets, [("", vec![17])]);
+        let graph = &file.messages(7)[0];
+        let ends = || vec!["batch_size".to_owned(), "sequence_length".to_owned()];
+        let inputs: Vec<_> = inputs(kind).iter().map(|name| (*name, 7, ends())).collect();
+        assert_eq!(described(graph, 11), inputs);
+        let labels = model.task("ner").unwrap().task.labels().len();
+        let outputs = [("ner.logits", labels), ("qa.logits", 2)];
+        let with = |columns: usize| [ends(), vec![columns.to_string()]].concat();
+        assert_eq!(described(graph, 12), outputs.map(|(name, columns)| (name, 1, with(columns))));
+        let weights = initializers(graph);
+        for parameter in model.parameters.iter().filter(|parameter| !parameter.name.starts_with("pooler.")) {
+            let (found, want) = (&weights[&parameter.name], parameter.weight.tensor().unwrap());
+            let is_table = parameter.name.contains("embeddings");
+            let want =
+                if want.rank() == 2 && !is_table { want.t().unwrap().contiguous().unwrap() } else { want.clone() };
+            assert_eq!(found.dims(), want.dims(), "{}", parameter.name);
+            assert_eq!(error(found, &want), 0.0, "{}", parameter.name);
+        }
+        // As the format asks: every value is made before it is read, and every node has a name of its own.
+        let inputs = inputs.iter().map(|(name, ..)| *name);
+        let mut known: BTreeSet<&str> = weights.keys().map(String::as_str).chain(inputs).collect();
+        let mut names = BTreeSet::new();
+        for node in graph.messages(1) {
+            assert!(
+                node.texts(1).iter().all(|input| known.contains(input)),
+                "{} reads what is not there",
+                node.text(3)
+            );
+            assert!(names.insert(node.text(3)), "two nodes {}", node.text(3));
+            known.extend(node.texts(2));
+        }
     }
 }
 
 #[test]
 fn a_file_computes_the_logits_of_the_model_whatever_the_padding() {
-    let (model, reference) = tiny();
-    let bytes = bytes_of(&model);
-    let graph = &Message::parse(&bytes).messages(7)[0];
-    let windows = windows(&reference);
-    let lengths: BTreeSet<usize> = windows.iter().map(|window| window.ids.len()).collect();
-    assert!(lengths.len() > 2, "of several lengths: {lengths:?}");
-    for (batch, before) in [(&windows[..1], 0), (&windows[..], 0), (&windows[..], 3)] {
-        let longest = before + batch.iter().map(|window| window.ids.len()).max().unwrap();
-        // `before` padding tokens, the real ones, padding.
-        let padded = |values: &dyn Fn(&Features) -> Vec<f32>| {
-            let rows = batch.iter().flat_map(|window| {
-                let mut row = vec![0.0; before];
-                row.extend(values(window));
-                row.resize(longest, 0.0);
-                row
-            });
-            Tensor::from_vec(rows.collect(), (batch.len(), longest), &Device::Cpu).unwrap()
-        };
-        let numbers = |values: &[u32]| values.iter().map(|&value| value as f32).collect();
-        let inputs = [
-            ("input_ids", padded(&|window| numbers(&window.ids))),
-            ("attention_mask", padded(&|window| vec![1.0; window.ids.len()])),
-            ("token_type_ids", padded(&|window| numbers(&window.types))),
-        ];
-        let inputs = inputs.map(|(name, tensor)| (name.to_owned(), tensor)).into_iter().collect();
-        let values = interpret(graph, inputs);
-        for task in ["ner", "qa"] {
-            let found = &values[&format!("{task}.logits")];
-            for (row, want) in logits(&model, task, batch).into_iter().enumerate() {
-                let tokens = batch[row].ids.len();
-                let found = found.get(row).unwrap().narrow(0, before, tokens).unwrap();
-                let want = Tensor::from_vec(want, found.dims(), &Device::Cpu).unwrap();
-                assert!(error(&found, &want) <= 1e-5, "{task}, {row}: {}", error(&found, &want));
+    for (kind, model, reference) in each_encoder() {
+        let bytes = bytes_of(&model);
+        let graph = &Message::parse(&bytes).messages(7)[0];
+        let windows = windows(&reference);
+        let lengths: BTreeSet<usize> = windows.iter().map(|window| window.ids.len()).collect();
+        assert!(lengths.len() > 2, "of several lengths: {lengths:?}");
+        for (batch, before) in [(&windows[..1], 0), (&windows[..], 0), (&windows[..], 3)] {
+            let longest = before + batch.iter().map(|window| window.ids.len()).max().unwrap();
+            // `before` padding tokens, the real ones, padding.
+            let padded = |values: &dyn Fn(&Features) -> Vec<f32>| {
+                let rows = batch.iter().flat_map(|window| {
+                    let mut row = vec![0.0; before];
+                    row.extend(values(window));
+                    row.resize(longest, 0.0);
+                    row
+                });
+                Tensor::from_vec(rows.collect(), (batch.len(), longest), &Device::Cpu).unwrap()
+            };
+            let numbers = |values: &[u32]| values.iter().map(|&value| value as f32).collect();
+            let inputs = [
+                ("input_ids", padded(&|window| numbers(&window.ids))),
+                ("attention_mask", padded(&|window| vec![1.0; window.ids.len()])),
+                ("token_type_ids", padded(&|window| numbers(&window.types))),
+            ];
+            // Another would not be read.
+            let read = inputs.into_iter().filter(|(name, _)| self::inputs(kind).contains(name));
+            let inputs = read.map(|(name, tensor)| (name.to_owned(), tensor)).collect();
+            let values = interpret(graph, inputs);
+            for task in ["ner", "qa"] {
+                let found = &values[&format!("{task}.logits")];
+                for (row, want) in logits(&model, task, batch).into_iter().enumerate() {
+                    let tokens = batch[row].ids.len();
+                    let found = found.get(row).unwrap().narrow(0, before, tokens).unwrap();
+                    let want = Tensor::from_vec(want, found.dims(), &Device::Cpu).unwrap();
+                    assert!(error(&found, &want) <= 1e-5, "{task}, {row}: {}", error(&found, &want));
+                }
             }
         }
     }
@@ -325,6 +344,8 @@ fn primitives(ops: &mut dyn Ops) -> polyhead::Result<Vec<(String, Value)>> {
     let words = ops.embedding(&words, Index::TokenIds)?;
     let sum = ops.embedding(&places, Index::PositionsFrom(2))?;
     let sum = ops.add(&words, &sum)?;
+    let shared = ops.embedding(&weight("shared.weight", &[1, 12]), Index::FirstRow)?;
+    let sum = ops.add(&shared, &sum)?;
     let normal = ops.layer_norm(&sum, &norm)?;
     let normal = ops.dropout(&normal, drop)?;
     let projected = ops.linear(&normal, &up)?;

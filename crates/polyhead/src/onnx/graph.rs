@@ -1,7 +1,7 @@
 //! The backend that writes a graph: every operator becomes nodes of ONNX.
 //!
 //! ```text
-//! input_ids, attention_mask, token_type_ids   int64 [batch_size, sequence_length]
+//! input_ids, attention_mask, and token_type_ids where they are read   int64 [batch_size, sequence_length]
 //! ranges, pairs   int64 [batch_size, .., 2], where a head reads them: TASK.ranges, TASK.pairs
 //! values   [batch_size, sequence_length, columns], or [batch_size, columns] after a choice of one row a sequence,
 //!          [batch_size, ranges, columns] of ranges

@@ -4,8 +4,8 @@
 //! encoder, heads --Ops--> Graph (nodes, initialisers) --> File --> bytes
 //! ```
 //!
-//! The file has one encoder and the heads that are asked for. Inputs are those of BERT in ONNX everywhere: `input_ids`,
-//! `attention_mask` and `token_type_ids`, int64 `[batch_size, sequence_length]`; each task has the output `TASK.logits`,
+//! The file has one encoder and the heads that are asked for. Inputs are those that files of transformers have: `input_ids`,
+//! `attention_mask` and, where the encoder knows token types, `token_type_ids`, int64 `[batch_size, sequence_length]`; each task has the output `TASK.logits`,
 //! `[batch_size, sequence_length, outputs]` (or `[batch_size, outputs]`). A head that reads ranges or pairs of them has the inputs
 //! `TASK.ranges`, `[batch_size, TASK_ranges, 2]` (first token, and the one behind the last, counted along `input_ids`), and
 //! `TASK.pairs`, `[batch_size, TASK_pairs, 2]` (indices into the ranges). The same model gives the same bytes.

@@ -176,7 +176,8 @@ impl Qa {
             let TokenSequence { ids, types, texts: [_, text] } = template.window([question, part]);
             let mut spans = vec![None; ids.len()];
             for (span, piece) in spans.iter_mut().skip(text.start).zip(part) {
-                *span = Some((piece.start, piece.end));
+                // White space alone begins and ends no answer.
+                *span = (piece.start < piece.end).then_some((piece.start, piece.end));
             }
             let targets = Self::target(example, &spans).unwrap_or_else(|| vec![0, 0]);
             Features { ids, types, spans, targets: Targets::Positions(targets), ..Features::default() }
