@@ -1,4 +1,4 @@
-//! `--threads`: so many compute, whatever the command, and what comes out is the same to the bit.
+//! `--threads`: so many threads compute, whatever the command, and results are bit-identical.
 #![allow(clippy::unwrap_used)]
 
 mod support;

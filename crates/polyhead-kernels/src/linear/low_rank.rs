@@ -385,7 +385,7 @@ mod tests {
         }
     }
 
-    /// An input that needs no gradient (the frozen embeddings) changes none of the additions', to the bit.
+    /// Where the input needs no gradient (frozen embeddings), the gradients of the additions are bit-identical.
     #[test]
     fn the_gradients_of_additions_are_the_same_whether_the_input_has_one_or_not() {
         for (precision, _) in PRECISIONS {

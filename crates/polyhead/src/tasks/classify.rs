@@ -1,9 +1,9 @@
 //! Text classification: one label for a text, or for a pair of texts.
 //!
 //! Windows are one text or both with the special tokens around them, for BERT `[CLS] text [SEP]` or `[CLS] text [SEP]
-//! text_pair [SEP]`; the head is dropout and a linear layer on the hidden state of the first token. A text longer than a window is read in overlapping windows: each has the label in training, and the
-//! label of the text is that of the mean of their probabilities. Measured as scikit-learn does, see
-//! [`crate::metrics::classification`].
+//! text_pair [SEP]`; the head is dropout and a linear layer on the hidden state of the first token. A text longer than a
+//! window is read in overlapping windows: each has the label in training, and the label of the text is that of the mean of
+//! their probabilities. Measured as scikit-learn does, see [`crate::metrics::classification`].
 
 mod analysis;
 mod exchange;
