@@ -66,6 +66,11 @@ impl Place {
     pub fn line(file: impl AsRef<Path>, line: usize) -> Self {
         Self { file: file.as_ref().to_owned(), at: At::Line(line) }
     }
+    /// A line of the same file.
+    #[must_use]
+    pub fn at_line(&self, line: usize) -> Self {
+        Self::line(&self.file, line)
+    }
     /// A line and a column of a text file, both counted from 1.
     pub fn column(file: impl AsRef<Path>, line: usize, column: usize) -> Self {
         Self { file: file.as_ref().to_owned(), at: At::Column(line, column) }

@@ -20,10 +20,12 @@ mod questions;
 mod spans;
 mod squad;
 mod texts;
+mod words;
 
 pub use iob::training_tag;
 pub use layout::{Column, ColumnNames, Columns, Encoding, Layout};
 pub use texts::LabelledText;
+pub use words::{ConlluArc, ConlluSentence, ConlluWord, MultiwordToken, TaggedWords};
 
 /// A sentence of words with a tag for each: what named-entity recognition trains on.
 #[derive(Debug, Clone, PartialEq)]
