@@ -7,7 +7,7 @@
 #![allow(dead_code, missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 use candle_core::Device;
-use polyhead::data::{Columns, Encoding, Layout, TEXTS, read_questions, read_sentences};
+use polyhead::data::{CONLLU, Columns, Encoding, Layout, TAGGED_WORDS, TEXTS, read_questions, read_sentences};
 use polyhead::encoders::ENCODERS;
 use polyhead::model::Model;
 use polyhead::parameters::{Heads, Weights};
@@ -28,6 +28,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("recipe", recipe),
     ("conll", conll),
     ("texts", texts),
+    ("words", words),
     ("squad", squad),
     ("jsonl", jsonl),
     ("parquet", parquet),
@@ -67,6 +68,27 @@ pub fn texts(data: &[u8]) {
     }
 }
 
+/// Labelled words, in each of their formats; CoNLL-U whole, too.
+pub fn words(data: &[u8]) {
+    for (name, chosen) in
+        [("data.conllu", "tag=feats"), ("data.tsv", "2,3"), ("data.conll", "tag=upos"), ("data.jsonl", "tag=x")]
+    {
+        let path = file(name, data);
+        labelled_words(&path, &Layout::default());
+        labelled_words(&path, &Layout { columns: Some(chosen.parse().expect("columns")), ..Layout::default() });
+    }
+    let path = file("data.conllu", data);
+    let Some(read) = outcome(&path, CONLLU.read(&path, None, &Layout::default())) else { return };
+    for sentence in read.examples {
+        let slices = |bytes: &std::ops::Range<usize>| assert!(sentence.text.get(bytes.clone()).is_some());
+        sentence.words.iter().for_each(|word| slices(&word.bytes));
+        sentence.multiword.iter().for_each(|token| slices(&token.bytes));
+        if let Some(arcs) = said(sentence.tree()) {
+            assert_eq!(arcs.iter().filter(|arc| arc.head.is_none()).count(), 1, "{}", sentence.place);
+        }
+    }
+}
+
 /// SQuAD's JSON.
 pub fn squad(data: &[u8]) {
     questions(&file("data.json", data));
@@ -85,6 +107,7 @@ pub fn parquet(data: &[u8]) {
     sentences(&path, &Layout::default());
     questions(&path);
     labelled(&path, &Layout::default());
+    labelled_words(&path, &Layout::default());
 }
 
 /// Weights.
@@ -147,6 +170,18 @@ fn labelled(path: &Path, layout: &Layout) {
         );
     }
     let first = TEXTS.read(path, Some(1), layout).expect("what was read whole can be read in part");
+    assert_eq!(first.examples[..], read.examples[..1]);
+}
+
+fn labelled_words(path: &Path, layout: &Layout) {
+    let Some(read) = outcome(path, TAGGED_WORDS.read(path, None, layout)) else { return };
+    assert!(!read.examples.is_empty(), "no words, and no error");
+    for sentence in &read.examples {
+        assert_eq!(sentence.words.len(), sentence.tags.len());
+        assert!(sentence.tags.iter().any(Option::is_some), "{}: no label", sentence.place);
+        assert!(sentence.tags.iter().flatten().all(|tag| !tag.trim().is_empty()), "{}: a blank label", sentence.place);
+    }
+    let first = TAGGED_WORDS.read(path, Some(1), layout).expect("what was read whole can be read in part");
     assert_eq!(first.examples[..], read.examples[..1]);
 }
 

@@ -17,11 +17,15 @@ fn no_input_in_the_corpus_breaks_a_promise_of_its_reader() {
 #[test]
 fn real_inputs_are_read_and_not_only_refused() {
     let path = corpus::folder;
-    use polyhead::data::{Layout, TEXTS, read_questions, read_sentences};
+    use polyhead::data::{CONLLU, Layout, TAGGED_WORDS, TEXTS, read_questions, read_sentences};
     let sentences = |name: &str| read_sentences(&path(name), None, &Layout::default()).unwrap().examples.len();
     let questions = |name: &str| read_questions(&path(name), None, &Layout::default()).unwrap().examples.len();
     let texts = |name: &str| TEXTS.read(&path(name), None, &Layout::default()).unwrap().examples.len();
     assert_eq!((texts("texts/table.csv"), texts("texts/table.tsv")), (2, 2));
+    let words = |name: &str| TAGGED_WORDS.read(&path(name), None, &Layout::default()).unwrap().examples.len();
+    assert_eq!((words("words/sentences.conllu"), words("words/columns.conll"), words("words/rows.jsonl")), (2, 2, 2));
+    let whole = CONLLU.read(&path("words/sentences.conllu"), None, &Layout::default()).unwrap().examples;
+    assert!(whole.iter().all(|sentence| sentence.tree().is_ok()));
     assert_eq!(sentences("conll/columns.txt"), 2);
     assert_eq!(sentences("jsonl/sentences.jsonl"), 2);
     assert_eq!(questions("squad/unanswered.json"), 2);

@@ -6,15 +6,17 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use polyhead::data::{Columns, Layout, read_questions, read_sentences};
+use polyhead::data::{CONLLU, Columns, Layout, TAGGED_WORDS, read_questions, read_sentences};
 use polyhead::{Error, ErrorKind};
 use proptest::prelude::*;
 
 enum What {
     Sentences,
     Questions,
+    Words,
+    Trees,
 }
-use What::{Questions, Sentences};
+use What::{Questions, Sentences, Trees, Words};
 
 fn read(what: &What, path: &Path) -> Result<Vec<String>, Error> {
     let texts = |skipped: Vec<polyhead::data::Skipped>| {
@@ -23,6 +25,14 @@ fn read(what: &What, path: &Path) -> Result<Vec<String>, Error> {
     match what {
         Sentences => read_sentences(path, None, &Layout::default()).map(|read| texts(read.skipped)),
         Questions => read_questions(path, None, &Layout::default()).map(|read| texts(read.skipped)),
+        Words => TAGGED_WORDS.read(path, None, &Layout::default()).map(|read| texts(read.skipped)),
+        Trees => CONLLU.read(path, None, &Layout::default()).and_then(|read| {
+            for sentence in &read.examples {
+                assert!(sentence.words.iter().all(|word| sentence.text.get(word.bytes.clone()).is_some()));
+                sentence.tree()?;
+            }
+            Ok(texts(read.skipped))
+        }),
     }
 }
 
@@ -593,6 +603,10 @@ fn seeds() -> Vec<Vec<u8>> {
          {\"text\": [\"x\"], \"answer_start\": [2]}}\n"
             .as_bytes()
             .to_vec(),
+        "# text = Ada's left\n1-2\tAda's\t_\t_\t_\t_\t_\t_\t_\t_\n1\tAda\tAda\tPROPN\t_\t_\t3\tnsubj\t_\t_\n\
+         2\t's\t_\tPART\t_\t_\t1\tcase\t_\t_\n2.1\tx\t_\t_\t_\t_\t_\t_\t_\t_\n3\tleft\t_\tVERB\t_\t_\t0\troot\t_\tSpaceAfter=No\n\n"
+            .as_bytes()
+            .to_vec(),
     ];
     if cfg!(feature = "parquet") {
         seeds.extend([fixture("conll2003.parquet"), fixture("squad.parquet")]);
@@ -629,6 +643,10 @@ fn paths(folder: &Path) -> Vec<(What, PathBuf)> {
     for name in ["a.json", "a.jsonl", "a.parquet"] {
         paths.push((Questions, folder.join(name)));
     }
+    for name in ["a.conllu", "a.txt", "a.jsonl", "a.parquet"] {
+        paths.push((Words, folder.join(name)));
+    }
+    paths.push((Trees, folder.join("a.conllu")));
     paths
 }
 

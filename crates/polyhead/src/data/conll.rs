@@ -99,7 +99,7 @@ pub(super) fn read(file: &Path, limit: Option<usize>, layout: &Layout) -> Result
         }
         row.check_tag().map_err(|error| error_or_like(error, is_first, file).at(place()))?;
         let tag = row.tag(layout).map_err(|error| error.at(place()))?;
-        index.push(&row, number);
+        index.push(row.cells.first().copied(), row.cells.len(), number);
         let sentence = open.get_or_insert_with(|| Sentence { place: place(), words: Vec::new(), tags: Vec::new() });
         sentence.words.push(row.word().to_owned());
         sentence.tags.push(tag);
@@ -124,6 +124,18 @@ fn error_or_like(error: Error, is_first: bool, file: &Path) -> Error {
     like.map_or(error, |like| like.instead_of("columns, the word and its tag"))
 }
 
+/// The columns of a line, none of a blank one, and whether it begins with an empty one. Places count only where columns are
+/// `counted`; else the first and the last are read, and tabs may align.
+pub(super) fn split(line: &str, counted: bool) -> (Vec<&str>, bool) {
+    let tabs = line.contains('\t');
+    let mut cells: Vec<&str> = line.split(if tabs { '\t' } else { ' ' }).map(|cell| cell.trim_matches(' ')).collect();
+    let starts_empty = tabs && cells.first().is_some_and(|cell| cell.is_empty());
+    if !counted || !tabs || cells.iter().all(|cell| cell.is_empty()) {
+        cells.retain(|cell| !cell.is_empty());
+    }
+    (cells, starts_empty)
+}
+
 /// A line split into its columns; none for a blank line.
 struct Row<'a> {
     cells: Vec<&'a str>,
@@ -135,14 +147,7 @@ struct Row<'a> {
 
 impl<'a> Row<'a> {
     fn new(line: &'a str, columns: Option<Chosen>, layout: &Layout) -> Self {
-        let tabs = line.contains('\t');
-        let mut cells: Vec<&str> =
-            line.split(if tabs { '\t' } else { ' ' }).map(|cell| cell.trim_matches(' ')).collect();
-        let starts_empty = tabs && cells.first().is_some_and(|cell| cell.is_empty());
-        // Places count only where columns are counted; else the first and the last are read, and tabs may align.
-        if columns.is_none() || !tabs || cells.iter().all(|cell| cell.is_empty()) {
-            cells.retain(|cell| !cell.is_empty());
-        }
+        let (cells, starts_empty) = split(line, columns.is_some());
         Self { cells, columns, starts_empty, numbers_are_tags: !layout.tag_names.is_empty() }
     }
 
@@ -248,7 +253,7 @@ fn first_width(file: &Path, chosen: Option<Chosen>, layout: &Layout) -> Result<O
 
 /// Whether the first of three or more columns counts: 1, 2, 3 in each sentence or through the file, or from 0.
 #[derive(Default)]
-struct IndexColumn {
+pub(super) struct IndexColumn {
     first_line: Option<usize>,
     in_sentence: usize,
     longest: usize,
@@ -259,13 +264,14 @@ struct IndexColumn {
 }
 
 impl IndexColumn {
-    fn push(&mut self, row: &Row, line: usize) {
-        let number: Option<usize> = row.cells.first().and_then(|cell| cell.parse().ok());
+    /// A word, with the first of its columns and how many there are.
+    pub fn push(&mut self, first: Option<&str>, columns: usize, line: usize) {
+        let number: Option<usize> = first.and_then(|cell| cell.parse().ok());
         if self.first_line.is_none() {
             self.first_line = Some(line);
             self.start = number.unwrap_or(0);
         }
-        let counts = |place: usize| number == Some(self.start + place) && self.start <= 1 && row.cells.len() > 2;
+        let counts = |place: usize| number == Some(self.start + place) && self.start <= 1 && columns > 2;
         self.broken[0] |= !counts(self.in_sentence);
         self.broken[1] |= !counts(self.words);
         self.in_sentence += 1;
@@ -273,12 +279,13 @@ impl IndexColumn {
         self.longest = self.longest.max(self.in_sentence);
     }
 
-    fn end_sentence(&mut self) {
+    /// The next word begins a sentence.
+    pub fn end_sentence(&mut self) {
         self.in_sentence = 0;
     }
 
     /// The line where it begins, if it counts at all.
-    fn first(&self) -> Option<usize> {
+    pub fn first(&self) -> Option<usize> {
         self.first_line.filter(|_| self.longest > 1 && self.broken != [true, true])
     }
 }

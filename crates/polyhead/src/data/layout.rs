@@ -24,7 +24,8 @@ use crate::error::{Error, Result};
 pub struct Layout {
     /// Which columns hold what. Left open, the reader knows the usual places and names.
     pub columns: Option<Columns>,
-    /// The names of tags that the file writes as numbers from 0. Empty: such a file is refused, unless it says itself.
+    /// The names of tags that the file writes as numbers from 0. Empty: a file of entity tags is refused, unless it says
+    /// itself; elsewhere the numbers are the tags.
     pub tag_names: Vec<String>,
     /// The names of labels that the file writes as numbers from 0. Empty: the numbers are the labels, unless it says itself.
     pub label_names: Vec<String>,
@@ -172,8 +173,7 @@ impl FromStr for Encoding {
 }
 
 impl Layout {
-    /// Refuses columns below 1, the same column twice, names that are no tags, and labels of the same name. Messages begin with
-    /// the key.
+    /// Refuses columns below 1, the same column twice, and names that are blank or come twice. Messages begin with the key.
     pub fn check(&self) -> Result<()> {
         if let Some(columns) = &self.columns {
             let different: BTreeSet<String> = columns.iter().map(|(_, column)| column.to_string()).collect();
@@ -185,19 +185,26 @@ impl Layout {
                 return Err(Error::usage(format!("columns: expected {count}, counted from 1; found {found}")));
             }
         }
-        for (number, name) in self.tag_names.iter().enumerate() {
-            if !iob::is_tag(name) {
+        for (key, names) in [("tag_names", &self.tag_names), ("label_names", &self.label_names)] {
+            let mut seen = BTreeSet::new();
+            if let Some(name) = names.iter().find(|name| name.trim().is_empty() || !seen.insert(*name)) {
                 let found = super::quoted(name);
-                let expected = "tags such as `O`, `B-PER`, `I-PER`";
-                return Err(Error::usage(format!("tag_names: expected {expected}; found {found} for {number}")));
+                return Err(Error::usage(format!("{key}: expected different names, found {found} twice or blank")));
             }
         }
-        let mut seen = BTreeSet::new();
-        if let Some(name) = self.label_names.iter().find(|name| name.trim().is_empty() || !seen.insert(*name)) {
-            let found = super::quoted(name);
-            return Err(Error::usage(format!("label_names: expected different names, found {found} twice or blank")));
-        }
         Ok(())
+    }
+
+    /// Refuses names that are no tags of entities, for sentences with entities. Messages begin with the key.
+    pub fn check_entity_tags(&self) -> Result<()> {
+        match self.tag_names.iter().enumerate().find(|(_, name)| !iob::is_tag(name)) {
+            None => Ok(()),
+            Some((number, name)) => {
+                let found = super::quoted(name);
+                let expected = "tags such as `O`, `B-PER`, `I-PER`";
+                Err(Error::usage(format!("tag_names: expected {expected}; found {found} for {number}")))
+            }
+        }
     }
 
     /// The tag of a class number, or why there is none.
@@ -217,15 +224,25 @@ impl Layout {
 impl Layout {
     /// The label that a file means: what it says, or the name of its number.
     pub(super) fn label_of(&self, label: &str) -> Result<String> {
-        if self.label_names.is_empty() || self.label_names.iter().any(|name| name == label) {
-            return Ok(label.to_owned());
-        }
-        let name = label.parse::<usize>().ok().and_then(|number| self.label_names.get(number));
-        name.cloned().ok_or_else(|| {
-            let (most, found) = (self.label_names.len() - 1, super::quoted(label));
-            Error::data(format!("expected a label from 0 to {most}, or a name of `label_names`; found {found}"))
-        })
+        named(label, &self.label_names, "label_names")
     }
+
+    /// The same of a word's label, which may be any text.
+    pub(super) fn word_label_of(&self, label: &str) -> Result<String> {
+        named(label, &self.tag_names, "tag_names")
+    }
+}
+
+/// A label that is one of these names or the number of one; itself where there are none.
+fn named(label: &str, names: &[String], key: &str) -> Result<String> {
+    if names.is_empty() || names.iter().any(|name| name == label) {
+        return Ok(label.to_owned());
+    }
+    let name = label.parse::<usize>().ok().and_then(|number| names.get(number));
+    name.cloned().ok_or_else(|| {
+        let (most, found) = (names.len() - 1, super::quoted(label));
+        Error::data(format!("expected a label from 0 to {most}, or a name of `{key}`; found {found}"))
+    })
 }
 
 /// `2,3`: the column of the word and that of the tag. `text=body,label=1`: columns by their roles.

@@ -182,12 +182,35 @@ pub const TEXTS: Formats<LabelledText> = Formats {
     ],
 };
 
+/// Words with a label for each.
+pub const TAGGED_WORDS: Formats<TaggedWords> = Formats {
+    examples: "labelled words",
+    columns: ColumnNames { required: &["tag"], optional: &["word"] },
+    formats: &[
+        Format::new("CoNLL-U", &["conllu"], words::read_conllu_words),
+        Format::text("columns of words and labels", &["txt", "conll", "tsv"], words::read_columns),
+        Format::new("JSON Lines", &["jsonl", "ndjson"], jsonl::read_words),
+        #[cfg(feature = "parquet")]
+        Format::new("Parquet", &["parquet"], parquet::read_words),
+    ],
+};
+
+/// Sentences of CoNLL-U with all that is annotated of their words.
+pub const CONLLU: Formats<ConlluSentence> = Formats {
+    examples: "annotated sentences",
+    columns: ColumnNames::NONE,
+    formats: &[Format::new("CoNLL-U", &["conllu"], words::read_whole)],
+};
+
 /// What files of this extension hold elsewhere, if anything: for messages.
 fn format_name(extension: &str) -> Option<&'static str> {
     fn of<T>(formats: &Formats<T>, extension: &str) -> Option<&'static str> {
         Some(formats.formats.iter().find(|format| format.extensions.contains(&extension))?.name)
     }
-    of(&SENTENCES, extension).or_else(|| of(&QUESTIONS, extension)).or_else(|| of(&TEXTS, extension))
+    of(&SENTENCES, extension)
+        .or_else(|| of(&QUESTIONS, extension))
+        .or_else(|| of(&TEXTS, extension))
+        .or_else(|| of(&TAGGED_WORDS, extension))
 }
 
 /// Reads tagged sentences; the extension of the file tells its format. A limit takes the first usable ones.
@@ -198,6 +221,7 @@ fn format_name(extension: &str) -> Option<&'static str> {
 /// # Errors
 /// When the file is not there or malformed, when its format is unknown or holds no sentences, and when none is usable.
 pub fn read_sentences(source: &Path, limit: Option<usize>, layout: &Layout) -> Result<Read<Sentence>> {
+    layout.check_entity_tags().map_err(|error| error.at(Place::file(source)))?;
     SENTENCES.read(source, limit, layout)
 }
 

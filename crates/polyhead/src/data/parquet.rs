@@ -4,6 +4,7 @@
 //! sentences (lhoestq/conll2003)   tokens: list<string>, ner_tags: list<int64> (class numbers) or list<string>
 //! questions (rajpurkar/squad)     id, context, question: string, answers: {text: list<string>, answer_start: list<int>}
 //! texts (stanfordnlp/sst2)        sentence: string, label: int64 (class numbers) or string; see `parquet/texts.rs`
+//! words (universal_dependencies)  tokens: list<string>, upos: list<int64> (class numbers) or list<string>; `parquet/words.rs`
 //! ```
 //!
 //! The names of the classes stand in the file's metadata, under the key `huggingface`, as `datasets` writes them, or in
@@ -11,6 +12,7 @@
 //! may have any width, and identifiers may be whole numbers. Other columns are neither read nor decoded.
 
 mod texts;
+mod words;
 
 use std::fs::File;
 use std::io::{BufReader, Read as _, Seek as _, SeekFrom};
@@ -32,6 +34,7 @@ use super::questions::{Context, Gatherer, Raw, RawAnswer};
 use super::{Question, Read, Sentence, iob, quoted};
 use crate::error::{Error, Place, Result};
 pub(super) use texts::read_texts;
+pub(super) use words::read_words;
 
 /// Reads sentences, one a row.
 pub(super) fn read_sentences(file: &Path, limit: Option<usize>, layout: &Layout) -> Result<Read<Sentence>> {

@@ -1,8 +1,10 @@
 //! What must hold of a recipe beyond the types of its values: names, ranges, and that its parts name each other.
 
 use super::{DataRecipe, Recipe, TrainRecipe, words};
+use crate::data::SENTENCES;
 use crate::error::{Error, Result};
 use crate::parameters::Freeze;
+use crate::tasks::TASKS;
 
 /// A value that is out of its range.
 struct Fault {
@@ -40,7 +42,10 @@ pub(super) fn check(recipe: &Recipe) -> Result<()> {
     }
     recipe.check_strategies()?;
     for (name, data) in &recipe.data {
-        data.layout().check().map_err(|error| {
+        let (layout, kind) = (data.layout(), recipe.kind_of(name));
+        let of_entities = TASKS.iter().any(|known| known.kind == kind && known.columns == SENTENCES.columns);
+        let checked = layout.check().and_then(|()| if of_entities { layout.check_entity_tags() } else { Ok(()) });
+        checked.map_err(|error| {
             let message = format!("data.{name}.{error}");
             let place = recipe.place(message.split(": ").next().unwrap_or_default());
             Error::usage(message).at(place)

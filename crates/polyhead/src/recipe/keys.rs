@@ -181,7 +181,7 @@ pub(super) fn purpose(field: &str) -> &'static str {
         "tasks" => "at least one task, as in [tasks.ner]",
         "data" => "the data of each task, as in [data.ner] with train = \"train.conll\"",
         "train" => "the file to train on, as in train = \"train.conll\"",
-        "word" | "tag" => "a column, counted from 1, as in columns = { word = 2, tag = 3 }",
+        "word" | "tag" => "a column, counted from 1, or its name, as in columns = { word = 2, tag = 3 }",
         "text" | "label" => "a column, counted from 1, or its name, as in columns = { text = 2, label = \"class\" }",
         _ => "a value",
     }

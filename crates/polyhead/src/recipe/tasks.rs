@@ -26,6 +26,11 @@ impl Recipe {
         self.tasks.iter().map(|(name, value)| self.task(name, value)).collect()
     }
 
+    /// The kind of the task of this name: its name if the recipe gives none.
+    pub(super) fn kind_of<'a>(&'a self, name: &'a str) -> &'a str {
+        self.tasks.get(name).and_then(|task| task.get("kind")).and_then(toml::Value::as_str).unwrap_or(name)
+    }
+
     fn task(&self, name: &str, value: &toml::Value) -> Result<TaskRecipe> {
         let refused = |key: &str, expected: &str, found: &toml::Value| {
             let key = keys::dotted(&format!("tasks.{name}"), key);

@@ -1,7 +1,8 @@
 //! JSON Lines: one example a line.
 //!
-//! Tagged sentences are in `sentences.rs`, questions in `questions.rs`, labelled texts in `texts.rs`. Here is what they share:
-//! a line is one JSON object, a field that comes twice is an error, and fields that are not used are named in a note.
+//! Tagged sentences are in `sentences.rs`, questions in `questions.rs`, labelled texts in `texts.rs`, labelled words in
+//! `words.rs`. Here is what they share: a line is one JSON object, a field that comes twice is an error, and fields that are not
+//! used are named in a note.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -15,10 +16,12 @@ use crate::error::{Error, Place, Result};
 mod questions;
 mod sentences;
 mod texts;
+mod words;
 
 pub(super) use questions::read_questions;
 pub(super) use sentences::read_sentences;
 pub(super) use texts::read_texts;
+pub(super) use words::read_words;
 
 /// A line holds one example, and an example may be a long document.
 const LONGEST_LINE: usize = 16 << 20;

@@ -45,7 +45,7 @@ pub(in crate::data) fn read_texts(file: &Path, limit: Option<usize>, layout: &La
 }
 
 /// The fields of an object, each once.
-struct Fields(Vec<(String, Value)>);
+pub(super) struct Fields(pub Vec<(String, Value)>);
 
 impl Fields {
     /// Takes the field of a role out, as text: a label may be a number, or true or false.

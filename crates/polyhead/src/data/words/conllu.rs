@@ -18,7 +18,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::data::lines::Lines;
-use crate::data::{Read, Skipped, looks, quoted};
+use crate::data::{looks, quoted};
 use crate::error::{Error, Place, Result};
 
 /// A line holds one word; one of a mebibyte is a file of another kind.
@@ -102,7 +102,8 @@ impl ConlluSentence {
         let mut arcs = Vec::with_capacity(self.words.len());
         let mut root: Option<usize> = None;
         for (at, word) in self.words.iter().enumerate() {
-            let fault = |message: String, hint: &str| Err(Error::data(message).at(self.place_of(at)).hint(hint.to_owned()));
+            let fault =
+                |message: String, hint: &str| Err(Error::data(message).at(self.place_of(at)).hint(hint.to_owned()));
             let (id, count) = (at + 1, self.words.len());
             let form = quoted(&word.form);
             let Some(head) = word.head else {
@@ -116,13 +117,17 @@ impl ConlluSentence {
                 return fault(message, "HEAD is the ID of a word of the same sentence, 0 for the root");
             }
             if head == id {
-                return fault(format!("expected another word as the HEAD of word {id}, {form}; found itself"), ONE_ROOT);
+                return fault(
+                    format!("expected another word as the HEAD of word {id}, {form}; found itself"),
+                    ONE_ROOT,
+                );
             }
-            if head == 0 {
-                if let Some(first) = root.replace(at) {
-                    let message = format!("expected one root, found a second, word {id}, {form}; word {} is one", first + 1);
-                    return fault(message, ONE_ROOT);
-                }
+            if head == 0
+                && let Some(first) = root.replace(at)
+            {
+                let message =
+                    format!("expected one root, found a second, word {id}, {form}; word {} is one", first + 1);
+                return fault(message, ONE_ROOT);
             }
             arcs.push(ConlluArc { head: head.checked_sub(1), relation });
         }
@@ -134,7 +139,8 @@ impl ConlluSentence {
             None => Ok(arcs),
             Some(at) => {
                 let form = self.words.get(at).map_or(String::new(), |word| quoted(&word.form));
-                let message = format!("expected heads that lead to the root, found a circle at word {}, {form}", at + 1);
+                let message =
+                    format!("expected heads that lead to the root, found a circle at word {}, {form}", at + 1);
                 Err(Error::data(message).at(self.place_of(at)).hint(ONE_ROOT))
             }
         }
@@ -168,36 +174,6 @@ fn in_a_circle(arcs: &[ConlluArc]) -> Option<usize> {
         }
     }
     None
-}
-
-/// Reads a file, a sentence at a time. `take` makes an example of it, or says why it can't be used; a limit takes the first
-/// usable ones.
-pub(in crate::data) fn read<T>(
-    file: &Path,
-    limit: Option<usize>,
-    take: &dyn Fn(ConlluSentence) -> Result<Result<T, String>>,
-) -> Result<Read<T>> {
-    let mut sentences = Sentences::open(file)?;
-    let (mut examples, mut skipped) = (Vec::new(), Vec::new());
-    while limit.is_none_or(|limit| examples.len() < limit) {
-        let Some(sentence) = sentences.next()? else { break };
-        let (place, example) = (sentence.place.clone(), quoted(&sentence.text));
-        match take(sentence)? {
-            Ok(example) => examples.push(example),
-            Err(reason) => skipped.push(Skipped { place, example, reason }),
-        }
-    }
-    if examples.is_empty() && limit != Some(0) {
-        let error = match skipped.first() {
-            None => Error::data("expected sentences, found none").at(Place::file(file)),
-            Some(first) => {
-                let message = format!("expected sentences, found none that can be used: {}", first.reason);
-                Error::data(message).at(first.place.clone())
-            }
-        };
-        return Err(error);
-    }
-    Ok(Read { examples, skipped, notes: sentences.notes() })
 }
 
 /// The sentences of a file, one after the other.
@@ -316,7 +292,8 @@ impl Open {
             }));
         };
         if let Some((name, _)) = COLUMNS.iter().zip(&cells).find(|(_, cell)| cell.trim().is_empty()) {
-            let message = format!("expected a value in the column {}, found none: {}", name.to_uppercase(), quoted(line));
+            let message =
+                format!("expected a value in the column {}, found none: {}", name.to_uppercase(), quoted(line));
             return Err(Error::data(message).hint("`_` stands for a value that is not annotated"));
         }
         let space_after = !misc.split('|').any(|part| part == "SpaceAfter=No");
