@@ -71,8 +71,7 @@ fn sentences_are_not_asked_of_labels_that_they_are_not_marked_with() {
         );
         assert_eq!(report["skipped"][0]["task"], "ner");
         let shown = polyhead(&["suite", &path(&folder)]).success();
-        let reason =
-            "ner: not asked: the sentences are English and marked with LOC, ORG, PER and MISC; its labels are ";
+        let reason = "ner: not asked: the sentences are English and marked with LOC, ORG, PER and MISC, or with parts of speech; its labels are ";
         assert!(shown.contains(reason) && types.iter().all(|kind| shown.contains(kind)), "{shown}");
         // Nothing is left to ask: a wrong call, as the help says.
         let alone = model(types, 1);
@@ -81,6 +80,36 @@ fn sentences_are_not_asked_of_labels_that_they_are_not_marked_with() {
     // None of them is MISC.
     let without = model(&["LOC", "ORG", "PER"], 1);
     assert_eq!(polyhead(&["suite", &path(&without), "--json"]).json()["sentences"].as_array().unwrap().len(), 10);
+}
+
+/// A model, at random, that tells parts of speech is asked these; one that takes every word for a noun finds the nouns.
+#[test]
+fn words_are_asked_of_a_model_that_tells_parts_of_speech() {
+    let labels = polyhead::suite::PARTS_OF_SPEECH;
+    let kind = TASKS.iter().find(|kind| kind.kind == "tag").unwrap();
+    let task = (kind.open)(json!({ "labels": labels, "max_length": 32, "stride": 4 })).unwrap();
+    let tasks = vec![NamedTask { name: "pos".into(), task }];
+    let folder = tempfile::tempdir().unwrap();
+    let model =
+        Model::pretrained(&tiny_bert(), Provenance::default(), tasks, &EncoderOverrides::default(), Key::seed(7))
+            .unwrap();
+    model.save(&folder.path().join("model")).unwrap();
+    let bias: Vec<f32> = labels.iter().map(|label| if *label == "NOUN" { 9.0 } else { 0.0 }).collect();
+    set_tensors(&folder.path().join("model"), &[("heads.pos.weight", &[0.0]), ("heads.pos.bias", &bias)]);
+    let report = polyhead(&["suite", &path(&folder), "--json"]).json();
+    let gold: Vec<Value> =
+        cases("words.jsonl").iter().flat_map(|case| case["tags"].as_array().unwrap().clone()).collect();
+    let nouns = gold.iter().filter(|tag| **tag == "NOUN").count();
+    assert!(nouns > 9, "{nouns}");
+    assert_eq!(
+        (&report["totals"]["words_gold"], &report["totals"]["words_correct"]),
+        (&json!(gold.len()), &json!(nouns))
+    );
+    let words = report["words"].as_array().unwrap();
+    assert!(words.iter().all(|case| case["found"].as_array().unwrap().iter().all(|tag| tag == "NOUN")), "{words:?}");
+    let shown = polyhead(&["suite", &path(&folder)]).success();
+    assert!(shown.contains("  seen: NOUN, right: VERB"), "{shown}");
+    assert!(shown.contains(&format!("words: {nouns} of {} words with their part of speech", gold.len())), "{shown}");
 }
 
 /// The cases as they stand in the library's files, which the report has no part in.

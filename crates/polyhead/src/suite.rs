@@ -1,8 +1,10 @@
-//! The demonstration suite: ten sentences of ten domains and six questions of six kinds, with gold answers.
+//! The demonstration suite: ten sentences of ten domains, six questions of six kinds, and six sentences with parts of speech, with
+//! gold answers.
 //!
 //! ```text
 //! suite/ner.jsonl {"domain", "text", "entities": [{"type", "text", "start"}]}   start counts characters
 //! suite/qa.jsonl  {"kind", "question", "context", "answers": ["...", ...]}
+//! suite/words.jsonl, see `suite/words.rs`
 //! ```
 //!
 //! The suite is English, and its sentences are marked with the types of CoNLL-2003, in which they have no MISC. A model that
@@ -10,6 +12,10 @@
 //!
 //! A sentence is right if every gold entity was found with its type at its place, and nothing else. A question is right
 //! if the answer matches a gold one exactly, as the official SQuAD script compares; F1 is that script's too.
+
+mod words;
+
+pub use words::{PARTS_OF_SPEECH, Words};
 
 use crate::error::{Error, ErrorKind, Place, Result};
 use crate::infer::Session;
@@ -31,6 +37,8 @@ pub struct Report {
     pub sentences: Vec<Sentence>,
     /// The questions, if the model has such a task.
     pub questions: Vec<Question>,
+    /// The words with parts of speech, if the model has such a task.
+    pub words: Vec<Words>,
     /// The tasks of the model that the suite has no cases for, and why.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub skipped: Vec<Unsuited>,
@@ -54,6 +62,8 @@ pub struct Suited {
     pub sentences: Option<String>,
     /// The first task that can answer the questions.
     pub questions: Option<String>,
+    /// The first task that tells parts of speech.
+    pub words: Option<String>,
     /// Tasks that are left out because of what they are.
     pub skipped: Vec<Unsuited>,
 }
@@ -133,6 +143,10 @@ pub struct Totals {
     pub questions_right: usize,
     /// The mean F1 of the questions, in per cent.
     pub questions_f1: f64,
+    /// Words with a part of speech.
+    pub words_gold: usize,
+    /// Words whose part of speech is right.
+    pub words_correct: usize,
 }
 
 #[derive(Deserialize)]
@@ -161,6 +175,7 @@ pub fn suited(model: &Model) -> Suited {
     for NamedTask { name, task } in &model.tasks {
         let unsuited = |reason: String| Unsuited { task: name.clone(), reason };
         match task.shape() {
+            Shape::Spans if words::fit(task.labels()) => _ = suited.words.get_or_insert_with(|| name.clone()),
             Shape::Spans => {
                 let types: BTreeSet<&str> = task
                     .labels()
@@ -173,7 +188,7 @@ pub fn suited(model: &Model) -> Suited {
                     let mut found: Vec<&str> = types.into_iter().take(8).collect();
                     found.sort_unstable();
                     suited.skipped.push(unsuited(format!(
-                        "the sentences are English and marked with {} and {OTHER_TYPE}; its labels are {}",
+                        "the sentences are English and marked with {} and {OTHER_TYPE}, or with parts of speech; its labels are {}",
                         TYPES.join(", "),
                         if found.is_empty() { "none".to_owned() } else { found.join(", ") }
                     )));
@@ -196,8 +211,8 @@ pub fn suited(model: &Model) -> Suited {
 /// # Errors
 /// There is no such task ([`crate::ErrorKind::Usage`]).
 pub fn run(session: &Session) -> Result<Report> {
-    let Suited { sentences: read, questions: asked, mut skipped } = suited(&session.model);
-    if read.is_none() && asked.is_none() {
+    let Suited { sentences: read, questions: asked, words: labelled, mut skipped } = suited(&session.model);
+    if read.is_none() && asked.is_none() && labelled.is_none() {
         let reasons: Vec<String> = skipped.iter().map(|one| format!("`{}`: {}", one.task, one.reason)).collect();
         return Err(Error::usage(format!("the suite has no cases for this model ({})", reasons.join("; ")))
             .hint("`polyhead eval MODEL --data FILE` scores it on data of its own kind"));
@@ -213,8 +228,9 @@ pub fn run(session: &Session) -> Result<Report> {
         }
     }
     let questions = answered;
-    let totals = totals(&sentences, &questions);
-    Ok(Report { sentences, questions, skipped, totals })
+    let words = labelled.map(|task| words::words(session, &task)).transpose()?.unwrap_or_default();
+    let totals = totals(&sentences, &questions, &words);
+    Ok(Report { sentences, questions, words, skipped, totals })
 }
 
 fn cases<T: serde::de::DeserializeOwned>(file: &str, text: &str) -> Result<Vec<T>> {
@@ -278,7 +294,7 @@ fn verdict(right: bool) -> Verdict {
     if right { Verdict::Right } else { Verdict::Wrong }
 }
 
-fn totals(sentences: &[Sentence], questions: &[Question]) -> Totals {
+fn totals(sentences: &[Sentence], questions: &[Question], words: &[Words]) -> Totals {
     Totals {
         sentences_right: sentences.iter().filter(|case| case.verdict == Verdict::Right).count(),
         entities_gold: sentences.iter().map(|case| case.gold.len()).sum(),
@@ -286,6 +302,8 @@ fn totals(sentences: &[Sentence], questions: &[Question]) -> Totals {
         entities_correct: sentences.iter().map(|case| case.correct).sum(),
         questions_right: questions.iter().filter(|case| case.verdict == Verdict::Right).count(),
         questions_f1: questions.iter().fold(0.0, |sum, case| sum + case.f1) / questions.len().max(1) as f64,
+        words_gold: words.iter().map(|case| case.gold.len()).sum(),
+        words_correct: words.iter().map(|case| case.correct).sum(),
     }
 }
 
@@ -345,7 +363,7 @@ mod tests {
             sentence(vec![entity("PER", 0), entity("PER", 9)], 2, Verdict::Right),
             sentence(vec![entity("PER", 0), entity("LOC", 9), entity("PER", 20)], 1, Verdict::Wrong),
         ];
-        let totals = totals(&sentences, &[]);
+        let totals = totals(&sentences, &[], &[]);
         assert_eq!((totals.sentences_right, totals.entities_gold), (1, 4));
         assert_eq!((totals.entities_found, totals.entities_correct), (5, 3));
         assert_eq!(totals.questions_f1, 0.0);

@@ -5,18 +5,20 @@ use crate::out::{Good, Out};
 use crate::table::{counted, decimal};
 use polyhead::Result;
 use polyhead::infer::Session;
-use polyhead::suite::{self, Entity, Question, Report, Sentence, Unsuited, Verdict};
+use polyhead::suite::{self, Entity, Question, Report, Sentence, Unsuited, Verdict, Words};
 use std::path::PathBuf;
 
 const HELP: &str = "\
 Example:
   polyhead suite runs/quickstart
 
-The suite is English. Its sentences are marked with the types of CoNLL-2003 (PER, ORG, LOC; none is MISC): a model that lacks one of
-these or knows others is not asked them, and the last lines say so. Exit code 2: the suite has no cases for any task of the model.
+The suite is English. Its sentences are marked with the types of CoNLL-2003 (PER, ORG, LOC; none is MISC), others word by word with
+parts of speech (UPOS): a model that lacks one of these or knows others is not asked them, and the last lines say so. Exit code 2: the
+suite has no cases for any task of the model.
 
 A sentence is right if every gold entity was found with its type at its place, and nothing else.
-A question is right if the answer matches a gold one exactly, as the official SQuAD script compares.";
+A question is right if the answer matches a gold one exactly, as the official SQuAD script compares.
+Words are right if each has its part of speech.";
 
 #[derive(clap::Args)]
 #[command(after_help = HELP)]
@@ -32,12 +34,15 @@ pub fn run(args: &Args, out: &mut Out) -> Result<()> {
     if args.format.json {
         return out.json(&report);
     }
-    out.line("English sentences marked with the types of CoNLL-2003, and English questions\n")?;
+    out.line("English sentences marked with the types of CoNLL-2003, English questions, and English words\n")?;
     for case in &report.sentences {
         sentence(case, out)?;
     }
     for case in &report.questions {
         question(case, out)?;
+    }
+    for case in &report.words {
+        words(case, out)?;
     }
     totals(&report, out)
 }
@@ -83,6 +88,19 @@ fn question(case: &Question, out: &mut Out) -> Result<()> {
     out.line("")
 }
 
+fn words(case: &Words, out: &mut Out) -> Result<()> {
+    let all = case.gold.len();
+    verdict(case.verdict, &format!("words, {}: {} of {all} right", case.domain, case.correct), out)?;
+    out.line(format!("  {}", case.words.join(" ")))?;
+    for ((word, gold), found) in case.words.iter().zip(&case.gold).zip(&case.found) {
+        if found.as_ref() != Some(gold) {
+            let found = found.as_deref().unwrap_or("nothing");
+            out.line(format!("  {word}: {found}, right: {gold}"))?;
+        }
+    }
+    out.line("")
+}
+
 fn totals(report: &Report, out: &mut Out) -> Result<()> {
     let totals = &report.totals;
     out.heading("Totals")?;
@@ -103,6 +121,10 @@ fn totals(report: &Report, out: &mut Out) -> Result<()> {
             counted(report.questions.len(), "question"),
             decimal(totals.questions_f1),
         ))?;
+    }
+    if !report.words.is_empty() {
+        let (right, all) = (totals.words_correct, totals.words_gold);
+        out.line(format!("words: {right} of {} with their part of speech", counted(all, "word")))?;
     }
     for Unsuited { task, reason } in &report.skipped {
         out.line(format!("{task}: not asked: {reason}"))?;

@@ -212,7 +212,7 @@ impl Next {
             (Some(_), Some(_)) => Some("English sentences and questions"),
             (Some(_), None) => Some("English sentences"),
             (None, Some(_)) => Some("English questions"),
-            (None, None) => None,
+            (None, None) => suited.words.as_ref().map(|_| "English words"),
         };
         Self { request: asked.map(|(task, request)| arguments(task, Some(request))), suite }
     }
