@@ -1,7 +1,7 @@
 """ONNX files of polyhead in onnx.checker and ONNX Runtime: the same logits as polyhead's, in f32.
 
-For each encoder folder: a model folder with random heads of NER, QA and classification is made of it, written as ONNX twice (the bytes must be
-the same), checked by onnx.checker (types and shapes inferred, too), and run by ONNX Runtime at batch sizes 1, 2, 5, 16 and
+For each encoder folder: a model folder with random heads of NER, QA, classification and labelled words is made of it, written as ONNX twice
+(the bytes must be the same), checked by onnx.checker (types and shapes inferred, too), and run by ONNX Runtime at batch sizes 1, 2, 5, 16 and
 lengths 1, 2, 17, 64, 130, 512, unpadded, and with sequences of several lengths padded at the right and at the left. Errors are
 max|a - b| / max|b| over real tokens, bound 1e-5. Ends with status 1 if anything differs. With --lora each encoder has random low-rank
 additions in every linear layer, too.
@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TOLERANCE = 1e-5
 BATCHES = [1, 2, 5, 16]
 LENGTHS = [1, 2, 17, 64, 130, 512]
-OUTPUTS = ["ner.logits", "qa.logits", "class.logits"]
+OUTPUTS = ["ner.logits", "qa.logits", "class.logits", "pos.logits"]
 RANK = 3  # of low-rank additions
 LABELS = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
 
@@ -58,7 +58,7 @@ def model_folder(encoder, into, random, lora):
     tensors = {name: value for name, value in tensors.items() if name.startswith(("embeddings.", "encoder.", "pooler."))}
     config = json.loads((encoder / "config.json").read_text())
     hidden, longest = config["hidden_size"], positions(config)
-    for name, rows in [("ner", len(LABELS)), ("qa.start", 1), ("qa.end", 1), ("class", 3)]:
+    for name, rows in [("ner", len(LABELS)), ("qa.start", 1), ("qa.end", 1), ("class", 3), ("pos", 4)]:
         tensors[f"heads.{name}.weight"] = random.normal(size=(rows, hidden)).astype(np.float32)
         tensors[f"heads.{name}.bias"] = random.normal(size=rows).astype(np.float32)
     layers = [name.removesuffix(".weight") for name in tensors if name.startswith("encoder.") and tensors[name].ndim == 2]
@@ -73,6 +73,7 @@ def model_folder(encoder, into, random, lora):
             {"name": "ner", "kind": "ner", "config": {**lengths, "labels": LABELS}},
             {"name": "qa", "kind": "qa", "config": {**lengths, "max_question_length": 16}},
             {"name": "class", "kind": "classify", "config": {**lengths, "labels": ["a", "b", "c"], "inputs": "pair"}},
+            {"name": "pos", "kind": "tag", "config": {**lengths, "labels": ["ADP", "NOUN", "VERB", "X"]}},
         ],
     }
     if lora:
@@ -152,7 +153,7 @@ def check(args, encoder, scratch):
             if has_types(config):
                 feed["token_type_ids"] = segments
             found = dict(zip(OUTPUTS, session.run(OUTPUTS, feed)))
-            for task in ["ner", "qa", "class"]:
+            for task in ["ner", "qa", "class", "pos"]:
                 # A row for each sequence, or for each real token.
                 per_sequence = task == "class"
                 rows = slice(first, first + len(lengths)) if per_sequence else slice(start, end)

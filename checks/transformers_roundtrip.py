@@ -36,6 +36,7 @@ CLASSES = {
     "ner": AutoModelForTokenClassification,
     "qa": AutoModelForQuestionAnswering,
     "classify": AutoModelForSequenceClassification,
+    "tag": AutoModelForTokenClassification,
 }
 PAIRS = [
     ("Where was Ada Lovelace born?", "Ada Lovelace was born in London on 10 December 1815."),
@@ -74,7 +75,7 @@ def run(net, rows, pick):
 
 def logits_of(task):
     if task != "qa":
-        return lambda out: out.logits[0] if task == "ner" else out.logits
+        return lambda out: out.logits if task == "classify" else out.logits[0]
     return lambda out: torch.stack([out.start_logits[0], out.end_logits[0]], dim=1)
 
 

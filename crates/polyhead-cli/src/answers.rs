@@ -147,9 +147,10 @@ fn columns(shape: Shape, answer: &Value, out: &mut Out) -> Result<()> {
             .hint("--format tsv has a row for each answer"));
     };
     for (word, tag) in words.iter().zip(tags) {
-        let (word, tag) = (word.as_str().unwrap_or(""), tag.as_str().unwrap_or(""));
+        // A word without a token may have no tag.
+        let (word, tag) = (word.as_str().unwrap_or(""), tag.as_str().unwrap_or("_"));
         // Readers take tabs for the border of columns wherever a line has one.
-        let border = if word.chars().any(char::is_whitespace) { '\t' } else { ' ' };
+        let border = if word.chars().chain(tag.chars()).any(char::is_whitespace) { '\t' } else { ' ' };
         let word = match word.trim().is_empty() {
             true => "_".to_owned(),
             false => word.replace(['\t', '\n', '\r'], " "),

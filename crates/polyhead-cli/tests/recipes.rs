@@ -130,7 +130,9 @@ fn words_of_other_tools_are_answered_with_what_they_are_called_here() {
     let said = polyhead(&["train", &path]).failure(2);
     assert!(said.contains("kind.toml:5:8: tasks.people.kind"), "{said}");
     assert!(
-        said.contains("hint: add kind = \"ner\" or kind = \"qa\" or kind = \"classify\" to [tasks.people]"),
+        said.contains(
+            "hint: add kind = \"ner\" or kind = \"qa\" or kind = \"classify\" or kind = \"tag\" to [tasks.people]"
+        ),
         "{said}"
     );
 }

@@ -114,6 +114,7 @@ fn serve(tasks: &[(&str, &str)]) -> (SocketAddr, tempfile::TempDir) {
             "ner" => json!({ "labels": ["O", "B-LOC", "I-LOC"], "max_length": 32, "stride": 4 }),
             "qa" => json!({ "max_length": 64, "stride": 8, "max_question_length": 16 }),
             "classify" => json!({ "labels": ["bad", "good"], "inputs": "text", "max_length": 32, "stride": 4 }),
+            "tag" => json!({ "labels": ["ADP", "NOUN", "VERB"], "max_length": 32, "stride": 4 }),
             _ => json!({}),
         };
         let entry = kinds().iter().find(|known| known.kind == *kind).unwrap();
@@ -286,7 +287,7 @@ fn walk<'a>(value: &'a Value, place: &str, each: &mut dyn FnMut(&str, &'a Value)
 #[test]
 fn every_reference_of_the_description_leads_somewhere_and_no_schema_takes_anything() {
     for tasks in [
-        &[("ner", "ner"), ("qa", "qa"), ("pair", "entails"), ("mood", "classify")][..],
+        &[("ner", "ner"), ("qa", "qa"), ("pair", "entails"), ("mood", "classify"), ("pos", "tag")][..],
         &[("ner", "ner")],
         &[("a", "qa"), ("b", "qa")],
     ] {

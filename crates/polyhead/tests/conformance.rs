@@ -640,11 +640,14 @@ fn a_configuration_with_an_unknown_or_impossible_value_is_refused() {
 fn an_analysis_has_the_score_of_the_evaluation_and_something_to_say() {
     for case in cases(&[4, 9, 30]) {
         let task = &case.model.tasks[0];
+        let folder = tempfile::tempdir().unwrap();
+        let path = small::write_data(case.kind, "train", &[4, 9], folder.path());
+        let train = || task.task.read(&path, None, &Layout::default()).map_err(|error| error.to_string());
         let (score, analysis) = case
             .model
             .run(task, |task, runner| {
                 let score = task.evaluate(&case.examples, runner, &mut |_, _| ())?;
-                Ok((score, task.analyse(&case.examples, runner)?))
+                Ok((score, task.analyse(&case.examples, &train, runner)?))
             })
             .unwrap();
         assert_eq!(score, analysis.score, "{}", case.name());

@@ -140,6 +140,43 @@ fn a_classifier_that_predicts_numbers_or_has_no_pooler_is_refused_with_the_way_o
     assert!(error.hint_text().unwrap().contains("pooler = true"), "{error:?}");
 }
 
+/// The logits do not ask what labels are called: with names that are not of entities a folder is that of another kind of task, and
+/// answers and goes back as it came.
+#[test]
+fn token_classification_with_labels_of_words_is_labelled_words_and_goes_back_as_it_came() {
+    let labels = ["ADP", "NOUN", "PROPN", "PUNCT", "VERB"];
+    for kind in ENCODERS {
+        let reference = read(&fixture(kind.fixture).join("single-task/logits.safetensors"));
+        let want = &reference["ner_logits"];
+        let (folder, _) = imported_of(kind, "ner");
+        let mut renamed = config(folder.path());
+        let names = |at: fn(usize, &str) -> (String, Value)| -> Value {
+            labels.iter().enumerate().map(|(id, label)| at(id, label)).collect::<serde_json::Map<_, _>>().into()
+        };
+        renamed["id2label"] = names(|id, label| (id.to_string(), label.into()));
+        renamed["label2id"] = names(|id, label| (label.to_owned(), id.into()));
+        fs::write(folder.path().join("config.json"), renamed.to_string()).unwrap();
+        let model = load(folder.path());
+        assert_eq!((model.tasks[0].name.as_str(), model.tasks[0].task.kind()), ("tag", "tag"));
+        assert_eq!(model.tasks[0].task.labels(), labels);
+        let found = |model: &Model| {
+            let logits = logits(model, "tag", &windows(&reference)).concat();
+            Tensor::from_vec(logits, want.shape(), want.device()).unwrap()
+        };
+        assert!(error(&found(&model), want) < 1e-5, "{}: {:e}", kind.name.class, error(&found(&model), want));
+        let exported = folder.path().join("exported");
+        export_single_task(&model, model.task("tag").unwrap(), &exported).unwrap();
+        let tensors = |folder: &Path| read(&folder.join("model.safetensors"));
+        let (ours, theirs) = (tensors(&exported), tensors(folder.path()));
+        assert_eq!(ours.keys().collect::<Vec<_>>(), theirs.keys().collect::<Vec<_>>());
+        theirs.iter().for_each(|(name, tensor)| assert_eq!(floats(&ours[name]), floats(tensor), "{name}"));
+        let config = config(&exported);
+        assert_eq!(config["architectures"], serde_json::json!([format!("{}ForTokenClassification", kind.name.class)]));
+        assert_eq!((&config["id2label"], &config["label2id"]), (&renamed["id2label"], &renamed["label2id"]));
+        assert_eq!(floats(&found(&load(&exported))), floats(&found(&model)));
+    }
+}
+
 /// A model that begins with a checkpoint and has one classifier, and what was said of it.
 fn begun(folder: &Path, pooler: bool) -> (Model, Vec<String>) {
     let labels = ["negative", "neutral", "positive"];
@@ -272,7 +309,8 @@ fn labels_without_names_are_called_as_transformers_calls_them() {
         config.shift_remove("id2label");
         config.insert("num_labels".into(), serde_json::json!(2));
     });
-    assert!(few.unwrap_err().contains("`heads.ner.weight`: expected the shape [2, 16], found [5, 16]"));
+    // Labels that say nothing of entities are those of words.
+    assert!(few.unwrap_err().contains("`heads.tag.weight`: expected the shape [2, 16], found [5, 16]"));
 }
 
 #[test]

@@ -219,6 +219,11 @@ const PINNED: &[(&str, &str, &str)] = &[
         "4a87d443a1933e4e27b7f18fd12ec5ef21c85cfc1de902b7e0f72cf552d735b7",
         "1a5cb60888e73f7871058f985e10831d6fa895be212ee55c6f81b378b1a196af",
     ),
+    (
+        "tag",
+        "624256b06c57868659b16398ffd5dccf4b7559d6e31b44911d8614aad8f8b524",
+        "33ffa04f3b0d9a2fa6faafe0669c689637c4c27cd7725d981541c53d18a7982b",
+    ),
 ];
 
 #[test]

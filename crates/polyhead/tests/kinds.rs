@@ -13,7 +13,20 @@ use std::path::{Path, PathBuf};
 const CRATES: &[&str] = &["polyhead-kernels", "polyhead", "polyhead-server", "polyhead-cli"];
 
 /// Names of columns and fields that people's files have, which a kind happens to be called too.
-const IN_FILES: &[(&str, &str)] = &[("src/data/conll.rs", "ner"), ("src/data/jsonl/sentences.rs", "ner")];
+const IN_FILES: &[(&str, &str)] = &[
+    ("src/data/conll.rs", "ner"),
+    ("src/data/jsonl/sentences.rs", "ner"),
+    // The column of a word's tag.
+    ("src/data/conll.rs", "tag"),
+    ("src/data/jsonl/words.rs", "tag"),
+    ("src/data/layout.rs", "tag"),
+    ("src/data/looks.rs", "tag"),
+    ("src/data/mod.rs", "tag"),
+    ("src/data/parquet/words.rs", "tag"),
+    ("src/data/words/columns.rs", "tag"),
+    ("src/data/words/mod.rs", "tag"),
+    ("src/recipe/keys.rs", "tag"),
+];
 
 /// The names that stand somewhere as a whole literal.
 fn named(path: &Path, code: &str, names: &[&str]) -> Vec<String> {

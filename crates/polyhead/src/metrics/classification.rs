@@ -5,7 +5,8 @@
 //! (gold, predicted) -> confusion [labels, labels] -> scores from 0 to 1 (the correlation from -1 to 1)
 //! ```
 //!
-//! A mean is over the labels that occur, gold or predicted, and what would be divided by zero is 0: scikit-learn's defaults.
+//! A mean is over the labels that occur, gold or predicted, and what would be divided by zero is 0: scikit-learn's defaults. Where
+//! nothing was predicted, scikit-learn is given a label of no number, and asked for the means over the others.
 
 /// How often each label was taken for each.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +14,8 @@ pub struct Confusion {
     labels: usize,
     /// `[gold, predicted]`, row by row.
     counts: Vec<u64>,
+    /// How often nothing was predicted for each gold label.
+    unanswered: Vec<u64>,
 }
 
 /// Precision, recall and F1, from 0 to 1, of a label or of several.
@@ -38,16 +41,28 @@ pub enum Mean {
 impl Confusion {
     /// Nothing counted yet, of so many labels.
     pub fn new(labels: usize) -> Self {
-        Self { labels, counts: vec![0; labels * labels] }
+        Self { labels, counts: vec![0; labels * labels], unanswered: vec![0; labels] }
     }
 
     /// Counts an example. Labels beyond the last are not counted.
     pub fn add(&mut self, gold: usize, predicted: usize) {
+        self.add_times(gold, predicted, 1);
+    }
+
+    /// Counts so many examples.
+    pub fn add_times(&mut self, gold: usize, predicted: usize, times: u64) {
         let labels = self.labels;
         if let Some(count) =
             self.counts.get_mut(gold * labels + predicted).filter(|_| gold < labels && predicted < labels)
         {
-            *count += 1;
+            *count += times;
+        }
+    }
+
+    /// Counts examples for which nothing was predicted: they are wrong, and no label's prediction.
+    pub fn add_unanswered(&mut self, gold: usize, times: u64) {
+        if let Some(count) = self.unanswered.get_mut(gold) {
+            *count += times;
         }
     }
 
@@ -58,7 +73,8 @@ impl Confusion {
 
     /// How often a label is gold.
     pub fn gold(&self, label: usize) -> u64 {
-        (0..self.labels).map(|other| self.count(label, other)).sum()
+        let answered: u64 = (0..self.labels).map(|other| self.count(label, other)).sum();
+        answered + self.unanswered.get(label).copied().unwrap_or(0)
     }
 
     /// How often a label was predicted.
@@ -68,7 +84,7 @@ impl Confusion {
 
     /// All examples.
     pub fn examples(&self) -> u64 {
-        self.counts.iter().sum()
+        self.counts.iter().chain(&self.unanswered).sum()
     }
 
     fn right(&self) -> u64 {
@@ -115,7 +131,9 @@ impl Confusion {
         let marginals = || (0..self.labels).map(|label| (self.gold(label) as f64, self.predicted(label) as f64));
         let covariance = right * all - marginals().map(|(gold, predicted)| gold * predicted).sum::<f64>();
         let of_gold = all * all - marginals().map(|(gold, _)| gold * gold).sum::<f64>();
-        let of_predicted = all * all - marginals().map(|(_, predicted)| predicted * predicted).sum::<f64>();
+        let unanswered = self.unanswered.iter().sum::<u64>() as f64;
+        let predicted = marginals().map(|(_, predicted)| predicted).chain([unanswered]);
+        let of_predicted = all * all - predicted.map(|predicted| predicted * predicted).sum::<f64>();
         share(covariance, (of_gold * of_predicted).sqrt())
     }
 }

@@ -477,11 +477,14 @@ epochs = 2
         let people = RECIPE.replace(".ner]", ".people]");
         let message = opened(&people, &[]);
         assert!(
-            message.starts_with("tiny.toml:5:8: tasks.people.kind: expected one of ner, qa, classify, found nothing"),
+            message
+                .starts_with("tiny.toml:5:8: tasks.people.kind: expected one of ner, qa, classify, tag, found nothing"),
             "{message}"
         );
         assert!(
-            message.ends_with("add kind = \"ner\" or kind = \"qa\" or kind = \"classify\" to [tasks.people]"),
+            message.ends_with(
+                "add kind = \"ner\" or kind = \"qa\" or kind = \"classify\" or kind = \"tag\" to [tasks.people]"
+            ),
             "{message}"
         );
         let squad = RECIPE.replace(".ner]", ".squad]");

@@ -123,7 +123,8 @@ pub fn predictions(run: &Run, session: &Session, task: &NamedTask, notify: &mut 
         Err(why) => return vec![Block::Missing(why)],
     };
     notify(&format!("{}: {} answers {}", run.name, task.name, counted(examples.len, "validation example")));
-    match session.model.run(task, |task, runner| task.analyse(&examples, runner)) {
+    let train = || self::examples(run, &task.name, &*task.task, Part::Train);
+    match session.model.run(task, |task, runner| task.analyse(&examples, &train, runner)) {
         Ok(analysis) => {
             let mut blocks = vec![Block::text(format!(
                 "The kept model answered its {} again.",
@@ -175,13 +176,15 @@ pub fn demonstration(session: &Session) -> Vec<Block> {
     if !report.questions.is_empty() {
         row("questions, exact match", report.questions.len(), totals.questions_right);
     }
+    if !report.words.is_empty() {
+        row("words, part of speech", totals.words_gold, totals.words_correct);
+    }
     let mut blocks = vec![Block::Table(table)];
     for skipped in &report.skipped {
         blocks.push(Block::text(format!("{} was not asked: {}.", skipped.task, skipped.reason)));
     }
-    blocks.push(Block::Cases(
-        report.sentences.iter().map(sentence).chain(report.questions.iter().map(question)).collect(),
-    ));
+    let cases = report.sentences.iter().map(sentence).chain(report.questions.iter().map(question));
+    blocks.push(Block::Cases(cases.chain(report.words.iter().map(words)).collect()));
     blocks
 }
 
@@ -207,6 +210,24 @@ fn sentence(case: &suite::Sentence) -> Case {
     };
     let drawing = draw(&case.text, Some(&answer(&case.gold)), &answer(&case.found));
     drawing.case(verdict, tone, format!("sentence: {}", case.domain))
+}
+
+fn words(case: &suite::Words) -> Case {
+    let (verdict, tone) = verdict(case.verdict, case.correct > 0);
+    let text = case.words.join(" ");
+    let answer = |labels: &mut dyn Iterator<Item = Option<&String>>| {
+        let mut start = 0;
+        let mut entities = Vec::new();
+        for (word, label) in case.words.iter().zip(labels) {
+            let end = start + word.chars().count();
+            entities.extend(label.map(|kind| Span { kind: kind.clone(), text: word.clone(), start, end, score: 1.0 }));
+            start = end + 1;
+        }
+        Answer::Spans(Spans { text: text.clone(), entities })
+    };
+    let gold = answer(&mut case.gold.iter().map(Some));
+    let found = answer(&mut case.found.iter().map(Option::as_ref));
+    draw(&text, Some(&gold), &found).case(verdict, tone, format!("words: {}", case.domain))
 }
 
 fn question(case: &suite::Question) -> Case {

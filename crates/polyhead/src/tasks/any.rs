@@ -42,6 +42,9 @@ pub struct Analysis {
     pub blocks: Vec<Block>,
 }
 
+/// The examples that were trained on, read when they are asked for; or why they can't be had.
+pub type TrainingExamples<'a> = &'a dyn Fn() -> Result<Examples, String>;
+
 /// What runs windows through a model.
 pub struct LogitsFn<'a> {
     /// The model's tokenizer.
@@ -91,8 +94,9 @@ pub trait AnyTask: Send + Sync {
     fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&Targets], count: usize) -> Result<Tensor>;
     /// Scores the examples; `each` sees the answers and their one-line descriptions in order.
     fn evaluate(&self, examples: &Examples, runner: &LogitsFn, each: &mut dyn FnMut(Value, String)) -> Result<Score>;
-    /// Scores the examples and says where their answers go wrong. All answers are held at once, unlike in `evaluate`.
-    fn analyse(&self, examples: &Examples, runner: &LogitsFn) -> Result<Analysis>;
+    /// Scores the examples and says where their answers go wrong. All answers are held at once, unlike in `evaluate`. A task
+    /// that compares with the training examples asks for them.
+    fn analyse(&self, examples: &Examples, train: TrainingExamples, runner: &LogitsFn) -> Result<Analysis>;
     /// Answers requests in order; `id` of a request comes back with its answer.
     fn predict(&self, requests: Requests, runner: &LogitsFn, each: &mut dyn FnMut(Value) -> Result<()>) -> Result<()>;
     /// The same with each answer as [`Task::record`] has it.
@@ -462,7 +466,7 @@ impl<T: Task> AnyTask for Bound<T> {
         Ok(tally.score())
     }
 
-    fn analyse(&self, examples: &Examples, runner: &LogitsFn) -> Result<Analysis> {
+    fn analyse(&self, examples: &Examples, train: TrainingExamples, runner: &LogitsFn) -> Result<Analysis> {
         let mut tally = Tally::new(&*self.task);
         let mut predictions = Vec::with_capacity(examples.len);
         self.each_prediction(self.items(examples)?, runner, &mut |example, prediction, windows| {
@@ -470,10 +474,16 @@ impl<T: Task> AnyTask for Bound<T> {
             predictions.push((example, prediction));
             Ok(())
         })?;
-        let blocks = match T::FACES.analyse {
+        let mut blocks = match T::FACES.analyse {
             Some(analyse) => analyse(&self.task, &predictions),
             None => lowest(&*self.task, &predictions),
         };
+        if let Some(against_training) = T::FACES.against_training {
+            match train() {
+                Ok(train) => blocks.extend(against_training(&self.task, self.items(&train)?, &predictions)),
+                Err(why) => blocks.push(Block::Missing(format!("A comparison with the training examples. {why}"))),
+            }
+        }
         Ok(Analysis { score: tally.score(), blocks })
     }
 

@@ -13,7 +13,7 @@ mod review;
 use super::answer::{Answer, Labels};
 use super::{
     Analyse, Checks, Exchange, Faces, Field, Fingerprint, HeadShape, LinearHead, Outline, Pipeline, PipelineApi,
-    Purpose, Query, Review, Score, Shape, SingleTask, SingleTaskFolder, Task, TypeScore, Window, cross_entropy, found,
+    Purpose, Query, Review, Score, Shape, SingleTask, SingleTaskFolder, Task, Window, confusion, cross_entropy, found,
     is_short_line, softmax,
 };
 use crate::batch::{Features, Targets, WindowedExample};
@@ -21,7 +21,7 @@ use crate::data::{ColumnNames, LabelledText, Layout, Read, TEXTS};
 use crate::document::Block;
 use crate::encoders::EncoderKind;
 use crate::error::{Error, Place, Result};
-use crate::metrics::classification::{Confusion, Mean, Scores};
+use crate::metrics::classification::Confusion;
 use crate::parameters::Weights;
 use crate::text::{Piece, TokenSequence, Tokenizer, windows};
 use candle_core::Tensor;
@@ -353,21 +353,9 @@ impl Task for Classify {
     }
 
     fn score(&self, counts: &Confusion) -> Score {
-        let mut values = serde_json::Map::new();
-        values.insert("accuracy".into(), json!(100.0 * counts.accuracy()));
-        for (name, mean) in [("macro", Mean::Macro), ("weighted", Mean::Weighted)] {
-            let Scores { precision, recall, f1 } = counts.mean(mean);
-            for (measure, value) in [("precision", precision), ("recall", recall), ("f1", f1)] {
-                values.insert(format!("{name}_{measure}"), json!(100.0 * value));
-            }
-        }
+        let mut values = confusion::values(counts);
         values.insert("mcc".into(), json!(100.0 * counts.matthews()));
-        let types = self.config.labels.iter().enumerate().map(|(label, name)| {
-            let Scores { precision, recall, f1 } = counts.of(label);
-            let [precision, recall, f1] = [precision, recall, f1].map(|score| 100.0 * score);
-            TypeScore { name: name.clone(), precision, recall, f1, support: counts.gold(label) as usize }
-        });
-        Score { headline: "accuracy".into(), values, types: types.collect() }
+        Score { headline: "accuracy".into(), values, types: confusion::types(&self.config.labels, counts) }
     }
 
     fn request(&self, request: &Value, place: Place) -> Result<Labelled> {

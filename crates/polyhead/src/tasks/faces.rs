@@ -4,7 +4,8 @@
 //! ```text
 //! impl Task for Ner { const FACES: Faces<Self> = Faces::NONE.checks().analysis().pipeline().exchange(); ... }
 //! impl Checks for Ner { ... }      what is checked of its data before training
-//! impl Analyse for Ner { ... }     what a report says of its answers beyond the score
+//! impl Analyse for Ner { ... }     what a report says of its answers beyond the score, and with AgainstTraining what it says of
+//!                                  them beside the training data
 //! impl Pipeline for Ner { ... }    the inference API of Hugging Face that it answers
 //! impl Exchange for Ner { ... }    the single-task model of transformers that it becomes, or comes from
 //! ```
@@ -38,6 +39,16 @@ pub trait Analyse: Task {
     fn analyse(&self, predictions: &[(&Self::Example, Self::Prediction)]) -> Vec<Block>;
 }
 
+/// What a report says of these answers beside the examples that were trained on.
+pub trait AgainstTraining: Analyse {
+    /// Of these answers.
+    fn against_training(
+        &self,
+        train: &[Self::Example],
+        predictions: &[(&Self::Example, Self::Prediction)],
+    ) -> Vec<Block>;
+}
+
 /// The inference API of Hugging Face that a task answers besides its own: `{"inputs": ..., "parameters": {...}}`.
 pub trait Pipeline: Task {
     /// Its name and the forms of what it takes and answers.
@@ -68,11 +79,14 @@ pub trait Exchange: Task {
 pub struct Faces<T: Task> {
     pub(super) checks: Option<ChecksOf<T>>,
     pub(super) analyse: Option<AnalyseFn<T>>,
+    pub(super) against_training: Option<AgainstTrainingFn<T>>,
     pub(super) pipeline: Option<PipelineOf<T>>,
     pub(super) exchange: Option<ExchangeOf<T>>,
 }
 
 type AnalyseFn<T> = fn(&T, &[(&<T as Task>::Example, <T as Task>::Prediction)]) -> Vec<Block>;
+type AgainstTrainingFn<T> =
+    fn(&T, &[<T as Task>::Example], &[(&<T as Task>::Example, <T as Task>::Prediction)]) -> Vec<Block>;
 type QueryFn<T> = fn(&Arc<T>, &Value, &Map<String, Value>, &Tokenizer) -> Result<Query>;
 
 pub(super) struct ChecksOf<T: Task> {
@@ -95,7 +109,7 @@ pub(super) struct ExchangeOf<T: Task> {
 
 impl<T: Task> Faces<T> {
     /// None: the task reads, learns, answers and is scored.
-    pub const NONE: Self = Self { checks: None, analyse: None, pipeline: None, exchange: None };
+    pub const NONE: Self = Self { checks: None, analyse: None, against_training: None, pipeline: None, exchange: None };
 
     /// And [`Checks`].
     #[must_use]
@@ -114,6 +128,15 @@ impl<T: Task> Faces<T> {
         T: Analyse,
     {
         Self { analyse: Some(T::analyse), ..self }
+    }
+
+    /// And [`AgainstTraining`].
+    #[must_use]
+    pub const fn against_training(self) -> Self
+    where
+        T: AgainstTraining,
+    {
+        Self { against_training: Some(T::against_training), ..self }
     }
 
     /// And [`Pipeline`].

@@ -6,6 +6,7 @@
 pub mod answer;
 mod any;
 pub mod classify;
+mod confusion;
 pub mod drawing;
 mod faces;
 mod fields;
@@ -15,11 +16,12 @@ mod outline;
 pub mod qa;
 mod query;
 mod review;
+pub mod tag;
 mod words;
 
 pub use answer::{Answer, Shape};
-pub use any::{Analysis, AnyTask, Examples, LogitsFn};
-pub use faces::{Analyse, Checks, Exchange, Faces, Pipeline};
+pub use any::{Analysis, AnyTask, Examples, LogitsFn, TrainingExamples};
+pub use faces::{AgainstTraining, Analyse, Checks, Exchange, Faces, Pipeline};
 pub use fields::{Field, found, offset_unit, parameters, within};
 pub use outline::Outline;
 pub use query::{Alone, PipelineApi, Query};
@@ -45,8 +47,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// The tasks that a recipe can name, in the order in which they are shown.
-pub const TASKS: &[TaskKind] =
-    &[TaskKind::of::<ner::Ner>(), TaskKind::of::<qa::Qa>(), TaskKind::of::<classify::Classify>()];
+pub const TASKS: &[TaskKind] = &[
+    TaskKind::of::<ner::Ner>(),
+    TaskKind::of::<qa::Qa>(),
+    TaskKind::of::<classify::Classify>(),
+    TaskKind::of::<tag::Tag>(),
+];
 
 /// A kind of task: an entry of [`TASKS`], or of a list of one's own.
 #[derive(Clone, Copy)]

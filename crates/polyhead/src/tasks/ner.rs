@@ -8,15 +8,14 @@ mod analysis;
 mod encoding;
 mod example;
 mod labels;
-mod pipeline;
 
 pub use example::Tagged;
 
 use super::answer::{self, Answer};
-use super::words::{self, Words, rows_with_most_context};
+use super::words::{self, Lengths, OUTSIDE, Words, best_labels, pipeline, token_classification};
 use super::{
     Analyse, Checks, Exchange, Faces, Fingerprint, HeadShape, LinearHead, Outline, Pipeline, PipelineApi, Purpose,
-    Query, Review, Score, Shape, SingleTask, SingleTaskFolder, Task, TypeScore, Window, is_short_line, softmax,
+    Query, Review, Score, Shape, SingleTask, SingleTaskFolder, Task, TypeScore, Window, is_short_line,
 };
 use crate::batch::{Targets, WindowedExample};
 use crate::data::{self, ColumnNames, Layout, Read};
@@ -28,7 +27,7 @@ use crate::parameters::Weights;
 use crate::text::Tokenizer;
 use crate::text::offsets::{Offsets, slice};
 use candle_core::Tensor;
-use labels::{Notation, OUTSIDE, inside, labels_of};
+use labels::{Notation, inside, labels_of};
 use polyhead_kernels::Segments;
 use polyhead_kernels::{self as kernels, DropoutAt, Ops};
 use serde::{Deserialize, Serialize};
@@ -60,6 +59,13 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self { max_length: 128, stride: 32, truncate: false, dropout: 0.1, labels: Vec::new() }
+    }
+}
+
+impl Config {
+    fn lengths(&self) -> Lengths {
+        let Self { max_length, stride, truncate, .. } = *self;
+        Lengths { max_length, stride, truncate }
     }
 }
 
@@ -115,12 +121,6 @@ impl Ner {
     }
 }
 
-/// The most probable label, the first of equals, with its probability.
-fn top(probabilities: &[f64]) -> Option<(usize, f64)> {
-    let top = probabilities.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0)));
-    top.map(|(label, &score)| (label, score))
-}
-
 impl Task for Ner {
     const KIND: &'static str = "ner";
     const ABOUT: &'static str = "named-entity recognition";
@@ -130,8 +130,6 @@ impl Task for Ner {
         "sequence_labelling",
         "sequence_tagging",
         "named_entity_recognition",
-        "tagging",
-        "tagger",
         "iob",
     ];
     const COLUMNS: ColumnNames = data::SENTENCES.columns;
@@ -143,16 +141,7 @@ impl Task for Ner {
 
     fn open(config: Value) -> Result<Self> {
         let config: Config = serde_json::from_value(config).map_err(|cause| Error::usage(cause.to_string()))?;
-        if config.max_length < 3 {
-            return Err(Error::usage(format!("max_length: expected at least 3 tokens, found {}", config.max_length)));
-        }
-        if config.stride.saturating_add(2) >= config.max_length {
-            let limit = config.max_length - 3;
-            return Err(Error::usage(format!(
-                "stride: expected at most max_length - 3 = {limit}, found {}",
-                config.stride
-            )));
-        }
+        config.lengths().check()?;
         if !(0.0..1.0).contains(&config.dropout) {
             return Err(Error::usage(format!("dropout: expected a rate from 0 up to 1, found {}", config.dropout)));
         }
@@ -229,14 +218,9 @@ impl Task for Ner {
     }
 
     fn decode(&self, example: &Tagged, windows: &[Window]) -> Labelled {
-        // A word has the label of the first of its units that the tokenizer makes anything of.
-        let mut labels: Vec<Option<(String, f64)>> = vec![None; example.words.len()];
-        let units = &example.words.units;
-        for (unit, row) in units.iter().zip(rows_with_most_context(units.len(), windows)) {
-            if let Some(slot) = labels.get_mut(unit.word).filter(|slot| slot.is_none()) {
-                *slot = top(&softmax(row)).and_then(|(id, score)| Some((self.config.labels.get(id)?.clone(), score)));
-            }
-        }
+        let named = |(id, score): (usize, f64)| Some((self.config.labels.get(id)?.clone(), score));
+        let labels: Vec<Option<(String, f64)>> =
+            best_labels(&example.words, windows).into_iter().map(|best| best.and_then(named)).collect();
         let tags = self.filled(&labels);
         let entities = self.notation().entities(&tags);
         let entity = |Span { kind, start, end }: Span| {
@@ -398,7 +382,7 @@ impl Pipeline for Ner {
     const API: PipelineApi = pipeline::API;
 
     fn accepts(input: &Value) -> bool {
-        input.is_string()
+        pipeline::accepts(input)
     }
 
     fn pipeline(
@@ -407,40 +391,45 @@ impl Pipeline for Ner {
         parameters: &serde_json::Map<String, Value>,
         tokenizer: &Tokenizer,
     ) -> Result<Query> {
-        pipeline::query(self, input, parameters, tokenizer)
+        let (labels, lengths) = (&self.config.labels, self.config.lengths());
+        let labelling = pipeline::Labelling { labels, lengths, shown: pipeline::after_hyphen };
+        pipeline::query(&labelling, input, parameters, tokenizer, |words, Lengths { stride, .. }| {
+            let task = Ner { config: Config { stride, ..self.config.clone() } };
+            let example = Tagged::untagged(words);
+            let windows = task.features(&example, tokenizer, Purpose::Predict)?.windows;
+            let spot = |entity: Entity| pipeline::Spot {
+                label: entity.kind,
+                outside: false,
+                score: entity.score,
+                start: entity.bytes.start,
+                end: entity.bytes.end,
+            };
+            let find = move |windows: &[Window]| -> Vec<pipeline::Spot> {
+                task.decode(&example, windows).entities.into_iter().map(spot).collect()
+            };
+            Ok((windows, Box::new(find)))
+        })
     }
 }
 
 impl Exchange for Ner {
-    const ARCHITECTURE: &'static str = "ForTokenClassification";
+    const ARCHITECTURE: &'static str = token_classification::ARCHITECTURE;
 
     fn export(&self, head: &LinearHead, _: &EncoderKind) -> Result<SingleTask> {
-        let names = || self.config.labels.iter().enumerate();
-        let id2label: serde_json::Map<_, _> = names().map(|(id, label)| (id.to_string(), json!(label))).collect();
-        let label2id: serde_json::Map<_, _> = names().map(|(id, label)| (label.clone(), json!(id))).collect();
-        let mut config = serde_json::Map::new();
-        config.insert("id2label".into(), Value::Object(id2label));
-        config.insert("label2id".into(), Value::Object(label2id));
-        config.insert("classifier_dropout".into(), json!(self.config.dropout));
-        Ok(SingleTask {
-            architecture: "ForTokenClassification",
-            pipeline: "token-classification",
-            tensors: vec![("classifier.weight".into(), head.weight()?), ("classifier.bias".into(), head.bias()?)],
-            config,
-        })
+        token_classification::export(head, &self.config.labels, self.config.dropout)
     }
 
     fn import(folder: &SingleTaskFolder, weights: &mut Weights) -> Option<Result<Self>> {
-        if !folder.architecture.ends_with("ForTokenClassification") {
-            return None;
-        }
-        weights.rename("classifier.weight", "heads.ner.weight");
-        weights.rename("classifier.bias", "heads.ner.bias");
-        let outputs = weights.dims("heads.ner.bias").and_then(|dims| dims.first().copied());
         let usual = Config::default();
-        let max_length = folder.max_tokens().unwrap_or(usual.max_length).min(usual.max_length);
-        let config = |labels| Config { labels, max_length, stride: usual.stride.min(max_length / 4), ..usual };
-        Some(folder.labels(outputs).and_then(|labels| Self::open(json!(config(labels)))))
+        let imported = token_classification::import(
+            folder,
+            weights,
+            Self::KIND,
+            usual.lengths(),
+            token_classification::names_entities,
+        )?;
+        let config = |(labels, Lengths { max_length, stride, .. })| Config { labels, max_length, stride, ..usual };
+        Some(imported.and_then(|imported| Self::open(json!(config(imported)))))
     }
 }
 

@@ -136,6 +136,40 @@ pub const KINDS: &[Kind] = &[
             ]
         },
     },
+    Kind {
+        kind: "tag",
+        config: || json!({ "max_length": 48, "stride": 12, "dropout": 0.0 }),
+        extension: "conllu",
+        data: conllu,
+        found: |answer| {
+            let words = answer["entities"].as_array().unwrap().iter();
+            words.map(|word| json!([word["type"], word["text"]])).collect()
+        },
+        perfect: |window, labels| {
+            let row = |&target: &i64| (0..labels).map(move |label| if target == label as i64 { 20.0 } else { 0.0 });
+            Logits::new(window.targets.classes().iter().flat_map(row).collect(), labels)
+        },
+        request: |text| json!({ "text": text }),
+        source: |request| request["text"].as_str().unwrap().to_owned(),
+        input: |text| json!(text),
+        parameters: || {
+            let mut sets = vec![json!({}), json!({ "stride": 0, "ignore_labels": ["DET"] })];
+            for strategy in ["none", "simple", "first", "average", "max"] {
+                sets.push(json!({ "aggregation_strategy": strategy, "stride": 20 }));
+                sets.push(json!({ "aggregation_strategy": strategy, "ignore_labels": ["X"] }));
+            }
+            sets
+        },
+        malformed: || {
+            vec![
+                json!({ "text": "ada", "offset_unit": "chars" }),
+                json!({ "words": ["ada"], "offset_unit": 1 }),
+                json!({ "words": "london" }),
+                json!({ "words": ["london", 1] }),
+                json!({ "text": ["london"] }),
+            ]
+        },
+    },
 ];
 
 /// The row of a kind of task.
@@ -193,6 +227,29 @@ fn tagged(lengths: &[usize]) -> Data {
         file.extend(words.iter().map(|(word, tag)| format!("{word} {tag}\n")));
         file.push('\n');
         golds.push(names.iter().map(|(name, kind)| json!([kind, name])).collect());
+    }
+    Data { file, golds }
+}
+
+/// CoNLL-U without heads: words with a part of speech that the word decides.
+fn conllu(lengths: &[usize]) -> Data {
+    let (mut file, mut golds) = (String::new(), Vec::new());
+    for (index, &length) in lengths.iter().enumerate() {
+        let words = sentence(index, length).0;
+        let tagged = words.iter().map(|(word, tag)| {
+            let tag = match tag.as_str() {
+                "O" if ["the", "of", "and", "in"].contains(&word.as_str()) => "DET",
+                "O" if ["was", "is"].contains(&word.as_str()) => "AUX",
+                "O" => "NOUN",
+                _ => "PROPN",
+            };
+            (word, tag)
+        });
+        for (at, (word, tag)) in tagged.clone().enumerate() {
+            file += &format!("{}\t{word}\t_\t{tag}\t_\t_\t_\t_\t_\t_\n", at + 1);
+        }
+        file.push('\n');
+        golds.push(tagged.map(|(word, tag)| json!([tag, word])).collect());
     }
     Data { file, golds }
 }

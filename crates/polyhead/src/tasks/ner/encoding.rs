@@ -4,7 +4,7 @@ use super::{Ner, Tagged};
 use crate::batch::WindowedExample;
 use crate::error::Result;
 use crate::tasks::Purpose;
-use crate::tasks::words::{Lengths, is_first, labelled_windows};
+use crate::tasks::words::{is_first, labelled_windows};
 use crate::text::{Piece, Tokenizer};
 use std::ops::Range;
 
@@ -16,8 +16,7 @@ impl Ner {
         tokenizer: &Tokenizer,
         purpose: Purpose,
     ) -> Result<WindowedExample> {
-        let super::Config { max_length, stride, truncate, .. } = self.config;
-        let ranges = Lengths { max_length, stride, truncate }.ranges(pieces, tokenizer, purpose)?;
+        let ranges = self.config.lengths().ranges(pieces, tokenizer, purpose)?;
         let label = |unit: usize| example.training_tag(unit).and_then(|tag| self.label(&tag));
         let windows = labelled_windows(&example.words, pieces, &ranges, tokenizer, purpose, &label);
         if purpose == Purpose::Predict {

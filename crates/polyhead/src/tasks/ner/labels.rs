@@ -9,11 +9,9 @@
 //! for a `P` of the type `ER`), so that such labels are given one before they are counted.
 
 use crate::metrics::span_f1::{Scheme, Span, entities};
+use crate::tasks::words::OUTSIDE;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-
-/// The label of what belongs to no entity.
-pub(super) const OUTSIDE: &str = "O";
 
 /// How the labels of a task are to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,8 +9,8 @@
 
 use super::Words;
 use crate::batch::{Features, Targets};
-use crate::error::Result;
-use crate::tasks::{Purpose, Window, cross_entropy};
+use crate::error::{Error, Result};
+use crate::tasks::{Purpose, Window, cross_entropy, softmax};
 use crate::text::{Piece, TokenSequence, Tokenizer, windows};
 use candle_core::Tensor;
 use polyhead_kernels::Segments;
@@ -29,6 +29,19 @@ pub struct Lengths {
 }
 
 impl Lengths {
+    /// Refuses windows that hold nothing, and a stride that leaves no way ahead. Messages begin with the key.
+    pub fn check(&self) -> Result<()> {
+        let Self { max_length, stride, .. } = *self;
+        if max_length < 3 {
+            return Err(Error::usage(format!("max_length: expected at least 3 tokens, found {max_length}")));
+        }
+        if stride.saturating_add(2) >= max_length {
+            let limit = max_length - 3;
+            return Err(Error::usage(format!("stride: expected at most max_length - 3 = {limit}, found {stride}")));
+        }
+        Ok(())
+    }
+
     /// The windows of a text, as ranges of its sub-words.
     pub fn ranges(&self, pieces: &[Piece], tokenizer: &Tokenizer, purpose: Purpose) -> Result<Vec<Range<usize>>> {
         let room = tokenizer.single().room(self.max_length, self.stride)?;
@@ -131,6 +144,24 @@ pub fn rows_with_most_context(count: usize, windows: &[Window]) -> Vec<&[f32]> {
         Some(windows.get(window)?.logits.row(at))
     };
     places.into_iter().map(|place| row(place).unwrap_or(&[])).collect()
+}
+
+/// The label of each word by its number, and its probability: that of the first of its units that the tokenizer makes anything
+/// of. `None` where it makes nothing of the word.
+pub fn best_labels(words: &Words, windows: &[Window]) -> Vec<Option<(usize, f64)>> {
+    let mut labels = vec![None; words.len()];
+    for (unit, row) in words.units.iter().zip(rows_with_most_context(words.units.len(), windows)) {
+        if let Some(slot) = labels.get_mut(unit.word).filter(|slot| slot.is_none()) {
+            *slot = top(&softmax(row));
+        }
+    }
+    labels
+}
+
+/// The most probable label, the first of equals, with its probability.
+pub fn top(probabilities: &[f64]) -> Option<(usize, f64)> {
+    let top = probabilities.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0)));
+    top.map(|(label, &score)| (label, score))
 }
 
 /// The loss of a label for each token: cross-entropy over those that have one.

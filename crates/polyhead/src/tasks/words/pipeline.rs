@@ -4,8 +4,8 @@
 //! "Ada was here" -> [{"entity_group": "PER", "score": 0.98, "word": "Ada", "start": 0, "end": 3}]
 //! ```
 //!
-//! Left to itself it labels whole words, as the task was trained and is measured. Where a request names a strategy, the
-//! labels of sub-words become entities by the rules of transformers' `TokenClassificationPipeline`
+//! Left to itself it labels whole words, as the task was trained and is measured: a task says how ([`WholeWords`]). Where a
+//! request names a strategy, the labels of sub-words become entities by the rules of transformers' `TokenClassificationPipeline`
 //! (`fixtures/pipelines.py` holds us to it), with four differences:
 //!
 //! - `word` is the slice of the text, where transformers puts sub-words together and loses case, accents and spaces;
@@ -15,11 +15,10 @@
 //!   from the window where it has most context on both sides (the first of equals), and then the text is grouped as a
 //!   whole. transformers groups each window alone and then picks among the entities that overlap.
 
-use super::{Config, Ner, OUTSIDE, Tagged, top};
+use super::{Lengths, OUTSIDE, Words, rows_with_most_context, top, without_prefix};
 use crate::batch::Features;
 use crate::error::{Error, Place, Result};
-use crate::tasks::words::{Words, rows_with_most_context};
-use crate::tasks::{Alone, PipelineApi, Purpose, Query, Task, Window, found, softmax, within};
+use crate::tasks::{Alone, PipelineApi, Query, Window, found, softmax, within};
 use crate::text::offsets::{OffsetUnit, Offsets, slice};
 use crate::text::{Piece, TokenSequence, Tokenizer, windows};
 use schemars::JsonSchema;
@@ -27,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 /// What a server shows of it.
-pub(super) const API: PipelineApi = PipelineApi {
+pub const API: PipelineApi = PipelineApi {
     name: "token-classification",
     input: |generator| generator.subschema_for::<Input>(),
     parameters: |generator| generator.subschema_for::<Parameters>(),
@@ -126,45 +125,55 @@ struct Token {
     end: usize,
 }
 
-/// Reads a request.
-pub(super) fn query(
-    task: &Ner,
+/// What the API must know of a task that labels words.
+pub struct Labelling<'a> {
+    /// Its labels, in the order of the outputs.
+    pub labels: &'a [String],
+    /// How it reads long texts.
+    pub lengths: Lengths,
+    /// What is answered of a group of sub-words with this label.
+    pub shown: fn(&str) -> &str,
+}
+
+/// What a task makes of the whole words of a text: the windows to run, and what it finds in the text by their logits.
+pub type WholeWords = (Vec<Features>, Box<dyn FnOnce(&[Window]) -> Vec<Spot> + Send>);
+
+/// Whether an input has the form that is taken.
+pub fn accepts(input: &Value) -> bool {
+    input.is_string()
+}
+
+/// Reads a request. `whole` answers where it names no strategy, with windows of these lengths.
+pub fn query(
+    labelling: &Labelling,
     input: &Value,
     parameters: &Map<String, Value>,
     tokenizer: &Tokenizer,
+    whole: impl FnOnce(Words, Lengths) -> Result<WholeWords>,
 ) -> Result<Query> {
+    let &Labelling { labels, lengths, shown } = labelling;
     let Some(text) = input.as_str() else {
         return Err(Error::data(format!("inputs: expected a text, found {}", found(Some(input)))));
     };
     let parameters: Parameters = crate::tasks::parameters(parameters)?;
     let unit = parameters.offset_unit.unwrap_or_default();
     let ignored = parameters.ignore_labels.unwrap_or_else(|| vec!["O".to_owned()]);
-    let room = tokenizer.single().room(task.config.max_length, 0)?;
+    let room = tokenizer.single().room(lengths.max_length, 0)?;
     let stride = match parameters.stride {
         // So that no token is computed more than a few times.
         Some(stride) => within("stride", stride, 0..=room * 3 / 4)?,
-        None => task.config.stride,
+        None => lengths.stride,
     };
     let Some(strategy) = parameters.aggregation_strategy else {
-        let task = Ner { config: Config { stride, ..task.config.clone() } };
-        let example = Tagged::untagged(Words::from_text(Place::file("request"), text.to_owned(), unit));
-        let windows = task.features(&example, tokenizer, Purpose::Predict)?.windows;
-        return Ok(Query::new(windows, move |windows| {
-            let entities = task.decode(&example, windows).entities.into_iter();
-            let spots = entities.map(|entity| Spot {
-                label: entity.kind,
-                outside: false,
-                score: entity.score,
-                start: entity.bytes.start,
-                end: entity.bytes.end,
-            });
-            json!(groups(&example.words.text, unit, spots, &ignored))
-        }));
+        let text = text.to_owned();
+        let words = Words::from_text(Place::file("request"), text.clone(), unit);
+        let (windows, find) = whole(words, Lengths { stride, ..lengths })?;
+        return Ok(Query::new(windows, move |windows| json!(groups(&text, unit, find(windows).into_iter(), &ignored))));
     };
     let (pieces, continues) = tokenizer.text_with_continuations(text)?;
     let ranges = windows::windows(pieces.len(), room, stride);
     let windows = ranges.into_iter().map(|range| window(&pieces, range, tokenizer)).collect();
-    let (text, labels) = (text.to_owned(), task.config.labels.clone());
+    let (text, labels) = (text.to_owned(), labels.to_vec());
     Ok(Query::new(windows, move |windows| {
         let tokens = Tokens::new(&pieces, &continues, &labels, windows);
         match strategy {
@@ -183,9 +192,9 @@ pub(super) fn query(
                 });
                 json!(items.collect::<Vec<_>>())
             }
-            Strategy::Simple => json!(groups(&text, unit, grouped(tokens.each()), &ignored)),
+            Strategy::Simple => json!(groups(&text, unit, grouped(tokens.each(), shown), &ignored)),
             Strategy::First | Strategy::Average | Strategy::Max => {
-                json!(groups(&text, unit, grouped(tokens.words(strategy)), &ignored))
+                json!(groups(&text, unit, grouped(tokens.words(strategy), shown), &ignored))
             }
         }
     }))
@@ -204,14 +213,17 @@ fn window(pieces: &[Piece], range: std::ops::Range<usize>, tokenizer: &Tokenizer
 
 /// A part of the text with a label: a sub-word, a word or an entity. Offsets are bytes.
 #[derive(Debug, Clone, PartialEq)]
-struct Spot {
+pub struct Spot {
     /// Its label; of an entity, its type.
-    label: String,
+    pub label: String,
     /// Whether the label is the one of what belongs to no entity. A type may be called like it.
-    outside: bool,
-    score: f64,
-    start: usize,
-    end: usize,
+    pub outside: bool,
+    /// How probable it is.
+    pub score: f64,
+    /// Where it starts.
+    pub start: usize,
+    /// Where it ends.
+    pub end: usize,
 }
 
 /// The sub-words of a text, each with the probabilities of its labels.
@@ -273,26 +285,26 @@ impl<'a> Tokens<'a> {
 }
 
 /// Neighbours of one type become one part. `B-` begins another; a label without `B-` or `I-` goes on like `I-`.
-fn grouped(spots: impl Iterator<Item = Spot>) -> impl Iterator<Item = Spot> {
+fn grouped(spots: impl Iterator<Item = Spot>, shown: fn(&str) -> &str) -> impl Iterator<Item = Spot> {
     let mut spots = spots.peekable();
     std::iter::from_fn(move || {
         let first = spots.next()?;
         let (mut end, mut sum, mut count) = (first.end, first.score, 1);
         let goes_on = |next: &Spot| {
-            let same = next.outside == first.outside && tag(&next.label) == tag(&first.label);
+            let same = next.outside == first.outside && without_prefix(&next.label) == without_prefix(&first.label);
             same && !next.label.starts_with("B-")
         };
         while let Some(next) = spots.next_if(goes_on) {
             (end, sum, count) = (next.end, sum + next.score, count + 1);
         }
-        let kind = first.label.split_once('-').map_or(first.label.as_str(), |(_, kind)| kind).to_owned();
-        Some(Spot { label: kind, outside: first.outside, score: sum / f64::from(count), start: first.start, end })
+        let label = shown(&first.label).to_owned();
+        Some(Spot { label, outside: first.outside, score: sum / f64::from(count), start: first.start, end })
     })
 }
 
-/// What must be the same for two labels to be of one entity.
-fn tag(label: &str) -> &str {
-    label.strip_prefix("B-").or(label.strip_prefix("I-")).unwrap_or(label)
+/// What follows the first hyphen of a label, as transformers shows types.
+pub fn after_hyphen(label: &str) -> &str {
+    label.split_once('-').map_or(label, |(_, kind)| kind)
 }
 
 /// Entities as they are answered, without those of ignored types. `O` names what is outside, never a type.
@@ -337,8 +349,8 @@ mod tests {
         };
         match strategy {
             Strategy::None => rows(&mut tokens.each()),
-            Strategy::Simple => rows(&mut grouped(tokens.each())),
-            _ => rows(&mut grouped(tokens.words(strategy))),
+            Strategy::Simple => rows(&mut grouped(tokens.each(), after_hyphen)),
+            _ => rows(&mut grouped(tokens.words(strategy), after_hyphen)),
         }
     }
 
@@ -381,7 +393,8 @@ mod tests {
             Spot { label, outside, score: 0.5, start: at, end: at + 1 }
         };
         let groups = |labels: &[&str]| -> Vec<(String, usize, usize)> {
-            grouped(labels.iter().enumerate().map(spot)).map(|spot| (spot.label, spot.start, spot.end)).collect()
+            let spots = grouped(labels.iter().enumerate().map(spot), after_hyphen);
+            spots.map(|spot| (spot.label, spot.start, spot.end)).collect()
         };
         let parts = |rows: &[(&str, usize, usize)]| -> Vec<(String, usize, usize)> {
             rows.iter().map(|&(label, start, end)| (label.to_owned(), start, end)).collect()

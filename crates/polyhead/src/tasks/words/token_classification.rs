@@ -1,0 +1,60 @@
+//! `...ForTokenClassification` of transformers: dropout and a linear layer over the hidden state of each token, with its labels in
+//! `config.json`. Two kinds of tasks have this form; which one a folder is of its labels say: those of entities are `O`, `B-PER`,
+//! `I-PER`, any others are the labels of words.
+
+use super::{Lengths, OUTSIDE, without_prefix};
+use crate::error::Result;
+use crate::parameters::Weights;
+use crate::tasks::{LinearHead, SingleTask, SingleTaskFolder};
+use serde_json::{Map, json};
+
+/// The end of its name.
+pub const ARCHITECTURE: &str = "ForTokenClassification";
+
+/// A head as that model has it.
+pub fn export(head: &LinearHead, labels: &[String], dropout: f64) -> Result<SingleTask> {
+    let names = || labels.iter().enumerate();
+    let mut config = Map::new();
+    config.insert("id2label".into(), names().map(|(id, label)| (id.to_string(), json!(label))).collect());
+    config.insert("label2id".into(), names().map(|(id, label)| (label.clone(), json!(id))).collect());
+    config.insert("classifier_dropout".into(), json!(dropout));
+    Ok(SingleTask {
+        architecture: ARCHITECTURE,
+        pipeline: "token-classification",
+        tensors: vec![("classifier.weight".into(), head.weight()?), ("classifier.bias".into(), head.bias()?)],
+        config,
+    })
+}
+
+/// The labels of a folder of that model whose labels are taken, and how long its windows are. Its tensors are then those of a head
+/// of this kind.
+pub fn import(
+    folder: &SingleTaskFolder,
+    weights: &mut Weights,
+    kind: &str,
+    usual: Lengths,
+    takes: fn(&[String]) -> bool,
+) -> Option<Result<(Vec<String>, Lengths)>> {
+    if !folder.architecture.ends_with(ARCHITECTURE) {
+        return None;
+    }
+    let labels = match folder.labels(weights.dims("classifier.bias").and_then(|dims| dims.first().copied())) {
+        Ok(labels) if !takes(&labels) => return None,
+        Ok(labels) => labels,
+        Err(error) => return Some(Err(error)),
+    };
+    weights.rename("classifier.weight", &format!("heads.{kind}.weight"));
+    weights.rename("classifier.bias", &format!("heads.{kind}.bias"));
+    let max_length = folder.max_tokens().unwrap_or(usual.max_length).min(usual.max_length);
+    Some(Ok((labels, Lengths { max_length, stride: usual.stride.min(max_length / 4), ..usual })))
+}
+
+/// Whether labels are those of entities: one is `O`, or has `B-` or `I-` before a type.
+pub fn names_entities(labels: &[String]) -> bool {
+    labels.iter().any(|label| label == OUTSIDE || without_prefix(label) != label)
+}
+
+/// Whether they are any others.
+pub fn names_no_entities(labels: &[String]) -> bool {
+    !names_entities(labels)
+}
