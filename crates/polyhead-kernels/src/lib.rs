@@ -14,6 +14,7 @@
 
 pub mod adamw;
 mod attention;
+mod concat;
 pub mod cross_entropy;
 pub mod dropout;
 mod embedding;
@@ -24,6 +25,7 @@ pub mod linear;
 mod linear_gelu;
 mod linear_residual_norm;
 pub mod math;
+mod mean_ranges;
 pub mod ops;
 pub mod pass;
 pub mod plain;

@@ -72,6 +72,12 @@ pub trait Ops {
     /// The rows of a value that an index names.
     fn select_rows(&mut self, x: &Value, index: Index) -> Result<Value>;
 
+    /// The mean of the tokens of each range of the batch, `[tokens, columns] -> [ranges, columns]`; 0 for an empty range.
+    fn mean_ranges(&mut self, x: &Value) -> Result<Value>;
+
+    /// Values of as many rows side by side, `[rows, a], [rows, b] ... -> [rows, a + b ...]`. Their rows must stand for the same.
+    fn concat(&mut self, values: &[&Value]) -> Result<Value>;
+
     // Fused
 
     /// `dropout(LayerNorm(Σ table[index]))`: the beginning of BERT.

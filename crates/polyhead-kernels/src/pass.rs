@@ -10,7 +10,7 @@
 
 use crate::dropout::Dropout;
 use crate::rng::Key;
-use crate::segments::Segments;
+use crate::segments::{Segment, Segments};
 use crate::value::{Rows, Value};
 use crate::weight::Weight;
 use candle_core::Result;
@@ -133,6 +133,8 @@ pub enum Index {
     PairFirsts,
     /// Of each pair, the second range.
     PairSeconds,
+    /// Of each pair, its sequence: of a value whose rows are sequences.
+    PairSequences,
 }
 
 /// A batch: which row of each table a token takes, and where each sequence lies.
@@ -190,6 +192,10 @@ impl Inputs {
             Index::RangeStarts => self.ranges.items.iter().map(|(start, _)| *start).collect(),
             Index::PairFirsts => self.pairs.items.iter().map(|(first, _)| *first).collect(),
             Index::PairSeconds => self.pairs.items.iter().map(|(_, second)| *second).collect(),
+            Index::PairSequences => {
+                let of = |(sequence, pairs): (u32, Segment)| std::iter::repeat_n(sequence, pairs.rows);
+                (0..).zip(self.pairs.segments.iter()).flat_map(of).collect()
+            }
         }
     }
 }
@@ -204,7 +210,7 @@ impl Index {
             Self::FirstRow => "row",
             Self::FirstTokens => "first token",
             Self::RangeStarts => "range",
-            Self::PairFirsts | Self::PairSeconds => "pair",
+            Self::PairFirsts | Self::PairSeconds | Self::PairSequences => "pair",
         }
     }
 
@@ -214,15 +220,17 @@ impl Index {
             Self::TokenIds | Self::PositionsFrom(_) | Self::TokenTypes | Self::FirstRow => Rows::Tokens,
             Self::FirstTokens => Rows::Sequences,
             Self::RangeStarts => Rows::Ranges,
-            Self::PairFirsts | Self::PairSeconds => Rows::Pairs,
+            Self::PairFirsts | Self::PairSeconds | Self::PairSequences => Rows::Pairs,
         }
     }
 
-    /// Refuses a value whose rows this index does not choose from: pairs are of ranges, ranges and first tokens of tokens.
+    /// Refuses a value whose rows this index does not choose from: pairs are of ranges (or of their sequences), ranges and first
+    /// tokens of tokens.
     pub fn check_rows_of(self, x: &Value) -> Result<()> {
         let expected = match self {
             Self::FirstTokens | Self::RangeStarts => Rows::Tokens,
             Self::PairFirsts | Self::PairSeconds => Rows::Ranges,
+            Self::PairSequences => Rows::Sequences,
             Self::TokenIds | Self::PositionsFrom(_) | Self::TokenTypes | Self::FirstRow => {
                 candle_core::bail!("{self:?} chooses rows of a table, not of a value")
             }
@@ -300,8 +308,14 @@ mod tests {
         let firsts = ops.select_rows(&ranges, Index::PairFirsts)?;
         let seconds = ops.select_rows(&ranges, Index::PairSeconds)?;
         let both = ops.add(&firsts, &seconds)?;
-        let layer = Arc::new(Linear::new(vec![Part::new(Weight::new(&normal(8, &[8, 8]))?, None)]));
-        ops.dropout_linear(&both, &layer, drop("pairs"))
+        let means = ops.mean_ranges(&x)?;
+        let means = ops.dropout(&means, drop("means"))?;
+        let means = ops.select_rows(&means, Index::PairSeconds)?;
+        let sequences = ops.select_rows(&x, Index::FirstTokens)?;
+        let sequences = ops.select_rows(&sequences, Index::PairSequences)?;
+        let all = ops.concat(&[&sequences, &both, &means])?;
+        let layer = Arc::new(Linear::new(vec![Part::new(Weight::new(&normal(8, &[8, 24]))?, None)]));
+        ops.dropout_linear(&all, &layer, drop("pairs"))
     }
 
     const LENGTHS: [usize; 4] = [3, 2, 4, 5];
@@ -366,6 +380,8 @@ mod tests {
         let tokens = tape.parameter(&Weight::new(&normal(1, &[14, 8])).unwrap()).unwrap();
         let fault = tape.select_rows(&tokens, Index::PairFirsts).err().unwrap().to_string();
         assert!(fault.starts_with("PairFirsts chooses from rows that are Ranges, found Tokens"), "{fault}");
+        let fault = tape.select_rows(&tokens, Index::PairSequences).err().unwrap().to_string();
+        assert!(fault.starts_with("PairSequences chooses from rows that are Sequences, found Tokens"), "{fault}");
         let fault = tape.select_rows(&tokens, Index::TokenIds).err().unwrap().to_string();
         assert!(fault.starts_with("TokenIds chooses rows of a table, not of a value"), "{fault}");
     }

@@ -2,9 +2,11 @@
 //! of ours, and where a new operator begins.
 
 use crate::attention;
+use crate::concat;
 use crate::dropout;
 use crate::layer_norm::Norm;
 use crate::linear::Linear;
+use crate::mean_ranges;
 use crate::ops::{Activation, Attention, Ops};
 use crate::pass::{DropoutAt, Index, Inputs, Pass, Setting};
 use crate::value::{Rows, Value};
@@ -103,5 +105,17 @@ impl Ops for Plain {
     fn select_rows(&mut self, x: &Value, index: Index) -> Result<Value> {
         index.check_rows_of(x)?;
         Ok(Value::Tensor(rows_of(x.tensor()?, &self.setting.inputs.rows(index))?, index.rows_of()))
+    }
+
+    fn mean_ranges(&mut self, x: &Value) -> Result<Value> {
+        x.check_tokens()?;
+        let means = mean_ranges::plain(x.tensor()?, &self.setting.inputs.ranges.items)?;
+        Ok(Value::Tensor(means, Rows::Ranges))
+    }
+
+    fn concat(&mut self, values: &[&Value]) -> Result<Value> {
+        let rows = concat::rows_of(values)?;
+        let tensors = values.iter().map(|value| value.tensor()).collect::<Result<Vec<_>>>()?;
+        Ok(Value::Tensor(Tensor::cat(&tensors, 1)?, rows))
     }
 }

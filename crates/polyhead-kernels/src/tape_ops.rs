@@ -1,6 +1,7 @@
 //! The tape as a backend: fused methods where there is a kernel, plain candle inside the tape for the rest.
 
 use crate::attention;
+use crate::concat;
 use crate::dropout;
 use crate::layer_norm::Norm;
 use crate::linear::Linear;
@@ -67,6 +68,18 @@ impl Ops for Tape {
         index.check_rows_of(x)?;
         let rows = self.setting.inputs.rows(index).into_owned();
         self.fused_select_rows(x.fused()?, rows, index.rows_of())
+    }
+
+    fn mean_ranges(&mut self, x: &Value) -> Result<Value> {
+        x.check_tokens()?;
+        let ranges = self.setting.inputs.ranges.items.clone();
+        self.fused_mean_ranges(x.fused()?, ranges)
+    }
+
+    fn concat(&mut self, values: &[&Value]) -> Result<Value> {
+        let rows = concat::rows_of(values)?;
+        let values = values.iter().map(|value| value.fused()).collect::<Result<Vec<_>>>()?;
+        self.fused_concat(&values, rows)
     }
 
     fn embeddings(&mut self, tables: &[(Weight, Index)], norm: &Norm, dropout: DropoutAt) -> Result<Value> {

@@ -141,6 +141,12 @@ impl Ops for Primitives {
     fn select_rows(&mut self, x: &Value, index: Index) -> Result<Value> {
         self.0.select_rows(x, index)
     }
+    fn mean_ranges(&mut self, x: &Value) -> Result<Value> {
+        self.0.mean_ranges(x)
+    }
+    fn concat(&mut self, values: &[&Value]) -> Result<Value> {
+        self.0.concat(values)
+    }
 }
 
 /// A backend, as a test asks for it.

@@ -88,6 +88,14 @@ impl Value {
         }
     }
 
+    /// Refuses rows that are no tokens, where an operator takes means of ranges of them.
+    pub fn check_tokens(&self) -> Result<()> {
+        match self.rows_of() {
+            Rows::Tokens => Ok(()),
+            found => candle_core::bail!("a mean is of rows that are {:?}, found {found:?}", Rows::Tokens),
+        }
+    }
+
     /// A copy as a tensor, without a graph.
     pub fn to_tensor(&self) -> Result<Tensor> {
         match self {

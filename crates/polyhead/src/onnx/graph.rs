@@ -45,8 +45,8 @@ pub(super) struct Graph {
 
 /// Ranges or pairs as an input: its name, and that of the axis that counts them.
 #[derive(Clone, PartialEq, Eq)]
-struct Items {
-    input: String,
+pub(super) struct Items {
+    pub input: String,
     axis: String,
 }
 
@@ -61,7 +61,7 @@ impl Graph {
     }
 
     /// Adds a node; returns its output's name.
-    fn emit(&mut self, op: &str, at: &str, inputs: &[&str], attributes: &[Attribute]) -> String {
+    pub(super) fn emit(&mut self, op: &str, at: &str, inputs: &[&str], attributes: &[Attribute]) -> String {
         let name = self.unique(&if at.is_empty() { op.to_owned() } else { format!("{at}/{op}") });
         let output = format!("{name}_output");
         self.names.insert(output.clone());
@@ -70,7 +70,7 @@ impl Graph {
     }
 
     /// What `make` adds, once for the whole graph.
-    fn once(&mut self, key: &str, make: impl FnOnce(&mut Self) -> String) -> String {
+    pub(super) fn once(&mut self, key: &str, make: impl FnOnce(&mut Self) -> String) -> String {
         if let Some(known) = self.shared.get(key) {
             return known.clone();
         }
@@ -79,7 +79,7 @@ impl Graph {
         made
     }
 
-    fn constant(&mut self, name: &str, values: Numbers) -> String {
+    pub(super) fn constant(&mut self, name: &str, values: Numbers) -> String {
         self.once(&format!("constant {name}"), |graph| {
             let name = graph.unique(name);
             graph.initializers.push(Initializer { name: name.clone(), values });
@@ -87,11 +87,11 @@ impl Graph {
         })
     }
 
-    fn float(&mut self, name: &str, value: f32) -> String {
+    pub(super) fn float(&mut self, name: &str, value: f32) -> String {
         self.constant(name, Numbers::Float(value))
     }
 
-    fn ints(&mut self, name: &str, values: &[i64]) -> String {
+    pub(super) fn ints(&mut self, name: &str, values: &[i64]) -> String {
         self.constant(name, Numbers::Ints(values.to_vec()))
     }
 
@@ -138,7 +138,7 @@ impl Graph {
     }
 
     /// The ranges or pairs of the head.
-    fn items(&mut self, what: &str) -> Items {
+    pub(super) fn items(&mut self, what: &str) -> Items {
         let name = if self.head.is_empty() { what.to_owned() } else { format!("{}.{what}", self.head) };
         let items = Items { input: name.clone(), axis: name.replace('.', "_") };
         if !self.items.contains(&items) {
@@ -161,7 +161,7 @@ impl Graph {
     }
 
     /// The numbers of an index, `[batch_size, sequence_length]`.
-    fn index(&mut self, index: Index) -> Result<String> {
+    pub(super) fn index(&mut self, index: Index) -> Result<String> {
         match index {
             Index::TokenIds => Ok(self.input(IDS).to_owned()),
             Index::TokenTypes => Ok(self.input(TYPES).to_owned()),
@@ -170,7 +170,7 @@ impl Graph {
                 let ids = graph.input(IDS);
                 graph.emit("Sub", "first_row", &[ids, ids], &[])
             })),
-            Index::FirstTokens | Index::RangeStarts | Index::PairFirsts | Index::PairSeconds => {
+            Index::FirstTokens | Index::RangeStarts | Index::PairFirsts | Index::PairSeconds | Index::PairSequences => {
                 candle_core::bail!("{index:?} chooses rows of a value, not of a table")
             }
         }
@@ -379,6 +379,7 @@ impl Ops for Graph {
             Index::RangeStarts => return Ok(self.select_items(x, "ranges", 0, Rows::Ranges)),
             Index::PairFirsts => return Ok(self.select_items(x, "pairs", 0, Rows::Pairs)),
             Index::PairSeconds => return Ok(self.select_items(x, "pairs", 1, Rows::Pairs)),
+            Index::PairSequences => return Ok(self.sequences_of_pairs(x)),
             Index::FirstTokens | Index::TokenIds | Index::PositionsFrom(_) | Index::TokenTypes | Index::FirstRow => {}
         }
         // [batch_size, 1] -> [batch_size, 1, columns] -> [batch_size, columns]: the first token, whatever stands before it.
@@ -390,5 +391,22 @@ impl Ops for Graph {
         let batch = Attribute::Int("batch_dims", 1);
         let picked = self.emit("GatherND", "first_tokens", &[&x.name, &first], &[batch]);
         Ok(Value::Node(GraphNode { name: picked, columns: x.columns, rows: Rows::Sequences }))
+    }
+
+    fn mean_ranges(&mut self, x: &Value) -> Result<Value> {
+        x.check_tokens()?;
+        let x = self.node(x)?;
+        self.mean_of_ranges(x)
+    }
+
+    fn concat(&mut self, values: &[&Value]) -> Result<Value> {
+        let nodes = values.iter().map(|value| self.node(value)).collect::<Result<Vec<_>>>()?;
+        let Some((first, rest)) = nodes.split_first() else { candle_core::bail!("nothing to put side by side") };
+        if let Some(other) = rest.iter().find(|node| node.rows != first.rows) {
+            candle_core::bail!("rows that are {:?} beside {:?}", other.rows, first.rows);
+        }
+        let names: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
+        let name = self.emit("Concat", "", &names, &[Attribute::Int("axis", -1)]);
+        Ok(self.like(first, name, nodes.iter().map(|node| node.columns).sum()))
     }
 }

@@ -13,6 +13,7 @@
 mod file;
 mod graph;
 mod protobuf;
+mod ranges;
 
 use crate::error::Result;
 use crate::io::write_atomic;
