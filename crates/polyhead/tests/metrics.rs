@@ -266,3 +266,92 @@ fn classification_scores_are_those_of_scikit_learn() {
     }
     assert!(cases > 50 && unanswered > 20, "{cases}, {unanswered}");
 }
+
+/// A number of a list; -1 is none.
+fn label(number: &Value) -> Option<usize> {
+    usize::try_from(number.as_i64().unwrap()).ok()
+}
+
+/// Lines of `fixtures/semeval_cases.jsonl`, which the official scorer made: the numbers that it counts, and the digits that it prints.
+#[test]
+fn relation_scores_are_those_of_the_official_scorer_of_semeval() {
+    use polyhead::metrics::relations::{Relation, Scores, Table, Way};
+    let cases = cases("semeval_cases.jsonl");
+    let labels: Vec<String> = texts(&cases[0]["labels"]).into_iter().map(str::to_owned).collect();
+    let negative = labels.iter().position(|label| label == "Other");
+    let printed = |ours: f64, theirs: &Value, case: &Value| {
+        assert_eq!(format!("{ours:.2}"), format!("{:.2}", theirs.as_f64().unwrap()), "{case}");
+    };
+    let all = |ours: Scores, theirs: &[Value], case: &Value| {
+        for (ours, theirs) in [ours.precision, ours.recall, ours.f1].into_iter().zip(theirs) {
+            printed(ours, theirs, case);
+        }
+    };
+    let (mut scored, mut ended) = (0, 0);
+    for case in cases.iter().skip(1) {
+        let mut table = Table::new(&labels, negative);
+        let (key, proposed) = (case["key"].as_array().unwrap(), case["proposed"].as_array().unwrap());
+        assert_eq!(key.len(), proposed.len());
+        key.iter().zip(proposed).for_each(|(gold, found)| table.add(label(gold).unwrap(), label(found)));
+        assert!(table.is_directed());
+        if case["ends"] == true {
+            let found = table.evaluate(Way::Official);
+            let nothing = proposed.iter().all(|found| label(found).is_none());
+            let no_relation = found.relations.iter().all(|relation| relation.negative);
+            assert!(nothing || no_relation, "{case}");
+            assert_eq!(Scores::macro_mean(&found.relations), Scores::default(), "{case}");
+            ended += 1;
+            continue;
+        }
+        for (way, theirs) in
+            [Way::Labels, Way::Undirected, Way::Official].into_iter().zip(case["ways"].as_array().unwrap())
+        {
+            let mut found = table.evaluate(way);
+            // The scorer calls it `_Other`, which comes last.
+            found.relations.sort_by_key(|relation| relation.negative);
+            let rows = theirs["rows"].as_array().unwrap();
+            assert_eq!(found.relations.len(), rows.len(), "{case}");
+            for (relation, row) in found.relations.iter().zip(rows) {
+                let Relation { correct, predicted, wrong_direction, gold, .. } = *relation;
+                for (ours, theirs) in
+                    [correct, predicted, wrong_direction, gold].into_iter().zip(row.as_array().unwrap())
+                {
+                    assert_eq!(Some(ours), theirs.as_u64(), "{way:?} {}: {case}", relation.name);
+                }
+                all(relation.scores(), &row.as_array().unwrap()[4..], case);
+            }
+            all(Scores::micro(&found.relations), theirs["micro"].as_array().unwrap(), case);
+            all(Scores::macro_mean(&found.relations), theirs["macro"].as_array().unwrap(), case);
+            let shares =
+                [found.coverage(), found.accuracy_of_predicted(), found.accuracy(), found.accuracy_with_left_out()];
+            shares
+                .into_iter()
+                .zip(theirs["shares"].as_array().unwrap())
+                .for_each(|(ours, theirs)| printed(ours, theirs, case));
+        }
+        printed(Scores::macro_mean(&table.evaluate(Way::Official).relations).f1, &case["official"], case);
+        scored += 1;
+    }
+    assert!(scored >= 100 && ended >= 3, "{scored} scored, {ended} without a score");
+}
+
+/// Lines of `fixtures/relation_cases.jsonl`, which scikit-learn made.
+#[test]
+fn relation_scores_without_directions_are_those_of_scikit_learn() {
+    use polyhead::metrics::relations::{Scores, Table};
+    let cases = cases("relation_cases.jsonl");
+    for case in &cases {
+        let labels: Vec<String> = (0..case["labels"].as_u64().unwrap()).map(|number| number.to_string()).collect();
+        let mut table = Table::new(&labels, case["negative"].as_u64().map(|number| number as usize));
+        let (gold, predicted) = (case["gold"].as_array().unwrap(), case["predicted"].as_array().unwrap());
+        gold.iter().zip(predicted).for_each(|(gold, found)| table.add(label(gold).unwrap(), label(found)));
+        assert!(!table.is_directed());
+        let found = table.labels();
+        for (ours, theirs) in [(Scores::micro(&found), &case["micro"]), (Scores::macro_mean(&found), &case["macro"])] {
+            for (at, ours) in [ours.precision, ours.recall, ours.f1].into_iter().enumerate() {
+                near(ours / 100.0, &theirs[at], case);
+            }
+        }
+    }
+    assert!(cases.len() > 50, "{}", cases.len());
+}
