@@ -7,7 +7,7 @@
 #![allow(dead_code, missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 use candle_core::Device;
-use polyhead::data::{CONLLU, Columns, Encoding, Layout, TAGGED_WORDS, TEXTS, read_questions, read_sentences};
+use polyhead::data::{CONLLU, Columns, Encoding, Layout, RELATIONS, TAGGED_WORDS, TEXTS, read_questions, read_sentences};
 use polyhead::encoders::ENCODERS;
 use polyhead::model::Model;
 use polyhead::parameters::{Heads, Weights};
@@ -29,6 +29,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("conll", conll),
     ("texts", texts),
     ("words", words),
+    ("relations", relations),
     ("squad", squad),
     ("jsonl", jsonl),
     ("parquet", parquet),
@@ -86,6 +87,13 @@ pub fn words(data: &[u8]) {
         if let Some(arcs) = said(sentence.tree()) {
             assert_eq!(arcs.iter().filter(|arc| arc.head.is_none()).count(), 1, "{}", sentence.place);
         }
+    }
+}
+
+/// Relations between two parts of a text, in each of their formats.
+pub fn relations(data: &[u8]) {
+    for name in ["data.txt", "data.jsonl", "data.csv"] {
+        related(&file(name, data));
     }
 }
 
@@ -182,6 +190,20 @@ fn labelled_words(path: &Path, layout: &Layout) {
         assert!(sentence.tags.iter().flatten().all(|tag| !tag.trim().is_empty()), "{}: a blank label", sentence.place);
     }
     let first = TAGGED_WORDS.read(path, Some(1), layout).expect("what was read whole can be read in part");
+    assert_eq!(first.examples[..], read.examples[..1]);
+}
+
+fn related(path: &Path) {
+    let Some(read) = outcome(path, RELATIONS.read(path, None, &Layout::default())) else { return };
+    assert!(!read.examples.is_empty(), "no relations, and no error");
+    for example in &read.examples {
+        for part in [&example.first, &example.second] {
+            let part = example.text.get(part.clone()).expect("a part of the text");
+            assert!(!part.is_empty() && part.trim() == part, "{}: a blank part", example.place);
+        }
+        assert!(example.label.as_ref().is_some_and(|label| !label.trim().is_empty()), "{}", example.place);
+    }
+    let first = RELATIONS.read(path, Some(1), &Layout::default()).expect("what was read whole can be read in part");
     assert_eq!(first.examples[..], read.examples[..1]);
 }
 

@@ -17,7 +17,7 @@ fn no_input_in_the_corpus_breaks_a_promise_of_its_reader() {
 #[test]
 fn real_inputs_are_read_and_not_only_refused() {
     let path = corpus::folder;
-    use polyhead::data::{CONLLU, Layout, TAGGED_WORDS, TEXTS, read_questions, read_sentences};
+    use polyhead::data::{CONLLU, Layout, RELATIONS, TAGGED_WORDS, TEXTS, read_questions, read_sentences};
     let sentences = |name: &str| read_sentences(&path(name), None, &Layout::default()).unwrap().examples.len();
     let questions = |name: &str| read_questions(&path(name), None, &Layout::default()).unwrap().examples.len();
     let texts = |name: &str| TEXTS.read(&path(name), None, &Layout::default()).unwrap().examples.len();
@@ -26,6 +26,9 @@ fn real_inputs_are_read_and_not_only_refused() {
     assert_eq!((words("words/sentences.conllu"), words("words/columns.conll"), words("words/rows.jsonl")), (2, 2, 2));
     let whole = CONLLU.read(&path("words/sentences.conllu"), None, &Layout::default()).unwrap().examples;
     assert!(whole.iter().all(|sentence| sentence.tree().is_ok()));
+    let relations = |name: &str| RELATIONS.read(&path(name), None, &Layout::default()).unwrap().examples.len();
+    let found = ["four-lines.txt", "offsets.jsonl", "entities.jsonl", "marks.csv"];
+    assert_eq!(found.map(|name| relations(&format!("relations/{name}"))), [2, 2, 2, 1]);
     assert_eq!(sentences("conll/columns.txt"), 2);
     assert_eq!(sentences("jsonl/sentences.jsonl"), 2);
     assert_eq!(questions("squad/unanswered.json"), 2);

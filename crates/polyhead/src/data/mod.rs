@@ -17,6 +17,7 @@ mod looks;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod questions;
+mod relations;
 mod spans;
 mod squad;
 mod texts;
@@ -24,6 +25,7 @@ mod words;
 
 pub use iob::training_tag;
 pub use layout::{Column, ColumnNames, Columns, Encoding, Layout};
+pub use relations::{Marked, RelationExample};
 pub use texts::LabelledText;
 pub use words::{ConlluArc, ConlluSentence, ConlluWord, MultiwordToken, TaggedWords};
 
@@ -202,6 +204,20 @@ pub const CONLLU: Formats<ConlluSentence> = Formats {
     formats: &[Format::new("CoNLL-U", &["conllu"], words::read_whole)],
 };
 
+/// Relations between two parts of a text.
+pub const RELATIONS: Formats<RelationExample> = Formats {
+    examples: "relations",
+    columns: ColumnNames { required: &["text", "label"], optional: &[] },
+    formats: &[
+        Format::text("the four lines of SemEval-2010 task 8", &["txt"], relations::read_semeval),
+        Format::text("comma-separated values", &["csv"], relations::read_csv),
+        Format::text("tab-separated values", &["tsv"], relations::read_tsv),
+        Format::new("JSON Lines", &["jsonl", "ndjson"], jsonl::read_relations),
+        #[cfg(feature = "parquet")]
+        Format::new("Parquet", &["parquet"], relations::read_parquet),
+    ],
+};
+
 /// What files of this extension hold elsewhere, if anything: for messages.
 fn format_name(extension: &str) -> Option<&'static str> {
     fn of<T>(formats: &Formats<T>, extension: &str) -> Option<&'static str> {
@@ -211,6 +227,7 @@ fn format_name(extension: &str) -> Option<&'static str> {
         .or_else(|| of(&QUESTIONS, extension))
         .or_else(|| of(&TEXTS, extension))
         .or_else(|| of(&TAGGED_WORDS, extension))
+        .or_else(|| of(&RELATIONS, extension))
 }
 
 /// Reads tagged sentences; the extension of the file tells its format. A limit takes the first usable ones.

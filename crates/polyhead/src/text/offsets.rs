@@ -85,6 +85,22 @@ pub fn char_to_byte(text: &str, char: usize) -> Option<usize> {
     text.char_indices().map(|(at, _)| at).chain([text.len()]).nth(char)
 }
 
+/// Converts an offset in some unit to bytes; `None` beyond the end of the text, and inside of a character.
+pub fn to_byte(text: &str, offset: usize, unit: OffsetUnit) -> Option<usize> {
+    let mut count = 0;
+    for (at, c) in text.char_indices() {
+        if count >= offset {
+            return (count == offset).then_some(at);
+        }
+        count += match unit {
+            OffsetUnit::Byte => c.len_utf8(),
+            OffsetUnit::Char => 1,
+            OffsetUnit::Utf16 => c.len_utf16(),
+        };
+    }
+    (count == offset).then_some(text.len())
+}
+
 /// The part of `text` between two byte offsets, widened or cut to character boundaries; empty where there is none.
 pub fn slice(text: &str, start: usize, end: usize) -> &str {
     text.get(floor(text, start)..floor(text, end)).unwrap_or("")
@@ -103,6 +119,8 @@ mod tests {
         assert_eq!(from_byte(text, at, OffsetUnit::Byte), 15);
         assert_eq!(from_byte(text, at, OffsetUnit::Char), 6);
         assert_eq!(from_byte(text, at, OffsetUnit::Utf16), 8);
+        assert_eq!([2, 5].map(|inside| to_byte(text, inside, OffsetUnit::Byte)), [None; 2]);
+        assert_eq!([4, 7].map(|inside| to_byte(text, inside, OffsetUnit::Utf16)), [None; 2]);
     }
 
     #[test]
@@ -122,6 +140,10 @@ mod tests {
             let char = from_byte(&text, byte, OffsetUnit::Char);
             prop_assert_eq!(char_to_byte(&text, char), Some(byte));
             prop_assert_eq!(from_byte(&text, byte, OffsetUnit::Utf16), text[..byte].encode_utf16().count());
+            for unit in [OffsetUnit::Byte, OffsetUnit::Char, OffsetUnit::Utf16] {
+                prop_assert_eq!(to_byte(&text, from_byte(&text, byte, unit), unit), Some(byte), "{:?}", unit);
+                prop_assert_eq!(to_byte(&text, from_byte(&text, text.len(), unit) + 1, unit), None);
+            }
         }
 
         #[test]

@@ -120,6 +120,11 @@ impl Tokenizer {
         self.inner.token_to_id(&token)
     }
 
+    /// The id of a token by its spelling in the vocabulary.
+    pub fn token(&self, spelling: &str) -> Option<u32> {
+        self.inner.token_to_id(spelling)
+    }
+
     /// The name of the sub-word model: `WordPiece`, `BPE` ...
     pub fn model(&self) -> &'static str {
         match self.inner.get_model() {

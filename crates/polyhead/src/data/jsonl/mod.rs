@@ -1,7 +1,7 @@
 //! JSON Lines: one example a line.
 //!
 //! Tagged sentences are in `sentences.rs`, questions in `questions.rs`, labelled texts in `texts.rs`, labelled words in
-//! `words.rs`. Here is what they share: a line is one JSON object, a field that comes twice is an error, and fields that are not
+//! `words.rs`, relations in `relations.rs`. Here is what they share: a line is one JSON object, a field that comes twice is an error, and fields that are not
 //! used are named in a note.
 
 use std::collections::BTreeSet;
@@ -14,11 +14,13 @@ use super::{json, looks};
 use crate::error::{Error, Place, Result};
 
 mod questions;
+mod relations;
 mod sentences;
 mod texts;
 mod words;
 
 pub(super) use questions::read_questions;
+pub(super) use relations::read_relations;
 pub(super) use sentences::read_sentences;
 pub(super) use texts::read_texts;
 pub(super) use words::read_words;

@@ -49,7 +49,7 @@ pub(super) struct Fields(pub Vec<(String, Value)>);
 
 impl Fields {
     /// Takes the field of a role out, as text: a label may be a number, or true or false.
-    fn take(&mut self, role: &str, layout: &Layout) -> Result<Option<String>> {
+    pub(super) fn take(&mut self, role: &str, layout: &Layout) -> Result<Option<String>> {
         let names: Vec<&str> = match chosen(layout, role) {
             Some(Column::Name(name)) => vec![name],
             Some(Column::Number(number)) => {

@@ -34,7 +34,7 @@ pub struct LabelledText {
 /// What columns and fields are called where nobody says: the first of these names that there is.
 const TEXT: &[&str] = &["text", "sentence", "sentence1", "premise", "question1", "review", "content"];
 const TEXT_PAIR: &[&str] = &["text_pair", "sentence2", "hypothesis", "question2"];
-const LABEL: &[&str] = &["label", "labels", "class", "category", "target", "gold_label"];
+const LABEL: &[&str] = &["label", "labels", "class", "category", "target", "gold_label", "relation"];
 
 /// The names that a role may have in a file that names its columns.
 pub(super) fn usual_names(role: &str) -> &'static [&'static str] {

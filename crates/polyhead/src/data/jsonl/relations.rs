@@ -1,0 +1,167 @@
+//! Relations as JSON Lines.
+//!
+//! ```text
+//! {"text": "...", "head": {"start": 4, "end": 8}, "tail": {"start": 27, "end": 32}, "label": "Cause-Effect(e2,e1)"}
+//! {"text": "The <e1>fire</e1> was caused by the <e2>bombs</e2>.", "label": "Cause-Effect(e2,e1)"}
+//! {"text": "...", "entities": [{"id": 1, "start": 4, "end": 8}, ...], "relations": [{"head": 1, "tail": 2, "label": "..."}]}
+//! ```
+//!
+//! Offsets count characters. `head` and `tail` may be called `e1` and `e2`. Of the last form each relation is an example, and a text
+//! without any is none; its fields may have the names that doccano gives them (`start_offset`, `end_offset`, `from_id`, `to_id`,
+//! `type`).
+
+use super::texts::Fields;
+use super::{LONGEST_LINE, note, parse, remember};
+use crate::data::lines::Lines;
+use crate::data::relations::{Marked, RelationExample, Relations, part_of};
+use crate::data::{Layout, Read, quoted};
+use crate::error::{Error, Place, Result};
+use crate::text::offsets::OffsetUnit;
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::path::Path;
+
+/// Fields that are read where they occur, besides the text and the label.
+const READ: &[&str] = &["id", "head", "tail", "e1", "e2", "entities", "relations"];
+const ENTITIES: &str =
+    "entities are {\"id\": 1, \"start\": 4, \"end\": 8}, relations {\"head\": 1, \"tail\": 2, \"label\": \"...\"}";
+
+/// Reads relations.
+pub(in crate::data) fn read_relations(
+    file: &Path,
+    limit: Option<usize>,
+    layout: &Layout,
+) -> Result<Read<RelationExample>> {
+    let mut lines = Lines::open(file, LONGEST_LINE)?;
+    let mut relations = Relations::new(layout);
+    let (mut ignored, mut without) = (BTreeSet::new(), 0);
+    while !relations.is_enough(limit) {
+        let Some((number, line)) = lines.next()? else { break };
+        if line.trim().is_empty() {
+            continue;
+        }
+        let place = Place::line(file, number);
+        let at = |error: Error| error.at_least(place.clone());
+        let mut fields: Fields = parse(file, number, line)?;
+        let text = fields.take("text", layout).map_err(at)?;
+        let Some(text) = text else {
+            let known: Vec<&str> = fields.0.iter().map(|(name, _)| name.as_str()).collect();
+            return Err(Error::data(format!(
+                "expected a text and its relation, found only {}",
+                quoted(&known.join(", "))
+            ))
+            .at(place)
+            .hint("fields of other names: data.TASK.columns = { text = \"sentence\", label = \"class\" }"));
+        };
+        let id = fields.0.iter().find(|(name, _)| name == "id").and_then(|(_, id)| name_of(id));
+        if fields.0.iter().any(|(name, value)| name == "relations" && !value.is_null()) {
+            let object: Map<String, Value> = fields.0.into_iter().collect();
+            let all = all_of(&text, &object).map_err(|error| at(error).hint(ENTITIES))?;
+            without += usize::from(all.is_empty());
+            for (index, (own, marked, label)) in all.into_iter().enumerate() {
+                let own = own.unwrap_or_else(|| (index + 1).to_string());
+                let id = id.as_ref().map(|id| format!("{id}/{own}"));
+                if !relations.is_enough(limit) {
+                    relations.push(place.clone(), id, marked, &label)?;
+                }
+            }
+            remember(&mut ignored, unread(object.into_iter().map(|(name, _)| name)));
+            continue;
+        }
+        let label = fields.take("label", layout).map_err(at)?;
+        let object: Map<String, Value> = fields.0.into_iter().collect();
+        let marked = Marked::of_json(&text, &object, OffsetUnit::Char).map_err(at)?;
+        let Some(label) = label else {
+            let known: Vec<&str> = object.keys().map(String::as_str).collect();
+            let found = quoted(&known.join(", "));
+            return Err(Error::data(format!("expected `label`, the relation of the two parts, found only {found}"))
+                .at(place)
+                .hint("fields of other names: data.TASK.columns = { text = \"sentence\", label = \"class\" }"));
+        };
+        relations.push(place, id, marked, &label)?;
+        remember(&mut ignored, unread(object.into_iter().map(|(name, _)| name)));
+    }
+    let mut notes = lines.notes();
+    notes.extend(note(&ignored));
+    if without > 0 {
+        notes.push(format!("texts whose `relations` are empty, of which there is no example: {without}"));
+    }
+    relations.finish(file, limit, notes)
+}
+
+/// The names of fields that are not read.
+fn unread(names: impl Iterator<Item = String>) -> BTreeSet<String> {
+    names.filter(|name| !READ.contains(&name.as_str())).collect()
+}
+
+/// An identifier as text.
+fn name_of(id: &Value) -> Option<String> {
+    match id {
+        Value::String(name) => Some(name.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+/// The first of these fields that there is.
+fn field<'a>(object: &'a Map<String, Value>, names: &[&str]) -> Option<&'a Value> {
+    names.iter().find_map(|name| object.get(*name)).filter(|value| !value.is_null())
+}
+
+/// The relations of a text between its entities: of each its own identifier, its two parts, and its label.
+fn all_of(text: &str, object: &Map<String, Value>) -> Result<Vec<(Option<String>, Marked, String)>> {
+    let list = |name: &str| match object.get(name) {
+        Some(Value::Array(items)) => Ok(items.as_slice()),
+        None | Some(Value::Null) => Ok(&[][..]),
+        Some(other) => {
+            Err(Error::data(format!("{name}: expected a list of objects, found {}", quoted(&other.to_string()))))
+        }
+    };
+    let mut entities: BTreeMap<String, Range<usize>> = BTreeMap::new();
+    for (at, entity) in list("entities")?.iter().enumerate() {
+        let fault = |message: String| Error::data(format!("entities[{at}]: {message}"));
+        let Value::Object(entity) = entity else {
+            return Err(fault(format!("expected an object, found {}", quoted(&entity.to_string()))));
+        };
+        let id = field(entity, &["id"]).and_then(name_of);
+        let id = id.ok_or_else(|| fault("expected an `id`, by which relations name it, found none".to_owned()))?;
+        let end = |names: [&str; 2]| {
+            let number = field(entity, &names).and_then(Value::as_u64).and_then(|number| usize::try_from(number).ok());
+            number.ok_or_else(|| {
+                let found = field(entity, &names).map_or("nothing".to_owned(), |value| quoted(&value.to_string()));
+                fault(format!("expected `{}`, a whole number from 0, found {found}", names[0]))
+            })
+        };
+        let ends = [end(["start", "start_offset"])?, end(["end", "end_offset"])?];
+        let said = field(entity, &["text"]).and_then(Value::as_str);
+        let range = part_of(text, ends, said, OffsetUnit::Char)
+            .map_err(|why| fault(format!("expected a part of the text: {why}")))?;
+        if entities.insert(id.clone(), range).is_some() {
+            return Err(fault(format!("expected an `id` of its own, found {} again", quoted(&id))));
+        }
+    }
+    let relation = |(at, relation): (usize, &Value)| {
+        let fault = |message: String| Error::data(format!("relations[{at}]: {message}"));
+        let Value::Object(relation) = relation else {
+            return Err(fault(format!("expected an object, found {}", quoted(&relation.to_string()))));
+        };
+        let end = |names: &[&str]| {
+            let id = field(relation, names).and_then(name_of);
+            let id = id.ok_or_else(|| fault(format!("expected the id of an entity as `{}`", names.join("` or `"))))?;
+            entities.get(&id).cloned().ok_or_else(|| {
+                let known: Vec<&str> = entities.keys().take(8).map(String::as_str).collect();
+                fault(format!("expected the id of an entity ({}), found {}", known.join(", "), quoted(&id)))
+            })
+        };
+        let (first, second) = (end(&["head", "e1", "from", "from_id"])?, end(&["tail", "e2", "to", "to_id"])?);
+        let label = match field(relation, &["label", "type"]) {
+            Some(Value::String(label)) => label.clone(),
+            None => String::new(),
+            Some(other) => return Err(fault(format!("expected a `label`, found {}", quoted(&other.to_string())))),
+        };
+        let id = field(relation, &["id"]).and_then(name_of);
+        Ok((id, Marked { text: text.to_owned(), first, second }, label))
+    };
+    list("relations")?.iter().enumerate().map(relation).collect()
+}
