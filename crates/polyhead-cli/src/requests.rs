@@ -24,8 +24,8 @@ const STDIN: &str = "<stdin>";
 pub enum Form {
     /// A request: a JSON object.
     Json,
-    /// A text.
-    Text,
+    /// A text: the field of this name.
+    Text(&'static str),
 }
 
 /// A request and where it stands.
@@ -107,7 +107,7 @@ impl Requests {
             let message = format!("expected lines of at most {LONGEST_LINE} bytes, found a longer one");
             let hint = match self.form {
                 Form::Json => "each line is one JSON object",
-                Form::Text => "each line is one text",
+                Form::Text(_) => "each line is one text",
             };
             return Err(Error::data(message).at(place).hint(hint));
         }
@@ -122,7 +122,7 @@ impl Requests {
         }
         let value = match self.form {
             Form::Json => self.json(text)?,
-            Form::Text => self.text(text)?,
+            Form::Text(field) => self.text(field, text)?,
         };
         Ok(Some(Some(Request { value, place, line: self.line })))
     }
@@ -143,7 +143,7 @@ impl Requests {
         Ok(request)
     }
 
-    fn text(&self, text: &str) -> Result<Value> {
+    fn text(&self, field: &str, text: &str) -> Result<Value> {
         let text = text.trim_end_matches(['\n', '\r']);
         let request = text.starts_with('{').then(|| serde_json::from_str::<Value>(text).ok()).flatten();
         if request.is_some_and(|request| request.get("text").is_some() || request.get("words").is_some()) {
@@ -151,7 +151,7 @@ impl Requests {
                 .at(Place::line(&self.name, self.line))
                 .hint("--input - reads requests as JSON Lines"));
         }
-        Ok(json!({ "text": text }))
+        Ok(json!({ field: text }))
     }
 }
 
@@ -201,7 +201,8 @@ mod tests {
 
     #[test]
     fn a_plain_text_is_taken_as_it_is_whatever_it_begins_with() {
-        let mut source = requests_as(Form::Text, &["\u{feff}Ada left.\r\n\n  \n{curly}\n{\"a\": 1}\n  [1] \n\"x\""]);
+        let mut source =
+            requests_as(Form::Text("text"), &["\u{feff}Ada left.\r\n\n  \n{curly}\n{\"a\": 1}\n  [1] \n\"x\""]);
         let found: Vec<(Value, usize)> = std::iter::repeat_with(|| source.batch())
             .take_while(|batch| !batch.is_empty())
             .flatten()
@@ -213,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_request_in_json_among_plain_texts_is_refused_with_its_line() {
-        let mut source = requests_as(Form::Text, &["Ada\n{\"text\": \"Ada\"}\n"]);
+        let mut source = requests_as(Form::Text("text"), &["Ada\n{\"text\": \"Ada\"}\n"]);
         let error = source.batch().pop().unwrap().unwrap_err();
         assert!(error.to_string().starts_with("in.jsonl:2: expected plain text, found a request in JSON"), "{error}");
         assert!(error.hint_text().unwrap().contains("--input -"));

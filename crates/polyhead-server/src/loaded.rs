@@ -40,6 +40,8 @@ pub struct TaskInfo {
     pub pipeline: Option<String>,
     /// The texts that a request has.
     pub fields: Vec<String>,
+    /// For each of them a text that shows what is meant.
+    pub examples: BTreeMap<String, String>,
     /// Fields that may be left out of `/analyze`, and the fields that then stand in for them.
     pub defaults: BTreeMap<String, String>,
     /// What it tells apart.
@@ -137,6 +139,7 @@ impl Loaded {
             shape: task.shape(),
             pipeline: task.pipeline().map(|pipeline| pipeline.name.to_owned()),
             fields: task.fields().iter().map(|field| field.name.to_owned()).collect(),
+            examples: task.fields().iter().map(|field| (field.name.to_owned(), field.example.to_owned())).collect(),
             defaults: task
                 .fields()
                 .iter()

@@ -30,6 +30,7 @@ Requests of --input, one JSON object a line (an `id` comes back with its answer)
   ner       {\"text\": \"...\"} or {\"words\": [\"...\", \"...\"]}
   qa        {\"question\": \"...\", \"context\": \"...\"}
   classify  {\"text\": \"...\"}, with \"text_pair\" where the model reads pairs
+  relation  {\"marked_text\": \"The <e1>fire</e1> was caused by the <e2>bombs</e2>.\"}, or {\"text\": \"...\", \"head\": {\"start\": 4, \"end\": 8}, \"tail\": {...}}
 
 Answers come in the order of the requests. Offsets count characters (Unicode code points). Rows of tsv begin with the id of \
 the request, or its line, and have \\t, \\n and \\\\ for what would end a cell.
@@ -81,9 +82,9 @@ pub fn run(args: Args, out: &mut Out) -> Result<()> {
         return Ok(());
     }
     let form = asked.unwrap_or(Form::Table);
-    if reads_lines(&args, task) {
+    if let Some(field) = field_of_lines(&args, task) {
         let answers = Answers::new(form, shape, Titles::Shown);
-        return match stream(&session, task, Requests::stdin(requests::Form::Text), answers, out)? {
+        return match stream(&session, task, Requests::stdin(requests::Form::Text(field)), answers, out)? {
             0 => Err(refused(task)),
             _ => Ok(()),
         };
@@ -98,13 +99,19 @@ pub fn run(args: Args, out: &mut Out) -> Result<()> {
     }
 }
 
-/// Whether the texts are lines of standard input: no text is given otherwise, and somebody sends some.
-fn reads_lines(args: &Args, task: &NamedTask) -> bool {
-    args.text.is_none()
-        && args.question.is_none()
-        && args.fields.is_empty()
-        && fields(task) == ["text"]
-        && !std::io::stdin().is_terminal()
+/// The field that the texts of a task go to which are given without a name: its `text`, or its only one.
+fn unnamed(task: &NamedTask) -> Option<&'static str> {
+    match fields(task).as_slice() {
+        [only] if !["question", "context"].contains(only) => Some(*only),
+        several => several.iter().copied().find(|name| *name == "text"),
+    }
+}
+
+/// The field whose texts are lines of standard input: no text is given otherwise, and somebody sends some.
+fn field_of_lines(args: &Args, task: &NamedTask) -> Option<&'static str> {
+    let given = args.text.is_some() || args.question.is_some() || !args.fields.is_empty();
+    let alone = fields(task).len() == 1 && !given && !std::io::stdin().is_terminal();
+    unnamed(task).filter(|_| alone)
 }
 
 /// Answers requests as they come, and counts them.
@@ -142,7 +149,8 @@ fn stream(
 /// What was asked, on one line: the first field of the task, or words.
 fn title(task: &NamedTask, request: &Value) -> String {
     let words = |words: &Vec<Value>| words.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ");
-    let text = fields(task).into_iter().find_map(|name| request.get(name)?.as_str().map(str::to_owned));
+    let names = fields(task).into_iter().chain(["text"]);
+    let text = names.into_iter().find_map(|name| request.get(name)?.as_str().map(str::to_owned));
     let title = text.or_else(|| request.get("words")?.as_array().map(words)).unwrap_or_default();
     title.replace(['\n', '\r', '\t'], " ")
 }
@@ -163,7 +171,8 @@ fn request(args: &Args, task: &NamedTask) -> Result<Value> {
         (None, None) => None,
     };
     let mut request = Map::new();
-    for (field, value) in [("text", &args.text), ("question", &args.question), ("context", &context)] {
+    let unnamed = unnamed(task).unwrap_or("text");
+    for (field, value) in [(unnamed, &args.text), ("question", &args.question), ("context", &context)] {
         if let Some(value) = value {
             request.insert(field.into(), json!(value));
         }
@@ -194,7 +203,7 @@ fn fields(task: &NamedTask) -> Vec<&'static str> {
 /// Says which flags give the fields of a task.
 fn refused(task: &NamedTask) -> Error {
     let flag = |name: &str| match name {
-        "text" => "a text".to_owned(),
+        name if unnamed(task) == Some(name) => "a text".to_owned(),
         "question" => "--question".to_owned(),
         "context" => "--context, --context-file or the context as standard input".to_owned(),
         name => format!("--field {name}=TEXT"),

@@ -52,7 +52,8 @@ pub async fn analyze(State(app): State<App>, headers: HeaderMap, body: Body) -> 
     let names: Vec<String> = tasks.iter().map(|(_, name)| name.clone()).collect();
     let unread = read(&loaded, &tasks, &request, &app.limits)?;
     let answers = app.answer(loaded, unread).await?;
-    let results = names.into_iter().zip(answers.values.into_iter().map(without_text)).collect();
+    let values = answers.values.into_iter().map(|answer| without_text(answer, &request));
+    let results = names.into_iter().zip(values).collect();
     let (tokens, seconds) = (answers.tokens, began.elapsed().as_secs_f64());
     Ok(answered(&Analyzed { results, tokens, seconds }, tokens))
 }
@@ -159,9 +160,11 @@ fn read(
     Ok(unread)
 }
 
-/// The client has the text.
-fn without_text(mut answer: Value) -> Value {
-    if let Value::Object(fields) = &mut answer {
+/// Leaves out the text of an answer that the client has.
+fn without_text(mut answer: Value, request: &Request) -> Value {
+    if let Value::Object(fields) = &mut answer
+        && fields.get("text").is_some_and(|text| request.texts.values().any(|sent| sent == text))
+    {
         fields.shift_remove("text");
     }
     answer

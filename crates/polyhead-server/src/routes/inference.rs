@@ -220,10 +220,9 @@ pub async fn model(State(app): State<App>, path: Named<HashMap<String, String>>)
     let named = loaded.model().tasks.get(index).ok_or_else(|| ApiError::new(Code::NotFound, "no such task"))?;
     let tensor =
         |name: &str, datatype: &str| TensorData { name: name.into(), datatype: datatype.into(), shape: vec![-1] };
-    // What an answer looks like is asked of the task itself: of nothing at all, which needs no model.
+    // What an answer looks like follows from its shape.
     let fields = named.task.fields();
-    let empty: Map<String, Value> = fields.iter().map(|field| (field.name.to_owned(), json!("?"))).collect();
-    let answer = named.task.query(&Value::Object(empty), &loaded.model().tokenizer)?.answer(Vec::new());
+    let answer = named.task.shape().nothing().json();
     let outputs = answer.as_object().into_iter().flatten().filter(|(name, _)| *name != "text");
     Ok(json(&ModelData {
         name: named.name.clone(),

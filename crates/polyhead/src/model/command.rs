@@ -11,9 +11,12 @@ pub fn arguments(task: &NamedTask, request: Option<&Value>) -> String {
         let given = request.and_then(|request| request.get(field)).and_then(Value::as_str);
         shell_word(given.unwrap_or("..."))
     };
+    // The only text of a request needs no name.
+    let alone = task.task.fields().len() == 1;
     let argument = |name: &str| match name {
         "text" => field(name),
         "question" | "context" => format!("--{name} {}", field(name)),
+        name if alone => field(name),
         name => format!("--field {name}={}", field(name)),
     };
     let fields: Vec<String> = task.task.fields().iter().map(|field| argument(field.name)).collect();

@@ -217,6 +217,24 @@ impl Shape {
         }
     }
 
+    /// An answer in which nothing is found.
+    pub fn nothing(self) -> Answer {
+        let none = String::new;
+        match self {
+            Self::Spans => Answer::Spans(Spans { text: none(), entities: Vec::new() }),
+            Self::Candidates => Answer::Candidates(Candidates {
+                answer: none(),
+                start: 0,
+                end: 0,
+                score: 0.0,
+                alternatives: Vec::new(),
+            }),
+            Self::Labels => Answer::Labels(Labels { label: none(), score: 0.0, labels: Vec::new() }),
+            Self::Edges => Answer::Edges(Edges { text: none(), edges: Vec::new() }),
+            Self::Tree => Answer::Tree(Tree { text: none(), words: Vec::new() }),
+        }
+    }
+
     /// The JSON schema of an answer, without its `text`, which whoever asks has.
     pub fn schema(self, generator: &mut SchemaGenerator) -> Schema {
         match self {
@@ -368,6 +386,12 @@ mod tests {
             assert_eq!(answer.json().to_string(), value.to_string(), "with its fields in their order");
             assert_eq!(answer.line(), line);
             assert!(answer.rows().iter().all(|row| row.len() == shape.columns().len()), "{shape:?}");
+            let nothing = shape.nothing();
+            assert!(nothing.json().as_object().unwrap().keys().eq(value.as_object().unwrap().keys()), "{nothing:?}");
+            assert!(
+                ["no entity", "no answer", "", "no relation", "no word"].contains(&nothing.line().as_str()),
+                "{nothing:?}"
+            );
             let others = Shape::ALL.into_iter().filter(|other| *other != shape);
             assert!(others.clone().all(|other| other.read(&value).is_err()), "{shape:?} is of one shape");
         }
