@@ -1,6 +1,6 @@
 """ONNX files of polyhead in onnx.checker and ONNX Runtime: the same logits as polyhead's, in f32.
 
-For each encoder folder: a model folder with random heads of NER, QA, classification and labelled words is made of it, written as ONNX twice
+For each encoder folder: a model folder with random heads of NER, QA, classification, labelled words and relations is made of it, written as ONNX twice
 (the bytes must be the same), checked by onnx.checker (types and shapes inferred, too), and run by ONNX Runtime at batch sizes 1, 2, 5, 16 and
 lengths 1, 2, 17, 64, 130, 512, unpadded, and with sequences of several lengths padded at the right and at the left. Errors are
 max|a - b| / max|b| over real tokens, bound 1e-5. Ends with status 1 if anything differs. With --lora each encoder has random low-rank
@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TOLERANCE = 1e-5
 BATCHES = [1, 2, 5, 16]
 LENGTHS = [1, 2, 17, 64, 130, 512]
-OUTPUTS = ["ner.logits", "qa.logits", "class.logits", "pos.logits"]
+OUTPUTS = ["ner.logits", "qa.logits", "class.logits", "pos.logits", "rel.logits"]
 RANK = 3  # of low-rank additions
 LABELS = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
 
@@ -61,6 +61,9 @@ def model_folder(encoder, into, random, lora):
     for name, rows in [("ner", len(LABELS)), ("qa.start", 1), ("qa.end", 1), ("class", 3), ("pos", 4)]:
         tensors[f"heads.{name}.weight"] = random.normal(size=(rows, hidden)).astype(np.float32)
         tensors[f"heads.{name}.bias"] = random.normal(size=rows).astype(np.float32)
+    for name, rows, columns in [("rel.text", hidden, hidden), ("rel.part", hidden, hidden), ("rel", 3, 3 * hidden)]:
+        tensors[f"heads.{name}.weight"] = (random.normal(size=(rows, columns)) / hidden**0.5).astype(np.float32)
+        tensors[f"heads.{name}.bias"] = random.normal(size=rows).astype(np.float32)
     layers = [name.removesuffix(".weight") for name in tensors if name.startswith("encoder.") and tensors[name].ndim == 2]
     for name in layers if lora else []:
         outer, inner = tensors[f"{name}.weight"].shape
@@ -74,6 +77,7 @@ def model_folder(encoder, into, random, lora):
             {"name": "qa", "kind": "qa", "config": {**lengths, "max_question_length": 16}},
             {"name": "class", "kind": "classify", "config": {**lengths, "labels": ["a", "b", "c"], "inputs": "pair"}},
             {"name": "pos", "kind": "tag", "config": {**lengths, "labels": ["ADP", "NOUN", "VERB", "X"]}},
+            {"name": "rel", "kind": "relation", "config": {"max_length": longest, "labels": ["a", "b", "c"]}},
         ],
     }
     if lora:
@@ -118,7 +122,8 @@ def check(args, encoder, scratch):
     report(len(inferred.graph.value_info) > 0, f"{len(model.graph.node)} nodes, {len(inferred.graph.value_info)} inferred shapes")
     session = onnxruntime.InferenceSession(str(files[0]), providers=["CPUExecutionProvider"])
     report(
-        [value.name for value in session.get_inputs()] == ["input_ids", "attention_mask"] + ["token_type_ids"] * has_types(config),
+        [value.name for value in session.get_inputs()]
+        == ["input_ids", "attention_mask"] + ["token_type_ids"] * has_types(config) + ["rel.ranges", "rel.pairs"],
         f"inputs {[(value.name, value.shape) for value in session.get_inputs()]}",
     )
 
@@ -134,30 +139,40 @@ def check(args, encoder, scratch):
     cases.append((f"5 x {longest} padded", [longest, longest // 3, 1, 2, longest - 1], [False, True]))
     ids = [[random.integers(0, vocabulary, n) for n in lengths] for _, lengths, _ in cases]
     types = [[random.integers(0, 2, n) for n in lengths] for _, lengths, _ in cases]
+    # Two parts of each sequence, anywhere.
+    ends = [[np.sort(random.choice(n + 1, (2, 2), replace=True), axis=1) for n in lengths] for _, lengths, _ in cases]
+    ranges = [np.stack([np.where(part[:, :1] == part[:, 1:], [[0, 1]], part) for part in case]) for case in ends]
+    pairs = np.array([[[0, 1]]], np.int64)
     flat = lambda all: np.concatenate([row for case in all for row in case]).astype(np.int64)
     inputs = {
         "ids": flat(ids),
         "type_ids": flat(types),
         "lengths": np.array([n for _, lengths, _ in cases for n in lengths], np.int64),
+        "ranges": np.concatenate(ranges).astype(np.int64),
+        "pairs": np.repeat(pairs, sum(map(len, ends)), axis=0),
     }
     save_file(inputs, scratch / "inputs.safetensors")
     run(args, "dump_logits", folder, scratch / "inputs.safetensors", scratch / "outputs.safetensors")
     want = load_file(scratch / "outputs.safetensors")
 
     start, first, worst = 0, 0, 0.0
-    for (name, lengths, sides), ids, types in zip(cases, ids, types):
+    for (name, lengths, sides), ids, types, parts in zip(cases, ids, types, ranges):
         end = start + sum(lengths)
         for left in sides:
             (matrix, real), (segments, _) = padded(ids, max(lengths), left), padded(types, max(lengths), left)
             feed = {"input_ids": matrix, "attention_mask": real.astype(np.int64)}
+            before = np.array([max(lengths) - n if left else 0 for n in lengths])
+            feed["rel.ranges"] = (parts + before[:, None, None]).astype(np.int64)
+            feed["rel.pairs"] = np.repeat(pairs, len(lengths), axis=0)
             if has_types(config):
                 feed["token_type_ids"] = segments
             found = dict(zip(OUTPUTS, session.run(OUTPUTS, feed)))
-            for task in ["ner", "qa", "class", "pos"]:
-                # A row for each sequence, or for each real token.
-                per_sequence = task == "class"
+            for task in ["ner", "qa", "class", "pos", "rel"]:
+                # A row for each sequence (of relations one for its only pair), or for each real token.
+                per_sequence = task in ("class", "rel")
                 rows = slice(first, first + len(lengths)) if per_sequence else slice(start, end)
                 found_here, expected = found[f"{task}.logits"], want[f"logits.{task}"][rows]
+                found_here = found_here[:, 0] if task == "rel" else found_here
                 found_here = found_here if per_sequence else found_here[real]
                 error = np.abs(found_here - expected).max() / np.abs(expected).max()
                 worst = max(worst, error)

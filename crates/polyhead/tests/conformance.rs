@@ -157,7 +157,9 @@ fn slices(answer: &Value) -> Vec<(usize, usize, String)> {
 fn decoding_the_gold_logits_gives_the_gold_answers_over_one_window_and_over_many() {
     for case in cases(&[1, 2, 3, 5, 8, 13, 21, 30, 60, 90, 200, 400, 7, 9, 70, 150]) {
         let many = case.windows(Purpose::Predict).len();
-        assert!(many > case.examples.len + 16, "{}: {many} windows", case.name());
+        // A task may read every text in one window, around what is asked of it.
+        let one_each = many == case.examples.len;
+        assert!(one_each || many > case.examples.len + 16, "{}: {many} windows", case.name());
         let all = |windows: &[&Features]| {
             Ok(windows.iter().map(|window| (case.kind.perfect)(window, case.labels())).collect())
         };

@@ -224,6 +224,11 @@ const PINNED: &[(&str, &str, &str)] = &[
         "624256b06c57868659b16398ffd5dccf4b7559d6e31b44911d8614aad8f8b524",
         "33ffa04f3b0d9a2fa6faafe0669c689637c4c27cd7725d981541c53d18a7982b",
     ),
+    (
+        "relation",
+        "6251dfd2a93323f2f138743828ecfa018f903e87e8b8b47a58e1f0b168ae2fc6",
+        "d13f26f5c60440894e5bb0a5f9c3dc28baf87335bf1bd65618a55c16caaa5768",
+    ),
 ];
 
 #[test]

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 /// The crates that must not know a kind.
 const CRATES: &[&str] = &["polyhead-kernels", "polyhead", "polyhead-server", "polyhead-cli"];
 
-/// Names of columns and fields that people's files have, which a kind happens to be called too.
+/// Names of columns and fields that files and tables have, which a kind happens to be called too.
 const IN_FILES: &[(&str, &str)] = &[
     ("src/data/conll.rs", "ner"),
     ("src/data/jsonl/sentences.rs", "ner"),
@@ -26,6 +26,9 @@ const IN_FILES: &[(&str, &str)] = &[
     ("src/data/words/columns.rs", "tag"),
     ("src/data/words/mod.rs", "tag"),
     ("src/recipe/keys.rs", "tag"),
+    // The column of a relation.
+    ("src/data/texts/mod.rs", "relation"),
+    ("src/answers.rs", "relation"),
 ];
 
 /// The names that stand somewhere as a whole literal.

@@ -8,8 +8,9 @@ mod common;
 use candle_core::{D, DType, Device, Tensor};
 use common::{each_encoder, error, logits, tiny_of, windows};
 use polyhead::batch::Features;
-use polyhead::encoders::{EncoderKind, TokenTypes};
-use polyhead::model::{Model, NamedTask};
+use polyhead::encoders::{EncoderKind, EncoderOverrides, TokenTypes};
+use polyhead::model::{Model, NamedTask, Provenance};
+use polyhead::tasks::TASKS;
 use polyhead_kernels::layer_norm::Norm;
 use polyhead_kernels::rng::Key;
 use polyhead_kernels::{
@@ -192,6 +193,14 @@ fn interpret(graph: &Message, inputs: BTreeMap<String, Tensor>) -> BTreeMap<Stri
                 let shape = [x[1].dims(), &x[0].dims()[1..]].concat();
                 x[0].index_select(&index, 0).unwrap().reshape(shape)
             }
+            "Less" => x[0].broadcast_lt(x[1]).and_then(|less| less.to_dtype(DType::F32)),
+            "LessOrEqual" => x[0].broadcast_le(x[1]).and_then(|less| less.to_dtype(DType::F32)),
+            "And" => x[0].broadcast_mul(x[1]),
+            "Max" => x[0].broadcast_maximum(x[1]),
+            "ReduceSum" => {
+                assert_eq!(whole(x[1]), [-1]);
+                x[0].sum_keepdim(D::Minus1)
+            }
             "Softmax" => {
                 assert_eq!(attributes["axis"].numbers(3), [-1]);
                 let weights = x[0].broadcast_sub(&x[0].max_keepdim(D::Minus1).unwrap()).unwrap().exp().unwrap();
@@ -323,6 +332,63 @@ fn a_file_computes_the_logits_of_the_model_whatever_the_padding() {
     }
 }
 
+/// A head that reads ranges and pairs of them, in a file: these are inputs, and there are so many rows of logits as pairs.
+fn assert_head_of_pairs(kind: &str, config: serde_json::Value, requests: [serde_json::Value; 3]) {
+    let entry = TASKS.iter().find(|entry| entry.kind == kind).unwrap();
+    let named = vec![NamedTask { name: "head".into(), task: (entry.open)(config).unwrap() }];
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/tiny-bert");
+    let model =
+        Model::pretrained(&folder, Provenance::default(), named, &EncoderOverrides::default(), Key::seed(3)).unwrap();
+    let task = &model.tasks[0];
+    let window = |request| task.task.query(&request, &model.tokenizer).unwrap().windows.into_iter().next().unwrap();
+    let windows = requests.map(window);
+    let bytes = bytes_of(&model);
+    let graph = &Message::parse(&bytes).messages(7)[0];
+    let inputs: Vec<&str> = described(graph, 11).into_iter().skip(3).map(|(name, ..)| name).collect();
+    assert_eq!(inputs, ["head.ranges", "head.pairs"]);
+    let longest = windows.iter().map(|window| window.ids.len()).max().unwrap();
+    let tokens = |values: &dyn Fn(&Features) -> Vec<u32>| {
+        let rows = windows.iter().flat_map(|window| {
+            let mut row: Vec<f32> = values(window).into_iter().map(|value| value as f32).collect();
+            row.resize(longest, 0.0);
+            row
+        });
+        Tensor::from_vec(rows.collect(), (3, longest), &Device::Cpu).unwrap()
+    };
+    let items = |of: fn(&Features) -> &[(u32, u32)]| padded([of(&windows[0]), of(&windows[1]), of(&windows[2])], 0);
+    let inputs = [
+        ("input_ids", tokens(&|window| window.ids.clone())),
+        ("attention_mask", tokens(&|window| vec![1; window.ids.len()])),
+        ("token_type_ids", tokens(&|window| window.types.clone())),
+        ("head.ranges", items(|window| &window.ranges)),
+        ("head.pairs", items(|window| &window.pairs)),
+    ];
+    let values = interpret(graph, inputs.into_iter().map(|(name, tensor)| (name.to_owned(), tensor)).collect());
+    let want = model.logits(task, &windows.iter().collect::<Vec<_>>()).unwrap();
+    for (row, (want, window)) in want.iter().zip(&windows).enumerate() {
+        let found = values["head.logits"].get(row).unwrap().narrow(0, 0, window.pairs.len()).unwrap();
+        let want = want.rows().flatten().copied().collect::<Vec<f32>>();
+        let want = Tensor::from_vec(want, found.dims(), &Device::Cpu).unwrap();
+        assert!(error(&found, &want) <= 1e-5, "{kind}, {row}: {}", error(&found, &want));
+    }
+}
+
+#[test]
+fn heads_of_pairs_in_a_file_have_the_logits_of_the_model() {
+    let request = |text: &str| serde_json::json!({ "marked_text": text });
+    let texts = [
+        "the <e1>queen of the north</e1> was in <e2>london</e2> .",
+        "<e2>a</e2><e1>b</e1>",
+        "<e1>ada <e2>left</e2></e1>",
+    ];
+    for markers in ["tokens", "spans"] {
+        let config = serde_json::json!({
+            "labels": ["a", "b", "c"], "marker_tokens": ["$", "@"], "markers": markers, "max_length": 48,
+        });
+        assert_head_of_pairs("relation", config, texts.map(request));
+    }
+}
+
 /// Every operator that a backend must have, each as it is and not as a part of a fused one.
 fn primitives(ops: &mut dyn Ops) -> polyhead::Result<Vec<(String, Value)>> {
     let weight = |name: &str, shape: &[usize]| {
@@ -361,8 +427,22 @@ fn primitives(ops: &mut dyn Ops) -> polyhead::Result<Vec<(String, Value)>> {
     let [one, other] = [Index::PairFirsts, Index::PairSeconds].map(|index| ops.select_rows(&ranges, index));
     let other = ops.activation(&other?, Activation::Tanh)?;
     let pairs = ops.add(&one?, &other)?;
+    let means = ops.mean_ranges(&both)?;
+    let seconds = ops.select_rows(&means, Index::PairSeconds)?;
+    let of_sequences = ops.select_rows(&first, Index::PairSequences)?;
+    let sides = ops.concat(&[&of_sequences, &pairs, &seconds])?;
+    let wide = Part::new(weight("wide.weight", &[5, 36]), Some(weight("wide.bias", &[5])));
+    let sides = ops.linear(&sides, &Arc::new(Linear::new(vec![wide])))?;
+    let means = ops.linear(&means, &down)?;
     let (ranges, pairs) = (ops.linear(&ranges, &down)?, ops.linear(&pairs, &down)?);
-    let all = [("tokens", tokens), ("sequences", sequences), ("ranges_out", ranges), ("pairs_out", pairs)];
+    let all = [
+        ("tokens", tokens),
+        ("sequences", sequences),
+        ("ranges_out", ranges),
+        ("pairs_out", pairs),
+        ("means_out", means),
+        ("sides_out", sides),
+    ];
     Ok(all.map(|(name, value)| (name.to_owned(), value)).to_vec())
 }
 
@@ -418,9 +498,13 @@ fn every_operator_of_the_graph_is_that_of_the_tape() {
         assert!(far <= 1e-5, "sequence {row}: {far}");
         start += length;
     }
-    for (name, want, counts) in
-        [("ranges_out", &want[2], RANGES.map(<[_]>::len)), ("pairs_out", &want[3], PAIRS.map(<[_]>::len))]
-    {
+    let (ranges, pairs) = (RANGES.map(<[_]>::len), PAIRS.map(<[_]>::len));
+    for (name, want, counts) in [
+        ("ranges_out", &want[2], ranges),
+        ("pairs_out", &want[3], pairs),
+        ("means_out", &want[4], ranges),
+        ("sides_out", &want[5], pairs),
+    ] {
         let mut start = 0;
         for (row, count) in counts.into_iter().enumerate() {
             let found = values[name].get(row).unwrap().narrow(0, 0, count).unwrap();

@@ -15,6 +15,7 @@ pub mod ner;
 mod outline;
 pub mod qa;
 mod query;
+pub mod relation;
 mod review;
 pub mod tag;
 mod words;
@@ -52,6 +53,7 @@ pub const TASKS: &[TaskKind] = &[
     TaskKind::of::<qa::Qa>(),
     TaskKind::of::<classify::Classify>(),
     TaskKind::of::<tag::Tag>(),
+    TaskKind::of::<relation::Relation>(),
 ];
 
 /// A kind of task: an entry of [`TASKS`], or of a list of one's own.

@@ -118,17 +118,25 @@ pub fn each_encoder() -> impl Iterator<Item = (&'static EncoderKind, Model, Tens
     })
 }
 
-/// The windows of packed inputs (`ids`, `type_ids`, `lengths`), without targets.
+/// The windows of packed inputs (`ids`, `type_ids`, `lengths`), without targets; with `ranges` and `pairs` `[windows, count, 2]`, where these
+/// are there.
 pub fn windows(inputs: &Tensors) -> Vec<Features> {
     let (ids, types) = (integers(&inputs["ids"]), integers(&inputs["type_ids"]));
+    let items = |name: &str, window: usize| -> Vec<(u32, u32)> {
+        let Some(all) = inputs.get(name) else { return Vec::new() };
+        let own = integers(&all.get(window).unwrap());
+        own.chunks_exact(2).map(|ends| (ends[0] as u32, ends[1] as u32)).collect()
+    };
     let mut at = 0;
     integers(&inputs["lengths"])
         .into_iter()
-        .map(|length| {
+        .enumerate()
+        .map(|(window, length)| {
             let range = at..at + length as usize;
             at = range.end;
             let part = |values: &[i64]| values[range.clone()].iter().map(|&value| value as u32).collect();
-            Features { ids: part(&ids), types: part(&types), ..Features::default() }
+            let (ranges, pairs) = (items("ranges", window), items("pairs", window));
+            Features { ids: part(&ids), types: part(&types), ranges, pairs, ..Features::default() }
         })
         .collect()
 }

@@ -170,6 +170,43 @@ pub const KINDS: &[Kind] = &[
             ]
         },
     },
+    Kind {
+        kind: "relation",
+        config: || json!({ "max_length": 48, "marker_tokens": ["$", "@"], "dropout": 0.0 }),
+        extension: "txt",
+        data: related,
+        found: |answer| answer["label"].clone(),
+        perfect: |window, labels| {
+            Logits::new(
+                (0..labels).map(|label| if *window.targets.classes() == [label as i64] { 20.0 } else { 0.0 }).collect(),
+                labels,
+            )
+        },
+        request: |text| json!({ "marked_text": format!("{text} <e1>ada</e1> <e2>mary</e2>") }),
+        source: |request| {
+            let marks = ["<e1>", "</e1>", "<e2>", "</e2>"];
+            marks.iter().fold(request["marked_text"].as_str().unwrap().to_owned(), |text, mark| text.replace(mark, ""))
+        },
+        input: |text| json!(text),
+        parameters: Vec::new,
+        malformed: || {
+            let part = |start: usize, end: usize| json!({ "start": start, "end": end });
+            vec![
+                json!({ "marked_text": ["<e1>ada</e1> <e2>mary</e2>"] }),
+                json!({ "marked_text": "ada <e2>mary</e2>" }),
+                json!({ "marked_text": "<e1>ada <e2>mary</e1> smith</e2>" }),
+                json!({ "marked_text": "<e1>ada</e1> <e2>mary</e2>", "text": "ada mary" }),
+                json!({ "marked_text": "<e1>ada</e1> <e2>mary</e2>", "offset_unit": "chars" }),
+                json!({ "text": "ada mary" }),
+                json!({ "text": "ada mary", "head": part(0, 3) }),
+                json!({ "text": "ada mary", "head": part(0, 3), "tail": part(4, 9) }),
+                json!({ "text": "ada mary", "head": part(0, 3), "tail": "mary" }),
+                json!({ "text": "ada mary", "e1": part(3, 4), "e2": part(4, 8) }),
+                json!({ "text": "zoë mary", "e1": part(0, 3), "e2": part(5, 9), "offset_unit": "byte" }),
+                json!({ "marked_text": format!("<e1>ada</e1> {} <e2>mary</e2>", "a ".repeat(60)) }),
+            ]
+        },
+    },
 ];
 
 /// The row of a kind of task.
@@ -261,6 +298,23 @@ fn labelled(lengths: &[usize]) -> Data {
         let words: Vec<String> = sentence(index, length).0.into_iter().map(|(word, _)| word).collect();
         let label = ["red", "green", "blue"][index % 3];
         file += &format!("{label} {}\n", words.join(" "));
+        golds.push(json!(label));
+    }
+    Data { file, golds }
+}
+
+/// Two names beside each other in the middle of a sentence, in the four lines of SemEval-2010 task 8; the label can be learnt by
+/// heart.
+fn related(lengths: &[usize]) -> Data {
+    let (mut file, mut golds) = (String::new(), Vec::new());
+    for (index, &length) in lengths.iter().enumerate() {
+        let words: Vec<String> = sentence(index, length).0.into_iter().map(|(word, _)| word).collect();
+        let (before, behind) = words.split_at(words.len() / 2);
+        let name = |at: usize| NAMES[(Key::seed(12).bits((2 * index + at) as u64) >> 8) as usize % NAMES.len()].0;
+        let label = ["Lives-In(e1,e2)", "Lives-In(e2,e1)", "Other"][index % 3];
+        let (before, behind, number) = (before.join(" "), behind.join(" "), index + 1);
+        file += &format!("{number}\t\"{before} <e1>{}</e1> and <e2>{}</e2> {behind} .\"\n", name(0), name(1));
+        file += &format!("{label}\nComment:\n\n");
         golds.push(json!(label));
     }
     Data { file, golds }
