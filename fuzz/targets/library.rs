@@ -7,7 +7,9 @@
 #![allow(dead_code, missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 use candle_core::Device;
-use polyhead::data::{CONLLU, Columns, Encoding, Layout, RELATIONS, TAGGED_WORDS, TEXTS, read_questions, read_sentences};
+use polyhead::data::{
+    CONLLU, Columns, Encoding, Layout, RELATIONS, TAGGED_WORDS, TEXTS, read_questions, read_sentences,
+};
 use polyhead::encoders::ENCODERS;
 use polyhead::model::Model;
 use polyhead::parameters::{Heads, Weights};

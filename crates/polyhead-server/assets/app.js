@@ -3,11 +3,13 @@
 //   {"text", "question", "tasks", "offset_unit": "utf16"} -> {"results": {TASK: answer}, tokens, seconds}
 //
 // An answer has one of the shapes that /info names for each task (SHAPES below): spans and candidates are marked in the text,
-// labels, edges and trees are tables. No kind of task is known here.
+// edges are arcs over the text, labels and trees are tables. No kind of task is known here.
 //
 // Offsets are asked for in UTF-16 units: those are what JavaScript's strings count. What a server or a user wrote goes into
 // the page as text nodes and attributes only, never as HTML. The parts: the API, the request, the result, the text with its
 // marks, the tip, curl, the model's view, the tabs.
+
+import { withArcs } from "./arcs.js";
 
 const EXAMPLES = [
   ["News", "A new night train will link Copenhagen and Milan from April, the Danish operator DSB said on Tuesday. It is to stop in Hamburg, Munich and Verona. Greenpeace welcomed the plan; Lufthansa did not wish to comment.",
@@ -135,7 +137,7 @@ const SHAPES = {
   spans: ["the names in the text are highlighted", (result) => Array.isArray(result?.entities)],
   candidates: ["the answer to your question is highlighted, with its runners-up", (result) => typeof result?.answer === "string"],
   labels: ["the labels of the text are listed", (result) => typeof result?.label === "string" && Array.isArray(result.labels)],
-  edges: ["the relations in the text are listed", (result) => Array.isArray(result?.edges)],
+  edges: ["the relations in the text are drawn", (result) => Array.isArray(result?.edges)],
   tree: ["the head of each word is listed", (result) => Array.isArray(result?.words)],
 };
 
@@ -159,22 +161,43 @@ async function loadInfo() {
   const model = info.model ?? {};
   $("served").textContent = [model.name, model.encoder !== model.name && model.encoder, (tasks() ?? []).map((task) => task.name).join(" + ")]
     .filter(Boolean).join(" · ") || "One encoder, many heads.";
-  const textIsEnough = tasks()?.some((task) => canAnswer(task, { text: "" }));
+  const textIsEnough = tasks()?.some((task) => canAnswer(task, { [mainField()]: "" }));
   $("question-part").hidden = !hasField("question");
   $("question-part").querySelector("label .note").hidden = !textIsEnough;
   moreFields();
+  mainText();
   const invites = Object.keys(SHAPES).filter(hasShape).map((shape) => SHAPES[shape][0]);
   $("invite").textContent = `${hasField("question") && !textIsEnough ? "Type a question about the text. " : ""}Here ${invites.join(", and ")}.`;
   measure();
   return true;
 }
 
+/** The field that the large input is for: the text, or where no task reads one of that name the first field of the first. */
+const mainField = () => (!tasks()?.length || tasks().some((task) => [...(task.fields ?? []), ...Object.values(task.defaults ?? {})].includes("text")) ? "text" : tasks()[0].fields[0]);
+/** A text that shows what a field is for. */
+const exampleOf = (field) => (tasks() ?? []).map((task) => task.examples?.[field]).find(Boolean);
+
+/** Where the large input is not for a text of any kind, its name and an example say what it is for. */
+function mainText() {
+  const field = mainField();
+  if (field === "text") return;
+  document.querySelector("label[for=text]").textContent = field[0].toUpperCase() + field.slice(1).replaceAll("_", " ");
+  const example = exampleOf(field);
+  $("text").placeholder = example ?? "";
+  const fill = () => {
+    $("text").value = example;
+    measure();
+    analyze();
+  };
+  $("examples").replaceChildren(...(example ? [el("button", { type: "button", onclick: fill }, "Example")] : []));
+}
+
 /** An input for each field that tasks ask for besides the text, the question and what the text stands in for. */
 function moreFields() {
-  const fields = (tasks() ?? []).flatMap((task) => (task.fields ?? []).filter((field) => !["text", "question"].includes(field) && task.defaults?.[field] !== "text"));
+  const fields = (tasks() ?? []).flatMap((task) => (task.fields ?? []).filter((field) => ![mainField(), "question"].includes(field) && task.defaults?.[field] !== "text"));
   $("more-fields").replaceChildren(...[...new Set(fields)].map((field) => el("div", {},
     el("label", { for: `field-${field}` }, field.replaceAll("_", " ")),
-    el("input", { id: `field-${field}`, "data-field": field, dir: "auto", type: "text", autocomplete: "off" }))));
+    el("input", { id: `field-${field}`, "data-field": field, placeholder: exampleOf(field), dir: "auto", type: "text", autocomplete: "off" }))));
 }
 
 // ------------------------------------------------------------------------------------------------------------ the request
@@ -191,7 +214,7 @@ function request() {
   const text = wellFormed($("text").value);
   const question = hasField("question") ? wellFormed($("question").value.trim()) : "";
   if (!text.trim()) return { missing: "Type or paste a text first.", field: "text" };
-  const given = { text, ...(question && { question }) };
+  const given = { [mainField()]: text, ...(question && { question }) };
   for (const input of $("more-fields").querySelectorAll("input")) if (input.value.trim()) given[input.dataset.field] = wellFormed(input.value);
   const names = tasks()?.filter((task) => canAnswer(task, given)).map((task) => task.name);
   if (names?.length === 0) {
@@ -369,17 +392,36 @@ function shapeTable([task, result, shape]) {
     result.words.map((word, at) => [el("bdi", {}, `${at + 1} ${word.text}`), String(word.label), el("bdi", {}, head(word)), percent(word.score)]));
 }
 
+/** Relations as arcs over their text, and as a table. Their text is the one that was sent, unless the answer says another. */
+function edgesPart([task, result, shape], source) {
+  const text = typeof result.text === "string" ? result.text : source;
+  const edges = result.edges.filter((edge) => fits(text, edge.from) && fits(text, edge.to));
+  const node = el("div", { class: "read", role: "group", "aria-label": `The text with its relations (${task})` });
+  const place = ({ start, end }) => `${start} ${end}`;
+  const marks = new Map(edges.flatMap(({ from, to }) => [from, to]).map((end) => [place(end), { ...end, node: null }]));
+  draw(node, text, [...marks.values()], (span) => {
+    const mark = el("mark", { class: "end" });
+    span.node ??= mark;
+    return mark;
+  });
+  const arcs = edges.map(({ type, from, to, score }) => ({ from: marks.get(place(from)).node, to: marks.get(place(to)).node, words: `${type} ${percent(score)}` }));
+  if (arcs.length) node.classList.add("arcs");
+  return el("section", {}, arcs.length ? withArcs(node, arcs) : node, result.edges.length ? shapeTable([task, result, shape]) : null);
+}
+
 function showResult(body, response) {
   $("problem").replaceChildren();
   clearFound();
   shown = { text: $("text").value, question: $("question").value, edited: false };
-  const found = sorted(body.text, response.results ?? {});
+  const source = body[mainField()];
+  const found = sorted(source, response.results ?? {});
   const { entities, answers, tables, others, misplaced, readers } = found;
   const best = answers[0]?.candidates[0];
 
   const said = [];
   if (readers) said.push(entities.length ? counted(entities.length, "entity", "entities") : "no entities found");
   for (const [task, result, shape] of tables) if (shape === "labels") said.push(`${task}: ${result.label} ${percent(result.score)}`);
+  for (const [, result, shape] of tables) if (shape === "edges") said.push(result.edges.length ? counted(result.edges.length, "relation found", "relations found") : "no relation found");
   if (Number.isFinite(response.tokens)) said.push(counted(response.tokens, "token", "tokens"));
   if (Number.isFinite(response.seconds)) said.push(duration(response.seconds));
   if (misplaced) said.push(`${counted(misplaced, "place", "places")} outside the text left out`);
@@ -387,13 +429,13 @@ function showResult(body, response) {
   const heard = answers.length ? el("span", { class: "unseen" }, best?.answer ? ["Answer: ", el("bdi", {}, best.answer), `, ${percent(best.score)}. `] : "No answer in this text. ") : null;
   $("status").replaceChildren(...[heard, said.join(" · ").replace(/^n/, "N")].filter(Boolean));
 
-  const view = textView(body.text, entities, best);
+  const view = textView(source, entities, best);
   const parts = [
     answers.map((answer) => answersPart(answer, answers.length > 1, view)),
     entities.length ? typesPart(entities, view) : null,
     readers || answers.length ? view.node : null,
     entities.length ? el("p", { class: "note hint" }, "Scores: point at a highlighted name, tap it, or go through them with the arrow keys.") : null,
-    tables.map(shapeTable),
+    tables.map((one) => (one[2] === "edges" ? edgesPart(one, source) : shapeTable(one))),
     others.map(([task, result]) => el("section", {}, el("h3", {}, task), el("pre", { tabindex: 0, "aria-label": `Result of ${task}` }, JSON.stringify(result, null, 2)))),
     el("div", { class: "actions" }, copyButton("Copy as JSON", () => JSON.stringify(response, null, 2))),
     el("div", {},

@@ -6,6 +6,7 @@ const BLANK: &str = "<!doctype html><title>Report</title>";
 /// Name, content type, text.
 pub const ASSETS: &[(&str, &str, &str)] = &[
     ("app.js", "text/javascript; charset=utf-8", include_str!("../assets/app.js")),
+    ("arcs.js", "text/javascript; charset=utf-8", include_str!("../assets/arcs.js")),
     ("app.css", "text/css; charset=utf-8", include_str!("../assets/app.css")),
     ("icon.svg", "image/svg+xml", include_str!("../assets/icon.svg")),
     ("report.html", "text/html; charset=utf-8", BLANK),
