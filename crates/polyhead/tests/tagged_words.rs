@@ -598,7 +598,7 @@ fn a_model_learns_the_labels_of_words_and_answers_scores_and_reports_them() {
     let said = format!("{:?}", analysis.blocks);
     for part in [
         "Which label is taken for which",
-        "war (",
+        "mary [war]",
         "Sentences with most errors",
         "never seen",
         "seen, with other labels only",

@@ -50,10 +50,16 @@ fn print(report: &DataReport, out: &mut Out) -> Result<()> {
     Ok(())
 }
 
+/// So many labels are named; all of them are in the JSON.
+const MOST_LABELS: usize = 50;
+
 fn split(task: &TaskSplits, split: &Split, out: &mut Out) -> Result<()> {
     out.heading(&format!("\n{}: {}", task.name, split.name))?;
     if !task.labels.is_empty() {
-        out.line(format!("{}: {}", counted(task.labels.len(), "label"), task.labels.join(" ")))?;
+        let (all, shown) = (task.labels.len(), task.labels.len().min(MOST_LABELS));
+        let names = task.labels.iter().take(shown).map(String::as_str).collect::<Vec<_>>().join(" ");
+        let rest = if all > shown { format!(" and {} more", count(all - shown)) } else { String::new() };
+        out.line(format!("{}: {names}{rest}", counted(all, "label")))?;
     }
     let mut facts = Table::new(&[("", Align::Left), ("", Align::Right)]);
     facts.row(["examples", &count(split.examples)]);

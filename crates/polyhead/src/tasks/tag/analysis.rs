@@ -11,11 +11,15 @@ use std::collections::{BTreeMap, BTreeSet};
 /// So many confusions are shown with examples, and so many examples of each.
 const CONFUSIONS: usize = 15;
 const EXAMPLES: usize = 3;
+/// So many words stand on each side of such a word.
+const AROUND: usize = 2;
 /// So many sentences are shown.
 const SENTENCES: usize = 12;
 
 /// A word with its gold label and the predicted one.
 struct Judged<'a> {
+    /// Which word of the sentence it is.
+    at: usize,
     word: &'a str,
     gold: &'a str,
     predicted: Option<&'a str>,
@@ -23,10 +27,18 @@ struct Judged<'a> {
 
 /// The words of a sentence that have a gold label.
 fn judged<'a>(task: &'a Tag, example: &'a Sentence, prediction: &'a Tags) -> impl Iterator<Item = Judged<'a>> {
-    let words = example.words.words().into_iter().zip(&example.tags).zip(&prediction.0);
-    words.filter_map(|((word, gold), predicted)| {
-        Some(Judged { word, gold: gold.as_deref()?, predicted: task.label(predicted).map(|(label, _)| label) })
+    let words = example.words.words().into_iter().zip(&example.tags).zip(&prediction.0).enumerate();
+    words.filter_map(|(at, ((word, gold), predicted))| {
+        Some(Judged { at, word, gold: gold.as_deref()?, predicted: task.label(predicted).map(|(label, _)| label) })
     })
+}
+
+/// A word in brackets between its neighbours.
+fn in_context(example: &Sentence, at: usize) -> String {
+    let words = example.words.words();
+    let part = |range: std::ops::Range<usize>| words.get(range).unwrap_or(&[]).join(" ");
+    let (from, to) = (at.saturating_sub(AROUND), (at + 1 + AROUND).min(words.len()));
+    format!("{} [{}] {}", part(from..at), part(at..at + 1), part(at + 1..to)).trim().to_owned()
 }
 
 fn errors(task: &Tag, example: &Sentence, prediction: &Tags) -> usize {
@@ -48,11 +60,11 @@ pub(super) fn blocks(task: &Tag, predictions: &[(&Sentence, Tags)]) -> Vec<Block
     let mut worst: Vec<(usize, &(&Sentence, Tags))> = Vec::new();
     for one in predictions {
         let (example, prediction) = one;
-        for Judged { word, gold, predicted } in judged(task, example, prediction) {
+        for Judged { at, gold, predicted, .. } in judged(task, example, prediction) {
             if let Some(words) = predicted.and_then(|predicted| shown.get_mut(&(gold, predicted)))
                 && words.len() < EXAMPLES
             {
-                words.push(format!("{word} ({})", example.words.place));
+                words.push(in_context(example, at));
             }
         }
         worst.push((errors(task, example, prediction), one));
@@ -61,11 +73,11 @@ pub(super) fn blocks(task: &Tag, predictions: &[(&Sentence, Tags)]) -> Vec<Block
         blocks.push(Block::text("Every word has its gold label."));
         return blocks;
     }
-    let columns = ["gold", "predicted", "times", "words"];
-    let mut table = Table::of_text("The most frequent confusions, each with its first words.", &columns);
+    let columns = ["gold", "predicted", "times", "the first words, in brackets"];
+    let mut table = Table::of_text("The most frequent confusions.", &columns);
     for (gold, predicted, times) in pairs.iter().take(CONFUSIONS) {
         let (gold, predicted) = (name(*gold), name(*predicted));
-        let words = shown.get(&(gold, predicted)).map_or(String::new(), |words| words.join(", "));
+        let words = shown.get(&(gold, predicted)).map_or(String::new(), |words| words.join(" · "));
         table.row([gold.to_owned(), predicted.to_owned(), count(*times as usize), words]);
     }
     blocks.push(Block::Table(table));
@@ -115,7 +127,7 @@ pub(super) fn against_training(task: &Tag, train: &[Sentence], predictions: &[(&
     }
     let mut counts: BTreeMap<Seen, (usize, usize)> = BTreeMap::new(); // words, right ones
     for (example, prediction) in predictions {
-        for Judged { word, gold, predicted } in judged(task, example, prediction) {
+        for Judged { word, gold, predicted, .. } in judged(task, example, prediction) {
             let seen = match known.get(word) {
                 None => Seen::Never,
                 Some(labels) if labels.contains(gold) => Seen::WithThisLabel,
