@@ -5,6 +5,7 @@ use candle_core::Tensor;
 use polyhead::batch::{Features, Targets, WindowedExample};
 use polyhead::data::{Layout, Read as Examples};
 use polyhead::encoders::{EncoderOverrides, Precision};
+use polyhead::infer::Session;
 use polyhead::model::{Model, NamedTask, Provenance};
 use polyhead::parameters::Weights;
 use polyhead::tasks::answer::Labels;
@@ -115,6 +116,7 @@ fn serve(tasks: &[(&str, &str)]) -> (SocketAddr, tempfile::TempDir) {
             "qa" => json!({ "max_length": 64, "stride": 8, "max_question_length": 16 }),
             "classify" => json!({ "labels": ["bad", "good"], "inputs": "text", "max_length": 32, "stride": 4 }),
             "tag" => json!({ "labels": ["ADP", "NOUN", "VERB"], "max_length": 32, "stride": 4 }),
+            "relation" => json!({ "labels": ["a", "b"], "marker_tokens": ["$", "@"], "max_length": 32 }),
             _ => json!({}),
         };
         let entry = kinds().iter().find(|known| known.kind == *kind).unwrap();
@@ -248,6 +250,34 @@ fn labels_of_a_text_stand_in_an_array_as_clients_of_hugging_face_read_them() {
     assert!(answer["answer"].is_string(), "{answer}");
     let (status, refused) = post("/", json!({ "inputs": "a", "parameters": { "function_to_apply": "tanh" } }));
     assert_eq!(status, 422, "{refused}");
+}
+
+/// The head reads two parts of a text, which go through the queue with it.
+#[test]
+fn parts_of_a_text_are_those_that_were_asked_for_and_its_text_comes_back_without_marks() {
+    let (address, folder) = serve(&[("ner", "ner"), ("rel", "relation")]);
+    let session = Session::open_in(folder.path().join("model"), kinds(), Precision::F32).unwrap();
+    let mut scores = Vec::new();
+    for text in [
+        "<e1>Ada</e1> left <e2>London</e2>.",
+        "<e1>Ada</e1> <e2>left</e2> London.",
+        "<e2>Ada</e2> left <e1>London</e1>.",
+    ] {
+        let answer = results(address, json!({ "text": "Mary.", "marked_text": text }))["rel"].clone();
+        let want = session.ask("rel", &json!({ "marked_text": text })).unwrap();
+        let score = |answer: &Value| answer["edges"][0]["score"].as_f64().unwrap();
+        assert!((score(&answer) - score(&want)).abs() < 1e-5, "{answer} for {want}");
+        let (found, want) = (&answer["edges"][0], &want["edges"][0]);
+        assert_eq!((&found["from"], &found["to"], &found["type"]), (&want["from"], &want["to"], &want["type"]));
+        assert_eq!(answer["text"], "Ada left London.", "nobody has sent it so");
+        scores.push(score(&answer));
+    }
+    scores.sort_by(f64::total_cmp);
+    scores.dedup();
+    assert_eq!(scores.len(), 3, "each pair has a score of its own");
+    // Without marks it is left out, as a question without a context is.
+    assert_eq!(names(&results(address, json!({ "text": "Ada left London." }))), ["ner"]);
+    assert!(refused(address, json!({ "marked_text": "Ada left." })).contains("found no `<e1>` in `Ada left.`"));
 }
 
 #[test]

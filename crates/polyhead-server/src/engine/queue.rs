@@ -180,8 +180,9 @@ impl<M> Queue<M> {
         if !fits || !Arc::ptr_eq(&job.model, &batch.model) {
             return Taken::None;
         }
-        // What maps back to the text stays with the query.
-        let features = Features { ids: features.ids.clone(), types: features.types.clone(), ..Features::default() };
+        // What the encoder and the head read; what maps back to the text stays with the query.
+        let Features { ids, types, ranges, pairs, .. } = features.clone();
+        let features = Features { ids, types, ranges, pairs, ..Features::default() };
         let class = job.held.class;
         batch.waited.extend(job.since.take().map(|since| (class, since.elapsed())));
         batch.windows.push(Part { job: id, task, class, features, query, window });
