@@ -27,6 +27,7 @@ mod linear_residual_norm;
 pub mod math;
 mod mean_ranges;
 pub mod ops;
+mod pair_dots;
 pub mod pass;
 pub mod plain;
 pub mod rng;

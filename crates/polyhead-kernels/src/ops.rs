@@ -72,6 +72,11 @@ pub trait Ops {
     /// The rows of a value that an index names.
     fn select_rows(&mut self, x: &Value, index: Index) -> Result<Value>;
 
+    /// For each pair of ranges, the dot products of the row of its first range in `x`, in blocks as wide as `y`, with that of its
+    /// second in `y`: `[ranges, outputs * width]` and `[ranges, width]` to `[pairs, outputs]`. A layer before it makes `x` of
+    /// something narrower, so that it is the bilinear part of a biaffine classifier.
+    fn pair_dots(&mut self, x: &Value, y: &Value) -> Result<Value>;
+
     /// The mean of the tokens of each range of the batch, `[tokens, columns] -> [ranges, columns]`; 0 for an empty range.
     fn mean_ranges(&mut self, x: &Value) -> Result<Value>;
 

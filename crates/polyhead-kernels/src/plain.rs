@@ -8,6 +8,7 @@ use crate::layer_norm::Norm;
 use crate::linear::Linear;
 use crate::mean_ranges;
 use crate::ops::{Activation, Attention, Ops};
+use crate::pair_dots;
 use crate::pass::{DropoutAt, Index, Inputs, Pass, Setting};
 use crate::value::{Rows, Value};
 use crate::weight::Weight;
@@ -105,6 +106,12 @@ impl Ops for Plain {
     fn select_rows(&mut self, x: &Value, index: Index) -> Result<Value> {
         index.check_rows_of(x)?;
         Ok(Value::Tensor(rows_of(x.tensor()?, &self.setting.inputs.rows(index))?, index.rows_of()))
+    }
+
+    fn pair_dots(&mut self, x: &Value, y: &Value) -> Result<Value> {
+        let ([a, b], inputs) = ([x.tensor()?, y.tensor()?], &self.setting.inputs);
+        let outputs = pair_dots::outputs(inputs, [x, y], [a.dims2()?.1, b.dims2()?.1])?;
+        Ok(Value::Tensor(pair_dots::plain(a, b, inputs, outputs)?, Rows::Pairs))
     }
 
     fn mean_ranges(&mut self, x: &Value) -> Result<Value> {

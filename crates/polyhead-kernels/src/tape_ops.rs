@@ -6,6 +6,7 @@ use crate::dropout;
 use crate::layer_norm::Norm;
 use crate::linear::Linear;
 use crate::ops::{Activation, Attention, Ops};
+use crate::pair_dots;
 use crate::pass::{DropoutAt, Index};
 use crate::plain::{activation, rows_of};
 use crate::tape::Tape;
@@ -68,6 +69,12 @@ impl Ops for Tape {
         index.check_rows_of(x)?;
         let rows = self.setting.inputs.rows(index).into_owned();
         self.fused_select_rows(x.fused()?, rows, index.rows_of())
+    }
+
+    fn pair_dots(&mut self, x: &Value, y: &Value) -> Result<Value> {
+        let [a, b] = [x.fused()?, y.fused()?];
+        let outputs = pair_dots::outputs(&self.setting.inputs, [x, y], [a.node.columns, b.node.columns])?;
+        self.fused_pair_dots(a, b, outputs)
     }
 
     fn mean_ranges(&mut self, x: &Value) -> Result<Value> {

@@ -141,6 +141,9 @@ impl Ops for Primitives {
     fn select_rows(&mut self, x: &Value, index: Index) -> Result<Value> {
         self.0.select_rows(x, index)
     }
+    fn pair_dots(&mut self, x: &Value, y: &Value) -> Result<Value> {
+        self.0.pair_dots(x, y)
+    }
     fn mean_ranges(&mut self, x: &Value) -> Result<Value> {
         self.0.mean_ranges(x)
     }

@@ -393,6 +393,11 @@ impl Ops for Graph {
         Ok(Value::Node(GraphNode { name: picked, columns: x.columns, rows: Rows::Sequences }))
     }
 
+    fn pair_dots(&mut self, x: &Value, y: &Value) -> Result<Value> {
+        let (x, y) = (self.node(x)?, self.node(y)?);
+        self.dots_of_pairs(x, y)
+    }
+
     fn mean_ranges(&mut self, x: &Value) -> Result<Value> {
         x.check_tokens()?;
         let x = self.node(x)?;

@@ -12,6 +12,7 @@
 
 mod file;
 mod graph;
+mod pair_dots;
 mod protobuf;
 mod ranges;
 
