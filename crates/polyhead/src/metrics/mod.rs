@@ -4,6 +4,7 @@
 
 pub mod answers;
 pub mod classification;
+pub mod conll18;
 pub mod relations;
 pub mod span_errors;
 pub mod span_f1;
