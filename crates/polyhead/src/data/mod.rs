@@ -21,12 +21,14 @@ mod relations;
 mod spans;
 mod squad;
 mod texts;
+mod trees;
 mod words;
 
 pub use iob::training_tag;
 pub use layout::{Column, ColumnNames, Columns, Encoding, Layout};
 pub use relations::{Marked, RelationExample};
 pub use texts::LabelledText;
+pub use trees::ParsedSentence;
 pub use words::{ConlluArc, ConlluSentence, ConlluWord, MultiwordToken, TaggedWords};
 
 /// A sentence of words with a tag for each: what named-entity recognition trains on.
@@ -218,6 +220,16 @@ pub const RELATIONS: Formats<RelationExample> = Formats {
     ],
 };
 
+/// Sentences with their dependency trees.
+pub const TREES: Formats<ParsedSentence> = Formats {
+    examples: "dependency trees",
+    columns: ColumnNames::NONE,
+    formats: &[
+        Format::new("CoNLL-U", &["conllu"], trees::read_conllu),
+        Format::new("JSON Lines", &["jsonl", "ndjson"], jsonl::read_trees),
+    ],
+};
+
 /// What files of this extension hold elsewhere, if anything: for messages.
 fn format_name(extension: &str) -> Option<&'static str> {
     fn of<T>(formats: &Formats<T>, extension: &str) -> Option<&'static str> {
@@ -228,6 +240,7 @@ fn format_name(extension: &str) -> Option<&'static str> {
         .or_else(|| of(&TEXTS, extension))
         .or_else(|| of(&TAGGED_WORDS, extension))
         .or_else(|| of(&RELATIONS, extension))
+        .or_else(|| of(&TREES, extension))
 }
 
 /// Reads tagged sentences; the extension of the file tells its format. A limit takes the first usable ones.

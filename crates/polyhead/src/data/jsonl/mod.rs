@@ -1,8 +1,8 @@
 //! JSON Lines: one example a line.
 //!
 //! Tagged sentences are in `sentences.rs`, questions in `questions.rs`, labelled texts in `texts.rs`, labelled words in
-//! `words.rs`, relations in `relations.rs`. Here is what they share: a line is one JSON object, a field that comes twice is an error, and fields that are not
-//! used are named in a note.
+//! `words.rs`, relations in `relations.rs`, trees in `trees.rs`. Here is what they share: a line is one JSON object, a field that
+//! comes twice is an error, and fields that are not used are named in a note.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -17,12 +17,14 @@ mod questions;
 mod relations;
 mod sentences;
 mod texts;
+mod trees;
 mod words;
 
 pub(super) use questions::read_questions;
 pub(super) use relations::read_relations;
 pub(super) use sentences::read_sentences;
 pub(super) use texts::read_texts;
+pub(super) use trees::read_trees;
 pub(super) use words::read_words;
 
 /// A line holds one example, and an example may be a long document.

@@ -18,6 +18,7 @@ mod columns;
 mod conllu;
 
 pub(super) use columns::read as read_columns;
+pub(super) use conllu::Sentences as ConlluSentences;
 pub use conllu::{ConlluArc, ConlluSentence, ConlluWord, MultiwordToken};
 
 /// A sentence of words, each with a label where it has one.
