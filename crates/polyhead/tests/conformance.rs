@@ -155,7 +155,14 @@ fn slices(answer: &Value) -> Vec<(usize, usize, String)> {
 
 #[test]
 fn decoding_the_gold_logits_gives_the_gold_answers_over_one_window_and_over_many() {
-    for case in cases(&[1, 2, 3, 5, 8, 13, 21, 30, 60, 90, 200, 400, 7, 9, 70, 150]) {
+    for entry in TASKS {
+        // Where a gold answer stands in one window alone, there are no others.
+        let whole = small::WHOLE.contains(&entry.kind);
+        let lengths: &[usize] = match whole {
+            true => &[1, 2, 3, 5, 8, 13, 21, 7, 9],
+            false => &[1, 2, 3, 5, 8, 13, 21, 30, 60, 90, 200, 400, 7, 9, 70, 150],
+        };
+        let case = case(entry, lengths);
         let many = case.windows(Purpose::Predict).len();
         // A task may read every text in one window, around what is asked of it.
         let one_each = many == case.examples.len;

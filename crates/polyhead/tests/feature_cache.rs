@@ -229,6 +229,11 @@ const PINNED: &[(&str, &str, &str)] = &[
         "6251dfd2a93323f2f138743828ecfa018f903e87e8b8b47a58e1f0b168ae2fc6",
         "d13f26f5c60440894e5bb0a5f9c3dc28baf87335bf1bd65618a55c16caaa5768",
     ),
+    (
+        "parse",
+        "db6b2bd9d89af18824f44ae24d659368891dd8c1f1b361c20c23cfb9bb805a1b",
+        "7903f7ef58bb8a3a9a77b50a8ceab3553d81d9cf196f8c3433199d27ee6eadcb",
+    ),
 ];
 
 #[test]

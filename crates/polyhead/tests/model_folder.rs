@@ -187,7 +187,7 @@ fn a_new_head_is_not_made_for_an_encoder_of_claimed_size() {
 fn fields_of_our_own_that_are_not_ours_are_refused() {
     let cases: &[(&str, Value, &str)] = &[
         ("/polyhead", json!(7), "config.json: polyhead: not what this version writes"),
-        ("/polyhead/tasks/0/kind", json!("parse"), "the task `ner` is of the unknown kind `parse`"),
+        ("/polyhead/tasks/0/kind", json!("guess"), "the task `ner` is of the unknown kind `guess`"),
         ("/polyhead/tasks/0/config", json!({ "colour": 1 }), "unknown field `colour`"),
         ("/polyhead/tasks/0/config/max_length", json!(65), "the encoder takes at most 64 tokens, found 65"),
         ("/polyhead/tasks/0/config/max_length", json!(0), "max_length: expected at least 3"),

@@ -163,10 +163,18 @@ fn interpret(graph: &Message, inputs: BTreeMap<String, Tensor>) -> BTreeMap<Stri
             }
             "GatherND" => {
                 assert_eq!(attributes["batch_dims"].numbers(3), [1]);
-                // Indices [batch, 1] or [batch, count, 1]: the rows of each batch.
+                // Indices [batch, 1] or [batch, count, 1]: the rows of each batch; [batch, count, 2]: of its matrix of rows.
+                let axes = x[1].dims()[x[1].rank() - 1];
                 let batches = (0..x[1].dims()[0]).map(|batch| {
-                    let rows = x[1].get(batch).unwrap().flatten_all().unwrap().to_dtype(DType::U32).unwrap();
-                    x[0].get(batch).unwrap().index_select(&rows, 0).unwrap()
+                    let (own, numbers) = (x[0].get(batch).unwrap(), whole(&x[1].get(batch).unwrap()));
+                    let rows = numbers.chunks(axes).map(|at| match *at {
+                        [row] => row as u32,
+                        [row, column] => (row as usize * own.dims()[1] + column as usize) as u32,
+                        _ => panic!("{axes} axes"),
+                    });
+                    let rows = Tensor::new(rows.collect::<Vec<_>>(), &Device::Cpu).unwrap();
+                    let flat = [vec![own.dims()[..axes].iter().product()], own.dims()[axes..].to_vec()].concat();
+                    own.contiguous().unwrap().reshape(flat).unwrap().index_select(&rows, 0).unwrap()
                 });
                 let picked = Tensor::stack(&batches.collect::<Vec<_>>(), 0).unwrap();
                 if x[1].rank() == 2 { picked.squeeze(1) } else { Ok(picked) }
@@ -387,6 +395,14 @@ fn heads_of_pairs_in_a_file_have_the_logits_of_the_model() {
         });
         assert_head_of_pairs("relation", config, texts.map(request));
     }
+    let request = |text: &str| serde_json::json!({ "text": text });
+    let texts = ["the queen of the north was in london .", "unity", "ada left paris"];
+    for vectors in ["first", "mean"] {
+        let config = serde_json::json!({
+            "labels": ["det", "nsubj", "root"], "max_length": 48, "arc_size": 12, "relation_size": 7, "word_vector": vectors,
+        });
+        assert_head_of_pairs("parse", config, texts.map(request));
+    }
 }
 
 /// Every operator that a backend must have, each as it is and not as a part of a fused one.
@@ -431,10 +447,13 @@ fn primitives(ops: &mut dyn Ops) -> polyhead::Result<Vec<(String, Value)>> {
     let seconds = ops.select_rows(&means, Index::PairSeconds)?;
     let of_sequences = ops.select_rows(&first, Index::PairSequences)?;
     let sides = ops.concat(&[&of_sequences, &pairs, &seconds])?;
-    let wide = Part::new(weight("wide.weight", &[5, 36]), Some(weight("wide.bias", &[5])));
-    let sides = ops.linear(&sides, &Arc::new(Linear::new(vec![wide])))?;
+    let joined = Part::new(weight("wide.weight", &[5, 36]), Some(weight("wide.bias", &[5])));
+    let sides = ops.linear(&sides, &Arc::new(Linear::new(vec![joined])))?;
     let means = ops.linear(&means, &down)?;
-    let (ranges, pairs) = (ops.linear(&ranges, &down)?, ops.linear(&pairs, &down)?);
+    let wide = ops.linear(&ranges, &up)?;
+    let products = ops.pair_dots(&wide, &ranges)?;
+    let pairs = ops.linear(&pairs, &down)?;
+    let ranges = ops.linear(&ranges, &down)?;
     let all = [
         ("tokens", tokens),
         ("sequences", sequences),
@@ -442,6 +461,7 @@ fn primitives(ops: &mut dyn Ops) -> polyhead::Result<Vec<(String, Value)>> {
         ("pairs_out", pairs),
         ("means_out", means),
         ("sides_out", sides),
+        ("products", products),
     ];
     Ok(all.map(|(name, value)| (name.to_owned(), value)).to_vec())
 }
@@ -459,6 +479,7 @@ fn every_operator_of_the_graph_is_that_of_the_tape() {
     assert_eq!(described(graph, 11)[2], ("ranges", 7, lengths(&["batch_size", "ranges", "2"])));
     assert_eq!(described(graph, 12)[1], ("sequences", 1, lengths(&["batch_size", "10"])));
     assert_eq!(described(graph, 12)[3], ("pairs_out", 1, lengths(&["batch_size", "pairs", "10"])));
+    assert_eq!(described(graph, 12)[6], ("products", 1, lengths(&["batch_size", "pairs", "3"])));
 
     // Of each sequence: ranges of its tokens, and pairs of its ranges.
     const RANGES: [&[(u32, u32)]; 3] = [&[(0, 2), (5, 7), (3, 4)], &[(0, 1)], &[(11, 12), (1, 5)]];
@@ -504,6 +525,7 @@ fn every_operator_of_the_graph_is_that_of_the_tape() {
         ("pairs_out", &want[3], pairs),
         ("means_out", &want[4], ranges),
         ("sides_out", &want[5], pairs),
+        ("products", &want[6], pairs),
     ] {
         let mut start = 0;
         for (row, count) in counts.into_iter().enumerate() {

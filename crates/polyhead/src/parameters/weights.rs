@@ -330,6 +330,23 @@ impl Weights {
         }
     }
 
+    /// The named tensor of a head, which serves all labels alike: one of the checkpoint is kept, whatever labels that head was made for.
+    pub fn get_or_init_for_all_labels(
+        &mut self,
+        name: &str,
+        shape: &[usize],
+        role: Role,
+        init: Init,
+    ) -> Result<Weight> {
+        match self.heads {
+            Heads::New(key) if self.matched_head().is_none() => {
+                self.tensors.remove(name);
+                self.initialised(name, shape, init, key, role, |_, _| {})
+            }
+            _ => self.get(name, shape, role),
+        }
+    }
+
     /// The named tensor of a head. Where it is new, it begins as a copy of `of`, which was declared before, if there is such a
     /// one of this shape; else it is initialised.
     pub fn get_or_copy(&mut self, name: &str, of: &str, shape: &[usize], role: Role, init: Init) -> Result<Weight> {
@@ -356,7 +373,35 @@ impl Weights {
         role: Role,
         init: Init,
     ) -> Result<Weight> {
-        let shape = |labels: usize| [&[labels], row].concat();
+        self.rows_by_label(name, labels, row.iter().product(), |labels| [&[labels], row].concat(), role, init)
+    }
+
+    /// The same with several rows for each label, one label after the other: `[labels * block[0], block[1] ..]`.
+    pub fn get_or_init_blocks_by_label(
+        &mut self,
+        name: &str,
+        labels: &[String],
+        block: &[usize],
+        role: Role,
+        init: Init,
+    ) -> Result<Weight> {
+        let shape = |labels: usize| match block.split_first() {
+            Some((rows, rest)) => [&[labels * rows], rest].concat(),
+            None => vec![labels],
+        };
+        self.rows_by_label(name, labels, block.iter().product(), shape, role, init)
+    }
+
+    /// A tensor with `width` numbers for each label, one label after the other, which has this shape for so many labels.
+    fn rows_by_label(
+        &mut self,
+        name: &str,
+        labels: &[String],
+        width: usize,
+        shape: impl Fn(usize) -> Vec<usize>,
+        role: Role,
+        init: Init,
+    ) -> Result<Weight> {
         let (Heads::New(key), Some(Match { stored, own })) = (self.heads, self.matched_head().cloned()) else {
             return self.get_or_init(name, &shape(labels.len()), role, init);
         };
@@ -371,7 +416,7 @@ impl Weights {
         {
             self.by_label.push(head.clone());
         }
-        let (old, width) = (old.flatten_all()?.to_vec1::<f32>()?, row.iter().product::<usize>());
+        let old = old.flatten_all()?.to_vec1::<f32>()?;
         self.initialised(name, &shape(labels.len()), init, key, role, |index, value| {
             let (row, column) = (index / width.max(1), index % width.max(1));
             let label = labels.get(row);

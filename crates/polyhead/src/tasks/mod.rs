@@ -13,6 +13,7 @@ mod fields;
 mod lowest;
 pub mod ner;
 mod outline;
+pub mod parse;
 pub mod qa;
 mod query;
 pub mod relation;
@@ -54,6 +55,7 @@ pub const TASKS: &[TaskKind] = &[
     TaskKind::of::<classify::Classify>(),
     TaskKind::of::<tag::Tag>(),
     TaskKind::of::<relation::Relation>(),
+    TaskKind::of::<parse::Parse>(),
 ];
 
 /// A kind of task: an entry of [`TASKS`], or of a list of one's own.
@@ -317,6 +319,11 @@ impl LinearHead {
             weights.get_or_init_by_label(&format!("{name}.weight"), labels, &[shape.hidden], Role::Weight, init)?;
         let bias = weights.get_or_init_by_label(&format!("{name}.bias"), labels, &[], Role::Bias, init)?;
         Ok(Self::of(vec![Part::new(weight, Some(bias))]))
+    }
+
+    /// Of tensors that were declared: weights `[outputs, hidden]`, biases `[outputs]`.
+    pub fn new(weight: Weight, bias: Option<Weight>) -> Self {
+        Self::of(vec![Part::new(weight, bias)])
     }
 
     fn of(parts: Vec<Part>) -> Self {

@@ -207,7 +207,43 @@ pub const KINDS: &[Kind] = &[
             ]
         },
     },
+    Kind {
+        kind: "parse",
+        config: || json!({ "max_length": 64, "dropout": 0.0, "arc_size": 24, "relation_size": 16 }),
+        extension: "conllu",
+        data: parsed,
+        found: |answer| {
+            let words = answer["words"].as_array().unwrap().iter();
+            words.map(|word| json!([word["head"], word["label"]])).collect()
+        },
+        perfect: |window, labels| {
+            let (targets, words) = (window.targets.classes(), window.ranges.len() - 1);
+            let hot = |is: bool| if is { 20.0 } else { 0.0 };
+            let row = |&(word, head): &(u32, u32)| {
+                let at = word as usize - 1;
+                let arc = hot(targets[at] == i64::from(head));
+                std::iter::once(arc).chain((0..labels).map(move |label| hot(targets[words + at] == label as i64)))
+            };
+            Logits::new(window.pairs.iter().flat_map(row).collect(), 1 + labels)
+        },
+        request: |text| json!({ "text": text }),
+        source: |request| request["text"].as_str().unwrap().to_owned(),
+        input: |text| json!(text),
+        parameters: Vec::new,
+        malformed: || {
+            vec![
+                json!({ "text": "ada", "offset_unit": "chars" }),
+                json!({ "words": "london" }),
+                json!({ "words": ["london", 1] }),
+                json!({ "text": null }),
+            ]
+        },
+    },
 ];
+
+/// The kinds whose examples must stand in one window whole: what is too long for it is answered by a rule, which no gold answer
+/// follows.
+pub const WHOLE: &[&str] = &["parse"];
 
 /// The row of a kind of task.
 pub fn kind(name: &str) -> &'static Kind {
@@ -264,6 +300,30 @@ fn tagged(lengths: &[usize]) -> Data {
         file.extend(words.iter().map(|(word, tag)| format!("{word} {tag}\n")));
         file.push('\n');
         golds.push(names.iter().map(|(name, kind)| json!([kind, name])).collect());
+    }
+    Data { file, golds }
+}
+
+/// Sentences with trees in CoNLL-U: each word hangs from one between it and the root.
+fn parsed(lengths: &[usize]) -> Data {
+    let (mut file, mut golds) = (String::new(), Vec::new());
+    for (index, &length) in lengths.iter().enumerate() {
+        let words: Vec<String> = sentence(index, length).0.into_iter().map(|(word, _)| word).collect();
+        let key = Key::seed(12).with(index as u64);
+        let bits = |at: usize| (key.bits(at as u64) >> 8) as usize;
+        let root = 1 + bits(0) % words.len();
+        let mut gold = Vec::new();
+        for (at, word) in (1..).zip(&words) {
+            let (head, label) = match at {
+                _ if at == root => (0, "root"),
+                _ if at < root => (at + 1 + bits(at) % (root - at), ["nsubj", "det"][bits(at + 999) % 2]),
+                _ => (root + bits(at) % (at - root), ["obj", "nmod:poss"][bits(at + 999) % 2]),
+            };
+            file += &format!("{at}\t{word}\t_\t_\t_\t_\t{head}\t{label}\t_\t_\n");
+            gold.push(json!([head, label]));
+        }
+        file.push('\n');
+        golds.push(json!(gold));
     }
     Data { file, golds }
 }
