@@ -149,7 +149,7 @@ async function compare(page, name, { sent, answer }) {
 async function fitsWindow(page, name) {
   const over = await page.evaluate(() => {
     const wide = document.documentElement.clientWidth;
-    const out = [...document.body.querySelectorAll("*")].filter((e) => !e.closest(".table, pre, .unseen, [hidden]") && e.getBoundingClientRect().right > wide + 1);
+    const out = [...document.body.querySelectorAll("*")].filter((e) => !e.closest(".table, .tree-frame, pre, .unseen, [hidden]") && e.getBoundingClientRect().right > wide + 1);
     return [document.documentElement.scrollWidth - wide, ...out.slice(0, 4).map((e) => `${e.tagName}.${e.className}`)];
   });
   check(`${name}: nothing wider than the window`, over[0] <= 0 && over.length === 1, over);
@@ -648,7 +648,58 @@ async function looks() {
   }
 }
 
-for (const part of [firstLook, typing, scrolling, scripts, keyboardOnly, curlCommands, racing, modelView, looks, shapes, otherModels, errors, keyed]) {
+/** A dependency tree is a picture: each word once with its tag, each relation on its arc and over no other, each arrow at its word. */
+async function trees() {
+  // A tree, one whose arcs cross, and one from right to left.
+  const samples = {
+    plain: ["The old trains that we saw yesterday were late again .", [3, 3, 9, 6, 6, 3, 6, 9, 0, 9, 9], "det amod nsubj obj nsubj acl:relcl obl:tmod cop root advmod punct", "DET ADJ NOUN PRON PRON VERB NOUN AUX ADJ ADV PUNCT"],
+    crossing: ["A hearing is scheduled on the issue today .", [2, 3, 0, 3, 7, 7, 2, 4, 3], "det nsubj root ccomp case det nmod obl punct", "DET NOUN AUX VERB ADP DET NOUN NOUN PUNCT"],
+    arabic: ["كتب الولد رسالة طويلة .", [0, 1, 1, 3, 1], "root nsubj obj amod punct", null],
+    one: ["Yes", [0], "root", null],
+  };
+  for (const [look, settings] of Object.entries({ light: {}, dark: { scheme: "dark" }, phone: { width: 375, height: 740, touch: true } })) {
+    for (const [name, [text, heads, relations, tags]] of Object.entries(samples)) {
+      const forms = text.split(" ");
+      const starts = forms.map((_, at) => forms.slice(0, at).join(" ").length + (at ? 1 : 0));
+      const placed = (at) => ({ text: forms[at], start: starts[at], end: starts[at] + forms[at].length });
+      const words = forms.map((_, at) => ({ ...placed(at), head: heads[at], label: relations.split(" ")[at], score: at % 4 ? 0.97 : 0.4 }));
+      const tagged = { entities: forms.map((_, at) => ({ ...placed(at), type: tags?.split(" ")[at], score: 0.99 })) };
+      const tasks = [{ name: "tree", kind: "x", shape: "tree", fields: ["text"], labels: [] }, ...(tags ? [{ name: "pos", kind: "y", shape: "spans", fields: ["text"], labels: ["NOUN"] }] : [])];
+      const results = { tree: { words }, ...(tags && { pos: tagged }) };
+      const page = await open({ ...settings, before: async (page) => (await page.route("**/info", (route) => route.fulfill(json(200, { ...info, tasks }))), await answerWith(page, (route) => route.fulfill(json(200, { results, tokens: 5, seconds: 0.002 })))) });
+      await fill(page, text);
+      await asked(page, go(page));
+      const seen = await page.evaluate(() => {
+        const box = (one) => { const { x, y, width, height } = one.getBBox(); return { x, y, width, height, middle: x + width / 2 }; };
+        const all = (selector) => [...document.querySelectorAll(`svg.tree ${selector}`)];
+        const frame = document.querySelector(".tree-frame");
+        return {
+          words: all(".word").map((one) => [one.textContent, box(one)]), tags: all(".tag").map((one) => one.textContent),
+          relations: all(".relation").map((one) => [one.querySelector("text").textContent, box(one.querySelector("rect"))]),
+          arrows: all(".head").map((one) => box(one).middle), unsure: all(".unsure").length, size: box(document.querySelector("svg.tree")), scrolls: frame.scrollWidth > frame.clientWidth,
+          rows: [...document.querySelectorAll(".tree-part tbody tr")].length,
+        };
+      });
+      const of = `tree ${name}, ${look}`;
+      const apart = (boxes, room) => boxes.every((a, i) => boxes.slice(i + 1).every((b) => a.x + a.width + room <= b.x || b.x + b.width + room <= a.x || a.y + a.height <= b.y || b.y + b.height <= a.y));
+      check(`${of}: every word once, in its order`, same(seen.words.map(([word]) => word), forms), seen.words);
+      check(`${of}: tags below`, same(seen.tags, tags ? tags.split(" ") : []), seen.tags);
+      check(`${of}: every relation once`, same(seen.relations.map(([label]) => label).sort(), relations.split(" ").sort()), seen.relations);
+      check(`${of}: words and relations lie over no other`, apart(seen.words.map(([, at]) => at), 4) && apart(seen.relations.map(([, at]) => at), 0), seen.relations);
+      check(`${of}: an arrow at the middle of each word`, seen.words.every(([, at]) => seen.arrows.filter((arrow) => Math.abs(arrow - at.middle) < 1.5).length === 1), [seen.words, seen.arrows]);
+      check(`${of}: dashed where the score is low`, seen.unsure === words.filter((word) => word.score < 0.5).length, seen.unsure);
+      check(`${of}: the table has a row for each word`, seen.rows === forms.length, seen.rows);
+      const ordered = seen.words.map(([, at]) => at.middle);
+      check(`${of}: from ${name === "arabic" ? "right to left" : "left to right"}`, ordered.every((at, i) => i === 0 || (name === "arabic" ? at < ordered[i - 1] : at > ordered[i - 1])), ordered);
+      if (look === "phone" && name === "plain") check(`${of}: it scrolls in its frame`, seen.scrolls);
+      await fitsWindow(page, of);
+      await picture(page, `14-tree-${name}-${look}`);
+      await page.context().close();
+    }
+  }
+}
+
+for (const part of [firstLook, typing, scrolling, scripts, keyboardOnly, curlCommands, racing, modelView, looks, shapes, otherModels, trees, errors, keyed]) {
   try {
     await part();
   } catch (error) {

@@ -3,13 +3,14 @@
 //   {"text", "question", "tasks", "offset_unit": "utf16"} -> {"results": {TASK: answer}, tokens, seconds}
 //
 // An answer has one of the shapes that /info names for each task (SHAPES below): spans and candidates are marked in the text,
-// edges are arcs over the text, labels and trees are tables. No kind of task is known here.
+// edges are arcs over the text (arcs.js), trees are drawn (tree.js), labels are tables. No kind of task is known here.
 //
 // Offsets are asked for in UTF-16 units: those are what JavaScript's strings count. What a server or a user wrote goes into
 // the page as text nodes and attributes only, never as HTML. The parts: the API, the request, the result, the text with its
 // marks, the tip, curl, the model's view, the tabs.
 
 import { withArcs } from "./arcs.js";
+import { treePicture } from "./tree.js";
 
 const EXAMPLES = [
   ["News", "A new night train will link Copenhagen and Milan from April, the Danish operator DSB said on Tuesday. It is to stop in Hamburg, Munich and Verona. Greenpeace welcomed the plan; Lufthansa did not wish to comment.",
@@ -138,7 +139,7 @@ const SHAPES = {
   candidates: ["the answer to your question is highlighted, with its runners-up", (result) => typeof result?.answer === "string"],
   labels: ["the labels of the text are listed", (result) => typeof result?.label === "string" && Array.isArray(result.labels)],
   edges: ["the relations in the text are drawn", (result) => Array.isArray(result?.edges)],
-  tree: ["the head of each word is listed", (result) => Array.isArray(result?.words)],
+  tree: ["the heads of the words are drawn as a tree", (result) => Array.isArray(result?.words)],
 };
 
 /** The shape of a task's result; null where it is none that can be drawn. */
@@ -387,9 +388,26 @@ function shapeTable([task, result, shape]) {
     return table(`Relations in the text (${task})`, ["From", "Relation", "To", "Score"],
       result.edges.map((edge) => [el("bdi", {}, String(edge.from?.text)), String(edge.type), el("bdi", {}, String(edge.to?.text)), percent(edge.score)]));
   }
+  return null;
+}
+
+/** A tree: its picture, which scrolls by itself, and a table that says the same. */
+function treePart([task, result], entities) {
   const head = (word) => (word.head > 0 ? `${word.head} ${result.words[word.head - 1]?.text ?? ""}` : "root");
-  return table(`Words of the text with their heads (${task})`, ["Word", "Relation", "Head", "Score"],
-    result.words.map((word, at) => [el("bdi", {}, `${at + 1} ${word.text}`), String(word.label), el("bdi", {}, head(word)), percent(word.score)]));
+  const rows = result.words.map((word, at) => [el("bdi", {}, `${at + 1} ${word.text}`), String(word.label), el("bdi", {}, head(word)), percent(word.score)]);
+  const said = table(`Words of the text with their heads (${task})`, ["Word", "Relation", "Head", "Score"], rows);
+  if (!result.words.length) return said;
+  const unsure = result.words.some((word) => word.score < 0.5);
+  return el("section", { class: "tree-part" }, el("h3", {}, task),
+    el("div", { class: "tree-frame", tabindex: 0, role: "region", "aria-label": `Tree of ${task}; it scrolls` }, treePicture(result.words, tagsOf(result.words, entities), percent)),
+    unsure ? el("p", { class: "note hint" }, "Dashed: less than 50% probable.") : null,
+    el("details", {}, el("summary", {}, "The tree as a table"), said));
+}
+
+/** A tag for each word, where spans of another task stand word for word: parts of speech, say. Null where most words have none. */
+function tagsOf(words, entities) {
+  const tags = words.map((word) => entities.find((one) => one.start === word.start && one.end === word.end)?.type);
+  return 2 * tags.filter((tag) => tag != null).length > words.length ? tags.map((tag) => (tag == null ? null : String(tag))) : null;
 }
 
 /** Relations as arcs over their text, and as a table. Their text is the one that was sent, unless the answer says another. */
@@ -435,7 +453,7 @@ function showResult(body, response) {
     entities.length ? typesPart(entities, view) : null,
     readers || answers.length ? view.node : null,
     entities.length ? el("p", { class: "note hint" }, "Scores: point at a highlighted name, tap it, or go through them with the arrow keys.") : null,
-    tables.map((one) => (one[2] === "edges" ? edgesPart(one, source) : shapeTable(one))),
+    tables.map((one) => (one[2] === "edges" ? edgesPart(one, source) : one[2] === "tree" ? treePart(one, entities) : shapeTable(one))),
     others.map(([task, result]) => el("section", {}, el("h3", {}, task), el("pre", { tabindex: 0, "aria-label": `Result of ${task}` }, JSON.stringify(result, null, 2)))),
     el("div", { class: "actions" }, copyButton("Copy as JSON", () => JSON.stringify(response, null, 2))),
     el("div", {},

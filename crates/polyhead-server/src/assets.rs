@@ -7,6 +7,7 @@ const BLANK: &str = "<!doctype html><title>Report</title>";
 pub const ASSETS: &[(&str, &str, &str)] = &[
     ("app.js", "text/javascript; charset=utf-8", include_str!("../assets/app.js")),
     ("arcs.js", "text/javascript; charset=utf-8", include_str!("../assets/arcs.js")),
+    ("tree.js", "text/javascript; charset=utf-8", include_str!("../assets/tree.js")),
     ("app.css", "text/css; charset=utf-8", include_str!("../assets/app.css")),
     ("icon.svg", "image/svg+xml", include_str!("../assets/icon.svg")),
     ("report.html", "text/html; charset=utf-8", BLANK),
