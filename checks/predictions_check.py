@@ -1,13 +1,17 @@
-"""Recomputes the scores of `polyhead eval` from the file of --predictions alone, with seqeval and the SQuAD v2.0 metric.
+"""Recomputes the scores of `polyhead eval` from the file of --predictions alone, with seqeval, the SQuAD v2.0 metric and the evaluation
+of CoNLL 2018.
 
   polyhead eval MODEL --task ner --data dev.conll --predictions ner.jsonl --json > ner.json
   polyhead eval MODEL --task qa --data dev.json --predictions qa.jsonl --squad-predictions squad.json --json > qa.json
   python checks/predictions_check.py --ner ner.jsonl ner.json
   python checks/predictions_check.py --qa qa.jsonl qa.json [--squad squad.json] [--data dev.json --official DIR]
+  polyhead eval MODEL --task parse --data dev.conllu --predictions parse.jsonl --json > parse.json
+  python checks/predictions_check.py --trees parse.jsonl parse.json --data dev.conllu --official DIR
 
 The SQuAD metric is that of transformers 4 (`squad_metrics`; 5 has none), whose rules are those of v2.0; or with `--official DIR`
 the scripts themselves, evaluate-v1.1.py and evaluate-v2.0.py (see fixtures/README.md), which read `--data`. Needs seqeval for
---ner, transformers 4 for --qa, or numpy for --official.
+--ner, transformers 4 for --qa, or numpy for --official. Trees are scored by conll18_ud_eval.py of `DIR`, which reads the file of gold
+trees, and the same file with the heads and relations that were predicted.
 
 Where "no answer" is allowed, the best answers and the scores of "no answer" are given to the metric as well: it searches for the
 threshold that polyhead's `best_*` must have found, and the answers printed must be those of one threshold.
@@ -153,22 +157,50 @@ def proves_something(rows, ours):
     ]
 
 
+def trees(args):
+    rows, ours = lines(args.trees[0]), values(args.trees[1])
+    found, written, at = iter(rows), [], None
+    for line in Path(args.data).read_text(encoding="utf-8").split("\n"):
+        cells = line.split("\t")
+        if cells[0].isdigit():
+            if cells[0] == "1":
+                at = iter(next(found)["words"])
+            word = next(at)
+            assert word["text"] == cells[1], (word, line)
+            line = "\t".join([*cells[:6], str(word["head"]), word["label"], *cells[8:]])
+        written.append(line)
+    with tempfile.TemporaryDirectory() as scratch:
+        system = Path(scratch) / "system.conllu"
+        system.write_text("\n".join(written), encoding="utf-8")
+        command = [sys.executable, Path(args.official) / "conll18_ud_eval.py", "-c", args.data, system]
+        table = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    counts = {cells[0].strip(): [int(cell) for cell in cells[1:4]] for cells in (row.split("|") for row in table.splitlines()[2:])}
+    f1 = lambda correct, gold, predicted: 200 * correct / (gold + predicted)
+    same = [compare(name, ours[name], f1(*counts[name.upper()])) for name in ("las", "uas", "clas")]
+    return [*same, holds(next(found, None) is None, f"{len(rows)} sentences, in the order of the file")]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ner", nargs=2, metavar=("PREDICTIONS", "REPORT"))
     parser.add_argument("--qa", nargs=2, metavar=("PREDICTIONS", "REPORT"))
+    parser.add_argument("--trees", nargs=2, metavar=("PREDICTIONS", "REPORT"))
     parser.add_argument("--squad", help="the file of --squad-predictions")
-    parser.add_argument("--data", help="the SQuAD file that was scored")
+    parser.add_argument("--data", help="the file that was scored")
     parser.add_argument("--official", help="a folder with the official scripts")
     args = parser.parse_args()
-    if not (args.ner or args.qa) or (args.official and not args.data):
-        parser.error("expected --ner or --qa, and --data with --official")
+    if not (args.ner or args.qa or args.trees) or (args.official and not args.data):
+        parser.error("expected --ner, --qa or --trees, and --data with --official")
+    if args.trees and not args.official:
+        parser.error("expected --data and --official with --trees")
     same = []
     if args.ner:
         with contextlib.redirect_stderr(io.StringIO()):  # warnings on kinds without an entity
             same += ner(*args.ner)
     if args.qa:
         same += qa(args)
+    if args.trees:
+        same += trees(args)
     sys.exit(0 if all(same) else 1)
 
 

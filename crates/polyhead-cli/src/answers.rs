@@ -17,7 +17,7 @@ pub enum Form {
     Table,
     /// One JSON object a line
     Json,
-    /// `word TAG`, a blank line after each text
+    /// `word TAG`, a blank line after each text; a tree in CoNLL-U
     Columns,
     /// A row for each thing that was found, with tabs
     Tsv,
@@ -136,8 +136,10 @@ fn drawn(answer: &Answer) -> String {
 fn columns(shape: Shape, answer: &Value, out: &mut Out) -> Result<()> {
     if shape == Shape::Tree {
         let Answer::Tree(Tree { words, .. }) = read(shape, answer)? else { return Ok(()) };
+        // CoNLL-U, which has ten columns: `_` stands for what a tree does not say.
         for (number, word) in (1..).zip(&words) {
-            out.line(format!("{number}\t{}\t{}\t{}", escaped(&word.text), word.head, escaped(&word.label)))?;
+            let (form, head, relation) = (word_cell(&word.text), word.head, word_cell(&word.label));
+            out.line(format!("{number}\t{form}\t_\t_\t_\t_\t{head}\t{relation}\t_\t_"))?;
         }
         return out.line("");
     }
@@ -151,13 +153,17 @@ fn columns(shape: Shape, answer: &Value, out: &mut Out) -> Result<()> {
         let (word, tag) = (word.as_str().unwrap_or(""), tag.as_str().unwrap_or("_"));
         // Readers take tabs for the border of columns wherever a line has one.
         let border = if word.chars().chain(tag.chars()).any(char::is_whitespace) { '\t' } else { ' ' };
-        let word = match word.trim().is_empty() {
-            true => "_".to_owned(),
-            false => word.replace(['\t', '\n', '\r'], " "),
-        };
-        out.line(format!("{word}{border}{tag}"))?;
+        out.line(format!("{}{border}{tag}", word_cell(word)))?;
     }
     out.line("")
+}
+
+/// A word in its column: never empty, and on one line.
+fn word_cell(word: &str) -> String {
+    match word.trim().is_empty() {
+        true => "_".to_owned(),
+        false => word.replace(['\t', '\n', '\r'], " "),
+    }
 }
 
 fn tsv(shape: Shape, answer: &Value, number: usize, first: bool, out: &mut Out) -> Result<()> {
