@@ -145,10 +145,6 @@ impl Task for Parse {
         &self.config.labels
     }
 
-    fn smallest(labels: &[String]) -> Option<Value> {
-        (!labels.is_empty()).then(|| json!({ "labels": labels, "max_length": 8 }))
-    }
-
     fn read(&self, path: &Path, limit: Option<usize>, layout: &Layout) -> Result<Read<Parsed>> {
         let Read { examples, skipped, notes } = TREES.read(path, limit, layout)?;
         Ok(Read { examples: examples.into_iter().map(Parsed::from_sentence).collect(), skipped, notes })
