@@ -674,8 +674,8 @@ async function trees() {
         const all = (selector) => [...document.querySelectorAll(`svg.tree ${selector}`)];
         const frame = document.querySelector(".tree-frame");
         return {
-          words: all(".word").map((one) => [one.textContent, box(one)]), tags: all(".tag").map((one) => one.textContent),
-          relations: all(".relation").map((one) => [one.querySelector("text").textContent, box(one.querySelector("rect"))]),
+          words: all(".word").map((one) => [one.textContent, box(one)]), tags: all(".under").map((one) => one.textContent),
+          relations: all(".over").map((one) => [one.querySelector("text").textContent, box(one.querySelector("rect"))]),
           arrows: all(".head").map((one) => box(one).middle), unsure: all(".unsure").length, size: box(document.querySelector("svg.tree")), scrolls: frame.scrollWidth > frame.clientWidth,
           rows: [...document.querySelectorAll(".tree-part tbody tr")].length,
         };

@@ -86,7 +86,7 @@ export function treePicture(words, tags, percent) {
 
   const label = (text, middle, y, title) => {
     const own = width(text, FONT.label) + 6;
-    labels.push(svg("g", { class: "relation" }, svg("title", {}, title),
+    labels.push(svg("g", { class: "over" }, svg("title", {}, title),
       svg("rect", { x: middle - own / 2, y: y - FONT.label / 2 - 2, width: own, height: FONT.label + 4, rx: 3 }),
       svg("text", { x: middle, y, "dominant-baseline": "central", "text-anchor": "middle" }, text)));
   };
@@ -109,7 +109,7 @@ export function treePicture(words, tags, percent) {
   }
   const written = words.flatMap((word, at) => [
     svg("text", { class: "word", x: x(places[at]), y: base + FONT.word, "text-anchor": "middle" }, word.text),
-    tags?.[at] ? svg("text", { class: "tag", x: x(places[at]), y: base + FONT.word + FONT.tag + 8, "text-anchor": "middle" }, tags[at]) : null,
+    tags?.[at] ? svg("text", { class: "under", x: x(places[at]), y: base + FONT.word + FONT.tag + 8, "text-anchor": "middle" }, tags[at]) : null,
   ]).filter(Boolean);
   // The labels come last: their ground parts the lines that pass behind them.
   return svg("svg", { class: "tree", width: Math.ceil(total), height: Math.ceil(height), viewBox: `0 0 ${Math.ceil(total)} ${Math.ceil(height)}`, role: "img", "aria-label": "Dependency tree; the table below says the same" },
