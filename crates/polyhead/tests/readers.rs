@@ -3,10 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use polyhead::data::{Columns, Layout, Question, Read, Sentence, read_questions, read_sentences};
-use polyhead::metrics::span_f1::{Counts, Scheme, Scores};
+use polyhead::data::{Columns, Layout, Question, Read, Sentence, TEXTS, read_questions, read_sentences};
+use polyhead::metrics::span_f1::{Counts, Scheme, Scores, entities};
 
 fn written(name: &str, text: &str) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
@@ -56,6 +57,85 @@ fn iob1_is_converted_with_a_note() {
     let read = sentences_of("a.txt", "a I-PER\nb B-PER\nc I-LOC\nd I-LOC\n\ne I-PER\n");
     assert_eq!(read.examples.iter().map(tagged).collect::<Vec<_>>(), ["a/B-PER b/B-PER c/B-LOC d/I-LOC", "e/B-PER"]);
     assert!(read.notes[0].contains("from IOB1 to IOB2: 3 entities"), "{:?}", read.notes);
+}
+
+#[test]
+fn the_entities_of_every_scheme_are_those_that_seqeval_reads_in_it() {
+    // Every sequence of four tags of two types that has an end, legal or not.
+    for (scheme, prefixes) in [("BIOES", "BIES"), ("BILOU", "BILU")] {
+        let tags: Vec<String> =
+            prefixes.chars().flat_map(|prefix| [format!("{prefix}-A"), format!("{prefix}-B")]).collect();
+        let tags: Vec<&str> = tags.iter().map(String::as_str).chain(["O"]).collect();
+        let count = tags.len().pow(4);
+        let sequence = |number: usize| (0..4).map(move |at| number / 9_usize.pow(at) % 9).collect::<Vec<_>>();
+        let mut text = String::new();
+        let mut written: Vec<Vec<String>> = Vec::new();
+        for number in 0..count {
+            let sentence: Vec<&str> = sequence(number).into_iter().map(|tag| tags[tag]).collect();
+            sentence.iter().for_each(|tag| text.push_str(&format!("word {tag}\n")));
+            text.push('\n');
+            // seqeval knows the ends of BIOES.
+            written.push(sentence.iter().map(|tag| tag.replace("L-", "E-").replace("U-", "S-")).collect());
+        }
+        let read = sentences_of("a.txt", &text);
+        assert!(read.notes[0].contains(&format!("from {scheme} to IOB2")), "{:?}", read.notes);
+        assert_eq!(read.examples.len(), count);
+        for (sentence, written) in read.examples.iter().zip(&written) {
+            assert_eq!(entities(&sentence.tags, Scheme::StrictIob2), entities(written, Scheme::Lenient), "{written:?}");
+        }
+    }
+}
+
+#[test]
+fn a_file_compressed_with_gzip_is_read_as_it_is_without() {
+    let compressed = |text: &str| {
+        let mut bytes = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        bytes.write_all(text.as_bytes()).unwrap();
+        bytes.finish().unwrap()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let (plain, gz) = (folder.path().join(name), folder.path().join(format!("{name}.gz")));
+        fs::write(&plain, text).unwrap();
+        // Two members, as `cat a.gz b.gz` makes them.
+        let (first, second) = text.split_at(text.len() / 2);
+        fs::write(&gz, [compressed(first), compressed(second)].concat()).unwrap();
+        (plain, gz)
+    };
+    let layout = Layout::default();
+    for (name, text) in [
+        ("a.conll", "EU B-ORG\nrejects O\n\nAda S-PER\n"),
+        ("a.jsonl", "{\"words\": [\"EU\"], \"tags\": [\"B-ORG\"]}\n{\"words\": [\"a\"], \"tags\": [\"O\"]}\n"),
+    ] {
+        let (plain, gz) = write(name, text);
+        let of = |path: &Path| read_sentences(path, None, &layout).unwrap().examples;
+        let read = of(&gz);
+        assert!(read.iter().all(|sentence| sentence.place.to_string().contains(".gz:")));
+        let words = |sentences: Vec<Sentence>| sentences.iter().map(tagged).collect::<Vec<_>>();
+        assert_eq!(words(read), words(of(&plain)));
+    }
+    let (plain, gz) = write("a.csv", "text,label\n\"good, very\",yes\nbad,no\n");
+    let of = |path: &Path| TEXTS.read(path, None, &layout).unwrap().examples;
+    assert_eq!(
+        of(&gz).iter().map(|text| (&text.text, &text.label)).collect::<Vec<_>>(),
+        of(&plain).iter().map(|text| (&text.text, &text.label)).collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn documents_are_told_where_a_file_marks_them() {
+    let documents = |read: Read<Sentence>| read.examples.iter().map(|sentence| sentence.document).collect::<Vec<_>>();
+    let marked = "-DOCSTART- O\n\na O\n\nb O\n\n-DOCSTART- O\n\nc O\n\n# newdoc id = x\nd O\n";
+    assert_eq!(documents(sentences_of("a.conll", marked)), [0, 0, 2, 3]);
+    assert_eq!(documents(sentences_of("a.conll", "a O\n\nb O\n")), [0, 0]);
+    let row = |word: &str, document: &str| format!("{{\"words\": [\"{word}\"], \"tags\": [\"O\"]{document}}}\n");
+    let lines = [
+        row("a", ", \"document\": 7"),
+        row("b", ", \"doc_id\": 7"),
+        row("c", ", \"document_id\": \"x\""),
+        row("d", ""),
+    ];
+    assert_eq!(documents(sentences_of("a.jsonl", &lines.concat())), [0, 0, 2, 3]);
 }
 
 #[test]

@@ -17,10 +17,10 @@
 
 use std::path::Path;
 
-use super::iob;
 use super::layout::Layout;
 use super::lines::Lines;
 use super::looks;
+use super::schemes;
 use super::{Read, Sentence, quoted};
 use crate::error::{Error, Place, Result};
 
@@ -56,6 +56,7 @@ pub(super) fn read(file: &Path, limit: Option<usize>, layout: &Layout) -> Result
     let mut ahead = None; // the columns of that line, where comments stand before it
     let (mut comments, mut header) = (0_usize, None);
     let mut index = IndexColumn::default();
+    let mut document = 0; // told by its first sentence
     while let Some((number, line)) = lines.next()? {
         let row = Row::new(line, chosen, layout);
         if row.cells.is_empty() {
@@ -67,6 +68,7 @@ pub(super) fn read(file: &Path, limit: Option<usize>, layout: &Layout) -> Result
         if row.cells.first() == Some(&"-DOCSTART-") || row.word() == "-DOCSTART-" {
             sentences.extend(open.take());
             index.end_sentence();
+            document = sentences.len();
             continue;
         }
         if line.starts_with('#') {
@@ -75,6 +77,9 @@ pub(super) fn read(file: &Path, limit: Option<usize>, layout: &Layout) -> Result
             }
             let expected = width.map(|(columns, _)| columns).or(ahead.flatten());
             if row.is_comment(expected, open.is_some()) {
+                if is_new_document(line) {
+                    document = sentences.len();
+                }
                 comments += 1;
                 continue;
             }
@@ -100,7 +105,8 @@ pub(super) fn read(file: &Path, limit: Option<usize>, layout: &Layout) -> Result
         row.check_tag().map_err(|error| error_or_like(error, is_first, file).at(place()))?;
         let tag = row.tag(layout).map_err(|error| error.at(place()))?;
         index.push(row.cells.first().copied(), row.cells.len(), number);
-        let sentence = open.get_or_insert_with(|| Sentence { place: place(), words: Vec::new(), tags: Vec::new() });
+        let new = || Sentence { place: place(), words: Vec::new(), tags: Vec::new(), document };
+        let sentence = open.get_or_insert_with(new);
         sentence.words.push(row.word().to_owned());
         sentence.tags.push(tag);
     }
@@ -115,7 +121,12 @@ pub(super) fn read(file: &Path, limit: Option<usize>, layout: &Layout) -> Result
     if comments > 0 {
         notes.push(format!("lines that are comments (`# ...`) and were skipped: {comments}"));
     }
-    iob::finish(file, Read { examples: sentences, skipped: Vec::new(), notes }, limit)
+    schemes::finish(file, Read { examples: sentences, skipped: Vec::new(), notes }, limit)
+}
+
+/// Whether a comment begins a document, as those of CoNLL-U do.
+fn is_new_document(comment: &str) -> bool {
+    comment.trim_start_matches('#').split_whitespace().next() == Some("newdoc")
 }
 
 /// At the first line of all, a file of another kind is named for what it is.
@@ -165,7 +176,7 @@ impl<'a> Row<'a> {
     }
 
     fn is_token(&self) -> bool {
-        let is_tag = |tag: &str| iob::is_tag(tag) || self.numbers_are_tags && tag.parse::<u32>().is_ok();
+        let is_tag = |tag: &str| schemes::is_tag(tag) || self.numbers_are_tags && tag.parse::<u32>().is_ok();
         !self.word().is_empty() && self.raw_tag().is_some_and(is_tag)
     }
 
@@ -210,14 +221,14 @@ impl<'a> Row<'a> {
     /// Refuses what is no tag.
     fn check_tag(&self) -> Result<()> {
         let tag = self.raw_tag().unwrap_or("");
-        let is_several = tag.split(' ').skip(1).any(iob::is_tag);
-        if iob::is_tag(tag) && !is_several || tag.parse::<i64>().is_ok() && self.numbers_are_tags {
+        let is_several = tag.split(' ').skip(1).any(schemes::is_tag);
+        if schemes::is_tag(tag) && !is_several || tag.parse::<i64>().is_ok() && self.numbers_are_tags {
             return Ok(());
         }
-        let message = format!("expected a tag `O`, `B-type` or `I-type`, found {}", quoted(tag));
+        let message = format!("expected {}, found {}", schemes::EXPECTED, quoted(tag));
         let hint = match is_several {
             true => "this line has tabs and spaces: where there are tabs, they alone separate columns".to_owned(),
-            false => self.other_column().unwrap_or_else(|| iob::way_out(tag)),
+            false => self.other_column().unwrap_or_else(|| schemes::way_out(tag)),
         };
         Err(Error::data(message).hint(hint))
     }
@@ -225,7 +236,7 @@ impl<'a> Row<'a> {
     /// The way out where another column than that which is read has tags.
     fn other_column(&self) -> Option<String> {
         let word = 1 + self.cells.iter().position(|cell| cell.parse::<f64>().is_err())?;
-        let tag = 1 + self.cells.iter().position(|cell| iob::is_tag(cell) && *cell != "O")?;
+        let tag = 1 + self.cells.iter().position(|cell| schemes::is_tag(cell) && *cell != "O")?;
         (tag > word && self.cells.len() > 2)
             .then(|| format!("if the tags are in column {tag}: data.TASK.columns = {{ word = {word}, tag = {tag} }}"))
     }

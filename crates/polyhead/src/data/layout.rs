@@ -16,7 +16,7 @@ use std::str::FromStr;
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::iob;
+use super::schemes;
 use crate::error::{Error, Result};
 
 /// What a reader knows of a file besides its extension.
@@ -197,7 +197,7 @@ impl Layout {
 
     /// Refuses names that are no tags of entities, for sentences with entities. Messages begin with the key.
     pub fn check_entity_tags(&self) -> Result<()> {
-        match self.tag_names.iter().enumerate().find(|(_, name)| !iob::is_tag(name)) {
+        match self.tag_names.iter().enumerate().find(|(_, name)| !schemes::is_tag(name)) {
             None => Ok(()),
             Some((number, name)) => {
                 let found = super::quoted(name);
@@ -211,7 +211,7 @@ impl Layout {
     pub(super) fn tag_of(&self, number: i64) -> Result<String> {
         if self.tag_names.is_empty() {
             return Err(Error::data(format!("expected the name of a tag, such as `B-PER`; found the number {number}"))
-                .hint(iob::NAME_THE_NUMBERS));
+                .hint(schemes::NAME_THE_NUMBERS));
         }
         let name = usize::try_from(number).ok().and_then(|number| self.tag_names.get(number));
         name.cloned().ok_or_else(|| {

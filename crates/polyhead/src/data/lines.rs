@@ -1,20 +1,19 @@
 //! Text files, read with bounded memory: lines for column files and JSON Lines, a whole text for JSON.
 //!
-//! A data file comes from anywhere, so that what is not text is named for what it is (gzip, UTF-16, a line without an
+//! A data file comes from anywhere, so that what is not text is named for what it is (an archive, UTF-16, a line without an
 //! end) before a parser stumbles over it. A byte-order mark and CRLF are accepted: Windows editors write them.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read as _};
+use std::io::{BufRead as _, Read as _};
 use std::path::{Path, PathBuf};
 
 use super::layout::Encoding;
+use super::open::{self, Opened};
 use crate::error::{Error, Place, Result};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// First bytes that say that a file is not text, with what it is and the way out.
 const NOT_TEXT: &[(&[u8], &str, &str)] = &[
-    (b"\x1F\x8B", "gzip-compressed data", "decompress it first: gunzip FILE"),
     (b"BZh", "bzip2-compressed data", "decompress it first: bunzip2 FILE"),
     (b"\xFD7zXZ\x00", "xz-compressed data", "decompress it first: unxz FILE"),
     (b"\x28\xB5\x2F\xFD", "zstd-compressed data", "decompress it first: unzstd FILE"),
@@ -30,7 +29,7 @@ pub(super) const MARK_NOTE: &str = "a UTF-8 byte-order mark at the start of the 
 /// The lines of a text file, one at a time, without their ends. Memory stays within one line of the allowed length.
 pub(super) struct Lines {
     file: PathBuf,
-    reader: BufReader<File>,
+    reader: Opened,
     buffer: Vec<u8>,
     number: usize,
     longest: usize,
@@ -48,10 +47,9 @@ impl Lines {
 
     /// The same of a file whose characters are encoded so.
     pub(super) fn open_in(file: &Path, longest: usize, encoding: Encoding) -> Result<Self> {
-        let reader = BufReader::new(File::open(file).map_err(|cause| Error::reading(file, cause))?);
         Ok(Self {
             file: file.to_owned(),
-            reader,
+            reader: open::open(file)?,
             buffer: Vec::new(),
             number: 0,
             longest,
@@ -66,7 +64,7 @@ impl Lines {
         self.buffer.clear();
         let allowed = (self.longest as u64).saturating_add(1);
         let read = (&mut self.reader).take(allowed).read_until(b'\n', &mut self.buffer);
-        if read.map_err(|cause| Error::reading(&self.file, cause))? == 0 {
+        if read.map_err(|cause| open::failed(&self.file, cause))? == 0 {
             return Ok(None);
         }
         self.number += 1;
@@ -101,10 +99,10 @@ impl Lines {
 
 /// The text of a file of at most `largest` bytes, and the notes that are due.
 pub(super) fn read_whole(file: &Path, largest: u64) -> Result<(String, Vec<String>)> {
-    let opened = File::open(file).map_err(|cause| Error::reading(file, cause))?;
+    let opened = open::open(file)?;
     let mut bytes = Vec::new();
     let read = opened.take(largest.saturating_add(1)).read_to_end(&mut bytes);
-    if read.map_err(|cause| Error::reading(file, cause))? as u64 > largest {
+    if read.map_err(|cause| open::failed(file, cause))? as u64 > largest {
         return Err(Error::data(format!("expected at most {largest} bytes, found more"))
             .at(Place::file(file))
             .hint("split the file, or write it as JSON Lines, which is read line by line"));

@@ -4,7 +4,6 @@
 //! to version, so that a look is a guess, and says so.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
@@ -64,7 +63,7 @@ impl Like {
 /// What the file looks like, if that can be said.
 pub(super) fn like(file: &Path) -> Option<Like> {
     let mut bytes = Vec::new();
-    File::open(file).ok()?.take(BEGINNING).read_to_end(&mut bytes).ok()?;
+    super::open::open(file).ok()?.take(BEGINNING).read_to_end(&mut bytes).ok()?;
     like_text(&String::from_utf8_lossy(&bytes))
 }
 

@@ -8,25 +8,26 @@ use std::path::Path;
 use crate::error::{Error, Place, Result};
 
 mod conll;
-mod iob;
 mod json;
 mod jsonl;
 mod layout;
 mod lines;
 mod looks;
+mod open;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod questions;
 mod relations;
+mod schemes;
 mod spans;
 mod squad;
 mod texts;
 mod trees;
 mod words;
 
-pub use iob::training_tag;
 pub use layout::{Column, ColumnNames, Columns, Encoding, Layout};
 pub use relations::{Marked, RelationExample};
+pub use schemes::training_tag;
 pub use texts::LabelledText;
 pub use trees::ParsedSentence;
 pub use words::{ConlluArc, ConlluSentence, ConlluWord, MultiwordToken, TaggedWords};
@@ -40,6 +41,8 @@ pub struct Sentence {
     pub words: Vec<String>,
     /// A tag for each word: `O`, `B-PER`, `I-PER` ... IOB2, but as the file has it where an `I-` continues nothing.
     pub tags: Vec<String>,
+    /// The same number for the sentences of one document of its file, which stand together. A file that marks no documents is one.
+    pub document: usize,
 }
 
 /// A question about a context, with its gold answers: what extractive question answering trains on.
@@ -283,7 +286,7 @@ impl<T> Formats<T> {
             .and_then(|()| self.check_names("tag_names", &layout.tag_names, "tag"))
             .and_then(|()| self.check_names("label_names", &layout.label_names, "label"));
         checked.map_err(|error| error.at_least(Place::file(source)))?;
-        let extension = source.extension().and_then(|extension| extension.to_str()).unwrap_or("").to_ascii_lowercase();
+        let extension = open::extension(source);
         let format = self.formats.iter().find(|format| format.extensions.contains(&extension.as_str()));
         match format {
             Some(format) if layout.encoding != Encoding::Utf8 && format.encodings == Encodings::Utf8 => {
@@ -324,7 +327,8 @@ impl<T> Formats<T> {
             ("parquet", _) if format_name(extension).is_none() => {
                 "this build has no Parquet reader: build it with the feature `parquet`"
             }
-            ("gz" | "bz2" | "xz" | "zst" | "zip", _) => "decompress it first",
+            ("gz", _) => "name it by its format: train.jsonl.gz, train.conll.gz",
+            ("bz2" | "xz" | "zst" | "zip", _) => "decompress it first, or compress it with gzip, which is read",
             (_, Some(like)) => like.way_out,
             _ => "give the file the extension of its format",
         };

@@ -31,7 +31,7 @@ use serde_json::Value;
 
 use super::layout::Layout;
 use super::questions::{Context, Gatherer, Raw, RawAnswer};
-use super::{Question, Read, Sentence, iob, quoted};
+use super::{Question, Read, Sentence, quoted, schemes};
 use crate::error::{Error, Place, Result};
 pub(super) use texts::read_texts;
 pub(super) use words::read_words;
@@ -51,12 +51,12 @@ pub(super) fn read_sentences(file: &Path, limit: Option<usize>, layout: &Layout)
                 return Err(Error::data(message));
             }
             for tag in &tags {
-                iob::check_tag(tag, || place.clone())?;
+                schemes::check_tag(tag, || place.clone())?;
             }
-            sentences.push(Sentence { place: place.clone(), words, tags });
+            sentences.push(Sentence { place: place.clone(), words, tags, document: 0 });
             Ok(Next::Row)
         })?;
-        iob::finish(file, Read { examples: sentences, skipped: Vec::new(), notes: Vec::new() }, limit)
+        schemes::finish(file, Read { examples: sentences, skipped: Vec::new(), notes: Vec::new() }, limit)
     })
 }
 

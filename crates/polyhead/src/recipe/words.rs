@@ -122,7 +122,7 @@ const WORDS: &[Word] = &[
     called(&["use_pooler", "pooling", "pooling_type", "pooling_mode", "pooler_type", "add_pooling_layer", "classifier_pooling", "cls_pooling"], &["tasks.NAME.pooler"], "a dense layer with tanh on the first token, of a classifier"),
     called(&["sentence_pair", "text_pair", "pair", "is_pair", "input_type"], &["tasks.NAME.inputs"], "`text` or `pair`; left out, the training data decide"),
     absent(&["label_all_tokens", "propagate_labels"], "the first sub-word of a word carries its label"),
-    absent(&["scheme", "tag_scheme", "tagging_scheme", "label_encoding", "label_scheme", "tag_format"], "tags are read as IOB2; IOB1 is recognised and converted"),
+    absent(&["scheme", "tag_scheme", "tagging_scheme", "label_encoding", "label_scheme", "tag_format"], "IOB2, IOB1, IO, BIOES and BILOU are recognised, and converted to IOB2"),
 ];
 
 /// What may have been meant by a key that `table` does not have.

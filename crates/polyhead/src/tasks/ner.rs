@@ -8,11 +8,14 @@ mod analysis;
 mod encoding;
 mod example;
 mod labels;
+mod transitions;
 
 pub use example::Tagged;
 
+use example::Context;
+
 use super::answer::{self, Answer};
-use super::words::{self, Lengths, OUTSIDE, Words, best_labels, pipeline, token_classification};
+use super::words::{self, Lengths, OUTSIDE, Words, label_probabilities, pipeline, token_classification, top};
 use super::{
     Analyse, Checks, Exchange, Faces, Fingerprint, HeadShape, LinearHead, Outline, Pipeline, PipelineApi, Purpose,
     Query, Review, Score, Shape, SingleTask, SingleTaskFolder, Task, TypeScore, Window, is_short_line,
@@ -36,6 +39,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+use transitions::Transitions;
 
 // Configuration
 
@@ -54,11 +58,59 @@ pub struct Config {
     pub dropout: f64,
     /// The labels, in the order of the head's outputs. Left empty, they are taken from the training data.
     pub labels: Vec<String>,
+    /// What else of its document a sentence is read with.
+    #[serde(skip_serializing_if = "Neighbours::is_none")]
+    pub context: Neighbours,
+    /// How the labels of a sentence are chosen.
+    #[serde(skip_serializing_if = "Decoding::is_default")]
+    pub decoding: Decoding,
+}
+
+/// What a sentence is read with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Neighbours {
+    /// Nothing.
+    #[default]
+    None,
+    /// The sentences before and after it in its document, as far as they fit its window.
+    Document,
+}
+
+impl Neighbours {
+    fn is_none(&self) -> bool {
+        *self == Self::None
+    }
+}
+
+/// How the labels of a sentence are chosen of their probabilities.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decoding {
+    /// The most probable label of each word for itself, as transformers has it.
+    #[default]
+    Argmax,
+    /// The most probable sequence of those that spell entities: no `I-x` that continues nothing.
+    Viterbi,
+}
+
+impl Decoding {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { max_length: 128, stride: 32, truncate: false, dropout: 0.1, labels: Vec::new() }
+        Self {
+            max_length: 128,
+            stride: 32,
+            truncate: false,
+            dropout: 0.1,
+            labels: Vec::new(),
+            context: Neighbours::None,
+            decoding: Decoding::Argmax,
+        }
     }
 }
 
@@ -100,6 +152,16 @@ impl Ner {
 
     fn notation(&self) -> Notation {
         Notation::of(&self.config.labels)
+    }
+
+    /// A label for each row of probabilities.
+    fn most_probable(&self, rows: &[&[f64]]) -> Vec<usize> {
+        let best = || rows.iter().map(|row| top(row).map_or(0, |(label, _)| label)).collect();
+        match self.config.decoding {
+            Decoding::Argmax => best(),
+            // Labels that no legal sequence can be made of are a model's of elsewhere.
+            Decoding::Viterbi => Transitions::of(&self.config.labels).most_probable(rows).unwrap_or_else(best),
+        }
     }
 
     /// The label of every word. One without tokens (invisible characters alone) is inside of the entity that goes on around
@@ -165,8 +227,17 @@ impl Task for Ner {
     }
 
     fn read(&self, path: &Path, limit: Option<usize>, layout: &Layout) -> Result<Read<Tagged>> {
-        let Read { examples, skipped, notes } = data::read_sentences(path, limit, layout)?;
-        Ok(Read { examples: examples.into_iter().map(Tagged::from_sentence).collect(), skipped, notes })
+        let Read { examples: sentences, skipped, mut notes } = data::read_sentences(path, limit, layout)?;
+        let examples = match self.config.context {
+            Neighbours::None => sentences.into_iter().map(Tagged::from_sentence).collect(),
+            Neighbours::Document => {
+                if sentences.len() > 1 && sentences.iter().all(|sentence| sentence.document == 0) {
+                    notes.push("the file marks no documents: it is read as one".to_owned());
+                }
+                Tagged::in_documents(sentences)
+            }
+        };
+        Ok(Read { examples, skipped, notes })
     }
 
     fn prepare(&mut self, train: &[Tagged]) -> Result<()> {
@@ -214,13 +285,23 @@ impl Task for Ner {
     }
 
     fn fingerprint(&self, example: &Tagged) -> Option<Fingerprint> {
-        Fingerprint::of(2, &(example.words.words(), &example.tags))
+        let own = (example.words.words(), &example.tags);
+        match &example.context {
+            None => Fingerprint::of(2, &own),
+            Some(context) => Fingerprint::of(2, &(own, context.fingerprint())),
+        }
     }
 
     fn decode(&self, example: &Tagged, windows: &[Window]) -> Labelled {
-        let named = |(id, score): (usize, f64)| Some((self.config.labels.get(id)?.clone(), score));
+        let probabilities = label_probabilities(&example.words, windows);
+        let rows: Vec<&[f64]> = probabilities.iter().flatten().map(Vec::as_slice).collect();
+        let mut chosen = self.most_probable(&rows).into_iter();
+        let mut named = |row: &Vec<f64>| {
+            let label = chosen.next()?;
+            Some((self.config.labels.get(label)?.clone(), *row.get(label)?))
+        };
         let labels: Vec<Option<(String, f64)>> =
-            best_labels(&example.words, windows).into_iter().map(|best| best.and_then(named)).collect();
+            probabilities.iter().map(|row| row.as_ref().and_then(&mut named)).collect();
         let tags = self.filled(&labels);
         let entities = self.notation().entities(&tags);
         let entity = |Span { kind, start, end }: Span| {
@@ -365,7 +446,7 @@ impl Checks for Ner {
 
     fn review(&self, examples: &[Tagged], tokenizer: &Tokenizer) -> Result<Review> {
         words::review(
-            examples.iter().map(|example| &example.words),
+            examples.iter().map(|example| &*example.words),
             tokenizer,
             "and they count as `O` or as a part of the entity around them",
         )
@@ -443,6 +524,7 @@ pub struct Counts {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::batch::Features;
     use crate::data::Sentence;
     use crate::tasks::Logits;
     use crate::text::offsets::OffsetUnit;
@@ -463,6 +545,7 @@ mod tests {
             place: Place::line("f", 1),
             words: strings(&["a", "b", "c", "d", "e"]),
             tags: gold.clone(),
+            document: 0,
         });
         let mut counts = ner.counts();
         ner.count(&example, &Labelled { tags: gold, entities: Vec::new() }, &mut counts);
@@ -475,6 +558,21 @@ mod tests {
         assert_eq!(score.get("token_accuracy"), Some(90.0));
         let types: Vec<(&str, usize)> = score.types.iter().map(|kind| (kind.name.as_str(), kind.support)).collect();
         assert_eq!(types, [("ORG", 2), ("PER", 2)]);
+    }
+
+    #[test]
+    fn viterbi_opens_what_argmax_leaves_open() {
+        let rows: &[[f32; 3]] = &[[1.0, 0.9, 0.0], [0.0, 0.5, 9.0], [1.0, 0.0, 0.5]];
+        for (decoding, want) in [("argmax", ["O", "I-PER", "O"]), ("viterbi", ["B-PER", "I-PER", "O"])] {
+            let ner = Ner::open(json!({ "labels": ["O", "B-PER", "I-PER"], "decoding": decoding })).unwrap();
+            let words = Words::from_words(Place::file("f"), &strings(&["ada", "lovelace", "left"]), OffsetUnit::Char);
+            let features = Features { spans: (0..3).map(|at| Some((at, at + 1))).collect(), ..Features::default() };
+            let window = Window { features, logits: Logits::new(rows.concat(), 3) };
+            let found = ner.decode(&Tagged::untagged(words), &[window]);
+            assert_eq!(found.tags, want);
+            // The score of an entity is that of its labels.
+            assert_eq!(found.entities.len(), 1);
+        }
     }
 
     #[test]

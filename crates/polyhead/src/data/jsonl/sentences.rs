@@ -2,11 +2,11 @@
 //!
 //! ```text
 //! {"words": ["EU", "rejects"], "tags": ["B-ORG", "O"]}
-//! {"tokens": ["EU", "rejects"], "ner_tags": [3, 0]}
+//! {"tokens": ["EU", "rejects"], "ner_tags": [3, 0], "document": "news 17"}
 //! {"text": "EU rejects", "entities": [{"type": "ORG", "text": "EU", "start": 0, "end": 2, "score": 0.99}]}
 //! ```
 //!
-//! `tokens` and `ner_tags` are other names of `words` and `tags`, as the Hugging Face Hub has them; numbers are tags by
+//! Neighbours with the same `document` (or `doc_id`) are of one document. `tokens` and `ner_tags` are other names of `words` and `tags`, as the Hugging Face Hub has them; numbers are tags by
 //! the names that the recipe gives ([`Layout::tag_names`]). The third form is what `predict` answers: its text is split
 //! into words as `predict` splits it, and `offset_unit` says what the offsets count, characters if it is left out.
 
@@ -23,7 +23,7 @@ use crate::data::json::Object;
 use crate::data::layout::Layout;
 use crate::data::lines::Lines;
 use crate::data::spans::{self, Marked};
-use crate::data::{Read, Sentence, Skipped, iob, quoted, start_of};
+use crate::data::{Read, Sentence, Skipped, quoted, schemes, start_of};
 use crate::error::{Error, Place, Result};
 use crate::text::offsets::OffsetUnit;
 
@@ -34,6 +34,7 @@ const TAGS_ELSEWHERE: &[&str] = &["entities", "labels", "label", "ner", "spans",
 pub(in crate::data) fn read_sentences(file: &Path, limit: Option<usize>, layout: &Layout) -> Result<Read<Sentence>> {
     let mut lines = Lines::open(file, LONGEST_LINE)?;
     let (mut sentences, mut skipped, mut ignored) = (Vec::new(), Vec::new(), BTreeSet::new());
+    let (mut document, mut document_number) = (None, 0);
     while let Some((number, line)) = lines.next()? {
         if line.trim().is_empty() {
             continue;
@@ -59,9 +60,13 @@ pub(in crate::data) fn read_sentences(file: &Path, limit: Option<usize>, layout:
             },
         };
         for tag in &tags {
-            iob::check_tag(tag, place)?;
+            schemes::check_tag(tag, place)?;
         }
-        sentences.push(Sentence { place: place(), words, tags });
+        if row.document != document && !sentences.is_empty() {
+            document_number = sentences.len();
+        }
+        document = row.document;
+        sentences.push(Sentence { place: place(), words, tags, document: document_number });
     }
     let elsewhere = ignored.iter().find(|name| TAGS_ELSEWHERE.contains(&name.as_str()));
     let mut tags = sentences.iter().flat_map(|sentence| &sentence.tags).peekable();
@@ -70,11 +75,13 @@ pub(in crate::data) fn read_sentences(file: &Path, limit: Option<usize>, layout:
         return Err(Error::data(message).at(Place::file(file)).hint("leave out the one that is not meant"));
     }
     let notes = lines.notes().into_iter().chain(note(&ignored)).collect();
-    iob::finish(file, Read { examples: sentences, skipped, notes }, limit)
+    schemes::finish(file, Read { examples: sentences, skipped, notes }, limit)
 }
 
 struct SentenceRow {
     gold: Gold,
+    /// What it calls the document that it is of.
+    document: Option<Document>,
     ignored: BTreeSet<String>,
 }
 
@@ -82,6 +89,14 @@ struct SentenceRow {
 enum Gold {
     Tags { words: Vec<String>, tags: Vec<Tag> },
     Spans { text: String, entities: Vec<Marked>, unit: OffsetUnit },
+}
+
+/// The name or number of a document.
+#[derive(Deserialize, PartialEq)]
+#[serde(untagged, expecting = "a text or a number")]
+enum Document {
+    Name(String),
+    Number(i64),
 }
 
 /// A tag by its name, or by its number.
@@ -112,6 +127,7 @@ impl<'de> Deserialize<'de> for SentenceRow {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<SentenceRow, A::Error> {
                 let (mut words, mut tags, mut ignored) = (None, None, BTreeSet::new());
                 let (mut text, mut entities, mut unit) = (None::<Value>, None::<Value>, None);
+                let mut document = None;
                 while let Some(key) = map.next_key::<String>()? {
                     match key.as_str() {
                         "words" | "tokens" => fill(&mut words, "words", &mut map)?,
@@ -119,6 +135,7 @@ impl<'de> Deserialize<'de> for SentenceRow {
                         "text" => fill(&mut text, "text", &mut map)?,
                         "entities" => fill(&mut entities, "entities", &mut map)?,
                         "offset_unit" => fill(&mut unit, "offset_unit", &mut map)?,
+                        "document" | "document_id" | "doc_id" => fill(&mut document, "document", &mut map)?,
                         "id" => drop(map.next_value::<IgnoredAny>()?),
                         _ => ignore(&mut ignored, key, &mut map)?,
                     }
@@ -139,7 +156,7 @@ impl<'de> Deserialize<'de> for SentenceRow {
                     (Some(_), None, ..) => return Err(A::Error::missing_field("tags")),
                     _ => return Err(A::Error::missing_field("words")),
                 };
-                Ok(SentenceRow { gold, ignored })
+                Ok(SentenceRow { gold, document, ignored })
             }
         }
         from.deserialize_map(Fields)

@@ -1,10 +1,11 @@
-//! Windows of sentences, for training and prediction: long ones overlap, and a cut entity is counted.
+//! Windows of sentences, for training and prediction: long ones overlap, and a cut entity is counted. A sentence that fits one
+//! window may have its neighbours of the document around it, which are read and not labelled.
 
-use super::{Ner, Tagged};
+use super::{Context, Ner, Tagged};
 use crate::batch::WindowedExample;
 use crate::error::Result;
 use crate::tasks::Purpose;
-use crate::tasks::words::{is_first, labelled_windows};
+use crate::tasks::words::{is_first, labelled_windows, window_in_context};
 use crate::text::{Piece, Tokenizer};
 use std::ops::Range;
 
@@ -18,7 +19,14 @@ impl Ner {
     ) -> Result<WindowedExample> {
         let ranges = self.config.lengths().ranges(pieces, tokenizer, purpose)?;
         let label = |unit: usize| example.training_tag(unit).and_then(|tag| self.label(&tag));
-        let windows = labelled_windows(&example.words, pieces, &ranges, tokenizer, purpose, &label);
+        let windows = match (&example.context, ranges.as_slice()) {
+            (Some(context), [whole]) if *whole == (0..pieces.len()) => {
+                let room = tokenizer.single().room(self.config.max_length, self.config.stride)? - pieces.len();
+                let (before, after) = around(context, room, tokenizer)?;
+                vec![window_in_context(&before, pieces, &after, tokenizer, &label)]
+            }
+            _ => labelled_windows(&example.words, pieces, &ranges, tokenizer, purpose, &label),
+        };
         if purpose == Purpose::Predict {
             return Ok(WindowedExample { windows, ..WindowedExample::default() });
         }
@@ -50,6 +58,29 @@ impl Ner {
     }
 }
 
+/// The sub-words that stand before and after a sentence in its document, `room` of them in all: as many on either side, but where
+/// one side has fewer the other gets what is left.
+fn around(context: &Context, room: usize, tokenizer: &Tokenizer) -> Result<(Vec<Piece>, Vec<Piece>)> {
+    let mut before: Vec<Piece> = Vec::new();
+    for words in context.before() {
+        if before.len() >= room {
+            break;
+        }
+        before.splice(0..0, words.pieces(tokenizer)?);
+    }
+    let mut after: Vec<Piece> = Vec::new();
+    for words in context.after() {
+        if after.len() >= room {
+            break;
+        }
+        after.extend(words.pieces(tokenizer)?);
+    }
+    let left = (room / 2).max(room.saturating_sub(after.len())).min(before.len());
+    before.drain(..before.len() - left);
+    after.truncate(room - left);
+    Ok((before, after))
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -78,7 +109,7 @@ mod tests {
         let all = ["ada", "unity", "東京", "of", "lovelace", "xyzzyxy"];
         let words: Vec<String> = (0..words).map(|at| all[at % all.len()].to_owned()).collect();
         let tags = (0..words.len()).map(|at| ["O", "B-PER", "I-PER", "O"][at % 4].to_owned()).collect();
-        Tagged::from_sentence(Sentence { place: Place::line("f", 1), words, tags })
+        Tagged::from_sentence(Sentence { place: Place::line("f", 1), words, tags, document: 0 })
     }
 
     fn encoded(ner: &Ner, example: &Tagged, purpose: Purpose) -> WindowedExample {
@@ -152,9 +183,52 @@ mod tests {
             ["O", "B-PER", "I-PER"][if at == 8 || at == 30 { 1 } else { usize::from((9..14).contains(&at)) * 2 }]
         };
         let tags = (0..40).map(|at| tag(at).to_owned()).collect();
-        let example = Tagged::from_sentence(Sentence { place: Place::line("f", 1), words, tags });
+        let example = Tagged::from_sentence(Sentence { place: Place::line("f", 1), words, tags, document: 0 });
         let encoded = encoded(&ner, &example, Purpose::Train);
         assert_eq!((encoded.lost_tokens, encoded.truncated_answers), (0, 1));
         assert_eq!(encoded.windows.iter().map(|window| window.targets.count()).sum::<usize>(), 40);
+    }
+
+    #[test]
+    fn a_sentence_is_read_with_its_neighbours_and_scored_alone() {
+        let sentence = |words: &[&str], document| Sentence {
+            place: Place::line("f", 1),
+            words: words.iter().map(|&word| word.to_owned()).collect(),
+            tags: vec!["O".to_owned(); words.len()],
+            document,
+        };
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/tiny-bert/tokenizer.json");
+        let vocabulary = tokenizers::Tokenizer::from_file(path).unwrap();
+        let of_all =
+            |ids: &[u32]| ids.iter().map(|&id| vocabulary.id_to_token(id).unwrap()).collect::<Vec<_>>().join(" ");
+        let ner = ner(json!({ "max_length": 10, "stride": 0, "context": "document" }));
+        let file = || {
+            vec![
+                sentence(&["ada", "of", "lovelace"], 0),
+                sentence(&["of", "of"], 0),
+                sentence(&["unity", "ada"], 0),
+                sentence(&["lovelace"], 3),
+                sentence(&["of"; 20], 3),
+            ]
+        };
+        let windows = |example: &Tagged| encoded(&ner, example, Purpose::Predict).windows;
+        let examples = Tagged::in_documents(file());
+        // Eight tokens: two of its own, three of either side.
+        let second = windows(&examples[1]).remove(0);
+        assert_eq!(of_all(&second.ids), "[CLS] ada of lovelace of of u ##n ##i [SEP]");
+        assert_eq!(second.spans.iter().flatten().collect::<Vec<_>>(), [&(0, 1), &(1, 2)]);
+        assert_eq!(second.targets.count(), 2);
+        // The first of a document has what follows, and nothing of another document is read.
+        assert_eq!(of_all(&windows(&examples[0])[0].ids), "[CLS] ada of lovelace of of u ##n ##i [SEP]");
+        assert_eq!(of_all(&windows(&examples[3])[0].ids), "[CLS] lovelace of of of of of of of [SEP]");
+        // One that is too long for a window has its own windows.
+        let long = windows(&examples[4]);
+        assert_eq!((long.len(), long.iter().flat_map(|window| window.spans.iter().flatten()).count()), (3, 20));
+        // The windows are those of the same document, so what is kept of another's is not taken for them.
+        let mut other = file();
+        other[2].words[1] = "of".to_owned();
+        let other = Tagged::in_documents(other);
+        assert_ne!(ner.fingerprint(&examples[1]).unwrap(), ner.fingerprint(&other[1]).unwrap());
+        assert_eq!(ner.fingerprint(&examples[3]).unwrap(), ner.fingerprint(&other[3]).unwrap());
     }
 }

@@ -1,4 +1,4 @@
-//! A sentence with its gold tags.
+//! A sentence with its gold tags, and the document that it stands in.
 //!
 //! ```text
 //! words  | Ada  | 東京タワー          tags  B-PER  B-LOC
@@ -10,23 +10,87 @@ use crate::data::{Sentence, training_tag};
 use crate::error::Place;
 use crate::tasks::words::Words;
 use crate::text::offsets::OffsetUnit;
+use sha2::{Digest, Sha256};
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// A text split into words, each with a tag where it is gold.
 pub struct Tagged {
-    pub(super) words: Words,
+    pub(super) words: Arc<Words>,
     pub(super) tags: Vec<String>,
+    /// Where it stands in a document, if it is to be read in its context.
+    pub(super) context: Option<Context>,
+}
+
+/// A place in a document.
+#[derive(Clone)]
+pub(super) struct Context {
+    document: Arc<Document>,
+    /// Which of its sentences it is.
+    at: usize,
+}
+
+/// Sentences that stand together.
+struct Document {
+    /// In order.
+    sentences: Vec<Arc<Words>>,
+    /// Of all their words.
+    digest: Vec<u8>,
+}
+
+impl Document {
+    fn new(sentences: Vec<Arc<Words>>) -> Self {
+        let mut digest = Sha256::new();
+        for word in sentences.iter().flat_map(|sentence| sentence.words().into_iter().chain(["\n"])) {
+            digest.update((word.len() as u64).to_le_bytes());
+            digest.update(word);
+        }
+        Self { digest: digest.finalize().to_vec(), sentences }
+    }
+}
+
+impl Context {
+    /// The sentences before it, from its neighbour backwards.
+    pub fn before(&self) -> impl Iterator<Item = &Words> {
+        self.document.sentences.iter().take(self.at).rev().map(Arc::as_ref)
+    }
+
+    /// The sentences after it.
+    pub fn after(&self) -> impl Iterator<Item = &Words> {
+        self.document.sentences.iter().skip(self.at + 1).map(Arc::as_ref)
+    }
+
+    /// What tells its place from every other of any document.
+    pub fn fingerprint(&self) -> (&[u8], usize) {
+        (&self.document.digest, self.at)
+    }
 }
 
 impl Tagged {
     pub(super) fn from_sentence(sentence: Sentence) -> Self {
         let Sentence { place, words, tags, .. } = sentence;
-        Self { words: Words::from_words(place, &words, OffsetUnit::default()), tags }
+        Self { words: Arc::new(Words::from_words(place, &words, OffsetUnit::default())), tags, context: None }
+    }
+
+    /// The sentences of a file, each in the context of its document.
+    pub(super) fn in_documents(sentences: Vec<Sentence>) -> Vec<Self> {
+        let documents: Vec<usize> = sentences.iter().map(|sentence| sentence.document).collect();
+        let mut examples: Vec<Self> = sentences.into_iter().map(Self::from_sentence).collect();
+        let mut rest = examples.as_mut_slice();
+        for document in documents.chunk_by(PartialEq::eq) {
+            let (those, others) = rest.split_at_mut(document.len());
+            let document = Arc::new(Document::new(those.iter().map(|example| example.words.clone()).collect()));
+            for (at, example) in those.iter_mut().enumerate() {
+                example.context = Some(Context { document: document.clone(), at });
+            }
+            rest = others;
+        }
+        examples
     }
 
     /// Without gold tags.
     pub(super) fn untagged(words: Words) -> Self {
-        Self { words, tags: Vec::new() }
+        Self { words: Arc::new(words), tags: Vec::new(), context: None }
     }
 
     pub(super) fn place(&self) -> &Place {
@@ -47,7 +111,7 @@ mod tests {
 
     fn tagged(words: &[(&str, &str)]) -> Tagged {
         let (words, tags) = words.iter().map(|(word, tag)| ((*word).to_owned(), (*tag).to_owned())).unzip();
-        Tagged::from_sentence(Sentence { place: Place::line("f", 1), words, tags })
+        Tagged::from_sentence(Sentence { place: Place::line("f", 1), words, tags, document: 0 })
     }
 
     #[test]

@@ -9,7 +9,10 @@ pub(super) mod windows;
 
 pub(super) use review::review;
 pub(super) use text::Words;
-pub(super) use windows::{Lengths, best_labels, is_first, labelled_windows, loss, losses, rows_with_most_context, top};
+pub(super) use windows::{
+    Lengths, best_labels, is_first, label_probabilities, labelled_windows, loss, losses, rows_with_most_context, top,
+    window_in_context,
+};
 
 /// The label of what belongs to no entity.
 pub(super) const OUTSIDE: &str = "O";

@@ -63,7 +63,7 @@ pub fn labelled_windows(
     purpose: Purpose,
     label: &dyn Fn(usize) -> Option<usize>,
 ) -> Vec<Features> {
-    let window = |range: &Range<usize>| window(pieces, range.clone(), tokenizer, label);
+    let window = |range: &Range<usize>| window(pieces, range.clone(), [&[], &[]], tokenizer, label);
     let mut windows: Vec<Features> = ranges.iter().map(window).collect();
     if purpose == Purpose::Train {
         score_once(&mut windows, words.units.len());
@@ -71,16 +71,28 @@ pub fn labelled_windows(
     windows
 }
 
-fn window(
+/// A window over all sub-words of a text, with others around it that are read and have neither label nor span.
+pub fn window_in_context(
+    before: &[Piece],
     pieces: &[Piece],
-    range: Range<usize>,
+    after: &[Piece],
     tokenizer: &Tokenizer,
     label: &dyn Fn(usize) -> Option<usize>,
 ) -> Features {
-    let text = pieces.get(range.clone()).unwrap_or(&[]);
-    let TokenSequence { ids, types, texts: [text] } = tokenizer.single().window([text]);
+    window(pieces, 0..pieces.len(), [before, after], tokenizer, label)
+}
+
+fn window(
+    pieces: &[Piece],
+    range: Range<usize>,
+    [before, after]: [&[Piece]; 2],
+    tokenizer: &Tokenizer,
+    label: &dyn Fn(usize) -> Option<usize>,
+) -> Features {
+    let text = [before, pieces.get(range.clone()).unwrap_or(&[]), after].concat();
+    let TokenSequence { ids, types, texts: [text] } = tokenizer.single().window([&text]);
     let (mut spans, mut labels) = (vec![None; ids.len()], vec![IGNORE; ids.len()]);
-    for (at, place) in range.zip(text) {
+    for (at, place) in range.zip(text.skip(before.len())) {
         let Some(piece) = pieces.get(at).filter(|_| is_first(pieces, at)) else { continue };
         if let (Some(span), Some(slot)) = (spans.get_mut(place), labels.get_mut(place)) {
             *span = Some((piece.word, piece.word + 1));
@@ -146,16 +158,21 @@ pub fn rows_with_most_context(count: usize, windows: &[Window]) -> Vec<&[f32]> {
     places.into_iter().map(|place| row(place).unwrap_or(&[])).collect()
 }
 
-/// The label of each word by its number, and its probability: that of the first of its units that the tokenizer makes anything
-/// of. `None` where it makes nothing of the word.
-pub fn best_labels(words: &Words, windows: &[Window]) -> Vec<Option<(usize, f64)>> {
+/// The probability of each label of each word: those of the first of its units that the tokenizer makes anything of. `None` where
+/// it makes nothing of the word.
+pub fn label_probabilities(words: &Words, windows: &[Window]) -> Vec<Option<Vec<f64>>> {
     let mut labels = vec![None; words.len()];
     for (unit, row) in words.units.iter().zip(rows_with_most_context(words.units.len(), windows)) {
-        if let Some(slot) = labels.get_mut(unit.word).filter(|slot| slot.is_none()) {
-            *slot = top(&softmax(row));
+        if let Some(slot) = labels.get_mut(unit.word).filter(|slot| slot.is_none() && !row.is_empty()) {
+            *slot = Some(softmax(row));
         }
     }
     labels
+}
+
+/// The most probable label of each word by its number, with its probability.
+pub fn best_labels(words: &Words, windows: &[Window]) -> Vec<Option<(usize, f64)>> {
+    label_probabilities(words, windows).iter().map(|row| top(row.as_ref()?)).collect()
 }
 
 /// The most probable label, the first of equals, with its probability.
