@@ -14,6 +14,7 @@
 
 pub mod adamw;
 mod attention;
+pub mod binary_cross_entropy;
 mod concat;
 pub mod cross_entropy;
 pub mod dropout;
@@ -24,6 +25,7 @@ pub mod layer_norm;
 pub mod linear;
 mod linear_gelu;
 mod linear_residual_norm;
+mod loss;
 pub mod math;
 mod mean_ranges;
 pub mod ops;
@@ -33,6 +35,7 @@ pub mod plain;
 pub mod rng;
 pub mod segments;
 mod select;
+pub mod squared_error;
 mod storage;
 mod subgraph;
 pub mod tape;
