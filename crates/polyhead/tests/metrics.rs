@@ -355,3 +355,97 @@ fn relation_scores_without_directions_are_those_of_scikit_learn() {
     }
     assert!(cases.len() > 50, "{}", cases.len());
 }
+
+fn numbers(list: &Value) -> Vec<f64> {
+    list.as_array().unwrap().iter().map(|one| one.as_f64().unwrap()).collect()
+}
+
+/// Lines of `fixtures/multi_label_cases.jsonl`, which scikit-learn made.
+#[test]
+fn scores_of_several_labels_are_those_of_scikit_learn() {
+    use polyhead::metrics::classification::{Mean, Scores};
+    use polyhead::metrics::multi_label::MultiLabel;
+    let cases = cases("multi_label_cases.jsonl");
+    assert!(cases.len() > 30, "{}", cases.len());
+    for case in &cases {
+        let labels = case["labels"].as_u64().unwrap() as usize;
+        let sets = |name: &str| -> Vec<Vec<bool>> {
+            let held = |set: &Value| (0..labels).map(|label| numbers(set).contains(&(label as f64))).collect();
+            case[name].as_array().unwrap().iter().map(held).collect()
+        };
+        let mut counts = MultiLabel::new(labels);
+        sets("gold").iter().zip(&sets("predicted")).for_each(|(gold, found)| counts.add(gold, found));
+        let same = |Scores { precision, recall, f1 }: Scores, want: &Value, what: &str| {
+            for (ours, at) in [(precision, 0), (recall, 1), (f1, 2)] {
+                near(ours, &want[at], &format!("{what} {case}"));
+            }
+        };
+        near(counts.exact_match(), &case["exact"], case);
+        same(counts.micro(), &case["micro"], "micro");
+        same(counts.mean(Mean::Macro), &case["macro"], "macro");
+        same(counts.mean(Mean::Weighted), &case["weighted"], "weighted");
+        same(counts.samples(), &case["samples"], "samples");
+        for label in 0..labels {
+            let want = &case["by_label"][label];
+            same(counts.of(label).scores(), want, "by label");
+            assert_eq!(counts.of(label).gold, want[3].as_u64().unwrap(), "{case}");
+        }
+    }
+}
+
+/// Lines of `fixtures/threshold_cases.jsonl`: F1 as scikit-learn counts it at every score.
+#[test]
+fn the_threshold_of_a_label_has_the_best_f1_that_scikit_learn_finds() {
+    use polyhead::metrics::label_threshold::{Judged, best_threshold};
+    use polyhead::metrics::multi_label::MultiLabel;
+    let cases = cases("threshold_cases.jsonl");
+    assert!(cases.len() > 20, "{}", cases.len());
+    let mut moved = 0;
+    for case in &cases {
+        let judged: Vec<Judged> = numbers(&case["scores"])
+            .into_iter()
+            .zip(numbers(&case["gold"]))
+            .map(|(score, gold)| (score, gold > 0.0))
+            .collect();
+        let f1 = |threshold: f64| {
+            let mut counts = MultiLabel::new(1);
+            judged.iter().for_each(|(score, holds)| counts.add(&[*holds], &[*score >= threshold]));
+            counts.of(0).scores().f1
+        };
+        let chosen = best_threshold(&judged);
+        near(f1(chosen), &case["f1"], case);
+        near(f1(0.5), &case["at_half"], case);
+        moved += usize::from(chosen != 0.5);
+    }
+    assert!(moved > 5, "{moved}");
+}
+
+/// Lines of `fixtures/regression_cases.jsonl`, which scipy and scikit-learn made.
+#[test]
+fn scores_of_numbers_are_those_of_scipy_and_scikit_learn() {
+    use polyhead::metrics::regression::Regression;
+    let cases = cases("regression_cases.jsonl");
+    assert!(cases.len() > 20, "{}", cases.len());
+    let mut undefined = 0;
+    for case in &cases {
+        let mut counts = Regression::default();
+        numbers(&case["gold"])
+            .into_iter()
+            .zip(numbers(&case["predicted"]))
+            .for_each(|(gold, found)| counts.add(gold, found));
+        for (ours, name) in [(counts.pearson(), "pearson"), (counts.spearman(), "spearman")] {
+            // What is not defined for scipy is 0 here.
+            match case[name].as_f64() {
+                None => assert_eq!(ours, 0.0, "{name} {case}"),
+                Some(theirs) => assert!((ours - theirs).abs() <= 1e-9, "{name}: ours {ours}, theirs {theirs}: {case}"),
+            }
+            undefined += usize::from(case[name].is_null());
+        }
+        for (ours, name) in [(counts.mean_squared_error(), "mse"), (counts.mean_absolute_error(), "mae")] {
+            let theirs = case[name].as_f64().unwrap();
+            assert!((ours - theirs).abs() <= 1e-12 * theirs.max(1.0), "{name}: ours {ours}, theirs {theirs}: {case}");
+        }
+    }
+    assert!(undefined >= 5, "{undefined}");
+    assert_eq!(Regression::default().pearson(), 0.0);
+}

@@ -5,6 +5,9 @@
 pub mod answers;
 pub mod classification;
 pub mod conll18;
+pub mod label_threshold;
+pub mod multi_label;
+pub mod regression;
 pub mod relations;
 pub mod span_errors;
 pub mod span_f1;
