@@ -5,7 +5,7 @@
 
 use crate::out::Out;
 use crate::table::{Align, Table, decimal};
-use polyhead::tasks::answer::{Candidate, Candidates, Edges, Labels, Spans, Tree};
+use polyhead::tasks::answer::{Candidate, Candidates, Edges, Labels, Number, Spans, Tree};
 use polyhead::tasks::{Answer, Shape};
 use polyhead::{Error, Result};
 use serde_json::Value;
@@ -100,6 +100,15 @@ fn drawn(answer: &Answer) -> String {
                     text => (text.to_owned(), place(one.start, one.end)),
                 };
                 table.row([name.to_owned(), text, place, decimal(one.score)]);
+            }
+            table.to_string()
+        }
+        Answer::Number(Number { value }) => decimal(*value),
+        Answer::Labels(several) if several.are_several() => {
+            let mut table = Table::new(&[("label", left), ("score", right), ("holds", left)]);
+            for one in &several.labels {
+                let holds = if one.chosen == Some(true) { "yes" } else { "no" };
+                table.row([one.label.clone(), decimal(one.score), holds.to_owned()]);
             }
             table.to_string()
         }
@@ -198,6 +207,10 @@ mod tests {
         let end = |text: &str, start: usize| json!({ "text": text, "start": start, "end": start + text.len() });
         let word = |text: &str, head: usize, label: &str| json!({ "text": text, "start": 0, "end": 3, "head": head, "label": label, "score": 0.5 });
         let labels = json!([{ "label": "news", "score": 0.75 }, { "label": "sport", "score": 0.25 }]);
+        let several = json!([
+            { "label": "news", "score": 0.75, "chosen": false },
+            { "label": "sport", "score": 0.25, "chosen": true },
+        ]);
         let edge = json!({ "type": "leaves", "from": end("Ada", 0), "to": end("London", 9), "score": 0.5 });
         for (shape, answer, shown) in [
             (
@@ -205,6 +218,12 @@ mod tests {
                 json!({ "label": "news", "score": 0.75, "labels": labels }),
                 "label  score\nnews    0.75\nsport   0.25",
             ),
+            (
+                Shape::Labels,
+                json!({ "label": "news", "score": 0.75, "labels": several }),
+                "label  score  holds\nnews    0.75  no\nsport   0.25  yes",
+            ),
+            (Shape::Number, json!({ "value": 2.456 }), "2.46"),
             (
                 Shape::Edges,
                 json!({ "edges": [edge] }),

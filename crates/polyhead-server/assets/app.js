@@ -3,7 +3,7 @@
 //   {"text", "question", "tasks", "offset_unit": "utf16"} -> {"results": {TASK: answer}, tokens, seconds}
 //
 // An answer has one of the shapes that /info names for each task (SHAPES below): spans and candidates are marked in the text,
-// edges are arcs over the text (arcs.js), trees are drawn (tree.js), labels are tables. No kind of task is known here.
+// edges are arcs over the text (arcs.js), trees are drawn (tree.js), labels and numbers are tables. No kind of task is known here.
 //
 // Offsets are asked for in UTF-16 units: those are what JavaScript's strings count. What a server or a user wrote goes into
 // the page as text nodes and attributes only, never as HTML. The parts: the API, the request, the result, the text with its
@@ -138,6 +138,7 @@ const SHAPES = {
   spans: ["the names in the text are highlighted", (result) => Array.isArray(result?.entities)],
   candidates: ["the answer to your question is highlighted, with its runners-up", (result) => typeof result?.answer === "string"],
   labels: ["the labels of the text are listed", (result) => typeof result?.label === "string" && Array.isArray(result.labels)],
+  number: ["the number of the text is shown", (result) => typeof result?.value === "number"],
   edges: ["the relations in the text are drawn", (result) => Array.isArray(result?.edges)],
   tree: ["the heads of the words are drawn as a tree", (result) => Array.isArray(result?.words)],
 };
@@ -379,11 +380,20 @@ function sorted(text, results) {
   return { entities, answers, tables, others, misplaced, readers };
 }
 
+/** The best label with its score; where any number may hold, those that do. */
+function labelsSaid(result) {
+  if (!result.labels.some((one) => "chosen" in one)) return `${result.label} ${percent(result.score)}`;
+  return result.labels.filter((one) => one.chosen).map((one) => `${one.label} ${percent(one.score)}`).join(", ") || "no label";
+}
+
 /** The table of a result whose shape is not marked in the text. */
 function shapeTable([task, result, shape]) {
   if (shape === "labels") {
-    return table(`Labels of the text (${task})`, ["Label", "Score"], result.labels.map((one) => [String(one.label), percent(one.score)]));
+    const several = result.labels.some((one) => "chosen" in one);
+    const rows = result.labels.map((one) => [String(one.label), percent(one.score), ...(several ? [one.chosen ? "yes" : "no"] : [])]);
+    return table(`Labels of the text (${task})`, ["Label", "Score", ...(several ? ["Holds"] : [])], rows);
   }
+  if (shape === "number") return table(`Number of the text (${task})`, ["Value"], [[result.value.toFixed(2)]]);
   if (shape === "edges") {
     return table(`Relations in the text (${task})`, ["From", "Relation", "To", "Score"],
       result.edges.map((edge) => [el("bdi", {}, String(edge.from?.text)), String(edge.type), el("bdi", {}, String(edge.to?.text)), percent(edge.score)]));
@@ -438,7 +448,10 @@ function showResult(body, response) {
 
   const said = [];
   if (readers) said.push(entities.length ? counted(entities.length, "entity", "entities") : "no entities found");
-  for (const [task, result, shape] of tables) if (shape === "labels") said.push(`${task}: ${result.label} ${percent(result.score)}`);
+  for (const [task, result, shape] of tables) {
+    if (shape === "number") said.push(`${task}: ${result.value.toFixed(2)}`);
+    if (shape === "labels") said.push(`${task}: ${labelsSaid(result)}`);
+  }
   for (const [, result, shape] of tables) if (shape === "edges") said.push(result.edges.length ? counted(result.edges.length, "relation found", "relations found") : "no relation found");
   if (Number.isFinite(response.tokens)) said.push(counted(response.tokens, "token", "tokens"));
   if (Number.isFinite(response.seconds)) said.push(duration(response.seconds));
@@ -758,7 +771,7 @@ const plain = (value) => (typeof value === "number" ? number(value) : value == n
 const measureWords = (name) => name.replace(/_strict$/, ", strict").replaceAll("_", " ").replace(/\bf1\b/, "F1");
 
 /** A measure's value with its unit. */
-const measured = (name, value) => (name === "questions" ? number(value) : name === "loss" ? `${value.toFixed(4)} nats`
+const measured = (name, value) => (name === "questions" ? number(value) : name === "loss" ? `${value.toFixed(4)} nats` : name === "mse" || name === "mae" ? value.toFixed(4)
   : name.endsWith("threshold") ? value.toFixed(2) : `${value.toFixed(2)} %`);
 
 function about() {

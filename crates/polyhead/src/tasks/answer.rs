@@ -5,13 +5,16 @@
 //! spans       {"text", "entities": [{"type", "text", "start", "end", "score"}]}      labelled parts of a text
 //! candidates  {"answer", "start", "end", "score", "alternatives": [{...}]}            one part of a text, and the next best
 //! labels      {"label", "score", "labels": [{"label", "score"}]}                      labels of a whole text, best first
+//! number      {"value"}                                                               a number for a whole text
 //! edges       {"text", "edges": [{"type", "from": {...}, "to": {...}, "score"}]}      relations between parts of a text
 //! tree        {"text", "words": [{"text", "start", "end", "head", "label", "score"}]} a head and a relation for each word
 //! ```
 //!
 //! These types are the JSON of an answer and its schema at once. Offsets count what the request asked for
-//! ([`super::offset_unit`]); scores are probabilities, from 0 to 1.
+//! ([`super::offset_unit`]); scores are probabilities, from 0 to 1. Where any
+//! number of labels may hold, each says whether it does: {"label", "score", "chosen"}.
 
+use crate::document::number;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -27,6 +30,8 @@ pub enum Shape {
     Candidates,
     /// Labels of a whole text: [`Labels`].
     Labels,
+    /// A number for a whole text: [`Number`].
+    Number,
     /// Relations between parts of a text: [`Edges`].
     Edges,
     /// A dependency tree over the words of a text: [`Tree`].
@@ -41,6 +46,7 @@ pub enum Answer {
     Spans(Spans),
     Candidates(Candidates),
     Labels(Labels),
+    Number(Number),
     Edges(Edges),
     Tree(Tree),
 }
@@ -121,6 +127,17 @@ pub struct Label {
     pub label: String,
     /// Its probability.
     pub score: f64,
+    /// Whether it holds: its score reaches its threshold. Left out where one label is chosen of all, the most probable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chosen: Option<bool>,
+}
+
+/// A number for a whole text.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "NumberAnswer")]
+pub struct Number {
+    /// The number, in the units of the training data.
+    pub value: f64,
 }
 
 /// Relations between parts of a text.
@@ -193,7 +210,7 @@ pub struct Word {
 
 impl Shape {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Spans, Self::Candidates, Self::Labels, Self::Edges, Self::Tree];
+    pub const ALL: [Self; 6] = [Self::Spans, Self::Candidates, Self::Labels, Self::Number, Self::Edges, Self::Tree];
 
     /// What it is called: `spans`.
     pub const fn name(self) -> &'static str {
@@ -201,6 +218,7 @@ impl Shape {
             Self::Spans => "spans",
             Self::Candidates => "candidates",
             Self::Labels => "labels",
+            Self::Number => "number",
             Self::Edges => "edges",
             Self::Tree => "tree",
         }
@@ -212,6 +230,7 @@ impl Shape {
             Self::Spans => "labelled parts of the text",
             Self::Candidates => "the part of the text that answers best, and the next best",
             Self::Labels => "labels of the whole text",
+            Self::Number => "a number for the whole text",
             Self::Edges => "relations between parts of the text",
             Self::Tree => "a head and a relation for each word",
         }
@@ -241,6 +260,7 @@ impl Shape {
             Self::Spans => generator.subschema_for::<Spans>(),
             Self::Candidates => generator.subschema_for::<Candidates>(),
             Self::Labels => generator.subschema_for::<Labels>(),
+            Self::Number => generator.subschema_for::<Number>(),
             Self::Edges => generator.subschema_for::<Edges>(),
             Self::Tree => generator.subschema_for::<Tree>(),
         }
@@ -252,6 +272,7 @@ impl Shape {
             Self::Spans => &["type", "text", "start", "end", "score"],
             Self::Candidates => &["answer", "start", "end", "score"],
             Self::Labels => &["label", "score"],
+            Self::Number => &["value"],
             Self::Edges => &["type", "from", "from_start", "from_end", "to", "to_start", "to_end", "score"],
             Self::Tree => &["word", "text", "start", "end", "head", "label", "score"],
         }
@@ -266,6 +287,7 @@ impl Shape {
             Self::Spans => Answer::Spans(Spans::deserialize(value)?),
             Self::Candidates => Answer::Candidates(Candidates::deserialize(value)?),
             Self::Labels => Answer::Labels(Labels::deserialize(value)?),
+            Self::Number => Answer::Number(Number::deserialize(value)?),
             Self::Edges => Answer::Edges(Edges::deserialize(value)?),
             Self::Tree => Answer::Tree(Tree::deserialize(value)?),
         })
@@ -276,10 +298,42 @@ impl Labels {
     /// The labels of a text by their probabilities; of equals the first comes first.
     pub fn ranked(labels: &[String], probabilities: &[f64]) -> Self {
         let pairs = labels.iter().zip(probabilities);
-        let mut all: Vec<Label> = pairs.map(|(label, &score)| Label { label: label.clone(), score }).collect();
+        let mut all: Vec<Label> =
+            pairs.map(|(label, &score)| Label { label: label.clone(), score, chosen: None }).collect();
         all.sort_by(|a, b| b.score.total_cmp(&a.score));
         let (label, score) = all.first().map_or((String::new(), 0.0), |best| (best.label.clone(), best.score));
         Self { label, score, labels: all }
+    }
+
+    /// The same of a text that any number of labels may hold of: those whose score reaches their threshold.
+    pub fn several(labels: &[String], scores: &[f64], thresholds: &[f64]) -> Self {
+        let mut ranked = Self::ranked(labels, scores);
+        let reaches = |one: &Label| {
+            let threshold =
+                labels.iter().zip(thresholds).find(|(label, _)| **label == one.label).map(|(_, threshold)| threshold);
+            threshold.is_some_and(|threshold| one.score >= *threshold)
+        };
+        ranked.labels.iter_mut().for_each(|one| one.chosen = Some(reaches(one)));
+        ranked
+    }
+
+    /// Whether any number of labels may hold, each of which says whether it does.
+    pub fn are_several(&self) -> bool {
+        self.labels.iter().any(|one| one.chosen.is_some())
+    }
+
+    /// The labels that hold, the most probable first: the most probable alone where one is chosen of all.
+    pub fn chosen(&self) -> Vec<(&str, f64)> {
+        match self.are_several() {
+            true => self
+                .labels
+                .iter()
+                .filter(|one| one.chosen == Some(true))
+                .map(|one| (one.label.as_str(), one.score))
+                .collect(),
+            false if self.label.is_empty() => Vec::new(),
+            false => vec![(self.label.as_str(), self.score)],
+        }
     }
 }
 
@@ -302,7 +356,10 @@ impl Answer {
             Self::Candidates(best) => {
                 vec![vec![json!(best.answer), json!(best.start), json!(best.end), json!(best.score)]]
             }
-            Self::Labels(best) => vec![vec![json!(best.label), json!(best.score)]],
+            Self::Labels(labels) => {
+                labels.chosen().into_iter().map(|(label, score)| vec![json!(label), json!(score)]).collect()
+            }
+            Self::Number(Number { value }) => vec![vec![json!(value)]],
             Self::Edges(Edges { edges, .. }) => edges
                 .iter()
                 .map(|Edge { kind, from, to, score }| {
@@ -328,7 +385,10 @@ impl Answer {
             }
             Self::Candidates(best) if best.answer.is_empty() => "no answer".to_owned(),
             Self::Candidates(best) => best.answer.clone(),
-            Self::Labels(best) => best.label.clone(),
+            Self::Labels(labels) => {
+                listed(labels.chosen().into_iter().map(|(label, _)| label.to_owned()).collect(), "no label")
+            }
+            Self::Number(Number { value }) => number::decimal(*value),
             Self::Edges(Edges { edges, .. }) => {
                 let said = |edge: &Edge| format!("{} -{}-> {}", edge.from.text, edge.kind, edge.to.text);
                 listed(edges.iter().map(said).collect(), "no relation")
@@ -355,7 +415,7 @@ mod tests {
     use super::*;
 
     /// An answer of each shape, as its JSON.
-    fn examples() -> [(Shape, Value, &'static str); 5] {
+    fn examples() -> [(Shape, Value, &'static str); 6] {
         let end = |text: &str, start: usize| json!({ "text": text, "start": start, "end": start + text.len() });
         let word = |text: &str, start: usize, head: usize, label: &str| {
             let end = start + text.len();
@@ -374,6 +434,7 @@ mod tests {
                 "Ada",
             ),
             (Shape::Labels, json!({ "label": "news", "score": 0.75, "labels": labels }), "news"),
+            (Shape::Number, json!({ "value": 3.5 }), "3.50"),
             (Shape::Edges, json!({ "text": "Ada left", "edges": [edge] }), "Ada -leaves-> left"),
             (Shape::Tree, json!({ "text": "Ada left", "words": words }), "Ada <-nsubj- left, left <-root- ROOT"),
         ]

@@ -3,21 +3,22 @@
 //! ```text
 //! spans       the text, gold and predicted parts marked with their types; what is wrong, in words
 //! candidates  the text around the answers, marked; the candidates with their scores
-//! labels      the text; the most probable labels with their scores
+//! labels      the text; the most probable labels with their scores, and all that hold
+//! number      the text; the gold and the predicted number
 //! edges       the text, the ends of relations marked; the relations
 //! tree        the words, each below its head; the words whose head or relation is wrong
 //! ```
 //!
 //! Offsets of answers count characters here, as those of examples out of files do.
 
-use super::answer::{Answer, Candidates, Edge, Edges, End, Labels, Shape, Spans, Tree, Word};
+use super::answer::{Answer, Candidates, Edge, Edges, End, Labels, Number, Shape, Spans, Tree, Word};
 use crate::document::{Case, Item, Mark, Piece, Tone, marked, marked_whole, number};
 use crate::metrics::span_errors::{Outcome, Pair, pair};
 use crate::metrics::span_f1::Span;
 use crate::text::offsets::{char_to_byte, slice};
 use std::ops::Range;
 
-/// So many labels are shown, and the gold one.
+/// So many labels are shown, and those that are gold or predicted.
 const LABELS: usize = 5;
 /// So many bytes of a text stand around the answers in it.
 const AROUND: usize = 160;
@@ -51,7 +52,8 @@ pub const fn legend(shape: Shape) -> &'static str {
         Shape::Candidates => {
             "In the text, underlined: gold. Dashed: predicted. Filled: both. Below it the candidates with their scores."
         }
-        Shape::Labels => "Below each text the most probable labels with their scores, and the gold one.",
+        Shape::Labels => "Below each text the most probable labels with their scores, and the gold ones.",
+        Shape::Number => "Below each text the gold and the predicted number.",
         Shape::Edges => {
             "In the text, underlined: an end of a gold relation. Dashed: of a predicted one. Filled: of both. Below it the \
              relations, with the scores of those that were predicted."
@@ -83,8 +85,12 @@ pub fn draw(text: &str, gold: Option<&Answer>, found: &Answer) -> Drawing {
             candidates(text, gold, found)
         }
         Answer::Labels(found) => {
-            let gold = if let Some(Answer::Labels(gold)) = gold { Some(gold.label.as_str()) } else { None };
-            labels(text, gold, found)
+            let gold = if let Some(Answer::Labels(gold)) = gold { gold.chosen() } else { Vec::new() };
+            labels(text, &gold, found)
+        }
+        Answer::Number(found) => {
+            let gold = if let Some(Answer::Number(gold)) = gold { Some(*gold) } else { None };
+            numbers(text, gold, *found)
         }
         Answer::Edges(found) => {
             let gold = if let Some(Answer::Edges(gold)) = gold { gold.edges.as_slice() } else { &[] };
@@ -177,15 +183,17 @@ fn candidates(text: &str, gold: Option<&Candidates>, found: &Candidates) -> Draw
     Drawing { text: excerpt(text, &placed(golds), best.as_slice()), items, facts }
 }
 
-fn labels(text: &str, gold: Option<&str>, found: &Labels) -> Drawing {
+fn labels(text: &str, gold: &[(&str, f64)], found: &Labels) -> Drawing {
+    let chosen = found.chosen();
+    let among = |labels: &[(&str, f64)], label: &str| labels.iter().any(|(known, _)| *known == label);
     let item = |(at, one): (usize, &super::answer::Label)| {
-        let mark = match (gold == Some(one.label.as_str()), at) {
-            (true, 0) => Mark::Both,
-            (true, _) => Mark::Gold,
-            (false, 0) => Mark::Found,
-            (false, _) => Mark::None,
+        let mark = match (among(gold, &one.label), among(&chosen, &one.label)) {
+            (true, true) => Mark::Both,
+            (true, false) => Mark::Gold,
+            (false, true) => Mark::Found,
+            (false, false) => Mark::None,
         };
-        (at < LABELS || mark == Mark::Gold).then(|| Item {
+        (at < LABELS || mark != Mark::None).then(|| Item {
             text: one.label.clone(),
             mark,
             share: Some(one.score),
@@ -197,6 +205,13 @@ fn labels(text: &str, gold: Option<&str>, found: &Labels) -> Drawing {
         items: found.labels.iter().enumerate().filter_map(item).collect(),
         facts: Vec::new(),
     }
+}
+
+fn numbers(text: &str, gold: Option<Number>, found: Number) -> Drawing {
+    let fact = |name: &str, Number { value }| (name.to_owned(), number::decimal(value));
+    let gold = gold.map(|gold| fact("gold", gold));
+    let facts = gold.into_iter().chain([fact("predicted", found)]).collect();
+    Drawing { text: vec![Piece::plain(text)], items: Vec::new(), facts }
 }
 
 fn edges(text: &str, gold: &[Edge], found: &Edges) -> Drawing {

@@ -25,7 +25,7 @@ pub(super) fn lowest<T: Task>(task: &T, predictions: &[(&T::Example, T::Predicti
         return vec![Block::text("Every example is answered rightly.")];
     }
     let all = number::counted(scored.len(), "example");
-    let title = format!("{} of {all} that are not wholly right. {}", cases.len(), legend(T::SHAPE));
+    let title = format!("{} of {all} that are not wholly right. {}", cases.len(), legend(task.shape()));
     vec![Block::heading("Examples that score lowest"), Block::text(title), Block::Cases(cases)]
 }
 
@@ -33,8 +33,8 @@ fn case<T: Task>(task: &T, (example, prediction): &(&T::Example, T::Prediction),
     let (asked, found) = (task.asked(example), task.answer(example, prediction));
     let outlined = T::FACES.checks.map(|checks| (checks.outline)(task, example).text.to_owned());
     let text = match &found {
-        // A label is of all that was asked, and says nothing of a part of it.
-        Answer::Labels(_) => asked.clone(),
+        // A label, or a number, is of all that was asked, and says nothing of a part of it.
+        Answer::Labels(_) | Answer::Number(_) => asked.clone(),
         _ => outlined.unwrap_or_else(|| asked.clone()),
     };
     let mut drawing = draw(&text, task.gold_answer(example).as_ref(), &found);

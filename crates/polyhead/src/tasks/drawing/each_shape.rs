@@ -132,3 +132,39 @@ fn offsets_beyond_the_text_are_passed_over() {
     let found = spans_of(&[("PER", "Ada", 400)]);
     assert!(marks(&draw("", None, &found)).is_empty());
 }
+
+#[test]
+fn of_several_labels_all_that_hold_or_are_gold_are_shown_and_marked() {
+    let names: Vec<String> = ["a", "b", "c", "d", "e", "f", "g"].map(str::to_owned).into();
+    let found = Answer::Labels(Labels::several(
+        &names,
+        &[0.9, 0.8, 0.7, 0.6, 0.55, 0.3, 0.2],
+        &[0.85, 0.85, 0.5, 0.7, 0.6, 0.2, 0.5],
+    ));
+    let gold = Answer::Labels(Labels::several(&["c".to_owned(), "g".to_owned()], &[1.0; 2], &[0.5; 2]));
+    let marks: Vec<_> =
+        items(&draw(TEXT, Some(&gold), &found)).into_iter().map(|item| (item.0.to_owned(), item.1)).collect();
+    let of = |label: &str, mark| (label.to_owned(), mark);
+    let expected = [
+        of("a", Mark::Found),
+        of("b", Mark::None),
+        of("c", Mark::Both),
+        of("d", Mark::None),
+        of("e", Mark::None),
+        of("f", Mark::Found),
+        of("g", Mark::Gold),
+    ];
+    assert_eq!(marks, expected);
+    // None of them.
+    let none = Answer::Labels(Labels { label: String::new(), score: 0.0, labels: Vec::new() });
+    assert!(items(&draw(TEXT, Some(&none), &found)).iter().all(|item| item.1 != Mark::Gold && item.1 != Mark::Both));
+}
+
+#[test]
+fn a_number_stands_beside_the_gold_one() {
+    let of = |value: f64| answer(Shape::Number, json!({ "value": value }));
+    let fact = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    assert_eq!(draw(TEXT, Some(&of(3.0)), &of(2.456)).facts, [fact("gold", "3.00"), fact("predicted", "2.46")]);
+    assert_eq!(draw(TEXT, None, &of(2.456)).facts, [fact("predicted", "2.46")]);
+    assert_eq!(draw(TEXT, None, &of(2.456)).text, [Piece::plain(TEXT)]);
+}
