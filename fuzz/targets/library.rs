@@ -8,7 +8,7 @@
 
 use candle_core::Device;
 use polyhead::data::{
-    CONLLU, Columns, Encoding, Layout, RELATIONS, TAGGED_WORDS, TEXTS, read_questions, read_sentences,
+    CONLLU, Columns, Encoding, Label, LabelForm, Layout, RELATIONS, TAGGED_WORDS, TEXTS, read_questions, read_sentences,
 };
 use polyhead::encoders::ENCODERS;
 use polyhead::model::Model;
@@ -169,12 +169,26 @@ fn sentences(path: &Path, layout: &Layout) {
 }
 
 fn labelled(path: &Path, layout: &Layout) {
+    for label_form in [LabelForm::Name, LabelForm::Set, LabelForm::Number] {
+        labelled_so(path, &Layout { label_form, ..layout.clone() });
+    }
+}
+
+fn labelled_so(path: &Path, layout: &Layout) {
     let Some(read) = outcome(path, TEXTS.read(path, None, layout)) else { return };
     assert!(!read.examples.is_empty(), "no texts, and no error");
     for text in &read.examples {
-        let texts = [Some(&text.text), text.text_pair.as_ref(), Some(&text.label)];
+        let labels = match &text.label {
+            Label::Name(name) => std::slice::from_ref(name),
+            Label::Set(names) => names,
+            Label::Number(number) => {
+                assert!((*number as f32).is_finite(), "{}: {number}", text.place);
+                &[]
+            }
+        };
+        let texts = [Some(&text.text), text.text_pair.as_ref()];
         assert!(
-            texts.into_iter().flatten().all(|text| !text.trim().is_empty()),
+            texts.into_iter().flatten().chain(labels).all(|text| !text.trim().is_empty()),
             "{}: a blank text or label",
             text.place
         );

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use polyhead::data::{Columns, Encoding, LabelledText, Layout, Read, TEXTS};
+use polyhead::data::{Columns, Encoding, LabelForm, LabelledText, Layout, Read, TEXTS};
 use polyhead::tasks::TASKS;
 use serde_json::json;
 use std::path::PathBuf;
@@ -209,4 +209,220 @@ fn tables_of_the_hub_are_read_with_the_names_of_their_classes() {
     assert_eq!(shown(&read("bodies", &columns("text=body,label=topic")).unwrap()), want);
     let error = read("bodies", &columns("text=body,label=class")).unwrap_err().to_string();
     assert!(error.contains("expected a column `class` as columns.label says, found `topic, body`"), "{error}");
+}
+
+fn form(label_form: LabelForm) -> Layout {
+    Layout { label_form, ..Layout::default() }
+}
+
+fn separated(separator: &str) -> Layout {
+    Layout { label_separator: Some(separator.into()), ..form(LabelForm::Set) }
+}
+
+#[test]
+fn every_format_gives_the_same_sets_of_labels() {
+    let plain = form(LabelForm::Set);
+    let want = ["fear, anger: a dark, long night", ": nothing at all", "joy: morning"];
+    let mut named = columns("text=body,label=kinds");
+    named.label_form = LabelForm::Set;
+    let numbered = Layout { label_names: ["fear", "anger", "joy"].map(str::to_owned).to_vec(), ..form(LabelForm::Set) };
+    for (name, text, layout) in [
+        (
+            "a.jsonl",
+            "{\"text\": \"a dark, long night\", \"labels\": [\"fear\", \" anger\", \"fear\"]}\n{\"text\": \"nothing at all\", \"labels\": []}\n\
+             {\"text\": \"morning\", \"labels\": \"joy\"}",
+            &plain,
+        ),
+        (
+            "a.jsonl",
+            "{\"body\": \"a dark, long night\", \"kinds\": [\"fear\", \"anger\"]}\n{\"body\": \"nothing at all\", \"kinds\": []}\n\
+             {\"body\": \"morning\", \"kinds\": [\"joy\"], \"label\": 1}",
+            &named,
+        ),
+        (
+            "a.jsonl",
+            "{\"text\": \"a dark, long night\", \"label\": [0, 1]}\n{\"text\": \"nothing at all\", \"label\": []}\n\
+             {\"text\": \"morning\", \"label\": 2}",
+            &numbered,
+        ),
+        ("a.csv", "text,labels\n\"a dark, long night\",fear | anger\nnothing at all,\nmorning,joy\n", &separated("|")),
+        ("a.csv", "label,text,label\nfear,\"a dark, long night\",anger\n,nothing at all,\n,morning,joy\n", &plain),
+        (
+            "a.tsv",
+            "text\tlabels\na dark, long night\tfear;anger;fear\nnothing at all\t\nmorning\tjoy\n",
+            &separated(";"),
+        ),
+        ("a.txt", "fear,anger a dark, long night\n\tnothing at all\njoy morning\n", &separated(",")),
+        ("a.txt", "__label__fear __label__anger a dark, long night\n\tnothing at all\n__label__joy morning\n", &plain),
+    ] {
+        let read = read_as(name, text, layout);
+        assert_eq!(shown(&read), want, "{name}: {text}");
+        assert!(read.skipped.is_empty(), "{name}: {:?}", read.skipped);
+    }
+    // What says nothing is left out; what is there says which line that was.
+    let read = read_as(
+        "a.jsonl",
+        "{\"text\": \"a\"}\n{\"text\": \"b\", \"labels\": null}\n{\"text\": \"c\", \"labels\": []}",
+        &plain,
+    );
+    assert_eq!(shown(&read), [": c"]);
+    let reasons: Vec<_> = read.skipped.iter().map(|one| (one.place.to_string(), one.reason.as_str())).collect();
+    assert!(reasons[0].0.ends_with("a.jsonl:1") && reasons[1].0.ends_with("a.jsonl:2"), "{reasons:?}");
+    assert!(reasons.iter().all(|(_, reason)| *reason == "it has no label"), "{reasons:?}");
+}
+
+#[test]
+fn every_format_gives_the_same_numbers() {
+    let plain = form(LabelForm::Number);
+    for (name, text) in [
+        (
+            "a.jsonl",
+            "{\"sentence1\": \"warm\", \"sentence2\": \"hot\", \"label\": 3.75}\n{\"sentence1\": \"a\", \"sentence2\": \"b\", \"label\": -1}\n\
+             {\"sentence1\": \"c\", \"sentence2\": \"d\", \"label\": \"2e1\"}\n{\"sentence1\": \"e\", \"sentence2\": \"f\", \"label\": null}",
+        ),
+        ("a.csv", "sentence1,sentence2,label\nwarm,hot, 3.75\na,b,-1\nc,d,20\ne,f,\n"),
+        ("a.tsv", "sentence1\tsentence2\tlabel\nwarm\thot\t3.75\na\tb\t-1.0\nc\td\t20\ne\tf\t\n"),
+    ] {
+        let read = read_as(name, text, &plain);
+        assert_eq!(shown(&read), ["3.75: warm / hot", "-1: a / b", "20: c / d"], "{name}");
+        assert_eq!(read.skipped.len(), 1, "{name}");
+    }
+    assert_eq!(shown(&read_as("a.txt", "3.5 a warm film\n-2 dull\n", &plain)), ["3.5: a warm film", "-2: dull"]);
+}
+
+#[test]
+fn labels_of_another_form_are_refused_with_their_place_and_what_was_expected() {
+    let (name, set, number) = (form(LabelForm::Name), form(LabelForm::Set), form(LabelForm::Number));
+    let numbered = Layout { label_names: vec!["a".into()], ..form(LabelForm::Set) };
+    for (file, text, layout, expected) in [
+        (
+            "a.jsonl",
+            "{\"text\": \"a\", \"labels\": [\"x\", \"y\"]}",
+            &name,
+            &["a.jsonl:1: expected one label, found `x, y`"][..],
+        ),
+        (
+            "a.jsonl",
+            "{\"text\": \"a\", \"labels\": []}",
+            &name,
+            &["a.jsonl:1: expected one label, found an empty list"],
+        ),
+        (
+            "a.jsonl",
+            "{\"text\": \"a\", \"labels\": {\"x\": 1}}",
+            &set,
+            &["a.jsonl:1: labels: expected a label or a list of labels"],
+        ),
+        (
+            "a.jsonl",
+            "{\"text\": \"a\", \"labels\": [0.0, 1.0]}",
+            &set,
+            &["a.jsonl:1: labels: expected a list of names or of whole numbers, found `[0.0,1.0]`"],
+        ),
+        ("a.jsonl", "{\"text\": \"a\", \"labels\": [[\"x\"]]}", &set, &["a.jsonl:1: labels: expected a list of names"]),
+        (
+            "a.jsonl",
+            "{\"text\": \"a\", \"labels\": [\"x\", null]}",
+            &set,
+            &["a.jsonl:1: labels: expected a list of names"],
+        ),
+        (
+            "a.jsonl",
+            "{\"text\": \"a\", \"labels\": [\"x\", \" \"]}",
+            &set,
+            &["a.jsonl:1: expected names of labels, found a blank one in `x,  `"],
+        ),
+        (
+            "a.jsonl",
+            "{\"text\": \"a\", \"labels\": [0, 1]}",
+            &numbered,
+            &["a.jsonl:1: expected a label from 0 to 0, or a name of `label_names`; found `1`"],
+        ),
+        (
+            "a.jsonl",
+            "{\"text\": \"a\"}\n{\"text\": \"b\"}",
+            &set,
+            &["a.jsonl:1: expected a text and its label, found only `text`"],
+        ),
+        ("a.jsonl", "{\"labels\": [\"x\"]}", &set, &["a.jsonl:1: expected a text and its label, found only"]),
+        (
+            "a.csv",
+            "text,labels\na,x\nb,\"x,,y\"\n",
+            &separated(","),
+            &["a.csv:3: expected names of labels, found a blank one in `x,,y`"],
+        ),
+        ("a.csv", "text,label,label\na,x\n", &set, &["a.csv:2: expected 3 columns, as in the first line; found 2"]),
+        (
+            "a.csv",
+            "text,label\na,x\n",
+            &Layout { label_separator: Some(",".into()), ..Layout::default() },
+            &["a.csv: label_separator: expected none where a text has one label, found `,`"],
+        ),
+        (
+            "a.csv",
+            "text,label\na,x\n",
+            &separated(""),
+            &["a.csv: label_separator: expected what stands between labels"],
+        ),
+        ("a.csv", "text,label\na,3\nb,good\n", &number, &["a.csv:3: expected a number as the label, found `good`"]),
+        ("a.csv", "text,label\na,nan\n", &number, &["a.csv:2: expected a number as the label, found `nan`"]),
+        ("a.csv", "text,label\na,-inf\n", &number, &["a.csv:2: expected a number as the label, found `-inf`"]),
+        ("a.csv", "text,label\na,1e39\n", &number, &["a.csv:2: expected a number below 3.4e38, found `1e39`"]),
+        ("a.csv", "text,label\na,\"3,5\"\n", &number, &["a.csv:2: expected a number as the label, found `3,5`"]),
+        (
+            "a.jsonl",
+            "{\"text\": \"a\", \"label\": true}",
+            &number,
+            &["a.jsonl:1: expected a number as the label, found `true`"],
+        ),
+        (
+            "a.jsonl",
+            "{\"text\": \"a\", \"label\": [3.5]}",
+            &number,
+            &["a.jsonl:1: label: expected a list of names or of whole numbers"],
+        ),
+        (
+            "a.jsonl",
+            "{\"text\": \"a\", \"label\": [3]}",
+            &number,
+            &["a.jsonl:1: expected a number as the label, found the list `3`"],
+        ),
+        ("a.jsonl", "{\"text\": \"a\", \"label\": NaN}", &number, &["a.jsonl:1:"]),
+        ("a.txt", "good a warm film\n", &number, &["a.txt:1: expected a number as the label, found `good`"]),
+        (
+            "a.csv",
+            "text,label\na,3\n",
+            &Layout { label_names: vec!["x".into()], ..number.clone() },
+            &["a.csv: label_names: expected none where labels are numbers"],
+        ),
+    ] {
+        let (_folder, path) = written(file, text.as_bytes());
+        let said = TEXTS.read(&path, None, layout).unwrap_err();
+        assert!(expected.iter().all(|part| said.to_string().contains(part)), "{text}: {said}");
+        assert!(said.to_string().len() < 300, "{said}");
+    }
+    let (_folder, path) = written("a.csv", b"text,label\na,\"3,5\"\n");
+    assert!(TEXTS.read(&path, None, &number).unwrap_err().hint_text().unwrap().contains("decimal point"));
+}
+
+#[cfg(feature = "parquet")]
+#[test]
+fn tables_of_lists_and_of_numbers_are_read() {
+    let file = |name: &str| {
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../fixtures/parquet/{name}.parquet"))
+    };
+    // Class numbers with the names that the file gives them, and a row without any.
+    let read = TEXTS.read(&file("label_lists"), None, &form(LabelForm::Set)).unwrap();
+    assert_eq!(
+        shown(&read),
+        ["anger, fear: The second act was loud.", ": Nobody left early.", "joy: The morning was bright."]
+    );
+    assert_eq!((read.skipped.len(), read.skipped[0].reason.as_str()), (1, "it has no label"));
+    let error = TEXTS.read(&file("label_lists"), None, &Layout::default()).unwrap_err().to_string();
+    assert!(error.contains("label_lists.parquet: row 1: expected one label, found `0, 1`"), "{error}");
+    let read = TEXTS.read(&file("similarities"), None, &form(LabelForm::Number)).unwrap();
+    assert_eq!(shown(&read), ["3.75: A man sings. / A man is singing.", "-1: A cat sleeps. / Stocks fell."]);
+    assert_eq!(read.skipped.len(), 1);
+    let error = TEXTS.read(&file("similarities"), None, &Layout::default()).unwrap_err().to_string();
+    assert!(error.contains("a label as `label`: a name or a whole number"), "{error}");
 }

@@ -54,6 +54,9 @@ pub struct Args {
     /// The names of labels that the file writes as numbers 0, 1, ..., as in negative,positive
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     label_names: Vec<String>,
+    /// What stands between the labels of one text, where a text may have several, as in a,b
+    #[arg(long, value_name = "SEPARATOR")]
+    label_separator: Option<String>,
     /// Write every answer beside its gold answer to this file, as JSON Lines
     #[arg(long, value_name = "FILE")]
     predictions: Option<PathBuf>,
@@ -78,7 +81,9 @@ pub fn run(args: &Args, out: &mut Out) -> Result<()> {
         columns: args.columns.clone(),
         tag_names: args.tag_names.clone(),
         label_names: args.label_names.clone(),
+        label_separator: args.label_separator.clone(),
         encoding: args.encoding,
+        ..Layout::default()
     };
     let evaluation = session.evaluate(&task.name, &data, limit, &layout, &mut |answer, _| {
         bar.inc(1);

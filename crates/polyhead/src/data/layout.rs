@@ -6,6 +6,7 @@
 //! data.topic.columns = { text = "body", label = "class" } columns or fields by their names
 //! data.ner.tag_names = ["O", "B-PER", "I-PER"]           the tags that a file writes as 0, 1, 2
 //! data.topic.label_names = ["neg", "pos"]                the labels that a file writes as 0, 1
+//! data.topic.label_separator = ","                       what stands between the labels of one text: `a,b`
 //! data.topic.encoding = "latin-1"                        what is not UTF-8
 //! ```
 
@@ -29,8 +30,24 @@ pub struct Layout {
     pub tag_names: Vec<String>,
     /// The names of labels that the file writes as numbers from 0. Empty: the numbers are the labels, unless it says itself.
     pub label_names: Vec<String>,
+    /// What stands between the labels of one text, where a text may have several and its file has no lists.
+    pub label_separator: Option<String>,
     /// How the characters of a text file are encoded.
     pub encoding: Encoding,
+    /// What labels of texts are to be: no matter of the file, but of the task that reads.
+    pub label_form: LabelForm,
+}
+
+/// What labels of texts are to be.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LabelForm {
+    /// One name of several.
+    #[default]
+    Name,
+    /// Any number of names.
+    Set,
+    /// A number.
+    Number,
 }
 
 /// How the characters of a text file are encoded.
@@ -192,6 +209,9 @@ impl Layout {
                 return Err(Error::usage(format!("{key}: expected different names, found {found} twice or blank")));
             }
         }
+        if self.label_separator.as_ref().is_some_and(String::is_empty) {
+            return Err(Error::usage("label_separator: expected what stands between labels, as in `,`; found nothing"));
+        }
         Ok(())
     }
 
@@ -222,6 +242,19 @@ impl Layout {
 }
 
 impl Layout {
+    /// Refuses what does not go with the labels that a task reads. Messages begin with the key.
+    pub(super) fn check_labels(&self) -> Result<()> {
+        if let (Some(separator), LabelForm::Name | LabelForm::Number) = (&self.label_separator, self.label_form) {
+            let found = super::quoted(separator);
+            let message = format!("label_separator: expected none where a text has one label, found {found}");
+            return Err(Error::usage(message).hint("several labels of a text are data of `problem = \"multi_label\"`"));
+        }
+        if self.label_form == LabelForm::Number && !self.label_names.is_empty() {
+            return Err(Error::usage("label_names: expected none where labels are numbers that mean themselves"));
+        }
+        Ok(())
+    }
+
     /// The label that a file means: what it says, or the name of its number.
     pub(super) fn label_of(&self, label: &str) -> Result<String> {
         named(label, &self.label_names, "label_names")

@@ -25,10 +25,10 @@ mod texts;
 mod trees;
 mod words;
 
-pub use layout::{Column, ColumnNames, Columns, Encoding, Layout};
+pub use layout::{Column, ColumnNames, Columns, Encoding, LabelForm, Layout};
 pub use relations::{Marked, RelationExample};
 pub use schemes::training_tag;
-pub use texts::LabelledText;
+pub use texts::{Label, LabelledText};
 pub use trees::ParsedSentence;
 pub use words::{ConlluArc, ConlluSentence, ConlluWord, MultiwordToken, TaggedWords};
 
@@ -284,7 +284,9 @@ impl<T> Formats<T> {
             layout.check().and_then(|()| layout.columns.as_ref().map_or(Ok(()), |columns| self.columns.check(columns)));
         let checked = checked
             .and_then(|()| self.check_names("tag_names", &layout.tag_names, "tag"))
-            .and_then(|()| self.check_names("label_names", &layout.label_names, "label"));
+            .and_then(|()| self.check_names("label_names", &layout.label_names, "label"))
+            .and_then(|()| self.check_names("label_separator", layout.label_separator.as_slice(), "label"))
+            .and_then(|()| layout.check_labels());
         checked.map_err(|error| error.at_least(Place::file(source)))?;
         let extension = open::extension(source);
         let format = self.formats.iter().find(|format| format.extensions.contains(&extension.as_str()));
@@ -303,7 +305,7 @@ impl<T> Formats<T> {
         if names.is_empty() || self.columns.all().any(|known| known == role) {
             return Ok(());
         }
-        let hint = "`tag_names` names the tags of words, `label_names` the labels of texts";
+        let hint = "`tag_names` names the tags of words, `label_names` and `label_separator` are of labels of texts";
         Err(Error::usage(format!("{key}: expected none for {}, which have no {role}", self.examples)).hint(hint))
     }
 

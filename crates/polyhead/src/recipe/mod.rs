@@ -139,6 +139,9 @@ pub struct DataRecipe {
     /// The names of labels that the files write as numbers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub label_names: Vec<String>,
+    /// What stands between the labels of one text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label_separator: Option<String>,
     /// How the characters of its files are encoded.
     #[serde(default, skip_serializing_if = "is_default")]
     pub encoding: Encoding,
@@ -150,12 +153,14 @@ pub struct DataRecipe {
 impl DataRecipe {
     /// How its files are laid out.
     pub fn layout(&self) -> Layout {
-        let Self { columns, tag_names, label_names, encoding, .. } = self;
+        let Self { columns, tag_names, label_names, label_separator, encoding, .. } = self;
         Layout {
             columns: columns.clone(),
             tag_names: tag_names.clone(),
             label_names: label_names.clone(),
+            label_separator: label_separator.clone(),
             encoding: *encoding,
+            ..Layout::default()
         }
     }
 }

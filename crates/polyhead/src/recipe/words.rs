@@ -82,7 +82,8 @@ const WORDS: &[Word] = &[
     absent(&["optimizer", "optimiser", "optim", "optimizer_type", "optimizer_name", "adam_beta1", "adam_beta2", "adam_epsilon", "beta1", "beta2", "betas", "eps", "epsilon", "momentum", "adafactor"], "the optimiser is AdamW; `train.learning_rate` and `train.weight_decay` are its settings"),
     absent(&["scheduler", "lr_scheduler", "lr_scheduler_type", "lr_scheduler_kwargs", "lr_schedule", "schedule", "scheduler_type", "anneal_factor", "anneal_with_restarts", "min_lr", "step_size", "gamma"], "the learning rate rises over the share `train.warmup` of the steps, then falls linearly to 0"),
     called(&["task_weight", "task_weights", "loss_weights", "loss_scale", "loss_factor", "weight", "loss_coefficient"], &["tasks.NAME.loss_weight"], ""),
-    absent(&["class_weights", "class_weight", "label_smoothing", "label_smoothing_factor", "focal_loss", "use_crf", "crf", "loss", "loss_function", "criterion"], "the loss is cross-entropy; `tasks.NAME.loss_weight` multiplies it"),
+    absent(&["label_smoothing", "label_smoothing_factor", "focal_loss", "use_crf", "crf", "loss", "loss_function", "criterion"], "the task decides the loss; `tasks.NAME.loss_weight` multiplies it"),
+    called(&["class_weight", "label_weights", "label_weight", "pos_weight", "pos_weights", "use_class_weights", "weighted_loss"], &["tasks.NAME.class_weights"], "`balanced`, or a table of labels with their weights, of a classifier"),
     // The machine
     called(&["fp16", "bf16", "amp", "use_amp", "mixed_precision", "half", "half_precision", "float16", "bfloat16", "tf32", "dtype", "torch_dtype", "fp16_opt_level", "fp32"], &["train.precision"], "`auto`, `f32` or `bf16`; there is no fp16"),
     absent(&["device", "devices", "device_map", "use_cuda", "no_cuda", "cuda", "cuda_device", "use_gpu", "gpu", "gpus", "gpu_id", "n_gpu", "num_gpus", "use_cpu", "accelerator", "use_mps", "mps"], "polyhead trains and answers on the CPU"),
@@ -121,6 +122,9 @@ const WORDS: &[Word] = &[
     called(&["label_mapping", "label_map", "class_label_names", "int2str"], &["data.NAME.label_names", "data.NAME.tag_names"], "the names of 0, 1, ... in a file of class numbers"),
     called(&["use_pooler", "pooling", "pooling_type", "pooling_mode", "pooler_type", "add_pooling_layer", "classifier_pooling", "cls_pooling"], &["tasks.NAME.pooler"], "a dense layer with tanh on the first token, of a classifier"),
     called(&["sentence_pair", "text_pair", "pair", "is_pair", "input_type"], &["tasks.NAME.inputs"], "`text` or `pair`; left out, the training data decide"),
+    called(&["problem_type", "multilabel", "multi_label", "multi_class", "is_multilabel", "is_regression", "regression"], &["tasks.NAME.problem"], "`single_label`, `multi_label` or `regression`, of a classifier"),
+    called(&["threshold", "label_threshold", "classification_threshold", "decision_threshold", "multi_label_threshold", "probability_threshold"], &["tasks.NAME.thresholds"], "a number, a table of labels with theirs, or `validation`"),
+    called(&["label_sep", "labels_separator", "label_delimiter", "labels_delimiter"], &["data.NAME.label_separator"], "what stands between the labels of one text"),
     absent(&["label_all_tokens", "propagate_labels"], "the first sub-word of a word carries its label"),
     absent(&["scheme", "tag_scheme", "tagging_scheme", "label_encoding", "label_scheme", "tag_format"], "IOB2, IOB1, IO, BIOES and BILOU are recognised, and converted to IOB2"),
 ];

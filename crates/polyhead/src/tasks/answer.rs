@@ -249,6 +249,7 @@ impl Shape {
                 alternatives: Vec::new(),
             }),
             Self::Labels => Answer::Labels(Labels { label: none(), score: 0.0, labels: Vec::new() }),
+            Self::Number => Answer::Number(Number { value: 0.0 }),
             Self::Edges => Answer::Edges(Edges { text: none(), edges: Vec::new() }),
             Self::Tree => Answer::Tree(Tree { text: none(), words: Vec::new() }),
         }
@@ -450,7 +451,7 @@ mod tests {
             let nothing = shape.nothing();
             assert!(nothing.json().as_object().unwrap().keys().eq(value.as_object().unwrap().keys()), "{nothing:?}");
             assert!(
-                ["no entity", "no answer", "", "no relation", "no word"].contains(&nothing.line().as_str()),
+                ["no entity", "no answer", "no label", "0.00", "no relation", "no word"].contains(&nothing.line().as_str()),
                 "{nothing:?}"
             );
             let others = Shape::ALL.into_iter().filter(|other| *other != shape);

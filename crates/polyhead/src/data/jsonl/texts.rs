@@ -1,9 +1,10 @@
-//! Labelled texts as JSON Lines: `{"text": "...", "label": "..."}`, a pair with `text_pair`; other names by `columns`.
+//! Labelled texts as JSON Lines: `{"text": "...", "label": "..."}`, a pair with `text_pair`, several labels as a list; other names by
+//! `columns`.
 
 use super::{LONGEST_LINE, note, parse, remember};
 use crate::data::layout::Column;
 use crate::data::lines::Lines;
-use crate::data::texts::{LabelledText, Texts, chosen, usual_names};
+use crate::data::texts::{LabelledText, Raw, Texts, chosen, usual_names};
 use crate::data::{Layout, Read, quoted};
 use crate::error::{Error, Place, Result};
 use serde::de::{Error as _, MapAccess, Visitor};
@@ -25,18 +26,26 @@ pub(in crate::data) fn read_texts(file: &Path, limit: Option<usize>, layout: &La
         }
         let place = Place::line(file, number);
         let mut fields: Fields = parse(file, number, line)?;
-        let mut field = |role| fields.take(role, layout).map_err(|error| error.at(place.clone()));
-        let (text, text_pair, label) = (field("text")?, field("text_pair")?, field("label")?);
-        let (Some(text), Some(label)) = (text, label) else {
-            let known: Vec<&str> = fields.0.iter().map(|(name, _)| name.as_str()).collect();
-            return Err(Error::data(format!(
-                "expected a text and its label, found only {}",
-                quoted(&known.join(", "))
-            ))
-            .at(place)
-            .hint("fields of other names: data.TASK.columns = { text = \"sentence\", label = \"class\" }"));
-        };
-        texts.push(place, &text, text_pair.as_deref(), &label)?;
+        let at = |error: Error| error.at(place.clone());
+        let (text, text_pair) =
+            (fields.take("text", layout).map_err(at)?, fields.take("text_pair", layout).map_err(at)?);
+        let label = fields.label(layout).map_err(at)?;
+        if text.is_none() || label.is_none() {
+            let known = fields.0.iter().map(|(name, _)| name.as_str()).chain(text.is_some().then_some("text"));
+            let known = quoted(&known.collect::<Vec<_>>().join(", "));
+            let fault = || {
+                Error::data(format!("expected a text and its label, found only {known}"))
+                    .at(place.clone())
+                    .hint("fields of other names: data.TASK.columns = { text = \"sentence\", label = \"class\" }")
+            };
+            // A text without a label is not annotated; if all are, the label is elsewhere.
+            match text {
+                None => return Err(fault()),
+                Some(_) => texts.or_else(fault),
+            }
+        }
+        let label = label.unwrap_or(Raw::Missing);
+        texts.push(place.clone(), text.as_deref().unwrap_or(""), text_pair.as_deref(), label)?;
         remember(&mut ignored, fields.0.into_iter().map(|(name, _)| name).collect());
     }
     let mut notes = lines.notes();
@@ -48,8 +57,8 @@ pub(in crate::data) fn read_texts(file: &Path, limit: Option<usize>, layout: &La
 pub(super) struct Fields(pub Vec<(String, Value)>);
 
 impl Fields {
-    /// Takes the field of a role out, as text: a label may be a number, or true or false.
-    pub(super) fn take(&mut self, role: &str, layout: &Layout) -> Result<Option<String>> {
+    /// Takes the field of a role out.
+    fn field(&mut self, role: &str, layout: &Layout) -> Result<Option<(String, Value)>> {
         let names: Vec<&str> = match chosen(layout, role) {
             Some(Column::Name(name)) => vec![name],
             Some(Column::Number(number)) => {
@@ -61,7 +70,12 @@ impl Fields {
         let Some(at) = names.iter().find_map(|name| self.0.iter().position(|(known, _)| known == name)) else {
             return Ok(None);
         };
-        let (name, value) = self.0.swap_remove(at);
+        Ok(Some(self.0.swap_remove(at)))
+    }
+
+    /// The same as text: a label may be a number, or true or false.
+    pub(super) fn take(&mut self, role: &str, layout: &Layout) -> Result<Option<String>> {
+        let Some((name, value)) = self.field(role, layout)? else { return Ok(None) };
         match value {
             // No label is a reason to leave the example out, no second text is none.
             Value::Null => Ok((role != "text_pair").then(String::new)),
@@ -72,6 +86,31 @@ impl Fields {
                 Err(Error::data(format!("{name}: expected a text, found {found}")))
             }
         }
+    }
+
+    /// The label, if there is such a field: a name, a number, true or false; or a list of names or whole numbers.
+    fn label(&mut self, layout: &Layout) -> Result<Option<Raw<'static>>> {
+        let Some((name, value)) = self.field("label", layout)? else { return Ok(None) };
+        let one = |value: &Value| match value {
+            Value::String(label) => Some(label.clone()),
+            Value::Number(number) if number.is_u64() || number.is_i64() => Some(number.to_string()),
+            _ => None,
+        };
+        let label = match &value {
+            Value::Null => Ok(Raw::Missing),
+            Value::Bool(_) | Value::Number(_) => Ok(Raw::Cell(value.to_string().into())),
+            Value::String(label) => Ok(Raw::Cell(label.clone().into())),
+            Value::Array(labels) => labels.iter().map(one).collect::<Option<_>>().map(Raw::List).ok_or_else(|| {
+                let found = quoted(&value.to_string());
+                Error::data(format!("{name}: expected a list of names or of whole numbers, found {found}"))
+                    .hint("of a list of 0.0 and 1.0 for all labels write the names of those that hold")
+            }),
+            Value::Object(_) => {
+                let found = quoted(&value.to_string());
+                Err(Error::data(format!("{name}: expected a label or a list of labels, found {found}")))
+            }
+        };
+        label.map(Some)
     }
 }
 

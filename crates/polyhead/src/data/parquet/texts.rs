@@ -1,12 +1,12 @@
 //! Labelled texts out of a Parquet table, one a row: a text, perhaps a second one, and a label.
 //!
-//! A label may be a name, a number, or true or false. What class numbers mean stands in the file, as `datasets` writes it, or in
-//! the recipe ([`Layout::label_names`]).
+//! A label may be a name, a number, or true or false, or a list of names or whole numbers. What class numbers mean stands in the
+//! file, as `datasets` writes it, or in the recipe ([`Layout::label_names`]).
 
-use super::{Next, Table, guarded, integer, unexpected};
+use super::{Next, Table, elements, guarded, integer, unexpected};
 use crate::data::layout::Column;
-use crate::data::texts::{LabelledText, Texts, chosen, usual_names};
-use crate::data::{Layout, Read, quoted};
+use crate::data::texts::{LabelledText, Raw, Texts, chosen, usual_names};
+use crate::data::{LabelForm, Layout, Read, quoted};
 use crate::error::{Error, Place, Result};
 use parquet::record::{Field, Row};
 use std::path::Path;
@@ -15,16 +15,17 @@ use std::path::Path;
 pub(in crate::data) fn read_texts(file: &Path, limit: Option<usize>, layout: &Layout) -> Result<Read<LabelledText>> {
     guarded(file, || {
         let (table, [text, text_pair, label]) = open(file, layout)?;
-        let own = table.own_class_names(&[&label]).unwrap_or_default();
+        let named = layout.label_form != LabelForm::Number;
+        let own = named.then(|| table.own_class_names(&[&label])).flatten().unwrap_or_default();
         let layout = &Layout { label_names: table.agreed("label_names", &layout.label_names, own)?, ..layout.clone() };
         let mut texts = Texts::new(layout);
         table.each_row(|place, row| {
             if texts.is_enough(limit) {
                 return Ok(Next::Enough);
             }
-            let (first, label) = (words(row, &text)?.unwrap_or_default(), label_of(row, &label)?);
+            let (first, label) = (words(row, &text)?.unwrap_or_default(), label_of(row, &label, layout.label_form)?);
             let second = if text_pair.is_empty() { None } else { words(row, &text_pair)? };
-            texts.push(place.clone(), &first, second.as_deref(), &label)?;
+            texts.push(place.clone(), &first, second.as_deref(), label)?;
             Ok(Next::Row)
         })?;
         texts.finish(file, limit, Vec::new())
@@ -70,16 +71,26 @@ fn words(row: &Row, name: &str) -> Result<Option<String>> {
     }
 }
 
-/// A label as text; empty where there is none, which `datasets` writes as -1.
-fn label_of(row: &Row, name: &str) -> Result<String> {
-    match cell(row, name) {
-        Some(Field::Str(label)) => Ok(label.clone()),
-        Some(Field::Bool(label)) => Ok(label.to_string()),
-        Some(Field::Null) | None => Ok(String::new()),
+/// The label of a row; nothing where there is none, which `datasets` writes as -1. A number may be negative.
+fn label_of(row: &Row, name: &str, form: LabelForm) -> Result<Raw<'static>> {
+    let wrong = |field: &Field| unexpected(&format!("a label as `{name}`: a name or a whole number"), field);
+    Ok(match cell(row, name) {
+        Some(Field::Null) | None => Raw::Missing,
+        Some(Field::Bool(label)) => Raw::Cell(label.to_string().into()),
+        Some(Field::Float(number)) if form == LabelForm::Number => Raw::Cell(number.to_string().into()),
+        Some(Field::Double(number)) if form == LabelForm::Number => Raw::Cell(number.to_string().into()),
+        Some(list @ Field::ListInternal(_)) => {
+            let one = |field: &Field| match field {
+                Field::Str(label) => Ok(label.clone()),
+                number => integer(number).map(|number| number.to_string()).map_err(|_| wrong(number)),
+            };
+            Raw::List(elements(list, "a list of labels")?.iter().map(one).collect::<Result<_>>()?)
+        }
+        Some(Field::Str(label)) => Raw::Cell(label.clone().into()),
         Some(other) => match integer(other) {
-            Ok(-1) => Ok(String::new()),
-            Ok(number) => Ok(number.to_string()),
-            Err(_) => Err(unexpected(&format!("a label as `{name}`: a name or a whole number"), other)),
+            Ok(-1) if form != LabelForm::Number => Raw::Missing,
+            Ok(number) => Raw::Cell(number.to_string().into()),
+            Err(_) => return Err(wrong(other)),
         },
-    }
+    })
 }

@@ -110,7 +110,7 @@ pub(super) fn read_parquet(file: &Path, limit: Option<usize>, layout: &Layout) -
 fn of_texts(Read { examples, skipped, notes }: Read<LabelledText>) -> Result<Read<RelationExample>> {
     let relation = |LabelledText { place, text, label, .. }: LabelledText| {
         let Marked { text, first, second } = Marked::read(&text).map_err(|error| error.at(place.clone()))?;
-        Ok(RelationExample { place, id: None, text, first, second, label: Some(label) })
+        Ok(RelationExample { place, id: None, text, first, second, label: Some(label.to_string()) })
     };
     Ok(Read { examples: examples.into_iter().map(relation).collect::<Result<_>>()?, skipped, notes })
 }

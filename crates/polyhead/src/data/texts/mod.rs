@@ -1,4 +1,4 @@
-//! Labelled texts, and pairs of texts, for classification.
+//! Labelled texts, and pairs of texts, for classification and regression.
 //!
 //! ```text
 //! label text lines   positive a stirring , funny film         SST-2, TREC (`LOC:city What is ... ?`), fastText (`__label__x ...`)
@@ -6,10 +6,15 @@
 //! .jsonl             {"text": "...", "text_pair": "...", "label": "..."}
 //! .parquet           columns of these names: see `data/parquet/texts.rs`
 //! ```
+//!
+//! A label is one name, any number of names or a number: see `label.rs`.
 
+mod label;
 mod lines;
 mod table;
 
+pub use label::Label;
+pub(super) use label::Raw;
 pub(super) use lines::read as read_lines;
 pub(super) use table::{read_csv, read_tsv};
 
@@ -19,7 +24,7 @@ use crate::error::{Error, Place, Result};
 use std::path::Path;
 
 /// A text with its label.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LabelledText {
     /// Where it stands in its file.
     pub place: Place,
@@ -28,7 +33,7 @@ pub struct LabelledText {
     /// The second text of a pair.
     pub text_pair: Option<String>,
     /// The label, as the file has it.
-    pub label: String,
+    pub label: Label,
 }
 
 /// What columns and fields are called where nobody says: the first of these names that there is.
@@ -55,34 +60,43 @@ pub(super) struct Texts<'a> {
     layout: &'a Layout,
     examples: Vec<LabelledText>,
     skipped: Vec<Skipped>,
+    /// What to say if no text can be used.
+    fault: Option<Error>,
 }
 
 impl<'a> Texts<'a> {
     /// None yet, of a file that is laid out so.
     pub fn new(layout: &'a Layout) -> Self {
-        Self { layout, examples: Vec::new(), skipped: Vec::new() }
+        Self { layout, examples: Vec::new(), skipped: Vec::new(), fault: None }
     }
 
     /// Takes an example, or leaves it out with the reason.
     ///
     /// # Errors
-    /// Its label is a number that has no name.
-    pub fn push(&mut self, place: Place, text: &str, text_pair: Option<&str>, label: &str) -> Result<()> {
+    /// Its label is none that the layout asks for, or a number that has no name.
+    pub fn push(&mut self, place: Place, text: &str, text_pair: Option<&str>, label: Raw) -> Result<()> {
         let blank = |text: &str| text.trim().is_empty();
-        let reason = match () {
-            () if blank(text) => "its text is blank",
-            () if text_pair.is_some_and(blank) => "its second text is blank",
-            () if blank(label) => "it has no label",
-            () => {
-                let text_pair = text_pair.map(|text| text.trim().to_owned());
-                let text = text.trim().to_owned();
-                let label = self.layout.label_of(label.trim()).map_err(|error| error.at_least(place.clone()))?;
-                self.examples.push(LabelledText { place, text, text_pair, label });
-                return Ok(());
-            }
-        };
+        if blank(text) {
+            return self.leave_out(place, text, "its text is blank");
+        }
+        if text_pair.is_some_and(blank) {
+            return self.leave_out(place, text, "its second text is blank");
+        }
+        let label = label.read(self.layout).map_err(|error| error.at_least(place.clone()))?;
+        let Some(label) = label else { return self.leave_out(place, text, "it has no label") };
+        let (text, text_pair) = (text.trim().to_owned(), text_pair.map(|text| text.trim().to_owned()));
+        self.examples.push(LabelledText { place, text, text_pair, label });
+        Ok(())
+    }
+
+    fn leave_out(&mut self, place: Place, text: &str, reason: &str) -> Result<()> {
         self.skipped.push(Skipped { place, example: quoted(text), reason: reason.to_owned() });
         Ok(())
+    }
+
+    /// What to say if no text can be used in the end: the first of these.
+    pub fn or_else(&mut self, fault: impl FnOnce() -> Error) {
+        self.fault.get_or_insert_with(fault);
     }
 
     /// Whether there are as many as asked for.
@@ -92,8 +106,11 @@ impl<'a> Texts<'a> {
 
     /// All of them; an error if there is none, though some were asked for.
     pub fn finish(self, file: &Path, limit: Option<usize>, notes: Vec<String>) -> Result<Read<LabelledText>> {
-        let Self { examples, skipped, .. } = self;
+        let Self { examples, skipped, fault, .. } = self;
         if examples.is_empty() && limit != Some(0) {
+            if let Some(fault) = fault {
+                return Err(fault);
+            }
             let error = match skipped.first() {
                 None => Error::data("expected labelled texts, found none").at(Place::file(file)),
                 Some(first) => {

@@ -1,12 +1,13 @@
 //! Tables of labelled texts: comma-separated values (RFC 4180: a cell in quotes may hold commas, quotes and line ends), and
 //! tab-separated ones, in which quotes mean nothing.
 //!
-//! The first line names the columns, unless `columns` counts them.
+//! The first line names the columns, unless `columns` counts them. Where a text may have several labels, all columns of the label's name
+//! hold one each, or none.
 
-use super::{LabelledText, Texts, chosen, usual_names};
+use super::{LabelledText, Raw, Texts, chosen, usual_names};
 use crate::data::layout::Column;
 use crate::data::lines::Lines;
-use crate::data::{Layout, Read, quoted};
+use crate::data::{LabelForm, Layout, Read, quoted};
 use crate::error::{Error, Place, Result};
 use std::path::Path;
 
@@ -51,7 +52,14 @@ fn read(file: &Path, limit: Option<usize>, layout: &Layout, next: NextRow) -> Re
             );
         }
         let cell = |at: usize| row.get(at).map_or("", String::as_str);
-        texts.push(place, cell(at.text), at.text_pair.map(cell), cell(at.label))?;
+        let label = match at.labels.as_slice() {
+            [label] => Raw::Cell(cell(*label).into()),
+            several => {
+                let filled = several.iter().map(|at| cell(*at).trim()).filter(|label| !label.is_empty());
+                Raw::List(filled.map(str::to_owned).collect())
+            }
+        };
+        texts.push(place, cell(at.text), at.text_pair.map(cell), label)?;
     }
     texts.finish(file, limit, lines.notes())
 }
@@ -69,7 +77,8 @@ enum First {
 struct Places {
     text: usize,
     text_pair: Option<usize>,
-    label: usize,
+    /// More than one where a text may have several labels, each in a column of its own.
+    labels: Vec<usize>,
     width: usize,
 }
 
@@ -80,6 +89,15 @@ impl Places {
             usual_names(role).iter().find_map(named)
         };
         let width = row.len();
+        // All columns of the name that one has, where a text may have several labels.
+        let labels = |label: usize| {
+            let name = row.get(label).map_or("", |name| name.trim());
+            let same = |at: &usize| row.get(*at).is_some_and(|other| other.trim().eq_ignore_ascii_case(name));
+            match layout.label_form {
+                LabelForm::Set => (0..width).filter(same).collect(),
+                LabelForm::Name | LabelForm::Number => vec![label],
+            }
+        };
         if layout.columns.is_none() {
             let (Some(text), Some(label)) = (usual("text"), usual("label")) else {
                 let (texts, labels) = (usual_names("text").join(", "), usual_names("label").join(", "));
@@ -89,7 +107,7 @@ impl Places {
                 ))
                 .hint("or say which they are, by name or counted from 1: data.TASK.columns = { text = 2, label = 1 }"));
             };
-            return Ok((Self { text, text_pair: usual("text_pair"), label, width }, First::Names));
+            return Ok((Self { text, text_pair: usual("text_pair"), labels: labels(label), width }, First::Names));
         }
         let place = |role: &str| -> Result<Option<usize>> {
             match chosen(layout, role) {
@@ -115,7 +133,8 @@ impl Places {
             layout.columns.iter().any(|columns| columns.iter().any(|(_, one)| matches!(one, Column::Name(_))));
         let names = |role: &str, at: usize| usual(role) == Some(at);
         let first = if by_name || names("text", text) && names("label", label) { First::Names } else { First::Example };
-        Ok((Self { text, text_pair, label, width }, first))
+        let labels = if first == First::Names { labels(label) } else { vec![label] };
+        Ok((Self { text, text_pair, labels, width }, first))
     }
 }
 
