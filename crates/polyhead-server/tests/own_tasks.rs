@@ -77,7 +77,7 @@ impl Task for Entails {
         let first = ops.select_rows(hidden, Index::FirstTokens)?;
         head.apply(ops, &first, None)
     }
-    fn loss(&self, logits: &Tensor, _: &Segments, targets: &[&Targets], count: usize) -> Result<Tensor> {
+    fn loss(&self, logits: &Tensor, _: &Segments, targets: &[&Targets], count: f64) -> Result<Tensor> {
         let classes: Vec<i64> = targets.iter().flat_map(|targets| targets.classes()).copied().collect();
         Ok(token_cross_entropy(logits, &classes, count)?)
     }

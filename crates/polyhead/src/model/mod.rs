@@ -64,13 +64,7 @@ pub struct Loss {
 }
 
 impl Loss {
-    fn of(
-        task: &NamedTask,
-        windows: &[&Features],
-        output: &Output,
-        inputs: &Arc<Inputs>,
-        count: usize,
-    ) -> Result<Self> {
+    fn of(task: &NamedTask, windows: &[&Features], output: &Output, inputs: &Arc<Inputs>, count: f64) -> Result<Self> {
         let targets: Vec<&Targets> = windows.iter().map(|window| &window.targets).collect();
         let value = task.task.loss(&output.logits, &output.segments, &targets, count)?;
         Ok(Self { value, inputs: inputs.clone() })
@@ -143,14 +137,14 @@ impl Model {
         self.loss_of_part(task, windows, padding, pass, count)
     }
 
-    /// The loss of a part of a step, which has `count` targets in all: the losses of all parts add up to that of the step.
+    /// The loss of a part of a step, which has `count` targets in all (see [`crate::tasks::Task::target_count`]): the losses of all parts add up to that of the step.
     pub fn loss_of_part(
         &self,
         task: &NamedTask,
         windows: &[&Features],
         padding: Padding,
         pass: Pass,
-        count: usize,
+        count: f64,
     ) -> Result<Loss> {
         let batch = Batch::new(windows, padding, task.task.max_length(), self.tokenizer.pad);
         let mut outputs = self.forward(&batch, &[task], pass)?;

@@ -90,10 +90,20 @@ pub trait AnyTask: Send + Sync {
     /// Makes the head, with the checkpoint's tensors where it has them.
     fn bind(&mut self, name: &str, shape: HeadShape, weights: &mut Weights) -> Result<()>;
     fn logits(&self, hidden: &kernels::Value, ops: &mut dyn Ops) -> Result<kernels::Value>;
-    fn target_count(&self, targets: &Targets) -> usize;
-    fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&Targets], count: usize) -> Result<Tensor>;
+    fn target_count(&self, targets: &Targets) -> f64;
+    fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&Targets], count: f64) -> Result<Tensor>;
     /// Scores the examples; `each` sees the answers and their one-line descriptions in order.
     fn evaluate(&self, examples: &Examples, runner: &LogitsFn, each: &mut dyn FnMut(Value, String)) -> Result<Score>;
+    /// The same of validation data while training: what the task leaves to them ([`super::Tune`]) is chosen first, from the same
+    /// predictions, and comes back. Then all predictions are held at once, else it is `evaluate`.
+    fn tune(
+        &self,
+        examples: &Examples,
+        runner: &LogitsFn,
+        each: &mut dyn FnMut(Value, String),
+    ) -> Result<(Score, Option<Value>)>;
+    /// Takes over what was chosen, unless its configuration leaves nothing to choose any more.
+    fn adopt(&mut self, choice: &Value) -> Result<()>;
     /// Scores the examples and says where their answers go wrong. All answers are held at once, unlike in `evaluate`. A task
     /// that compares with the training examples asks for them.
     fn analyse(&self, examples: &Examples, train: TrainingExamples, runner: &LogitsFn) -> Result<Analysis>;
@@ -205,6 +215,41 @@ impl<T: Task> Bound<T> {
             Ok(())
         })
     }
+}
+
+impl<T: Task> Bound<T> {
+    /// All predictions of examples that have gold answers, and what they add up to.
+    fn predictions<'a>(
+        &self,
+        examples: &'a Examples,
+        runner: &LogitsFn,
+    ) -> Result<(Tally<'_, T>, Vec<Predicted<'a, T>>)> {
+        let mut tally = Tally::new(&*self.task);
+        let mut predictions = Vec::with_capacity(examples.len);
+        self.each_prediction(self.items(examples)?, runner, &mut |example, prediction, windows| {
+            tally.add(example, &prediction, windows);
+            predictions.push((example, prediction));
+            Ok(())
+        })?;
+        Ok((tally, predictions))
+    }
+}
+
+/// An example with its prediction.
+type Predicted<'a, T> = (&'a <T as Task>::Example, <T as Task>::Prediction);
+
+/// Tells an answer with its gold one, and both in a line.
+fn told<T: Task>(task: &T, example: &T::Example, prediction: &T::Prediction, each: &mut dyn FnMut(Value, String)) {
+    let mut answer = task.record(example, prediction);
+    if let Value::Object(fields) = &mut answer {
+        let place = Value::String(task.place(example).to_string());
+        // Not every file gives its examples identifiers.
+        let id = fields.shift_remove("id").unwrap_or_else(|| place.clone());
+        fields.shift_insert(0, "id".into(), id);
+        fields.shift_insert(1, "place".into(), place);
+    }
+    let line = task.answer(example, prediction).line();
+    each(answer, format!("{}\n  -> {line}", task.asked(example)));
 }
 
 /// Sees each example with its prediction and the windows that it was made of.
@@ -439,11 +484,11 @@ impl<T: Task> AnyTask for Bound<T> {
         self.task.logits(self.head()?, hidden, ops)
     }
 
-    fn target_count(&self, targets: &Targets) -> usize {
+    fn target_count(&self, targets: &Targets) -> f64 {
         self.task.target_count(targets)
     }
 
-    fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&Targets], count: usize) -> Result<Tensor> {
+    fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&Targets], count: f64) -> Result<Tensor> {
         self.task.loss(logits, segments, targets, count)
     }
 
@@ -451,29 +496,37 @@ impl<T: Task> AnyTask for Bound<T> {
         let mut tally = Tally::new(&*self.task);
         self.each_prediction(self.items(examples)?, runner, &mut |example, prediction, windows| {
             tally.add(example, &prediction, windows);
-            let mut answer = self.task.record(example, &prediction);
-            if let Value::Object(fields) = &mut answer {
-                let place = Value::String(self.task.place(example).to_string());
-                // Not every file gives its examples identifiers.
-                let id = fields.shift_remove("id").unwrap_or_else(|| place.clone());
-                fields.shift_insert(0, "id".into(), id);
-                fields.shift_insert(1, "place".into(), place);
-            }
-            let line = self.task.answer(example, &prediction).line();
-            each(answer, format!("{}\n  -> {line}", self.task.asked(example)));
+            told(&*self.task, example, &prediction, each);
             Ok(())
         })?;
         Ok(tally.score())
     }
 
+    fn tune(
+        &self,
+        examples: &Examples,
+        runner: &LogitsFn,
+        each: &mut dyn FnMut(Value, String),
+    ) -> Result<(Score, Option<Value>)> {
+        let Some(tune) = T::FACES.tune.filter(|tune| (tune.is_tuned)(&self.task)) else {
+            return Ok((self.evaluate(examples, runner, each)?, None));
+        };
+        let (tally, predictions) = self.predictions(examples, runner)?;
+        let choice = (tune.choose)(&self.task, &tally.counts);
+        let tuned = (tune.with_choice)(&self.task, &choice)?;
+        predictions.iter().for_each(|(example, prediction)| told(&tuned, example, prediction, each));
+        Ok((Tally { task: &tuned, ..tally }.score(), Some(choice)))
+    }
+
+    fn adopt(&mut self, choice: &Value) -> Result<()> {
+        if let Some(tune) = T::FACES.tune.filter(|tune| (tune.is_tuned)(&self.task)) {
+            self.task = Arc::new((tune.with_choice)(&self.task, choice)?);
+        }
+        Ok(())
+    }
+
     fn analyse(&self, examples: &Examples, train: TrainingExamples, runner: &LogitsFn) -> Result<Analysis> {
-        let mut tally = Tally::new(&*self.task);
-        let mut predictions = Vec::with_capacity(examples.len);
-        self.each_prediction(self.items(examples)?, runner, &mut |example, prediction, windows| {
-            tally.add(example, &prediction, windows);
-            predictions.push((example, prediction));
-            Ok(())
-        })?;
+        let (tally, predictions) = self.predictions(examples, runner)?;
         let mut blocks = match T::FACES.analyse {
             Some(analyse) => analyse(&self.task, &predictions),
             None => lowest(&*self.task, &predictions),
@@ -500,7 +553,7 @@ impl<T: Task> AnyTask for Bound<T> {
     }
 
     fn shape(&self) -> Shape {
-        T::SHAPE
+        self.task.shape()
     }
 
     fn pipeline(&self) -> Option<PipelineApi> {

@@ -8,6 +8,7 @@
 //!                                  them beside the training data
 //! impl Pipeline for Ner { ... }    the inference API of Hugging Face that it answers
 //! impl Exchange for Ner { ... }    the single-task model of transformers that it becomes, or comes from
+//! impl Tune for Classify { ... }   what of its configuration is chosen on validation data: thresholds
 //! ```
 
 use super::{Outline, PipelineApi, Query, Review, SingleTask, SingleTaskFolder, Task};
@@ -75,6 +76,17 @@ pub trait Exchange: Task {
     fn import(folder: &SingleTaskFolder, weights: &mut Weights) -> Option<Result<Self>>;
 }
 
+/// What a task may leave to its validation data: thresholds. It is chosen anew at every evaluation while training, before the score that
+/// decides which epoch is kept, and is saved with the model. Training does not depend on it.
+pub trait Tune: Task {
+    /// Whether its configuration leaves anything to them.
+    fn is_tuned(&self) -> bool;
+    /// What the predictions of all of them decide, to be kept in checkpoints: what [`Tune::with_choice`] takes back.
+    fn choose(&self, counts: &Self::Counts) -> Value;
+    /// The same task with what was chosen.
+    fn with_choice(&self, choice: &Value) -> Result<Self>;
+}
+
 /// The faces that a task has.
 pub struct Faces<T: Task> {
     pub(super) checks: Option<ChecksOf<T>>,
@@ -82,6 +94,7 @@ pub struct Faces<T: Task> {
     pub(super) against_training: Option<AgainstTrainingFn<T>>,
     pub(super) pipeline: Option<PipelineOf<T>>,
     pub(super) exchange: Option<ExchangeOf<T>>,
+    pub(super) tune: Option<TuneOf<T>>,
 }
 
 type AnalyseFn<T> = fn(&T, &[(&<T as Task>::Example, <T as Task>::Prediction)]) -> Vec<Block>;
@@ -107,9 +120,16 @@ pub(super) struct ExchangeOf<T: Task> {
     pub import: fn(&SingleTaskFolder, &mut Weights) -> Option<Result<T>>,
 }
 
+pub(super) struct TuneOf<T: Task> {
+    pub is_tuned: fn(&T) -> bool,
+    pub choose: fn(&T, &T::Counts) -> Value,
+    pub with_choice: fn(&T, &Value) -> Result<T>,
+}
+
 impl<T: Task> Faces<T> {
     /// None: the task reads, learns, answers and is scored.
-    pub const NONE: Self = Self { checks: None, analyse: None, against_training: None, pipeline: None, exchange: None };
+    pub const NONE: Self =
+        Self { checks: None, analyse: None, against_training: None, pipeline: None, exchange: None, tune: None };
 
     /// And [`Checks`].
     #[must_use]
@@ -156,5 +176,14 @@ impl<T: Task> Faces<T> {
     {
         let exchange = ExchangeOf { architecture: T::ARCHITECTURE, export: T::export, import: T::import };
         Self { exchange: Some(exchange), ..self }
+    }
+
+    /// And [`Tune`].
+    #[must_use]
+    pub const fn tune(self) -> Self
+    where
+        T: Tune,
+    {
+        Self { tune: Some(TuneOf { is_tuned: T::is_tuned, choose: T::choose, with_choice: T::with_choice }), ..self }
     }
 }

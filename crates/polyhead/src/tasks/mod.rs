@@ -23,7 +23,7 @@ mod words;
 
 pub use answer::{Answer, Shape};
 pub use any::{Analysis, AnyTask, Examples, LogitsFn, TrainingExamples};
-pub use faces::{AgainstTraining, Analyse, Checks, Exchange, Faces, Pipeline};
+pub use faces::{AgainstTraining, Analyse, Checks, Exchange, Faces, Pipeline, Tune};
 pub use fields::{Field, found, offset_unit, parameters, within};
 pub use outline::Outline;
 pub use query::{Alone, PipelineApi, Query};
@@ -67,7 +67,7 @@ pub struct TaskKind {
     pub about: &'static str,
     /// What other tools call it.
     pub aliases: &'static [&'static str],
-    /// The shape of its answers.
+    /// The shape of its answers, where its configuration does not decide it.
     pub shape: Shape,
     /// The columns that a recipe may choose of its data files.
     pub columns: ColumnNames,
@@ -192,13 +192,13 @@ pub trait Task: Send + Sync + Sized + 'static {
     /// From the hidden states of its windows, `[rows, hidden]`, to logits, `[rows, outputs]`, in the operators of a backend: a row
     /// for each token, or for each sequence, range or pair of the windows, as [`Ops::select_rows`] makes them of tokens.
     fn logits(&self, head: &Self::Head, hidden: &kernels::Value, ops: &mut dyn Ops) -> Result<kernels::Value>;
-    /// How many of a window's targets its loss is summed over.
-    fn target_count(&self, targets: &Targets) -> usize {
-        targets.count()
+    /// How many of a window's targets its loss is summed over; the sum of their weights, where they have weights.
+    fn target_count(&self, targets: &Targets) -> f64 {
+        targets.count() as f64
     }
     /// The loss of a batch, a scalar: the sum over its targets, divided by `count`, which is the number of targets of the whole
-    /// step. `targets` are those of its windows, one after the other; `segments` says which rows of the logits are of which.
-    fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&Targets], count: usize) -> Result<Tensor>;
+    /// step (the sum of their weights), as [`Task::target_count`] says. `targets` are those of its windows, one after the other; `segments` says which rows of the logits are of which.
+    fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&Targets], count: f64) -> Result<Tensor>;
 
     /// The losses of an example's windows with gold answers, without dropout: their sum, and how many they are. `None`: the
     /// task does not say, and there is no loss on validation data.
@@ -240,6 +240,10 @@ pub trait Task: Send + Sync + Sized + 'static {
 
     /// The shape of its answers: whoever shows them knows the shape and not the task.
     const SHAPE: Shape;
+    /// The same, where its configuration decides it.
+    fn shape(&self) -> Shape {
+        Self::SHAPE
+    }
     /// The fields of a request, all of them texts. `offset_unit`, `tasks` and `id` are taken already.
     const FIELDS: &'static [Field] = &[Field::new("text", "The text.", "Ada Lovelace was born in London.")];
     /// The fields of its requests, where its configuration decides them.
@@ -426,8 +430,8 @@ pub fn softmax(logits: &[f32]) -> Vec<f64> {
     weights.into_iter().map(|weight| weight / sum).collect()
 }
 
-/// What a task scored on a data set. All values are percentages unless their name says otherwise;
-/// `loss`, where there is one, is a mean in nats.
+/// What a task scored on a data set. All values are percentages unless their name says otherwise: `loss`, where there is one, is a mean
+/// in nats, `mse` and `mae` are errors of numbers, in their units, and names that end in `threshold` are thresholds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Score {
     /// The name of the value that decides which checkpoint is best.
@@ -443,6 +447,11 @@ impl Score {
     /// The value that decides.
     pub fn headline_value(&self) -> f64 {
         self.get(&self.headline).unwrap_or(0.0)
+    }
+
+    /// Whether more of a value is better: not of losses, errors and thresholds.
+    pub fn more_is_better(name: &str) -> bool {
+        !matches!(name, "loss" | "mse" | "mae") && !name.ends_with("threshold")
     }
 
     /// A value by name.

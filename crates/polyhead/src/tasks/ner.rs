@@ -323,7 +323,7 @@ impl Task for Ner {
         head.apply(ops, hidden, Some(DropoutAt::new(self.config.dropout, "ner head")))
     }
 
-    fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&Targets], count: usize) -> Result<Tensor> {
+    fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&Targets], count: f64) -> Result<Tensor> {
         words::loss(logits, segments, targets, count)
     }
 

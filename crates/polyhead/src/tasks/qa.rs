@@ -405,7 +405,7 @@ impl Task for Qa {
         head.apply(ops, hidden, Some(DropoutAt::new(self.config.dropout, "qa head")))
     }
 
-    fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&Targets], count: usize) -> Result<Tensor> {
+    fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&Targets], count: f64) -> Result<Tensor> {
         let positions: Vec<i64> = targets.iter().flat_map(|targets| targets.positions()).copied().collect();
         Ok(segment_cross_entropy(logits, segments, &positions, count)?)
     }

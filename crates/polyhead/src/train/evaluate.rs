@@ -4,8 +4,10 @@ use super::{TaskData, Trainer, plan};
 use crate::batch::Features;
 use crate::error::{Error, Result};
 use crate::events::{Evaluated, Event, Sample};
+use crate::model::NamedTask;
 use crate::sample::Outcome;
 use crate::tasks::{LogitsFn, Score};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -25,6 +27,7 @@ impl Trainer {
         let began = Instant::now();
         let mut scores = BTreeMap::new();
         let mut samples = Vec::new();
+        let mut choices = BTreeMap::new();
         for (data, task) in self.task_data.iter().zip(&self.model.tasks) {
             let Some(validation) = &data.validation else { continue };
             let mut seen = 0;
@@ -34,18 +37,21 @@ impl Trainer {
                 if stopped() { Err(Error::usage("stopped")) } else { self.model.logits(task, windows) }
             };
             let runner = LogitsFn { tokenizer: &self.model.tokenizer, logits: &logits };
-            let score = task.task.evaluate(validation, &runner, &mut |answer, text| {
+            let scored = task.task.tune(validation, &runner, &mut |answer, text| {
                 // The last few examples stand for the rest: any choice by result would flatter.
                 seen += 1;
                 if seen + 3 > validation.len {
                     samples.push(Sample { task: data.name.clone(), answer, text });
                 }
             });
-            match score {
+            let (score, choice) = match scored {
                 Err(_) if stopped() => return Ok(Ending::Stopped),
-                score => scores.insert(data.name.clone(), score?),
+                scored => scored?,
             };
+            scores.insert(data.name.clone(), score);
+            choices.extend(choice.map(|choice| (data.name.clone(), choice)));
         }
+        self.adopt(choices)?;
         let headline = |data: &TaskData| scores.get(&data.name).map(Score::headline_value);
         let outcome: Vec<(usize, f64)> =
             self.task_data.iter().enumerate().filter_map(|(task, data)| Some((task, headline(data)?))).collect();
@@ -79,6 +85,17 @@ impl Trainer {
             samples,
         }))?;
         Ok(Ending::Whole)
+    }
+
+    /// Takes over what was chosen on validation data, by task: the model is saved with it, and so are checkpoints.
+    pub(super) fn adopt(&mut self, choices: BTreeMap<String, Value>) -> Result<()> {
+        for NamedTask { name, task } in &mut self.model.tasks {
+            if let Some(choice) = choices.get(name) {
+                task.adopt(choice)?;
+            }
+        }
+        self.state.choices = choices;
+        Ok(())
     }
 
     /// The evaluation that is due before the next step.

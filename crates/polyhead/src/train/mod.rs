@@ -200,6 +200,8 @@ impl Trainer {
         if !trainer.state.done {
             checkpoint::restore(&folder, &mut trainer.optimizer, &trainer.model, &trainer.state)?;
         }
+        let choices = std::mem::take(&mut trainer.state.choices);
+        trainer.adopt(choices)?;
         trainer.find_place(other_batches);
         trainer.saved = Some(step);
         let planned = Event::Planned(trainer.plan.clone());

@@ -65,6 +65,9 @@ pub(super) struct State {
     pub sampler: Value,
     #[serde(default)]
     pub balancer: Value,
+    /// What was last chosen on validation data, by task.
+    #[serde(default)]
+    pub choices: BTreeMap<String, Value>,
 }
 
 /// Where a task stands in its windows.

@@ -139,7 +139,7 @@ impl<const FAULT: u8> Task for Cut<FAULT> {
         }
         self.0.decode(example, windows)
     }
-    fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&Targets], count: usize) -> Result<Tensor> {
+    fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&Targets], count: f64) -> Result<Tensor> {
         self.0.loss(logits, segments, targets, count)
     }
     fn counts(&self) -> Self::Counts {

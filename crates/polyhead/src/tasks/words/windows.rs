@@ -182,7 +182,7 @@ pub fn top(probabilities: &[f64]) -> Option<(usize, f64)> {
 }
 
 /// The loss of a label for each token: cross-entropy over those that have one.
-pub fn loss(logits: &Tensor, segments: &Segments, targets: &[&Targets], count: usize) -> Result<Tensor> {
+pub fn loss(logits: &Tensor, segments: &Segments, targets: &[&Targets], count: f64) -> Result<Tensor> {
     let mut rows = vec![IGNORE; segments.rows()];
     for (segment, target) in segments.iter().zip(targets) {
         for (row, &label) in rows.iter_mut().skip(segment.start).take(segment.tokens).zip(target.classes()) {
