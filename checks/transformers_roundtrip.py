@@ -130,8 +130,12 @@ def main():
             report(again == encoded[0]["input_ids"], "its tokenizer gives the same ids")
             if kind != "qa":
                 labels = [net.config.id2label[id] for id in range(net.config.num_labels)]
-                expected = next(task["config"]["labels"] for task in tasks if task["name"] == name)
+                config = next(task["config"] for task in tasks if task["name"] == name)
+                expected = config["labels"] or ["LABEL_0"]  # of a number
                 report(labels == expected, f"labels {labels}")
+            if kind == "classify":
+                problem = {"regression": "regression"}.get(config["problem"], f"{config['problem']}_classification")
+                report(net.config.problem_type == problem, f"problem_type {net.config.problem_type}")
 
             print(f"3. `{name}` saved by transformers, back in polyhead")
             saved = Path(scratch) / f"saved-{name}"

@@ -100,8 +100,8 @@ pub fn words(name: &str) -> String {
 pub fn number(name: &str, value: &Value) -> String {
     match value.as_f64() {
         Some(value) if name == "questions" => count(value as usize),
-        // Nats, not per cent.
-        Some(value) if name == "loss" => format!("{value:.4}"),
+        // Nats, or what the numbers of a task count in, not per cent.
+        Some(value) if ["loss", "mse", "mae"].contains(&name) => format!("{value:.4}"),
         Some(value) => decimal(value),
         None => value.to_string(),
     }

@@ -112,8 +112,72 @@ fn a_classifier_of_transformers_answers_as_it_does_there_and_goes_back_as_it_cam
     }
 }
 
+/// A classifier's folder with another `problem_type`; for a number with the first of its outputs alone.
+fn with_problem(kind: &EncoderKind, problem: &Value) -> TempDir {
+    let (folder, _) = imported_of(kind, "classify");
+    let mut config = config(folder.path());
+    config["problem_type"] = problem.clone();
+    if *problem == "regression" {
+        config["id2label"] = serde_json::json!({ "0": "LABEL_0" });
+        config["label2id"] = serde_json::json!({ "LABEL_0": 0 });
+        let path = folder.path().join("model.safetensors");
+        let mut tensors = read(&path);
+        let output = kind.sequence_head.unwrap().output;
+        for part in ["weight", "bias"] {
+            let tensor = tensors.get_mut(&format!("{output}.{part}")).unwrap();
+            *tensor = tensor.narrow(0, 0, 1).unwrap().contiguous().unwrap();
+        }
+        common::write(&path, &tensors);
+    }
+    fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+    folder
+}
+
+/// `problem_type` goes in and out, and the logits stay what transformers computes.
 #[test]
-fn a_classifier_that_predicts_numbers_or_has_no_pooler_is_refused_with_the_way_out() {
+fn a_model_of_several_labels_or_of_a_number_goes_both_ways_with_equal_logits() {
+    for (kind, problem) in
+        ENCODERS.iter().flat_map(|kind| ["multi_label_classification", "regression"].map(|one| (kind, one)))
+    {
+        let source = fixture(kind.fixture).join("single-task");
+        let inputs = read(&source.join("logits.safetensors"));
+        let want = &read(&source.join("classify_logits.safetensors"))["logits"];
+        let outputs = if problem == "regression" { 1 } else { 3 };
+        let want = want.narrow(1, 0, outputs).unwrap().contiguous().unwrap();
+        let folder = with_problem(kind, &problem.into());
+        let model = load(folder.path());
+        let found = |model: &Model| {
+            let logits = logits(model, "classify", &windows(&inputs)).concat();
+            Tensor::from_vec(logits, want.shape(), want.device()).unwrap()
+        };
+        let class = kind.name.class;
+        assert!(error(&found(&model), &want) < 1e-5, "{class}: {:e}", error(&found(&model), &want));
+        let exported = folder.path().join("exported");
+        export_single_task(&model, model.task("classify").unwrap(), &exported).unwrap();
+        let (ours, theirs) = (config(&exported), config(folder.path()));
+        for field in ["problem_type", "id2label", "label2id", "architectures"] {
+            assert_eq!(ours[field], theirs[field], "{class} {problem}: {field}");
+        }
+        assert_eq!(floats(&found(&load(&exported))), floats(&found(&model)), "{class} {problem}");
+        let again = folder.path().join("again");
+        model.save(&again).unwrap();
+        assert_eq!(load(&again).tasks[0].task.config(), model.tasks[0].task.config());
+    }
+}
+
+#[test]
+fn what_a_classifier_predicts_is_said_by_its_folder_or_follows_from_its_outputs() {
+    let problem = |folder: &TempDir| load(folder.path()).tasks[0].task.config()["problem"].clone();
+    assert_eq!(problem(&with_problem(&ENCODERS[0], &Value::Null)), "single_label");
+    let number = with_problem(&ENCODERS[0], &"regression".into());
+    let mut unsaid = config(number.path());
+    unsaid.as_object_mut().unwrap().remove("problem_type");
+    fs::write(number.path().join("config.json"), unsaid.to_string()).unwrap();
+    assert_eq!(problem(&number), "regression");
+}
+
+#[test]
+fn a_classifier_of_another_problem_or_without_a_pooler_is_refused_with_the_way_out() {
     let refusal = |field: &str, value: Value| {
         let (folder, _) = imported("classify");
         let mut config = config(folder.path());
@@ -121,8 +185,12 @@ fn a_classifier_that_predicts_numbers_or_has_no_pooler_is_refused_with_the_way_o
         fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
         Model::load(folder.path(), TASKS).err().unwrap().to_string()
     };
-    let error = refusal("problem_type", "multi_label_classification".into());
-    assert!(error.contains("expected `single_label_classification`, found \"multi_label_classification\""), "{error}");
+    let error = refusal("problem_type", "ranking".into());
+    let expected =
+        "expected one of `single_label_classification`, `multi_label_classification`, `regression`, found \"ranking\"";
+    assert!(error.contains(expected), "{error}");
+    let error = refusal("problem_type", "regression".into());
+    assert!(error.contains("`num_labels`: expected 1, as the model predicts a number, found 3"), "{error}");
     assert!(refusal("id2label", serde_json::json!({ "0": "only" })).contains("`id2label`: expected 3 labels"));
     // A head of ours as it is by default.
     let (folder, model) = imported("classify");

@@ -26,6 +26,28 @@ fn recorded(kind: &EncoderKind, name: &str) -> Value {
     serde_json::from_slice(&fs::read(fixture(kind.fixture).join(name)).unwrap()).unwrap()
 }
 
+/// A classifier that transformers saved, as one that predicts something else: a number is the first of its outputs.
+fn imported_problem(kind: &EncoderKind, problem: &str) -> Model {
+    let folder = tempfile::tempdir().unwrap();
+    let source = fixture(kind.fixture).join("single-task/classify");
+    let mut config: Value = serde_json::from_slice(&fs::read(source.join("config.json")).unwrap()).unwrap();
+    config["problem_type"] = json!(problem);
+    let mut tensors = common::read(&source.join("model.safetensors"));
+    if problem == "regression" {
+        config["id2label"] = json!({ "0": "LABEL_0" });
+        for (name, tensor) in &mut tensors {
+            let output = kind.sequence_head.unwrap().output;
+            if name.strip_prefix(output).is_some_and(|part| [".weight", ".bias"].contains(&part)) {
+                *tensor = tensor.narrow(0, 0, 1).unwrap().contiguous().unwrap();
+            }
+        }
+    }
+    fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+    common::write(&folder.path().join("model.safetensors"), &tensors);
+    fs::copy(fixture(kind.fixture).join("tokenizer.json"), folder.path().join("tokenizer.json")).unwrap();
+    load(folder.path())
+}
+
 /// A model of an encoder that transformers saved, with its outputs called by these labels.
 fn imported(kind: &EncoderKind, task: &str, labels: Option<&Value>) -> Model {
     let folder = tempfile::tempdir().unwrap();
@@ -133,6 +155,33 @@ fn text_classification_finds_what_transformers_finds_with_every_function() {
         );
         let sum: f64 = found.as_array().unwrap().iter().map(|one| one["score"].as_f64().unwrap()).sum();
         assert!((sum - 1.0).abs() < 1e-9, "{found}");
+    }
+}
+
+/// Without a function the problem decides, as in transformers.
+#[test]
+fn models_of_several_labels_and_of_numbers_answer_as_transformers_does() {
+    for kind in ENCODERS {
+        let cases = recorded(kind, "text_classification_problems.json");
+        let mut compared = 0;
+        for problem in ["multi_label_classification", "regression"] {
+            let model = imported_problem(kind, problem);
+            for case in cases.as_array().unwrap().iter().filter(|case| case["problem"] == problem) {
+                let found = ask(&model, &case["inputs"], json!({}));
+                let (found, want) = (found.as_array().unwrap(), case["labels"].as_array().unwrap());
+                let of = format!("{}: {problem} of {}", kind.name.model_type, case["inputs"]);
+                assert_eq!(found.len(), want.len(), "{of}");
+                for (found, want) in found.iter().zip(want) {
+                    assert_eq!((&found["label"], found.as_object().unwrap().len()), (&want[0], 2), "{of}");
+                    near(&found["score"], &want[1], &of);
+                    compared += 1;
+                }
+                // The other functions are there, too.
+                let logits = ask(&model, &case["inputs"], json!({ "function_to_apply": "none", "top_k": 1 }));
+                assert_eq!(logits.as_array().unwrap().len(), 1, "{of}");
+            }
+        }
+        assert!(compared > 60, "{compared}");
     }
 }
 

@@ -259,7 +259,7 @@ impl<'a> Outcomes<'a> {
                 Some(Measure { name: name.clone(), paired: Paired::of(joint?, single?) })
             };
             // Of a loss less is better: it is no score, and would be read as one.
-            let scores = first.values.keys().filter(|name| *name != "loss");
+            let scores = first.values.keys().filter(|name| Score::more_is_better(name));
             Ok((first.headline.to_string(), scores.filter_map(measure).collect()))
         };
         let (headline, best) = of(|outcome| &outcome.best)?;

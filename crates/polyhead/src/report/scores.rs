@@ -39,7 +39,7 @@ pub fn shown(name: &str, value: f64) -> String {
     // What is a threshold is no percentage either, but reads well with two decimals.
     match name {
         "questions" => count(value as usize),
-        "loss" => fine(value),
+        "loss" | "mse" | "mae" => fine(value),
         _ => decimal(value),
     }
 }
@@ -49,6 +49,7 @@ fn unit(name: &str) -> &'static str {
     match name {
         "questions" => "",
         "loss" => " (nats)",
+        "mse" | "mae" => "",
         name if name.ends_with("threshold") => "",
         _ => ", %",
     }

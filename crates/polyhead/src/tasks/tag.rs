@@ -300,7 +300,7 @@ impl Task for Tag {
         head.apply(ops, hidden, Some(DropoutAt::new(self.config.dropout, "tag head")))
     }
 
-    fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&Targets], count: usize) -> Result<Tensor> {
+    fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&Targets], count: f64) -> Result<Tensor> {
         words::loss(logits, segments, targets, count)
     }
 

@@ -1,15 +1,20 @@
 //! The classifier as transformers has it: `BertForSequenceClassification`, a dense layer with tanh on the first token (the
 //! pooler), dropout, a linear layer. Other encoders have the same layers under other names, which their entries say.
+//!
+//! `problem_type` of `config.json` says whether it predicts one label, several or a number. Where it does not, it is as transformers
+//! trains it: a number of one output, one label of several. Thresholds have no place there.
 
-use super::{Classify, Config, Head};
+use super::{Classify, Config, Head, Problem};
 use crate::encoders::{EncoderKind, SequenceHead};
 use crate::error::{Error, Result};
 use crate::parameters::Weights;
 use crate::tasks::{SingleTask, SingleTaskFolder, Task};
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 
 /// The end of its name.
 pub(super) const ARCHITECTURE: &str = "ForSequenceClassification";
+/// What transformers calls the only output of a model that predicts a number.
+pub(super) const UNNAMED: &str = "LABEL_0";
 
 pub(super) fn export(task: &Classify, head: &Head, encoder: &EncoderKind) -> Result<SingleTask> {
     let Some(names) = encoder.sequence_head else {
@@ -28,13 +33,22 @@ pub(super) fn export(task: &Classify, head: &Head, encoder: &EncoderKind) -> Res
         tensors.push((format!("{name}.weight"), layer.weight()?));
         tensors.push((format!("{name}.bias"), layer.bias()?));
     }
-    let names = || task.labels().iter().enumerate();
+    let names = named(task);
+    let names = || names.iter().enumerate();
     let mut config = Map::new();
     config.insert("id2label".into(), names().map(|(id, label)| (id.to_string(), json!(label))).collect());
     config.insert("label2id".into(), names().map(|(id, label)| (label.clone(), json!(id))).collect());
     config.insert("classifier_dropout".into(), json!(task.config.dropout));
-    config.insert("problem_type".into(), json!("single_label_classification"));
+    config.insert("problem_type".into(), json!(task.problem().hugging_face()));
     Ok(SingleTask { architecture: ARCHITECTURE, pipeline: "text-classification", tensors, config })
+}
+
+/// The outputs as transformers calls them.
+pub(super) fn named(task: &Classify) -> Vec<String> {
+    match task.labels() {
+        [] if task.problem() == Problem::Regression => vec![UNNAMED.to_owned()],
+        labels => labels.to_vec(),
+    }
 }
 
 pub(super) fn import(folder: &SingleTaskFolder, weights: &mut Weights) -> Option<Result<Classify>> {
@@ -43,10 +57,6 @@ pub(super) fn import(folder: &SingleTaskFolder, weights: &mut Weights) -> Option
 
 fn opened(folder: &SingleTaskFolder, weights: &mut Weights) -> Result<Classify> {
     let field = |name: &str| folder.config.get(name).filter(|value| !value.is_null());
-    if let Some(problem) = field("problem_type").filter(|found| **found != "single_label_classification") {
-        let message = format!("`problem_type`: expected `single_label_classification`, found {problem}");
-        return Err(Error::data(message).hint("one label for a text is what a task of this kind predicts"));
-    }
     let encoder = EncoderKind::of("config.json".as_ref(), &folder.config)?;
     let Some(SequenceHead { dense, output }) = encoder.sequence_head else {
         return Err(Error::data(format!("the layers of `{}` are not those of a head here", folder.architecture)));
@@ -59,14 +69,14 @@ fn opened(folder: &SingleTaskFolder, weights: &mut Weights) -> Result<Classify> 
         }
     }
     let labels = folder.labels(weights.dims("heads.classify.bias").and_then(|dims| dims.first().copied()))?;
-    if labels.len() < 2 {
-        return Err(Error::data("`num_labels`: expected two labels or more, found 1: the model predicts a number"));
-    }
+    let problem = problem(field("problem_type"), &labels)?;
     let usual = Config::default();
     let max_length = folder.max_tokens().unwrap_or(usual.max_length).min(usual.max_length);
     let dropout = ["classifier_dropout", "hidden_dropout_prob"].into_iter().find_map(|name| field(name)?.as_f64());
+    let unnamed = problem == Problem::Regression && labels.iter().all(|label| label == UNNAMED);
     let config = Config {
-        labels,
+        problem,
+        labels: if unnamed { Vec::new() } else { labels },
         max_length,
         stride: usual.stride.min(max_length / 4),
         dropout: dropout.unwrap_or(usual.dropout),
@@ -74,4 +84,26 @@ fn opened(folder: &SingleTaskFolder, weights: &mut Weights) -> Result<Classify> 
         ..usual
     };
     Classify::open(json!(config))
+}
+
+/// What a model of so many labels predicts.
+fn problem(said: Option<&Value>, labels: &[String]) -> Result<Problem> {
+    let problem = match said {
+        None if labels.len() == 1 => Problem::Regression,
+        None => Problem::SingleLabel,
+        Some(said) => {
+            let known = Problem::ALL.into_iter().find(|problem| *said == problem.hugging_face());
+            let expected = Problem::ALL.map(|problem| format!("`{}`", problem.hugging_face())).join(", ");
+            known.ok_or_else(|| Error::data(format!("`problem_type`: expected one of {expected}, found {said}")))?
+        }
+    };
+    let (expected, fits) = match problem {
+        Problem::SingleLabel => ("two labels or more", labels.len() > 1),
+        Problem::MultiLabel => ("a label or more", !labels.is_empty()),
+        Problem::Regression => ("1, as the model predicts a number", labels.len() == 1),
+    };
+    if !fits {
+        return Err(Error::data(format!("`num_labels`: expected {expected}, found {}", labels.len())));
+    }
+    Ok(problem)
 }

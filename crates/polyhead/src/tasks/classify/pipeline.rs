@@ -5,13 +5,14 @@
 //! {"text": "...", "text_pair": "..."}   -> the same, for a model that reads pairs
 //! ```
 //!
-//! Without `top_k` all labels are answered, the most probable first. A text longer than a window has the mean of its windows'
+//! Without `top_k` all labels are answered, the most probable first. Without `function_to_apply` the problem decides, as in transformers:
+//! softmax of one label, sigmoid of several, the number as it is. A text longer than a window has the mean of its windows'
 //! scores; transformers refuses it or cuts it.
 
-use super::{Classify, Labelled};
+use super::{Classify, Labelled, Problem, named, sigmoid};
 use crate::error::{Error, Place, Result};
 use crate::tasks::answer::Labels;
-use crate::tasks::{Alone, PipelineApi, Purpose, Query, Task, Window, found, softmax, within};
+use crate::tasks::{Alone, PipelineApi, Purpose, Query, Task, found, softmax, within};
 use crate::text::Tokenizer;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -60,17 +61,17 @@ struct Parameters {
     /// How many labels, the most probable first: all if not given.
     #[schemars(range(min = 1))]
     top_k: Option<usize>,
-    /// What makes scores of the outputs of the head: `softmax` if not given.
+    /// What makes scores of the outputs of the head: if not given, `softmax` where one label is chosen, `sigmoid` where any number may
+    /// hold, `none` of a number.
     function_to_apply: Option<Function>,
 }
 
 /// What makes scores of the outputs of the head.
-#[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(rename = "TextClassificationFunction")]
 enum Function {
     /// Probabilities that sum to 1.
-    #[default]
     Softmax,
     /// Each output for itself, between 0 and 1.
     Sigmoid,
@@ -103,13 +104,18 @@ pub(super) fn query(
 ) -> Result<Query> {
     let parameters: Parameters = crate::tasks::parameters(parameters)?;
     let top_k = parameters.top_k.map_or(Ok(MOST), |count| within("top_k", count, 1..=MOST))?;
-    let function = parameters.function_to_apply.unwrap_or_default();
+    let function = parameters.function_to_apply.unwrap_or(match task.problem() {
+        Problem::SingleLabel => Function::Softmax,
+        Problem::MultiLabel => Function::Sigmoid,
+        Problem::Regression => Function::None,
+    });
     let example = read(task, input)?;
     task.validate(&example, tokenizer)?;
     let windows = task.features(&example, tokenizer, Purpose::Predict)?.windows;
     let task = task.clone();
     Ok(Query::new(windows, move |windows| {
-        let ranked = Labels::ranked(task.labels(), &scores(windows, task.labels().len(), function));
+        let scores = task.mean(windows, |logits| applied(function, logits));
+        let ranked = Labels::ranked(&named(&task), &scores);
         let element = |one: crate::tasks::answer::Label| Element { label: one.label, score: one.score };
         json!(ranked.labels.into_iter().take(top_k).map(element).collect::<Vec<_>>())
     }))
@@ -127,19 +133,11 @@ fn read(task: &Classify, input: &Value) -> Result<Labelled> {
     task.request(input, place)
 }
 
-/// The mean over windows of what the function makes of their outputs.
-fn scores(windows: &[Window], labels: usize, function: Function) -> Vec<f64> {
-    let mut means = vec![0.0; labels];
-    for window in windows {
-        let logits = window.logits.row(0);
-        let scores: Vec<f64> = match function {
-            Function::Softmax => softmax(logits),
-            Function::Sigmoid => logits.iter().map(|&logit| 1.0 / (1.0 + (-f64::from(logit)).exp())).collect(),
-            Function::None => logits.iter().map(|&logit| logit.into()).collect(),
-        };
-        for (mean, score) in means.iter_mut().zip(scores) {
-            *mean += score / windows.len() as f64;
-        }
+/// What the function makes of the outputs of a window.
+fn applied(function: Function, logits: &[f32]) -> Vec<f64> {
+    match function {
+        Function::Softmax => softmax(logits),
+        Function::Sigmoid => logits.iter().map(|&logit| sigmoid(logit.into())).collect(),
+        Function::None => logits.iter().map(|&logit| logit.into()).collect(),
     }
-    means
 }

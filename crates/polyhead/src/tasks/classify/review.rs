@@ -1,23 +1,46 @@
-//! What is not read of texts: those that the tokenizer deletes whole, and the ends of long pairs.
+//! What is checked of texts before training: labels that teach nothing, texts that the tokenizer deletes whole, the ends of long pairs.
 
-use super::{Classify, Labelled};
+use super::{Classify, Labelled, Problem, kept, tokens};
 use crate::data::Skipped;
 use crate::document::number;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::tasks::{Review, found};
 use crate::text::Tokenizer;
 use rayon::prelude::*;
 use serde_json::json;
+use std::collections::BTreeSet;
+
+/// Refuses training data whose labels teach nothing.
+pub(super) fn learnable(problem: Problem, train: &[Labelled]) -> Result<()> {
+    let Some(first) = train.first() else { return Ok(()) };
+    let labels: BTreeSet<&String> = train.iter().flat_map(Labelled::labels).collect();
+    let texts = number::counted(train.len(), "text");
+    let message = match problem {
+        Problem::SingleLabel if labels.len() < 2 => {
+            let found = labels.first().map_or("none".to_owned(), |label| format!("`{label}` alone"));
+            format!("expected at least two labels to train on, found {found} in {texts}")
+        }
+        Problem::MultiLabel if labels.is_empty() => {
+            format!("expected texts with labels to train on, found none in {texts}")
+        }
+        Problem::Regression if train.iter().all(|example| example.number() == first.number()) => {
+            let found = first.number().unwrap_or_default();
+            format!("expected different numbers to train on, found {found} alone in {texts}")
+        }
+        _ => return Ok(()),
+    };
+    Err(Error::data(message).at(first.place.clone()).hint("is the label read from the right column?"))
+}
 
 pub(super) fn review(task: &Classify, examples: &[Labelled], tokenizer: &Tokenizer) -> Result<Review> {
-    let tokens = |example: &Labelled| {
-        let (text, pair) = Classify::tokens(example, tokenizer)?;
+    let counts = |example: &Labelled| {
+        let (text, pair) = tokens(example, tokenizer)?;
         Ok((text.len(), pair.map(|pair| pair.len())))
     };
-    let tokens: Vec<Result<(usize, Option<usize>)>> = examples.par_iter().map(tokens).collect();
+    let counted: Vec<Result<(usize, Option<usize>)>> = examples.par_iter().map(counts).collect();
     let mut review = Review::default();
     let (mut long, mut cut, mut first) = (0, 0, None);
-    for (index, (example, tokens)) in examples.iter().zip(tokens).enumerate() {
+    for (index, (example, tokens)) in examples.iter().zip(counted).enumerate() {
         let (text, pair) = tokens?;
         if text == 0 || pair == Some(0) {
             let which = if text == 0 { "its text" } else { "its second text" };
@@ -32,7 +55,7 @@ pub(super) fn review(task: &Classify, examples: &[Labelled], tokenizer: &Tokeniz
         }
         let Some(pair) = pair else { continue };
         let room = tokenizer.pair()?.room(task.config.max_length, 0)?;
-        let (kept_text, kept_pair) = Classify::kept(room, text, pair);
+        let (kept_text, kept_pair) = kept(room, text, pair);
         let lost = text - kept_text + pair - kept_pair;
         if lost > 0 {
             (long, cut) = (long + 1, cut + lost);
