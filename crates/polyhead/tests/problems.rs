@@ -118,8 +118,13 @@ fn several_labels_are_learnt_and_answered_with_those_that_hold() {
         }
         other => panic!("{other:?}"),
     };
-    assert_eq!(chosen(&ask("the river ada london")), ["ada", "london"]);
-    assert_eq!(chosen(&ask("war north book")), Vec::<String>::new());
+    let mut right = 0;
+    for line in several(1, 48).lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        let answer = ask(line["text"].as_str().unwrap());
+        right += usize::from(json!(chosen(&answer)) == line["labels"]);
+    }
+    assert!(right >= 45, "{right} of 48");
     assert_eq!(ask("war north book").line(), "no label");
     let Answer::Labels(Labels { labels, .. }) = ask("mary queen") else { unreachable!() };
     assert!(labels.len() == 3 && labels.iter().all(|one| one.chosen == Some(one.score >= 0.5)), "{labels:?}");
@@ -309,8 +314,10 @@ fn what_is_not_annotated_is_not_counted_and_an_empty_list_is() {
     let golds: Vec<&Value> = records.iter().map(|record| &record["gold_labels"]).collect();
     assert_eq!(golds, [&json!(["a"]), &json!([]), &json!(["b"])]);
     // Three times `a` is predicted, and holds once; `b` never is, and holds once.
-    assert_eq!(score.get("micro_precision"), Some(100.0 / 3.0));
-    assert_eq!((score.get("micro_recall"), score.get("exact_match")), (Some(50.0), Some(100.0 / 3.0)));
+    let near = |name: &str, want: f64| assert!((score.get(name).unwrap() - want).abs() < 1e-9, "{name}: {score:?}");
+    near("micro_precision", 100.0 / 3.0);
+    near("micro_recall", 50.0);
+    near("exact_match", 100.0 / 3.0);
     let want = (3.0 * (1.0_f64 + (-1.0_f64).exp()).ln() + 3.0 * (1.0_f64 + (-1.0_f64).exp()).ln() + 1.0 * 3.0) / 6.0;
     let found = score.get("loss").unwrap();
     assert!((found - want).abs() < 1e-6, "{found} for {want}");
@@ -457,10 +464,10 @@ fn data_that_teach_nothing_are_refused_and_others_are_counted() {
     );
     assert_eq!(task.distribution(&few).unwrap(), [counted("texts", 3), counted("  -1.5", 1), counted("  3", 2)]);
     let many: String =
-        (0..100).map(|at| format!("{{\"text\": \"a\", \"label\": {}}}\n", f64::from(at) / 20.0)).collect();
+        (0..=100).map(|at| format!("{{\"text\": \"a\", \"label\": {}}}\n", f64::from(at) / 20.0)).collect();
     let many = task.distribution(&read(&*task, &many)).unwrap();
     assert_eq!((many.len(), &many[1]), (11, &counted("  0.00 to 0.50", 10)), "{many:?}");
-    assert_eq!(many.iter().skip(1).map(|(_, count)| count).sum::<usize>(), 100);
+    assert_eq!(many.iter().skip(1).map(|(_, count)| count).sum::<usize>(), 101);
     // Windows have the labels as targets.
     let tokenizer = polyhead::text::Tokenizer::load(&small::fixture("tiny-bert/tokenizer.json")).unwrap();
     let task = open(json!({ "problem": "multi_label", "labels": ["x", "y", "z"], "max_length": 16, "stride": 4 }));
