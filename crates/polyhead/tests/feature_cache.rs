@@ -216,7 +216,7 @@ const PINNED: &[(&str, &str, &str)] = &[
     ),
     (
         "classify",
-        "4a87d443a1933e4e27b7f18fd12ec5ef21c85cfc1de902b7e0f72cf552d735b7",
+        "d1c0fd741a2d7f29d31959b3123a3cfaf670f4a691a152166a69e27d821ca8b4",
         "1a5cb60888e73f7871058f985e10831d6fa895be212ee55c6f81b378b1a196af",
     ),
     (
