@@ -451,7 +451,8 @@ mod tests {
             let nothing = shape.nothing();
             assert!(nothing.json().as_object().unwrap().keys().eq(value.as_object().unwrap().keys()), "{nothing:?}");
             assert!(
-                ["no entity", "no answer", "no label", "0.00", "no relation", "no word"].contains(&nothing.line().as_str()),
+                ["no entity", "no answer", "no label", "0.00", "no relation", "no word"]
+                    .contains(&nothing.line().as_str()),
                 "{nothing:?}"
             );
             let others = Shape::ALL.into_iter().filter(|other| *other != shape);

@@ -282,7 +282,7 @@ impl Task for Relation {
         head.classifier.apply(ops, &all, Some(drop("relation head")))
     }
 
-    fn loss(&self, logits: &Tensor, _: &Segments, targets: &[&Targets], count: usize) -> Result<Tensor> {
+    fn loss(&self, logits: &Tensor, _: &Segments, targets: &[&Targets], count: f64) -> Result<Tensor> {
         let classes: Vec<i64> = targets.iter().flat_map(|targets| targets.classes()).copied().collect();
         Ok(token_cross_entropy(logits, &classes, count)?)
     }
