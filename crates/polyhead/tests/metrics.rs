@@ -417,7 +417,7 @@ fn the_threshold_of_a_label_has_the_best_f1_that_scikit_learn_finds() {
         near(f1(0.5), &case["at_half"], case);
         moved += usize::from(chosen != 0.5);
     }
-    assert!(moved > 5, "{moved}");
+    assert!(moved > 3, "{moved}");
 }
 
 /// Lines of `fixtures/regression_cases.jsonl`, which scipy and scikit-learn made.
