@@ -44,7 +44,6 @@ pub struct Config {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub class_weights: Option<ClassWeights>,
     /// From which score on a label is predicted, where any number of them may be.
-    #[serde(skip_serializing_if = "Thresholds::is_default")]
     pub thresholds: Thresholds,
     /// What training chose on its validation data, where `thresholds` leaves it to them: a recipe leaves it out.
     #[serde(skip_serializing_if = "Option::is_none")]
