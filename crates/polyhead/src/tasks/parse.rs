@@ -197,11 +197,11 @@ impl Task for Parse {
     }
 
     /// Words: each has a head and a relation.
-    fn target_count(&self, targets: &Targets) -> usize {
-        targets.classes().len() / 2
+    fn target_count(&self, targets: &Targets) -> f64 {
+        (targets.classes().len() / 2) as f64
     }
 
-    fn loss(&self, logits: &Tensor, _: &Segments, targets: &[&Targets], count: usize) -> Result<Tensor> {
+    fn loss(&self, logits: &Tensor, _: &Segments, targets: &[&Targets], count: f64) -> Result<Tensor> {
         head::loss(logits, targets, count)
     }
 

@@ -111,7 +111,7 @@ impl Head {
 }
 
 /// The mean over words of the cross-entropy of the gold head among all heads and of the gold relation at the gold head.
-pub(super) fn loss(logits: &Tensor, targets: &[&Targets], count: usize) -> Result<Tensor> {
+pub(super) fn loss(logits: &Tensor, targets: &[&Targets], count: f64) -> Result<Tensor> {
     // A segment for each word: the rows of its heads.
     let (mut lengths, mut heads) = (Vec::new(), Vec::new());
     let (mut rows, mut labels, mut start) = (Vec::new(), Vec::new(), 0);
