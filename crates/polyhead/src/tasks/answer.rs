@@ -11,8 +11,8 @@
 //! ```
 //!
 //! These types are the JSON of an answer and its schema at once. Offsets count what the request asked for
-//! ([`super::offset_unit`]); scores are probabilities, from 0 to 1. Where any
-//! number of labels may hold, each says whether it does: {"label", "score", "chosen"}.
+//! ([`super::offset_unit`]); scores are probabilities, from 0 to 1. Where any number of labels may hold, each says whether it does:
+//! `{"label", "score", "chosen"}`.
 
 use crate::document::number;
 use schemars::{JsonSchema, Schema, SchemaGenerator};

@@ -197,7 +197,8 @@ pub trait Task: Send + Sync + Sized + 'static {
         targets.count() as f64
     }
     /// The loss of a batch, a scalar: the sum over its targets, divided by `count`, which is the number of targets of the whole
-    /// step (the sum of their weights), as [`Task::target_count`] says. `targets` are those of its windows, one after the other; `segments` says which rows of the logits are of which.
+    /// step (the sum of their weights), as [`Task::target_count`] says. `targets` are those of its windows, one after the other;
+    /// `segments` says which rows of the logits are of which.
     fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&Targets], count: f64) -> Result<Tensor>;
 
     /// The losses of an example's windows with gold answers, without dropout: their sum, and how many they are. `None`: the
