@@ -438,7 +438,8 @@ fn a_file_that_does_not_fit_is_refused_with_its_place_and_what_was_expected() {
             &plain,
             &["expected labelled words as CoNLL-U (.conllu), columns of words and labels"],
         ),
-        ("a.conllu.gz", "x", &plain, &["hint: decompress it first"]),
+        ("a.conllu.bz2", "x", &plain, &["hint: decompress it first"]),
+        ("a.conllu.gz", "x", &plain, &["a.conllu.gz:1: expected the ten columns of CoNLL-U"]),
     ] {
         let said = refusal(name, text, layout);
         assert!(expected.iter().all(|part| said.contains(part)), "{name}: {said}");
