@@ -7,7 +7,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use polyhead::data::{Columns, Layout, Question, Read, Sentence, TEXTS, read_questions, read_sentences};
-use polyhead::metrics::span_f1::{Counts, Scheme, Scores, entities};
+use polyhead::metrics::span_f1::{Counts, Scheme, entities};
 
 fn written(name: &str, text: &str) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
@@ -267,7 +267,7 @@ fn tags_score_as_they_stand_in_the_file() {
     for (name, scheme) in [("lenient", Scheme::Lenient), ("strict", Scheme::StrictIob2)] {
         let mut counts = Counts::new(scheme);
         gold.examples.iter().zip(&found.examples).for_each(|(gold, found)| counts.add(&gold.tags, &found.tags));
-        for (mean, scores) in [("micro", Scores::from(counts.micro())), ("macro", counts.macro_average())] {
+        for (mean, scores) in [("micro", counts.micro().scores()), ("macro", counts.macro_average())] {
             for (at, ours) in [scores.precision, scores.recall, scores.f1].into_iter().enumerate() {
                 let theirs = expected[name][mean][at].as_f64().unwrap();
                 assert!((ours - theirs).abs() < 1e-12, "{name} {mean}: ours {ours}, theirs {theirs}");

@@ -250,7 +250,7 @@ fn a_task_scores_its_trees_as_the_official_evaluation_does() {
         assert_eq!(record["gold_deprels"], json!(gold.relations));
     }
     let Counts { uas, las, clas, words } = sums;
-    assert_eq!(words, Tally { gold: words.gold, system: words.gold, correct: words.gold });
+    assert_eq!(words, Tally { gold: words.gold, predicted: words.gold, correct: words.gold });
     for (name, tally) in [("uas", uas), ("las", las), ("clas", clas)] {
         assert_eq!(score.get(name), Some(100.0 * tally.f1()), "{name}");
     }

@@ -8,6 +8,9 @@
 //! A mean is over the labels that occur, gold or predicted, and what would be divided by zero is 0: scikit-learn's defaults. Where
 //! nothing was predicted, scikit-learn is given a label of no number, and asked for the means over the others.
 
+pub use super::tally::Scores;
+use super::tally::{Tally, share, weighted_mean};
+
 /// How often each label was taken for each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Confusion {
@@ -18,17 +21,6 @@ pub struct Confusion {
     unanswered: Vec<u64>,
 }
 
-/// Precision, recall and F1, from 0 to 1, of a label or of several.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Scores {
-    /// The share of its predictions that are right.
-    pub precision: f64,
-    /// The share of its gold labels that were found.
-    pub recall: f64,
-    /// Their harmonic mean.
-    pub f1: f64,
-}
-
 /// How the means over labels are weighted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mean {
@@ -36,6 +28,13 @@ pub enum Mean {
     Macro,
     /// A label counts as often as it is gold.
     Weighted,
+}
+
+impl Mean {
+    /// What a label weighs that is gold so often.
+    pub(super) fn weight(self, gold: u64) -> f64 {
+        if self == Self::Macro { 1.0 } else { gold as f64 }
+    }
 }
 
 impl Confusion {
@@ -98,31 +97,15 @@ impl Confusion {
 
     /// The scores of one label.
     pub fn of(&self, label: usize) -> Scores {
-        let (right, gold, predicted) = (self.count(label, label), self.gold(label), self.predicted(label));
-        Scores {
-            precision: share(right as f64, predicted as f64),
-            recall: share(right as f64, gold as f64),
-            f1: share(2.0 * right as f64, (gold + predicted) as f64),
-        }
+        let (gold, predicted, correct) = (self.gold(label), self.predicted(label), self.count(label, label));
+        Tally { gold, predicted, correct }.scores()
     }
 
     /// The mean of the scores of all labels that occur.
     pub fn mean(&self, mean: Mean) -> Scores {
-        let (mut sum, mut weights) = (Scores::default(), 0.0);
-        for label in 0..self.labels {
-            let gold = self.gold(label);
-            if gold + self.predicted(label) == 0 {
-                continue;
-            }
-            let weight = if mean == Mean::Macro { 1.0 } else { gold as f64 };
-            let Scores { precision, recall, f1 } = self.of(label);
-            sum.precision += weight * precision;
-            sum.recall += weight * recall;
-            sum.f1 += weight * f1;
-            weights += weight;
-        }
-        let Scores { precision, recall, f1 } = sum;
-        Scores { precision: share(precision, weights), recall: share(recall, weights), f1: share(f1, weights) }
+        let occurs = |label: &usize| self.gold(*label) + self.predicted(*label) > 0;
+        let labels = (0..self.labels).filter(occurs);
+        weighted_mean(labels.map(|label| (mean.weight(self.gold(label)), self.of(label))))
     }
 
     /// Matthews' correlation coefficient, from -1 to 1.
@@ -136,8 +119,4 @@ impl Confusion {
         let of_predicted = all * all - predicted.map(|predicted| predicted * predicted).sum::<f64>();
         share(covariance, (of_gold * of_predicted).sqrt())
     }
-}
-
-fn share(part: f64, whole: f64) -> f64 {
-    if whole > 0.0 { part / whole } else { 0.0 }
 }

@@ -13,6 +13,7 @@
 //! whole token: in the smallest span around such tokens, on both sides, words are aligned by the longest common subsequence of
 //! their forms, in small letters.
 
+pub use super::tally::Tally;
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::{AddAssign, Range};
@@ -46,18 +47,7 @@ pub struct Sentence<'a> {
     pub tokens: Vec<Token<'a>>,
 }
 
-/// What one measure counts.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Gold words.
-    pub gold: u64,
-    /// Words of the system.
-    pub system: u64,
-    /// Aligned words for which it holds.
-    pub correct: u64,
-}
-
-/// The counts of all measures. Those of several texts add up.
+/// The counts of all measures, in which what the system has is what was predicted. Those of several texts add up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Aligned words.
@@ -143,41 +133,6 @@ pub fn is_content(relation: &str) -> bool {
     CONTENT.contains(&universal(relation))
 }
 
-impl Tally {
-    /// The share of the system's words that are right, from 0 to 1.
-    pub fn precision(&self) -> f64 {
-        share(self.correct, self.system)
-    }
-
-    /// The share of the gold words that are right.
-    pub fn recall(&self) -> f64 {
-        share(self.correct, self.gold)
-    }
-
-    /// Their harmonic mean.
-    pub fn f1(&self) -> f64 {
-        share(2 * self.correct, self.gold + self.system)
-    }
-
-    fn add(&mut self, gold: bool, system: bool, correct: bool) {
-        self.gold += u64::from(gold);
-        self.system += u64::from(system);
-        self.correct += u64::from(correct);
-    }
-}
-
-fn share(part: u64, whole: u64) -> f64 {
-    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
-}
-
-impl AddAssign for Tally {
-    fn add_assign(&mut self, other: Self) {
-        self.gold += other.gold;
-        self.system += other.system;
-        self.correct += other.correct;
-    }
-}
-
 impl AddAssign for Counts {
     fn add_assign(&mut self, other: Self) {
         self.words += other.words;
@@ -218,12 +173,12 @@ pub fn evaluate(gold: &[Sentence], system: &[Sentence]) -> Result<Counts, Refusa
         }
     }
     let content = |words: &[Placed]| words.iter().filter(|word| is_content(word.relation)).count() as u64;
-    let all = Tally { gold: gold.words.len() as u64, system: system.words.len() as u64, correct: 0 };
+    let all = Tally { gold: gold.words.len() as u64, predicted: system.words.len() as u64, correct: 0 };
     let mut counts = Counts {
         words: Tally { correct: pairs.len() as u64, ..all },
         uas: all,
         las: all,
-        clas: Tally { gold: content(&gold.words), system: content(&system.words), correct: 0 },
+        clas: Tally { gold: content(&gold.words), predicted: content(&system.words), correct: 0 },
     };
     for (of_gold, of_system) in pairs {
         let (Some(one), Some(other)) = (gold.words.get(of_gold), system.words.get(of_system)) else { continue };
@@ -442,7 +397,7 @@ mod tests {
             counts.add_word((gold.1, gold.2), (found.1, found.2));
         }
         assert_eq!(counts, evaluate(&[sentence(&gold)], &[sentence(&found)]).unwrap());
-        let tally = |gold, system, correct| Tally { gold, system, correct };
+        let tally = |gold, predicted, correct| Tally { gold, predicted, correct };
         assert_eq!((counts.uas, counts.las, counts.clas), (tally(5, 5, 4), tally(5, 5, 3), tally(3, 3, 2)));
         let mut twice = counts;
         twice += counts;

@@ -13,3 +13,4 @@ pub mod span_errors;
 pub mod span_f1;
 pub mod squad;
 pub mod squad_threshold;
+pub mod tally;

@@ -9,7 +9,8 @@
 //! without gold and predicted labels counts 0 in the mean over examples (`samples`), and as right in the accuracy. These are
 //! scikit-learn's rules for indicator matrices, with `zero_division=0`.
 
-use super::classification::{Mean, Scores};
+use super::classification::Mean;
+use super::tally::{Scores, Tally, share, weighted_mean};
 
 /// How often each label held, was predicted, and both; and what is summed over examples.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,34 +20,6 @@ pub struct MultiLabel {
     exact: u64,
     /// The sums of the scores of each example.
     samples: Scores,
-}
-
-/// The counts of one label.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// How often it holds.
-    pub gold: u64,
-    /// How often it was predicted.
-    pub predicted: u64,
-    /// How often it was predicted and holds.
-    pub right: u64,
-}
-
-impl Tally {
-    /// Its scores.
-    pub fn scores(&self) -> Scores {
-        Scores {
-            precision: share(self.right as f64, self.predicted as f64),
-            recall: share(self.right as f64, self.gold as f64),
-            f1: share(2.0 * self.right as f64, (self.gold + self.predicted) as f64),
-        }
-    }
-
-    fn add(&mut self, gold: bool, predicted: bool) {
-        self.gold += u64::from(gold);
-        self.predicted += u64::from(predicted);
-        self.right += u64::from(gold && predicted);
-    }
 }
 
 impl MultiLabel {
@@ -59,15 +32,12 @@ impl MultiLabel {
     pub fn add(&mut self, gold: &[bool], predicted: &[bool]) {
         let mut own = Tally::default();
         for (tally, (&gold, &predicted)) in self.labels.iter_mut().zip(gold.iter().zip(predicted)) {
-            tally.add(gold, predicted);
-            own.add(gold, predicted);
+            tally.add(gold, predicted, gold && predicted);
+            own.add(gold, predicted, gold && predicted);
         }
-        let Scores { precision, recall, f1 } = own.scores();
-        self.samples.precision += precision;
-        self.samples.recall += recall;
-        self.samples.f1 += f1;
+        self.samples.add(1.0, own.scores());
         self.examples += 1;
-        self.exact += u64::from(own.right == own.gold && own.right == own.predicted);
+        self.exact += u64::from(own.correct == own.gold && own.correct == own.predicted);
     }
 
     /// The counts of one label; none beyond the last.
@@ -87,35 +57,18 @@ impl MultiLabel {
 
     /// The scores of all decisions taken together.
     pub fn micro(&self) -> Scores {
-        let sum = |of: fn(&Tally) -> u64| self.labels.iter().map(of).sum();
-        let all = Tally { gold: sum(|one| one.gold), predicted: sum(|one| one.predicted), right: sum(|one| one.right) };
+        let mut all = Tally::default();
+        self.labels.iter().for_each(|tally| all += *tally);
         all.scores()
     }
 
     /// The mean over labels.
     pub fn mean(&self, mean: Mean) -> Scores {
-        let (mut sum, mut weights) = (Scores::default(), 0.0);
-        for tally in &self.labels {
-            let weight = if mean == Mean::Macro { 1.0 } else { tally.gold as f64 };
-            let Scores { precision, recall, f1 } = tally.scores();
-            sum.precision += weight * precision;
-            sum.recall += weight * recall;
-            sum.f1 += weight * f1;
-            weights += weight;
-        }
-        divided(sum, weights)
+        weighted_mean(self.labels.iter().map(|tally| (mean.weight(tally.gold), tally.scores())))
     }
 
     /// The mean over examples.
     pub fn samples(&self) -> Scores {
-        divided(self.samples, self.examples as f64)
+        self.samples.divided(self.examples as f64)
     }
-}
-
-fn divided(Scores { precision, recall, f1 }: Scores, by: f64) -> Scores {
-    Scores { precision: share(precision, by), recall: share(recall, by), f1: share(f1, by) }
-}
-
-fn share(part: f64, whole: f64) -> f64 {
-    if whole > 0.0 { part / whole } else { 0.0 }
 }

@@ -12,6 +12,8 @@
 //! Reference: `seqeval/metrics/sequence_labeling.py`, `seqeval/metrics/v1.py` and `seqeval/scheme.py` of
 //! chakki-works/seqeval 1.2.2. A score whose denominator is zero is 0.
 
+use super::tally::share;
+pub use super::tally::{Scores, Tally};
 use std::collections::{BTreeMap, HashSet};
 
 /// How tags are read as entities.
@@ -111,59 +113,6 @@ fn strict<S: AsRef<str>>(tags: &[S]) -> Vec<Span> {
     spans
 }
 
-/// How many entities there are in the gold tags, in the predictions, and in both.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Entities in the gold tags: seqeval's support.
-    pub gold: u64,
-    /// Entities in the predicted tags.
-    pub predicted: u64,
-    /// Predicted entities that the gold tags hold.
-    pub correct: u64,
-}
-
-impl Tally {
-    /// The share of predicted entities that are correct, from 0 to 1.
-    pub fn precision(&self) -> f64 {
-        ratio(self.correct, self.predicted)
-    }
-    /// The share of gold entities that were found, from 0 to 1.
-    pub fn recall(&self) -> f64 {
-        ratio(self.correct, self.gold)
-    }
-    /// The harmonic mean of precision and recall, from 0 to 1.
-    pub fn f1(&self) -> f64 {
-        ratio(2 * self.correct, self.gold + self.predicted)
-    }
-
-    fn add(&mut self, other: &Tally) {
-        self.gold += other.gold;
-        self.predicted += other.predicted;
-        self.correct += other.correct;
-    }
-}
-
-fn ratio(part: u64, whole: u64) -> f64 {
-    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
-}
-
-/// Precision, recall and F1 as one row of a report.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Scores {
-    /// From 0 to 1.
-    pub precision: f64,
-    /// From 0 to 1.
-    pub recall: f64,
-    /// From 0 to 1.
-    pub f1: f64,
-}
-
-impl From<Tally> for Scores {
-    fn from(tally: Tally) -> Self {
-        Self { precision: tally.precision(), recall: tally.recall(), f1: tally.f1() }
-    }
-}
-
 /// What was counted so far. Counts of two halves of a corpus, merged, are those of the whole.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Counts {
@@ -199,7 +148,7 @@ impl Counts {
     /// Adds what was counted elsewhere, under the same scheme.
     pub fn merge(&mut self, other: &Counts) {
         for (kind, tally) in &other.kinds {
-            self.kind(kind).add(tally);
+            *self.kind(kind) += *tally;
         }
         self.tokens += other.tokens;
         self.right_tokens += other.right_tokens;
@@ -220,7 +169,7 @@ impl Counts {
     /// All kinds together: every entity weighs the same. Its F1 is "the" F1 of CoNLL-2003.
     pub fn micro(&self) -> Tally {
         let mut all = Tally::default();
-        self.kinds.values().for_each(|tally| all.add(tally));
+        self.kinds.values().for_each(|tally| all += *tally);
         all
     }
     /// The mean over [`Self::kinds`]: every kind weighs the same. (The mean of F1, not the F1 of means.) 0 of none.
@@ -232,7 +181,7 @@ impl Counts {
     }
     /// The share of words with the right tag, `O` included, from 0 to 1.
     pub fn accuracy(&self) -> f64 {
-        ratio(self.right_tokens, self.tokens)
+        share(self.right_tokens as f64, self.tokens as f64)
     }
     /// How many words were counted.
     pub fn tokens(&self) -> u64 {

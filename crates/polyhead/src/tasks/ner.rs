@@ -25,7 +25,7 @@ use crate::data::{self, ColumnNames, Layout, Read};
 use crate::document::Block;
 use crate::encoders::EncoderKind;
 use crate::error::{Error, Place, Result};
-use crate::metrics::span_f1::{self, Scheme, Scores, Span};
+use crate::metrics::span_f1::{self, Scheme, Span};
 use crate::parameters::Weights;
 use crate::text::Tokenizer;
 use crate::text::offsets::{Offsets, slice};
@@ -347,7 +347,7 @@ impl Task for Ner {
     fn score(&self, counts: &Counts) -> Score {
         let mut values = serde_json::Map::new();
         for (scheme, counts) in [("", &counts.lenient), ("_strict", &counts.strict)] {
-            for (mean, scores) in [("micro", Scores::from(counts.micro())), ("macro", counts.macro_average())] {
+            for (mean, scores) in [("micro", counts.micro().scores()), ("macro", counts.macro_average())] {
                 for (name, value) in [("precision", scores.precision), ("recall", scores.recall), ("f1", scores.f1)] {
                     values.insert(format!("{mean}_{name}{scheme}"), json!(100.0 * value));
                 }

@@ -223,7 +223,7 @@ impl Task for Parse {
             let (gold, found) = (universal(relation), universal(&arc.relation));
             counts.relations.entry(gold.to_owned()).or_default().gold += 1;
             let of_found = counts.relations.entry(found.to_owned()).or_default();
-            of_found.system += 1;
+            of_found.predicted += 1;
             of_found.correct += u64::from(head == arc.head && gold == found);
         }
     }

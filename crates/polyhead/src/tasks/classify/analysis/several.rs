@@ -38,7 +38,7 @@ fn table(task: &Classify, counts: &MultiLabel, thresholds: &[f64]) -> Table {
     for (label, (name, threshold)) in task.labels().iter().zip(thresholds).enumerate() {
         let tally = counts.of(label);
         let numbers =
-            [tally.gold, tally.predicted, tally.right, tally.gold - tally.right, tally.predicted - tally.right];
+            [tally.gold, tally.predicted, tally.correct, tally.gold - tally.correct, tally.predicted - tally.correct];
         let numbers = numbers.map(|number| count(number as usize));
         table.row([name.clone(), decimal(*threshold)].into_iter().chain(numbers));
     }
