@@ -5,7 +5,7 @@
 mod small;
 
 use polyhead::batch::Features;
-use polyhead::data::{Columns, Encoding, Layout, RELATIONS, Read, RelationExample};
+use polyhead::data::{Encoding, Layout, RELATIONS, Read, RelationExample};
 use polyhead::document::{Block, Row};
 use polyhead::infer::Session;
 use polyhead::recipe::Recipe;
@@ -15,22 +15,12 @@ use polyhead::train::{Event, Trainer};
 use polyhead_kernels::rng::Key;
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use small::{columns, written};
 use std::path::{Path, PathBuf};
-
-fn written(name: &str, bytes: &[u8]) -> (tempfile::TempDir, PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join(name);
-    std::fs::write(&path, bytes).unwrap();
-    (folder, path)
-}
 
 fn read_as(name: &str, text: &str, layout: &Layout) -> Read<RelationExample> {
     let (_folder, path) = written(name, text.as_bytes());
     RELATIONS.read(&path, None, layout).unwrap()
-}
-
-fn columns(text: &str) -> Layout {
-    Layout { columns: Some(text.parse::<Columns>().unwrap()), ..Layout::default() }
 }
 
 /// `label: first > second | text`.

@@ -4,25 +4,14 @@
 
 mod small;
 
-use polyhead::data::{CONLLU, Columns, ConlluSentence, Encoding, Layout, Read, TAGGED_WORDS, TaggedWords};
+use polyhead::data::{CONLLU, ConlluSentence, Encoding, Layout, Read, TAGGED_WORDS, TaggedWords};
 use polyhead::infer::Session;
 use polyhead::recipe::Recipe;
 use polyhead::tasks::{AnyTask, Purpose, TASKS};
 use polyhead::text::Tokenizer;
 use polyhead::train::Event;
 use serde_json::{Value, json};
-use std::path::PathBuf;
-
-fn written(name: &str, bytes: &[u8]) -> (tempfile::TempDir, PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join(name);
-    std::fs::write(&path, bytes).unwrap();
-    (folder, path)
-}
-
-fn columns(text: &str) -> Layout {
-    Layout { columns: Some(text.parse::<Columns>().unwrap()), ..Layout::default() }
-}
+use small::{columns, written};
 
 fn read_as(name: &str, text: &str, layout: &Layout) -> Read<TaggedWords> {
     let (_folder, path) = written(name, text.as_bytes());

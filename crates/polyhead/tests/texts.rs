@@ -2,25 +2,16 @@
 
 #![allow(clippy::unwrap_used)]
 
-use polyhead::data::{Columns, Encoding, LabelForm, LabelledText, Layout, Read, TEXTS};
+mod small;
+
+use polyhead::data::{Encoding, LabelForm, LabelledText, Layout, Read, TEXTS};
 use polyhead::tasks::TASKS;
 use serde_json::json;
-use std::path::PathBuf;
-
-fn written(name: &str, bytes: &[u8]) -> (tempfile::TempDir, PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join(name);
-    std::fs::write(&path, bytes).unwrap();
-    (folder, path)
-}
+use small::{columns, written};
 
 fn read_as(name: &str, text: &str, layout: &Layout) -> Read<LabelledText> {
     let (_folder, path) = written(name, text.as_bytes());
     TEXTS.read(&path, None, layout).unwrap()
-}
-
-fn columns(text: &str) -> Layout {
-    Layout { columns: Some(text.parse::<Columns>().unwrap()), ..Layout::default() }
 }
 
 /// `label: text` or `label: text / text_pair`.

@@ -16,14 +16,8 @@ use polyhead::train::{Event, prepare};
 use polyhead_kernels::rng::Key;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
-
-fn written(name: &str, bytes: &[u8]) -> (tempfile::TempDir, PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join(name);
-    std::fs::write(&path, bytes).unwrap();
-    (folder, path)
-}
+use small::written;
+use std::path::Path;
 
 fn read(name: &str, text: &str, limit: Option<usize>) -> Read<ParsedSentence> {
     let (_folder, path) = written(name, text.as_bytes());

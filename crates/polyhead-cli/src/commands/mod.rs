@@ -41,7 +41,7 @@ pub enum Command {
     Predict(predict::Args),
     /// Serve a model over HTTP, with a page to try it on
     Serve(serve::Args),
-    /// Run the demonstration suite: texts of sixteen kinds, with gold answers
+    /// Run the demonstration suite: texts of many kinds, with gold answers
     Suite(suite::Args),
     /// Show a model's parameters, labels, tokenizer, recipe and origin
     Inspect(inspect::Args),

@@ -84,10 +84,7 @@ pub(super) fn read(file: &Path, limit: Option<usize>, layout: &Layout) -> Result
                 continue;
             }
         }
-        if line.contains('\r') {
-            let message = "expected line ends of the form LF or CRLF, found a carriage return inside the line";
-            return Err(Error::data(message).at(place()).hint("convert the line ends: tr '\\r' '\\n'"));
-        }
+        check_line_ends(line).map_err(|error| error.at(place()))?;
         if width.is_none() && header.is_none() && row.is_header() {
             header = Some(number);
             continue;
@@ -96,11 +93,7 @@ pub(super) fn read(file: &Path, limit: Option<usize>, layout: &Layout) -> Result
         let is_first = width.is_none();
         let (expected, first) = *width.get_or_insert((row.cells.len(), number));
         if row.cells.len() != expected {
-            let found = row.cells.len();
-            let message = format!("expected {expected} columns, as on line {first}; found {found}: {}", quoted(line));
-            return Err(Error::data(message).at(place()).hint(
-                "where a line has tabs they alone separate columns, otherwise spaces do: a word with a space needs tabs",
-            ));
+            return Err(another_width(expected, first, row.cells.len(), line).at(place()));
         }
         row.check_tag().map_err(|error| error_or_like(error, is_first, file).at(place()))?;
         let tag = row.tag(layout).map_err(|error| error.at(place()))?;
@@ -111,17 +104,37 @@ pub(super) fn read(file: &Path, limit: Option<usize>, layout: &Layout) -> Result
         sentence.tags.push(tag);
     }
     sentences.extend(open);
-    if let (None, Some(first)) = (chosen, index.first()) {
-        let message = "expected words in the first column, found an index: it counts the words of each sentence";
-        let hint = "say which columns to read, counted from 1: data.TASK.columns = { word = 2, tag = 3 }";
-        return Err(Error::data(message).at(Place::line(file, first)).hint(hint));
+    if chosen.is_none() {
+        index.refuse(file)?;
     }
+    let notes = notes(&lines, header, comments);
+    schemes::finish(file, Read { examples: sentences, skipped: Vec::new(), notes }, limit)
+}
+
+/// Refuses a line that holds the end of another.
+pub(super) fn check_line_ends(line: &str) -> Result<()> {
+    if !line.contains('\r') {
+        return Ok(());
+    }
+    let message = "expected line ends of the form LF or CRLF, found a carriage return inside the line";
+    Err(Error::data(message).hint("convert the line ends: tr '\\r' '\\n'"))
+}
+
+/// A line that has not as many columns as the first.
+pub(super) fn another_width(expected: usize, first: usize, found: usize, line: &str) -> Error {
+    let message = format!("expected {expected} columns, as on line {first}; found {found}: {}", quoted(line));
+    Error::data(message)
+        .hint("where a line has tabs they alone separate columns, otherwise spaces do: a word with a space needs tabs")
+}
+
+/// What is said of a file that was read: its header and its comments among the rest.
+pub(super) fn notes(lines: &Lines, header: Option<usize>, comments: usize) -> Vec<String> {
     let mut notes = lines.notes();
     notes.extend(header.map(|line| format!("line {line} names the columns and was skipped")));
     if comments > 0 {
         notes.push(format!("lines that are comments (`# ...`) and were skipped: {comments}"));
     }
-    schemes::finish(file, Read { examples: sentences, skipped: Vec::new(), notes }, limit)
+    notes
 }
 
 /// Whether a comment begins a document, as those of CoNLL-U do.
@@ -295,8 +308,13 @@ impl IndexColumn {
         self.in_sentence = 0;
     }
 
-    /// The line where it begins, if it counts at all.
-    pub fn first(&self) -> Option<usize> {
-        self.first_line.filter(|_| self.longest > 1 && self.broken != [true, true])
+    /// Refuses a first column that counts, where it was read as the words.
+    pub fn refuse(&self, file: &Path) -> Result<()> {
+        let Some(first) = self.first_line.filter(|_| self.longest > 1 && self.broken != [true, true]) else {
+            return Ok(());
+        };
+        let message = "expected words in the first column, found an index: it counts the words of each sentence";
+        let hint = "say which columns to read, counted from 1: data.TASK.columns = { word = 2, tag = 3 }";
+        Err(Error::data(message).at(Place::line(file, first)).hint(hint))
     }
 }

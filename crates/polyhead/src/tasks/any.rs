@@ -42,7 +42,7 @@ pub struct Analysis {
     pub blocks: Vec<Block>,
 }
 
-/// The examples that were trained on, read when they are asked for; or why they can't be had.
+/// The examples that were trained on, read when they are asked for; or why they can't be read.
 pub type TrainingExamples<'a> = &'a dyn Fn() -> Result<Examples, String>;
 
 /// What runs windows through a model.

@@ -19,7 +19,8 @@ mod statistics;
 use super::answer::{Answer, Labels, Number};
 use super::{
     Analyse, Checks, Exchange, Faces, Field, Fingerprint, HeadShape, Outline, Pipeline, PipelineApi, Purpose, Query,
-    Review, Score, Shape, SingleTask, SingleTaskFolder, Task, Tune, Window, is_short_line, softmax,
+    Review, Score, Shape, SingleTask, SingleTaskFolder, Task, Tune, Window, is_short_line, softmax, sorted,
+    unknown_label,
 };
 use crate::batch::{Targets, WindowedExample};
 use crate::data::{ColumnNames, Label, Layout, Read, TEXTS};
@@ -31,7 +32,7 @@ use crate::text::Tokenizer;
 use candle_core::Tensor;
 use polyhead_kernels::{self as kernels, Ops, Segments};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -166,8 +167,7 @@ impl Task for Classify {
 
     fn prepare(&mut self, train: &[Labelled]) -> Result<()> {
         if self.config.labels.is_empty() {
-            let labels: BTreeSet<&String> = train.iter().flat_map(Labelled::labels).collect();
-            self.config.labels = labels.into_iter().cloned().collect();
+            self.config.labels = sorted(train.iter().flat_map(Labelled::labels).map(String::as_str));
         }
         let pair = train.iter().any(|example| example.text_pair.is_some());
         self.config.inputs.get_or_insert(if pair { Inputs::Pair } else { Inputs::Text });
@@ -181,12 +181,7 @@ impl Task for Classify {
         for example in examples {
             let unknown = example.labels().iter().find(|label| !self.config.labels.contains(label));
             if let Some(label) = unknown {
-                let known = self.config.labels.join(", ");
-                return Err(Error::data(format!("expected one of the labels {known}, found `{label}`"))
-                    .at(example.place.clone())
-                    .hint(
-                        "the labels are those of the training data; one that only other data has can't be predicted",
-                    ));
+                return Err(unknown_label(&self.config.labels, label, &example.place));
             }
             let (expected, given) = match (self.config.inputs, &example.text_pair) {
                 (Some(Inputs::Pair), None) => ("a pair of texts", "one text"),

@@ -1,9 +1,9 @@
 //! Labels that are taken for others, as tasks with one label a text or a word score and show them.
 
-use super::TypeScore;
+use super::{Score, TypeScore};
 use crate::document::number::{count, percent};
 use crate::document::{Block, Cell, Table};
-use crate::metrics::classification::{Confusion, Mean, Scores};
+use crate::metrics::classification::{Confusion, Mean};
 use serde_json::{Map, Value, json};
 
 /// So many confusions are listed.
@@ -16,21 +16,14 @@ pub(super) fn values(confusion: &Confusion) -> Map<String, Value> {
     let mut values = Map::new();
     values.insert("accuracy".into(), json!(100.0 * confusion.accuracy()));
     for (name, mean) in [("macro", Mean::Macro), ("weighted", Mean::Weighted)] {
-        let Scores { precision, recall, f1 } = confusion.mean(mean);
-        for (measure, value) in [("precision", precision), ("recall", recall), ("f1", f1)] {
-            values.insert(format!("{name}_{measure}"), json!(100.0 * value));
-        }
+        Score::insert_scores(&mut values, name, confusion.mean(mean), "");
     }
     values
 }
 
 /// The scores of each label, in per cent.
 pub(super) fn types(labels: &[String], confusion: &Confusion) -> Vec<TypeScore> {
-    let of = |(label, name): (usize, &String)| {
-        let Scores { precision, recall, f1 } = confusion.of(label);
-        let [precision, recall, f1] = [precision, recall, f1].map(|score| 100.0 * score);
-        TypeScore { name: name.clone(), precision, recall, f1, support: confusion.gold(label) as usize }
-    };
+    let of = |(label, name): (usize, &String)| TypeScore::of(name, confusion.of(label), confusion.gold(label));
     labels.iter().enumerate().map(of).collect()
 }
 

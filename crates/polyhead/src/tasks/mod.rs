@@ -10,6 +10,8 @@ mod confusion;
 pub mod drawing;
 mod faces;
 mod fields;
+mod label_set;
+mod linear_head;
 mod lowest;
 pub mod ner;
 mod outline;
@@ -18,6 +20,8 @@ pub mod qa;
 mod query;
 pub mod relation;
 mod review;
+mod score;
+mod settings;
 pub mod tag;
 mod words;
 
@@ -25,28 +29,31 @@ pub use answer::{Answer, Shape};
 pub use any::{Analysis, AnyTask, Examples, LogitsFn, TrainingExamples};
 pub use faces::{AgainstTraining, Analyse, Checks, Exchange, Faces, Pipeline, Tune};
 pub use fields::{Field, found, offset_unit, parameters, within};
+pub use linear_head::{HeadShape, LinearHead};
 pub use outline::Outline;
 pub use query::{Alone, PipelineApi, Query};
 pub use review::Review;
+pub use score::{Score, TypeScore};
 
 use faces::ExchangeOf;
+use label_set::{frequencies, sorted, too_few, unknown_label};
+use review::Cut;
+use settings::{check_different, check_dropout, configuration};
 
 use crate::batch::{Features, Targets, WindowedExample};
 use crate::data::{ColumnNames, Layout, Read};
-use crate::encoders::{EncoderKind, Output, Precision};
+use crate::encoders::{EncoderKind, Output};
 use crate::error::{Error, Place, Result};
-use crate::parameters::{Init, Role, Weights};
+use crate::parameters::Weights;
 use crate::text::Tokenizer;
 use candle_core::Tensor;
 use polyhead_kernels::segments::Segment;
-use polyhead_kernels::{self as kernels, Activation, DropoutAt, Linear, Ops, Part, Segments, Weight};
-use serde::{Deserialize, Serialize};
+use polyhead_kernels::{self as kernels, Ops, Segments};
+use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 
 /// The tasks that a recipe can name, in the order in which they are shown.
 pub const TASKS: &[TaskKind] = &[
@@ -282,94 +289,6 @@ impl Fingerprint {
     }
 }
 
-/// What a head must fit.
-#[derive(Debug, Clone, Copy)]
-pub struct HeadShape {
-    /// The width of the hidden states.
-    pub hidden: usize,
-}
-
-/// A linear layer of a head, or several side by side, in f32: a head is small.
-#[derive(Clone)]
-pub struct LinearHead {
-    layer: Arc<Linear>,
-}
-
-impl LinearHead {
-    /// Declares `{name}.weight` and `{name}.bias`. New ones are uniform within `1 / sqrt(hidden)`, as those of
-    /// `torch.nn.Linear` (see docs/adr/0008-heads-begin-as-torch-linear.md).
-    pub fn open(weights: &mut Weights, name: &str, shape: HeadShape, outputs: usize) -> Result<Self> {
-        let init = Init::Uniform(1.0 / (shape.hidden as f64).sqrt());
-        let weight = weights.get_or_init(&format!("{name}.weight"), &[outputs, shape.hidden], Role::Weight, init)?;
-        let bias = weights.get_or_init(&format!("{name}.bias"), &[outputs], Role::Bias, init)?;
-        Ok(Self::of(vec![Part::new(weight, Some(bias))]))
-    }
-
-    /// The same, `[hidden, hidden]`; a new one begins as a copy of the encoder's layer of the name `of`, if it has it.
-    pub fn open_copy(weights: &mut Weights, name: &str, shape: HeadShape, of: &str) -> Result<Self> {
-        let (hidden, init) = (shape.hidden, Init::Uniform(1.0 / (shape.hidden as f64).sqrt()));
-        let mut part = |part: &str, dims: &[usize], role| {
-            weights.get_or_copy(&format!("{name}.{part}"), &format!("{of}.{part}"), dims, role, init)
-        };
-        let weight = part("weight", &[hidden, hidden], Role::Weight)?;
-        let bias = part("bias", &[hidden], Role::Bias)?;
-        Ok(Self::of(vec![Part::new(weight, Some(bias))]))
-    }
-
-    /// The same with an output for each label. A head that begins with one of a checkpoint keeps its rows by label: see
-    /// [`Weights::get_or_init_by_label`].
-    pub fn open_by_label(weights: &mut Weights, name: &str, shape: HeadShape, labels: &[String]) -> Result<Self> {
-        let init = Init::Uniform(1.0 / (shape.hidden as f64).sqrt());
-        let weight =
-            weights.get_or_init_by_label(&format!("{name}.weight"), labels, &[shape.hidden], Role::Weight, init)?;
-        let bias = weights.get_or_init_by_label(&format!("{name}.bias"), labels, &[], Role::Bias, init)?;
-        Ok(Self::of(vec![Part::new(weight, Some(bias))]))
-    }
-
-    /// Of tensors that were declared: weights `[outputs, hidden]`, biases `[outputs]`.
-    pub fn new(weight: Weight, bias: Option<Weight>) -> Self {
-        Self::of(vec![Part::new(weight, bias)])
-    }
-
-    fn of(parts: Vec<Part>) -> Self {
-        Self { layer: Arc::new(Linear::new(parts).in_precision(Precision::F32)) }
-    }
-
-    /// The layers of both in one product, their outputs side by side.
-    #[must_use]
-    pub fn beside(&self, other: &Self) -> Self {
-        Self::of([self.layer.parts(), other.layer.parts()].concat())
-    }
-
-    /// `[rows, hidden] -> [rows, outputs]`, with dropout before it where there is any.
-    pub fn apply(&self, ops: &mut dyn Ops, x: &kernels::Value, dropout: Option<DropoutAt>) -> Result<kernels::Value> {
-        Ok(match dropout {
-            Some(dropout) => ops.dropout_linear(x, &self.layer, dropout)?,
-            None => ops.linear(x, &self.layer)?,
-        })
-    }
-
-    /// `[rows, hidden] -> [rows, outputs]`, with a function behind it.
-    pub fn activated(&self, ops: &mut dyn Ops, x: &kernels::Value, activation: Activation) -> Result<kernels::Value> {
-        let y = ops.linear(x, &self.layer)?;
-        Ok(ops.activation(&y, activation)?)
-    }
-
-    /// Its weights `[outputs, hidden]`, for other programs.
-    pub fn weight(&self) -> Result<Tensor> {
-        let parts =
-            self.layer.parts().iter().map(|part| part.weight.tensor()).collect::<candle_core::Result<Vec<_>>>()?;
-        Ok(Tensor::cat(&parts, 0)?)
-    }
-
-    /// Its biases `[outputs]`, for other programs.
-    pub fn bias(&self) -> Result<Tensor> {
-        let biases = self.layer.parts().iter().filter_map(|part| part.bias.as_ref());
-        let biases = biases.map(Weight::tensor).collect::<candle_core::Result<Vec<_>>>()?;
-        Ok(Tensor::cat(&biases, 0)?)
-    }
-}
-
 /// A window with what the head made of it.
 #[derive(Debug, Clone)]
 pub struct Window {
@@ -423,57 +342,26 @@ pub fn cross_entropy(logits: impl Iterator<Item = f32> + Clone, target: i64) -> 
     Some(f64::from(max) + sum.ln() - of_target)
 }
 
+/// The losses of windows with one row of logits and one class: their sum, and how many they are.
+fn class_losses(windows: &[Window]) -> (f64, usize) {
+    let of = |window: &Window| {
+        cross_entropy(window.logits.row(0).iter().copied(), *window.features.targets.classes().first()?)
+    };
+    windows.iter().filter_map(of).fold((0.0, 0), |(sum, count), loss| (sum + loss, count + 1))
+}
+
+/// The most probable label, the first of equals, with its probability.
+fn top(probabilities: &[f64]) -> Option<(usize, f64)> {
+    let top = probabilities.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0)));
+    top.map(|(label, &score)| (label, score))
+}
+
 /// `softmax` of a row of logits, in f64.
 pub fn softmax(logits: &[f32]) -> Vec<f64> {
     let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let weights: Vec<f64> = logits.iter().map(|&z| f64::from(z - max).exp()).collect();
     let sum: f64 = weights.iter().sum();
     weights.into_iter().map(|weight| weight / sum).collect()
-}
-
-/// What a task scored on a data set. All values are percentages unless their name says otherwise: `loss`, where there is one, is a mean
-/// in nats, `mse` and `mae` are errors of numbers, in their units, and names that end in `threshold` are thresholds.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Score {
-    /// The name of the value that decides which checkpoint is best.
-    pub headline: Cow<'static, str>,
-    /// All values by name, in the order in which they are shown.
-    pub values: serde_json::Map<String, Value>,
-    /// The breakdown by type, if there is one.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub types: Vec<TypeScore>,
-}
-
-impl Score {
-    /// The value that decides.
-    pub fn headline_value(&self) -> f64 {
-        self.get(&self.headline).unwrap_or(0.0)
-    }
-
-    /// Whether more of a value is better: not of losses, errors and thresholds.
-    pub fn more_is_better(name: &str) -> bool {
-        !matches!(name, "loss" | "mse" | "mae") && !name.ends_with("threshold")
-    }
-
-    /// A value by name.
-    pub fn get(&self, name: &str) -> Option<f64> {
-        self.values.get(name).and_then(Value::as_f64)
-    }
-}
-
-/// One row of a breakdown by type, in per cent.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct TypeScore {
-    /// The type.
-    pub name: String,
-    /// Precision.
-    pub precision: f64,
-    /// Recall.
-    pub recall: f64,
-    /// F1.
-    pub f1: f64,
-    /// How many gold ones there are.
-    pub support: usize,
 }
 
 /// A head in the form of a single-task model of transformers.

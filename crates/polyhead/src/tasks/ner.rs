@@ -14,11 +14,12 @@ pub use example::Tagged;
 
 use example::Context;
 
-use super::answer::{self, Answer};
-use super::words::{self, Lengths, OUTSIDE, Words, label_probabilities, pipeline, token_classification, top};
+use super::answer::Answer;
+use super::words::{self, Lengths, OUTSIDE, Words, label_probabilities, pipeline, token_classification};
 use super::{
     Analyse, Checks, Exchange, Faces, Fingerprint, HeadShape, LinearHead, Outline, Pipeline, PipelineApi, Purpose,
-    Query, Review, Score, Shape, SingleTask, SingleTaskFolder, Task, TypeScore, Window, is_short_line,
+    Query, Review, Score, Shape, SingleTask, SingleTaskFolder, Task, TypeScore, Window, check_dropout, configuration,
+    is_short_line, top,
 };
 use crate::batch::{Targets, WindowedExample};
 use crate::data::{self, ColumnNames, Layout, Read};
@@ -28,7 +29,6 @@ use crate::error::{Error, Place, Result};
 use crate::metrics::span_f1::{self, Scheme, Span};
 use crate::parameters::Weights;
 use crate::text::Tokenizer;
-use crate::text::offsets::{Offsets, slice};
 use candle_core::Tensor;
 use labels::{Notation, inside, labels_of};
 use polyhead_kernels::Segments;
@@ -202,11 +202,9 @@ impl Task for Ner {
     type Head = LinearHead;
 
     fn open(config: Value) -> Result<Self> {
-        let config: Config = serde_json::from_value(config).map_err(|cause| Error::usage(cause.to_string()))?;
+        let config: Config = configuration(config)?;
         config.lengths().check()?;
-        if !(0.0..1.0).contains(&config.dropout) {
-            return Err(Error::usage(format!("dropout: expected a rate from 0 up to 1, found {}", config.dropout)));
-        }
+        check_dropout(config.dropout)?;
         Ok(Self { config })
     }
 
@@ -348,19 +346,11 @@ impl Task for Ner {
         let mut values = serde_json::Map::new();
         for (scheme, counts) in [("", &counts.lenient), ("_strict", &counts.strict)] {
             for (mean, scores) in [("micro", counts.micro().scores()), ("macro", counts.macro_average())] {
-                for (name, value) in [("precision", scores.precision), ("recall", scores.recall), ("f1", scores.f1)] {
-                    values.insert(format!("{mean}_{name}{scheme}"), json!(100.0 * value));
-                }
+                Score::insert_scores(&mut values, mean, scores, scheme);
             }
         }
         values.insert("token_accuracy".into(), json!(100.0 * counts.lenient.accuracy()));
-        let types = counts.lenient.kinds().map(|(name, tally)| TypeScore {
-            name: name.to_owned(),
-            precision: 100.0 * tally.precision(),
-            recall: 100.0 * tally.recall(),
-            f1: 100.0 * tally.f1(),
-            support: tally.gold as usize,
-        });
+        let types = counts.lenient.kinds().map(|(name, tally)| TypeScore::of(name, tally.scores(), tally.gold));
         Score { headline: "micro_f1".into(), values, types: types.collect() }
     }
 
@@ -369,16 +359,8 @@ impl Task for Ner {
     }
 
     fn answer(&self, example: &Tagged, prediction: &Labelled) -> Answer {
-        let text = &example.words.text;
-        let offsets = Offsets::new(text, example.words.offset_unit);
-        let entities = prediction.entities.iter().map(|Entity { kind, bytes, score }| answer::Span {
-            kind: kind.clone(),
-            text: slice(text, bytes.start, bytes.end).to_owned(),
-            start: offsets.at(bytes.start),
-            end: offsets.at(bytes.end),
-            score: *score,
-        });
-        Answer::Spans(answer::Spans { text: text.clone(), entities: entities.collect() })
+        let entity = |Entity { kind, bytes, score }: &Entity| (kind.clone(), bytes.clone(), *score);
+        example.words.spans(prediction.entities.iter().map(entity))
     }
 
     fn record(&self, example: &Tagged, prediction: &Labelled) -> Value {

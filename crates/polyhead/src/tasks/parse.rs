@@ -17,7 +17,7 @@ use super::answer::{self, Answer};
 use super::words::Words;
 use super::{
     Analyse, Checks, Faces, Fingerprint, HeadShape, Outline, Purpose, Review, Score, Shape, Task, TypeScore, Window,
-    is_short_line,
+    check_different, check_dropout, configuration, frequencies, is_short_line, sorted,
 };
 use crate::batch::{Targets, WindowedExample};
 use crate::data::{ColumnNames, Layout, Read, TREES};
@@ -35,7 +35,7 @@ use example::{Arc, Gold};
 use polyhead_kernels::{self as kernels, Ops, Segments};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 // Configuration
@@ -114,22 +114,17 @@ impl Task for Parse {
     type Head = Head;
 
     fn open(config: Value) -> Result<Self> {
-        let config: Config = serde_json::from_value(config).map_err(|cause| Error::usage(cause.to_string()))?;
+        let config: Config = configuration(config)?;
         if config.max_length < 3 {
             return Err(Error::usage(format!("max_length: expected at least 3 tokens, found {}", config.max_length)));
         }
-        if !(0.0..1.0).contains(&config.dropout) {
-            return Err(Error::usage(format!("dropout: expected a rate from 0 up to 1, found {}", config.dropout)));
-        }
+        check_dropout(config.dropout)?;
         for (name, size) in [("arc_size", config.arc_size), ("relation_size", config.relation_size)] {
             if !(1..=WIDEST).contains(&size) {
                 return Err(Error::usage(format!("{name}: expected 1 to {WIDEST}, found {size}")));
             }
         }
-        let mut seen = BTreeSet::new();
-        if let Some(twice) = config.labels.iter().find(|label| !seen.insert(*label)) {
-            return Err(Error::usage(format!("labels: expected different relations, found `{twice}` twice")));
-        }
+        check_different(&config.labels, "relations")?;
         Ok(Self { config })
     }
 
@@ -152,8 +147,7 @@ impl Task for Parse {
 
     fn prepare(&mut self, train: &[Parsed]) -> Result<()> {
         if self.config.labels.is_empty() {
-            let labels: BTreeSet<&str> = golds(train).flat_map(Gold::arcs).map(|(_, relation)| relation).collect();
-            self.config.labels = labels.into_iter().map(str::to_owned).collect();
+            self.config.labels = sorted(golds(train).flat_map(Gold::arcs).map(|(_, relation)| relation));
         }
         Ok(())
     }
@@ -163,13 +157,9 @@ impl Task for Parse {
     }
 
     fn distribution(&self, examples: &[Parsed]) -> Vec<(String, usize)> {
-        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-        for (_, relation) in golds(examples).flat_map(Gold::arcs) {
-            *counts.entry(relation).or_default() += 1;
-        }
         let words = examples.iter().map(|example| example.words.len()).sum();
         let mut rows = vec![("words".to_owned(), words)];
-        rows.extend(counts.into_iter().map(|(relation, count)| (format!("  {relation}"), count)));
+        rows.extend(frequencies(golds(examples).flat_map(Gold::arcs).map(|(_, relation)| relation)));
         rows
     }
 
@@ -232,13 +222,8 @@ impl Task for Parse {
         let conll18::Counts { uas, las, clas, .. } = &counts.all;
         let named = [("las", las), ("uas", uas), ("clas", clas)];
         let values = named.into_iter().map(|(name, tally)| (name.to_owned(), json!(100.0 * tally.f1()))).collect();
-        let types = counts.relations.iter().map(|(name, tally)| TypeScore {
-            name: name.clone(),
-            precision: 100.0 * tally.precision(),
-            recall: 100.0 * tally.recall(),
-            f1: 100.0 * tally.f1(),
-            support: tally.gold as usize,
-        });
+        let of = |(name, tally): (&String, &Tally)| TypeScore::of(name, tally.scores(), tally.gold);
+        let types = counts.relations.iter().map(of);
         Score { headline: "las".into(), values, types: types.collect() }
     }
 

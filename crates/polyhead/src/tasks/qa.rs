@@ -12,8 +12,8 @@ mod review;
 use super::answer::{self, Answer};
 use super::{
     Analyse, Checks, Exchange, Faces, Field, Fingerprint, HeadShape, LinearHead, Outline, Pipeline, PipelineApi,
-    Purpose, Query, Review, Score, Shape, SingleTask, SingleTaskFolder, Task, Window, cross_entropy, is_short_line,
-    offset_unit,
+    Purpose, Query, Review, Score, Shape, SingleTask, SingleTaskFolder, Task, Window, check_dropout, configuration,
+    cross_entropy, is_short_line, offset_unit,
 };
 use crate::batch::{Features, Targets, WindowedExample};
 use crate::data::{self, Layout, Question, Read};
@@ -288,7 +288,7 @@ impl Task for Qa {
     type Head = LinearHead;
 
     fn open(config: Value) -> Result<Self> {
-        let config: Config = serde_json::from_value(config).map_err(|cause| Error::usage(cause.to_string()))?;
+        let config: Config = configuration(config)?;
         let least = config.max_question_length.saturating_add(config.stride).saturating_add(4);
         if config.max_length < least {
             return Err(Error::usage(format!(
@@ -301,9 +301,7 @@ impl Task for Qa {
                 return Err(Error::usage(format!("{name}: expected at least 1, found 0")));
             }
         }
-        if !(0.0..1.0).contains(&config.dropout) {
-            return Err(Error::usage(format!("dropout: expected a rate from 0 up to 1, found {}", config.dropout)));
-        }
+        check_dropout(config.dropout)?;
         Ok(Self { config })
     }
 

@@ -16,7 +16,8 @@ mod review;
 use super::answer::{Answer, Edges, Labels};
 use super::{
     Analyse, Checks, Faces, Field, Fingerprint, HeadShape, LinearHead, Outline, Purpose, Review, Score, Shape, Task,
-    TypeScore, Window, cross_entropy, is_short_line, softmax,
+    TypeScore, Window, check_different, check_dropout, class_losses, configuration, frequencies, is_short_line,
+    softmax, sorted, too_few, top, unknown_label,
 };
 use crate::batch::{Features, Targets, WindowedExample};
 use crate::data::{ColumnNames, Layout, Marked, RELATIONS, Read, RelationExample};
@@ -33,7 +34,6 @@ use polyhead_kernels::cross_entropy::token_cross_entropy;
 use polyhead_kernels::{self as kernels, Activation, DropoutAt, Index, Ops, Segments};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 // Configuration
@@ -113,15 +113,9 @@ impl Relation {
         self.index(self.config.negative.as_deref().unwrap_or(OTHER))
     }
 
-    /// The most probable label, of equals the first.
+    /// The most probable label; of equals the first.
     fn best(prediction: &[f64]) -> Option<usize> {
-        let mut best: Option<(usize, f64)> = None;
-        for (at, &probability) in prediction.iter().enumerate() {
-            if best.is_none_or(|(_, most)| probability > most) {
-                best = Some((at, probability));
-            }
-        }
-        Some(best?.0)
+        top(prediction).map(|(label, _)| label)
     }
 
     /// The relation that a label says; none where it says that there is none.
@@ -158,18 +152,13 @@ impl Task for Relation {
     type Head = Head;
 
     fn open(config: Value) -> Result<Self> {
-        let config: Config = serde_json::from_value(config).map_err(|cause| Error::usage(cause.to_string()))?;
+        let config: Config = configuration(config)?;
         // The special tokens, the markers, and a token of each part.
         if config.max_length < 8 {
             return Err(Error::usage(format!("max_length: expected at least 8 tokens, found {}", config.max_length)));
         }
-        if !(0.0..1.0).contains(&config.dropout) {
-            return Err(Error::usage(format!("dropout: expected a rate from 0 up to 1, found {}", config.dropout)));
-        }
-        let mut seen = BTreeSet::new();
-        if let Some(twice) = config.labels.iter().find(|label| !seen.insert(*label)) {
-            return Err(Error::usage(format!("labels: expected different labels, found `{twice}` twice")));
-        }
+        check_dropout(config.dropout)?;
+        check_different(&config.labels, "labels")?;
         let relation = Self { config };
         relation.check_negative()?;
         Ok(relation)
@@ -191,15 +180,12 @@ impl Task for Relation {
 
     fn read(&self, path: &Path, limit: Option<usize>, layout: &Layout) -> Result<Read<Asked>> {
         let Read { examples, skipped, notes } = RELATIONS.read(path, limit, layout)?;
-
         Ok(Read { examples: examples.into_iter().map(Asked::of_file).collect(), skipped, notes })
     }
 
     fn prepare(&mut self, train: &[Asked]) -> Result<()> {
         if self.config.labels.is_empty() {
-            let labels: BTreeSet<&String> =
-                train.iter().filter_map(|example| example.relation.label.as_ref()).collect();
-            self.config.labels = labels.into_iter().cloned().collect();
+            self.config.labels = sorted(labels_of(train));
         }
         self.check_negative()
     }
@@ -207,10 +193,7 @@ impl Task for Relation {
     fn check(&self, examples: &[Asked]) -> Result<()> {
         let unknown = |example: &&Asked| example.relation.label.is_some() && self.gold(example).is_none();
         let Some(Asked { relation, .. }) = examples.iter().find(unknown) else { return Ok(()) };
-        let (known, label) = (self.config.labels.join(", "), relation.label.as_deref().unwrap_or(""));
-        Err(Error::data(format!("expected one of the labels {known}, found `{label}`"))
-            .at(relation.place.clone())
-            .hint("the labels are those of the training data; one that only other data has can't be predicted"))
+        Err(unknown_label(&self.config.labels, relation.label.as_deref().unwrap_or(""), &relation.place))
     }
 
     fn place<'a>(&self, example: &'a Asked) -> &'a Place {
@@ -218,12 +201,8 @@ impl Task for Relation {
     }
 
     fn distribution(&self, examples: &[Asked]) -> Vec<(String, usize)> {
-        let mut counts: BTreeMap<&String, usize> = BTreeMap::new();
-        for label in examples.iter().filter_map(|example| example.relation.label.as_ref()) {
-            *counts.entry(label).or_default() += 1;
-        }
         let mut rows = vec![("pairs".to_owned(), examples.len())];
-        rows.extend(counts.into_iter().map(|(label, count)| (format!("  {label}"), count)));
+        rows.extend(frequencies(labels_of(examples)));
         rows
     }
 
@@ -288,10 +267,7 @@ impl Task for Relation {
     }
 
     fn losses(&self, _: &Asked, windows: &[Window]) -> Option<(f64, usize)> {
-        let of = |window: &Window| {
-            cross_entropy(window.logits.row(0).iter().copied(), *window.features.targets.classes().first()?)
-        };
-        Some(windows.iter().filter_map(of).fold((0.0, 0), |(sum, count), loss| (sum + loss, count + 1)))
+        Some(class_losses(windows))
     }
 
     // Metric and requests
@@ -335,9 +311,8 @@ impl Task for Relation {
     }
 
     fn answer(&self, example: &Asked, prediction: &Probabilities) -> Answer {
-        let best = Self::best(prediction).and_then(|at| Some((self.label(at), *prediction.get(at)?)));
-        Answer::Edges(match best {
-            Some((label, score)) => self.edges(example, label, score),
+        Answer::Edges(match top(prediction) {
+            Some((label, score)) => self.edges(example, self.label(label), score),
             None => Edges { text: example.relation.text.clone(), edges: Vec::new() },
         })
     }
@@ -415,6 +390,11 @@ impl Relation {
     }
 }
 
+/// The gold labels that there are.
+fn labels_of(examples: &[Asked]) -> impl Iterator<Item = &str> {
+    examples.iter().filter_map(|example| example.relation.label.as_deref())
+}
+
 // Optional faces
 
 impl Checks for Relation {
@@ -424,10 +404,8 @@ impl Checks for Relation {
     }
 
     fn learnable(&self, train: &[Asked]) -> Result<()> {
-        let labels: BTreeSet<_> = train.iter().filter_map(|example| example.relation.label.as_ref()).collect();
-        let (Some(first), true) = (train.first(), labels.len() < 2) else { return Ok(()) };
-        let found = labels.first().map_or("none".to_owned(), |label| format!("`{label}` alone"));
-        let message = format!("expected at least two labels to train on, found {found} in {} pairs", train.len());
+        let Some(first) = train.first() else { return Ok(()) };
+        let Some(message) = too_few(labels_of(train), &format!("{} pairs", train.len())) else { return Ok(()) };
         Err(Error::data(message)
             .at(first.relation.place.clone())
             .hint("pairs without a relation are examples too: give them a label of their own, such as `Other`"))

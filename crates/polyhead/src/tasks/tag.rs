@@ -6,12 +6,12 @@
 
 mod analysis;
 
-use super::answer::{self, Answer};
+use super::answer::Answer;
 use super::words::{self, Lengths, OUTSIDE, Words, best_labels, pipeline, token_classification, without_prefix};
 use super::{
     AgainstTraining, Analyse, Checks, Exchange, Faces, Fingerprint, HeadShape, LinearHead, Outline, Pipeline,
-    PipelineApi, Purpose, Query, Review, Score, Shape, SingleTask, SingleTaskFolder, Task, Window, confusion,
-    is_short_line,
+    PipelineApi, Purpose, Query, Review, Score, Shape, SingleTask, SingleTaskFolder, Task, Window, check_different,
+    check_dropout, configuration, confusion, is_short_line, sorted,
 };
 use crate::batch::{Targets, WindowedExample};
 use crate::data::{ColumnNames, Layout, Read, TAGGED_WORDS, TaggedWords};
@@ -20,7 +20,7 @@ use crate::encoders::EncoderKind;
 use crate::error::{Error, Place, Result};
 use crate::metrics::classification::Confusion;
 use crate::parameters::Weights;
-use crate::text::offsets::{OffsetUnit, Offsets, slice};
+use crate::text::offsets::OffsetUnit;
 use crate::text::{Piece, Tokenizer};
 use candle_core::Tensor;
 use polyhead_kernels::Segments;
@@ -28,6 +28,7 @@ use polyhead_kernels::{self as kernels, DropoutAt, Ops};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -125,19 +126,11 @@ impl Tag {
 
     /// The labels of the words that have one, as an answer.
     fn spans<'a>(words: &Words, labels: impl Iterator<Item = Option<(&'a str, f64)>>) -> Answer {
-        let offsets = Offsets::new(&words.text, words.offset_unit);
-        let span = |(range, label): (&std::ops::Range<usize>, Option<(&str, f64)>)| {
+        let span = |(range, label): (&Range<usize>, Option<(&str, f64)>)| {
             let (kind, score) = label.filter(|_| !range.is_empty())?;
-            Some(answer::Span {
-                kind: kind.to_owned(),
-                text: slice(&words.text, range.start, range.end).to_owned(),
-                start: offsets.at(range.start),
-                end: offsets.at(range.end),
-                score,
-            })
+            Some((kind.to_owned(), range.clone(), score))
         };
-        let entities = words.ranges.iter().zip(labels).filter_map(span).collect();
-        Answer::Spans(answer::Spans { text: words.text.clone(), entities })
+        words.spans(words.ranges.iter().zip(labels).filter_map(span))
     }
 
     /// The label of a prediction.
@@ -174,18 +167,11 @@ impl Task for Tag {
     type Head = LinearHead;
 
     fn open(config: Value) -> Result<Self> {
-        let config: Config = serde_json::from_value(config).map_err(|cause| Error::usage(cause.to_string()))?;
+        let config: Config = configuration(config)?;
         config.lengths().check()?;
-        if !(0.0..1.0).contains(&config.dropout) {
-            return Err(Error::usage(format!("dropout: expected a rate from 0 up to 1, found {}", config.dropout)));
-        }
-        let task = Self::named(config);
-        if task.numbers.len() < task.config.labels.len() {
-            let mut seen = BTreeSet::new();
-            let twice = task.config.labels.iter().find(|label| !seen.insert(*label)).map_or("", String::as_str);
-            return Err(Error::usage(format!("labels: expected different labels, found `{twice}` twice")));
-        }
-        Ok(task)
+        check_dropout(config.dropout)?;
+        check_different(&config.labels, "labels")?;
+        Ok(Self::named(config))
     }
 
     fn config(&self) -> Value {
@@ -211,8 +197,7 @@ impl Task for Tag {
 
     fn prepare(&mut self, train: &[Sentence]) -> Result<()> {
         if self.config.labels.is_empty() {
-            let labels: BTreeSet<&String> = train.iter().flat_map(|example| example.tags.iter().flatten()).collect();
-            let labels = labels.into_iter().cloned().collect();
+            let labels = sorted(train.iter().flat_map(|example| example.tags.iter().flatten().map(String::as_str)));
             *self = Self::named(Config { labels, ..self.config.clone() });
         }
         Ok(())
@@ -477,7 +462,7 @@ impl Pipeline for Tag {
             let windows = task.features(&example, tokenizer, Purpose::Predict)?.windows;
             let find = move |windows: &[Window]| -> Vec<pipeline::Spot> {
                 let labels = task.decode(&example, windows).0;
-                let spot = |(range, predicted): (&std::ops::Range<usize>, &Option<(usize, f64)>)| {
+                let spot = |(range, predicted): (&Range<usize>, &Option<(usize, f64)>)| {
                     let (label, score) = task.label(predicted)?;
                     let (label, outside) = (label.to_owned(), label == OUTSIDE);
                     Some(pipeline::Spot { label, outside, score, start: range.start, end: range.end })

@@ -6,6 +6,7 @@
 #![allow(dead_code, missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 use polyhead::batch::Features;
+use polyhead::data::{Columns, Layout};
 use polyhead::recipe::Recipe;
 use polyhead::tasks::Logits;
 use polyhead::train::{Event, Trainer};
@@ -50,25 +51,12 @@ pub const KINDS: &[Kind] = &[
         config: || json!({ "max_length": 48, "stride": 12, "dropout": 0.0 }),
         extension: "conll",
         data: tagged,
-        found: |answer| {
-            let entities = answer["entities"].as_array().unwrap().iter();
-            entities.map(|entity| json!([entity["type"], entity["text"]])).collect()
-        },
-        perfect: |window, labels| {
-            let row = |&target: &i64| (0..labels).map(move |label| if target == label as i64 { 20.0 } else { 0.0 });
-            Logits::new(window.targets.classes().iter().flat_map(row).collect(), labels)
-        },
-        request: |text| json!({ "text": text }),
-        source: |request| request["text"].as_str().unwrap().to_owned(),
+        found: types_and_texts,
+        perfect: each_target,
+        request: text_alone,
+        source: text_of,
         input: |text| json!(text),
-        parameters: || {
-            let mut sets = vec![json!({}), json!({ "stride": 0, "ignore_labels": ["PER"] })];
-            for strategy in ["none", "simple", "first", "average", "max"] {
-                sets.push(json!({ "aggregation_strategy": strategy, "stride": 20 }));
-                sets.push(json!({ "aggregation_strategy": strategy, "ignore_labels": [] }));
-            }
-            sets
-        },
+        parameters: || strategies(&["PER"], &[]),
         malformed: || {
             vec![
                 json!({ "text": "ada", "offset_unit": "chars" }),
@@ -117,14 +105,9 @@ pub const KINDS: &[Kind] = &[
         extension: "txt",
         data: labelled,
         found: |answer| answer["label"].clone(),
-        perfect: |window, labels| {
-            Logits::new(
-                (0..labels).map(|label| if *window.targets.classes() == [label as i64] { 20.0 } else { 0.0 }).collect(),
-                labels,
-            )
-        },
-        request: |text| json!({ "text": text }),
-        source: |request| request["text"].as_str().unwrap().to_owned(),
+        perfect: each_target,
+        request: text_alone,
+        source: text_of,
         input: |text| json!(text),
         parameters: || vec![json!({}), json!({ "top_k": 1, "function_to_apply": "sigmoid" }), json!({ "top_k": 2 })],
         malformed: || {
@@ -141,25 +124,12 @@ pub const KINDS: &[Kind] = &[
         config: || json!({ "max_length": 48, "stride": 12, "dropout": 0.0 }),
         extension: "conllu",
         data: conllu,
-        found: |answer| {
-            let words = answer["entities"].as_array().unwrap().iter();
-            words.map(|word| json!([word["type"], word["text"]])).collect()
-        },
-        perfect: |window, labels| {
-            let row = |&target: &i64| (0..labels).map(move |label| if target == label as i64 { 20.0 } else { 0.0 });
-            Logits::new(window.targets.classes().iter().flat_map(row).collect(), labels)
-        },
-        request: |text| json!({ "text": text }),
-        source: |request| request["text"].as_str().unwrap().to_owned(),
+        found: types_and_texts,
+        perfect: each_target,
+        request: text_alone,
+        source: text_of,
         input: |text| json!(text),
-        parameters: || {
-            let mut sets = vec![json!({}), json!({ "stride": 0, "ignore_labels": ["DET"] })];
-            for strategy in ["none", "simple", "first", "average", "max"] {
-                sets.push(json!({ "aggregation_strategy": strategy, "stride": 20 }));
-                sets.push(json!({ "aggregation_strategy": strategy, "ignore_labels": ["X"] }));
-            }
-            sets
-        },
+        parameters: || strategies(&["DET"], &["X"]),
         malformed: || {
             vec![
                 json!({ "text": "ada", "offset_unit": "chars" }),
@@ -176,12 +146,7 @@ pub const KINDS: &[Kind] = &[
         extension: "txt",
         data: related,
         found: |answer| answer["label"].clone(),
-        perfect: |window, labels| {
-            Logits::new(
-                (0..labels).map(|label| if *window.targets.classes() == [label as i64] { 20.0 } else { 0.0 }).collect(),
-                labels,
-            )
-        },
+        perfect: each_target,
         request: |text| json!({ "marked_text": format!("{text} <e1>ada</e1> <e2>mary</e2>") }),
         source: |request| {
             let marks = ["<e1>", "</e1>", "<e2>", "</e2>"];
@@ -226,8 +191,8 @@ pub const KINDS: &[Kind] = &[
             };
             Logits::new(window.pairs.iter().flat_map(row).collect(), 1 + labels)
         },
-        request: |text| json!({ "text": text }),
-        source: |request| request["text"].as_str().unwrap().to_owned(),
+        request: text_alone,
+        source: text_of,
         input: |text| json!(text),
         parameters: Vec::new,
         malformed: || {
@@ -240,6 +205,35 @@ pub const KINDS: &[Kind] = &[
         },
     },
 ];
+
+/// The logits that say the class of every target.
+fn each_target(window: &Features, labels: usize) -> Logits {
+    let row = |&target: &i64| (0..labels).map(move |label| if target == label as i64 { 20.0 } else { 0.0 });
+    Logits::new(window.targets.classes().iter().flat_map(row).collect(), labels)
+}
+
+fn types_and_texts(answer: &Value) -> Value {
+    let spans = answer["entities"].as_array().unwrap().iter();
+    spans.map(|span| json!([span["type"], span["text"]])).collect()
+}
+
+fn text_alone(text: &str) -> Value {
+    json!({ "text": text })
+}
+
+fn text_of(request: &Value) -> String {
+    request["text"].as_str().unwrap().to_owned()
+}
+
+/// Parameters of token classification: every strategy, with some labels left out.
+fn strategies(ignored: &[&str], with_each: &[&str]) -> Vec<Value> {
+    let mut sets = vec![json!({}), json!({ "stride": 0, "ignore_labels": ignored })];
+    for strategy in ["none", "simple", "first", "average", "max"] {
+        sets.push(json!({ "aggregation_strategy": strategy, "stride": 20 }));
+        sets.push(json!({ "aggregation_strategy": strategy, "ignore_labels": with_each }));
+    }
+    sets
+}
 
 /// The kinds whose examples must stand in one window whole: what is too long for it is answered by a rule, which no gold answer
 /// follows.
@@ -413,6 +407,19 @@ pub fn write_data(kind: &Kind, name: &str, lengths: &[usize], folder: &Path) -> 
     let path = folder.join(format!("{}-{name}.{}", kind.kind, kind.extension));
     std::fs::write(&path, (kind.data)(lengths).file).unwrap();
     path
+}
+
+/// A file in a folder of its own, which goes with what is returned.
+pub fn written(name: &str, bytes: &[u8]) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(name);
+    std::fs::write(&path, bytes).unwrap();
+    (folder, path)
+}
+
+/// A layout with these columns, as the command line has them.
+pub fn columns(text: &str) -> Layout {
+    Layout { columns: Some(text.parse::<Columns>().unwrap()), ..Layout::default() }
 }
 
 /// A folder of the fixtures.

@@ -16,7 +16,7 @@
 use std::path::Path;
 
 use super::{Sentences, TaggedWords, usual_names};
-use crate::data::conll::{IndexColumn, split};
+use crate::data::conll::{self, IndexColumn, split};
 use crate::data::layout::{Column, Columns, Layout};
 use crate::data::lines::Lines;
 use crate::data::{Read, looks, quoted};
@@ -60,10 +60,7 @@ pub(in crate::data) fn read(file: &Path, limit: Option<usize>, layout: &Layout) 
             comments += 1;
             continue;
         }
-        if line.contains('\r') {
-            let message = "expected line ends of the form LF or CRLF, found a carriage return inside the line";
-            return Err(Error::data(message).at(place).hint("convert the line ends: tr '\\r' '\\n'"));
-        }
+        conll::check_line_ends(line).map_err(|error| error.at(place.clone()))?;
         if first.is_none() {
             first = Some(number);
             let (found, is_header) = match layout.columns.as_ref() {
@@ -90,12 +87,7 @@ pub(in crate::data) fn read(file: &Path, limit: Option<usize>, layout: &Layout) 
         let cell = |at: usize| cells.get(at).copied().unwrap_or("");
         let expected = *width.get_or_insert(cells.len());
         if cells.len() != expected {
-            let found = cells.len();
-            let first = first.unwrap_or(number);
-            let message = format!("expected {expected} columns, as on line {first}; found {found}: {}", quoted(line));
-            return Err(Error::data(message).at(place).hint(
-                "where a line has tabs they alone separate columns, otherwise spaces do: a word with a space needs tabs",
-            ));
+            return Err(conll::another_width(expected, first.unwrap_or(number), cells.len(), line).at(place));
         }
         if !counted && expected < 2 {
             let message = format!("expected at least two columns, the word and its label; found {}", quoted(line));
@@ -119,16 +111,10 @@ pub(in crate::data) fn read(file: &Path, limit: Option<usize>, layout: &Layout) 
     if let Some((place, words, tags)) = open.filter(|_| !sentences.is_enough(limit)) {
         sentences.push(place, words, tags);
     }
-    if let (false, Some(first)) = (counted, index.first()) {
-        let message = "expected words in the first column, found an index: it counts the words of each sentence";
-        let hint = "say which columns to read, counted from 1: data.TASK.columns = { word = 2, tag = 3 }";
-        return Err(Error::data(message).at(Place::line(file, first)).hint(hint));
+    if !counted {
+        index.refuse(file)?;
     }
-    let mut notes = lines.notes();
-    notes.extend(header.map(|line| format!("line {line} names the columns and was skipped")));
-    if comments > 0 {
-        notes.push(format!("lines that are comments (`# ...`) and were skipped: {comments}"));
-    }
+    let notes = conll::notes(&lines, header, comments);
     sentences.finish(file, limit, notes)
 }
 

@@ -8,10 +8,11 @@
 
 use crate::error::{Error, Result};
 use crate::metrics::label_threshold::DEFAULT;
+use crate::tasks::{check_different, check_dropout, configuration};
 use serde::de::{MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// The configuration of a classification task.
@@ -147,13 +148,8 @@ impl Config {
             let (limit, found) = (self.max_length - 3, self.stride);
             return refused(format!("stride: expected at most max_length - 3 = {limit}, found {found}"));
         }
-        if !(0.0..1.0).contains(&self.dropout) {
-            return refused(format!("dropout: expected a rate from 0 up to 1, found {}", self.dropout));
-        }
-        let mut seen = BTreeSet::new();
-        if let Some(twice) = self.labels.iter().find(|label| !seen.insert(*label)) {
-            return refused(format!("labels: expected different labels, found `{twice}` twice"));
-        }
+        check_dropout(self.dropout)?;
+        check_different(&self.labels, "labels")?;
         if self.label_until.as_ref().is_some_and(String::is_empty) {
             return refused("label_until: expected a mark such as `:`, found nothing".into());
         }
@@ -330,7 +326,7 @@ impl<'de> Deserialize<'de> for Thresholds {
 
 /// A configuration in a recipe or a model folder.
 pub(super) fn read(config: Value) -> Result<Config> {
-    let config: Config = serde_json::from_value(config).map_err(|cause| Error::usage(cause.to_string()))?;
+    let config: Config = configuration(config)?;
     config.check()?;
     Ok(config)
 }

@@ -8,7 +8,7 @@ use super::{Config, Problem};
 use crate::batch::Targets;
 use crate::error::Result;
 use crate::parameters::Weights;
-use crate::tasks::{HeadShape, LinearHead, Window, cross_entropy};
+use crate::tasks::{HeadShape, LinearHead, Window, class_losses};
 use candle_core::Tensor;
 use polyhead_kernels::binary_cross_entropy::binary_cross_entropy;
 use polyhead_kernels::cross_entropy::{token_cross_entropy, weighted_cross_entropy};
@@ -94,26 +94,23 @@ fn held(set: &[u32], labels: usize) -> Vec<bool> {
 /// The losses of an example's windows without weights: their sum, and how many they are. `None` for a number, whose mean squared error is
 /// among its scores.
 pub(super) fn losses(config: &Config, windows: &[Window]) -> Option<(f64, usize)> {
+    match config.problem {
+        Problem::SingleLabel => Some(class_losses(windows)),
+        Problem::MultiLabel => Some(set_losses(windows)),
+        Problem::Regression => None,
+    }
+}
+
+/// Of each label of each window: ln(1 + exp(-z)) of what holds, ln(1 + exp(z)) of what does not.
+fn set_losses(windows: &[Window]) -> (f64, usize) {
+    let loss = |(&logit, holds): (&f32, bool)| {
+        let against = if holds { -f64::from(logit) } else { f64::from(logit) };
+        against.max(0.0) + (-against.abs()).exp().ln_1p()
+    };
     let of = |window: &Window| {
         let row = window.logits.row(0);
-        match config.problem {
-            Problem::SingleLabel => {
-                cross_entropy(row.iter().copied(), *window.features.targets.classes().first()?).map(|loss| (loss, 1))
-            }
-            Problem::MultiLabel => {
-                let holds = held(window.features.targets.sets().first()?, row.len());
-                // ln(1 + exp(-z)) of what holds, ln(1 + exp(z)) of what does not.
-                let loss = |(&logit, holds): (&f32, &bool)| {
-                    let against = if *holds { -f64::from(logit) } else { f64::from(logit) };
-                    against.max(0.0) + (-against.abs()).exp().ln_1p()
-                };
-                Some((row.iter().zip(&holds).map(loss).sum(), row.len()))
-            }
-            Problem::Regression => None,
-        }
+        let holds = held(window.features.targets.sets().first()?, row.len());
+        Some((row.iter().zip(holds).map(loss).sum::<f64>(), row.len()))
     };
-    if config.problem == Problem::Regression {
-        return None;
-    }
-    Some(windows.iter().filter_map(of).fold((0.0, 0), |(sum, count), (loss, more)| (sum + loss, count + more)))
+    windows.iter().filter_map(of).fold((0.0, 0), |(sum, count), (loss, more)| (sum + loss, count + more))
 }

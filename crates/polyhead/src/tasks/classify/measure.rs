@@ -1,12 +1,12 @@
 //! What is counted of predictions, and what it comes to: as scikit-learn and scipy do.
 
 use super::{Config, Prediction, Problem, Thresholds};
-use crate::metrics::classification::{Confusion, Mean, Scores};
+use crate::metrics::classification::{Confusion, Mean};
 use crate::metrics::label_threshold::{Judged, best_threshold};
 use crate::metrics::multi_label::MultiLabel;
 use crate::metrics::regression::Regression;
-use crate::tasks::{Score, TypeScore, confusion};
-use serde_json::{Map, Value, json};
+use crate::tasks::{Score, TypeScore, confusion, top};
+use serde_json::{Map, json};
 use std::collections::BTreeMap;
 
 /// What the metric adds up.
@@ -68,23 +68,7 @@ pub(super) fn predicted(scores: &[f64], thresholds: &[f64]) -> Vec<bool> {
 
 /// The most probable label; of equals the first.
 pub(super) fn best(Prediction { scores }: &Prediction) -> Option<usize> {
-    let better = |best: Option<(usize, f64)>, (at, &score): (usize, &f64)| match best {
-        Some((_, most)) if score.total_cmp(&most).is_le() => best,
-        _ => Some((at, score)),
-    };
-    scores.iter().enumerate().fold(None, better).map(|(at, _)| at)
-}
-
-fn put(values: &mut Map<String, Value>, mean: &str, scores: Scores) {
-    let Scores { precision, recall, f1 } = scores;
-    for (measure, value) in [("precision", precision), ("recall", recall), ("f1", f1)] {
-        values.insert(format!("{mean}_{measure}"), json!(100.0 * value));
-    }
-}
-
-fn row(name: &str, Scores { precision, recall, f1 }: Scores, support: u64) -> TypeScore {
-    let [precision, recall, f1] = [precision, recall, f1].map(|score| 100.0 * score);
-    TypeScore { name: name.to_owned(), precision, recall, f1, support: support as usize }
+    top(scores).map(|(label, _)| label)
 }
 
 fn of_one(config: &Config, counts: &Confusion) -> Score {
@@ -95,10 +79,15 @@ fn of_one(config: &Config, counts: &Confusion) -> Score {
 
 fn of_several(config: &Config, counts: &MultiLabel) -> Score {
     let mut values = Map::new();
-    put(&mut values, "micro", counts.micro());
-    put(&mut values, "macro", counts.mean(Mean::Macro));
-    put(&mut values, "weighted", counts.mean(Mean::Weighted));
-    put(&mut values, "samples", counts.samples());
+    let means = [
+        ("micro", counts.micro()),
+        ("macro", counts.mean(Mean::Macro)),
+        ("weighted", counts.mean(Mean::Weighted)),
+        ("samples", counts.samples()),
+    ];
+    for (mean, scores) in means {
+        Score::insert_scores(&mut values, mean, scores, "");
+    }
     values.insert("exact_match".into(), json!(100.0 * counts.exact_match()));
     let thresholds = config.label_thresholds();
     match thresholds.split_first() {
@@ -111,7 +100,8 @@ fn of_several(config: &Config, counts: &MultiLabel) -> Score {
         }
     }
     let types = config.labels.iter().enumerate();
-    let types = types.map(|(label, name)| row(name, counts.of(label).scores(), counts.of(label).gold)).collect();
+    let of = |(label, name): (usize, &String)| TypeScore::of(name, counts.of(label).scores(), counts.of(label).gold);
+    let types = types.map(of).collect();
     Score { headline: "micro_f1".into(), values, types }
 }
 

@@ -4,23 +4,22 @@ use super::{Classify, Labelled, Problem, kept, tokens};
 use crate::data::Skipped;
 use crate::document::number;
 use crate::error::{Error, Result};
-use crate::tasks::{Review, found};
+use crate::tasks::{Cut, Review, found, too_few};
 use crate::text::Tokenizer;
 use rayon::prelude::*;
 use serde_json::json;
-use std::collections::BTreeSet;
 
 /// Refuses training data whose labels teach nothing.
 pub(super) fn learnable(problem: Problem, train: &[Labelled]) -> Result<()> {
     let Some(first) = train.first() else { return Ok(()) };
-    let labels: BTreeSet<&String> = train.iter().flat_map(Labelled::labels).collect();
+    let mut labels = train.iter().flat_map(Labelled::labels).map(String::as_str);
     let texts = number::counted(train.len(), "text");
     let message = match problem {
-        Problem::SingleLabel if labels.len() < 2 => {
-            let found = labels.first().map_or("none".to_owned(), |label| format!("`{label}` alone"));
-            format!("expected at least two labels to train on, found {found} in {texts}")
-        }
-        Problem::MultiLabel if labels.is_empty() => {
+        Problem::SingleLabel => match too_few(labels, &texts) {
+            Some(message) => message,
+            None => return Ok(()),
+        },
+        Problem::MultiLabel if labels.next().is_none() => {
             format!("expected texts with labels to train on, found none in {texts}")
         }
         Problem::Regression if train.iter().all(|example| example.number() == first.number()) => {
@@ -39,7 +38,7 @@ pub(super) fn review(task: &Classify, examples: &[Labelled], tokenizer: &Tokeniz
     };
     let counted: Vec<Result<(usize, Option<usize>)>> = examples.par_iter().map(counts).collect();
     let mut review = Review::default();
-    let (mut long, mut cut, mut first) = (0, 0, None);
+    let mut cut = Cut::default();
     for (index, (example, tokens)) in examples.iter().zip(counted).enumerate() {
         let (text, pair) = tokens?;
         if text == 0 || pair == Some(0) {
@@ -58,16 +57,9 @@ pub(super) fn review(task: &Classify, examples: &[Labelled], tokenizer: &Tokeniz
         let (kept_text, kept_pair) = kept(room, text, pair);
         let lost = text - kept_text + pair - kept_pair;
         if lost > 0 {
-            (long, cut) = (long + 1, cut + lost);
-            first.get_or_insert_with(|| example.place.to_string());
+            cut.add(lost, &example.place);
         }
     }
-    if let Some(first) = first {
-        let (pairs, most) = (number::counted(long, "pair"), task.config.max_length);
-        review.notes.push(format!(
-            "{pairs} of more than max_length = {most} tokens (the first: {first}): {} at the ends of their texts are not read",
-            number::counted(cut, "token")
-        ));
-    }
+    review.notes.extend(cut.note("pair", task.config.max_length, "at the ends of their texts"));
     Ok(review)
 }

@@ -2,7 +2,7 @@
 
 use super::{Labelled, Problem};
 use crate::document::number::decimal;
-use std::collections::BTreeMap;
+use crate::tasks::frequencies;
 
 /// Numbers of more different values than this are counted in ranges.
 const VALUES: usize = 12;
@@ -28,11 +28,7 @@ pub(super) fn distribution(problem: Problem, examples: &[Labelled]) -> Vec<(Stri
 }
 
 fn labels(examples: &[Labelled]) -> impl Iterator<Item = (String, usize)> {
-    let mut counts: BTreeMap<&String, usize> = BTreeMap::new();
-    for label in examples.iter().flat_map(Labelled::labels) {
-        *counts.entry(label).or_default() += 1;
-    }
-    counts.into_iter().map(|(label, count)| (format!("  {label}"), count))
+    frequencies(examples.iter().flat_map(Labelled::labels).map(String::as_str))
 }
 
 /// Each number if there are few, else ranges of equal width between the lowest and the highest.

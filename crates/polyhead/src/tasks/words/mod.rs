@@ -10,7 +10,7 @@ pub(super) mod windows;
 pub(super) use review::review;
 pub(super) use text::Words;
 pub(super) use windows::{
-    Lengths, best_labels, is_first, label_probabilities, labelled_windows, loss, losses, rows_with_most_context, top,
+    Lengths, best_labels, is_first, label_probabilities, labelled_windows, loss, losses, rows_with_most_context,
     window_in_context,
 };
 

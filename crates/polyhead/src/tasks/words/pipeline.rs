@@ -15,10 +15,10 @@
 //!   from the window where it has most context on both sides (the first of equals), and then the text is grouped as a
 //!   whole. transformers groups each window alone and then picks among the entities that overlap.
 
-use super::{Lengths, OUTSIDE, Words, rows_with_most_context, top, without_prefix};
+use super::{Lengths, OUTSIDE, Words, rows_with_most_context, without_prefix};
 use crate::batch::Features;
 use crate::error::{Error, Place, Result};
-use crate::tasks::{Alone, PipelineApi, Query, Window, found, softmax, within};
+use crate::tasks::{Alone, PipelineApi, Query, Window, found, softmax, top, within};
 use crate::text::offsets::{OffsetUnit, Offsets, slice};
 use crate::text::{Piece, TokenSequence, Tokenizer, windows};
 use schemars::JsonSchema;

@@ -9,8 +9,9 @@
 //! training and prediction see the same tokens however a file splits a script without spaces: see [`words::units`].
 
 use crate::error::{Error, Place, Result};
+use crate::tasks::answer::{Answer, Span, Spans};
 use crate::tasks::offset_unit;
-use crate::text::offsets::{OffsetUnit, slice};
+use crate::text::offsets::{OffsetUnit, Offsets, slice};
 use crate::text::{Piece, Tokenizer, words};
 use serde_json::Value;
 use std::ops::Range;
@@ -101,6 +102,19 @@ impl Words {
     /// Where words lie, in bytes.
     pub fn bytes(&self, words: Range<usize>) -> Option<Range<usize>> {
         Some(self.ranges.get(words.start)?.start..self.ranges.get(words.end.checked_sub(1)?)?.end)
+    }
+
+    /// Parts of the text, each with what it is and a score, as an answer.
+    pub fn spans(&self, found: impl Iterator<Item = (String, Range<usize>, f64)>) -> Answer {
+        let offsets = Offsets::new(&self.text, self.offset_unit);
+        let span = |(kind, bytes, score): (String, Range<usize>, f64)| Span {
+            kind,
+            text: slice(&self.text, bytes.start, bytes.end).to_owned(),
+            start: offsets.at(bytes.start),
+            end: offsets.at(bytes.end),
+            score,
+        };
+        Answer::Spans(Spans { text: self.text.clone(), entities: found.map(span).collect() })
     }
 }
 

@@ -10,7 +10,7 @@
 use super::Words;
 use crate::batch::{Features, Targets};
 use crate::error::{Error, Result};
-use crate::tasks::{Purpose, Window, cross_entropy, softmax};
+use crate::tasks::{Purpose, Window, cross_entropy, softmax, top};
 use crate::text::{Piece, TokenSequence, Tokenizer, windows};
 use candle_core::Tensor;
 use polyhead_kernels::Segments;
@@ -173,12 +173,6 @@ pub fn label_probabilities(words: &Words, windows: &[Window]) -> Vec<Option<Vec<
 /// The most probable label of each word by its number, with its probability.
 pub fn best_labels(words: &Words, windows: &[Window]) -> Vec<Option<(usize, f64)>> {
     label_probabilities(words, windows).iter().map(|row| top(row.as_ref()?)).collect()
-}
-
-/// The most probable label, the first of equals, with its probability.
-pub fn top(probabilities: &[f64]) -> Option<(usize, f64)> {
-    let top = probabilities.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0)));
-    top.map(|(label, &score)| (label, score))
 }
 
 /// The loss of a label for each token: cross-entropy over those that have one.
