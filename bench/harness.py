@@ -68,9 +68,9 @@ def train(polyhead: Path, recipe: Path, overrides: dict, threads: int) -> tuple[
 
 
 def make_model(polyhead: Path, encoder: Path, output: Path, threads: int) -> Path:
-    """A model folder with an NER and a QA head: one step of training each, for what is timed need not be right."""
-    overrides = {"encoder.checkpoint": encoder, "output": output, "name": "model", "train.max_steps": 2}
-    overrides |= {"data.ner.validation_limit": 1, "data.qa.validation_limit": 1}
+    """A model folder with NER, QA and sentiment: one step of training each, for what is timed need not be right."""
+    overrides = {"encoder.checkpoint": encoder, "output": output, "name": "model", "train.max_steps": 3}
+    overrides |= {f"data.{task}.validation_limit": 1 for task in ["ner", "qa", "sentiment"]}
     events, _ = train(polyhead, ROOT / "recipes/quickstart.toml", overrides, threads)
     return Path(events[-1]["model"])
 

@@ -66,6 +66,7 @@ def hub(server: Server, checks: Checks):
     from huggingface_hub import InferenceClient
 
     ner, qa = server.task("token-classification"), server.task("question-answering")
+    classify = server.task("text-classification")
 
     def spans(what: str, found, text: str, word: str):
         if found is None:
@@ -74,7 +75,8 @@ def hub(server: Server, checks: Checks):
         wrong = [one for one in found if text[one.start : one.end] != one[word] or not 0 <= one.score <= 1]
         checks.that(not wrong, f"{what}: {wrong[:2]} do not fit the text")
 
-    for path in ["", f"/tasks/{ner['name']}"] if ner else []:
+    # A text alone is of token classification and of text classification: where a model does both, the task must be named.
+    for path in [f"/tasks/{ner['name']}", *([] if classify else [""])] if ner else []:
         client = InferenceClient(model=f"{server.url}{path}" if path else server.url)
         where = f"hub {path or '/'}"
         found = attempt(checks, f"{where}: token_classification", lambda: client.token_classification(TEXT))
@@ -143,8 +145,6 @@ def hub(server: Server, checks: Checks):
             "422",
             "top_k",
         )
-    classify = server.task("text-classification")
-    # A text alone is of token classification too: then the task must be named.
     for path in [f"/tasks/{classify['name']}", *([] if ner else [""])] if classify else []:
         client = InferenceClient(model=f"{server.url}{path}" if path else server.url)
         where = f"hub {path or '/'}"
