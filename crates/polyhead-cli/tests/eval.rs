@@ -297,3 +297,27 @@ fn columns_and_the_names_of_class_numbers_are_said_on_the_command_line() {
         assert!(ran.stderr.contains(expected), "{more:?}: {}", ran.stderr);
     }
 }
+
+#[test]
+fn several_files_a_folder_and_a_pattern_are_scored_together() {
+    let folder = model();
+    let data = tempfile::tempdir().unwrap();
+    for name in ["a.conll", "b.conll"] {
+        std::fs::write(data.path().join(name), CONLL).unwrap();
+    }
+    let at = |name: &str| data.path().join(name).display().to_string();
+    let (first, second, pattern) = (at("a.conll"), at("b.conll"), at("*.conll"));
+    let model = path(&folder);
+    let scored = |data: &[&str]| {
+        let call = ["eval", &model, "--task", "ner", "--json", "--data"];
+        polyhead(&[&call[..], data].concat()).json()
+    };
+    let one = scored(&[&first]);
+    assert_eq!((&one["data"], &one["examples"]), (&json!(first), &json!(3)));
+    let both = scored(&[&first, &second]);
+    assert_eq!((&both["data"], &both["examples"]), (&json!([first, second]), &json!(6)));
+    assert_eq!(both["score"]["values"]["micro_f1"], one["score"]["values"]["micro_f1"]);
+    for data in [&at(""), &pattern] {
+        assert_eq!(scored(&[data])["score"], both["score"], "{data}");
+    }
+}

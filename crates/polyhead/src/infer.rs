@@ -6,7 +6,7 @@ use crate::error::{Error, Place, Result};
 use crate::model::Model;
 use crate::tasks::{Purpose, Score, TASKS, TaskKind};
 use serde_json::Value;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A model in use.
 pub struct Session {
@@ -75,18 +75,18 @@ impl Session {
         self.model.run(self.model.task(task)?, |task, runner| task.records(requests, runner, each))
     }
 
-    /// Scores the model on a file of examples with gold answers; `limit` takes the first so many, `layout` tells
-    /// what the file's extension does not. `each` sees every answer and its one-line description.
+    /// Scores the model on files of examples with gold answers; `limit` takes the first so many of all, `layout` tells
+    /// what their extensions do not. `each` sees every answer and its one-line description.
     pub fn evaluate(
         &self,
         task: &str,
-        data: &Path,
+        data: &[PathBuf],
         limit: Option<usize>,
         layout: &Layout,
         each: &mut dyn FnMut(Value, String),
     ) -> Result<Evaluation> {
         self.model.run(self.model.task(task)?, |task, runner| {
-            let mut examples = task.read(data, limit, layout)?;
+            let (mut examples, _) = task.read_all(data, limit, layout)?;
             task.review(&mut examples, runner.tokenizer, Purpose::Predict)?;
             let score = task.evaluate(&examples, runner, each)?;
             Ok(Evaluation { score, examples: examples.len, skipped: examples.skipped, notes: examples.notes })

@@ -28,7 +28,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("encoders", &["batch", "error", "parameters"]),
     ("tasks", &["batch", "data", "document", "encoders", "error", "metrics", "parameters", "text"]),
     ("events", &["error", "tasks"]),
-    ("hub", &["error", "events", "io"]),
+    ("hub", &["data", "error", "events", "io"]),
     ("optim", &["error", "parameters"]),
     ("model", &["batch", "encoders", "error", "hub", "io", "parameters", "tasks", "text"]),
     ("onnx", &["error", "io", "model"]),
@@ -53,6 +53,7 @@ const MODULES: &[(&str, &[&str])] = &[
         &[
             "balance",
             "batch",
+            "data",
             "document",
             "encoders",
             "error",

@@ -94,7 +94,10 @@ fn config(model: &Path) -> Value {
 /// The score of a model on the validation data that a recipe named.
 fn scored(model: &Path, folder: &Path) -> Score {
     let session = Session::open(model).unwrap();
-    session.evaluate("topic", &folder.join("validation.jsonl"), None, &Layout::default(), &mut |_, _| {}).unwrap().score
+    session
+        .evaluate("topic", &[folder.join("validation.jsonl")], None, &Layout::default(), &mut |_, _| {})
+        .unwrap()
+        .score
 }
 
 #[test]

@@ -568,8 +568,11 @@ fn a_model_learns_the_labels_of_words_and_answers_scores_and_reports_them() {
     assert_eq!(session.ask("pos", &json!({ "words": ["the", "queen"] })).unwrap()["entities"][1]["type"], "NOUN");
 
     let mut records = Vec::new();
-    let evaluation =
-        session.evaluate("pos", &validation, None, &Layout::default(), &mut |answer, _| records.push(answer)).unwrap();
+    let evaluation = session
+        .evaluate("pos", std::slice::from_ref(&validation), None, &Layout::default(), &mut |answer, _| {
+            records.push(answer)
+        })
+        .unwrap();
     let score = evaluation.score;
     assert_eq!(score.headline, "accuracy");
     assert!((score.headline_value() - 600.0 / 7.0).abs() < 1e-9, "six of seven labelled words: {score:?}");

@@ -6,7 +6,7 @@
 mod cut;
 mod small;
 
-use polyhead::data::Layout;
+use polyhead::data::{Files, Layout};
 use polyhead::infer::Session;
 use polyhead::model::Model;
 use polyhead::parameters::Parameters;
@@ -278,7 +278,7 @@ fn what_in_the_data_is_probably_a_mistake_stands_in_the_plan_the_metrics_and_the
     let unbroken = file("unbroken.conll", &"zoe B-PER\nwas O\nin O\nlondon B-LOC\n".repeat(300));
     let data = format!("data.ner.train={unbroken}");
     // The questions of training in another file, whose bytes differ.
-    let train = std::fs::read_to_string(&small::recipe(folder.path(), &[]).data["qa"].train).unwrap();
+    let train = std::fs::read_to_string(small::recipe(folder.path(), &[]).data["qa"].train.to_string()).unwrap();
     let copied = format!("data.qa.validation={}", file("copied.json", &(train + "\n")));
     let mut notes = Vec::new();
     let recipe = small::recipe(folder.path(), &[&data, &copied, "train.epochs=1"]);
@@ -307,7 +307,7 @@ fn what_in_the_data_is_probably_a_mistake_stands_in_the_plan_the_metrics_and_the
 #[test]
 fn the_sample_corpus_has_no_warning_but_for_a_vocabulary_of_a_few_words() {
     let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../samples");
-    let path = |name: &str| samples.join(name).display().to_string();
+    let path = |name: &str| Files::from(samples.join(name).to_str().unwrap());
     let folder = tempfile::tempdir().unwrap();
     let mut recipe = small::recipe(folder.path(), &[]);
     for (task, extension) in [("ner", "conll"), ("qa", "json")] {
@@ -461,7 +461,7 @@ fn the_best_epoch_is_that_of_the_declared_rule_and_its_model_scores_the_same_whe
         let session = Session::open(&end.folder).unwrap();
         for kind in ["ner", "qa"].map(small::kind) {
             let data = folder.path().join(format!("{}-validation.{}", kind.kind, kind.extension));
-            let again = session.evaluate(kind.kind, &data, None, &Layout::default(), &mut |_, _| {}).unwrap();
+            let again = session.evaluate(kind.kind, &[data], None, &Layout::default(), &mut |_, _| {}).unwrap();
             assert_eq!(again.score, end.scores[kind.kind], "{rule}: {}", kind.kind);
         }
     }

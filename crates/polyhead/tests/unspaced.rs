@@ -171,7 +171,10 @@ fn a_model_finds_the_entity_in_running_text_and_not_the_sentence_however_its_dat
         }
         // A file is scored by its own words, and the model that finds everything has all of either.
         for file in [characters, runs] {
-            let score = session.evaluate("ner", &file, None, &Layout::default(), &mut |_, _| ()).unwrap().score;
+            let score = session
+                .evaluate("ner", std::slice::from_ref(&file), None, &Layout::default(), &mut |_, _| ())
+                .unwrap()
+                .score;
             assert_eq!(score.get("micro_f1"), Some(100.0), "{}: {}", language.name, file.display());
             // The epoch that is kept is the first with that F1: a name may still open with `I-`.
             for value in ["micro_f1_strict", "token_accuracy"] {

@@ -5,14 +5,14 @@ use crate::out::Out;
 use crate::progress::{counter, downloads};
 use crate::scores;
 use crate::table::{counted, start_of};
-use polyhead::data::{Columns, Encoding, Layout, Skipped};
+use polyhead::data::{Columns, Encoding, Files, Layout, Skipped};
 use polyhead::hub::{self, HubOptions};
 use polyhead::infer::Evaluation;
 use polyhead::io::write_atomic;
 use polyhead::model::NamedTask;
 use polyhead::{Error, Result};
 use serde_json::{Map, Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// So many of the skipped examples are listed; `--json` lists all.
 const LISTED: usize = 20;
@@ -36,9 +36,9 @@ pub struct Args {
     /// The task; may be left out where the model has only one
     #[arg(long, value_name = "NAME")]
     task: Option<String>,
-    /// The file with gold answers, or hf://datasets/OWNER/NAME/PATH
-    #[arg(long, value_name = "FILE")]
-    data: String,
+    /// The files with gold answers: a file, a folder, a pattern as in 'news/*.jsonl', or hf://datasets/OWNER/NAME/PATH
+    #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
+    data: Vec<String>,
     /// Score the first N examples only
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
@@ -73,7 +73,11 @@ pub fn run(args: &Args, out: &mut Out) -> Result<()> {
     let session = args.precision.open(&args.model)?;
     let task = super::task(&session.model, args.task.as_deref())?;
     let mut squad = args.squad_predictions.as_ref().map(|_| answers_questions(task)).transpose()?;
-    let data = located(&args.data, out)?;
+    let named = Files::new(args.data.clone()).ok_or_else(|| Error::usage("--data: expected a file, found none"))?;
+    let here = |_: &str| Path::new("");
+    let options = HubOptions::from_env();
+    let files = hub::data_files(&named, task.task.formats(), &here, &options, &mut downloads(out))?;
+    let files: Vec<PathBuf> = files.into_iter().map(|named| named.file).collect();
     let limit = args.limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
     let bar = counter("examples");
     let mut predictions = String::new();
@@ -85,7 +89,7 @@ pub fn run(args: &Args, out: &mut Out) -> Result<()> {
         encoding: args.encoding,
         ..Layout::default()
     };
-    let evaluation = session.evaluate(&task.name, &data, limit, &layout, &mut |answer, _| {
+    let evaluation = session.evaluate(&task.name, &files, limit, &layout, &mut |answer, _| {
         bar.inc(1);
         if args.predictions.is_some() {
             predictions += &format!("{answer}\n");
@@ -103,11 +107,11 @@ pub fn run(args: &Args, out: &mut Out) -> Result<()> {
         write_atomic(path, format!("{}\n", Value::Object(squad)))?;
     }
     if args.format.json {
-        return out.json(&report(args, &task.name, task.task.kind(), &evaluation));
+        return out.json(&report(args, &named, &task.name, task.task.kind(), &evaluation));
     }
     let Evaluation { score, skipped, notes, examples } = &evaluation;
     tell_left_out(skipped, notes, out);
-    out.heading(&format!("{} on {}", task.name, args.data))?;
+    out.heading(&format!("{} on {named}", task.name))?;
     let left_out = match skipped.len() {
         0 => "none skipped".to_owned(),
         number => format!("{} skipped", counted(number, "example")),
@@ -131,14 +135,6 @@ fn answers_questions(task: &NamedTask) -> Result<Map<String, Value>> {
     }
 }
 
-/// A local path as it is; a file of a data set on the Hub, downloaded.
-fn located(data: &str, out: &Out) -> Result<PathBuf> {
-    match data.starts_with("hf://") {
-        true => hub::dataset_file(data, &HubOptions::from_env(), &mut downloads(out)),
-        false => Ok(data.into()),
-    }
-}
-
 /// Notes and skipped examples, to standard error.
 pub fn tell_left_out(skipped: &[Skipped], notes: &[String], out: &Out) {
     for note in notes {
@@ -152,13 +148,13 @@ pub fn tell_left_out(skipped: &[Skipped], notes: &[String], out: &Out) {
     }
 }
 
-fn report(args: &Args, name: &str, kind: &str, evaluation: &Evaluation) -> Value {
+fn report(args: &Args, data: &Files, name: &str, kind: &str, evaluation: &Evaluation) -> Value {
     let Evaluation { score, skipped, notes, examples } = evaluation;
     json!({
         "model": args.model,
         "task": name,
         "kind": kind,
-        "data": args.data,
+        "data": data,
         "precision": args.precision.resolve().name(),
         "examples": examples,
         "skipped": skipped,

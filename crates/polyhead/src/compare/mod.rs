@@ -33,7 +33,7 @@ pub use statistics::{CONFIDENCE, Paired, Sample, Verdict, two_sided_quantile};
 
 use crate::error::{Error, Place, Result};
 use crate::io::write_atomic;
-use crate::recipe::Recipe;
+use crate::recipe::{DataRecipe, Recipe};
 use crate::report::{html, markdown};
 use crate::tasks::{TASKS, TaskKind};
 use crate::train::Trainer;
@@ -243,7 +243,7 @@ fn check(recipe: &Recipe, seeds: &[u64]) -> Result<Vec<String>> {
             .hint("give the task another name"));
     }
     for task in &tasks {
-        if recipe.data.get(task).is_none_or(|data| data.validation.is_none()) {
+        if !recipe.data.get(task).is_some_and(DataRecipe::has_validation) {
             return Err(Error::usage(format!("data.{task}.validation: expected validation data, found none"))
                 .hint("a comparison needs a score of every task"));
         }

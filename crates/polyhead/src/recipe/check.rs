@@ -1,6 +1,6 @@
 //! What must hold of a recipe beyond the types of its values: names, ranges, and that its parts name each other.
 
-use super::{DataRecipe, Recipe, TrainRecipe, words};
+use super::{Recipe, TrainRecipe, words};
 use crate::data::SENTENCES;
 use crate::error::{Error, Result};
 use crate::parameters::Freeze;
@@ -32,7 +32,7 @@ impl Fault {
 
 /// Refuses the first value that is out of its range, where it stands.
 pub(super) fn check(recipe: &Recipe) -> Result<()> {
-    let all = [names, tasks_and_data, encoder, numbers, counts, choices];
+    let all = [names, tasks_and_data, encoder, numbers, counts, splits, choices];
     if let Err(Fault { key, expected, found, hint }) = all.iter().try_for_each(|part| part(recipe)) {
         let error = Error::usage(format!("{key}: expected {expected}, found {found}")).at(recipe.place(&key));
         return Err(match hint {
@@ -43,7 +43,8 @@ pub(super) fn check(recipe: &Recipe) -> Result<()> {
     recipe.check_strategies()?;
     for (name, data) in &recipe.data {
         let (layout, kind) = (data.layout(), recipe.kind_of(name));
-        let of_entities = TASKS.iter().any(|known| known.kind == kind && known.columns == SENTENCES.columns);
+        let of_entities =
+            TASKS.iter().any(|known| known.kind == kind && known.formats.examples() == SENTENCES.examples);
         let checked = layout.check().and_then(|()| if of_entities { layout.check_entity_tags() } else { Ok(()) });
         checked.map_err(|error| {
             let message = format!("data.{name}.{error}");
@@ -160,6 +161,28 @@ fn counts(recipe: &Recipe) -> Result<(), Fault> {
     zero.map_or(Ok(()), |(key, _)| Err(fault(key, "at least 1", "0")))
 }
 
+fn splits(recipe: &Recipe) -> Result<(), Fault> {
+    for (name, data) in &recipe.data {
+        let Some(share) = data.split else { continue };
+        let key = format!("data.{name}.split");
+        if !(share > 0.0 && share < 1.0) {
+            let hint = "the share of the training examples that are held out for validation, as in 0.1";
+            return Err(fault(key, "a share above 0 and below 1", share.to_string()).hint(hint));
+        }
+        if data.validation.is_some() {
+            let hint =
+                "`split` holds a share of `train` out where there is no file for validation: leave one of the two out";
+            return Err(fault(key, format!("none beside data.{name}.validation"), share.to_string()).hint(hint));
+        }
+        if let Some(limit) = data.validation_limit {
+            let key = format!("data.{name}.validation_limit");
+            let expected = format!("none beside data.{name}.split");
+            return Err(fault(key, expected, limit.to_string()).hint("a smaller share holds fewer out"));
+        }
+    }
+    Ok(())
+}
+
 fn choices(recipe: &Recipe) -> Result<(), Fault> {
     let one_of = |key: &str, found: &str, known: &[&str]| {
         let near = words::nearest(found, known.iter().copied());
@@ -170,8 +193,8 @@ fn choices(recipe: &Recipe) -> Result<(), Fault> {
     if !rules.contains(&best.as_str()) {
         return one_of("train.best", best, &rules);
     }
-    if let Some(DataRecipe { validation: None, .. }) = recipe.data.get(best) {
-        let found = format!("`{best}`, and there is no data.{best}.validation");
+    if recipe.data.get(best).is_some_and(|data| !data.has_validation()) {
+        let found = format!("`{best}`, and there is neither data.{best}.validation nor data.{best}.split");
         return Err(fault("train.best", "a task with validation data", found));
     }
     Ok(())

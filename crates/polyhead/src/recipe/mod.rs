@@ -20,7 +20,7 @@ pub use keys::{Key, keys};
 pub use tasks::TaskRecipe;
 
 use crate::batch::Padding;
-use crate::data::{Columns, Encoding, Layout};
+use crate::data::{Columns, Encoding, Files, Layout};
 use crate::encoders::{EncoderOverrides, Precision};
 use crate::error::{Error, Place, Result};
 use crate::model::KeepHeads;
@@ -118,15 +118,19 @@ impl PrecisionRecipe {
     }
 }
 
-/// The data of one task: paths, or `hf://datasets/OWNER/NAME/PATH` for a file of a data set on the Hub.
+/// The data of one task: paths, each of a file, of a folder of files, or a pattern as in `news/*.jsonl`, or
+/// `hf://datasets/OWNER/NAME/PATH` for a file of a data set on the Hub; one, or several as in `["a.jsonl", "b.jsonl"]`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataRecipe {
     /// What the task trains on.
-    pub train: String,
+    pub train: Files,
     /// What it is scored on after each epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub validation: Option<String>,
+    pub validation: Option<Files>,
+    /// The share of the training examples that are held out, by the seed, and scored on instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<f64>,
     /// Takes the first so many training examples.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
@@ -151,6 +155,11 @@ pub struct DataRecipe {
 }
 
 impl DataRecipe {
+    /// Whether there is anything to score the task on.
+    pub fn has_validation(&self) -> bool {
+        self.validation.is_some() || self.split.is_some()
+    }
+
     /// How its files are laid out.
     pub fn layout(&self) -> Layout {
         let Self { columns, tag_names, label_names, label_separator, encoding, .. } = self;
@@ -340,7 +349,7 @@ epochs = 2
             parse(RECIPE, &["train.epochs=7", "data.ner.train=/a/b.txt", "encoder.checkpoint=x/y", "name=other"]);
         let recipe = recipe.unwrap();
         assert_eq!((recipe.train.epochs, recipe.name.as_str()), (7, "other"));
-        assert_eq!(recipe.data["ner"].train, "/a/b.txt");
+        assert_eq!(recipe.data["ner"].train, Files::from("/a/b.txt"));
         let values = ["train.best=ner", "data.ner.validation=x", "train.max_steps=3", "tasks.ner.loss_weight=2"];
         assert!(parse(RECIPE, &values).is_ok());
     }

@@ -31,11 +31,12 @@ fn check_columns(name: &str, columns: &toml::Table, recipe: &toml::Table, source
     let kind = get(recipe, &format!("tasks.{name}.kind")).and_then(toml::Value::as_str).unwrap_or(name);
     let Some(kind) = TASKS.iter().find(|known| known.kind == kind) else { return Ok(()) };
     let table = format!("data.{name}.columns");
-    let known: Vec<String> = kind.columns.all().map(str::to_owned).collect();
+    let columns_of_kind = kind.formats.columns();
+    let known: Vec<String> = columns_of_kind.all().map(str::to_owned).collect();
     if let Some((key, _)) = columns.iter().find(|(key, _)| !known.contains(key)) {
         return Err(unknown(&table, key, &known, recipe).at(source.place(&dotted(&table, key))));
     }
-    match kind.columns.required.iter().find(|role| !columns.contains_key(**role)) {
+    match columns_of_kind.required.iter().find(|role| !columns.contains_key(**role)) {
         None => Ok(()),
         Some(missing) => {
             let message = format!("{table}.{missing}: expected {}, found nothing", purpose(missing));

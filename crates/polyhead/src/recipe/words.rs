@@ -102,7 +102,7 @@ const WORDS: &[Word] = &[
         &["data.NAME.validation"], ""),
     called(&["dataset", "datasets", "dataset_name", "dataset_path", "dataset_config_name", "data_dir", "data_folder", "data_path", "data_file", "data_files", "corpus", "file", "path"], &["data.NAME.train", "data.NAME.validation"], "files, or hf://datasets/OWNER/NAME/PATH"),
     absent(&["test", "test_file", "test_path", "test_data", "test_set", "test_dataset"], "training reads no test data; `polyhead eval MODEL --data FILE` scores a file"),
-    absent(&["split", "splits", "train_split", "validation_split", "val_split", "dev_split", "test_split", "split_ratio", "train_size", "test_size", "dev_size", "val_size", "validation_size", "validation_split_percentage"], "`data.NAME.train` and `data.NAME.validation` name two files"),
+    called(&["splits", "train_split", "validation_split", "val_split", "dev_split", "test_split", "split_ratio", "train_size", "test_size", "dev_size", "val_size", "validation_size", "validation_split_percentage"], &["data.NAME.split", "data.NAME.validation"], "a share of `train` that is held out, or files"),
     called(&["max_train_samples", "max_train_examples", "max_examples", "max_samples", "n_samples", "num_examples", "num_samples", "sample_limit", "train_limit", "subset", "max_instances", "nrows", "downsample"], &["data.NAME.limit"], ""),
     called(&["max_eval_samples", "max_val_samples", "max_validation_samples", "max_dev_samples", "max_eval_examples", "eval_limit", "val_limit"], &["data.NAME.validation_limit"], ""),
     called(&["text_column", "text_column_name", "label_column", "label_column_name"], &["data.NAME.columns"], "as in columns = { text = \"body\", label = \"class\" }"),

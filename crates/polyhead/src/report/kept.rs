@@ -3,13 +3,11 @@
 use super::Depth;
 use super::run::Run;
 use crate::encoders::Precision;
-use crate::error::{Error, Result};
-use crate::hub::{self, HubOptions, Network};
+use crate::error::Error;
+use crate::hub::{HubOptions, Network};
 use crate::infer::Session;
-use crate::recipe::DataRecipe;
 use crate::tasks::{AnyTask, Examples, TaskKind};
-use crate::train::Origin;
-use std::path::{Path, PathBuf};
+use crate::train::{DataSource, Origin};
 
 /// Something of a run, or why it is not there.
 pub type Had<T> = std::result::Result<T, String>;
@@ -48,23 +46,15 @@ pub enum Part {
 pub fn examples(run: &Run, name: &str, task: &dyn AnyTask, part: Part) -> Had<Examples> {
     let Some(recipe) = &run.recipe else { return Err("The recipe, which names the data, is not there.".into()) };
     let Some(data) = recipe.data.get(name) else { return Err(format!("The recipe names no data for {name}.")) };
-    let DataRecipe { train, validation, limit, validation_limit, .. } = data;
-    let (path, limit) = match (part, validation) {
-        (Part::Train, _) => (train, limit),
-        (Part::Validation, Some(path)) => (path, validation_limit),
-        (Part::Validation, None) => return Err(format!("{name} has no validation data.")),
-    };
-    let read = || task.read(&located(path, &run.folder)?, *limit, &data.layout());
-    read().map_err(|error| said(&format!("The data of {name} can't be read again"), &error))
-}
-
-/// Relative paths are of where the run was started.
-fn located(path: &str, run: &Path) -> Result<PathBuf> {
-    if !path.starts_with("hf://") {
-        return Ok(Origin::of(run).path(path));
-    }
     let options = HubOptions { network: Network::Offline, ..HubOptions::from_env() };
-    hub::dataset_file(path, &options, &mut |_| ())
+    let origin = Origin::of(&run.folder);
+    let mut source = DataSource { origin: &origin, options: &options, notify: &mut |_| () };
+    let read = match part {
+        Part::Train => source.training(recipe, data, task).map(Some),
+        Part::Validation => source.validation(recipe, data, task),
+    };
+    read.map_err(|error| said(&format!("The data of {name} can't be read again"), &error))?
+        .ok_or_else(|| format!("{name} has no validation data."))
 }
 
 /// An error as a sentence, with its hint.

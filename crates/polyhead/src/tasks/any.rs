@@ -4,20 +4,21 @@
 use super::lowest::lowest;
 use super::{
     Field, Fingerprint, HeadShape, Logits, Outline, PipelineApi, Purpose, Query, Review, Score, Shape, SingleTask,
-    SingleTaskFolder, Task, Window,
+    SingleTaskFolder, Task, Window, held_out,
 };
 use crate::batch::{Features, Targets, WindowedExample};
-use crate::data::{Layout, Skipped};
+use crate::data::{FileFormats, Layout, Skipped};
 use crate::document::{Block, number};
 use crate::encoders::EncoderKind;
 use crate::error::{Error, Place, Result};
 use crate::parameters::Weights;
 use crate::text::Tokenizer;
 use candle_core::Tensor;
+use polyhead_kernels::rng::Key;
 use polyhead_kernels::{self as kernels, Ops, Segments};
 use serde_json::Value;
 use std::any::Any;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 
 /// Windows are run together until they hold about this many tokens.
@@ -66,7 +67,36 @@ pub trait AnyTask: Send + Sync {
     fn labels(&self) -> &[String];
     /// The name of the value that decides which epoch is best: see [`Score::headline`].
     fn headline(&self) -> String;
+    /// The formats of its data files.
+    fn formats(&self) -> &'static dyn FileFormats;
     fn read(&self, path: &Path, limit: Option<usize>, layout: &Layout) -> Result<Examples>;
+    /// Reads files in order, as one list of examples; returns how many of them each file gave. A limit takes the first of all: files
+    /// beyond it are not read.
+    fn read_all(&self, files: &[PathBuf], limit: Option<usize>, layout: &Layout) -> Result<(Examples, Vec<usize>)> {
+        let mut counts = Vec::with_capacity(files.len());
+        let mut all: Option<Examples> = None;
+        for file in files {
+            let left = limit.map(|limit| limit - all.as_ref().map_or(0, |all| all.len));
+            if left == Some(0) {
+                break;
+            }
+            let mut read = self.read(file, left, layout)?;
+            counts.push(read.len);
+            if files.len() > 1 {
+                read.notes.iter_mut().for_each(|note| *note = format!("{}: {note}", file.display()));
+            }
+            match &mut all {
+                Some(all) => self.append(all, read)?,
+                None => all = Some(read),
+            }
+        }
+        Ok((all.ok_or_else(|| Error::usage("expected a file of data, found none"))?, counts))
+    }
+    /// Adds the examples of a further file.
+    fn append(&self, examples: &mut Examples, more: Examples) -> Result<()>;
+    /// Takes about this share of the examples out, with all of the same text or group, see [`Outline::group`]: what stays, and what is
+    /// held out. What had to be left out of the file, and the notes, stay with the first.
+    fn hold_out(&self, examples: Examples, share: f64, key: Key) -> Result<(Examples, Examples)>;
     fn prepare(&mut self, train: &Examples) -> Result<()>;
     fn check(&self, examples: &Examples) -> Result<()>;
     fn learnable(&self, train: &Examples) -> Result<()>;
@@ -144,10 +174,24 @@ pub(super) fn import<T: Task>(folder: &SingleTaskFolder, weights: &mut Weights) 
 
 impl<T: Task> Bound<T> {
     fn items<'a>(&self, examples: &'a Examples) -> Result<&'a [T::Example]> {
-        let items = examples.items.downcast_ref::<Vec<T::Example>>();
-        items
-            .map(Vec::as_slice)
-            .ok_or_else(|| Error::internal(format!("examples of another task given to {}", T::KIND)))
+        examples.items.downcast_ref::<Vec<T::Example>>().map(Vec::as_slice).ok_or_else(Self::of_another)
+    }
+
+    fn taken(items: Box<dyn Any + Send + Sync>) -> Result<Vec<T::Example>> {
+        items.downcast::<Vec<T::Example>>().map(|items| *items).map_err(|_| Self::of_another())
+    }
+
+    fn of_another() -> Error {
+        Error::internal(format!("examples of another task given to {}", T::KIND))
+    }
+
+    /// What an example stands together with. A task that says nothing of its examples: with nothing but what stands at its place.
+    fn group(&self, example: &T::Example) -> String {
+        let outline = T::FACES.checks.map(|checks| (checks.outline)(&self.task, example));
+        match outline.map(|outline| outline.group.unwrap_or(outline.text)) {
+            Some(text) if !text.is_empty() => text.to_owned(),
+            _ => self.task.place(example).to_string(),
+        }
     }
 
     fn head(&self) -> Result<&T::Head> {
@@ -391,10 +435,42 @@ impl<T: Task> AnyTask for Bound<T> {
         })
     }
 
+    fn formats(&self) -> &'static dyn FileFormats {
+        T::FORMATS
+    }
+
+    fn append(&self, examples: &mut Examples, more: Examples) -> Result<()> {
+        let Examples { items, skipped, notes, .. } = more;
+        let mut items = Self::taken(items)?;
+        let all = examples.items.downcast_mut::<Vec<T::Example>>().ok_or_else(Self::of_another)?;
+        all.append(&mut items);
+        examples.len = all.len();
+        examples.skipped.extend(skipped);
+        examples.notes.extend(notes);
+        Ok(())
+    }
+
+    fn hold_out(&self, examples: Examples, share: f64, key: Key) -> Result<(Examples, Examples)> {
+        let items = Self::taken(examples.items)?;
+        let groups: Vec<String> = items.iter().map(|example| self.group(example)).collect();
+        let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
+        let held = held_out(&groups, share, key)?;
+        let (mut stay, mut out) = (Vec::new(), Vec::new());
+        for (example, held) in items.into_iter().zip(held) {
+            if held { out.push(example) } else { stay.push(example) }
+        }
+        let of = |items: Vec<T::Example>, skipped, notes| Examples {
+            len: items.len(),
+            items: Box::new(items),
+            skipped,
+            notes,
+        };
+        Ok((of(stay, examples.skipped, examples.notes), of(out, Vec::new(), Vec::new())))
+    }
+
     fn prepare(&mut self, train: &Examples) -> Result<()> {
         // Borrowed apart, because the task changes.
-        let items = train.items.downcast_ref::<Vec<T::Example>>();
-        let items = items.ok_or_else(|| Error::internal(format!("examples of another task given to {}", T::KIND)))?;
+        let items = train.items.downcast_ref::<Vec<T::Example>>().ok_or_else(Self::of_another)?;
         let task = Arc::get_mut(&mut self.task);
         task.ok_or_else(|| Error::internal("a task that answers already can't learn"))?.prepare(items)
     }

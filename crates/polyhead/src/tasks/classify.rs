@@ -23,7 +23,7 @@ use super::{
     unknown_label,
 };
 use crate::batch::{Targets, WindowedExample};
-use crate::data::{ColumnNames, Label, Layout, Read, TEXTS};
+use crate::data::{FileFormats, Label, Layout, Read, TEXTS};
 use crate::document::Block;
 use crate::encoders::EncoderKind;
 use crate::error::{Error, Place, Result};
@@ -134,7 +134,7 @@ impl Task for Classify {
         "text_regression",
         "textual_similarity",
     ];
-    const COLUMNS: ColumnNames = TEXTS.columns;
+    const FORMATS: &'static dyn FileFormats = &TEXTS;
     const FACES: Faces<Self> = Faces::NONE.checks().analysis().pipeline().exchange().tune();
     type Example = Labelled;
     type Prediction = Prediction;
@@ -336,7 +336,7 @@ impl Task for Classify {
 
 impl Checks for Classify {
     fn outline<'a>(&self, example: &'a Labelled) -> Outline<'a> {
-        Outline { labels: example.labels().to_vec(), text: &example.text, sentence_words: None }
+        Outline { labels: example.labels().to_vec(), text: &example.text, ..Outline::default() }
     }
 
     fn learnable(&self, train: &[Labelled]) -> Result<()> {

@@ -10,6 +10,7 @@ mod confusion;
 pub mod drawing;
 mod faces;
 mod fields;
+mod hold_out;
 mod label_set;
 mod linear_head;
 mod lowest;
@@ -36,12 +37,13 @@ pub use review::Review;
 pub use score::{Score, TypeScore};
 
 use faces::ExchangeOf;
+use hold_out::held_out;
 use label_set::{frequencies, sorted, too_few, unknown_label};
 use review::Cut;
 use settings::{check_different, check_dropout, configuration};
 
 use crate::batch::{Features, Targets, WindowedExample};
-use crate::data::{ColumnNames, Layout, Read};
+use crate::data::{ANY_FILE, FileFormats, Layout, Read};
 use crate::encoders::{EncoderKind, Output};
 use crate::error::{Error, Place, Result};
 use crate::parameters::Weights;
@@ -76,8 +78,8 @@ pub struct TaskKind {
     pub aliases: &'static [&'static str],
     /// The shape of its answers, where its configuration does not decide it.
     pub shape: Shape,
-    /// The columns that a recipe may choose of its data files.
-    pub columns: ColumnNames,
+    /// The formats of its data files.
+    pub formats: &'static dyn FileFormats,
     /// The end of the name of a single-task model of transformers for it, if there is one: `ForTokenClassification`.
     pub architecture: Option<&'static str>,
     /// The least configuration with these labels, see [`Task::smallest`].
@@ -99,7 +101,7 @@ impl TaskKind {
             about: T::ABOUT,
             aliases: T::ALIASES,
             shape: T::SHAPE,
-            columns: T::COLUMNS,
+            formats: T::FORMATS,
             architecture: match T::FACES.exchange {
                 Some(ExchangeOf { architecture, .. }) => Some(architecture),
                 None => None,
@@ -163,8 +165,8 @@ pub trait Task: Send + Sync + Sized + 'static {
 
     // Codec
 
-    /// The columns that a recipe may choose of its data files, see [`crate::data::Formats::columns`].
-    const COLUMNS: ColumnNames = ColumnNames::NONE;
+    /// The formats of its data files: which extensions they have, and which columns a recipe may choose.
+    const FORMATS: &'static dyn FileFormats = &ANY_FILE;
     /// Reads a file of examples; `limit` takes the first so many, `layout` tells what its extension does not.
     fn read(&self, path: &Path, limit: Option<usize>, layout: &Layout) -> Result<Read<Self::Example>>;
     /// Learns from all examples of the training file, of which perhaps only the first are trained on, what must be known

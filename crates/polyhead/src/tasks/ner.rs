@@ -22,7 +22,7 @@ use super::{
     is_short_line, top,
 };
 use crate::batch::{Targets, WindowedExample};
-use crate::data::{self, ColumnNames, Layout, Read};
+use crate::data::{self, FileFormats, Layout, Read};
 use crate::document::Block;
 use crate::encoders::EncoderKind;
 use crate::error::{Error, Place, Result};
@@ -194,7 +194,7 @@ impl Task for Ner {
         "named_entity_recognition",
         "iob",
     ];
-    const COLUMNS: ColumnNames = data::SENTENCES.columns;
+    const FORMATS: &'static dyn FileFormats = &data::SENTENCES;
     const FACES: Faces<Self> = Faces::NONE.checks().analysis().pipeline().exchange();
     type Example = Tagged;
     type Prediction = Labelled;
@@ -226,15 +226,11 @@ impl Task for Ner {
 
     fn read(&self, path: &Path, limit: Option<usize>, layout: &Layout) -> Result<Read<Tagged>> {
         let Read { examples: sentences, skipped, mut notes } = data::read_sentences(path, limit, layout)?;
-        let examples = match self.config.context {
-            Neighbours::None => sentences.into_iter().map(Tagged::from_sentence).collect(),
-            Neighbours::Document => {
-                if sentences.len() > 1 && sentences.iter().all(|sentence| sentence.document == 0) {
-                    notes.push("the file marks no documents: it is read as one".to_owned());
-                }
-                Tagged::in_documents(sentences)
-            }
-        };
+        let in_context = self.config.context == Neighbours::Document;
+        if in_context && sentences.len() > 1 && sentences.iter().all(|sentence| sentence.document == 0) {
+            notes.push("the file marks no documents: it is read as one".to_owned());
+        }
+        let examples = Tagged::of_file(sentences, in_context);
         Ok(Read { examples, skipped, notes })
     }
 
@@ -411,6 +407,7 @@ impl Checks for Ner {
         Outline {
             labels: self.notation().entities(&example.tags).into_iter().map(|span| span.kind).collect(),
             text: &example.words.text,
+            group: example.document.as_deref(),
             sentence_words: Some(example.words.len()),
         }
     }

@@ -7,6 +7,9 @@ pub struct Outline<'a> {
     pub labels: Vec<String>,
     /// The text that the tokenizer reads.
     pub text: &'a str,
+    /// What it stands together with beyond its text, when some examples are held out for validation: the document that it is of.
+    /// `None`: only with the examples of the same text.
+    pub group: Option<&'a str>,
     /// Its words, where an example is to be one sentence; none where a text may have any length.
     pub sentence_words: Option<usize>,
 }

@@ -20,7 +20,7 @@ use super::{
     check_different, check_dropout, configuration, frequencies, is_short_line, sorted,
 };
 use crate::batch::{Targets, WindowedExample};
-use crate::data::{ColumnNames, Layout, Read, TREES};
+use crate::data::{FileFormats, Layout, Read, TREES};
 use crate::document::Block;
 use crate::document::number;
 use crate::error::{Error, Place, Result};
@@ -106,7 +106,7 @@ impl Task for Parse {
         "biaffine",
         "depparse",
     ];
-    const COLUMNS: ColumnNames = TREES.columns;
+    const FORMATS: &'static dyn FileFormats = &TREES;
     const FACES: Faces<Self> = Faces::NONE.checks().analysis();
     type Example = Parsed;
     type Prediction = Tree;
@@ -293,7 +293,12 @@ impl Checks for Parse {
     /// Relations without their subtypes: of these there are too many to have often.
     fn outline<'a>(&self, example: &'a Parsed) -> Outline<'a> {
         let relations = example.gold.iter().flat_map(Gold::arcs).map(|(_, relation)| universal(relation).to_owned());
-        Outline { labels: relations.collect(), text: &example.words.text, sentence_words: Some(example.words.len()) }
+        Outline {
+            labels: relations.collect(),
+            text: &example.words.text,
+            sentence_words: Some(example.words.len()),
+            ..Outline::default()
+        }
     }
 
     fn learnable(&self, train: &[Parsed]) -> Result<()> {

@@ -16,7 +16,7 @@ use super::{
     cross_entropy, is_short_line, offset_unit,
 };
 use crate::batch::{Features, Targets, WindowedExample};
-use crate::data::{self, Layout, Question, Read};
+use crate::data::{self, FileFormats, Layout, QUESTIONS, Question, Read};
 use crate::document::Block;
 use crate::encoders::EncoderKind;
 use crate::error::{Error, Place, Result};
@@ -280,6 +280,7 @@ impl Task for Qa {
         "mrc",
         "span_qa",
     ];
+    const FORMATS: &'static dyn FileFormats = &QUESTIONS;
     const FACES: Faces<Self> = Faces::NONE.checks().analysis().pipeline().exchange();
     type Example = QaExample;
     type Prediction = Found;
@@ -557,7 +558,7 @@ impl Checks for Qa {
         // What is known but out of place teaches neither.
         let label = if example.answers.is_empty() { "no answer" } else { "an answer" };
         let labels = if example.is_scored_only() { Vec::new() } else { vec![label.to_owned()] };
-        Outline { labels, text: &example.context, sentence_words: None }
+        Outline { labels, text: &example.context, ..Outline::default() }
     }
 
     fn learnable(&self, train: &[QaExample]) -> Result<()> {

@@ -20,7 +20,7 @@ use super::{
     softmax, sorted, too_few, top, unknown_label,
 };
 use crate::batch::{Features, Targets, WindowedExample};
-use crate::data::{ColumnNames, Layout, Marked, RELATIONS, Read, RelationExample};
+use crate::data::{FileFormats, Layout, Marked, RELATIONS, Read, RelationExample};
 use crate::document::Block;
 use crate::error::{Error, Place, Result};
 use crate::metrics::relations::{Relation as Tally, Scores, Table, Way};
@@ -144,7 +144,7 @@ impl Task for Relation {
         "r_bert",
         "rbert",
     ];
-    const COLUMNS: ColumnNames = RELATIONS.columns;
+    const FORMATS: &'static dyn FileFormats = &RELATIONS;
     const FACES: Faces<Self> = Faces::NONE.checks().analysis();
     type Example = Asked;
     type Prediction = Probabilities;
@@ -400,7 +400,7 @@ fn labels_of(examples: &[Asked]) -> impl Iterator<Item = &str> {
 impl Checks for Relation {
     fn outline<'a>(&self, example: &'a Asked) -> Outline<'a> {
         let RelationExample { text, label, .. } = &example.relation;
-        Outline { labels: label.iter().cloned().collect(), text, sentence_words: None }
+        Outline { labels: label.iter().cloned().collect(), text, ..Outline::default() }
     }
 
     fn learnable(&self, train: &[Asked]) -> Result<()> {

@@ -14,7 +14,7 @@ use super::{
     check_dropout, configuration, confusion, is_short_line, sorted,
 };
 use crate::batch::{Targets, WindowedExample};
-use crate::data::{ColumnNames, Layout, Read, TAGGED_WORDS, TaggedWords};
+use crate::data::{FileFormats, Layout, Read, TAGGED_WORDS, TaggedWords};
 use crate::document::{Block, number};
 use crate::encoders::EncoderKind;
 use crate::error::{Error, Place, Result};
@@ -159,7 +159,7 @@ impl Task for Tag {
         "tagging",
         "tagger",
     ];
-    const COLUMNS: ColumnNames = TAGGED_WORDS.columns;
+    const FORMATS: &'static dyn FileFormats = &TAGGED_WORDS;
     const FACES: Faces<Self> = Faces::NONE.checks().analysis().against_training().pipeline().exchange();
     type Example = Sentence;
     type Prediction = Tags;
@@ -398,6 +398,7 @@ impl Checks for Tag {
             labels: example.tags.iter().flatten().cloned().collect(),
             text: &example.words.text,
             sentence_words: Some(example.words.len()),
+            ..Outline::default()
         }
     }
 

@@ -30,6 +30,7 @@ mod prepare;
 pub mod record;
 mod resume;
 mod run_folder;
+mod splits;
 mod state;
 mod step;
 mod warnings;
@@ -37,6 +38,7 @@ mod windows;
 
 pub use origin::Origin;
 pub use prepare::{Prepared, TaskData, prepare};
+pub use splits::DataSource;
 pub use windows::TrainingWindow;
 
 pub use crate::events::{

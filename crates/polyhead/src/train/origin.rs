@@ -7,6 +7,7 @@
 //!
 //! It stands in a file of its own, so that neither the recipe nor a model folder names folders of this machine.
 
+use crate::data::fixed_part;
 use crate::error::{Error, Result};
 use crate::io::write_atomic;
 use serde::{Deserialize, Serialize};
@@ -42,10 +43,15 @@ impl Origin {
         write_atomic(path, text + "\n")
     }
 
-    /// A path of the recipe. What is not there (the project was moved) is looked for where this process is.
+    /// The folder that a path of the recipe is of: where the run was started, or, empty, where this process is, if nothing is there
+    /// (the project was moved).
+    pub fn folder_of(&self, path: &str) -> &Path {
+        if fixed_part(&self.folder.join(path)).exists() { &self.folder } else { Path::new("") }
+    }
+
+    /// A path of the recipe, in that folder.
     pub fn path(&self, path: &str) -> PathBuf {
-        let there = self.folder.join(path);
-        if self.folder.as_os_str().is_empty() || !there.exists() { path.into() } else { there }
+        self.folder_of(path).join(path)
     }
 
     /// A path that a call names now, as the run is to keep it.

@@ -4,12 +4,14 @@ use super::facts::{self, Facts};
 use super::feature_cache::{self, FeatureCache};
 use super::origin::Origin;
 use super::record::DataFile;
+use super::splits::{DataSource, hold_out};
 use super::warnings::{self, TaskFacts};
 use super::windows::{TrainingWindow, TrainingWindows};
 use crate::batch::WindowedExample;
+use crate::document::number::count;
 use crate::error::{Error, Place, Result};
 use crate::events::{Lost, Warning};
-use crate::hub::{self, HubEvent, HubOptions};
+use crate::hub::{self, HubEvent, HubOptions, NamedFile};
 use crate::model::{Model, NamedTask, Provenance, Start};
 use crate::parameters::Parameters;
 use crate::recipe::{Recipe, TaskRecipe};
@@ -18,7 +20,7 @@ use crate::text::Tokenizer;
 use polyhead_kernels::rng::Key;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// What a recipe comes to before the first step.
 pub struct Prepared {
@@ -91,45 +93,60 @@ pub(super) fn prepare_from(
         let TaskRecipe { name, batch_size, loss_weight, .. } = described;
         let spec =
             recipe.data.get(&name).ok_or_else(|| Error::usage(format!("data.{name}: expected the task's data")))?;
-        let mut found = |split: &str, path: &str, file: &Path, examples: &Examples| {
-            let read = DataFile::read(&name, split, path, file, examples.len)?;
-            let sha256 = read.sha256.clone();
-            files.push(read);
-            Ok::<String, Error>(sha256)
-        };
-        let file = locate(&spec.train, origin, &options, notify)?;
-        let train = task.read(&file, spec.limit, &spec.layout())?;
-        let sha256 = found("train", &spec.train, &file, &train)?;
-        told(&format!("data.{name}.train"), &train, notify);
+        let mut source = DataSource { origin, options: &options, notify: &mut |event| hear(event, notify) };
+        let read = source.read(&spec.train, spec.limit, &spec.layout(), &*task)?;
+        let of_files = record(&name, "train", &read.files, &mut files)?;
+        let train = read.examples;
         if train.len == 0 {
-            return Err(Error::data(format!("data.{name}.train: no usable example")).at(Place::file(&spec.train)));
+            return Err(
+                Error::data(format!("data.{name}.train: no usable example")).at(Place::file(spec.train.to_string()))
+            );
         }
-        // A limit takes the first examples, but the labels are those of the whole file.
+        // A limit takes the first examples, but the labels are those of all files.
         let whole = match spec.limit {
-            Some(limit) if train.len >= limit => Some(task.read(&file, None, &spec.layout())?),
+            Some(limit) if train.len >= limit => Some(source.read(&spec.train, None, &spec.layout(), &*task)?.examples),
             _ => None,
         };
+        let validation = match &spec.validation {
+            Some(named) => Some(source.read(named, spec.validation_limit, &spec.layout(), &*task)?),
+            None => None,
+        };
+        told(&format!("data.{name}.train"), &train, notify);
         task.prepare(whole.as_ref().unwrap_or(&train))?;
         task.check(&train)?;
+        let all = train.len;
+        let (train, held_out) = match spec.split {
+            Some(share) => {
+                let split = hold_out(&*task, train, share, recipe.seed);
+                let (train, held_out) =
+                    split.map_err(|error| error.at_least(recipe.place(&format!("data.{name}.split"))))?;
+                let (out, percent) = (count(held_out.len), 100.0 * held_out.len as f64 / all as f64);
+                let seed = recipe.seed;
+                notify(&format!(
+                    "data.{name}: {out} of {} examples ({percent:.1} %) are held out for validation (seed {seed})",
+                    count(all)
+                ));
+                (train, Some(held_out))
+            }
+            None => (train, None),
+        };
         task.learnable(&train).map_err(|error| match spec.limit.filter(|_| whole.is_some()) {
             Some(limit) => error.hint(format!("data.{name}.limit takes the first {limit} examples only: raise it")),
             None => error,
         })?;
-        let of_train = Facts::of(&*task, &train, &sha256)?;
+        let of_train = Facts::of(&*task, &train, &of_files)?;
         let whole = whole.map(|whole| facts::labels(&*task, &whole)).transpose()?;
-        let mut of_validation = None;
-        let validation = match &spec.validation {
-            Some(path) => {
-                let file = locate(path, origin, &options, notify)?;
-                let examples = task.read(&file, spec.validation_limit, &spec.layout())?;
-                let sha256 = found("validation", path, &file, &examples)?;
-                told(&format!("data.{name}.validation"), &examples, notify);
-                task.check(&examples)?;
-                of_validation = Some(Facts::of(&*task, &examples, &sha256)?);
-                Some(examples)
+        let (validation, of_files) = match (validation, held_out) {
+            (Some(read), _) => {
+                let of_files = record(&name, "validation", &read.files, &mut files)?;
+                told(&format!("data.{name}.validation"), &read.examples, notify);
+                task.check(&read.examples)?;
+                (Some(read.examples), of_files)
             }
-            None => None,
+            // Of the files of training, and yet not the same examples.
+            (None, held_out) => (held_out, String::new()),
         };
+        let of_validation = validation.as_ref().map(|examples| Facts::of(&*task, examples, &of_files)).transpose()?;
         tasks.push(NamedTask { name, task });
         data.push((batch_size, loss_weight, train, validation, (of_train, whole, of_validation)));
     }
@@ -236,12 +253,15 @@ fn encode(task: &dyn AnyTask, train: &Examples, tokenizer: &Tokenizer) -> Result
     Ok(TrainingWindows { windows: windows.collect(), lost })
 }
 
-/// A local path from where the run was started; a file of a data set on the Hub, downloaded.
-fn locate(path: &str, origin: &Origin, options: &HubOptions, notify: &mut dyn FnMut(&str)) -> Result<PathBuf> {
-    if path.starts_with("hf://") {
-        return hub::dataset_file(path, options, &mut |event| hear(event, notify));
+/// Keeps what is known of the files of a split; returns their digests.
+fn record(task: &str, split: &str, read: &[(NamedFile, usize)], files: &mut Vec<DataFile>) -> Result<String> {
+    let mut digests = Vec::with_capacity(read.len());
+    for (NamedFile { name, file }, examples) in read {
+        let file = DataFile::read(task, split, name, file, *examples)?;
+        digests.push(file.sha256.clone());
+        files.push(file);
     }
-    Ok(origin.path(path))
+    Ok(digests.join(" "))
 }
 
 fn hear(event: HubEvent, notify: &mut dyn FnMut(&str)) {

@@ -78,35 +78,53 @@ fn adopt(recipe: &mut Recipe, known: &Recipe, origin: &Origin) {
     for (name, data) in &mut recipe.data {
         let known = known.data.get(name);
         if known.is_none_or(|known| known.train != data.train) {
-            data.train = origin.adopt(&data.train);
+            data.train = data.train.map(|path| origin.adopt(path));
         }
         if let Some(validation) = &mut data.validation
             && known.is_none_or(|known| known.validation.as_ref() != Some(validation))
         {
-            *validation = origin.adopt(validation);
+            *validation = validation.map(|path| origin.adopt(path));
         }
     }
 }
 
 /// Refuses data that changed since, but for what the overrides name.
 pub(super) fn check_data(then: &[DataFile], now: &[DataFile], old: &Recipe, new: &Recipe) -> Result<()> {
+    // What decides which files are read.
     let named = |recipe: &Recipe, file: &DataFile| {
         let data = recipe.data.get(&file.task)?;
-        if file.split == "train" { Some(data.train.clone()) } else { data.validation.clone() }
+        let of_train = file.split == "train";
+        Some(if of_train {
+            (Some(data.train.clone()), data.limit)
+        } else {
+            (data.validation.clone(), data.validation_limit)
+        })
+    };
+    let same_split = |a: &DataFile, b: &DataFile| (&a.task, &a.split) == (&b.task, &b.split);
+    let fault = |file: &DataFile, message: String| {
+        let message = format!("data.{}.{}: {message}", file.task, file.split);
+        let error = Error::data(message).at(Place::file(&file.path));
+        Err(error.hint("put the files back as they were, or train a new run"))
     };
     for was in then {
-        let is = now.iter().find(|is| (&is.task, &is.split) == (&was.task, &was.split));
-        let Some(is) = is.filter(|_| named(old, was) == named(new, was)) else { continue };
+        let mut of_split = now.iter().filter(|is| same_split(is, was)).peekable();
+        if of_split.peek().is_none() || named(old, was) != named(new, was) {
+            continue;
+        }
+        let Some(is) = of_split.find(|is| is.path == was.path) else {
+            return fault(was, "the run was trained on this file, and it is not among its files any more".into());
+        };
         if is.sha256 != was.sha256 {
-            return Err(Error::data(format!(
-                "data.{}.{}: the file is not what the run was trained on: it had {} bytes, now {}",
-                was.task, was.split, was.bytes, is.bytes
-            ))
-            .at(Place::file(&is.path))
-            .hint("put the old file back, or train a new run"));
+            let bytes = format!("it had {} bytes, now {}", was.bytes, is.bytes);
+            return fault(is, format!("the file is not what the run was trained on: {bytes}"));
         }
     }
-    Ok(())
+    let added = now.iter().find(|is| {
+        let mut of_split = then.iter().filter(|was| same_split(is, was)).peekable();
+        of_split.peek().is_some_and(|was| named(old, was) == named(new, was)) && of_split.all(|was| was.path != is.path)
+    });
+    added
+        .map_or(Ok(()), |file| fault(file, "the run was not trained on this file, which is new among its files".into()))
 }
 
 /// Refuses to go beyond the end of a run whose optimiser's state was dropped there.

@@ -212,7 +212,7 @@ mod tests {
             ]
         };
         let windows = |example: &Tagged| encoded(&ner, example, Purpose::Predict).windows;
-        let examples = Tagged::in_documents(file());
+        let examples = Tagged::of_file(file(), true);
         // Eight tokens: two of its own, three of either side.
         let second = windows(&examples[1]).remove(0);
         assert_eq!(of_all(&second.ids), "[CLS] ada of lovelace of of u ##n ##i [SEP]");
@@ -227,7 +227,7 @@ mod tests {
         // The windows are those of the same document, so what is kept of another's is not taken for them.
         let mut other = file();
         other[2].words[1] = "of".to_owned();
-        let other = Tagged::in_documents(other);
+        let other = Tagged::of_file(other, true);
         assert_ne!(ner.fingerprint(&examples[1]).unwrap(), ner.fingerprint(&other[1]).unwrap());
         assert_eq!(ner.fingerprint(&examples[3]).unwrap(), ner.fingerprint(&other[3]).unwrap());
     }

@@ -18,6 +18,8 @@ use std::sync::Arc;
 pub struct Tagged {
     pub(super) words: Arc<Words>,
     pub(super) tags: Vec<String>,
+    /// The first sentence of its document, where its file marks several: what tells one from the other.
+    pub(super) document: Option<Arc<str>>,
     /// Where it stands in a document, if it is to be read in its context.
     pub(super) context: Option<Context>,
 }
@@ -69,19 +71,28 @@ impl Context {
 impl Tagged {
     pub(super) fn from_sentence(sentence: Sentence) -> Self {
         let Sentence { place, words, tags, .. } = sentence;
-        Self { words: Arc::new(Words::from_words(place, &words, OffsetUnit::default())), tags, context: None }
+        Self {
+            words: Arc::new(Words::from_words(place, &words, OffsetUnit::default())),
+            tags,
+            document: None,
+            context: None,
+        }
     }
 
-    /// The sentences of a file, each in the context of its document.
-    pub(super) fn in_documents(sentences: Vec<Sentence>) -> Vec<Self> {
+    /// The sentences of a file, each in the context of its document where this is to be read.
+    pub(super) fn of_file(sentences: Vec<Sentence>, in_context: bool) -> Vec<Self> {
         let documents: Vec<usize> = sentences.iter().map(|sentence| sentence.document).collect();
+        let several = documents.first() != documents.last();
         let mut examples: Vec<Self> = sentences.into_iter().map(Self::from_sentence).collect();
         let mut rest = examples.as_mut_slice();
         for document in documents.chunk_by(PartialEq::eq) {
             let (those, others) = rest.split_at_mut(document.len());
-            let document = Arc::new(Document::new(those.iter().map(|example| example.words.clone()).collect()));
+            let opening = those.first().filter(|_| several).map(|first| Arc::from(first.words.text.as_str()));
+            let whole = in_context
+                .then(|| Arc::new(Document::new(those.iter().map(|example| example.words.clone()).collect())));
             for (at, example) in those.iter_mut().enumerate() {
-                example.context = Some(Context { document: document.clone(), at });
+                example.document.clone_from(&opening);
+                example.context = whole.clone().map(|document| Context { document, at });
             }
             rest = others;
         }
@@ -90,7 +101,7 @@ impl Tagged {
 
     /// Without gold tags.
     pub(super) fn untagged(words: Words) -> Self {
-        Self { words: Arc::new(words), tags: Vec::new(), context: None }
+        Self { words: Arc::new(words), tags: Vec::new(), document: None, context: None }
     }
 
     pub(super) fn place(&self) -> &Place {
