@@ -148,8 +148,7 @@ fn matching(pattern: &Path) -> Result<Vec<PathBuf>> {
     };
     let mut files = Vec::new();
     for found in glob::glob_with(&text, options).map_err(refused)? {
-        let found =
-            found.map_err(|cause| Error::reading(cause.path().to_owned(), std::io::Error::other(cause.to_string())))?;
+        let found = found.map_err(|cause| Error::reading(cause.path(), std::io::Error::other(cause.to_string())))?;
         if found.is_file() {
             files.push(found);
         }
