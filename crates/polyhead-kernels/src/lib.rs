@@ -35,6 +35,7 @@ pub mod plain;
 pub mod rng;
 pub mod segments;
 mod select;
+pub mod span_cross_entropy;
 pub mod squared_error;
 mod storage;
 mod subgraph;

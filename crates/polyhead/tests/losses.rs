@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 use candle_core::{Device, Tensor, Var};
+use polyhead_kernels::Segments;
 use polyhead_kernels::binary_cross_entropy::binary_cross_entropy;
 use polyhead_kernels::cross_entropy::{token_cross_entropy, weighted_cross_entropy};
+use polyhead_kernels::span_cross_entropy::{Spans, span_cross_entropy, span_loss};
 use polyhead_kernels::squared_error::squared_error;
 use serde_json::Value;
 use std::path::Path;
@@ -19,9 +21,12 @@ struct Case {
     gradient: Vec<f64>,
 }
 
+fn fixture(name: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures").join(name)).unwrap()
+}
+
 fn cases() -> Vec<Case> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/losses.jsonl");
-    let text = std::fs::read_to_string(path).unwrap();
+    let text = fixture("losses.jsonl");
     let case = |line: &str| {
         let case: Value = serde_json::from_str(line).unwrap();
         let numbers = |name: &str| -> Option<Vec<f64>> {
@@ -99,5 +104,56 @@ fn values_and_gradients_are_those_of_pytorch_in_one_batch_and_in_parts() {
             assert_eq!(gradient.len(), case.gradient.len());
             gradient.iter().zip(&case.gradient).for_each(|(found, want)| near(*found, *want, "gradient"));
         }
+    }
+}
+
+#[test]
+fn the_joint_loss_of_spans_is_that_of_pytorch_over_all_pairs_in_one_batch_and_window_by_window() {
+    let text = fixture("span_losses.jsonl");
+    assert!(text.lines().count() >= 5);
+    for line in text.lines() {
+        let case: Value = serde_json::from_str(line).unwrap();
+        let numbers =
+            |value: &Value| -> Vec<f64> { value.as_array().unwrap().iter().map(|one| one.as_f64().unwrap()).collect() };
+        let whole = |value: &Value| -> Vec<usize> { numbers(value).into_iter().map(|one| one as usize).collect() };
+        let longest = case["longest"].as_u64().unwrap() as usize;
+        let windows = case["windows"].as_array().unwrap();
+        let spans = |window: &Value| {
+            let (text, target) = (whole(&window["text"]), whole(&window["target"]));
+            Spans { text: text[0]..text[1], barred: whole(&window["barred"]), target: (target[0], target[1]) }
+        };
+        let tokens: Vec<usize> = windows.iter().map(|window| window["tokens"].as_u64().unwrap() as usize).collect();
+        let all: Vec<Spans> = windows.iter().map(spans).collect();
+        let logits: Vec<f32> = numbers(&case["logits"]).into_iter().map(|logit| logit as f32).collect();
+        let count = windows.len() as f64;
+        // The loss of some windows over the count of all, and its gradient.
+        let of = |from: usize, to: usize| {
+            let rows = tokens[..from].iter().sum::<usize>()..tokens[..to].iter().sum();
+            let z = Tensor::from_slice(&logits[2 * rows.start..2 * rows.end], (rows.len(), 2), &Device::Cpu).unwrap();
+            let z = Var::from_tensor(&z).unwrap();
+            let segments = Segments::packed(&tokens[from..to]);
+            let loss = span_cross_entropy(&z, &segments, &all[from..to], longest, count).unwrap();
+            let gradients = loss.backward().unwrap();
+            let gradient = gradients.get(&z).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            (f64::from(loss.to_scalar::<f32>().unwrap()), gradient)
+        };
+        let near = |found: f64, want: f64, what: &str| {
+            assert!((found - want).abs() <= 1e-6 * want.abs().max(1.0), "{what}: {found}, PyTorch {want}");
+        };
+        for size in [windows.len(), 1] {
+            let parts: Vec<_> = (0..windows.len()).step_by(size).map(|from| of(from, from + size)).collect();
+            near(parts.iter().map(|part| part.0).sum(), case["value"].as_f64().unwrap(), "value");
+            let found: Vec<f64> = parts.into_iter().flat_map(|part| part.1).map(f64::from).collect();
+            let want = numbers(&case["gradient"]);
+            assert_eq!(found.len(), want.len());
+            found.iter().zip(&want).for_each(|(found, want)| near(*found, *want, "gradient"));
+        }
+        let mut at = 0;
+        let of_each = tokens.iter().zip(&all).map(|(tokens, spans)| {
+            let of = 2 * at..2 * (at + tokens);
+            at += tokens;
+            span_loss(&logits[of], spans, longest).unwrap()
+        });
+        near(of_each.sum::<f64>() / count, case["value"].as_f64().unwrap(), "on the host");
     }
 }
