@@ -7,7 +7,7 @@
 //!
 //! Reference: `apply_no_ans_threshold` and `find_best_thresh` of `evaluate-v2.0.py`, rajpurkar/SQuAD-explorer.
 
-use super::squad::{Rules, Scores, score};
+use super::squad::{Counts, Rules, Scores, score};
 
 /// A predicted question, as the threshold search needs it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -74,6 +74,16 @@ impl Judged {
             Gold::Answer => Scores { exact: 0.0, f1: 0.0 },
         }
     }
+}
+
+/// What the questions come to with a threshold.
+pub fn counts_at(questions: &[Judged], threshold: f64) -> Counts {
+    let mut counts = Counts::new(Rules::V2);
+    for question in questions {
+        let golds: &[&str] = if question.gold == Gold::Answer { &[""] } else { &[] };
+        counts.add_scored(question.at(threshold), golds);
+    }
+    counts
 }
 
 /// The threshold with the best mean score, by the pass of the official script. Equal scores keep their order.

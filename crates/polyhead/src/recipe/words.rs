@@ -82,7 +82,7 @@ const WORDS: &[Word] = &[
     absent(&["optimizer", "optimiser", "optim", "optimizer_type", "optimizer_name", "adam_beta1", "adam_beta2", "adam_epsilon", "beta1", "beta2", "betas", "eps", "epsilon", "momentum", "adafactor"], "the optimiser is AdamW; `train.learning_rate` and `train.weight_decay` are its settings"),
     absent(&["scheduler", "lr_scheduler", "lr_scheduler_type", "lr_scheduler_kwargs", "lr_schedule", "schedule", "scheduler_type", "anneal_factor", "anneal_with_restarts", "min_lr", "step_size", "gamma"], "the learning rate rises over the share `train.warmup` of the steps, then falls linearly to 0"),
     called(&["task_weight", "task_weights", "loss_weights", "loss_scale", "loss_factor", "weight", "loss_coefficient"], &["tasks.NAME.loss_weight"], ""),
-    absent(&["label_smoothing", "label_smoothing_factor", "focal_loss", "use_crf", "crf", "loss", "loss_function", "criterion"], "the task decides the loss; `tasks.NAME.loss_weight` multiplies it"),
+    absent(&["label_smoothing", "label_smoothing_factor", "focal_loss", "use_crf", "crf", "loss_function", "criterion"], "the task decides the loss; `tasks.NAME.loss_weight` multiplies it"),
     called(&["class_weight", "label_weights", "label_weight", "pos_weight", "pos_weights", "use_class_weights", "weighted_loss"], &["tasks.NAME.class_weights"], "`balanced`, or a table of labels with their weights, of a classifier"),
     // The machine
     called(&["fp16", "bf16", "amp", "use_amp", "mixed_precision", "half", "half_precision", "float16", "bfloat16", "tf32", "dtype", "torch_dtype", "fp16_opt_level", "fp32"], &["train.precision"], "`auto`, `f32` or `bf16`; there is no fp16"),

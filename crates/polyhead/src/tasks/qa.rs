@@ -6,83 +6,40 @@
 //! measured as the official SQuAD scripts do, see [`crate::metrics::squad`].
 
 mod analysis;
+mod config;
+mod encoding;
+mod exchange;
+mod measure;
 mod pipeline;
 mod review;
+mod search;
 
 use super::answer::{self, Answer};
 use super::{
     Analyse, Checks, Exchange, Faces, Field, Fingerprint, HeadShape, LinearHead, Outline, Pipeline, PipelineApi,
-    Purpose, Query, Review, Score, Shape, SingleTask, SingleTaskFolder, Task, Window, check_dropout, configuration,
-    cross_entropy, is_short_line, offset_unit,
+    Purpose, Query, Review, Score, Shape, SingleTask, SingleTaskFolder, Task, Tune, Window, is_short_line, offset_unit,
 };
-use crate::batch::{Features, Targets, WindowedExample};
+use crate::batch::{Targets, WindowedExample};
 use crate::data::{self, FileFormats, Layout, QUESTIONS, Question, Read};
 use crate::document::Block;
 use crate::encoders::EncoderKind;
 use crate::error::{Error, Place, Result};
-use crate::metrics::squad::{self, Rules};
-use crate::metrics::squad_threshold::{Judged, Measure, best_threshold};
 use crate::parameters::Weights;
+use crate::text::Tokenizer;
 use crate::text::offsets::{OffsetUnit, Offsets, slice};
-use crate::text::{Piece, Template, TokenSequence, Tokenizer, windows};
 use candle_core::Tensor;
 use polyhead_kernels::Segments;
-use polyhead_kernels::cross_entropy::segment_cross_entropy;
 use polyhead_kernels::{self as kernels, DropoutAt, Ops};
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-// Configuration
+pub use config::{Config, Loss, NoAnswer, NullThreshold};
+pub use measure::Counts;
+pub use search::Found;
 
-/// The configuration of a question-answering task.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Config {
-    /// The longest window, in tokens: question, context and special tokens.
-    pub max_length: usize,
-    /// Tokens of the context that neighbouring windows share.
-    pub stride: usize,
-    /// The question's tokens beyond this are cut.
-    pub max_question_length: usize,
-    /// The longest answer, in tokens.
-    pub max_answer_length: usize,
-    /// How many answers are kept for each question while searching.
-    pub n_best: usize,
-    /// Dropout before the linear layers.
-    pub dropout: f64,
-    /// Whether "no answer" is an answer. Left open, the training data decide: do they hold questions without one?
-    pub no_answer: Option<NoAnswer>,
-    /// "No answer" wins where its score is more than this above the best answer's.
-    pub null_threshold: f64,
-}
-
-/// Whether "no answer" is an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum NoAnswer {
-    /// Every question has an answer: SQuAD v1.1.
-    Never,
-    /// A question may have none: SQuAD v2.0.
-    Allowed,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            max_length: 384,
-            stride: 128,
-            max_question_length: 64,
-            max_answer_length: 30,
-            n_best: 20,
-            dropout: 0.1,
-            no_answer: None,
-            null_threshold: 0.0,
-        }
-    }
-}
+use search::Candidate;
 
 /// Extractive question answering.
 pub struct Qa {
@@ -103,26 +60,6 @@ pub struct QaExample {
     unit: OffsetUnit,
 }
 
-/// What was found: the best answers, best first.
-pub struct Found {
-    answers: Vec<Candidate>,
-    /// The score of "no answer" minus that of the best answer, where "no answer" is allowed.
-    null_difference: Option<f64>,
-    /// Whether "no answer" wins.
-    none: bool,
-}
-
-/// An answer that was found.
-#[derive(Debug, Clone, PartialEq)]
-struct Candidate {
-    start: usize,
-    end: usize,
-    /// The sum of its start and end logits, comparable across windows.
-    logit: f64,
-    /// Its share among the candidates: the softmax of the logits.
-    score: f64,
-}
-
 // Codec
 
 impl From<Question> for QaExample {
@@ -141,119 +78,6 @@ impl QaExample {
     /// Whether its answer is known but not where it stands: nothing can be trained on it.
     fn is_scored_only(&self) -> bool {
         self.answers.is_empty() && !self.unplaced.is_empty()
-    }
-}
-
-impl Qa {
-    /// The tokens of a question, all of them.
-    fn question(question: &str, tokenizer: &Tokenizer) -> Result<Vec<Piece>> {
-        tokenizer.text(question.trim_start())
-    }
-
-    /// Refuses a question that says nothing, or more than is read of one.
-    fn admit_question(question: &[Piece], most: usize) -> Result<()> {
-        match question.len() {
-            0 => Err(Error::data("expected a question, found a text without a word")),
-            found if found > most => {
-                Err(Error::data(format!("expected a question of at most {most} tokens, found {found}"))
-                    .hint("a part of the question would not be read; shorten it, or move what it tells to the context"))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// The windows of a context with the question before each.
-    fn windows(
-        &self,
-        example: &QaExample,
-        question: &[Piece],
-        context: &[Piece],
-        template: &Template<2>,
-    ) -> Vec<Features> {
-        let room = self.config.max_length.saturating_sub(question.len() + template.special_tokens()).max(1);
-        let window = |range: Range<usize>| {
-            let part = context.get(range).unwrap_or(&[]);
-            let TokenSequence { ids, types, texts: [_, text] } = template.window([question, part]);
-            let mut spans = vec![None; ids.len()];
-            for (span, piece) in spans.iter_mut().skip(text.start).zip(part) {
-                // White space alone begins and ends no answer.
-                *span = (piece.start < piece.end).then_some((piece.start, piece.end));
-            }
-            let targets = Self::target(example, &spans).unwrap_or_else(|| vec![0, 0]);
-            Features { ids, types, spans, targets: Targets::Positions(targets), ..Features::default() }
-        };
-        windows::windows(context.len(), room, self.config.stride).into_iter().map(window).collect()
-    }
-
-    /// The target of a window: the answer's first and last token, or the window's first token twice where it does not hold it.
-    fn target(question: &QaExample, spans: &[Option<(usize, usize)>]) -> Option<Vec<i64>> {
-        let answer = question.answers.first()?;
-        let (from, to) = (answer.start, answer.start + answer.text.len());
-        let context = || spans.iter().enumerate().filter_map(|(at, span)| span.map(|span| (at, span)));
-        let (first, last) = (context().next()?.1, context().next_back()?.1);
-        if first.0 > from || last.1 < to {
-            return None;
-        }
-        let start = context().take_while(|(_, span)| span.0 <= from).last()?.0;
-        let end = context().rev().take_while(|(_, span)| span.1 >= to).last()?.0;
-        Some(vec![start as i64, end as i64])
-    }
-
-    /// The candidates of one window: the best pairs of its best starts and ends.
-    fn candidates(&self, window: &Window, into: &mut Vec<Candidate>) {
-        let spans = &window.features.spans;
-        let best = |column: usize| {
-            let mut order: Vec<(usize, f32)> =
-                window.logits.rows().enumerate().filter_map(|(at, row)| Some((at, *row.get(column)?))).collect();
-            order.sort_by(|a, b| b.1.total_cmp(&a.1));
-            order.truncate(self.config.n_best);
-            order
-        };
-        let ends = best(1);
-        for (start, start_logit) in best(0) {
-            for &(end, end_logit) in &ends {
-                let (Some(Some(from)), Some(Some(to))) = (spans.get(start), spans.get(end)) else { continue };
-                if end >= start && end - start < self.config.max_answer_length {
-                    let logit = f64::from(start_logit) + f64::from(end_logit);
-                    into.push(Candidate { start: from.0, end: to.1, logit, score: 0.0 });
-                }
-            }
-        }
-    }
-
-    /// The best answers over all windows of a context. `align` may widen each, before those that are then the same are
-    /// taken together.
-    fn search(&self, context: &str, windows: &[Window], align: impl Fn(Range<usize>) -> Range<usize>) -> Found {
-        let mut answers: Vec<Candidate> = Vec::new();
-        let mut null = f64::INFINITY;
-        for window in windows {
-            if let [start, end] = window.logits.row(0) {
-                null = null.min(f64::from(*start) + f64::from(*end));
-            }
-            self.candidates(window, &mut answers);
-        }
-        for answer in &mut answers {
-            let Range { start, end } = align(answer.start..answer.end);
-            (answer.start, answer.end) = (start, end);
-        }
-        answers.retain(|answer| !slice(context, answer.start, answer.end).is_empty());
-        answers.sort_by(|a, b| b.logit.total_cmp(&a.logit));
-        // Overlapping windows find the same slice more than once.
-        let mut seen = std::collections::HashSet::new();
-        answers.retain(|answer| seen.insert((answer.start, answer.end)));
-        answers.truncate(self.config.n_best);
-        let allowed = self.config.no_answer == Some(NoAnswer::Allowed);
-        let null_difference = answers.first().filter(|_| allowed).map(|best| null - best.logit);
-        let none =
-            answers.is_empty() || null_difference.is_some_and(|difference| difference > self.config.null_threshold);
-        let top = answers.iter().map(|answer| answer.logit).chain(allowed.then_some(null)).fold(f64::MIN, f64::max);
-        let weight = |logit: f64| (logit - top).exp();
-        let total =
-            answers.iter().map(|answer| weight(answer.logit)).sum::<f64>() + if allowed { weight(null) } else { 0.0 };
-        for answer in &mut answers {
-            answer.score = weight(answer.logit) / total;
-        }
-        Found { answers, null_difference, none }
     }
 }
 
@@ -281,7 +105,7 @@ impl Task for Qa {
         "span_qa",
     ];
     const FORMATS: &'static dyn FileFormats = &QUESTIONS;
-    const FACES: Faces<Self> = Faces::NONE.checks().analysis().pipeline().exchange();
+    const FACES: Faces<Self> = Faces::NONE.checks().analysis().pipeline().exchange().tune();
     type Example = QaExample;
     type Prediction = Found;
     type Counts = Counts;
@@ -289,21 +113,7 @@ impl Task for Qa {
     type Head = LinearHead;
 
     fn open(config: Value) -> Result<Self> {
-        let config: Config = configuration(config)?;
-        let least = config.max_question_length.saturating_add(config.stride).saturating_add(4);
-        if config.max_length < least {
-            return Err(Error::usage(format!(
-                "max_length: expected at least max_question_length + stride + 4 = {least}, found {}",
-                config.max_length
-            )));
-        }
-        for (name, value) in [("n_best", config.n_best), ("max_answer_length", config.max_answer_length)] {
-            if value == 0 {
-                return Err(Error::usage(format!("{name}: expected at least 1, found 0")));
-            }
-        }
-        check_dropout(config.dropout)?;
-        Ok(Self { config })
+        Ok(Self { config: Config::read(config)? })
     }
 
     fn config(&self) -> Value {
@@ -373,7 +183,7 @@ impl Task for Qa {
         let mut encoded = WindowedExample { windows, lost_tokens, truncated_answers: 0 };
         if purpose == Purpose::Train
             && !example.answers.is_empty()
-            && encoded.windows.iter().all(|window| *window.targets.positions() == [0, 0])
+            && encoded.windows.iter().all(|window| encoding::holds_none(&window.targets))
         {
             encoded.truncated_answers = 1;
         }
@@ -404,60 +214,36 @@ impl Task for Qa {
         head.apply(ops, hidden, Some(DropoutAt::new(self.config.dropout, "qa head")))
     }
 
-    fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&Targets], count: f64) -> Result<Tensor> {
-        let positions: Vec<i64> = targets.iter().flat_map(|targets| targets.positions()).copied().collect();
-        Ok(segment_cross_entropy(logits, segments, &positions, count)?)
+    fn target_count(&self, targets: &Targets) -> f64 {
+        self.counted(targets)
     }
 
-    /// Of each window: the mean of that of the start and that of the end.
+    fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&Targets], count: f64) -> Result<Tensor> {
+        self.loss_of(logits, segments, targets, count)
+    }
+
+    /// Of each window.
     fn losses(&self, example: &QaExample, windows: &[Window]) -> Option<(f64, usize)> {
         if example.is_scored_only() {
             // Its windows point at no answer, though it has one.
             return None;
         }
-        let of = |window: &Window| {
-            let column = |column: usize| window.logits.rows().map(move |row| row.get(column).copied().unwrap_or(0.0));
-            let &[start, end] = window.features.targets.positions() else { return None };
-            Some((cross_entropy(column(0), start)? + cross_entropy(column(1), end)?) / 2.0)
-        };
-        Some(windows.iter().filter_map(of).fold((0.0, 0), |(sum, count), loss| (sum + loss, count + 1)))
+        let losses = windows.iter().filter_map(|window| self.window_loss(window));
+        Some(losses.fold((0.0, 0), |(sum, count), loss| (sum + loss, count + 1)))
     }
 
     // Metric and requests
 
     fn counts(&self) -> Counts {
-        let rules = if self.config.no_answer == Some(NoAnswer::Allowed) { Rules::V2 } else { Rules::V1 };
-        Counts { squad: squad::Counts::new(rules), judged: Vec::new() }
+        Counts::new(&self.config)
     }
 
     fn count(&self, example: &QaExample, prediction: &Found, counts: &mut Counts) {
-        let golds = example.golds();
-        counts.squad.add(Some(prediction.text(example)), &golds);
-        if counts.squad.rules() == Rules::V2 {
-            let difference = prediction.null_difference.unwrap_or(0.0);
-            counts.judged.push(Judged::new(prediction.first(example), &golds, difference));
-        }
+        counts.add(example, prediction);
     }
 
     fn score(&self, counts: &Counts) -> Score {
-        let mut values = serde_json::Map::new();
-        let mut put = |name: &str, value: f64| values.insert(name.to_owned(), json!(value));
-        let all = counts.squad.all();
-        put("exact_match", 100.0 * all.means().exact);
-        put("f1", 100.0 * all.means().f1);
-        if counts.squad.rules() == Rules::V2 {
-            for (name, tally) in [("has_answer", counts.squad.has_answer()), ("no_answer", counts.squad.no_answer())] {
-                put(&format!("{name}_exact_match"), 100.0 * tally.means().exact);
-                put(&format!("{name}_f1"), 100.0 * tally.means().f1);
-            }
-            for (name, measure) in [("best_exact_match", Measure::Exact), ("best_f1", Measure::F1)] {
-                let best = best_threshold(&counts.judged, measure);
-                put(name, 100.0 * best.score);
-                put(&format!("{name}_threshold"), best.threshold.unwrap_or(0.0));
-            }
-        }
-        put("questions", all.questions() as f64);
-        Score { headline: "f1".into(), values, types: Vec::new() }
+        counts.score(&self.config)
     }
 
     fn request(&self, request: &Value, place: Place) -> Result<QaExample> {
@@ -477,7 +263,7 @@ impl Task for Qa {
     }
 
     fn answer(&self, example: &QaExample, prediction: &Found) -> Answer {
-        let text = &example.context;
+        let (text, threshold) = (&example.context, self.config.threshold());
         let offsets = Offsets::new(text, example.unit);
         let place = |found: &Candidate| answer::Candidate {
             answer: slice(text, found.start, found.end).to_owned(),
@@ -486,8 +272,9 @@ impl Task for Qa {
             score: found.score,
         };
         let none = || answer::Candidate { answer: String::new(), start: 0, end: 0, score: prediction.null_score() };
-        let answer::Candidate { answer, start, end, score } = prediction.best().map_or_else(none, place);
-        let others = prediction.answers.iter().skip(usize::from(!prediction.none)).take(2).map(place);
+        let answer::Candidate { answer, start, end, score } = prediction.best(threshold).map_or_else(none, place);
+        let given = usize::from(!prediction.is_none(threshold));
+        let others = prediction.answers.iter().skip(given).take(2).map(place);
         Answer::Candidates(answer::Candidates { answer, start, end, score, alternatives: others.collect() })
     }
 
@@ -600,66 +387,31 @@ impl Pipeline for Qa {
 }
 
 impl Exchange for Qa {
-    const ARCHITECTURE: &'static str = "ForQuestionAnswering";
+    const ARCHITECTURE: &'static str = exchange::ARCHITECTURE;
 
     fn export(&self, head: &LinearHead, _: &EncoderKind) -> Result<SingleTask> {
-        let tensors = vec![("qa_outputs.weight".into(), head.weight()?), ("qa_outputs.bias".into(), head.bias()?)];
-        let config = serde_json::Map::new();
-        Ok(SingleTask { architecture: "ForQuestionAnswering", pipeline: "question-answering", tensors, config })
+        exchange::export(head)
     }
 
     fn import(folder: &SingleTaskFolder, weights: &mut Weights) -> Option<Result<Self>> {
-        if !folder.architecture.ends_with("ForQuestionAnswering") {
-            return None;
-        }
-        let mut split = || -> Result<()> {
-            for part in ["weight", "bias"] {
-                let Some(both) = weights.take(&format!("qa_outputs.{part}")) else { continue };
-                if both.dim(0)? != 2 {
-                    return Err(Error::data(format!("qa_outputs.{part}: expected 2 rows, found {:?}", both.dims())));
-                }
-                for (row, name) in ["start", "end"].into_iter().enumerate() {
-                    weights.put(&format!("heads.qa.{name}.{part}"), both.narrow(0, row, 1)?.contiguous()?);
-                }
-            }
-            Ok(())
-        };
-        let usual = Config::default();
-        let max_length = folder.max_tokens().unwrap_or(usual.max_length).min(usual.max_length);
-        let config = Config {
-            max_length,
-            stride: usual.stride.min(max_length / 3),
-            max_question_length: usual.max_question_length.min(max_length / 4),
-            no_answer: Some(NoAnswer::Never),
-            ..usual
-        };
-        Some(split().and_then(|()| Self::open(json!(config))))
+        let is_own = folder.architecture.ends_with(exchange::ARCHITECTURE);
+        is_own.then(|| Self::open(json!(exchange::import(folder, weights)?)))
     }
 }
 
-/// Counts by the official scripts; with "no answer" also what their search for the best threshold needs.
-pub struct Counts {
-    squad: squad::Counts,
-    judged: Vec<Judged>,
-}
-
-impl Found {
-    fn best(&self) -> Option<&Candidate> {
-        self.answers.first().filter(|_| !self.none)
+impl Tune for Qa {
+    fn is_tuned(&self) -> bool {
+        self.config.allows_none() && !matches!(self.config.null_threshold, NullThreshold::Fixed(_))
     }
 
-    /// The best answer, though "no answer" may win.
-    fn first<'a>(&self, example: &'a QaExample) -> &'a str {
-        self.answers.first().map_or("", |best| slice(&example.context, best.start, best.end))
+    fn choose(&self, counts: &Counts) -> Value {
+        json!(counts.threshold(self.config.null_threshold))
     }
 
-    fn text<'a>(&self, example: &'a QaExample) -> &'a str {
-        self.best().map_or("", |best| slice(&example.context, best.start, best.end))
-    }
-
-    /// The probability of "no answer" among the candidates.
-    fn null_score(&self) -> f64 {
-        // Not below zero by rounding.
-        (1.0 - self.answers.iter().map(|answer| answer.score).sum::<f64>()).max(0.0)
+    fn with_choice(&self, choice: &Value) -> Result<Self> {
+        let Some(chosen) = choice.as_f64() else {
+            return Err(Error::internal(format!("expected a threshold, found {choice}")));
+        };
+        Ok(Self { config: Config { chosen_null_threshold: Some(chosen), ..self.config.clone() } })
     }
 }

@@ -1,7 +1,7 @@
 //! What a report says of predicted answers: by question word, by answer length, by what went wrong; and the mistakes
 //! of which the model was surest.
 
-use super::{Found, NoAnswer, Qa, QaExample};
+use super::{Found, Qa, QaExample};
 use crate::document::number::{count, decimal, percent};
 use crate::document::{Block, Case, Cell, Table, Tone};
 use crate::metrics::answers::{LENGTHS, OUTCOMES, Outcome, WORDS, length_bin, outcome, question_word};
@@ -19,16 +19,12 @@ struct Judged<'a> {
     found: &'a Found,
     outcome: Outcome,
     scores: Scores,
+    score: f64,
 }
 
 impl Judged<'_> {
     fn golds(&self) -> Vec<&str> {
         self.question.golds()
-    }
-
-    /// How sure the model was of what it answered.
-    fn score(&self) -> f64 {
-        self.found.best().map_or_else(|| self.found.null_score(), |best| best.score)
     }
 
     /// At which place among the candidates a gold answer stands, from 1.
@@ -41,12 +37,16 @@ impl Judged<'_> {
 }
 
 pub(super) fn blocks(task: &Qa, predictions: &[(&QaExample, Found)]) -> Vec<Block> {
-    let rules = if task.config.no_answer == Some(NoAnswer::Allowed) { Rules::V2 } else { Rules::V1 };
+    let rules = if task.config.allows_none() { Rules::V2 } else { Rules::V1 };
+    let threshold = task.config.threshold();
     let judged: Vec<Judged> = predictions
         .iter()
         .map(|(question, found)| {
-            let (outcome, scores) = outcome(found.text(question), &question.golds(), rules);
-            Judged { question, found, outcome, scores }
+            let answer = if found.is_none(threshold) { "" } else { found.first(question) };
+            let (outcome, scores) = outcome(answer, &question.golds(), rules);
+            // How sure the model was of what it answered.
+            let score = found.best(threshold).map_or_else(|| found.null_score(), |best| best.score);
+            Judged { question, found, outcome, scores, score }
         })
         .collect();
     let mut blocks = vec![
@@ -64,7 +64,7 @@ pub(super) fn blocks(task: &Qa, predictions: &[(&QaExample, Found)]) -> Vec<Bloc
     ] {
         let mut worst: Vec<&Judged> = judged.iter().filter(|one| kinds.contains(&one.outcome)).collect();
         // Near misses by what they lost, the others by how sure the model was of them.
-        let badness = |one: &Judged| if title == "Near misses" { -one.scores.f1 } else { one.score() };
+        let badness = |one: &Judged| if title == "Near misses" { -one.scores.f1 } else { one.score };
         worst.sort_by(|a, b| badness(b).total_cmp(&badness(a)));
         if worst.is_empty() {
             continue;

@@ -13,7 +13,7 @@
 //! - in a script without spaces an answer is not extended: what the tokenizer takes for a word may be a whole sentence;
 //! - an answer keeps combining marks that the tokenizer drops after its last letter.
 
-use super::{Config, Found, NoAnswer, Qa, QaExample};
+use super::{Candidate, Config, Found, NoAnswer, Qa, QaExample};
 use crate::error::{Error, Place, Result};
 use crate::tasks::{Alone, PipelineApi, Query, found, within};
 use crate::text::offsets::{OffsetUnit, Offsets, slice};
@@ -224,19 +224,19 @@ fn whole_words(words: &[Range<usize>], answer: Range<usize>) -> Range<usize> {
 /// The answers, best first, with "no answer" in its place among them. At least one.
 fn listed(task: &Qa, found: &Found, context: &str, unit: OffsetUnit) -> Vec<Answer> {
     let offsets = Offsets::new(context, unit);
-    let answer = |candidate: &super::Candidate| Answer {
+    let answer = |candidate: &Candidate| Answer {
         answer: slice(context, candidate.start, candidate.end).to_owned(),
         score: candidate.score,
         start: offsets.at(candidate.start),
         end: offsets.at(candidate.end),
     };
     let mut answers: Vec<Answer> = found.answers.iter().map(answer).collect();
+    let threshold = task.config.threshold();
     let none = || Answer { answer: String::new(), score: found.null_score(), start: 0, end: 0 };
     match (found.null_difference, found.answers.first()) {
         (Some(difference), Some(best)) => {
             // Where `decode` would put it: before those that it beats by more than the threshold.
-            let beaten =
-                |other: &super::Candidate| difference + (best.logit - other.logit) > task.config.null_threshold;
+            let beaten = |other: &Candidate| difference + (best.logit - other.logit) > threshold;
             let at = found.answers.iter().position(beaten).unwrap_or(answers.len());
             answers.insert(at, none());
         }

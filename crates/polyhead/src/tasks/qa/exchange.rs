@@ -1,0 +1,37 @@
+//! Question answering as transformers has it: `BertForQuestionAnswering`, a linear layer with two outputs a token.
+
+use super::{Config, NoAnswer};
+use crate::error::{Error, Result};
+use crate::parameters::Weights;
+use crate::tasks::{LinearHead, SingleTask, SingleTaskFolder};
+
+/// The end of its name.
+pub(super) const ARCHITECTURE: &str = "ForQuestionAnswering";
+
+pub(super) fn export(head: &LinearHead) -> Result<SingleTask> {
+    let tensors = vec![("qa_outputs.weight".into(), head.weight()?), ("qa_outputs.bias".into(), head.bias()?)];
+    let config = serde_json::Map::new();
+    Ok(SingleTask { architecture: ARCHITECTURE, pipeline: "question-answering", tensors, config })
+}
+
+/// The configuration, with the head's tensors renamed.
+pub(super) fn import(folder: &SingleTaskFolder, weights: &mut Weights) -> Result<Config> {
+    for part in ["weight", "bias"] {
+        let Some(both) = weights.take(&format!("qa_outputs.{part}")) else { continue };
+        if both.dim(0)? != 2 {
+            return Err(Error::data(format!("qa_outputs.{part}: expected 2 rows, found {:?}", both.dims())));
+        }
+        for (row, name) in ["start", "end"].into_iter().enumerate() {
+            weights.put(&format!("heads.qa.{name}.{part}"), both.narrow(0, row, 1)?.contiguous()?);
+        }
+    }
+    let usual = Config::default();
+    let max_length = folder.max_tokens().unwrap_or(usual.max_length).min(usual.max_length);
+    Ok(Config {
+        max_length,
+        stride: usual.stride.min(max_length / 3),
+        max_question_length: usual.max_question_length.min(max_length / 4),
+        no_answer: Some(NoAnswer::Never),
+        ..usual
+    })
+}
