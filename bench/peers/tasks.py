@@ -27,7 +27,7 @@ class Window:
     ids: list[int]
     types: list[int]
     spans: list  # by token: (start, end) in the context, or the number of the word it begins, or None
-    target: list[int]  # NER: a label by token, or IGNORE; QA: the answer's first and last token, or [CLS] twice
+    target: list[int]  # a label by token, or IGNORE; of answers the first and last token, or [CLS] twice; of texts the label
 
 
 def overlapping(length: int, size: int, shared: int) -> list[range]:
@@ -78,9 +78,12 @@ class Ner:
             spans = [None, *(begins[at] for at in part), None]
             made.append(Window(number, [cls, *(ids[at] for at in part), sep], [0] * len(spans), spans, [IGNORE] * len(spans)))
         for word, (window, at) in deciding(made).items():
-            made[window].target[at] = self.labels.index(sentence[word][1])
+            made[window].target[at] = self.target(sentence[word][1])
         # A window of which every word counts elsewhere teaches nothing.
         return [window for window in made if set(window.target) != {IGNORE}] or made[:1]
+
+    def target(self, tag: str) -> int:
+        return self.labels.index(tag)
 
     def tags(self, sentence: list[tuple[str, str]], windows: list[Window], rows: list) -> list[str]:
         """The best label of each word; O for words that the tokenizer makes nothing of."""

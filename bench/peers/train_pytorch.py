@@ -8,16 +8,17 @@
             autocast where the processor multiplies bf16 natively, else f32; fused AdamW
     seed    how a first version is often written: any windows in a batch, each padded to max_length; eager attention; f32
 
-Both train what polyhead trains: one encoder, a linear head for NER and one for QA, their batches in turn, AdamW (no decay on
-biases and LayerNorm), a learning rate that rises and falls linearly, gradients clipped. Settings are read from the recipe, so
-that both sides have the same; a key that is needed and missing ends the script. Batches are drawn by a generator of this
-script's own: it counts polyhead's steps and tokens, and does not repeat its batches.
+Both train what polyhead trains: one encoder, a head for each task (heads.py), their batches in turn, AdamW (no decay on
+biases and LayerNorm), a learning rate that rises and falls linearly, that of heads times `head_rate`, gradients clipped. Settings are
+read from the recipe, so that both sides have the same; a key that is needed and missing ends the script. Batches are drawn by a
+generator of this script's own: it counts polyhead's steps and tokens, and does not repeat its batches.
 
 The last line of the output is one JSON object: `steps`, `real_tokens` (padding is none), `padded_tokens` (with it), `wall_s`
 (of the training loop alone), `loss` (by task, the mean of the last epoch), `precision`, and with --eval `scores` of the
-validation data: seqeval's F1, and the official exact match and F1 of SQuAD v1.1.
+validation data: of entities seqeval's F1, of questions the official exact match and F1 of SQuAD v1.1, of texts scikit-learn's accuracy and F1, of
+relations, tags and trees what the official evaluations count (texts.py, treebank.py).
 
-Needs torch and transformers, for --eval seqeval too.
+Needs torch and transformers, for --eval of entities seqeval and of texts scikit-learn too.
 """
 
 import argparse
@@ -31,13 +32,15 @@ from itertools import chain, zip_longest
 from pathlib import Path
 
 import torch
-from torch.nn.functional import cross_entropy
 from transformers import AutoModel, AutoTokenizer
 from transformers.utils import logging
 
+from heads import head_of
 from tasks import Ner, Qa, Window
+from texts import Classify, Relation
+from treebank import Parse, Tag
 
-KINDS = {"ner": Ner, "qa": Qa}
+KINDS = {"ner": Ner, "qa": Qa, "classify": Classify, "tag": Tag, "relation": Relation, "parse": Parse}
 EVALUATION_BATCH = 32
 POOL = 50  # batches whose windows are sorted by length together
 
@@ -82,7 +85,7 @@ def prepare(recipe: dict):
 
 
 class Multitask(torch.nn.Module):
-    """One encoder; a head is dropout and a linear layer, from the hidden state of a token to its logits."""
+    """One encoder, and a head for each task."""
 
     def __init__(self, recipe: dict, tasks: dict, attention: str):
         super().__init__()
@@ -90,14 +93,14 @@ class Multitask(torch.nn.Module):
         self.encoder = AutoModel.from_pretrained(recipe["encoder"]["checkpoint"], **load)
         self.heads = torch.nn.ModuleDict()
         for name, task in tasks.items():
-            linear = torch.nn.Linear(self.encoder.config.hidden_size, task.outputs)
-            self.heads[name] = torch.nn.Sequential(torch.nn.Dropout(recipe["tasks"][name]["dropout"]), linear)
+            settings = recipe["tasks"][name]
+            self.heads[name] = head_of(settings["kind"], settings, task, self.encoder.config.hidden_size)
 
-    def forward(self, task: str, ids, types, mask):
-        """[windows, tokens] each; logits [windows, tokens, outputs] in f32."""
+    def forward(self, task: str, windows: list[Window], ids, types, mask):
+        """[windows, tokens] each; the outputs of the head."""
         mask = None if mask.all() else mask  # attention without a mask is faster
         hidden = self.encoder(input_ids=ids, token_type_ids=types, attention_mask=mask).last_hidden_state
-        return self.heads[task](hidden).float()
+        return self.heads[task](hidden, windows)
 
 
 def padded(windows: list[Window], length: int, pad: int) -> tuple[torch.Tensor, ...]:
@@ -110,18 +113,6 @@ def padded(windows: list[Window], length: int, pad: int) -> tuple[torch.Tensor, 
         types[row, :count] = torch.tensor(window.types)
         mask[row, :count] = 1
     return ids, types, mask
-
-
-def loss_of(kind: str, logits, mask, windows: list[Window]):
-    """NER: the mean over the words of the batch. QA: the mean over windows of that of start and end, over a window's tokens."""
-    if kind == "ner":
-        targets = torch.full(mask.shape, -100)
-        for row, window in enumerate(windows):
-            targets[row, : len(window.target)] = torch.tensor(window.target)
-        return cross_entropy(logits.flatten(0, 1), targets.flatten())
-    scores = logits.masked_fill(mask[..., None] == 0, torch.finfo(logits.dtype).min)
-    targets = torch.tensor([window.target for window in windows])
-    return (cross_entropy(scores[..., 0], targets[:, 0]) + cross_entropy(scores[..., 1], targets[:, 1])) / 2
 
 
 # Training
@@ -144,11 +135,18 @@ def in_turn(of_tasks: dict[str, list]) -> list[tuple[str, list[Window]]]:
 
 
 def optimizer_of(model: Multitask, train: dict, fused: bool) -> torch.optim.AdamW:
-    groups = {True: [], False: []}
+    groups = defaultdict(list)
     for name, parameter in model.named_parameters():
-        groups[not (name.endswith("bias") or "LayerNorm" in name)].append(parameter)
-    decay = [{"params": found, "weight_decay": train["weight_decay"] if decays else 0.0} for decays, found in groups.items()]
-    return torch.optim.AdamW(decay, lr=train["learning_rate"], fused=fused)
+        # Vectors that are added like a bias are one.
+        is_bias = parameter.ndim == 1 or name.endswith("relation_head")
+        groups[is_bias, name.startswith("heads.")].append(parameter)
+    rate = train["learning_rate"]
+    made = [
+        {"params": found, "weight_decay": 0.0 if is_bias else train["weight_decay"],
+         "lr": rate * train.get("head_rate", 1.0) if of_head else rate}
+        for (is_bias, of_head), found in groups.items()
+    ]
+    return torch.optim.AdamW(made, lr=rate, fused=fused)
 
 
 def rate(step: int, steps: int, warmup: int) -> float:
@@ -176,8 +174,8 @@ def train(model: Multitask, recipe: dict, windows: dict[str, list[Window]], pad:
             longest = max(len(window.ids) for window in batch) if tuned else tasks[task]["max_length"]
             ids, types, mask = padded(batch, longest, pad)
             with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                logits = model(task, ids, types, mask)
-            loss = loss_of(tasks[task]["kind"], logits, mask, batch)
+                outputs = model(task, batch, ids, types, mask)
+            loss = model.heads[task].loss(outputs, mask, batch)
             (loss * tasks[task]["loss_weight"]).backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), settings["max_grad_norm"])
             optimizer.step()
@@ -197,7 +195,7 @@ def train(model: Multitask, recipe: dict, windows: dict[str, list[Window]], pad:
 
 
 @torch.inference_mode()
-def evaluate(model: Multitask, name: str, task: Ner | Qa, pad: int, bf16: bool) -> dict:
+def evaluate(model: Multitask, name: str, task, pad: int, bf16: bool) -> dict:
     model.eval()
     examples = task.examples("validation")
     windows = [task.windows(number, example) for number, example in enumerate(examples)]
@@ -208,9 +206,9 @@ def evaluate(model: Multitask, name: str, task: Ner | Qa, pad: int, bf16: bool) 
         part = places[start : start + EVALUATION_BATCH]
         batch = [windows[number][at] for number, at in part]
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            logits = model(name, *padded(batch, len(batch[-1].ids), pad))
-        for (number, at), window, values in zip(part, batch, logits.tolist()):
-            rows[number][at] = values[: len(window.ids)]
+            outputs = model(name, batch, *padded(batch, len(batch[-1].ids), pad))
+        for (number, at), found in zip(part, model.heads[name].rows(outputs, batch)):
+            rows[number][at] = found
     return task.scores(examples, windows, rows)
 
 
