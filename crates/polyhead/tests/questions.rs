@@ -208,7 +208,7 @@ fn a_chosen_threshold_is_saved_with_the_model_and_one_set_by_hand_is_kept() {
     let chosen = kept["chosen_null_threshold"].as_f64().unwrap();
     assert_eq!(score.get("null_threshold"), Some(chosen));
     let session = Session::open(&model).unwrap();
-    let validation = folder.path().join("validation.json");
+    let validation = [folder.path().join("validation.json")];
     let mut records = Vec::new();
     let again = session
         .evaluate("asked", &validation, None, &Layout::default(), &mut |record, _| records.push(record))
