@@ -215,6 +215,7 @@ def train(args) -> None:
                 say(key)
                 busy, began = Busy(), time.perf_counter()
                 part = (polyhead if side == POLYHEAD else peer)(args, name, seed)
+                part["scores"] = {measure: round(score, 4) for measure, score in part["scores"].items()}
                 part["wall"], part["others"] = round(time.perf_counter() - began, 1), busy.others()
                 found["parts"][key] = part
                 keep(args, found)
