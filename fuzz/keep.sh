@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(recipe conll texts relations squad jsonl parquet safetensors tokenizer config http_head http_body)
+[ ${#targets[@]} -gt 0 ] || targets=(recipe conll texts words relations annotated squad jsonl parquet safetensors tokenizer config http_head http_body)
 built=${CARGO_TARGET_DIR:-target}/$(rustc -vV | sed -n 's/^host: //p')/release
 most=40
 work=$(mktemp -d)

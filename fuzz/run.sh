@@ -9,7 +9,7 @@ cd "$(dirname "$0")"
 seconds=${1:?usage: fuzz/run.sh SECONDS [TARGET...]}
 shift
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(recipe conll texts words relations squad jsonl parquet safetensors tokenizer config http_head http_body)
+[ ${#targets[@]} -gt 0 ] || targets=(recipe conll texts words relations annotated squad jsonl parquet safetensors tokenizer config http_head http_body)
 
 host=$(rustc -vV | sed -n 's/^host: //p')
 passes="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters"

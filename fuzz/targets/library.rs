@@ -32,6 +32,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("texts", texts),
     ("words", words),
     ("relations", relations),
+    ("annotated", annotated),
     ("squad", squad),
     ("jsonl", jsonl),
     ("parquet", parquet),
@@ -96,6 +97,20 @@ pub fn words(data: &[u8]) {
 pub fn relations(data: &[u8]) {
     for name in ["data.txt", "data.jsonl", "data.csv"] {
         related(&file(name, data));
+    }
+}
+
+/// Sentences with entities as annotation tools and tables have them, by their usual names and by names and numbers.
+pub fn annotated(data: &[u8]) {
+    for (name, chosen) in [
+        ("data.json", "text=body,label=marks"),
+        ("data.jsonl", "text=body,label=marks"),
+        ("data.csv", "sentence=1,word=2,tag=3"),
+        ("data.tsv", "word=text,tag=tags"),
+    ] {
+        let path = file(name, data);
+        sentences(&path, &Layout::default());
+        sentences(&path, &Layout { columns: Some(chosen.parse().expect("columns")), ..Layout::default() });
     }
 }
 

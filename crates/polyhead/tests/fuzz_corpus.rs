@@ -30,6 +30,8 @@ fn real_inputs_are_read_and_not_only_refused() {
     let found = ["four-lines.txt", "offsets.jsonl", "entities.jsonl", "marks.csv"];
     assert_eq!(found.map(|name| relations(&format!("relations/{name}"))), [2, 2, 2, 1]);
     assert_eq!(sentences("conll/columns.txt"), 2);
+    let found = ["doccano.jsonl", "spacy.json", "label_studio.json", "prodigy.jsonl", "words.csv", "sentences.csv"];
+    assert_eq!(found.map(|name| sentences(&format!("annotated/{name}"))), [2, 2, 1, 1, 2, 2]);
     assert_eq!(sentences("jsonl/sentences.jsonl"), 2);
     assert_eq!(questions("squad/unanswered.json"), 2);
     assert_eq!(questions("jsonl/questions.jsonl"), 3);

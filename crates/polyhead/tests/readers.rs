@@ -203,15 +203,15 @@ fn the_answers_of_predict_are_training_data() {
     assert_eq!(tagged(&read.examples[0]), "Né/O à/O Rio/B-LOC ,/O Ada/B-PER 's/O left/O ./O");
     let bytes = r#"{"text": "Né à Rio", "entities": [{"type": "LOC", "start": 7, "end": 10}], "offset_unit": "byte"}"#;
     assert_eq!(tagged(&sentences_of("a.jsonl", bytes).examples[0]), "Né/O à/O Rio/B-LOC");
-    // Left out with its place and the way out, where the units are others than it says.
+    // Refused with its place and the way out, where the units are others than it says.
     let two = format!(
         "{bytes}\n{}\n",
         r#"{"text": "Né à Rio", "entities": [{"type": "LOC", "text": "Rio", "start": 7, "end": 10}]}"#
     );
-    let read = sentences_of("a.jsonl", &two);
-    assert_eq!((read.examples.len(), read.skipped.len()), (1, 1));
-    assert!(read.skipped[0].place.to_string().ends_with("a.jsonl:2"));
-    assert!(read.skipped[0].reason.contains("\"offset_unit\": \"byte\""), "{}", read.skipped[0].reason);
+    let (_folder, path) = written("a.jsonl", &two);
+    let error = read_sentences(&path, None, &Layout::default()).unwrap_err();
+    assert!(error.to_string().contains("a.jsonl:2: entities[0]: expected a part of the text"), "{error}");
+    assert!(error.hint_text().unwrap().contains("\"offset_unit\": \"byte\""), "{error}");
 }
 
 #[test]

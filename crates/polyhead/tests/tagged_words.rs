@@ -422,8 +422,8 @@ fn a_file_that_does_not_fit_is_refused_with_its_place_and_what_was_expected() {
             &["columns.word: expected the name of a field, found 1"],
         ),
         (
-            "a.csv",
-            "word,tag\na,X\n",
+            "a.xml",
+            "<word>a</word>",
             &plain,
             &["expected labelled words as CoNLL-U (.conllu), columns of words and labels"],
         ),

@@ -29,7 +29,7 @@ const LONGEST_LINE: usize = 1 << 20;
 
 /// What the first line calls its columns where it is a header.
 const WORD_HEADERS: &[&str] = &["word", "words", "token", "tokens", "form", "text"];
-const TAG_HEADERS: &[&str] =
+pub(super) const TAG_HEADERS: &[&str] =
     &["tag", "tags", "label", "labels", "ner", "ner_tag", "ner_tags", "entity", "iob", "iob2", "bio"];
 
 /// The columns that are read where a recipe chooses them, counted from 1.

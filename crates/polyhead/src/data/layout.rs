@@ -82,17 +82,29 @@ pub enum Column {
 pub struct ColumnNames {
     /// All of them must be said, if any is.
     pub required: &'static [&'static str],
+    /// Instead of the required ones all of these may be said, where files come in two forms.
+    pub instead: &'static [&'static str],
     /// These may be said besides.
     pub optional: &'static [&'static str],
 }
 
 impl ColumnNames {
     /// Of files whose columns nobody chooses.
-    pub const NONE: Self = Self { required: &[], optional: &[] };
+    pub const NONE: Self = Self { required: &[], instead: &[], optional: &[] };
 
     /// All of them, the required ones first.
     pub fn all(self) -> impl Iterator<Item = &'static str> {
-        self.required.iter().chain(self.optional).copied()
+        self.required.iter().chain(self.instead).chain(self.optional).copied()
+    }
+
+    /// The first that is needed beside those that are said, and is not.
+    pub fn missing(self, is_said: impl Fn(&str) -> bool) -> Option<&'static str> {
+        let first = |names: &'static [&'static str]| names.iter().copied().find(|name| !is_said(name));
+        // Of two forms that which was begun.
+        match self.instead.iter().any(|name| is_said(name)) && !self.required.iter().any(|name| is_said(name)) {
+            true => first(self.instead),
+            false => first(self.required),
+        }
     }
 
     /// Refuses columns of other roles, and those without one that is required. Messages begin with the key.
@@ -102,7 +114,7 @@ impl ColumnNames {
             let expected = if self.all().next().is_none() { "no columns".to_owned() } else { known() };
             return Err(Error::usage(format!("columns: expected {expected}; found `{other}`")));
         }
-        match self.required.iter().find(|name| columns.get(name).is_none()) {
+        match self.missing(|name| columns.get(name).is_some()) {
             Some(missing) => {
                 Err(Error::usage(format!("columns.{missing}: expected {}, found nothing", Column::EXPECTED)))
             }

@@ -31,10 +31,13 @@ const QUESTION_A_LINE: &str = "write a question a line, with the extension .json
 
 const LABEL_STUDIO: Like = Like {
     what: "a Label Studio export",
-    way_out: "export it again as CoNLL2003 and give the file the extension .conll; for questions write SQuAD JSON",
+    way_out: "its exports JSON and JSON-MIN are sentences with entities, with the extension .json; for questions write SQuAD JSON",
 };
-const SPACY: Like = Like { what: "training data of spaCy", way_out: ENTITIES_BY_LINE };
-const DOCCANO: Like = Like { what: "a doccano export (`text` and `label`)", way_out: ENTITIES_BY_LINE };
+const SPANS: &str =
+    "it is read as sentences with entities, with the extension .json, or .jsonl where each line is a record";
+const SPACY: Like = Like { what: "training data of spaCy", way_out: SPANS };
+const DOCCANO: Like = Like { what: "a doccano export (`text` and `label`)", way_out: SPANS };
+const PRODIGY: Like = Like { what: "annotations of Prodigy", way_out: SPANS };
 const SQUAD: Like =
     Like { what: "SQuAD JSON, which holds questions", way_out: "SQuAD JSON is data of a task of kind qa" };
 pub(super) const LINES: Like =
@@ -46,7 +49,7 @@ const FLAT: Like = Like {
 };
 const CSV_OF_WORDS: Like = Like {
     what: "comma-separated values (CSV)",
-    way_out: "columns are separated by tabs or spaces, with a blank line after each sentence and the tag last",
+    way_out: "give the file the extension .csv; in other files tabs or spaces separate columns, and a blank line ends a sentence",
 };
 const CSV_OF_QUESTIONS: Like = Like { what: "comma-separated values (CSV)", way_out: QUESTION_A_LINE };
 const MARKUP: Like = Like { what: "XML or HTML", way_out: ENTITIES_BY_LINE };
@@ -79,6 +82,24 @@ pub(super) fn like_text(text: &str) -> Option<Like> {
     }
 }
 
+/// The annotation tool that a file comes from, if its beginning tells: the names of fields that only it has, and the form of spans.
+pub fn tool_of(file: &Path) -> Option<&'static str> {
+    match like(file)? {
+        LABEL_STUDIO => Some("Label Studio"),
+        SPACY => Some("spaCy"),
+        PRODIGY => Some("Prodigy"),
+        DOCCANO => Some("doccano"),
+        BRAT => Some("brat"),
+        _ => None,
+    }
+}
+
+/// A file of questions, where sentences are expected.
+pub(super) fn of_questions(text: &str) -> Option<Like> {
+    let end = (0..=text.len().min(BEGINNING as usize)).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+    like_text(text.get(..end).unwrap_or("")).filter(|like| [SQUAD, FLAT].contains(like))
+}
+
 fn like_table(text: &str) -> Option<Like> {
     let rows: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).take(ROWS).collect();
     let separated = |mark: char| {
@@ -103,7 +124,6 @@ fn like_json(text: &str) -> Option<Like> {
     // Objects that begin a line, each after another that ended.
     let by_line =
         text.lines().take(2).filter(|line| line.starts_with('{') && line.trim_end().ends_with('}')).count() == 2;
-    let labelled = has("text") && (has("label") || has("labels"));
     match () {
         () if has("from_name")
             || has("annotation_id")
@@ -113,11 +133,14 @@ fn like_json(text: &str) -> Option<Like> {
             Some(LABEL_STUDIO)
         }
         () if array && has("annotations") && has("data") => Some(LABEL_STUDIO),
+        () if has("_input_hash") || has("spans") && has("answer") && has("text") => Some(PRODIGY),
         () if has("paragraphs") && has("qas") => Some(SQUAD),
         () if has("classes") && has("annotations") || array && has("paragraphs") && has("sentences") => Some(SPACY),
         () if array && has("entities") && !has("text") => Some(SPACY),
-        () if has("entities") && has("text") && spans_are_lists(text) => Some(SPACY),
-        () if labelled => Some(DOCCANO),
+        () if has("entities") && has("text") && spans_are_lists(text, "entities") => Some(SPACY),
+        () if has("ents") && has("text") => Some(SPACY),
+        () if has("start_offset") && has("text") => Some(DOCCANO),
+        () if ["label", "labels"].iter().any(|name| has("text") && spans_are_lists(text, name)) => Some(DOCCANO),
         () if by_line => Some(LINES),
         () if array && keys.is_empty() => None,
         () if array => Some(ARRAY),
@@ -127,11 +150,16 @@ fn like_json(text: &str) -> Option<Like> {
     }
 }
 
-/// Whether `entities` are lists of numbers and a name, as spaCy writes them.
-fn spans_are_lists(text: &str) -> bool {
-    let after = text.split_once("\"entities\"").map_or("", |(_, after)| after);
-    let mut marks = after.chars().filter(|c| !c.is_whitespace());
-    marks.next() == Some(':') && marks.next() == Some('[') && matches!(marks.next(), Some('[' | '('))
+/// Whether the first list of this name that holds anything holds lists, of numbers and a name.
+fn spans_are_lists(text: &str, name: &str) -> bool {
+    let key = format!("\"{name}\"");
+    let lists = text.split(&key).skip(1).map(|after| {
+        let mut marks = after.chars().filter(|c| !c.is_whitespace());
+        (marks.next(), marks.next(), marks.next())
+    });
+    let mut lists =
+        lists.filter(|(colon, open, first)| (*colon, *open) == (Some(':'), Some('[')) && *first != Some(']'));
+    matches!(lists.next(), Some((_, _, Some('[' | '('))))
 }
 
 /// The keys of the objects at the beginning of a JSON text, however it goes on.
@@ -170,6 +198,13 @@ mod tests {
             (r#"{"classes": ["PER"], "annotations": [["Ada", {"entities": []}]]}"#, Some(SPACY)),
             ("{\"text\": \"Ada\", \"entities\": [[0, 3, \"PER\"]]}\n", Some(SPACY)),
             ("{\"id\": 1, \"text\": \"Ada\", \"label\": [[0, 3, \"PER\"]]}\n", Some(DOCCANO)),
+            (
+                "{\"text\": \"a\", \"label\": [], \"id\": 1}\n{\"text\": \"Ada\", \"label\": [[0, 3, \"PER\"]]}\n",
+                Some(DOCCANO),
+            ),
+            ("{\"text\": \"a\", \"label\": \"x\"}\n{\"text\": \"b\", \"label\": \"y\"}\n", Some(LINES)),
+            ("{\"text\": \"a\", \"spans\": [], \"answer\": \"accept\"}\n", Some(PRODIGY)),
+            ("{\"text\": \"a\", \"entities\": [{\"id\": 1, \"start_offset\": 0}], \"relations\": []}\n", Some(DOCCANO)),
             ("{\"words\": [\"a\"]}\n{\"words\": [\"b\"]}\n", Some(LINES)),
             ("{\"tokens\": [\"a\"], \"ner_tags\": [0]}\n", Some(LINES)),
             ("{\"question\": \"q\", \"context\": \"c\"}\n", Some(LINES)),

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use crate::error::{Error, Place, Result};
 
+mod annotated;
 mod conll;
 mod files;
 mod json;
@@ -19,7 +20,9 @@ mod open;
 mod parquet;
 mod questions;
 mod relations;
+mod rows;
 mod schemes;
+mod sentence_tables;
 mod spans;
 mod squad;
 mod texts;
@@ -29,6 +32,7 @@ mod words;
 pub(crate) use files::fixed_part;
 pub use files::{Files, expand};
 pub use layout::{Column, ColumnNames, Columns, Encoding, LabelForm, Layout};
+pub use looks::tool_of;
 pub use relations::{Marked, RelationExample};
 pub use schemes::training_tag;
 pub use texts::{Label, LabelledText};
@@ -184,10 +188,13 @@ pub const ANY_FILE: Formats<()> = Formats { examples: "examples", columns: Colum
 /// Tagged sentences. A new format is a file with a reader, and an entry here.
 pub const SENTENCES: Formats<Sentence> = Formats {
     examples: "sentences",
-    columns: ColumnNames { required: &["word", "tag"], optional: &[] },
+    columns: ColumnNames { required: &["word", "tag"], instead: &["text", "label"], optional: &["sentence"] },
     formats: &[
-        Format::text("CoNLL columns", &["txt", "conll", "bio", "iob", "iob2", "tsv"], conll::read),
+        Format::text("CoNLL columns", &["txt", "conll", "bio", "iob", "iob2"], conll::read),
+        Format::text("CoNLL columns or a table", &["tsv"], sentence_tables::read_tsv),
+        Format::text("comma-separated values", &["csv"], sentence_tables::read_csv),
         Format::new("JSON Lines", &["jsonl", "ndjson"], jsonl::read_sentences),
+        Format::new("a JSON list", &["json"], jsonl::read_sentence_list),
         #[cfg(feature = "parquet")]
         Format::new("Parquet", &["parquet"], parquet::read_sentences),
     ],
@@ -208,7 +215,7 @@ pub const QUESTIONS: Formats<Question> = Formats {
 /// Labelled texts, and pairs of texts.
 pub const TEXTS: Formats<LabelledText> = Formats {
     examples: "labelled texts",
-    columns: ColumnNames { required: &["text", "label"], optional: &["text_pair"] },
+    columns: ColumnNames { required: &["text", "label"], instead: &[], optional: &["text_pair"] },
     formats: &[
         Format::text("lines of a label and a text", &["txt", "label"], texts::read_lines),
         Format::text("comma-separated values", &["csv"], texts::read_csv),
@@ -222,7 +229,7 @@ pub const TEXTS: Formats<LabelledText> = Formats {
 /// Words with a label for each.
 pub const TAGGED_WORDS: Formats<TaggedWords> = Formats {
     examples: "labelled words",
-    columns: ColumnNames { required: &["tag"], optional: &["word"] },
+    columns: ColumnNames { required: &["tag"], instead: &[], optional: &["word"] },
     formats: &[
         Format::new("CoNLL-U", &["conllu"], words::read_conllu_words),
         Format::text("columns of words and labels", &["txt", "conll", "tsv"], words::read_columns),
@@ -242,7 +249,7 @@ pub const CONLLU: Formats<ConlluSentence> = Formats {
 /// Relations between two parts of a text.
 pub const RELATIONS: Formats<RelationExample> = Formats {
     examples: "relations",
-    columns: ColumnNames { required: &["text", "label"], optional: &[] },
+    columns: ColumnNames { required: &["text", "label"], instead: &[], optional: &[] },
     formats: &[
         Format::text("the four lines of SemEval-2010 task 8", &["txt"], relations::read_semeval),
         Format::text("comma-separated values", &["csv"], relations::read_csv),
@@ -330,9 +337,20 @@ impl<T> Formats<T> {
         }
     }
 
+    /// Which of the formats a file is in, if the first examples of it can be read: its name. What can be read need not be meant: two
+    /// columns may hold tags of entities or labels of words, and a line a label and a text.
+    pub fn recognise(&self, source: &Path, layout: &Layout) -> Option<&'static str> {
+        const ENOUGH: usize = 20;
+        self.read(source, Some(ENOUGH), layout).ok().filter(|read| !read.examples.is_empty())?;
+        let extension = open::extension(source);
+        Some(self.formats.iter().find(|format| format.extensions.contains(&extension.as_str()))?.name)
+    }
+
     /// Refuses names of class numbers for data that have no such column.
     fn check_names(&self, key: &str, names: &[String], role: &str) -> Result<()> {
-        if names.is_empty() || self.columns.all().any(|known| known == role) {
+        // Of spans the labels are no classes of texts.
+        let roles = || self.columns.required.iter().chain(self.columns.optional);
+        if names.is_empty() || roles().any(|known| *known == role) {
             return Ok(());
         }
         let hint = "`tag_names` names the tags of words, `label_names` and `label_separator` are of labels of texts";

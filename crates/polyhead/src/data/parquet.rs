@@ -1,7 +1,7 @@
 //! Parquet tables in the layouts of the Hugging Face Hub.
 //!
 //! ```text
-//! sentences (lhoestq/conll2003)   tokens: list<string>, ner_tags: list<int64> (class numbers) or list<string>
+//! sentences (lhoestq/conll2003)   tokens: list<string>, ner_tags: list<int64> (class numbers) or list<string>; `parquet/sentences.rs`
 //! questions (rajpurkar/squad)     id, context, question: string, answers: {text: list<string>, answer_start: list<int>}
 //! texts (stanfordnlp/sst2)        sentence: string, label: int64 (class numbers) or string; see `parquet/texts.rs`
 //! words (universal_dependencies)  tokens: list<string>, upos: list<int64> (class numbers) or list<string>; `parquet/words.rs`
@@ -11,6 +11,7 @@
 //! the recipe ([`Layout::tag_names`], [`Layout::label_names`]). Without them a file is refused: numbers mean nothing by themselves. Whole numbers
 //! may have any width, and identifiers may be whole numbers. Other columns are neither read nor decoded.
 
+mod sentences;
 mod texts;
 mod words;
 
@@ -31,34 +32,11 @@ use serde_json::Value;
 
 use super::layout::Layout;
 use super::questions::{Context, Gatherer, Raw, RawAnswer};
-use super::{Question, Read, Sentence, quoted, schemes};
+use super::{Question, Read, quoted};
 use crate::error::{Error, Place, Result};
+pub(super) use sentences::read_sentences;
 pub(super) use texts::read_texts;
 pub(super) use words::read_words;
-
-/// Reads sentences, one a row.
-pub(super) fn read_sentences(file: &Path, limit: Option<usize>, layout: &Layout) -> Result<Read<Sentence>> {
-    guarded(file, || {
-        let table = Table::open(file, &[&["tokens", "words"], &["ner_tags", "tags"]])?;
-        let own = table.own_class_names(&["ner_tags", "tags"]).unwrap_or_default();
-        let names = Layout { tag_names: table.agreed("tag_names", &layout.tag_names, own)?, ..layout.clone() };
-        let mut sentences = Vec::new();
-        table.each_row(|place, row| {
-            let words = strings(field(row, &["tokens", "words"])?)?;
-            let tags = tags(field(row, &["ner_tags", "tags"])?, &names)?;
-            if words.len() != tags.len() {
-                let message = format!("expected a tag for each of {} words, found {}", words.len(), tags.len());
-                return Err(Error::data(message));
-            }
-            for tag in &tags {
-                schemes::check_tag(tag, || place.clone())?;
-            }
-            sentences.push(Sentence { place: place.clone(), words, tags, document: 0 });
-            Ok(Next::Row)
-        })?;
-        schemes::finish(file, Read { examples: sentences, skipped: Vec::new(), notes: Vec::new() }, limit)
-    })
-}
 
 /// Reads questions, one a row.
 pub(super) fn read_questions(file: &Path, limit: Option<usize>, _: &Layout) -> Result<Read<Question>> {
@@ -393,14 +371,6 @@ fn integer(field: &Field) -> Result<i64> {
         Field::ULong(number) => i64::try_from(*number).map_err(|_| unexpected("a number below 2^63", field)),
         other => Err(unexpected("a whole number", other)),
     }
-}
-
-fn tags(field: &Field, layout: &Layout) -> Result<Vec<String>> {
-    let tag = |field: &Field| match field {
-        Field::Str(tag) => Ok(tag.clone()),
-        number => layout.tag_of(integer(number)?),
-    };
-    elements(field, "a list of tags")?.iter().map(tag).collect()
 }
 
 /// Answers as a pair of lists, as a list of pairs, or null.

@@ -1,25 +1,49 @@
 //! Entities as spans of a text become a tag for each of its words.
 //!
 //! ```text
-//! "EU rejects", [{type: ORG, start: 0, end: 2}]  ->  EU rejects, B-ORG O
+//! "EU rejects", [{ORG, 0, 2}]  ->  EU rejects, B-ORG O
 //! ```
 //!
-//! The words are those that `predict` makes of the text, so that training reads what prediction will. An entity that
-//! holds a part of a word only has no tags; its sentence is left out, and the reason names both.
+//! The words are those that the file gives, or else those that `predict` makes of the text, so that training reads what prediction
+//! will. A span that cuts a word is widened to whole words. Of spans that share a word the outermost is kept: the one that begins
+//! first, of those that begin together the longest, of equal ones the first of the file. Both are counted, and the first of them
+//! listed, in the notes of the file. A span that is no part of the text is an error.
 
-use serde::Deserialize;
+use std::cmp::Reverse;
+use std::ops::Range;
 
 use super::quoted;
-use crate::text::offsets::{OffsetUnit, slice};
+use crate::error::{Error, Place, Result};
+use crate::text::offsets::{OffsetUnit, from_byte, slice, to_byte};
 use crate::text::words::words;
 
-/// An entity of a text, as `predict` answers it.
-#[derive(Debug, Deserialize)]
+/// What offsets are, for hints.
+pub(super) const COUNTED: &str =
+    "offsets count characters (Unicode code points) from 0, and the end is the first one behind the part";
+/// So many changed spans are reported one by one.
+const MOST_LISTED: usize = 5;
+
+/// A text with its entities, as a file has them.
+#[derive(Debug)]
+pub(super) struct Annotated {
+    /// The text.
+    pub text: String,
+    /// Where its words lie, in bytes, in order and apart, where the file says.
+    pub words: Option<Vec<Range<usize>>>,
+    /// In any order.
+    pub entities: Vec<Marked>,
+    /// What their offsets count.
+    pub unit: OffsetUnit,
+}
+
+/// An entity of a text, as a file has it.
+#[derive(Debug)]
 pub(super) struct Marked {
+    /// Where it stands in its example, for messages: `entities[2]`.
+    pub name: String,
     /// Its type.
-    #[serde(rename = "type")]
     pub kind: String,
-    /// Where it starts and ends in the text, in units of the line.
+    /// Where it starts in the text.
     pub start: usize,
     /// One past its end.
     pub end: usize,
@@ -27,130 +51,316 @@ pub(super) struct Marked {
     pub text: Option<String>,
 }
 
-/// The words of the text with their tags, or why it can't be used.
-pub(super) fn tagged(text: &str, entities: &[Marked], unit: OffsetUnit) -> Result<(Vec<String>, Vec<String>), String> {
-    let words = words(text);
-    let mut tags = vec!["O".to_owned(); words.len()];
-    let table = boundaries(text, unit);
-    for entity in entities {
-        let name = format!("the {} from {} to {}", quoted(&entity.kind), entity.start, entity.end);
-        if entity.kind.trim().is_empty() {
-            return Err(format!("{name}: expected a type, found none"));
+/// An entity on the words of its text.
+struct Found<'a> {
+    marked: &'a Marked,
+    /// The words that it holds, wholly or in part.
+    words: Range<usize>,
+    /// Of the text, in bytes.
+    bytes: Range<usize>,
+}
+
+/// Makes tags of spans, and remembers what it had to change.
+#[derive(Default)]
+pub(super) struct Tagger {
+    widened: Listed,
+    inner: Listed,
+    repeated: usize,
+}
+
+/// How many there are, and the first of them.
+#[derive(Default)]
+struct Listed {
+    count: usize,
+    first: Vec<String>,
+}
+
+impl Listed {
+    fn push(&mut self, one: impl FnOnce() -> String) {
+        self.count += 1;
+        if self.first.len() < MOST_LISTED {
+            self.first.push(one());
         }
-        let (Some(start), Some(end)) = (byte(&table, entity.start), byte(&table, entity.end)) else {
-            let elsewhere = entity.text.as_deref().map_or(String::new(), |said| other_unit(text, entity, said, unit));
-            return Err(format!("{name}: no such place in a text of {}{elsewhere}", length(text, unit)));
-        };
-        let found = text.get(start..end).unwrap_or("");
-        if let Some(said) = entity.text.as_deref().filter(|said| *said != found) {
-            let elsewhere = other_unit(text, entity, said, unit);
-            return Err(format!("{name}: expected {}, found {}{elsewhere}", quoted(said), quoted(found)));
-        }
-        let mut inside = 0;
-        for (word, tag) in words.iter().zip(&mut tags) {
-            if word.end <= start || word.start >= end {
+    }
+
+    fn note(&self, what: &str) -> Option<String> {
+        let which = if self.first.len() < self.count { "The first" } else { "In order" };
+        (self.count > 0).then(|| format!("{what}: {}. {which}: {}", self.count, self.first.join("; ")))
+    }
+}
+
+impl Tagger {
+    /// The words of the text with their tags.
+    ///
+    /// # Errors
+    /// An entity is no part of the text, or not what the file says stands there. Messages begin with its name.
+    pub fn tags(&mut self, place: &Place, annotated: &Annotated) -> Result<(Vec<String>, Vec<String>)> {
+        let Annotated { text, words: given, entities, unit } = annotated;
+        let own = if given.is_none() { words(text) } else { Vec::new() };
+        let words = given.as_ref().unwrap_or(&own);
+        let mut found = entities.iter().map(|marked| found(text, words, marked, *unit)).collect::<Result<Vec<_>>>()?;
+        // Stable, so that of equal ones the first of the file comes first.
+        found.sort_by_key(|one| (one.words.start, Reverse(one.words.end), one.bytes.start, Reverse(one.bytes.end)));
+        let mut tags = vec!["O".to_owned(); words.len()];
+        let mut before: Option<&Found> = None;
+        for one in &found {
+            if let Some(outer) = before.filter(|outer| one.words.start < outer.words.end) {
+                match outer.bytes == one.bytes && outer.marked.kind == one.marked.kind {
+                    true => self.repeated += 1,
+                    false => {
+                        self.inner.push(|| format!("{place}, {} beside {}", one.shown(text), outer.shown(text)));
+                    }
+                }
                 continue;
             }
-            let whole = slice(text, word.start, word.end);
-            if word.start < start || word.end > end {
-                return Err(format!("{name}, {}, cuts the word {}", quoted(found), quoted(whole)));
+            let all = one.whole(words);
+            if all != one.bytes {
+                let wide = || quoted(slice(text, all.start, all.end));
+                self.widened.push(|| format!("{place}, {} to {}", one.shown(text), wide()));
             }
-            if tag != "O" {
-                return Err(format!("{name}, {}, overlaps another entity at {}", quoted(found), quoted(whole)));
+            for (tag, prefix) in tags
+                .iter_mut()
+                .take(one.words.end)
+                .skip(one.words.start)
+                .zip(["B"].into_iter().chain(std::iter::repeat("I")))
+            {
+                *tag = format!("{prefix}-{}", one.marked.kind);
             }
-            *tag = format!("{}-{}", if inside == 0 { "B" } else { "I" }, entity.kind);
-            inside += 1;
+            before = Some(one);
         }
-        if inside == 0 {
-            return Err(format!("{name}: expected words, found {}", quoted(found)));
+        Ok((words.iter().map(|word| slice(text, word.start, word.end).to_owned()).collect(), tags))
+    }
+
+    /// What was changed, for people.
+    pub fn notes(&self) -> Vec<String> {
+        let repeated = || format!("entities that are given twice, of which the second was left out: {}", self.repeated);
+        let notes = [
+            self.widened.note("entities that cut a word and were widened to whole words"),
+            self.inner.note("entities that share words with another and were left out, the outermost kept"),
+            (self.repeated > 0).then(repeated),
+        ];
+        notes.into_iter().flatten().collect()
+    }
+}
+
+impl Found<'_> {
+    /// All of its words, in bytes.
+    fn whole(&self, words: &[Range<usize>]) -> Range<usize> {
+        let first = words.get(self.words.start).map_or(self.bytes.start, |word| word.start);
+        first..words.get(self.words.end - 1).map_or(self.bytes.end, |word| word.end)
+    }
+
+    /// Its type, its place and its text.
+    fn shown(&self, text: &str) -> String {
+        let Marked { kind, start, end, .. } = self.marked;
+        format!("{} from {start} to {end}, {}", quoted(kind), quoted(slice(text, self.bytes.start, self.bytes.end)))
+    }
+}
+
+/// Where an entity lies.
+fn found<'a>(text: &str, words: &[Range<usize>], marked: &'a Marked, unit: OffsetUnit) -> Result<Found<'a>> {
+    let Marked { name, kind, start, end, text: said } = marked;
+    if kind.trim().is_empty() {
+        return Err(Error::data(format!("{name}: expected the type of an entity, found a blank one")));
+    }
+    let bytes = part_of(text, [*start, *end], said.as_deref(), unit).map_err(|why| {
+        let error = Error::data(format!("{name}: expected a part of the text: {why}"));
+        match said.as_deref().and_then(|said| other_unit(text, marked, said, unit)) {
+            Some(unit) => error.hint(format!("in other units it is there: \"offset_unit\": \"{unit}\"")),
+            None => error.hint(COUNTED),
         }
+    })?;
+    let first = words.partition_point(|word| word.end <= bytes.start);
+    let behind = words.partition_point(|word| word.start < bytes.end);
+    if first >= behind {
+        let found = quoted(slice(text, bytes.start, bytes.end));
+        return Err(Error::data(format!(
+            "{name}: expected one of the text's tokens or more, found {found} between them"
+        ))
+        .hint("the tokens of an example are its words: all of the text but white space"));
     }
-    Ok((words.into_iter().map(|word| slice(text, word.start, word.end).to_owned()).collect(), tags))
+    Ok(Found { marked, words: first..behind, bytes })
 }
 
-/// The byte at each offset in these units; none inside a character.
-fn boundaries(text: &str, unit: OffsetUnit) -> Vec<Option<usize>> {
-    let mut table = Vec::with_capacity(text.len() + 1);
-    for (at, c) in text.char_indices() {
-        table.push(Some(at));
-        let more = match unit {
-            OffsetUnit::Byte => c.len_utf8() - 1,
-            OffsetUnit::Char => 0,
-            OffsetUnit::Utf16 => c.len_utf16() - 1,
-        };
-        table.extend(std::iter::repeat_n(None, more));
-    }
-    table.push(Some(text.len()));
-    table
-}
-
-fn byte(table: &[Option<usize>], offset: usize) -> Option<usize> {
-    table.get(offset).copied().flatten()
-}
-
-fn length(text: &str, unit: OffsetUnit) -> String {
-    let name = match unit {
-        OffsetUnit::Byte => "bytes",
-        OffsetUnit::Char => "characters",
-        OffsetUnit::Utf16 => "UTF-16 units",
+/// A part of a text between two offsets, which may have to be a certain text, or why there is none. It holds no white space at its
+/// ends.
+pub(super) fn part_of(
+    text: &str,
+    [start, end]: [usize; 2],
+    said: Option<&str>,
+    unit: OffsetUnit,
+) -> Result<Range<usize>, String> {
+    let byte = |offset: usize, name: &str| {
+        to_byte(text, offset, unit).ok_or_else(|| {
+            let most = from_byte(text, text.len(), unit);
+            match offset > most {
+                true => format!("{name} up to {most}, where the text ends; found {offset}"),
+                false => format!("{name} between two characters, found {offset}, which cuts one"),
+            }
+        })
     };
-    format!("{} {name}", boundaries(text, unit).len() - 1)
+    let (from, to) = (byte(start, "a start")?, byte(end, "an end")?);
+    if from >= to {
+        return Err(format!("a start before its end, found {start} and {end}"));
+    }
+    let found = slice(text, from, to);
+    if let Some(said) = said.filter(|said| said.trim() != found.trim()) {
+        return Err(format!("{} from {start} to {end}, as it says; found {}", quoted(said), quoted(found)));
+    }
+    let range = trimmed(text, from..to);
+    if range.is_empty() { Err(format!("more than white space from {start} to {end}")) } else { Ok(range) }
+}
+
+/// A range without the white space at its ends.
+pub(super) fn trimmed(text: &str, range: Range<usize>) -> Range<usize> {
+    let part = text.get(range.clone()).unwrap_or("");
+    let start = range.start + part.len() - part.trim_start().len();
+    start..start + part.trim().len()
 }
 
 /// In which other unit the entity stands where it says.
-fn other_unit(text: &str, entity: &Marked, said: &str, unit: OffsetUnit) -> String {
-    let holds = |other: &OffsetUnit| {
-        let table = boundaries(text, *other);
-        let at = byte(&table, entity.start).zip(byte(&table, entity.end));
-        at.and_then(|(start, end)| text.get(start..end)) == Some(said)
-    };
+fn other_unit(text: &str, marked: &Marked, said: &str, unit: OffsetUnit) -> Option<&'static str> {
     let others = [(OffsetUnit::Char, "char"), (OffsetUnit::Byte, "byte"), (OffsetUnit::Utf16, "utf16")];
-    let found = others.iter().find(|(other, _)| *other != unit && holds(other));
-    found.map_or(String::new(), |(_, name)| format!(" (in other units it is there: \"offset_unit\": \"{name}\")"))
+    let holds = |other: OffsetUnit| part_of(text, [marked.start, marked.end], Some(said), other).is_ok();
+    others.into_iter().find(|(other, _)| *other != unit && holds(*other)).map(|(_, name)| name)
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use proptest::prelude::*;
 
     fn marked(kind: &str, start: usize, end: usize, text: Option<&str>) -> Marked {
-        Marked { kind: kind.into(), start, end, text: text.map(str::to_owned) }
+        Marked { name: "entities[0]".into(), kind: kind.into(), start, end, text: text.map(str::to_owned) }
+    }
+
+    fn annotated(text: &str, entities: Vec<Marked>, unit: OffsetUnit) -> Annotated {
+        Annotated { text: text.into(), words: None, entities, unit }
+    }
+
+    /// The tags, and the notes.
+    fn tags(text: &str, entities: Vec<Marked>) -> (String, Vec<String>) {
+        let mut tagger = Tagger::default();
+        let (_, tags) = tagger.tags(&Place::line("a", 7), &annotated(text, entities, OffsetUnit::Char)).unwrap();
+        (tags.join(" "), tagger.notes())
     }
 
     #[test]
     fn spans_become_tags_in_every_unit() {
         let text = "né 👩‍🚀 Ada's, Rio de Janeiro!";
         for (unit, start) in [(OffsetUnit::Char, 7), (OffsetUnit::Byte, 16), (OffsetUnit::Utf16, 9)] {
-            let entities = [marked("PER", start, start + 3, Some("Ada")), marked("LOC", start + 7, start + 21, None)];
-            let (words, tags) = tagged(text, &entities, unit).unwrap();
+            let entities =
+                vec![marked("LOC", start + 7, start + 21, None), marked("PER", start, start + 3, Some("Ada"))];
+            let mut tagger = Tagger::default();
+            let (words, tags) = tagger.tags(&Place::line("a", 1), &annotated(text, entities, unit)).unwrap();
             assert_eq!(words, ["né", "👩‍🚀", "Ada", "'s", ",", "Rio", "de", "Janeiro", "!"]);
             assert_eq!(tags, ["O", "O", "B-PER", "O", "O", "B-LOC", "I-LOC", "I-LOC", "O"], "{unit:?}");
+            assert_eq!(tagger.notes(), Vec::<String>::new());
         }
     }
 
     #[test]
     fn neighbours_of_one_type_stay_apart_and_white_space_around_a_span_is_nothing() {
-        let (_, tags) =
-            tagged("Ada Bo", &[marked("PER", 0, 4, None), marked("PER", 4, 6, None)], OffsetUnit::Char).unwrap();
-        assert_eq!(tags, ["B-PER", "B-PER"]);
+        let (tags, notes) = tags("Ada Bo", vec![marked("PER", 0, 4, None), marked("PER", 4, 6, None)]);
+        assert_eq!((tags.as_str(), notes.len()), ("B-PER B-PER", 0));
     }
 
     #[test]
-    fn a_span_that_is_no_row_of_words_says_why() {
-        for (entity, reason) in [
-            (marked("LOC", 0, 3, None), "the `LOC` from 0 to 3, `Éri`, cuts the word `Éric`"),
-            (marked("LOC", 4, 5, None), "expected words, found ` `"),
-            (marked("LOC", 5, 4, None), "expected words"),
-            (marked("LOC", 5, 99, None), "no such place in a text of 8 characters"),
-            (marked("", 0, 4, None), "expected a type"),
-            (marked("LOC", 0, 4, Some("Bob")), "expected `Bob`, found `Éric`"),
-            (marked("LOC", 6, 9, Some("Bob")), "\"offset_unit\": \"byte\""),
+    fn a_span_that_cuts_a_word_is_widened_and_said() {
+        let (tags, notes) = tags("Adams left New Yorker", vec![marked("PER", 0, 3, None), marked("LOC", 12, 19, None)]);
+        assert_eq!(tags, "B-PER O B-LOC I-LOC");
+        assert_eq!(
+            notes,
+            [
+                "entities that cut a word and were widened to whole words: 2. In order: a:7, `PER` from 0 to 3, `Ada` to \
+              `Adams`; a:7, `LOC` from 12 to 19, `ew York` to `New Yorker`"
+            ]
+        );
+    }
+
+    #[test]
+    fn of_spans_that_share_words_the_outermost_is_kept() {
+        let text = "Bank of New York Mellon today";
+        let whole = || marked("ORG", 0, 23, None);
+        for (entities, want, count) in [
+            (vec![marked("LOC", 8, 16, None), whole()], "B-ORG I-ORG I-ORG I-ORG I-ORG O", 1),
+            // One begins in the other and ends behind it: the one that begins first.
+            (vec![marked("LOC", 8, 23, None), marked("ORG", 0, 16, None)], "B-ORG I-ORG I-ORG I-ORG O O", 1),
+            // Beginning together: the longer; equal: the first.
+            (vec![marked("A", 0, 4, None), whole()], "B-ORG I-ORG I-ORG I-ORG I-ORG O", 1),
+            (vec![marked("A", 0, 4, None), marked("B", 0, 4, None)], "B-A O O O O O", 1),
+            // What lies in one that is left out is kept.
+            (
+                vec![marked("A", 0, 7, None), marked("B", 5, 16, None), marked("C", 12, 16, None)],
+                "B-A I-A O B-C O O",
+                1,
+            ),
+            (vec![whole(), marked("X", 24, 29, None)], "B-ORG I-ORG I-ORG I-ORG I-ORG B-X", 0),
         ] {
-            let found = tagged("Éric Bob", &[entity], OffsetUnit::Char).unwrap_err();
-            assert!(found.contains(reason), "{found}");
+            let (tags, notes) = tags(text, entities);
+            assert_eq!(tags, want);
+            let said = format!("entities that share words with another and were left out, the outermost kept: {count}");
+            assert_eq!(notes.iter().filter(|note| note.starts_with(&said)).count(), count, "{notes:?}");
         }
-        let twice = [marked("A", 0, 8, None), marked("B", 5, 8, None)];
-        assert!(tagged("Éric Bob", &twice, OffsetUnit::Char).unwrap_err().contains("overlaps another entity at `Bob`"));
+        let (_, notes) = tags(text, vec![whole(), whole()]);
+        assert_eq!(notes, ["entities that are given twice, of which the second was left out: 1"]);
+    }
+
+    #[test]
+    fn many_changes_are_counted_and_the_first_listed() {
+        let entities = (0..9).map(|at| marked("X", 4 * at, 4 * at + 2, None)).collect();
+        let (_, notes) = tags(&"abc ".repeat(9), entities);
+        assert!(notes[0].contains("whole words: 9. The first: a:7, `X` from 0"), "{notes:?}");
+        assert_eq!(notes[0].matches("a:7").count(), MOST_LISTED);
+    }
+
+    #[test]
+    fn a_span_that_is_no_part_of_the_text_says_why() {
+        for (entity, reason, hint) in [
+            (marked("LOC", 4, 5, None), "more than white space from 4 to 5", COUNTED),
+            (marked("LOC", 5, 4, None), "a start before its end, found 5 and 4", COUNTED),
+            (marked("LOC", 5, 5, None), "a start before its end, found 5 and 5", COUNTED),
+            (marked("LOC", 5, 99, None), "an end up to 8, where the text ends; found 99", COUNTED),
+            (marked(" ", 0, 4, None), "expected the type of an entity, found a blank one", ""),
+            (marked("LOC", 0, 4, Some("Bob")), "`Bob` from 0 to 4, as it says; found `Éric`", COUNTED),
+            (marked("LOC", 6, 9, Some("Bob")), "found 9", "in other units it is there: \"offset_unit\": \"byte\""),
+        ] {
+            let one = annotated("Éric Bob", vec![entity], OffsetUnit::Char);
+            let error = Tagger::default().tags(&Place::line("a", 1), &one).unwrap_err();
+            let found = error.to_string();
+            assert!(found.starts_with("entities[0]: expected") && found.contains(reason), "{found}");
+            assert_eq!(error.hint_text().unwrap_or(""), hint);
+        }
+        let mut one = annotated("Éric Bob", vec![marked("LOC", 5, 8, None)], OffsetUnit::Char);
+        one.words = Some(vec![0..5]);
+        let error = Tagger::default().tags(&Place::line("a", 1), &one).unwrap_err().to_string();
+        assert!(error.contains("found `Bob` between them"), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn every_word_has_a_tag_and_every_entity_that_stands_alone_is_whole(
+            text in "[a-c é東.]{1,20}", ends in prop::collection::vec((0..20_usize, 0..20_usize), 0..5))
+        {
+            let entities: Vec<Marked> =
+                ends.iter().enumerate().map(|(at, (start, end))| marked(&format!("T{at}"), *start, *end, None)).collect();
+            let one = annotated(&text, entities, OffsetUnit::Char);
+            let mut tagger = Tagger::default();
+            if let Ok((words, tags)) = tagger.tags(&Place::line("a", 1), &one) {
+                prop_assert_eq!(words.len(), tags.len());
+                for (at, (start, end)) in ends.iter().enumerate() {
+                    let part: String = text.chars().skip(*start).take(end - start).collect();
+                    let has = tags.contains(&format!("B-T{at}"));
+                    prop_assert!(!part.trim().is_empty());
+                    prop_assert!(has || tagger.inner.count > 0);
+                }
+                for (before, tag) in tags.iter().zip(tags.iter().skip(1)) {
+                    if let Some(kind) = tag.strip_prefix("I-") {
+                        prop_assert!(before.ends_with(kind), "{:?}", tags);
+                    }
+                }
+            }
+        }
     }
 }

@@ -36,7 +36,7 @@ fn check_columns(name: &str, columns: &toml::Table, recipe: &toml::Table, source
     if let Some((key, _)) = columns.iter().find(|(key, _)| !known.contains(key)) {
         return Err(unknown(&table, key, &known, recipe).at(source.place(&dotted(&table, key))));
     }
-    match columns_of_kind.required.iter().find(|role| !columns.contains_key(**role)) {
+    match columns_of_kind.missing(|role| columns.contains_key(role)) {
         None => Ok(()),
         Some(missing) => {
             let message = format!("{table}.{missing}: expected {}, found nothing", purpose(missing));

@@ -1,6 +1,6 @@
 //! JSON Lines: one example a line.
 //!
-//! Tagged sentences are in `sentences.rs`, questions in `questions.rs`, labelled texts in `texts.rs`, labelled words in
+//! Sentences with entities are in `sentences.rs` (as one JSON list in `array.rs`), questions in `questions.rs`, labelled texts in `texts.rs`, labelled words in
 //! `words.rs`, relations in `relations.rs`, trees in `trees.rs`. Here is what they share: a line is one JSON object, a field that
 //! comes twice is an error, and fields that are not used are named in a note.
 
@@ -13,6 +13,7 @@ use serde::de::{Error as _, IgnoredAny, MapAccess};
 use super::{json, looks};
 use crate::error::{Error, Place, Result};
 
+mod array;
 mod questions;
 mod relations;
 mod sentences;
@@ -20,6 +21,7 @@ mod texts;
 mod trees;
 mod words;
 
+pub(super) use array::read_sentence_list;
 pub(super) use questions::read_questions;
 pub(super) use relations::read_relations;
 pub(super) use sentences::read_sentences;

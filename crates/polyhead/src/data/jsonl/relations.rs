@@ -10,10 +10,12 @@
 //! without any is none; its fields may have the names that doccano gives them (`start_offset`, `end_offset`, `from_id`, `to_id`,
 //! `type`).
 
-use super::texts::Fields;
 use super::{LONGEST_LINE, note, parse, remember};
+use crate::data::json::Fields;
 use crate::data::lines::Lines;
-use crate::data::relations::{Marked, RelationExample, Relations, part_of};
+use crate::data::relations::{Marked, RelationExample, Relations};
+use crate::data::spans::part_of;
+use crate::data::texts::usual_names;
 use crate::data::{Layout, Read, quoted};
 use crate::error::{Error, Place, Result};
 use crate::text::offsets::OffsetUnit;
@@ -27,6 +29,10 @@ const READ: &[&str] = &["id", "head", "tail", "e1", "e2", "entities", "relations
 const ENTITIES: &str =
     "entities are {\"id\": 1, \"start\": 4, \"end\": 8}, relations {\"head\": 1, \"tail\": 2, \"label\": \"...\"}";
 
+const OTHER_NAMES: &str = "fields of other names: data.TASK.columns = { text = \"sentence\", label = \"class\" }";
+/// Fields of the two parts.
+const PARTS: &[&str] = &["head", "tail", "e1", "e2"];
+
 /// Reads relations.
 pub(in crate::data) fn read_relations(
     file: &Path,
@@ -36,6 +42,9 @@ pub(in crate::data) fn read_relations(
     let mut lines = Lines::open(file, LONGEST_LINE)?;
     let mut relations = Relations::new(layout);
     let (mut ignored, mut without) = (BTreeSet::new(), 0);
+    // Records that say nothing of relations, and what to say if there are no others.
+    let (mut open, mut fault) = (0_usize, None);
+    let (mut unmarked, mut marked_before) = (None, false);
     while !relations.is_enough(limit) {
         let Some((number, line)) = lines.next()? else { break };
         if line.trim().is_empty() {
@@ -52,7 +61,7 @@ pub(in crate::data) fn read_relations(
                 quoted(&known.join(", "))
             ))
             .at(place)
-            .hint("fields of other names: data.TASK.columns = { text = \"sentence\", label = \"class\" }"));
+            .hint(OTHER_NAMES));
         };
         let id = fields.0.iter().find(|(name, _)| name == "id").and_then(|(_, id)| name_of(id));
         if fields.0.iter().any(|(name, value)| name == "relations" && !value.is_null()) {
@@ -69,25 +78,72 @@ pub(in crate::data) fn read_relations(
             remember(&mut ignored, unread(object.into_iter().map(|(name, _)| name)));
             continue;
         }
+        // A text with nothing of two parts is one for other tasks.
+        if !fields.names().any(|name| PARTS.contains(&name)) && !is_marked(&text) {
+            open += 1;
+            let missing = || without_relation(&fields, &text, layout).at(place.clone());
+            // Its label may be a class of the text, but not where those of other records are relations.
+            if has_label(&fields, layout) {
+                unmarked.get_or_insert_with(missing);
+            }
+            fault.get_or_insert_with(missing);
+            continue;
+        }
         let label = fields.take("label", layout).map_err(at)?;
         let object: Map<String, Value> = fields.0.into_iter().collect();
         let marked = Marked::of_json(&text, &object, OffsetUnit::Char).map_err(at)?;
-        let Some(label) = label else {
-            let known: Vec<&str> = object.keys().map(String::as_str).collect();
-            let found = quoted(&known.join(", "));
-            return Err(Error::data(format!("expected `label`, the relation of the two parts, found only {found}"))
-                .at(place)
-                .hint("fields of other names: data.TASK.columns = { text = \"sentence\", label = \"class\" }"));
-        };
-        relations.push(place, id, marked, &label)?;
+        marked_before = true;
+        match label {
+            Some(label) => relations.push(place, id, marked, &label)?,
+            None => {
+                open += 1;
+                let known: Vec<&str> = object.keys().map(String::as_str).collect();
+                let found = quoted(&known.join(", "));
+                let message = format!("expected `label`, the relation of the two parts, found only {found}");
+                fault.get_or_insert_with(|| Error::data(message).at(place).hint(OTHER_NAMES));
+            }
+        }
         remember(&mut ignored, unread(object.into_iter().map(|(name, _)| name)));
     }
     let mut notes = lines.notes();
     notes.extend(note(&ignored));
+    if let (true, Some(unmarked)) = (marked_before, unmarked) {
+        return Err(unmarked);
+    }
+    if let (true, Some(fault)) = (relations.is_empty() && limit != Some(0), fault) {
+        return Err(fault);
+    }
+    if open > 0 {
+        notes.push(format!("records that say nothing of relations, of which there is no example: {open}"));
+    }
     if without > 0 {
         notes.push(format!("texts whose `relations` are empty, of which there is no example: {without}"));
     }
     relations.finish(file, limit, notes)
+}
+
+/// Whether a text has one of the marks.
+fn is_marked(text: &str) -> bool {
+    ["<e1>", "</e1>", "<e2>", "</e2>"].iter().any(|mark| text.contains(mark))
+}
+
+/// Whether a record has a label, and no other field that relations stand in.
+fn has_label(fields: &Fields, layout: &Layout) -> bool {
+    let is_label = |name: &str| match layout.columns.as_ref().and_then(|columns| columns.get("label")) {
+        Some(column) => column.to_string() == name,
+        None => usual_names("label").contains(&name),
+    };
+    let is_said = |name: &&str| fields.get(name).is_some();
+    fields.names().filter(is_said).any(is_label) && !fields.names().any(|name| matches!(name, "entities" | "relations"))
+}
+
+/// What is missing of a record: the marks of its parts, where it has a label; else all.
+fn without_relation(fields: &Fields, text: &str, layout: &Layout) -> Error {
+    match Marked::read(text) {
+        Err(missing) if has_label(fields, layout) => missing,
+        _ => Error::data(format!("expected a text and its relation, found {} beside the text", fields.found()))
+            .hint(OTHER_NAMES),
+    }
 }
 
 /// The names of fields that are not read.

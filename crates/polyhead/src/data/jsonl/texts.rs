@@ -2,16 +2,14 @@
 //! `columns`.
 
 use super::{LONGEST_LINE, note, parse, remember};
+use crate::data::json::Fields;
 use crate::data::layout::Column;
 use crate::data::lines::Lines;
 use crate::data::texts::{LabelledText, Raw, Texts, chosen, usual_names};
 use crate::data::{Layout, Read, quoted};
 use crate::error::{Error, Place, Result};
-use serde::de::{Error as _, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::fmt;
 use std::path::Path;
 
 /// Reads labelled texts.
@@ -53,9 +51,7 @@ pub(in crate::data) fn read_texts(file: &Path, limit: Option<usize>, layout: &La
     texts.finish(file, limit, notes)
 }
 
-/// The fields of an object, each once.
-pub(super) struct Fields(pub Vec<(String, Value)>);
-
+/// What a text and its label are among the fields of an object.
 impl Fields {
     /// Takes the field of a role out.
     fn field(&mut self, role: &str, layout: &Layout) -> Result<Option<(String, Value)>> {
@@ -74,7 +70,7 @@ impl Fields {
     }
 
     /// The same as text: a label may be a number, or true or false.
-    pub(super) fn take(&mut self, role: &str, layout: &Layout) -> Result<Option<String>> {
+    pub(in crate::data) fn take(&mut self, role: &str, layout: &Layout) -> Result<Option<String>> {
         let Some((name, value)) = self.field(role, layout)? else { return Ok(None) };
         match value {
             // No label is a reason to leave the example out, no second text is none.
@@ -111,28 +107,5 @@ impl Fields {
             }
         };
         label.map(Some)
-    }
-}
-
-impl<'de> Deserialize<'de> for Fields {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Each;
-        impl<'de> Visitor<'de> for Each {
-            type Value = Fields;
-            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("a JSON object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
-                let mut fields: Vec<(String, Value)> = Vec::new();
-                while let Some((name, value)) = map.next_entry::<String, Value>()? {
-                    if fields.iter().any(|(known, _)| *known == name) {
-                        return Err(A::Error::custom(format!("duplicate field {}", quoted(&name))));
-                    }
-                    fields.push((name, value));
-                }
-                Ok(Fields(fields))
-            }
-        }
-        deserializer.deserialize_map(Each)
     }
 }

@@ -1,8 +1,8 @@
 //! Labelled words as JSON Lines: `{"words": ["They", "left"], "tags": ["PRON", "VERB"]}`, by other names with `columns`. A tag may
 //! be a number; null and `_` say that a word has none.
 
-use super::texts::Fields;
 use super::{LONGEST_LINE, note, parse, remember};
+use crate::data::json::Fields;
 use crate::data::layout::Column;
 use crate::data::lines::Lines;
 use crate::data::words::{Sentences, TaggedWords, usual_names};
@@ -17,6 +17,8 @@ pub(in crate::data) fn read_words(file: &Path, limit: Option<usize>, layout: &La
     let mut lines = Lines::open(file, LONGEST_LINE)?;
     let mut sentences = Sentences::new(layout);
     let mut ignored = BTreeSet::new();
+    // Records without tags, and what to say if there are no others.
+    let (mut open, mut fault) = (0_usize, None);
     while !sentences.is_enough(limit) {
         let Some((number, line)) = lines.next()? else { break };
         if line.trim().is_empty() {
@@ -24,6 +26,11 @@ pub(in crate::data) fn read_words(file: &Path, limit: Option<usize>, layout: &La
         }
         let place = Place::line(file, number);
         let mut fields: Fields = parse(file, number, line)?;
+        if !has_tags(&fields, layout) {
+            open += 1;
+            fault.get_or_insert_with(|| without_tags(&fields).at(place));
+            continue;
+        }
         let (words, tags) = read_line(&mut fields, &sentences, layout).map_err(|error| error.at(place.clone()))?;
         fields.0.retain(|(name, _)| name != "id");
         remember(&mut ignored, fields.0.into_iter().map(|(name, _)| name).collect());
@@ -31,6 +38,12 @@ pub(in crate::data) fn read_words(file: &Path, limit: Option<usize>, layout: &La
     }
     let mut notes = lines.notes();
     notes.extend(note(&ignored));
+    if let (true, Some(fault)) = (sentences.is_empty() && limit != Some(0), fault) {
+        return Err(fault);
+    }
+    if open > 0 {
+        notes.push(format!("records without tags, of which there is no example: {open}"));
+    }
     sentences.finish(file, limit, notes)
 }
 
@@ -39,10 +52,7 @@ type Labelled = (Vec<String>, Vec<Option<String>>);
 fn read_line(fields: &mut Fields, sentences: &Sentences, layout: &Layout) -> Result<Labelled> {
     let (words, tags) = (take(fields, "word", layout)?, take(fields, "tag", layout)?);
     let (Some((words_name, words)), Some((tags_name, tags))) = (words, tags) else {
-        let known: Vec<&str> = fields.0.iter().map(|(name, _)| name.as_str()).collect();
-        let found = quoted(&known.join(", "));
-        return Err(Error::data(format!("expected words and their tags, found no other fields than {found}"))
-            .hint("fields of other names: data.TASK.columns = { word = \"tokens\", tag = \"upos\" }"));
+        return Err(without_tags(fields));
     };
     let word = |(at, word): (usize, Value)| match word {
         Value::String(word) => Ok(word),
@@ -72,6 +82,22 @@ fn read_line(fields: &mut Fields, sentences: &Sentences, layout: &Layout) -> Res
         return Err(Error::data(message).hint("null or \"_\" says that a word has none"));
     }
     Ok((words, tags))
+}
+
+/// Whether a record has a field with tags that says something.
+fn has_tags(fields: &Fields, layout: &Layout) -> bool {
+    match layout.columns.as_ref().and_then(|columns| columns.get("tag")) {
+        Some(Column::Name(name)) => fields.get(name).is_some(),
+        Some(Column::Number(_)) => true,
+        None => usual_names("tag").iter().any(|name| fields.get(name).is_some()),
+    }
+}
+
+fn without_tags(fields: &Fields) -> Error {
+    let known: Vec<&str> = fields.names().collect();
+    let found = quoted(&known.join(", "));
+    Error::data(format!("expected words and their tags, found no other fields than {found}"))
+        .hint("fields of other names: data.TASK.columns = { word = \"tokens\", tag = \"upos\" }")
 }
 
 /// Takes the list of a role out, with the name of its field.

@@ -8,8 +8,9 @@
 //! White space at the ends of a part is no part of it.
 
 use crate::data::quoted;
+use crate::data::spans::{COUNTED, part_of, trimmed};
 use crate::error::{Error, Result};
-use crate::text::offsets::{OffsetUnit, slice, to_byte};
+use crate::text::offsets::OffsetUnit;
 use serde_json::{Map, Value, json};
 use std::ops::Range;
 
@@ -118,9 +119,6 @@ impl Marked {
     }
 }
 
-const COUNTED: &str =
-    "offsets count characters (Unicode code points) from 0, and the end is the first one behind the part";
-
 /// A text with marks around two parts of it.
 pub(super) fn marked(text: &str, parts: [&Range<usize>; 2]) -> String {
     let mut order: Vec<([usize; 4], &str)> = Vec::new();
@@ -137,41 +135,6 @@ pub(super) fn marked(text: &str, parts: [&Range<usize>; 2]) -> String {
         from = at;
     }
     written + text.get(from..).unwrap_or("")
-}
-
-/// A part of a text between two offsets, which may have to be a certain text, or why there is none.
-pub(in crate::data) fn part_of(
-    text: &str,
-    [start, end]: [usize; 2],
-    said: Option<&str>,
-    unit: OffsetUnit,
-) -> Result<Range<usize>, String> {
-    let byte = |offset: usize, name: &str| {
-        to_byte(text, offset, unit).ok_or_else(|| {
-            let most = crate::text::offsets::from_byte(text, text.len(), unit);
-            match offset > most {
-                true => format!("{name} up to {most}, where the text ends; found {offset}"),
-                false => format!("{name} between two characters, found {offset}, which cuts one"),
-            }
-        })
-    };
-    let (from, to) = (byte(start, "a start")?, byte(end, "an end")?);
-    if from >= to {
-        return Err(format!("a start before its end, found {start} and {end}"));
-    }
-    let found = slice(text, from, to);
-    if let Some(said) = said.filter(|said| said.trim() != found.trim()) {
-        return Err(format!("{} from {start} to {end}, as it says; found {}", quoted(said), quoted(found)));
-    }
-    let range = trimmed(text, from..to);
-    if range.is_empty() { Err(format!("more than white space from {start} to {end}")) } else { Ok(range) }
-}
-
-/// A range without the white space at its ends.
-fn trimmed(text: &str, range: Range<usize>) -> Range<usize> {
-    let part = text.get(range.clone()).unwrap_or("");
-    let start = range.start + part.len() - part.trim_start().len();
-    start..start + part.trim().len()
 }
 
 #[cfg(test)]

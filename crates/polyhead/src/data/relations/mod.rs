@@ -10,7 +10,6 @@ mod marked;
 mod semeval;
 
 pub use marked::Marked;
-pub(super) use marked::part_of;
 pub(super) use semeval::read as read_semeval;
 
 use super::{LabelledText, Layout, Read, Skipped, quoted, texts};
@@ -69,6 +68,11 @@ impl<'a> Relations<'a> {
         let Marked { text, first, second } = marked;
         self.examples.push(RelationExample { place, id, text, first, second, label: Some(label) });
         Ok(())
+    }
+
+    /// Whether nothing was taken or left out.
+    pub fn is_empty(&self) -> bool {
+        self.examples.is_empty() && self.skipped.is_empty()
     }
 
     /// Whether there are as many as asked for.

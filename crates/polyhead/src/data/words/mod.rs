@@ -76,6 +76,11 @@ impl<'a> Sentences<'a> {
         self.skipped.push(Skipped { place, example, reason: reason.to_owned() });
     }
 
+    /// Whether nothing was taken or left out.
+    pub fn is_empty(&self) -> bool {
+        self.examples.is_empty() && self.skipped.is_empty()
+    }
+
     /// Whether there are as many as asked for.
     pub fn is_enough(&self, limit: Option<usize>) -> bool {
         limit.is_some_and(|limit| self.examples.len() >= limit)
