@@ -74,9 +74,13 @@ pub fn texts(data: &[u8]) {
 
 /// Labelled words, in each of their formats; CoNLL-U whole, too.
 pub fn words(data: &[u8]) {
-    for (name, chosen) in
-        [("data.conllu", "tag=feats"), ("data.tsv", "2,3"), ("data.conll", "tag=upos"), ("data.jsonl", "tag=x")]
-    {
+    for (name, chosen) in [
+        ("data.conllu", "tag=feats"),
+        ("data.tsv", "2,3"),
+        ("data.csv", "sentence=1,word=2,tag=3"),
+        ("data.conll", "tag=upos"),
+        ("data.jsonl", "tag=x"),
+    ] {
         let path = file(name, data);
         labelled_words(&path, &Layout::default());
         labelled_words(&path, &Layout { columns: Some(chosen.parse().expect("columns")), ..Layout::default() });

@@ -23,7 +23,7 @@ const IN_FILES: &[(&str, &str)] = &[
     ("src/data/looks.rs", "tag"),
     ("src/data/mod.rs", "tag"),
     ("src/data/jsonl/sentences.rs", "tag"),
-    ("src/data/sentence_tables.rs", "tag"),
+    ("src/data/word_tables.rs", "tag"),
     ("src/data/parquet/sentences.rs", "tag"),
     ("src/data/parquet/words.rs", "tag"),
     ("src/data/words/columns.rs", "tag"),

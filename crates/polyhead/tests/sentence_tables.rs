@@ -6,7 +6,7 @@
 mod small;
 
 use polyhead::ErrorKind;
-use polyhead::data::{Layout, Read, Sentence, read_sentences};
+use polyhead::data::{Layout, Read, Sentence, TAGGED_WORDS, TaggedWords, read_sentences};
 use small::{columns, written};
 
 fn read_as(name: &str, text: &str, layout: &Layout) -> Read<Sentence> {
@@ -247,4 +247,83 @@ fn tables_of_parquet_are_read_by_the_names_that_a_recipe_gives() {
         let error = read_sentences(path, None, &columns(chosen)).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
+}
+
+#[test]
+fn tables_of_labels_are_read_as_those_of_entities_are() {
+    let plain = Layout::default();
+    let read = |name: &str, text: &str, layout: &Layout| -> Vec<String> {
+        let (_folder, path) = written(name, text.as_bytes());
+        let read = TAGGED_WORDS.read(&path, None, layout).unwrap_or_else(|error| panic!("{text}: {error}"));
+        let one = |sentence: &TaggedWords| {
+            let pairs = sentence.words.iter().zip(&sentence.tags);
+            let shown = pairs.map(|(word, tag)| format!("{word}/{}", tag.as_deref().unwrap_or("?")));
+            shown.collect::<Vec<_>>().join(" ")
+        };
+        read.examples.iter().map(one).collect()
+    };
+    let want = ["EU/NNP 1,000/? \"\"/``", "Rio/NNP de/IN"];
+    let kaggle = KAGGLE.replace(",CD,", ",_,");
+    let tabs = "sent_id\tword\tupos\n0\tEU\tNNP\n0\t1,000\t_\n0\t\"\"\t``\n1\tRio\tNNP\n\tde\tIN\n";
+    for (name, text, layout) in [
+        ("a.csv", kaggle.as_str(), &plain),
+        ("a.csv", &kaggle, &columns("sentence=1,word=2,tag=3")),
+        ("a.csv", &kaggle, &columns("sentence=Sentence #,tag=POS")),
+        ("a.csv", "text,tags\n\"EU 1,000 \"\"\"\"\",NNP _ ``\nRio de,\"['NNP', 'IN']\"\n", &plain),
+        ("a.tsv", tabs, &plain),
+        ("a.tsv", tabs, &columns("sentence=sent_id,tag=upos")),
+    ] {
+        assert_eq!(read(name, text, layout), want, "{name}: {text}");
+    }
+    // Columns with blank lines between sentences, in which a word and its label may hold spaces.
+    let lines = "word\tlabel\nNew York\tplace name\n\nRio\tplace\n";
+    assert_eq!(read("a.tsv", lines, &plain), ["New York/place name", "Rio/place"]);
+    let (_folder, path) = written("a.csv", b"Sentence #,Word,POS\n1,EU,\n");
+    let error = TAGGED_WORDS.read(&path, None, &plain).unwrap_err().to_string();
+    assert!(error.contains("a.csv:2: expected a tag, found an empty cell"), "{error}");
+}
+
+/// CoNLL-2003 itself, where a folder `shared` stands beside the repository (or at `POLYHEAD_SHARED`): written as a table and as
+/// texts with spans and tokens, it is read back as it was.
+#[test]
+fn real_sentences_are_read_back_out_of_every_form() {
+    let beside = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
+    let shared = std::env::var_os("POLYHEAD_SHARED").map(std::path::PathBuf::from).unwrap_or(beside);
+    let valid = shared.join("data/conll2003/valid.txt");
+    if !valid.is_file() {
+        eprintln!("skipped: no real data at {}", valid.display());
+        return;
+    }
+    let want = read_sentences(&valid, None, &Layout::default()).unwrap();
+    let (mut csv, mut json) = ("Sentence #,Word,Tag\n".to_owned(), String::new());
+    let (mut entities, mut without_tokens) = (0, String::new());
+    for (number, sentence) in want.examples.iter().enumerate() {
+        let (mut text, mut tokens, mut spans) = (String::new(), Vec::new(), Vec::<serde_json::Value>::new());
+        for (at, (word, tag)) in sentence.words.iter().zip(&sentence.tags).enumerate() {
+            let number = if at == 0 { format!("Sentence: {number}") } else { String::new() };
+            csv += &format!("{number},\"{}\",{tag}\n", word.replace('"', "\"\""));
+            let start = text.chars().count() + usize::from(at > 0);
+            text = if at == 0 { word.clone() } else { format!("{text} {word}") };
+            let end = text.chars().count();
+            tokens.push(serde_json::json!({ "start": start, "end": end, "text": word }));
+            match tag.split_once('-') {
+                Some(("I", _)) => spans.last_mut().unwrap()["end"] = end.into(),
+                Some((_, kind)) => spans.push(serde_json::json!({ "start": start, "end": end, "label": kind })),
+                None => {}
+            }
+        }
+        entities += spans.len();
+        json += &format!("{}\n", serde_json::json!({ "text": text, "tokens": tokens, "spans": spans }));
+        without_tokens += &format!("{}\n", serde_json::json!({ "text": text, "entities": spans }));
+    }
+    for (name, text) in [("a.csv", &csv), ("a.jsonl", &json)] {
+        let read = read_as(name, text, &Layout::default());
+        assert_eq!(tagged(&read), tagged(&want), "{name}");
+        assert_eq!(read.notes, Vec::<String>::new());
+    }
+    // The words that prediction makes of running text cut none of the entities.
+    let read = read_as("a.jsonl", &without_tokens, &Layout::default());
+    let found = read.examples.iter().flat_map(|sentence| &sentence.tags).filter(|tag| tag.starts_with("B-")).count();
+    assert_eq!((found, entities), (5_942, 5_942));
+    assert_eq!(read.notes, Vec::<String>::new());
 }

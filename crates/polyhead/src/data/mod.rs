@@ -27,6 +27,7 @@ mod spans;
 mod squad;
 mod texts;
 mod trees;
+mod word_tables;
 mod words;
 
 pub(crate) use files::fixed_part;
@@ -229,10 +230,12 @@ pub const TEXTS: Formats<LabelledText> = Formats {
 /// Words with a label for each.
 pub const TAGGED_WORDS: Formats<TaggedWords> = Formats {
     examples: "labelled words",
-    columns: ColumnNames { required: &["tag"], instead: &[], optional: &["word"] },
+    columns: ColumnNames { required: &["tag"], instead: &[], optional: &["word", "sentence"] },
     formats: &[
         Format::new("CoNLL-U", &["conllu"], words::read_conllu_words),
-        Format::text("columns of words and labels", &["txt", "conll", "tsv"], words::read_columns),
+        Format::text("columns of words and labels", &["txt", "conll"], words::read_columns),
+        Format::text("columns of words and labels, or a table", &["tsv"], words::read_tsv),
+        Format::text("comma-separated values", &["csv"], words::read_csv),
         Format::new("JSON Lines", &["jsonl", "ndjson"], jsonl::read_words),
         #[cfg(feature = "parquet")]
         Format::new("Parquet", &["parquet"], parquet::read_words),

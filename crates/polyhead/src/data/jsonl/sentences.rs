@@ -64,6 +64,9 @@ enum Gold {
     Text(Content),
 }
 
+/// The words of a record, and their tags if it has any.
+type WordsAndTags = (Vec<String>, Option<Vec<String>>);
+
 impl<'a> Sentences<'a> {
     pub(super) fn new(layout: &'a Layout) -> Self {
         Self {
@@ -162,7 +165,7 @@ impl<'a> Sentences<'a> {
     }
 
     /// The words of a record, and their tags if it has any; nothing where it has no words.
-    fn words_and_tags(&self, fields: &Fields) -> Result<Option<(Vec<String>, Option<Vec<String>>)>> {
+    fn words_and_tags(&self, fields: &Fields) -> Result<Option<WordsAndTags>> {
         let Some((words_name, words)) = self.list("word", WORDS, fields)? else { return Ok(None) };
         // Tokens with their places are those of a text with spans.
         if words.first().is_some_and(Value::is_object) {

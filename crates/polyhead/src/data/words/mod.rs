@@ -3,6 +3,7 @@
 //! ```text
 //! .conllu              a word a line in ten columns, see `conllu.rs`; the label is UPOS, or as `columns` says
 //! .txt .conll .tsv     a word a line, its label last, see `columns.rs`
+//! .csv .tsv            tables with a row for each word or each sentence, see `tables.rs`
 //! .jsonl               {"words": ["They", "do"], "tags": ["PRON", "AUX"]}, see `jsonl/words.rs`
 //! .parquet             the same in columns of lists, see `parquet/words.rs`
 //! ```
@@ -16,10 +17,12 @@ use std::path::Path;
 
 mod columns;
 mod conllu;
+mod tables;
 
 pub(super) use columns::read as read_columns;
 pub(super) use conllu::Sentences as ConlluSentences;
 pub use conllu::{ConlluArc, ConlluSentence, ConlluWord, MultiwordToken};
+pub(super) use tables::{read_csv, read_tsv};
 
 /// A sentence of words, each with a label where it has one.
 #[derive(Debug, Clone, PartialEq, Eq)]
