@@ -513,6 +513,7 @@ fn a_path_that_is_no_readable_file_is_an_error_with_its_kind() {
         ("a.conllu", Sentences, "found CoNLL-U, which holds no sentences"),
         ("a.conll", Questions, "found CoNLL columns, which holds no questions"),
     ] {
+        fs::write(at(name), "x").unwrap();
         let error = read(&what, &at(name)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Usage);
         let said = error.to_string();

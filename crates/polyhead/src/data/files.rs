@@ -182,7 +182,7 @@ mod tests {
             let files = expand(&folder.path().join(path), &SENTENCES).unwrap();
             files.iter().map(|file| file.strip_prefix(folder.path()).unwrap().to_string_lossy().into_owned()).collect()
         };
-        assert_eq!(names(""), ["a.jsonl.gz", "b.conll"], "of the formats of the task, not hidden");
+        assert_eq!(names(""), ["a.jsonl.gz", "b.conll", "x.csv"], "of the formats of the task, not hidden");
         assert_eq!(names("*.conll"), ["b.conll"]);
         assert_eq!(names("**/*.conll"), ["b.conll", "deep/d.conll", "deep/e[1].conll"]);
         assert_eq!(names("[ax].*"), ["a.jsonl.gz", "x.csv"]);

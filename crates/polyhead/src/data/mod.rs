@@ -167,6 +167,8 @@ pub trait FileFormats: Sync {
     fn columns(&self) -> ColumnNames;
     /// The extensions of their files, in small letters, without the dot.
     fn extensions(&self) -> Vec<&'static str>;
+    /// Which of the formats a file is in, see [`Formats::recognise`].
+    fn recognise(&self, source: &Path, layout: &Layout) -> Option<&'static str>;
 }
 
 impl<T> FileFormats for Formats<T> {
@@ -180,6 +182,10 @@ impl<T> FileFormats for Formats<T> {
 
     fn extensions(&self) -> Vec<&'static str> {
         self.formats.iter().flat_map(|format| format.extensions).copied().collect()
+    }
+
+    fn recognise(&self, source: &Path, layout: &Layout) -> Option<&'static str> {
+        Formats::recognise(self, source, layout)
     }
 }
 

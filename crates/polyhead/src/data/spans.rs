@@ -333,7 +333,7 @@ mod tests {
             assert_eq!(error.hint_text().unwrap_or(""), hint);
         }
         let mut one = annotated("Éric Bob", vec![marked("LOC", 5, 8, None)], OffsetUnit::Char);
-        one.words = Some(vec![0..5]);
+        one.words = Some(vec![0..5, 5..6]);
         let error = Tagger::default().tags(&Place::line("a", 1), &one).unwrap_err().to_string();
         assert!(error.contains("found `Bob` between them"), "{error}");
     }

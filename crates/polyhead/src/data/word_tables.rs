@@ -53,8 +53,6 @@ pub(super) trait Tags {
 pub(super) struct Table<T> {
     /// In the order of the file.
     pub sentences: Vec<(Place, Tagged<T>)>,
-    /// Rows of sentences without tags.
-    pub open: usize,
     /// What is due to be said.
     pub notes: Vec<String>,
 }
@@ -109,7 +107,7 @@ pub(super) fn read<T: Tags>(file: &Path, layout: &Layout, next: NextRow, tags: &
     if open > 0 {
         notes.push(format!("rows without tags, of which there is no example: {open}"));
     }
-    Ok(Table { sentences, open, notes })
+    Ok(Table { sentences, notes })
 }
 
 /// Where the columns stand, from 0.
