@@ -197,6 +197,12 @@ fn malformed_tables_are_refused_with_their_place_and_the_way_out() {
             &columns("word=1,tag=3"),
             &["a.csv:1: columns.tag: expected one of 2 columns, found 3"],
         ),
+        (
+            "a.conll",
+            "1 EU O\n",
+            &columns("sentence=1,word=2,tag=3"),
+            &["a.conll: columns.sentence: expected none for CoNLL columns", "hint: of tables (.csv, .tsv)"],
+        ),
         ("a.csv", "EU is,O O\n", &columns("word=1,label=2"), &["a.csv: columns.tag: expected a column"]),
         (
             "a.csv",

@@ -214,7 +214,7 @@ fn a_line_that_is_none_of_conllu_is_refused_with_its_place_and_a_hint() {
         ),
         ("tag=1", "columns.tag: expected a column of CoNLL-U"),
         ("tag=upos,word=lemma", "columns.word: expected form, which is column 2 of CoNLL-U; found `lemma`"),
-        ("tag=upos,text=form", "columns: expected `tag`, `word`; found `text`"),
+        ("tag=upos,text=form", "columns: expected `tag`, `word`, `sentence`; found `text`"),
         ("word=form", "columns.tag: expected a column"),
     ] {
         let said = refusal("a.conllu", good, &columns(chosen));

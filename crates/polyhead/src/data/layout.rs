@@ -202,6 +202,11 @@ impl FromStr for Encoding {
 }
 
 impl Layout {
+    /// Whether a recipe chooses a column for this role.
+    pub(super) fn has(&self, role: &str) -> bool {
+        self.columns.as_ref().is_some_and(|columns| columns.get(role).is_some())
+    }
+
     /// Refuses columns below 1, the same column twice, and names that are blank or come twice. Messages begin with the key.
     pub fn check(&self) -> Result<()> {
         if let Some(columns) = &self.columns {

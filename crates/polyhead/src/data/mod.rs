@@ -189,6 +189,9 @@ impl<T> FileFormats for Formats<T> {
     }
 }
 
+/// The extensions of tables, in which words may stand in rows of their own.
+const TABLES: &[&str] = &["csv", "tsv"];
+
 /// Those of a task that says none: its reader takes any file, and no columns are chosen.
 pub const ANY_FILE: Formats<()> = Formats { examples: "examples", columns: ColumnNames::NONE, formats: &[] };
 
@@ -340,6 +343,15 @@ impl<T> Formats<T> {
             Some(format) if layout.encoding != Encoding::Utf8 && format.encodings == Encodings::Utf8 => {
                 let message = format!("encoding: expected none for {}, whose files are UTF-8", format.name);
                 Err(Error::usage(message).at(Place::file(source)))
+            }
+            Some(format) if layout.has("sentence") && !TABLES.contains(&extension.as_str()) => {
+                let message = format!(
+                    "columns.sentence: expected none for {}, where sentences are told apart already",
+                    format.name
+                );
+                Err(Error::usage(message)
+                    .at(Place::file(source))
+                    .hint("of tables (.csv, .tsv) it says which number a word's sentence has"))
             }
             Some(format) => (format.read)(source, limit, layout),
             None => Err(self.unknown(source, &extension)),
