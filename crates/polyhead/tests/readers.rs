@@ -106,6 +106,9 @@ fn a_file_compressed_with_gzip_is_read_as_it_is_without() {
     for (name, text) in [
         ("a.conll", "EU B-ORG\nrejects O\n\nAda S-PER\n"),
         ("a.jsonl", "{\"words\": [\"EU\"], \"tags\": [\"B-ORG\"]}\n{\"words\": [\"a\"], \"tags\": [\"O\"]}\n"),
+        ("a.json", "[{\"text\": \"EU is\", \"label\": [[0, 2, \"ORG\"]]}, [\"Rio\", {\"entities\": []}]]"),
+        ("a.csv", "Sentence #,Word,Tag\n1,EU,B-ORG\n,is,O\n2,Rio,B-LOC\n"),
+        ("a.tsv", "sent_id\tword\ttag\n1\tEU\tB-ORG\n\tis\tO\n2\tRio\tB-LOC\n"),
     ] {
         let (plain, gz) = write(name, text);
         let of = |path: &Path| read_sentences(path, None, &layout).unwrap().examples;

@@ -98,7 +98,9 @@ impl Tagger {
         let Annotated { text, words: given, entities, unit } = annotated;
         let own = if given.is_none() { words(text) } else { Vec::new() };
         let words = given.as_ref().unwrap_or(&own);
-        let mut found = entities.iter().map(|marked| found(text, words, marked, *unit)).collect::<Result<Vec<_>>>()?;
+        let places = if entities.is_empty() { Vec::new() } else { boundaries(text, *unit) };
+        let mut found =
+            entities.iter().map(|marked| found(text, &places, words, marked, *unit)).collect::<Result<Vec<_>>>()?;
         // Stable, so that of equal ones the first of the file comes first.
         found.sort_by_key(|one| (one.words.start, Reverse(one.words.end), one.bytes.start, Reverse(one.bytes.end)));
         let mut tags = vec!["O".to_owned(); words.len()];
@@ -158,12 +160,24 @@ impl Found<'_> {
 }
 
 /// Where an entity lies.
-fn found<'a>(text: &str, words: &[Range<usize>], marked: &'a Marked, unit: OffsetUnit) -> Result<Found<'a>> {
+fn found<'a>(
+    text: &str,
+    places: &[Option<usize>],
+    words: &[Range<usize>],
+    marked: &'a Marked,
+    unit: OffsetUnit,
+) -> Result<Found<'a>> {
     let Marked { name, kind, start, end, text: said } = marked;
     if kind.trim().is_empty() {
         return Err(Error::data(format!("{name}: expected the type of an entity, found a blank one")));
     }
-    let bytes = part_of(text, [*start, *end], said.as_deref(), unit).map_err(|why| {
+    let at = |offset: usize| places.get(offset).copied().flatten();
+    // A long text has many entities, and counting up to each would read it as often.
+    let bytes = match (at(*start), at(*end)) {
+        (Some(from), Some(to)) => part_between(text, [*start, *end], from..to, said.as_deref()),
+        _ => part_of(text, [*start, *end], said.as_deref(), unit),
+    };
+    let bytes = bytes.map_err(|why| {
         let error = Error::data(format!("{name}: expected a part of the text: {why}"));
         match said.as_deref().and_then(|said| other_unit(text, marked, said, unit)) {
             Some(unit) => error.hint(format!("in other units it is there: \"offset_unit\": \"{unit}\"")),
@@ -199,16 +213,41 @@ pub(super) fn part_of(
             }
         })
     };
-    let (from, to) = (byte(start, "a start")?, byte(end, "an end")?);
-    if from >= to {
+    part_between(text, [start, end], byte(start, "a start")?..byte(end, "an end")?, said)
+}
+
+/// The part of a text between two bytes, which has these offsets.
+fn part_between(
+    text: &str,
+    [start, end]: [usize; 2],
+    bytes: Range<usize>,
+    said: Option<&str>,
+) -> Result<Range<usize>, String> {
+    if bytes.is_empty() {
         return Err(format!("a start before its end, found {start} and {end}"));
     }
-    let found = slice(text, from, to);
+    let found = slice(text, bytes.start, bytes.end);
     if let Some(said) = said.filter(|said| said.trim() != found.trim()) {
         return Err(format!("{} from {start} to {end}, as it says; found {}", quoted(said), quoted(found)));
     }
-    let range = trimmed(text, from..to);
+    let range = trimmed(text, bytes);
     if range.is_empty() { Err(format!("more than white space from {start} to {end}")) } else { Ok(range) }
+}
+
+/// The byte at each offset in these units; none inside of a character.
+fn boundaries(text: &str, unit: OffsetUnit) -> Vec<Option<usize>> {
+    let mut places = Vec::with_capacity(text.len() + 1);
+    for (at, c) in text.char_indices() {
+        places.push(Some(at));
+        let units = match unit {
+            OffsetUnit::Byte => c.len_utf8(),
+            OffsetUnit::Char => 1,
+            OffsetUnit::Utf16 => c.len_utf16(),
+        };
+        places.extend(std::iter::repeat_n(None, units - 1));
+    }
+    places.push(Some(text.len()));
+    places
 }
 
 /// A range without the white space at its ends.
@@ -339,6 +378,14 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_table_of_places_says_what_counting_says(text in "[a é東👩]{0,9}", offset in 0..40_usize) {
+            for unit in [OffsetUnit::Byte, OffsetUnit::Char, OffsetUnit::Utf16] {
+                let found = boundaries(&text, unit).get(offset).copied().flatten();
+                prop_assert_eq!(found, to_byte(&text, offset, unit));
+            }
+        }
+
         #[test]
         fn every_word_has_a_tag_and_every_entity_that_stands_alone_is_whole(
             text in "[a-c é東.]{1,20}", ends in prop::collection::vec((0..20_usize, 0..20_usize), 0..5))
