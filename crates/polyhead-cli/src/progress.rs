@@ -355,7 +355,8 @@ mod tests {
         let score = polyhead::tasks::Score { headline: "f1".into(), values, types: Vec::new() };
         let scores = [("qa".to_owned(), score)].into();
         let (step, losses, counts, samples) = Default::default();
-        Evaluated { epoch, step, counts, losses, scores, value: Some(f1), improved: true, seconds: 10.0, samples }
+        let (value, since_best) = (Some(f1), 0);
+        Evaluated { epoch, step, counts, losses, scores, value, improved: true, since_best, seconds: 10.0, samples }
     }
 
     #[test]

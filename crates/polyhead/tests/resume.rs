@@ -166,13 +166,14 @@ fn a_run_that_was_stopped_or_left_after_any_step_ends_with_the_bits_of_one_that_
 }
 
 /// Ways to make up a step and to bring its tasks together.
-const MODES: [&[&str]; 6] = [
+const MODES: [&[&str]; 7] = [
     &["train.sample=joint"],
     &["train.sample=joint", "train.balance=pcgrad", "train.accumulate=2", "tasks.qa.batch_size=4"],
     &["train.sample=joint", "train.balance=uncertainty", "tasks.ner.loss_weight=0.5"],
     &["train.balance={ name = 'uncertainty', form = 'liebel', learning_rate = 0.1 }"],
     &["train.sample={ name = 'temperature', temperature = 1.5 }", "tasks.qa.batch_size=3"],
     &["train.sample=proportional", "train.accumulate=2", "train.order=by_length"],
+    &["train.epochs=6", "train.evaluate_every=2", "train.patience=2"],
 ];
 
 #[test]

@@ -69,6 +69,7 @@ pub fn run(args: Args, out: &mut Out) -> Result<()> {
     let mut progress = Training::new(show);
     progress.say(|| out.note(format!("run folder: {}", trainer.folder().display())));
     let folder = trainer.folder().to_owned();
+    let (mut patience, mut planned) = (None, 0);
     for event in trainer {
         let event = event.inspect_err(|_| progress.finish())?;
         if args.format.json {
@@ -77,12 +78,13 @@ pub fn run(args: Args, out: &mut Out) -> Result<()> {
         }
         match event {
             Event::Planned(plan) => {
+                (patience, planned) = (plan.patience, plan.steps);
                 progress.say(|| tell_plan(&plan, out));
                 progress.plan(&plan, out);
             }
             Event::Step(step) => progress.step(&step, out),
             Event::Evaluated(evaluated) => {
-                progress.say(|| tell_epoch(&evaluated, out));
+                progress.say(|| tell_epoch(&evaluated, patience, out));
                 progress.evaluated(&evaluated, out);
             }
             Event::Diagnosed(_) | Event::Saved(_) | Event::Unknown => {}
@@ -100,6 +102,9 @@ pub fn run(args: Args, out: &mut Out) -> Result<()> {
             Event::Finished(finished) => {
                 progress.finish();
                 progress.say(|| out.note(progress.summary(finished.steps)));
+                if let (true, Some(patience)) = (finished.stopped_early, patience) {
+                    progress.say(|| out.note(early(finished.steps, planned, patience)));
+                }
                 if !args.format.json {
                     results(&finished, out)?;
                     next.tell(&finished.model, out)?;
@@ -152,8 +157,11 @@ pub fn plan_table(plan: &Plan) -> Table {
 /// `125 + 129 batches an epoch, 3 epochs: 762 steps, 76 of them warm-up`.
 pub fn steps(plan: &Plan) -> String {
     let batches: Vec<String> = plan.tasks.iter().map(|task| count(task.batches)).collect();
+    let early = plan.patience.map_or_else(String::new, |patience| {
+        format!("; fewer if {} bring no gain (train.patience)", in_a_row(patience))
+    });
     format!(
-        "{} batches an epoch, {}: {}, {} of them warm-up",
+        "{} batches an epoch, {}: {}, {} of them warm-up{early}",
         batches.join(" + "),
         counted(plan.epochs, "epoch"),
         counted(plan.steps, "step"),
@@ -161,7 +169,18 @@ pub fn steps(plan: &Plan) -> String {
     )
 }
 
-fn tell_epoch(evaluated: &Evaluated, out: &Out) {
+/// `3 evaluations in a row`.
+fn in_a_row(patience: usize) -> String {
+    format!("{}{}", counted(patience, "evaluation"), if patience == 1 { "" } else { " in a row" })
+}
+
+/// Why a run has fewer steps than it planned.
+fn early(steps: usize, planned: usize, patience: usize) -> String {
+    let (steps, planned, evaluations) = (count(steps), counted(planned, "step"), in_a_row(patience));
+    format!("ended early, after {steps} of {planned}: {evaluations} brought no gain (train.patience)")
+}
+
+fn tell_epoch(evaluated: &Evaluated, patience: Option<usize>, out: &Out) {
     let losses: Vec<String> = evaluated.losses.iter().map(|(task, loss)| format!("{task} {loss:.4}")).collect();
     out.note_heading(&format!("\nEpoch {} (step {})", evaluated.epoch, count(evaluated.step)));
     out.note(format!("mean training loss {}; evaluated in {}", losses.join(", "), duration(evaluated.seconds)));
@@ -171,7 +190,13 @@ fn tell_epoch(evaluated: &Evaluated, out: &Out) {
         out.note(tables.join("\n\n"));
     }
     if let Some(value) = evaluated.value {
-        let kept = if evaluated.improved { "the best so far: its model is kept" } else { "not better: not kept" };
+        let kept = match (evaluated.improved, patience) {
+            (true, _) => "the best so far: its model is kept".to_owned(),
+            (false, None) => "not better: not kept".to_owned(),
+            (false, Some(patience)) => {
+                format!("not better: not kept; {} of {patience} in a row (train.patience)", evaluated.since_best)
+            }
+        };
         out.note(format!("\nvalue {} ({kept})", decimal(value)));
     }
     out.note("");

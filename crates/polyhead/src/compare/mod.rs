@@ -102,6 +102,9 @@ impl Comparison {
     /// The same with tasks of one's own.
     pub fn with_tasks(recipe: Recipe, seeds: &[u64], kinds: &[TaskKind], notify: &mut dyn FnMut(&str)) -> Result<Self> {
         let tasks = check(&recipe, seeds)?;
+        if recipe.train.patience.is_some() {
+            notify("train.patience is left out: the runs of a comparison have equal budgets, and none ends early");
+        }
         let folder = Folder::open(&recipe, seeds, notify)?;
         Ok(Self { recipe, kinds: kinds.to_vec(), tasks, folder, kept: Kept::default() })
     }
@@ -223,6 +226,8 @@ fn runs_of(seed: u64, tasks: &[String]) -> impl Iterator<Item = Run> {
 fn run_recipe(recipe: &Recipe, run: &Run, folder: &Path) -> Result<Recipe> {
     let mut recipe = recipe.clone();
     (recipe.name, recipe.seed, recipe.output) = (run.name(), run.seed, folder.to_owned());
+    // Budgets are equal: no run ends before another.
+    recipe.train.patience = None;
     if let Some(task) = &run.task {
         recipe.tasks.retain(|name, _| name == task);
         recipe.data.retain(|name, _| name == task);

@@ -27,12 +27,19 @@ pub struct Evaluated {
     /// Whether this is the best so far, whose model is kept.
     #[serde(default)]
     pub improved: bool,
+    /// Evaluations since the best one, this one among them: 0 if it is the best so far, or where it was not recorded.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub since_best: usize,
     /// How long the evaluation took, saving included.
     #[serde(default)]
     pub seconds: f64,
     /// A few answers of each task: those to its last validation examples.
     #[serde(default)]
     pub samples: Vec<Sample>,
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// An answer to a validation example.
@@ -89,6 +96,9 @@ pub struct Finished {
     pub counts: BTreeMap<String, Counts>,
     /// Steps taken.
     pub steps: usize,
+    /// Whether `train.patience` ended the run before the last step of its plan.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stopped_early: bool,
     /// Real tokens trained on.
     #[serde(default)]
     pub tokens: u64,

@@ -23,6 +23,10 @@ pub struct Plan {
     /// Steps in which the learning rate rises.
     #[serde(default)]
     pub warmup_steps: usize,
+    /// After how many evaluations in a row that are not better the run ends before its last step; none where it takes all of
+    /// them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patience: Option<usize>,
     /// What matrix products are computed in, `f32` or `bf16`; empty where it was not recorded.
     #[serde(default)]
     pub precision: String,
@@ -57,6 +61,7 @@ impl Default for Plan {
             steps_per_epoch: 0,
             steps: 0,
             warmup_steps: 0,
+            patience: None,
             precision: String::new(),
             parameters: None,
             warnings: Vec::new(),

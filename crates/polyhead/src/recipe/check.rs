@@ -142,7 +142,8 @@ fn numbers(recipe: &Recipe) -> Result<(), Fault> {
 }
 
 fn counts(recipe: &Recipe) -> Result<(), Fault> {
-    let TrainRecipe { accumulate, max_steps, evaluate_every, save_every, keep_checkpoints, .. } = recipe.train;
+    let TrainRecipe { accumulate, max_steps, patience, evaluate_every, save_every, keep_checkpoints, .. } =
+        recipe.train;
     let of_data = recipe.data.iter().flat_map(|(name, data)| {
         [("limit", data.limit), ("validation_limit", data.validation_limit)]
             .map(|(key, value)| (format!("data.{name}.{key}"), value))
@@ -150,6 +151,7 @@ fn counts(recipe: &Recipe) -> Result<(), Fault> {
     let zero = [
         ("train.accumulate", Some(accumulate)),
         ("train.max_steps", max_steps),
+        ("train.patience", patience),
         ("train.evaluate_every", evaluate_every),
         ("train.save_every", save_every),
         ("train.keep_checkpoints", Some(keep_checkpoints)),
@@ -188,7 +190,7 @@ fn choices(recipe: &Recipe) -> Result<(), Fault> {
         let near = words::nearest(found, known.iter().copied());
         Err(fault(key, format!("one of {}", known.join(", ")), format!("`{found}`")).meant(near))
     };
-    let TrainRecipe { best, .. } = &recipe.train;
+    let TrainRecipe { best, patience, .. } = &recipe.train;
     let rules: Vec<&str> = ["mean", "worst"].into_iter().chain(recipe.tasks.keys().map(String::as_str)).collect();
     if !rules.contains(&best.as_str()) {
         return one_of("train.best", best, &rules);
@@ -196,6 +198,10 @@ fn choices(recipe: &Recipe) -> Result<(), Fault> {
     if recipe.data.get(best).is_some_and(|data| !data.has_validation()) {
         let found = format!("`{best}`, and there is neither data.{best}.validation nor data.{best}.split");
         return Err(fault("train.best", "a task with validation data", found));
+    }
+    if patience.is_some() && recipe.data.values().all(|data| data.validation.is_none()) {
+        let validated = fault("train.patience", "validation data, whose scores decide", "none of any task");
+        return Err(validated.hint("add data.NAME.validation, or leave train.patience out"));
     }
     Ok(())
 }

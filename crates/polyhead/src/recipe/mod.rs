@@ -208,6 +208,9 @@ pub struct TrainRecipe {
     pub feature_cache: bool,
     /// Which epoch's model is kept: `mean` of the tasks' headline scores, `worst` of them, or a task's name.
     pub best: String,
+    /// Ends training when so many evaluations in a row were not better than the best one before them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patience: Option<usize>,
     /// Evaluates after every so many steps too, besides the end of each epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub evaluate_every: Option<usize>,
@@ -243,6 +246,7 @@ impl Default for TrainRecipe {
             padding: Padding::Packed,
             feature_cache: true,
             best: "mean".into(),
+            patience: None,
             evaluate_every: None,
             save_every: None,
             keep_checkpoints: 2,
@@ -372,7 +376,13 @@ epochs = 2
                 "tiny.toml:11:1",
                 "elsewhere: `encoder.dropout`, `encoder.lora.dropout`, `tasks.ner.dropout`",
             ),
-            ("epochs", "patience", "tiny.toml:11:1", "there is no `patience`: every epoch runs"),
+            (
+                "epochs",
+                "early_stopping_patience",
+                "tiny.toml:11:1",
+                "called `train.patience` here; a number of evaluations",
+            ),
+            ("epochs", "min_delta", "tiny.toml:11:1", "there is no `min_delta`: any gain counts"),
             ("epochs", "device", "tiny.toml:11:1", "there is no `device`: polyhead"),
             ("epochs", "max_lenght", "tiny.toml:11:1", "did you mean `tasks.ner.max_length`?"),
             ("epochs", "colour", "keep_optimizer, diagnostics_every, max_steps", "none"),

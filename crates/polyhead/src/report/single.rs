@@ -131,6 +131,7 @@ fn summary(run: &Run, sharing: Option<&Sharing>) -> Vec<Block> {
         "real tokens, while training".into(),
     );
     let mut blocks = vec![Block::Text(sentence), Block::Figures(figures)];
+    blocks.extend(early(run).map(Block::text));
     match (&run.finished, &run.plan) {
         (Some(end), _) if !end.rule.is_empty() => {
             blocks.push(Block::text(format!(
@@ -153,6 +154,16 @@ fn summary(run: &Run, sharing: Option<&Sharing>) -> Vec<Block> {
     }
     blocks.extend(run.notes.iter().cloned().map(Block::Missing));
     blocks
+}
+
+/// Why a run has fewer steps than it planned, if `train.patience` ended it.
+fn early(run: &Run) -> Option<String> {
+    let (end, plan) = (run.finished.as_ref().filter(|end| end.stopped_early)?, run.plan.as_ref()?);
+    let why = plan.patience.map_or_else(String::new, |patience| {
+        let in_a_row = if patience == 1 { "" } else { " in a row" };
+        format!(": {}{in_a_row} brought no gain (train.patience = {patience})", counted(patience, "evaluation"))
+    });
+    Some(format!("Training ended early, after {} of {}{why}.", count(end.steps), counted(plan.steps, "step")))
 }
 
 fn all_scores(run: &Run) -> Vec<Block> {
@@ -196,8 +207,10 @@ fn optimisation(run: &Run) -> Vec<Block> {
         let (trained, all) = (count(counts.trained), count(counts.all));
         blocks.push(Block::text(format!("{trained} of {all} parameters were trained ({share} %).")));
     }
+    let early = run.finished.as_ref().is_some_and(|end| end.stopped_early);
     let warmup = run.plan.as_ref().map_or(String::new(), |plan| {
-        format!("It rises over the first {} and then falls to 0.", counted(plan.warmup_steps, "step"))
+        let planned = if early { ", which it would have reached after all planned steps" } else { "" };
+        format!("It rises over the first {} and then falls to 0{planned}.", counted(plan.warmup_steps, "step"))
     });
     blocks.push(by_step("Learning rate", "learning rate", vec![curves::learning_rate(run, "learning rate")], &warmup));
     let norms = curves::gradient_norms(run);

@@ -62,6 +62,7 @@ impl Trainer {
             (Some(value), Some((best, _))) => value > best,
             _ => true,
         };
+        self.state.since_best = if improved { 0 } else { self.state.since_best + 1 };
         if improved {
             self.state.best = Some((value.unwrap_or(0.0), epoch));
             self.state.best_scores.clone_from(&scores);
@@ -81,6 +82,7 @@ impl Trainer {
             counts: self.state.counters.counts(),
             value,
             improved,
+            since_best: self.state.since_best,
             seconds,
             samples,
         }))?;
@@ -98,12 +100,16 @@ impl Trainer {
         Ok(())
     }
 
-    /// The evaluation that is due before the next step.
+    /// The evaluation that is due before the next step. It may be the one that ends the run.
     pub(super) fn evaluate_within(&mut self) -> Result<()> {
         if self.evaluate()? == Ending::Stopped {
             return self.stop();
         }
         self.state.evaluation_due = false;
+        if self.state.is_out_of_patience(&self.recipe) {
+            self.state.done = true;
+            self.save()?;
+        }
         Ok(())
     }
 }

@@ -167,9 +167,8 @@ impl Trainer {
             ))
             .hint(format!("--set train.precision={} goes on as it was", state.precision)));
         }
-        let (epochs, limit) = (recipe.train.epochs, recipe.train.max_steps.unwrap_or(usize::MAX));
         let ended = state.done;
-        state.done &= state.epoch >= epochs || state.step >= limit;
+        state.done &= state.is_at_end(&recipe);
         if ended && !state.done {
             resume::check_end(run, &folder, &state, &old, &recipe)?;
         }
@@ -359,7 +358,7 @@ impl Trainer {
                     self.state.evaluation_due = true;
                     self.evaluate_within()?;
                 }
-                if save && !self.over {
+                if save && !self.over && !self.state.done {
                     self.save()?;
                 }
             }
@@ -373,7 +372,7 @@ impl Trainer {
             return self.stop();
         }
         self.state.epoch += usize::from(whole);
-        self.state.done = self.state.epoch >= self.recipe.train.epochs || self.state.step >= limit;
+        self.state.done = self.state.is_at_end(&self.recipe);
         if whole {
             self.begin_epoch();
         }
@@ -403,6 +402,7 @@ impl Trainer {
             samples: self.state.best_samples.clone(),
             counts: self.state.counters.counts(),
             steps: self.state.step,
+            stopped_early: self.state.stopped_early(&self.recipe),
             tokens: self.state.tokens,
             seconds: self.before + self.started.elapsed().as_secs_f64(),
         }))?;

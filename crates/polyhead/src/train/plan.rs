@@ -42,6 +42,7 @@ impl Plan {
             steps_per_epoch,
             steps,
             warmup_steps,
+            patience: recipe.train.patience,
             precision,
             parameters,
             warnings,

@@ -133,7 +133,8 @@ pub(super) fn check_end(run: &Path, checkpoint: &Path, state: &State, known: &Re
         return Ok(());
     }
     let changed = differences(&known.to_toml()?, &new.to_toml()?)?;
-    let longer = changed.iter().filter(|one| matches!(one.key.as_str(), "train.epochs" | "train.max_steps"));
+    let longer =
+        changed.iter().filter(|one| matches!(one.key.as_str(), "train.epochs" | "train.max_steps" | "train.patience"));
     let longer: Vec<String> = longer.map(|one| format!("{} = {}", one.key, one.new)).collect();
     Err(Error::usage(format!(
         "the run is finished after {} steps and can't go on to {}: its optimiser's state was dropped at the end",

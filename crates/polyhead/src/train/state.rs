@@ -5,6 +5,7 @@ use super::record::DataFile;
 use crate::events::Sample;
 use crate::io::Mark;
 use crate::model::Provenance;
+use crate::recipe::Recipe;
 use crate::tasks::Score;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -47,6 +48,9 @@ pub(super) struct State {
     pub seconds: f64,
     /// The best value so far and its epoch (from 1).
     pub best: Option<(f64, usize)>,
+    /// Evaluations since then; 0 where an earlier version wrote it.
+    #[serde(default)]
+    pub since_best: usize,
     pub best_scores: BTreeMap<String, Score>,
     pub best_samples: Vec<Sample>,
     /// How many updates each parameter has had.
@@ -68,6 +72,27 @@ pub(super) struct State {
     /// What was last chosen on validation data, by task.
     #[serde(default)]
     pub choices: BTreeMap<String, Value>,
+}
+
+impl State {
+    /// Whether the run has come to its end: out of steps, or out of patience.
+    pub(super) fn is_at_end(&self, recipe: &Recipe) -> bool {
+        self.is_out_of_steps(recipe) || self.is_out_of_patience(recipe)
+    }
+
+    /// Whether patience ended it, and not its last step.
+    pub(super) fn stopped_early(&self, recipe: &Recipe) -> bool {
+        self.is_out_of_patience(recipe) && !self.is_out_of_steps(recipe)
+    }
+
+    fn is_out_of_steps(&self, recipe: &Recipe) -> bool {
+        self.epoch >= recipe.train.epochs || recipe.train.max_steps.is_some_and(|limit| self.step >= limit)
+    }
+
+    /// Whether as many evaluations in a row as the recipe allows were not better than the best one.
+    pub(super) fn is_out_of_patience(&self, recipe: &Recipe) -> bool {
+        recipe.train.patience.is_some_and(|patience| self.since_best >= patience)
+    }
 }
 
 /// Where a task stands in its windows.

@@ -305,6 +305,7 @@ mod tests {
             counts: Default::default(),
             value: Some(200.0 / 3.0),
             improved: true,
+            since_best: 0,
             seconds: 1.0,
             samples: Vec::new(),
         };

@@ -11,7 +11,7 @@ use crate::io::write_atomic;
 use crate::parameters::{Owner, Parameters};
 use crate::recipe::Recipe;
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -63,6 +63,8 @@ pub struct TrainerState {
     every: [Option<usize>; 2],
     #[serde(skip)]
     steps_per_epoch: u64,
+    #[serde(skip)]
+    patience: Option<usize>,
     #[serde(skip)]
     operations: f64,
     /// The losses since the last entry, by task.
@@ -121,6 +123,7 @@ impl TrainerState {
             best: best.display().to_string(),
             every: [recipe.train.evaluate_every, recipe.train.save_every],
             steps_per_epoch: 0,
+            patience: None,
             operations: 6.0 * Parameters::count(computed) as f64,
             recent: BTreeMap::new(),
             all: Mean::default(),
@@ -134,6 +137,7 @@ impl TrainerState {
                 self.max_steps = plan.steps as u64;
                 self.num_train_epochs = plan.epochs as u64;
                 self.steps_per_epoch = plan.steps_per_epoch as u64;
+                self.patience = plan.patience;
                 [self.eval_steps, self.save_steps] =
                     self.every.map(|every| every.map_or(self.steps_per_epoch, |every| every as u64));
                 self.logging_steps = self.max_steps.div_ceil(ENTRIES).max(1);
@@ -175,6 +179,7 @@ impl TrainerState {
 
     fn evaluated(&mut self, evaluated: &Evaluated) {
         self.at(evaluated.step);
+        self.stop_early(evaluated.since_best);
         let measures =
             numbers(&evaluated.scores).map(|(task, name, value)| (format!("eval_{task}_{name}"), Some(value)));
         let rest = [("eval_value", evaluated.value), ("eval_runtime", Some(evaluated.seconds))];
@@ -196,6 +201,16 @@ impl TrainerState {
             ("total_flos", Some(self.total_flos)),
         ];
         self.log(values.into_iter().map(|(name, value)| (name.to_owned(), value)));
+    }
+
+    /// The state of transformers' `EarlyStoppingCallback`, where the run may end early.
+    fn stop_early(&mut self, since_best: usize) {
+        let Some(patience) = self.patience else { return };
+        let state = json!({
+            "args": { "early_stopping_patience": patience, "early_stopping_threshold": 0.0 },
+            "attributes": { "early_stopping_patience_counter": since_best },
+        });
+        self.stateful_callbacks.insert("EarlyStoppingCallback".to_owned(), state);
     }
 
     /// Goes to the step of an event, if it was recorded.
@@ -260,7 +275,19 @@ mod tests {
         let scores = [("ner".to_owned(), Score { headline: "f1".into(), values, types: Vec::new() })].into();
         let (losses, counts, samples) = Default::default();
         let value = Some(80.0);
-        Event::Evaluated(Evaluated { epoch: 1, step, losses, scores, counts, value, improved, seconds: 3.0, samples })
+        let since_best = usize::from(!improved);
+        Event::Evaluated(Evaluated {
+            epoch: 1,
+            step,
+            losses,
+            scores,
+            counts,
+            value,
+            improved,
+            since_best,
+            seconds: 3.0,
+            samples,
+        })
     }
 
     fn entry(state: &TrainerState, at: usize) -> Value {
@@ -302,6 +329,22 @@ mod tests {
         assert_eq!((state.global_step, state.max_steps, state.epoch), (4, 4, 2.0));
         assert_eq!((state.num_input_tokens_seen, state.train_batch_size), (40, Some(16)));
         assert_eq!(state.total_flos, 0.0, "no parameters");
+    }
+
+    #[test]
+    fn the_patience_of_a_run_stands_where_the_early_stopping_callback_of_transformers_keeps_its() {
+        let mut state = state([16, 16]);
+        let plan = Plan { epochs: 2, steps_per_epoch: 2, steps: 4, patience: Some(3), ..Plan::default() };
+        state.record(&Event::Planned(plan));
+        assert!(state.stateful_callbacks.is_empty());
+        state.record(&evaluated(2, true));
+        state.record(&evaluated(4, false));
+        // EarlyStoppingCallback.state() of transformers 5.24.
+        let expected = json!({ "EarlyStoppingCallback": {
+            "args": { "early_stopping_patience": 3, "early_stopping_threshold": 0.0 },
+            "attributes": { "early_stopping_patience_counter": 1 },
+        } });
+        assert_eq!(Value::Object(state.stateful_callbacks), expected);
     }
 
     #[test]
