@@ -167,6 +167,17 @@ impl From<&Parameter> for Shape {
     }
 }
 
+/// A tensor of a head, as its task declares it whatever labels it has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeadTensor {
+    /// Its name in the model folder.
+    pub name: String,
+    /// Its dimensions; of one with rows for each label, the numbers of one label.
+    pub dims: Vec<usize>,
+    /// Whether it has rows for each label.
+    pub by_label: bool,
+}
+
 /// The parameters of a model in the order of their declaration.
 #[derive(Clone, Default)]
 pub struct Parameters(Vec<Parameter>);

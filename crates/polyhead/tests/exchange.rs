@@ -252,7 +252,15 @@ fn begun(folder: &Path, pooler: bool) -> (Model, Vec<String>) {
     let kind = TASKS.iter().find(|kind| kind.kind == "classify").unwrap();
     let tasks = vec![NamedTask { name: "mood".into(), task: (kind.open)(config).unwrap() }];
     let (adjust, keep, key) = (EncoderOverrides::default(), KeepHeads::None, Key::seed(1));
-    let start = Start { about: Provenance::default(), tasks, adjust: &adjust, key, kinds: TASKS, keep: &keep };
+    let start = Start {
+        about: Provenance::default(),
+        tasks,
+        adjust: &adjust,
+        key,
+        kinds: TASKS,
+        keep: &keep,
+        rename: &Default::default(),
+    };
     let mut notes = Vec::new();
     let model = Model::begin(folder, start, &mut |note| notes.push(note.to_owned())).unwrap();
     (model, notes)

@@ -30,7 +30,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("events", &["error", "tasks"]),
     ("hub", &["data", "error", "events", "io"]),
     ("optim", &["error", "parameters"]),
-    ("model", &["batch", "encoders", "error", "hub", "io", "parameters", "tasks", "text"]),
+    ("model", &["batch", "encoders", "error", "events", "hub", "io", "parameters", "tasks", "text"]),
     ("onnx", &["error", "io", "model"]),
     (
         "recipe",

@@ -9,11 +9,13 @@
 //! over; what a run of an earlier version does not have is empty or 0.
 
 mod evaluated;
+mod heads;
 mod plan;
 mod read;
 mod step;
 
 pub use evaluated::{Counts, Evaluated, Finished, Sample};
+pub use heads::{Begins, HeadStart, listed};
 pub use plan::{Lost, ParameterCounts, Plan, TaskPlan, Warning, WarningKind};
 pub use read::{Record, is_finished};
 pub use step::{Cosine, Diagnosed, Diagnosis, Norms, Step, StepTask};

@@ -1,6 +1,6 @@
 //! The event `planned`: what a run will do, and what in its data is probably a mistake.
 
-use super::FORMAT;
+use super::{FORMAT, HeadStart};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::fmt;
@@ -33,6 +33,9 @@ pub struct Plan {
     /// The parameters of the model; none where they were not recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parameters: Option<ParameterCounts>,
+    /// What the heads began with, where training began with a model that had some.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub heads: Vec<HeadStart>,
     /// What in the data is probably a mistake.
     #[serde(default)]
     pub warnings: Vec<Warning>,
@@ -64,6 +67,7 @@ impl Default for Plan {
             patience: None,
             precision: String::new(),
             parameters: None,
+            heads: Vec::new(),
             warnings: Vec::new(),
         }
     }

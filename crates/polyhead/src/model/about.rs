@@ -4,6 +4,7 @@
 //! config.json, field `polyhead`: {"source": {...}, "recipe": "...", "scores": {...}, "epoch": 3, "examples": {...}}
 //! ```
 
+use crate::events::HeadStart;
 use crate::hub::{Source, SourceKind, name_of};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -28,6 +29,9 @@ pub struct Provenance {
     /// The heads that came with the encoder and were kept without training: see `encoder.keep_heads` of a recipe.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kept_heads: Vec<String>,
+    /// What its heads began with, where training began with a model that had some.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub heads: Vec<HeadStart>,
     /// A request for each task, out of its validation data: something of its own to try it on.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub examples: BTreeMap<String, Value>,
@@ -42,8 +46,11 @@ impl Provenance {
             source.said = match local {
                 // A path may hold spaces.
                 Some(path) => format!("local folder {}", without_path(path)),
-                None => source.said.split(' ').map(word_without_path).collect::<Vec<_>>().join(" "),
+                None => words_without_paths(&source.said),
             };
+        }
+        for head in &mut self.heads {
+            head.why = words_without_paths(&head.why);
         }
         if let Some(mut table) = self.recipe.as_ref().and_then(|text| toml::from_str::<toml::Table>(text).ok()) {
             let mut changed = 0;
@@ -105,6 +112,11 @@ pub(crate) fn without_path(text: &str) -> String {
     }
     // `/` separates everywhere; `\` where the path is one of Windows.
     if text.starts_with('/') { name_of(Path::new(text)) } else { name_of(Path::new(&text.replace('\\', "/"))) }
+}
+
+/// The same of each word of a sentence.
+fn words_without_paths(said: &str) -> String {
+    said.split(' ').map(word_without_path).collect::<Vec<_>>().join(" ")
 }
 
 /// The same of a word of a sentence, which may have quotation marks, brackets or a full stop around it.

@@ -85,10 +85,7 @@ impl Model {
         let about = about.without_paths();
         about.kept_heads.iter().for_each(|name| weights.keep_still(name));
         let encoder = build(&folder.join("config.json"), &config, adjust, &mut tasks, &mut weights)?;
-        let left = Left {
-            aside: weights.left_aside().into_iter().map(str::to_owned).collect(),
-            by_label: weights.taken_by_label().to_vec(),
-        };
+        let left = Left { aside: weights.left_aside().into_iter().map(str::to_owned).collect() };
         let lora = weights.declared_lora()?;
         let parameters = weights.finish()?;
         for NamedTask { name, task } in &tasks {

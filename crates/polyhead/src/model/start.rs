@@ -14,16 +14,15 @@ use super::folder::{Polyhead, SavedTask, read_config};
 use super::{Model, NamedTask, Provenance};
 use crate::encoders::{EncoderKind, EncoderOverrides};
 use crate::error::{Error, Place, Result};
-use crate::parameters::{Heads, Lora, Weights};
+use crate::events::{Begins, HeadStart, listed};
+use crate::parameters::{HeadTensor, Heads, Lora, Weights};
 use crate::tasks::{AnyTask, SingleTaskFolder, TASKS, TaskKind};
 use candle_core::Device;
 use polyhead_kernels::rng::Key;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::path::Path;
-
-/// So many labels are listed in a note.
-const LISTED: usize = 10;
 
 /// Which heads of the checkpoint stay in the model, though no task of the recipe trains them. In a recipe `true`, `false`
 /// or a list of names.
@@ -80,19 +79,21 @@ pub struct Start<'a> {
     pub kinds: &'a [TaskKind],
     /// Which other heads stay.
     pub keep: &'a KeepHeads,
+    /// The tasks that begin with a head of another name: from the head's to the task's.
+    pub rename: &'a BTreeMap<String, String>,
 }
 
 /// What is left over when a model was built out of a checkpoint.
 pub(super) struct Left {
     /// Tensors of heads that are not ours.
     pub aside: Vec<String>,
-    /// Heads whose rows were taken by label.
-    pub by_label: Vec<String>,
 }
 
 /// A head of a checkpoint.
 struct StoredHead {
     name: String,
+    /// The name that it had in the checkpoint, if it was given another.
+    was: Option<String>,
     kind: String,
     /// Its task; or why it can't be used.
     task: Result<NamedTask>,
@@ -114,12 +115,6 @@ enum Origin {
     Transformers,
 }
 
-/// What becomes of a head of the recipe.
-enum Fate {
-    Matched { stored: Vec<String> },
-    New { why: String },
-}
-
 impl Model {
     /// A pretrained encoder with a head for each task: that of the checkpoint where it has one of this name and kind, else
     /// a new one. `key` initialises what is new.
@@ -130,7 +125,7 @@ impl Model {
         adjust: &EncoderOverrides,
         key: Key,
     ) -> Result<Self> {
-        let start = Start { about, tasks, adjust, key, kinds: TASKS, keep: &KeepHeads::None };
+        let start = Start { about, tasks, adjust, key, kinds: TASKS, keep: &KeepHeads::None, rename: &BTreeMap::new() };
         Self::begin(folder, start, &mut |_| {})
     }
 
@@ -138,9 +133,9 @@ impl Model {
     ///
     /// # Errors
     /// The folder is damaged or of an unknown architecture; `keep` names a head that the checkpoint does not have, or that
-    /// is one of the tasks.
+    /// is one of the tasks; `rename` names a head that it does not have, or a task that is not there or of another kind.
     pub fn begin(folder: &Path, start: Start, notify: &mut dyn FnMut(&str)) -> Result<Self> {
-        let Start { mut about, mut tasks, adjust, key, kinds, keep } = start;
+        let Start { mut about, mut tasks, adjust, key, kinds, keep, rename } = start;
         let path = folder.join("config.json");
         let mut config = read_config(&path)?;
         let kind = EncoderKind::of(&path, &config)?;
@@ -151,16 +146,20 @@ impl Model {
             begin_lora(&lora, own.as_ref(), &mut weights, notify)?;
         }
         name_foreign_heads(&mut stored, &tasks, &mut weights);
-        let mut fates = Vec::new();
+        rename_heads(&mut stored, rename, &tasks, &mut weights)?;
+        let mut starts = Vec::new();
         for NamedTask { name, task } in &tasks {
-            let fate = fate(name, &**task, &stored, &weights)?;
-            if let Fate::Matched { stored } = &fate {
-                weights.match_head(name, stored, task.labels());
+            let start = head_start(name, &**task, &stored, &tasks, &weights)?;
+            if let (Begins::Kept | Begins::ByLabel, Some(head)) =
+                (start.begins, stored.iter().find(|h| h.name == *name))
+            {
+                let labels = head.task.as_ref().map_or(&[][..], |stored| stored.task.labels());
+                weights.match_head(name, labels, task.labels());
             }
-            fates.push((name.clone(), task.labels().to_vec(), fate));
+            starts.push(start);
         }
         let checkpoint_has_heads = !stored.is_empty();
-        stored.retain(|head| !fates.iter().any(|(name, ..)| head.name == *name));
+        stored.retain(|head| !tasks.iter().any(|task| head.name == task.name));
         let (kept, dropped) = keep_some(stored, keep, &tasks)?;
         about.kept_heads = kept.iter().map(|task| task.name.clone()).collect();
         for NamedTask { name, task } in &kept {
@@ -170,19 +169,16 @@ impl Model {
             }
         }
         tasks.extend(kept);
-        let matched = fates.iter().filter(|(.., fate)| matches!(fate, Fate::Matched { .. }));
-        let taken: Vec<&str> = matched.map(|(name, ..)| name).chain(&about.kept_heads).map(String::as_str).collect();
+        let taken = starts.iter().filter(|start| matches!(start.begins, Begins::Kept | Begins::ByLabel));
+        let taken: Vec<&str> = taken.map(|start| &start.head).chain(&about.kept_heads).map(String::as_str).collect();
         weights.keep_heads(&taken);
+        let other = |head: &String, begins, why| HeadStart { head: head.clone(), begins, why, ..HeadStart::default() };
+        starts.extend(about.kept_heads.iter().map(|name| other(name, Begins::Untrained, String::new())));
+        starts.extend(dropped.iter().map(|(name, why)| other(name, Begins::Dropped, why.clone())));
+        about.heads = if checkpoint_has_heads { starts } else { Vec::new() };
+        // With the places that the model does not keep.
+        about.heads.iter().for_each(|head| notify(&head.line()));
         let (model, left) = Self::assemble(folder, config, about, tasks, adjust, weights)?;
-        if checkpoint_has_heads {
-            fates.iter().for_each(|fate| notify(&said(fate, &left.by_label)));
-        }
-        for name in &model.about.kept_heads {
-            notify(&format!("head `{name}` of the checkpoint is kept as it is, untrained (encoder.keep_heads)"));
-        }
-        for (name, why) in dropped {
-            notify(&format!("head `{name}` of the checkpoint is dropped: {why}"));
-        }
         if *keep == KeepHeads::All && model.about.kept_heads.is_empty() {
             notify("encoder.keep_heads: the checkpoint has no other head to keep");
         }
@@ -276,6 +272,7 @@ fn stored(path: &Path, config: &mut Value, kinds: &[TaskKind], weights: &mut Wei
     if let Some(Polyhead { tasks, lora, about, .. }) = Polyhead::take(config, path)? {
         let head = |saved: SavedTask| StoredHead {
             name: saved.name.clone(),
+            was: None,
             kind: saved.kind.clone(),
             task: saved.open(kinds, path),
             origin: Origin::Ours,
@@ -289,7 +286,7 @@ fn stored(path: &Path, config: &mut Value, kinds: &[TaskKind], weights: &mut Wei
             let name = kind.kind.to_owned();
             let task =
                 task.map(|task| NamedTask { name: name.clone(), task }).map_err(|e| e.at_least(Place::file(path)));
-            let head = StoredHead { kind: name.clone(), name, task, origin: Origin::Transformers };
+            let head = StoredHead { kind: name.clone(), name, was: None, task, origin: Origin::Transformers };
             return Ok(Stored { heads: vec![head], ..Stored::default() });
         }
     }
@@ -308,30 +305,103 @@ fn name_foreign_heads(stored: &mut [StoredHead], tasks: &[NamedTask], weights: &
     }
 }
 
-/// What becomes of the head of a task of the recipe.
-fn fate(name: &str, task: &dyn AnyTask, stored: &[StoredHead], weights: &Weights) -> Result<Fate> {
-    let new = |why: String| Ok(Fate::New { why });
-    let kind = task.kind();
-    let Some(head) = stored.iter().find(|head| head.name == name) else {
-        let names: Vec<String> = stored.iter().map(|head| head.name.clone()).collect();
-        return new(format!("the checkpoint has none of this name (it has {})", listed(&names)));
-    };
-    match &head.task {
-        _ if head.kind != kind => new(format!("the checkpoint's is of the kind {}, and is dropped", head.kind)),
-        Err(error) => new(format!("the checkpoint's can't be used: {error}")),
-        Ok(_) if !weights.has_head(name) => new("the checkpoint names one but holds no tensor of it".to_owned()),
-        Ok(stored) => {
-            let (had, has) = (stored.task.tensors(name)?, task.tensors(name)?);
-            let of = |these: &[String], those: &[String]| -> Vec<String> {
-                these.iter().filter(|one| !those.contains(one)).cloned().collect()
-            };
-            match (of(&had, &has).as_slice(), of(&has, &had).as_slice()) {
-                ([], []) => Ok(Fate::Matched { stored: stored.task.labels().to_vec() }),
-                ([], more) => new(format!("the checkpoint's has no {}, and is dropped", listed(more))),
-                (less, _) => new(format!("the checkpoint's has {} besides, and is dropped", listed(less))),
-            }
+/// Gives heads of the checkpoint the names of the tasks that are to begin with them.
+fn rename_heads(
+    stored: &mut [StoredHead],
+    rename: &BTreeMap<String, String>,
+    tasks: &[NamedTask],
+    weights: &mut Weights,
+) -> Result<()> {
+    let fault = |message: String| Error::usage(format!("encoder.rename_heads: {message}"));
+    let known: Vec<String> = stored.iter().map(|head| head.name.clone()).collect();
+    let named: Vec<String> = tasks.iter().map(|task| task.name.clone()).collect();
+    for (at, (from, to)) in rename.iter().enumerate() {
+        let Some(head) = stored.iter().find(|head| head.name == *from) else {
+            let known = if known.is_empty() { "none".to_owned() } else { listed(&known) };
+            return Err(fault(format!("expected names of heads of the checkpoint ({known}), found `{from}`"))
+                .hint("`polyhead inspect CHECKPOINT` shows its heads; it is { head = \"task\" }"));
+        };
+        let Some(task) = tasks.iter().find(|task| task.name == *to) else {
+            return Err(fault(format!("{from}: expected a task of the recipe ({}), found `{to}`", listed(&named)))
+                .hint("it is { head = \"task\" }, from the name in the checkpoint to the name in the recipe"));
+        };
+        if task.task.kind() != head.kind {
+            let (had, has) = (&head.kind, task.task.kind());
+            return Err(fault(format!("{from}: the head is of the kind {had}, the task `{to}` of the kind {has}"))
+                .hint("a head serves a task of its own kind; leave it out, and the task's head is new"));
+        }
+        if rename.values().take(at).any(|other| other == to) {
+            return Err(fault(format!("{from}: another head is called `{to}` already")).hint("name each task once"));
+        }
+        if known.contains(to) && !rename.contains_key(to) {
+            return Err(fault(format!("{from}: the checkpoint has a head `{to}` of its own"))
+                .hint(format!("leave `{from}` out, or give `{to}` another name too")));
         }
     }
+    // First away from all names, so that two heads can change theirs.
+    let aside = |name: &str| format!("{name}?");
+    rename.keys().for_each(|from| weights.rename_head(from, &aside(from)));
+    for head in stored {
+        if let Some(to) = rename.get(&head.name) {
+            weights.rename_head(&aside(&head.name), to);
+            head.was = Some(std::mem::replace(&mut head.name, to.clone()));
+        }
+    }
+    Ok(())
+}
+
+/// What becomes of the head of a task of the recipe.
+fn head_start(
+    name: &str,
+    task: &dyn AnyTask,
+    stored: &[StoredHead],
+    tasks: &[NamedTask],
+    weights: &Weights,
+) -> Result<HeadStart> {
+    let new = |why: String| Ok(HeadStart { head: name.to_owned(), begins: Begins::New, why, ..HeadStart::default() });
+    let kind = task.kind();
+    let Some(head) = stored.iter().find(|head| head.name == name) else {
+        let was = |head: &StoredHead| head.was.as_ref().unwrap_or(&head.name).clone();
+        let names: Vec<String> = stored.iter().map(was).collect();
+        let free = |head: &&StoredHead| head.kind == kind && !tasks.iter().any(|task| task.name == head.name);
+        let hint = stored.iter().find(free).map_or_else(String::new, |head| {
+            format!("; encoder.rename_heads = {{ {} = \"{name}\" }} begins with that head", head.name)
+        });
+        return new(format!("the checkpoint has none of this name (it has {}{hint})", listed(&names)));
+    };
+    let before = match &head.task {
+        _ if head.kind != kind => return new(format!("the checkpoint's is of the kind {}, and is dropped", head.kind)),
+        Err(error) => return new(format!("the checkpoint's can't be used: {error}")),
+        Ok(_) if !weights.has_head(name) => {
+            return new("the checkpoint names one but holds no tensor of it".to_owned());
+        }
+        Ok(before) => &before.task,
+    };
+    let (had, has) = (before.tensors(name)?, task.tensors(name)?);
+    let of = |these: &[HeadTensor], those: &[HeadTensor]| -> Vec<String> {
+        let there = |one: &HeadTensor| those.iter().any(|other| other.name == one.name);
+        these.iter().filter(|one| !there(one)).map(|one| one.name.clone()).collect()
+    };
+    match (of(&had, &has).as_slice(), of(&has, &had).as_slice()) {
+        ([], []) => {}
+        ([], more) => return new(format!("the checkpoint's has no {}, and is dropped", listed(more))),
+        (less, _) => return new(format!("the checkpoint's has {} besides, and is dropped", listed(less))),
+    }
+    let other: Vec<String> = has.iter().filter(|one| !had.contains(one)).map(|one| one.name.clone()).collect();
+    if !other.is_empty() {
+        return new(format!("the checkpoint's has another shape ({}), and is dropped", listed(&other)));
+    }
+    let (stored, labels) = (before.labels(), task.labels());
+    let (kept, fresh): (Vec<String>, Vec<String>) = labels.iter().cloned().partition(|label| stored.contains(label));
+    let dropped = stored.iter().filter(|label| !labels.contains(label)).cloned().collect();
+    let begins = match (stored == labels, has.iter().any(|tensor| tensor.by_label)) {
+        (true, _) => Begins::Kept,
+        (false, true) => Begins::ByLabel,
+        (false, false) => {
+            return new("the checkpoint's has other labels, and this kind keeps none by label".to_owned());
+        }
+    };
+    Ok(HeadStart { head: name.to_owned(), begins, of: head.was.clone(), kept, new: fresh, dropped, why: String::new() })
 }
 
 /// Heads that stay, and the others by name, each with the reason.
@@ -376,40 +446,6 @@ fn keep_some(stored: Vec<StoredHead>, keep: &KeepHeads, tasks: &[NamedTask]) -> 
         }
     }
     Ok((kept, dropped))
-}
-
-/// One line: what is kept, new and dropped of a head.
-fn said((name, labels, fate): &(String, Vec<String>, Fate), by_label: &[String]) -> String {
-    let stored = match fate {
-        Fate::New { why } => return format!("tasks.{name}: the head is new: {why}"),
-        Fate::Matched { stored } if stored == labels => {
-            let of = if labels.is_empty() { String::new() } else { format!(" with its {} labels", labels.len()) };
-            return format!("tasks.{name}: the head of the checkpoint is kept{of}");
-        }
-        Fate::Matched { stored } => stored,
-    };
-    if !by_label.contains(name) {
-        return format!(
-            "tasks.{name}: the head is new: the checkpoint's has other labels, and this kind keeps none by label"
-        );
-    }
-    let (kept, new): (Vec<String>, Vec<String>) = labels.iter().cloned().partition(|label| stored.contains(label));
-    let dropped: Vec<String> = stored.iter().filter(|label| !labels.contains(label)).cloned().collect();
-    let part = |what: &str, labels: &[String]| match labels {
-        [] => format!("{what} none"),
-        some => format!("{what} {} ({})", some.len(), listed(some)),
-    };
-    let parts = [part("kept", &kept), part("new", &new), part("dropped", &dropped)];
-    format!("tasks.{name}: the head of the checkpoint, label by label: {}", parts.join("; "))
-}
-
-/// Names with commas between, the first few of many.
-fn listed(names: &[String]) -> String {
-    let shown = names.get(..LISTED).unwrap_or(names).join(", ");
-    match names.len().saturating_sub(LISTED) {
-        0 => shown,
-        more => format!("{shown} and {more} more"),
-    }
 }
 
 /// The first words of tensor names: `classifier`, `cls`.

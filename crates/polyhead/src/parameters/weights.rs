@@ -7,7 +7,7 @@
 //! ```
 
 use super::lora::Declared;
-use super::{Freeze, Group, Owner, Parameter, Parameters, Role, Shape, Train};
+use super::{Freeze, Group, HeadTensor, Owner, Parameter, Parameters, Role, Shape, Train};
 use crate::error::{Error, Place, Result};
 use candle_core::{DType, Device, Tensor};
 use polyhead_kernels::Weight;
@@ -109,8 +109,8 @@ pub struct Weights {
     whole_numbers: Vec<String>,
     /// Heads that begin with tensors of the checkpoint.
     matched: BTreeMap<String, Match>,
-    /// Those of them that took rows by label.
-    by_label: Vec<String>,
+    /// The numbers of one label in each tensor that was declared by label.
+    by_label: BTreeMap<String, usize>,
     /// Heads that are not trained.
     still: BTreeSet<String>,
     /// What was declared, where there is no checkpoint and only shapes are asked for.
@@ -191,7 +191,7 @@ impl Weights {
             foreign: BTreeSet::new(),
             whole_numbers: Vec::new(),
             matched: BTreeMap::new(),
-            by_label: Vec::new(),
+            by_label: BTreeMap::new(),
             still: BTreeSet::new(),
             shapes: None,
         }
@@ -205,6 +205,16 @@ impl Weights {
     /// What was declared to [`Weights::shapes_only`], in order.
     pub fn into_shapes(self) -> Vec<Shape> {
         self.shapes.unwrap_or_default()
+    }
+
+    /// The same of a head, without how many labels it has.
+    pub fn into_head_tensors(self) -> Vec<HeadTensor> {
+        let Self { shapes, by_label, .. } = self;
+        let tensor = |shape: Shape| match by_label.get(&shape.name) {
+            Some(&of_label) => HeadTensor { name: shape.name, dims: vec![of_label], by_label: true },
+            None => HeadTensor { name: shape.name, dims: shape.dims, by_label: false },
+        };
+        shapes.unwrap_or_default().into_iter().map(tensor).collect()
     }
 
     /// Whether the checkpoint has this tensor (and it was not yet handed out).
@@ -294,11 +304,6 @@ impl Weights {
         names
     }
 
-    /// The heads that took rows of the checkpoint by label.
-    pub fn taken_by_label(&self) -> &[String] {
-        &self.by_label
-    }
-
     // Declaration
 
     /// The named tensor, which must be there in this shape.
@@ -317,27 +322,9 @@ impl Weights {
         }
     }
 
-    /// The named tensor of a head, which has nothing to do with single labels. Where the head is new, or that of the
-    /// checkpoint was made for other labels, it is initialised.
+    /// The named tensor of a head, which serves all its labels alike: where the head begins with that of the checkpoint it is kept,
+    /// whatever labels that was made for; else it is initialised.
     pub fn get_or_init(&mut self, name: &str, shape: &[usize], role: Role, init: Init) -> Result<Weight> {
-        let same = self.matched_head().is_none_or(|Match { stored, own }| stored == own);
-        match self.heads {
-            Heads::New(key) if !same || self.matched_head().is_none() => {
-                self.tensors.remove(name);
-                self.initialised(name, shape, init, key, role, |_, _| {})
-            }
-            _ => self.get(name, shape, role),
-        }
-    }
-
-    /// The named tensor of a head, which serves all labels alike: one of the checkpoint is kept, whatever labels that head was made for.
-    pub fn get_or_init_for_all_labels(
-        &mut self,
-        name: &str,
-        shape: &[usize],
-        role: Role,
-        init: Init,
-    ) -> Result<Weight> {
         match self.heads {
             Heads::New(key) if self.matched_head().is_none() => {
                 self.tensors.remove(name);
@@ -350,11 +337,11 @@ impl Weights {
     /// The named tensor of a head. Where it is new, it begins as a copy of `of`, which was declared before, if there is such a
     /// one of this shape; else it is initialised.
     pub fn get_or_copy(&mut self, name: &str, of: &str, shape: &[usize], role: Role, init: Init) -> Result<Weight> {
-        let same = self.matched_head().is_some_and(|Match { stored, own }| stored == own);
+        let matched = self.matched_head().is_some();
         let model = self.parameters.iter().find(|parameter| parameter.name == of);
         let model = model.map(|parameter| parameter.weight.tensor().cloned()).transpose()?;
         match (self.heads, model.filter(|tensor| tensor.dims() == shape)) {
-            (Heads::New(_), Some(tensor)) if !same => {
+            (Heads::New(_), Some(tensor)) if !matched => {
                 self.tensors.remove(name);
                 self.declare(name, &tensor.copy()?, role)
             }
@@ -402,6 +389,7 @@ impl Weights {
         role: Role,
         init: Init,
     ) -> Result<Weight> {
+        self.by_label.insert(name.to_owned(), width);
         let (Heads::New(key), Some(Match { stored, own })) = (self.heads, self.matched_head().cloned()) else {
             return self.get_or_init(name, &shape(labels.len()), role, init);
         };
@@ -411,11 +399,6 @@ impl Weights {
         let Some(old) = self.stored(name, &shape(stored.len())) else {
             return self.stand_in();
         };
-        if let Owner::Head(head) = &self.owner
-            && !self.by_label.contains(head)
-        {
-            self.by_label.push(head.clone());
-        }
         let old = old.flatten_all()?.to_vec1::<f32>()?;
         self.initialised(name, &shape(labels.len()), init, key, role, |index, value| {
             let (row, column) = (index / width.max(1), index % width.max(1));

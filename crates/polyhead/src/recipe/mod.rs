@@ -76,6 +76,9 @@ pub struct EncoderRecipe {
     /// Which heads of the checkpoint stay in the model untrained, though the recipe has no task for them.
     #[serde(default, skip_serializing_if = "is_default")]
     pub keep_heads: KeepHeads,
+    /// The tasks that begin with heads of the checkpoint under another name: from the head's name to the task's.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rename_heads: BTreeMap<String, String>,
     /// Dropout of hidden states, instead of the checkpoint's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dropout: Option<f64>,

@@ -84,6 +84,7 @@ const WORDS: &[Word] = &[
     called(&["task_weight", "task_weights", "loss_weights", "loss_scale", "loss_factor", "weight", "loss_coefficient"], &["tasks.NAME.loss_weight"], ""),
     absent(&["label_smoothing", "label_smoothing_factor", "focal_loss", "use_crf", "crf", "loss_function", "criterion"], "the task decides the loss; `tasks.NAME.loss_weight` multiplies it"),
     called(&["class_weight", "label_weights", "label_weight", "pos_weight", "pos_weights", "use_class_weights", "weighted_loss"], &["tasks.NAME.class_weights"], "`balanced`, or a table of labels with their weights, of a classifier"),
+    called(&["oversample", "oversampling", "undersample", "undersampling", "weighted_sampler", "weighted_sampling", "use_weighted_sampler", "balanced_sampling", "balanced_sampler", "balance_classes", "class_balanced_sampling", "class_balanced", "sampler_weights", "sampling_weights"], &["tasks.NAME.class_sampling"], "`balanced` or `square_root`, where examples have one label"),
     // The machine
     called(&["fp16", "bf16", "amp", "use_amp", "mixed_precision", "half", "half_precision", "float16", "bfloat16", "tf32", "dtype", "torch_dtype", "fp16_opt_level", "fp32"], &["train.precision"], "`auto`, `f32` or `bf16`; there is no fp16"),
     absent(&["device", "devices", "device_map", "use_cuda", "no_cuda", "cuda", "cuda_device", "use_gpu", "gpu", "gpus", "gpu_id", "n_gpu", "num_gpus", "use_cpu", "accelerator", "use_mps", "mps"], "polyhead trains and answers on the CPU"),

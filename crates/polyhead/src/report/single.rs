@@ -7,7 +7,7 @@ use super::scores::{self, headline};
 use super::{Depth, curves, examples, reproduce, timing};
 use crate::document::number::{count, counted, decimal, duration, fine, percent, short};
 use crate::document::{Block, Chart, Document, Figure, Plot, Section, Series, Table};
-use crate::events::{Diagnosed, Step};
+use crate::events::{self, Begins, Diagnosed, Step};
 use crate::infer::Session;
 use crate::model::{shares, without_path};
 use crate::recipe::Recipe;
@@ -153,7 +153,39 @@ fn summary(run: &Run, sharing: Option<&Sharing>) -> Vec<Block> {
         blocks.push(Block::Missing(format!("The loss of {} was no number.", counted(broken, "step"))));
     }
     blocks.extend(run.notes.iter().cloned().map(Block::Missing));
+    blocks.extend(began(run));
     blocks
+}
+
+/// What the heads began with, where the encoder came with some.
+fn began(run: &Run) -> Vec<Block> {
+    let heads = run.plan.as_ref().map_or(&[][..], |plan| &plan.heads);
+    if heads.is_empty() {
+        return Vec::new();
+    }
+    let mut table = Table::of_text(
+        "The encoder came from a model that had heads. A row of a head is one label's.",
+        &["head", "began", "labels kept", "new", "dropped"],
+    );
+    for head in heads {
+        let began = match (head.begins, &head.of) {
+            (Begins::Kept, None) => "with that of the model".to_owned(),
+            (Begins::ByLabel, None) => "with that of the model, label by label".to_owned(),
+            (Begins::Kept, Some(of)) => format!("with {of} of the model"),
+            (Begins::ByLabel, Some(of)) => format!("with {of} of the model, label by label"),
+            (Begins::New, _) => format!("new: {}", head.why),
+            (Begins::Untrained, _) => "as in the model, and stays untrained".to_owned(),
+            (Begins::Dropped, _) => format!("not here: {}", head.why),
+            (Begins::Other, _) => head.why.clone(),
+        };
+        table.row([head.head.clone(), began, labels(&head.kept), labels(&head.new), labels(&head.dropped)]);
+    }
+    vec![Block::heading("What the heads began with"), Block::Table(table)]
+}
+
+/// `3: A, B, C`.
+fn labels(labels: &[String]) -> String {
+    if labels.is_empty() { "–".to_owned() } else { format!("{}: {}", labels.len(), events::listed(labels)) }
 }
 
 /// Why a run has fewer steps than it planned, if `train.patience` ended it.

@@ -3,15 +3,15 @@
 
 use super::lowest::lowest;
 use super::{
-    Field, Fingerprint, HeadShape, Logits, Outline, PipelineApi, Purpose, Query, Review, Score, Shape, SingleTask,
-    SingleTaskFolder, Task, Window, held_out,
+    ClassSampling, Field, Fingerprint, HeadShape, Logits, Outline, PipelineApi, Purpose, Query, Review, Score, Shape,
+    SingleTask, SingleTaskFolder, Task, Window, held_out,
 };
 use crate::batch::{Features, Targets, WindowedExample};
 use crate::data::{FileFormats, Layout, Skipped};
 use crate::document::{Block, number};
 use crate::encoders::EncoderKind;
 use crate::error::{Error, Place, Result};
-use crate::parameters::Weights;
+use crate::parameters::{HeadTensor, Weights};
 use crate::text::Tokenizer;
 use candle_core::Tensor;
 use polyhead_kernels::rng::Key;
@@ -116,10 +116,11 @@ pub trait AnyTask: Send + Sync {
     fn fingerprint(&self, examples: &Examples, index: usize) -> Result<Option<Fingerprint>>;
     fn example(&self, examples: &Examples) -> Result<Option<Value>>;
     /// The names of the tensors of its head, in order.
-    fn tensors(&self, name: &str) -> Result<Vec<String>>;
+    fn tensors(&self, name: &str) -> Result<Vec<HeadTensor>>;
     /// Makes the head, with the checkpoint's tensors where it has them.
     fn bind(&mut self, name: &str, shape: HeadShape, weights: &mut Weights) -> Result<()>;
     fn logits(&self, hidden: &kernels::Value, ops: &mut dyn Ops) -> Result<kernels::Value>;
+    fn class_sampling(&self) -> Option<ClassSampling>;
     fn target_count(&self, targets: &Targets) -> f64;
     fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&Targets], count: f64) -> Result<Tensor>;
     /// Scores the examples; `each` sees the answers and their one-line descriptions in order.
@@ -545,10 +546,10 @@ impl<T: Task> AnyTask for Bound<T> {
         Ok(self.task.example(self.items(examples)?))
     }
 
-    fn tensors(&self, name: &str) -> Result<Vec<String>> {
+    fn tensors(&self, name: &str) -> Result<Vec<HeadTensor>> {
         let mut weights = Weights::shapes_only();
         self.task.head(name, HeadShape { hidden: 1 }, &mut weights)?;
-        Ok(weights.into_shapes().into_iter().map(|shape| shape.name).collect())
+        Ok(weights.into_head_tensors())
     }
 
     fn bind(&mut self, name: &str, shape: HeadShape, weights: &mut Weights) -> Result<()> {
@@ -558,6 +559,10 @@ impl<T: Task> AnyTask for Bound<T> {
 
     fn logits(&self, hidden: &kernels::Value, ops: &mut dyn Ops) -> Result<kernels::Value> {
         self.task.logits(self.head()?, hidden, ops)
+    }
+
+    fn class_sampling(&self) -> Option<ClassSampling> {
+        self.task.class_sampling()
     }
 
     fn target_count(&self, targets: &Targets) -> f64 {

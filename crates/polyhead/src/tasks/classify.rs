@@ -18,9 +18,9 @@ mod statistics;
 
 use super::answer::{Answer, Labels, Number};
 use super::{
-    Analyse, Checks, Exchange, Faces, Field, Fingerprint, HeadShape, Outline, Pipeline, PipelineApi, Purpose, Query,
-    Review, Score, Shape, SingleTask, SingleTaskFolder, Task, Tune, Window, is_short_line, softmax, sorted,
-    unknown_label,
+    Analyse, Checks, ClassSampling, Exchange, Faces, Field, Fingerprint, HeadShape, Outline, Pipeline, PipelineApi,
+    Purpose, Query, Review, Score, Shape, SingleTask, SingleTaskFolder, Task, Tune, Window, is_short_line, softmax,
+    sorted, unknown_label,
 };
 use crate::batch::{Targets, WindowedExample};
 use crate::data::{FileFormats, Label, Layout, Read, TEXTS};
@@ -205,6 +205,10 @@ impl Task for Classify {
 
     fn features(&self, example: &Labelled, tokenizer: &Tokenizer, purpose: Purpose) -> Result<WindowedExample> {
         self.windows(example, tokenizer, purpose)
+    }
+
+    fn class_sampling(&self) -> Option<ClassSampling> {
+        self.config.class_sampling
     }
 
     fn fingerprint(&self, example: &Labelled) -> Option<Fingerprint> {

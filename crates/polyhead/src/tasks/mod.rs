@@ -40,6 +40,7 @@ use faces::ExchangeOf;
 use hold_out::held_out;
 use label_set::{frequencies, sorted, too_few, unknown_label};
 use review::Cut;
+pub use settings::ClassSampling;
 use settings::{check_different, check_dropout, configuration};
 
 use crate::batch::{Features, Targets, WindowedExample};
@@ -184,6 +185,11 @@ pub trait Task: Send + Sync + Sized + 'static {
     fn distribution(&self, examples: &[Self::Example]) -> Vec<(String, usize)>;
     /// An example's windows.
     fn features(&self, example: &Self::Example, tokenizer: &Tokenizer, purpose: Purpose) -> Result<WindowedExample>;
+    /// How often examples of each class come in a pass over the training data, where each has one class: the first target of its
+    /// windows. `None`: every example comes once.
+    fn class_sampling(&self) -> Option<ClassSampling> {
+        None
+    }
     /// All that `features` reads of an example in training, so that its windows can be kept between runs. `None`: they
     /// are not.
     fn fingerprint(&self, _example: &Self::Example) -> Option<Fingerprint> {
@@ -196,7 +202,7 @@ pub trait Task: Send + Sync + Sized + 'static {
 
     /// Declares the tensors of the head, named `heads.{name}. ...`, for hidden states of this width. Those with a row for
     /// each of [`Task::labels`] are declared by label ([`LinearHead::open_by_label`]), so that training can begin with the head of
-    /// a model whose labels differ; other tensors are initialised then.
+    /// a model whose labels differ; other tensors serve all labels alike, and are kept then.
     fn head(&self, name: &str, shape: HeadShape, weights: &mut Weights) -> Result<Self::Head>;
     /// From the hidden states of its windows, `[rows, hidden]`, to logits, `[rows, outputs]`, in the operators of a backend: a row
     /// for each token, or for each sequence, range or pair of the windows, as [`Ops::select_rows`] makes them of tokens.

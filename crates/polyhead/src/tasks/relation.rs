@@ -15,9 +15,9 @@ mod review;
 
 use super::answer::{Answer, Edges, Labels};
 use super::{
-    Analyse, Checks, Faces, Field, Fingerprint, HeadShape, LinearHead, Outline, Purpose, Review, Score, Shape, Task,
-    TypeScore, Window, check_different, check_dropout, class_losses, configuration, frequencies, is_short_line,
-    softmax, sorted, too_few, top, unknown_label,
+    Analyse, Checks, ClassSampling, Faces, Field, Fingerprint, HeadShape, LinearHead, Outline, Purpose, Review, Score,
+    Shape, Task, TypeScore, Window, check_different, check_dropout, class_losses, configuration, frequencies,
+    is_short_line, softmax, sorted, too_few, top, unknown_label,
 };
 use crate::batch::{Features, Targets, WindowedExample};
 use crate::data::{FileFormats, Layout, Marked, RELATIONS, Read, RelationExample};
@@ -55,6 +55,9 @@ pub struct Config {
     /// The label that means that there is no relation. Left out, it is `Other`, if that is a label; empty, there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub negative: Option<String>,
+    /// How often the examples of each label come in a pass over the training data. Left out, every example comes once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class_sampling: Option<ClassSampling>,
 }
 
 /// How the two parts are marked for the encoder.
@@ -76,6 +79,7 @@ impl Default for Config {
             dropout: 0.1,
             labels: Vec::new(),
             negative: None,
+            class_sampling: None,
         }
     }
 }
@@ -230,6 +234,10 @@ impl Task for Relation {
     fn fingerprint(&self, example: &Asked) -> Option<Fingerprint> {
         let RelationExample { text, first, second, label, .. } = &example.relation;
         Fingerprint::of(1, &(text, (first.start, first.end), (second.start, second.end), label))
+    }
+
+    fn class_sampling(&self) -> Option<ClassSampling> {
+        self.config.class_sampling
     }
 
     fn decode(&self, _: &Asked, windows: &[Window]) -> Probabilities {

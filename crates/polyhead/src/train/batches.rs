@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::order::{self, Order};
 use crate::recipe::Recipe;
 use crate::sample::{Outcome, Position, Sampler};
+use crate::tasks::ClassSampling;
 use polyhead_kernels::rng::Key;
 use serde_json::Value;
 
@@ -38,6 +39,8 @@ pub(super) struct Batches {
 struct Passes {
     name: String,
     lengths: Vec<usize>,
+    /// The class of each window and how often classes come, where passes draw by class.
+    classes: Option<(Vec<Option<usize>>, ClassSampling)>,
     size: usize,
     /// The pass whose batches are at hand.
     known: Option<(usize, Vec<Vec<usize>>)>,
@@ -48,6 +51,7 @@ impl Batches {
         let passes = |data: &TaskData| Passes {
             name: data.name.clone(),
             lengths: data.windows.iter().map(|window| window.features.ids.len()).collect(),
+            classes: data.class_sampling.map(|sampling| (data.classes(), sampling)),
             size: data.step_windows(recipe.train.accumulate),
             known: None,
         };
@@ -96,7 +100,11 @@ impl Batches {
             Some(known) if known.0 == place.pass => known,
             _ => {
                 let key = self.key.purpose("epoch").with(place.pass as u64).purpose("order").purpose(&passes.name);
-                (place.pass, order::batches(&passes.lengths, passes.size, self.order, key))
+                let drawn = match &passes.classes {
+                    Some((classes, sampling)) => order::drawn(classes, |size| sampling.weight(size), key),
+                    None => (0..passes.lengths.len()).collect(),
+                };
+                (place.pass, order::batches(&drawn, &passes.lengths, passes.size, self.order, key))
             }
         };
         let batch = known.1.get(place.taken).cloned().unwrap_or_default();

@@ -45,6 +45,7 @@ impl Plan {
             patience: recipe.train.patience,
             precision,
             parameters,
+            heads: model.about.heads.clone(),
             warnings,
         })
     }

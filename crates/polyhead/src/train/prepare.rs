@@ -10,12 +10,13 @@ use super::windows::{TrainingWindow, TrainingWindows};
 use crate::batch::WindowedExample;
 use crate::document::number::count;
 use crate::error::{Error, Place, Result};
-use crate::events::{Lost, Warning};
+use crate::events::{Lost, Warning, listed};
 use crate::hub::{self, HubEvent, HubOptions, NamedFile};
 use crate::model::{Model, NamedTask, Provenance, Start};
+use crate::order;
 use crate::parameters::Parameters;
 use crate::recipe::{Recipe, TaskRecipe};
-use crate::tasks::{AnyTask, Examples, Purpose, TaskKind};
+use crate::tasks::{AnyTask, ClassSampling, Examples, Purpose, TaskKind};
 use crate::text::Tokenizer;
 use polyhead_kernels::rng::Key;
 use rayon::prelude::*;
@@ -40,6 +41,8 @@ pub struct TaskData {
     pub batch_size: usize,
     /// What multiplies its loss.
     pub loss_weight: f64,
+    /// How often the windows of each class come in a pass.
+    pub class_sampling: Option<ClassSampling>,
     /// The training examples.
     pub train: Examples,
     /// Their windows, in order.
@@ -62,6 +65,24 @@ impl TaskData {
     /// Steps of a pass over its windows.
     pub(super) fn steps_of_pass(&self, accumulate: usize) -> usize {
         self.windows.len().div_ceil(self.step_windows(accumulate))
+    }
+
+    /// The class of each window, where passes draw by class.
+    pub(super) fn classes(&self) -> Vec<Option<usize>> {
+        let class = |window: &TrainingWindow| usize::try_from(*window.features.targets.classes().first()?).ok();
+        self.windows.iter().map(class).collect()
+    }
+
+    /// What drawing by class does, for people: `tasks.topics.class_sampling = balanced: a pass of 24 windows has 12 of A (of 20), ...`.
+    fn said_of_classes(&self, sampling: ClassSampling, labels: &[String]) -> String {
+        let classes = self.classes();
+        let sizes: Vec<usize> =
+            (0..labels.len()).map(|label| classes.iter().filter(|class| **class == Some(label)).count()).collect();
+        let often = order::expected(&sizes, |size| sampling.weight(size), classes.len());
+        let of = |((label, size), often): ((&String, &usize), f64)| format!("{often:.1} of {label} (of {size})");
+        let of_labels: Vec<String> = labels.iter().zip(&sizes).zip(often).map(of).collect();
+        let (name, windows) = (sampling.name(), classes.len());
+        format!("tasks.{}.class_sampling = {name}: a pass of {windows} windows has {}", self.name, listed(&of_labels))
     }
 
     /// Where a training example stands.
@@ -172,7 +193,8 @@ pub(super) fn prepare_from(
             notify(&found.source.said);
             let about = about(Provenance { source: Some(found.source), ..Provenance::default() });
             let key = Key::seed(recipe.seed).purpose("init");
-            let start = Start { about, tasks, adjust: &adjust, key, kinds, keep: &recipe.encoder.keep_heads };
+            let (keep, rename) = (&recipe.encoder.keep_heads, &recipe.encoder.rename_heads);
+            let start = Start { about, tasks, adjust: &adjust, key, kinds, keep, rename };
             Model::begin(&found.folder, start, notify).map_err(at_key)?
         }
     };
@@ -212,8 +234,23 @@ pub(super) fn prepare_from(
             unknown: unknown.as_ref(),
         });
         let places = (0..train.len).map(|index| task.place(&train, index).cloned()).collect::<Result<_>>()?;
-        let name = name.clone();
-        task_data.push(TaskData { name, batch_size, loss_weight, train, windows, lost, validation, warnings, places });
+        let (name, class_sampling) = (name.clone(), task.class_sampling());
+        let of_task = TaskData {
+            name,
+            batch_size,
+            loss_weight,
+            class_sampling,
+            train,
+            windows,
+            lost,
+            validation,
+            warnings,
+            places,
+        };
+        if let Some(sampling) = class_sampling {
+            notify(&of_task.said_of_classes(sampling, task.labels()));
+        }
+        task_data.push(of_task);
     }
     Ok(Prepared { model, task_data, data: files })
 }

@@ -8,7 +8,7 @@
 
 use crate::error::{Error, Result};
 use crate::metrics::label_threshold::DEFAULT;
-use crate::tasks::{check_different, check_dropout, configuration};
+use crate::tasks::{ClassSampling, check_different, check_dropout, configuration};
 use serde::de::{MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
@@ -44,6 +44,9 @@ pub struct Config {
     /// What the loss of each label weighs. Left out, every example weighs the same.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub class_weights: Option<ClassWeights>,
+    /// How often the examples of each label come in a pass over the training data. Left out, every example comes once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class_sampling: Option<ClassSampling>,
     /// From which score on a label is predicted, where any number of them may be.
     pub thresholds: Thresholds,
     /// What training chose on its validation data, where `thresholds` leaves it to them: a recipe leaves it out.
@@ -111,6 +114,7 @@ impl Default for Config {
             inputs: None,
             label_until: None,
             class_weights: None,
+            class_sampling: None,
             thresholds: Thresholds::default(),
             chosen_thresholds: None,
         }
@@ -176,6 +180,11 @@ impl Config {
         if self.problem != Problem::MultiLabel && !self.thresholds.is_default() {
             return without("thresholds", "where no number of labels may hold").map_err(|error| {
                 error.hint("they are of `problem = \"multi_label\"`; of one label the most probable is taken")
+            });
+        }
+        if self.problem != Problem::SingleLabel && self.class_sampling.is_some() {
+            return without("class_sampling", "where an example has not one label").map_err(|error| {
+                error.hint("it is of `problem = \"single_label\"`, and draws examples by their label")
             });
         }
         if self.problem == Problem::Regression {

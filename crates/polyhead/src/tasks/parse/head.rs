@@ -48,7 +48,7 @@ impl Head {
     pub(super) fn open(config: &Config, name: &str, shape: HeadShape, weights: &mut Weights) -> Result<Self> {
         // Whatever the relations are called: a treebank with others goes on with these.
         let mut kept = |part: &str, dims: &[usize], role, init| {
-            weights.get_or_init_for_all_labels(&format!("heads.{name}.{part}"), dims, role, init)
+            weights.get_or_init(&format!("heads.{name}.{part}"), dims, role, init)
         };
         let mut layer = |part: &str, outputs| -> Result<LinearHead> {
             let init = Init::Uniform(1.0 / (shape.hidden as f64).sqrt());
