@@ -345,7 +345,14 @@ mod tests {
 
     fn step(step: usize, task: &str, seconds: f64) -> Step {
         let loss = Some(if step == 1 { 2.0 } else { 1.0 });
-        let tasks = vec![StepTask { task: task.to_owned(), loss, weight: 1.0, tokens: 1000, examples: Vec::new() }];
+        let tasks = vec![StepTask {
+            task: task.to_owned(),
+            loss,
+            weight: 1.0,
+            tokens: 1000,
+            shared_tokens: 0,
+            examples: Vec::new(),
+        }];
         let group_norms = Default::default();
         Step { step, steps: 8, epoch: 1, tasks, lr: 2.5e-5, grad_norm: Some(1.0), group_norms, seconds }
     }

@@ -73,6 +73,15 @@ impl Pass {
         Self::Train { key, begins: Offset::default() }
     }
 
+    /// The same of a part that begins elsewhere, if it does.
+    #[must_use]
+    pub fn beginning_at(self, place: Option<Offset>) -> Self {
+        match (self, place) {
+            (Self::Train { key, .. }, Some(begins)) => Self::Train { key, begins },
+            (pass, _) => pass,
+        }
+    }
+
     /// Whether a backward pass may follow.
     pub(crate) fn trains(self) -> bool {
         matches!(self, Self::Train { .. })

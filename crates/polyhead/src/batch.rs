@@ -8,7 +8,7 @@
 
 use polyhead_kernels::cross_entropy::IGNORE;
 use polyhead_kernels::segments::Segment;
-use polyhead_kernels::{Inputs, Items, Segments};
+use polyhead_kernels::{Inputs, Items, Offset, Segments};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -135,6 +135,8 @@ pub struct HeadInputs {
     pub rows: Option<Vec<u32>>,
     /// The same as inputs of their own, with the head's ranges and pairs.
     pub inputs: Arc<Inputs>,
+    /// Where these begin in the head's part of the step; `None` where it is the encoder's place.
+    pub begins: Option<Offset>,
 }
 
 /// Whether two windows of one head may be one sequence of a batch.
@@ -160,7 +162,7 @@ impl Batch {
         let mut inputs = pack(windows, padding, max_length, pad);
         add_items(&mut inputs, windows);
         let inputs = Arc::new(inputs);
-        Self { heads: vec![HeadInputs { rows: None, inputs: inputs.clone() }], inputs }
+        Self { heads: vec![HeadInputs { rows: None, inputs: inputs.clone(), begins: None }], inputs }
     }
 
     /// Brings the windows of several heads together, each head's in the order of its own.
@@ -193,7 +195,7 @@ impl Batch {
                 None => inputs.clone(),
             };
             add_items(&mut own, windows);
-            HeadInputs { rows, inputs: Arc::new(own) }
+            HeadInputs { rows, inputs: Arc::new(own), begins: None }
         });
         let heads = heads.collect();
         Self { inputs: Arc::new(inputs), heads }

@@ -147,7 +147,7 @@ fn a_head_whose_settings_give_it_other_tensors_is_new_and_said() {
         let mut recipe = recipe(folder.path(), &run, &[(name, name, settings.clone())], "");
         if settings.get("problem").is_some() {
             let data = recipe.data.get_mut(name).unwrap();
-            (data.train, data.validation) = (numbers.display().to_string(), None);
+            (data.train, data.validation) = (numbers.to_str().unwrap().into(), None);
         }
         let (mut trainer, notes) = begin(recipe);
         assert!(notes.contains(&format!("tasks.{name}: the head is new: {why}")), "{notes}");

@@ -197,5 +197,5 @@ fn patience_without_scores_to_judge_by_is_refused() {
     let without = "name = 'x'\nencoder.checkpoint = 'x'\ntasks.ner = {}\ndata.ner.train = 'x'\n[train]\npatience = 2\n";
     let message = refused(without, &[]);
     assert!(message.contains("x.toml:6:1: train.patience: expected validation data"), "{message}");
-    assert!(message.contains("add data.NAME.validation"), "{message}");
+    assert!(message.contains("add data.NAME.validation or data.NAME.split"), "{message}");
 }

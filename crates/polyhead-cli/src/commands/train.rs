@@ -120,6 +120,7 @@ fn tell_plan(plan: &Plan, out: &Out) {
     out.note_heading("\nPlan");
     out.note(plan_table(plan));
     out.note(steps(plan));
+    plan.shared.iter().for_each(|tasks| out.note(format!("one encoder pass for {}", tasks.join(" and "))));
     lost(plan).iter().for_each(|line| out.note(line));
     plan.warnings.iter().for_each(|warning| out.note(warning));
     out.note("");

@@ -231,6 +231,8 @@ fn run_recipe(recipe: &Recipe, run: &Run, folder: &Path) -> Result<Recipe> {
     if let Some(task) = &run.task {
         recipe.tasks.retain(|name, _| name == task);
         recipe.data.retain(|name, _| name == task);
+        // Alone, a task has nobody to share with.
+        recipe.train.shared_pass = false;
         // Of one task the mean and the worst are its own score; the rule may have named another task.
         recipe.train.best = "mean".to_owned();
     }

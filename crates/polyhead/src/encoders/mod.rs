@@ -232,16 +232,16 @@ pub fn run(encoder: &dyn Encoder, batch: &Batch, pass: Pass, heads: &Heads) -> R
         if encoder.device().is_cpu() {
             let mut tape = Tape::new(encoder.precision(), pass, batch.inputs.clone());
             let hidden = encoder.forward(&mut tape, None)?;
-            for (at, HeadInputs { rows, inputs }) in batch.heads.iter().enumerate() {
-                let own = tape.for_head(&hidden, rows.as_deref(), pass, inputs.clone())?;
+            for (at, HeadInputs { rows, inputs, begins }) in batch.heads.iter().enumerate() {
+                let own = tape.for_head(&hidden, rows.as_deref(), pass.beginning_at(*begins), inputs.clone())?;
                 values.push(heads(at, &own, &mut tape)?);
             }
             return Ok::<_, Error>((tape.finish(&values)?, values));
         }
         let mut plain = Plain::new(pass, batch.inputs.clone());
         let hidden = encoder.forward(&mut plain, None)?;
-        for (at, HeadInputs { rows, inputs }) in batch.heads.iter().enumerate() {
-            let own = plain.for_head(&hidden, rows.as_deref(), pass, inputs.clone())?;
+        for (at, HeadInputs { rows, inputs, begins }) in batch.heads.iter().enumerate() {
+            let own = plain.for_head(&hidden, rows.as_deref(), pass.beginning_at(*begins), inputs.clone())?;
             values.push(heads(at, &own, &mut plain)?);
         }
         Ok((plain.finish(&values)?, values))

@@ -28,7 +28,7 @@ pub struct Evaluated {
     #[serde(default)]
     pub improved: bool,
     /// Evaluations since the best one, this one among them: 0 if it is the best so far, or where it was not recorded.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "super::step::is_zero")]
     pub since_best: usize,
     /// How long the evaluation took, saving included.
     #[serde(default)]
@@ -36,10 +36,6 @@ pub struct Evaluated {
     /// A few answers of each task: those to its last validation examples.
     #[serde(default)]
     pub samples: Vec<Sample>,
-}
-
-fn is_zero(count: &usize) -> bool {
-    *count == 0
 }
 
 /// An answer to a validation example.

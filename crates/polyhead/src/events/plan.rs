@@ -33,6 +33,9 @@ pub struct Plan {
     /// The parameters of the model; none where they were not recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parameters: Option<ParameterCounts>,
+    /// The tasks that go through the encoder together, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shared: Vec<Vec<String>>,
     /// What the heads began with, where training began with a model that had some.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub heads: Vec<HeadStart>,
@@ -67,6 +70,7 @@ impl Default for Plan {
             patience: None,
             precision: String::new(),
             parameters: None,
+            shared: Vec::new(),
             heads: Vec::new(),
             warnings: Vec::new(),
         }

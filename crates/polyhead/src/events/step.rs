@@ -39,6 +39,9 @@ pub struct StepTask {
     pub weight: f64,
     /// Real tokens of its batch, padding not counted.
     pub tokens: usize,
+    /// Those of them that another task of the step brought too, and that went through the encoder once for both.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub shared_tokens: usize,
     /// The example of each of its windows, by its place in the training data, from 0.
     #[serde(default)]
     pub examples: Vec<usize>,
@@ -48,14 +51,18 @@ fn one() -> f64 {
     1.0
 }
 
+pub(super) fn is_zero(count: &usize) -> bool {
+    *count == 0
+}
+
 fn is_one(weight: &f64) -> bool {
     *weight == 1.0
 }
 
 impl Step {
-    /// Real tokens of all its batches.
+    /// Real tokens that went through the encoder.
     pub fn tokens(&self) -> usize {
-        self.tasks.iter().map(|task| task.tokens).sum()
+        self.tasks.iter().map(|task| task.tokens.saturating_sub(task.shared_tokens)).sum()
     }
 
     /// A task's part, if it had one.
@@ -95,7 +102,7 @@ impl From<StepOfAnyFormat> for Step {
     fn from(read: StepOfAnyFormat) -> Self {
         let StepOfAnyFormat { step, steps, epoch, mut tasks, lr, grad_norm, group_norms, seconds, .. } = read;
         let StepOfAnyFormat { task, loss, tokens, examples, .. } = read;
-        tasks.extend(task.map(|task| StepTask { task, loss, weight: 1.0, tokens, examples }));
+        tasks.extend(task.map(|task| StepTask { task, loss, weight: 1.0, tokens, shared_tokens: 0, examples }));
         Self { step, steps, epoch, tasks, lr, grad_norm, group_norms, seconds }
     }
 }

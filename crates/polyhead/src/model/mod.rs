@@ -15,7 +15,7 @@ pub use shapes::{Share, shapes, shares};
 pub use start::{KeepHeads, Start};
 
 use crate::batch::{Batch, Features, HeadInputs, Merge, Padding, Targets};
-use crate::encoders::{self, Encoder, EncoderKind, EncoderOverrides, Output, Pass};
+use crate::encoders::{self, Encoder, EncoderKind, EncoderOverrides, Offset, Output, Pass};
 use crate::error::{Error, Place, Result};
 use crate::parameters::{Freeze, Lora, Owner, Parameters, Weights};
 use crate::tasks::{AnyTask, HeadShape, Logits, LogitsFn};
@@ -53,6 +53,18 @@ pub struct Model {
     config: Json,
     /// The tokenizer's files, kept as they were: name and bytes.
     files: Vec<(String, Vec<u8>)>,
+}
+
+/// A head's part of a batch that several heads read.
+pub struct HeadPart<'a> {
+    /// The task.
+    pub task: &'a NamedTask,
+    /// Its windows.
+    pub windows: Vec<&'a Features>,
+    /// The targets of the whole step: see [`crate::tasks::Task::target_count`].
+    pub count: f64,
+    /// Where these windows begin among those of the step.
+    pub begins: Offset,
 }
 
 /// The loss of a batch and what went into it.
@@ -151,22 +163,44 @@ impl Model {
 
     /// The losses of several heads, each on windows of its own, in one pass of the encoder: windows that several heads read (data
     /// that are annotated for several tasks) are encoded once. One backward pass of the sum of the losses sends all of them
-    /// back. The batch is a whole step, not a part of one.
+    /// back. The batch is a whole step.
     pub fn losses_together(
         &self,
         tasks: &[(&NamedTask, Vec<&Features>)],
         padding: Padding,
         pass: Pass,
     ) -> Result<Vec<Loss>> {
-        let longest = tasks.iter().map(|(task, _)| task.task.max_length()).max().unwrap_or(0);
-        let (named, windows): (Vec<&NamedTask>, Vec<Vec<&Features>>) = tasks.iter().cloned().unzip();
-        let batch = Batch::shared(&windows, Merge::AcrossHeads, padding, longest, self.tokenizer.pad);
-        let outputs = self.forward(&batch, &named, pass)?;
-        let loss = |((task, windows), (output, head)): (&(&NamedTask, Vec<&Features>), (&Output, &HeadInputs))| {
-            let count = windows.iter().map(|window| task.task.target_count(&window.targets)).sum();
-            Loss::of(task, windows, output, &head.inputs, count)
+        let count = |task: &NamedTask, windows: &[&Features]| {
+            windows.iter().map(|window| task.task.target_count(&window.targets)).sum()
         };
-        tasks.iter().zip(outputs.iter().zip(&batch.heads)).map(loss).collect()
+        let mut heads = Vec::with_capacity(tasks.len());
+        for (task, windows) in tasks {
+            let (windows, count) = (windows.clone(), count(task, windows));
+            heads.push(HeadPart { task, windows, count, begins: Offset::default() });
+        }
+        Ok(self.losses_of_parts(&heads, padding, pass)?.0)
+    }
+
+    /// The same of a part of a step; and what the encoder read.
+    pub fn losses_of_parts(
+        &self,
+        heads: &[HeadPart],
+        padding: Padding,
+        pass: Pass,
+    ) -> Result<(Vec<Loss>, Arc<Inputs>)> {
+        let longest = heads.iter().map(|head| head.task.task.max_length()).max().unwrap_or(0);
+        let named: Vec<&NamedTask> = heads.iter().map(|head| head.task).collect();
+        let windows: Vec<Vec<&Features>> = heads.iter().map(|head| head.windows.clone()).collect();
+        let mut batch = Batch::shared(&windows, Merge::AcrossHeads, padding, longest, self.tokenizer.pad);
+        for (inputs, head) in batch.heads.iter_mut().zip(heads) {
+            inputs.begins = Some(head.begins);
+        }
+        let outputs = self.forward(&batch, &named, pass)?;
+        let loss = |(head, (output, inputs)): (&HeadPart, (&Output, &HeadInputs))| {
+            Loss::of(head.task, &head.windows, output, &inputs.inputs, head.count)
+        };
+        let losses = heads.iter().zip(outputs.iter().zip(&batch.heads)).map(loss).collect::<Result<_>>()?;
+        Ok((losses, batch.inputs))
     }
 
     /// What each head makes of its part of a batch, in one pass of the encoder. In training a loss of the logits, one tensor, can

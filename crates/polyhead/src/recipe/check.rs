@@ -199,9 +199,9 @@ fn choices(recipe: &Recipe) -> Result<(), Fault> {
         let found = format!("`{best}`, and there is neither data.{best}.validation nor data.{best}.split");
         return Err(fault("train.best", "a task with validation data", found));
     }
-    if patience.is_some() && recipe.data.values().all(|data| data.validation.is_none()) {
+    if patience.is_some() && !recipe.data.values().any(|data| data.has_validation()) {
         let validated = fault("train.patience", "validation data, whose scores decide", "none of any task");
-        return Err(validated.hint("add data.NAME.validation, or leave train.patience out"));
+        return Err(validated.hint("add data.NAME.validation or data.NAME.split, or leave train.patience out"));
     }
     Ok(())
 }

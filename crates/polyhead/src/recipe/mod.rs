@@ -199,6 +199,8 @@ pub struct TrainRecipe {
     pub sample: Strategy,
     /// How the losses and gradients of several tasks become one gradient: see [`crate::balance::BALANCERS`].
     pub balance: Strategy,
+    /// Whether tasks that train on the same windows go through the encoder together.
+    pub shared_pass: bool,
     /// Batches of a task whose gradients add up to that of one step.
     pub accumulate: usize,
     /// How windows come together in batches.
@@ -243,6 +245,7 @@ impl Default for TrainRecipe {
             max_grad_norm: 1.0,
             sample: Strategy::named("round_robin"),
             balance: Strategy::named("equal"),
+            shared_pass: false,
             accumulate: 1,
             order: Order::Random,
             precision: PrecisionRecipe::Auto,

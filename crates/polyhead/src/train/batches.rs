@@ -1,12 +1,14 @@
-//! Which batches a step takes: the sampler names the tasks, each task brings the next batch of its pass.
+//! Which batches a step takes: the sampler names the units (tasks, or tasks that share an encoder pass), each brings the next batch of
+//! its pass.
 //!
 //! ```text
-//! windows of a task -> pass 0: batches in an order of its own, pass 1: in another ... ;  Cursor: pass, batches taken
+//! items of a unit -> pass 0: batches in an order of its own, pass 1: in another ... ;  Cursor: pass, batches taken
 //! ```
 //!
-//! All of it is a function of the seed, the recipe, the cursors and the sampler's state, which a checkpoint holds.
+//! All of it is a function of the seed, the recipe, the cursors and the sampler's state, which a checkpoint holds. Every task has a cursor;
+//! those of a unit move together.
 
-use super::{TaskData, state::Cursor};
+use super::{TaskData, Unit, state::Cursor};
 use crate::error::Result;
 use crate::order::{self, Order};
 use crate::recipe::Recipe;
@@ -20,82 +22,150 @@ use serde_json::Value;
 pub(super) struct TaskBatch {
     /// The task, as an index.
     pub task: usize,
-    /// Its windows, as indices.
-    pub picks: Vec<usize>,
+    /// Its windows, as indices, in parts that fit a pass; a part may be empty where the task shares its pass.
+    pub parts: Vec<Vec<usize>>,
+    /// Whether it goes through the encoder with the batch before it.
+    pub joins: bool,
 }
 
-/// The batches of all tasks.
+impl TaskBatch {
+    /// All its windows.
+    pub(super) fn picks(&self) -> Vec<usize> {
+        self.parts.concat()
+    }
+}
+
+/// The batches of all units.
 pub(super) struct Batches {
     sampler: Box<dyn Sampler>,
     key: Key,
     order: Order,
-    tasks: Vec<Passes>,
-    /// Of each task: windows, and batches of a pass.
-    windows: Vec<usize>,
+    units: Vec<Passes>,
+    /// Of each unit: items, and batches of a pass.
+    items: Vec<usize>,
     counts: Vec<usize>,
 }
 
-/// A task's windows and the order of one pass over them.
+/// A unit's items and the order of one pass over them.
 struct Passes {
+    unit: Unit,
+    /// The name of its first task.
     name: String,
+    /// The tokens of each item.
     lengths: Vec<usize>,
-    /// The class of each window and how often classes come, where passes draw by class.
+    /// The class of each item and how often classes come, where passes draw by class.
     classes: Option<(Vec<Option<usize>>, ClassSampling)>,
+    /// Items of a batch, and of a part of it.
     size: usize,
+    part: usize,
     /// The pass whose batches are at hand.
     known: Option<(usize, Vec<Vec<usize>>)>,
 }
 
-impl Batches {
-    pub(super) fn new(recipe: &Recipe, task_data: &[TaskData]) -> Result<Self> {
-        let passes = |data: &TaskData| Passes {
-            name: data.name.clone(),
-            lengths: data.windows.iter().map(|window| window.features.ids.len()).collect(),
-            classes: data.class_sampling.map(|sampling| (data.classes(), sampling)),
-            size: data.step_windows(recipe.train.accumulate),
-            known: None,
+impl Passes {
+    fn new(unit: &Unit, task_data: &[TaskData], accumulate: usize) -> Self {
+        let data = |task: &usize| task_data.get(*task);
+        let first = unit.tasks.first().and_then(data);
+        let window = |(task, window): (&usize, &Option<usize>)| data(task)?.windows.get((*window)?);
+        let length = |windows: &Vec<Option<usize>>| {
+            unit.tasks.iter().zip(windows).find_map(window).map_or(0, |window| window.features.ids.len())
         };
-        let tasks: Vec<Passes> = task_data.iter().map(passes).collect();
+        Self {
+            name: first.map_or_else(String::new, |data| data.name.clone()),
+            lengths: unit.items.iter().map(length).collect(),
+            classes: first.and_then(|data| Some((data.classes(), data.class_sampling?))),
+            size: first.map_or(1, |data| data.step_windows(accumulate)),
+            part: first.map_or(1, |data| data.batch_size),
+            known: None,
+            unit: unit.clone(),
+        }
+    }
+
+    /// The batches of a pass.
+    fn count(&self) -> usize {
+        self.unit.items.len().div_ceil(self.size)
+    }
+
+    /// What each task has of some items.
+    fn batches(&self, items: &[usize]) -> Vec<TaskBatch> {
+        let of_part = |at: usize, items: &[usize]| -> Vec<usize> {
+            items.iter().filter_map(|&item| *self.unit.items.get(item)?.get(at)?).collect()
+        };
+        let batch = |(at, &task): (usize, &usize)| {
+            let parts: Vec<Vec<usize>> = items.chunks(self.part).map(|items| of_part(at, items)).collect();
+            TaskBatch { task, parts, joins: true }
+        };
+        let mut batches: Vec<TaskBatch> = self.unit.tasks.iter().enumerate().map(batch).collect();
+        batches.retain(|batch| batch.parts.iter().any(|part| !part.is_empty()));
+        batches.iter_mut().take(1).for_each(|first| first.joins = false);
+        batches
+    }
+}
+
+/// The batches of a pass over each unit.
+pub(super) fn counts(recipe: &Recipe, units: &[Unit], task_data: &[TaskData]) -> Vec<usize> {
+    units.iter().map(|unit| Passes::new(unit, task_data, recipe.train.accumulate).count()).collect()
+}
+
+impl Batches {
+    pub(super) fn new(recipe: &Recipe, units: &[Unit], task_data: &[TaskData]) -> Result<Self> {
+        let units: Vec<Passes> =
+            units.iter().map(|unit| Passes::new(unit, task_data, recipe.train.accumulate)).collect();
         Ok(Self {
             sampler: recipe.sampler()?,
             key: Key::seed(recipe.seed),
             order: recipe.train.order,
-            windows: tasks.iter().map(|task| task.lengths.len()).collect(),
-            counts: task_data.iter().map(|data| data.steps_of_pass(recipe.train.accumulate)).collect(),
-            tasks,
+            items: units.iter().map(|unit| unit.lengths.len()).collect(),
+            counts: units.iter().map(Passes::count).collect(),
+            units,
         })
     }
 
-    /// The batches of each task in a pass.
-    pub(super) fn counts(&self) -> &[usize] {
-        &self.counts
+    /// Begins the next pass of every task that has had all batches of this one.
+    pub(super) fn begin_passes(&self, cursors: &mut [Cursor]) {
+        for (unit, &count) in self.units.iter().zip(&self.counts) {
+            for &task in &unit.unit.tasks {
+                cursors.iter_mut().skip(task).take(1).for_each(|cursor| cursor.begin_pass(count));
+            }
+        }
     }
 
     /// The batches of a step of an epoch; the cursors move on.
     pub(super) fn next(&mut self, cursors: &mut [Cursor], epoch: usize, step: usize) -> Vec<TaskBatch> {
-        let taken = self.tasks_of(epoch, step);
-        taken.into_iter().map(|task| TaskBatch { task, picks: self.take(task, cursors) }).collect()
+        let taken = self.units_of(epoch, step);
+        taken.into_iter().flat_map(|unit| self.take(unit, cursors)).collect()
     }
 
     /// Moves the cursors over the first steps of an epoch, as the steps themselves do.
     pub(super) fn skip(&mut self, cursors: &mut [Cursor], epoch: usize, steps: usize) {
         for step in 0..steps {
-            for task in self.tasks_of(epoch, step) {
-                if let (Some(cursor), Some(&count)) = (cursors.get_mut(task), self.counts.get(task)) {
-                    cursor.advance(count);
-                }
+            for unit in self.units_of(epoch, step) {
+                self.advance(unit, cursors);
             }
         }
     }
 
-    fn tasks_of(&mut self, epoch: usize, step: usize) -> Vec<usize> {
+    fn units_of(&mut self, epoch: usize, step: usize) -> Vec<usize> {
         let key = self.key.purpose("epoch").with(epoch as u64).purpose("mix");
-        self.sampler.next(&Position { batches: &self.counts, windows: &self.windows, epoch, step, key })
+        self.sampler.next(&Position { batches: &self.counts, windows: &self.items, epoch, step, key })
     }
 
-    fn take(&mut self, task: usize, cursors: &mut [Cursor]) -> Vec<usize> {
-        let (Some(passes), Some(cursor)) = (self.tasks.get_mut(task), cursors.get_mut(task)) else { return Vec::new() };
-        let place = cursor.advance(self.counts.get(task).copied().unwrap_or(0));
+    /// Moves the cursors of a unit on; the place of its batch.
+    fn advance(&self, unit: usize, cursors: &mut [Cursor]) -> Option<Cursor> {
+        let (passes, &count) = (self.units.get(unit)?, self.counts.get(unit)?);
+        let tasks = &passes.unit.tasks;
+        let first = cursors.get_mut(*tasks.first()?)?;
+        let place = first.advance(count);
+        let moved = *first;
+        for &task in tasks {
+            cursors.iter_mut().skip(task).take(1).for_each(|cursor| *cursor = moved);
+        }
+        Some(place)
+    }
+
+    fn take(&mut self, unit: usize, cursors: &mut [Cursor]) -> Vec<TaskBatch> {
+        let Some(place) = self.advance(unit, cursors) else { return Vec::new() };
+        let Some(passes) = self.units.get_mut(unit) else { return Vec::new() };
         let known = match passes.known.take() {
             Some(known) if known.0 == place.pass => known,
             _ => {
@@ -107,13 +177,26 @@ impl Batches {
                 (place.pass, order::batches(&drawn, &passes.lengths, passes.size, self.order, key))
             }
         };
-        let batch = known.1.get(place.taken).cloned().unwrap_or_default();
+        let items = known.1.get(place.taken).cloned().unwrap_or_default();
         passes.known = Some(known);
-        batch
+        passes.batches(&items)
     }
 
+    /// Tells the sampler what came of a step or of an evaluation: of a unit of several tasks the mean.
     pub(super) fn observe(&mut self, outcome: &Outcome) {
-        self.sampler.observe(outcome);
+        let of_tasks = match outcome {
+            Outcome::Step(of_tasks) | Outcome::Evaluated(of_tasks) => *of_tasks,
+        };
+        let of_unit = |(unit, passes): (usize, &Passes)| {
+            let values = of_tasks.iter().filter(|(task, _)| passes.unit.tasks.contains(task)).map(|(_, value)| *value);
+            let (sum, count) = values.fold((0.0, 0), |(sum, count), value| (sum + value, count + 1));
+            (count > 0).then(|| (unit, sum / f64::from(count)))
+        };
+        let of_units: Vec<(usize, f64)> = self.units.iter().enumerate().filter_map(of_unit).collect();
+        self.sampler.observe(&match outcome {
+            Outcome::Step(_) => Outcome::Step(&of_units),
+            Outcome::Evaluated(_) => Outcome::Evaluated(&of_units),
+        });
     }
 
     pub(super) fn state(&self) -> Value {

@@ -5,6 +5,9 @@
 //! Gradients of all tasks -> Balancer -> the gradient of the step
 //! ```
 //!
+//! Tasks that share their windows go through the encoder together, and one backward pass sends the weighted sum of their losses back.
+//! A balancer that looks at the gradient of each task gets it from passes of its own.
+//!
 //! The targets of a task are counted before its first pass, and every loss is divided by their number: the gradients of
 //! several parts add up to that of one batch, dropout included, whose masks know where in the batch a part begins.
 
@@ -14,8 +17,12 @@ use crate::balance::{Needs, StepTasks};
 use crate::batch::Features;
 use crate::encoders::{Offset, Pass};
 use crate::error::{Error, Result};
+use crate::model::{HeadPart, Loss};
 use crate::parameters::Gradients;
+use candle_core::Tensor;
+use polyhead_kernels::Inputs;
 use polyhead_kernels::rng::Key;
+use std::sync::Arc;
 
 /// What the passes of a step came to.
 pub(super) struct StepGradient {
@@ -35,6 +42,8 @@ pub(super) struct TaskPass {
     pub weight: f64,
     /// Real tokens.
     pub tokens: usize,
+    /// Those of them that went through the encoder with another task.
+    pub shared_tokens: usize,
 }
 
 impl Trainer {
@@ -50,9 +59,12 @@ impl Trainer {
                 Needs::Losses | Needs::Gradients => vec![1.0; batches.len()],
             };
             self.model.parameters.clear_gradients();
-            let passes = batches.iter().zip(&weights).enumerate();
-            let tasks =
-                passes.map(|(at, (batch, &weight))| self.passes(batch, at, weight)).collect::<Result<Vec<_>>>()?;
+            let (mut tasks, mut weights) = (Vec::with_capacity(batches.len()), weights.as_slice());
+            for together in batches.chunk_by(|_, next| next.joins) {
+                let (own, rest) = weights.split_at(together.len().min(weights.len()));
+                tasks.extend(self.passes(together, tasks.len(), own)?);
+                weights = rest;
+            }
             let losses = self.weighted_losses(batches, &tasks);
             return Ok(StepGradient { gradients: self.model.parameters.take_gradients(), tasks, losses });
         }
@@ -60,7 +72,7 @@ impl Trainer {
         let mut gradients = Vec::with_capacity(batches.len());
         for (at, batch) in batches.iter().enumerate() {
             self.model.parameters.clear_gradients();
-            passes.push(self.passes(batch, at, 1.0)?);
+            passes.extend(self.passes(std::slice::from_ref(batch), at, &[1.0])?);
             gradients.push(self.model.parameters.take_gradients());
         }
         let losses = self.weighted_losses(batches, &passes);
@@ -85,29 +97,77 @@ impl Trainer {
         self.key.purpose("balance").with(self.state.step as u64)
     }
 
-    /// The passes of a task's batch, in parts; its gradient is added to what has gathered at the parameters.
-    fn passes(&self, batch: &TaskBatch, at: usize, weight: f64) -> Result<TaskPass> {
-        let (data, task) = (&self.task_data[batch.task], &self.model.tasks[batch.task]);
-        let windows: Vec<&Features> = batch.picks.iter().map(|&pick| &data.windows[pick].features).collect();
-        let count = windows.iter().map(|window| task.task.target_count(&window.targets)).sum();
-        let key = self.dropout_key(at, &data.name);
-        let factor = data.loss_weight * weight;
-        let (mut found, mut begins) = (TaskPass { loss: 0.0, weight, tokens: 0 }, Offset::default());
-        for part in windows.chunks(data.batch_size) {
-            let pass = Pass::Train { key, begins };
-            let loss = self.model.loss_of_part(task, part, self.recipe.train.padding, pass, count)?;
-            found.loss += f64::from(loss.value.to_scalar::<f32>()?);
-            if !found.loss.is_finite() {
-                return Err(Error::internal("the loss is not finite")
-                    .adding(self.at_step(batch))
-                    .hint("a smaller train.learning_rate helps; the model was not updated"));
+    /// The passes of batches that go through the encoder together, in parts; their gradient, each loss times its weight, is added to
+    /// what has gathered at the parameters.
+    fn passes(&self, batches: &[TaskBatch], at: usize, weights: &[f64]) -> Result<Vec<TaskPass>> {
+        let window = |batch: &TaskBatch, pick: usize| &self.task_data[batch.task].windows[pick].features;
+        let count = |batch: &TaskBatch| -> f64 {
+            let task = &self.model.tasks[batch.task].task;
+            batch.picks().into_iter().map(|pick| task.target_count(&window(batch, pick).targets)).sum()
+        };
+        let counts: Vec<f64> = batches.iter().map(count).collect();
+        let pass = |&weight: &f64| TaskPass { loss: 0.0, weight, tokens: 0, shared_tokens: 0 };
+        let mut found: Vec<TaskPass> = weights.iter().map(pass).collect();
+        let key = self.dropout_key(at, batches.first().map_or("", |batch| &self.task_data[batch.task].name));
+        let (mut begins, mut heads_begin) = (Offset::default(), vec![Offset::default(); batches.len()]);
+        for part in 0..batches.first().map_or(0, |batch| batch.parts.len()) {
+            // A task that has none of the windows of this part takes no part in it.
+            let mut taking = Vec::with_capacity(batches.len());
+            for (index, batch) in batches.iter().enumerate() {
+                let picks = batch.parts.get(part).map_or(&[][..], Vec::as_slice);
+                let windows: Vec<&Features> = picks.iter().map(|&pick| window(batch, pick)).collect();
+                if !windows.is_empty() {
+                    let (task, begins) = (&self.model.tasks[batch.task], heads_begin[index]);
+                    taking.push((index, HeadPart { task, windows, count: counts[index], begins }));
+                }
             }
-            let weighted = if factor == 1.0 { loss.value } else { (loss.value * factor)? };
-            self.model.parameters.backward(&weighted)?;
-            found.tokens += loss.inputs.segments.tokens();
-            begins = begins.after(&loss.inputs);
+            let (indices, heads): (Vec<usize>, Vec<HeadPart>) = taking.into_iter().unzip();
+            let (losses, inputs) = self.losses(&heads, Pass::Train { key, begins })?;
+            let mut shared = losses.iter().map(|loss| loss.inputs.segments.tokens()).sum::<usize>();
+            shared = shared.saturating_sub(inputs.segments.tokens());
+            let mut sum: Option<Tensor> = None;
+            // The first head brings the tokens; the others share what they have in common with those before them.
+            for (&index, loss) in indices.iter().zip(&losses).rev() {
+                let tokens = loss.inputs.segments.tokens();
+                let own = shared.min(tokens);
+                (shared, found[index].shared_tokens) = (shared - own, found[index].shared_tokens + own);
+                found[index].tokens += tokens;
+                heads_begin[index] = heads_begin[index].after(&loss.inputs);
+            }
+            for (&index, loss) in indices.iter().zip(&losses) {
+                let (batch, pass) = (&batches[index], &mut found[index]);
+                pass.loss += f64::from(loss.value.to_scalar::<f32>()?);
+                if !pass.loss.is_finite() {
+                    return Err(Error::internal("the loss is not finite")
+                        .adding(self.at_step(batch))
+                        .hint("a smaller train.learning_rate helps; the model was not updated"));
+                }
+                let factor = self.task_data[batch.task].loss_weight * pass.weight;
+                let weighted = if factor == 1.0 { loss.value.clone() } else { (&loss.value * factor)? };
+                sum = Some(match sum {
+                    Some(sum) => (sum + weighted)?,
+                    None => weighted,
+                });
+            }
+            if let Some(sum) = sum {
+                self.model.parameters.backward(&sum)?;
+            }
+            begins = begins.after(&inputs);
         }
         Ok(found)
+    }
+
+    /// The losses of heads in one pass of the encoder, and what it read.
+    fn losses(&self, heads: &[HeadPart], pass: Pass) -> Result<(Vec<Loss>, Arc<Inputs>)> {
+        let padding = self.recipe.train.padding;
+        match heads {
+            [HeadPart { task, windows, count, .. }] => {
+                let loss = self.model.loss_of_part(task, windows, padding, pass, *count)?;
+                let inputs = loss.inputs.clone();
+                Ok((vec![loss], inputs))
+            }
+            several => self.model.losses_of_parts(several, padding, pass),
+        }
     }
 
     /// The key of a step's dropout masks. Each task of a step has masks of its own.
@@ -119,8 +179,8 @@ impl Trainer {
     /// A task's part of a step for a message: whose it is and the places of its examples.
     pub(super) fn at_step(&self, batch: &TaskBatch) -> String {
         let data = &self.task_data[batch.task];
-        let place = |&pick: &usize| Some(data.place(data.windows.get(pick)?.example)?.to_string());
-        let places: Vec<String> = batch.picks.iter().filter_map(place).collect();
+        let place = |pick: usize| Some(data.place(data.windows.get(pick)?.example)?.to_string());
+        let places: Vec<String> = batch.picks().into_iter().filter_map(place).collect();
         format!("`{}` at step {}; its examples: {}", data.name, self.state.step + 1, places.join(", "))
     }
 }

@@ -30,6 +30,7 @@ mod prepare;
 pub mod record;
 mod resume;
 mod run_folder;
+mod shared;
 mod splits;
 mod state;
 mod step;
@@ -38,6 +39,7 @@ mod windows;
 
 pub use origin::Origin;
 pub use prepare::{Prepared, TaskData, prepare};
+pub use shared::Unit;
 pub use splits::DataSource;
 pub use windows::TrainingWindow;
 
@@ -226,8 +228,8 @@ impl Trainer {
     }
 
     fn assemble(recipe: Recipe, prepared: Prepared, plan: Plan, run: RunFolder, state: State) -> Result<Self> {
-        let Prepared { model, task_data, .. } = prepared;
-        let (mut batches, mut balancer) = (Batches::new(&recipe, &task_data)?, recipe.balancer()?);
+        let Prepared { model, task_data, units, .. } = prepared;
+        let (mut batches, mut balancer) = (Batches::new(&recipe, &units, &task_data)?, recipe.balancer()?);
         batches.restore(&state.sampler)?;
         balancer.restore(&state.balancer)?;
         Ok(Self {
@@ -263,6 +265,13 @@ impl Trainer {
                 data.name
             ));
         }
+        if !self.plan.shared.is_empty() && self.balancer.needs() != Needs::Nothing {
+            let name = &self.recipe.train.balance.name;
+            notify(&format!(
+                "train.shared_pass: `{name}` needs the gradient of each task by itself: tasks share batches, each with an \
+                 encoder pass of its own"
+            ));
+        }
         self.plan.warnings.iter().for_each(|warning| notify(&warning.to_string()));
     }
 
@@ -285,9 +294,7 @@ impl Trainer {
         self.state.taken = 0;
         self.state.losses = vec![(0.0, 0); self.task_data.len()];
         self.state.cursors.resize(self.task_data.len(), Default::default());
-        for (cursor, &count) in self.state.cursors.iter_mut().zip(self.batches.counts()) {
-            cursor.begin_pass(count);
-        }
+        self.batches.begin_passes(&mut self.state.cursors);
         self.state.cursors_of_epoch.clone_from(&self.state.cursors);
     }
 

@@ -1,6 +1,6 @@
 //! What a run will do, known before it begins: batches, steps, warm-up; and the rule for the best epoch.
 
-use super::Prepared;
+use super::{Prepared, Unit};
 use crate::error::Result;
 use crate::events::{FORMAT, ParameterCounts, Plan, TaskPlan};
 use crate::optim::Schedule;
@@ -11,21 +11,29 @@ use std::collections::BTreeMap;
 
 impl Plan {
     /// The plan of a recipe, its model and its data.
-    pub fn new(recipe: &Recipe, Prepared { model, task_data, .. }: &Prepared) -> Result<Self> {
+    pub fn new(recipe: &Recipe, Prepared { model, task_data, units, .. }: &Prepared) -> Result<Self> {
+        let counts = super::batches::counts(recipe, units, task_data);
+        let batches_of = |task: usize| {
+            let unit = units.iter().position(|unit| unit.tasks.contains(&task));
+            unit.and_then(|unit| counts.get(unit)).copied().unwrap_or(0)
+        };
         let tasks: Vec<TaskPlan> = task_data
             .iter()
-            .map(|data| TaskPlan {
+            .enumerate()
+            .map(|(task, data)| TaskPlan {
                 name: data.name.clone(),
                 examples: data.train.len,
                 windows: data.windows.len(),
-                batches: data.steps_of_pass(recipe.train.accumulate),
+                batches: batches_of(task),
                 tokens: data.windows.iter().map(|window| window.features.ids.len()).sum(),
                 validation: data.validation.as_ref().map_or(0, |examples| examples.len),
                 lost: data.lost,
             })
             .collect();
-        let batches: Vec<usize> = tasks.iter().map(|task| task.batches).collect();
-        let steps_per_epoch = recipe.sampler()?.steps(&batches);
+        let steps_per_epoch = recipe.sampler()?.steps(&counts);
+        let names =
+            |unit: &Unit| unit.tasks.iter().filter_map(|&task| Some(task_data.get(task)?.name.clone())).collect();
+        let shared = units.iter().filter(|unit| unit.tasks.len() > 1).map(names).collect();
         let epochs = recipe.train.epochs;
         let steps = (steps_per_epoch * epochs).min(recipe.train.max_steps.unwrap_or(usize::MAX));
         let warmup_steps = Schedule::new(steps, recipe.train.warmup).warmup;
@@ -45,6 +53,7 @@ impl Plan {
             patience: recipe.train.patience,
             precision,
             parameters,
+            shared,
             heads: model.about.heads.clone(),
             warnings,
         })

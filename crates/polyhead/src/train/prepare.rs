@@ -4,6 +4,7 @@ use super::facts::{self, Facts};
 use super::feature_cache::{self, FeatureCache};
 use super::origin::Origin;
 use super::record::DataFile;
+use super::shared::{self, Unit};
 use super::splits::{DataSource, hold_out};
 use super::warnings::{self, TaskFacts};
 use super::windows::{TrainingWindow, TrainingWindows};
@@ -29,6 +30,8 @@ pub struct Prepared {
     pub model: Model,
     /// The data of each task, in the order of the model's tasks.
     pub task_data: Vec<TaskData>,
+    /// Which tasks take their batches together: one by itself, or several that share an encoder pass.
+    pub units: Vec<Unit>,
     /// Every file of data that was read: `data.ner.train` and its length and digest.
     pub data: Vec<DataFile>,
 }
@@ -60,11 +63,6 @@ impl TaskData {
     /// Windows of one step, which takes `accumulate` batches.
     pub(super) fn step_windows(&self, accumulate: usize) -> usize {
         self.batch_size * accumulate
-    }
-
-    /// Steps of a pass over its windows.
-    pub(super) fn steps_of_pass(&self, accumulate: usize) -> usize {
-        self.windows.len().div_ceil(self.step_windows(accumulate))
     }
 
     /// The class of each window, where passes draw by class.
@@ -252,7 +250,8 @@ pub(super) fn prepare_from(
         }
         task_data.push(of_task);
     }
-    Ok(Prepared { model, task_data, data: files })
+    let units = shared::units(recipe, &task_data, &files, notify)?;
+    Ok(Prepared { model, task_data, units, data: files })
 }
 
 /// The windows that an earlier run kept, or new ones, which are kept for the next.

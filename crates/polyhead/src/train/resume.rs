@@ -194,7 +194,10 @@ pub(super) fn changes_batches(known: &Recipe, new: &Recipe) -> Result<Vec<String
     let decides = |key: &str| {
         let of_task = key.starts_with("tasks.") && !key.ends_with(".loss_weight") && !key.ends_with(".dropout");
         let of_sampler = key == "train.sample" || key.starts_with("train.sample.");
-        of_task || of_sampler || key.starts_with("data.") || matches!(key, "seed" | "train.order" | "train.accumulate")
+        of_task
+            || of_sampler
+            || key.starts_with("data.")
+            || matches!(key, "seed" | "train.order" | "train.accumulate" | "train.shared_pass")
     };
     let changed = differences(&known.to_toml()?, &new.to_toml()?)?;
     Ok(changed.into_iter().map(|one| one.key).filter(|key| decides(key)).collect())

@@ -41,18 +41,20 @@ impl Trainer {
         self.state.taken += 1;
         let of_diagnosis = diagnosed.as_ref().map_or(0.0, |diagnosed| diagnosed.seconds);
         let mut tasks = Vec::with_capacity(batches.len());
-        for (TaskBatch { task, picks }, pass) in batches.iter().zip(&found.tasks) {
+        for (batch, pass) in batches.iter().zip(&found.tasks) {
+            let (TaskBatch { task, .. }, picks) = (batch, batch.picks());
             let data = &self.task_data[*task];
             let (sum, count) = &mut self.state.losses[*task];
             *sum += pass.loss;
             *count += 1;
-            self.state.tokens += pass.tokens as u64;
-            self.state.counters.batch(*task, &data.windows, picks);
+            self.state.tokens += pass.tokens.saturating_sub(pass.shared_tokens) as u64;
+            self.state.counters.batch(*task, &data.windows, &picks);
             tasks.push(StepTask {
                 task: data.name.clone(),
                 loss: Some(pass.loss),
                 weight: pass.weight,
                 tokens: pass.tokens,
+                shared_tokens: pass.shared_tokens,
                 examples: picks.iter().filter_map(|&pick| Some(data.windows.get(pick)?.example)).collect(),
             });
         }

@@ -229,7 +229,14 @@ mod tests {
     use serde_json::json;
 
     fn part(task: &str) -> StepTask {
-        StepTask { task: task.to_owned(), loss: Some(2.5), weight: 1.0, tokens: 300, examples: Vec::new() }
+        StepTask {
+            task: task.to_owned(),
+            loss: Some(2.5),
+            weight: 1.0,
+            tokens: 300,
+            shared_tokens: 0,
+            examples: Vec::new(),
+        }
     }
 
     fn at(time: f64, event: Event) -> Line {

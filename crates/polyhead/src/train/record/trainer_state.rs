@@ -256,7 +256,14 @@ mod tests {
     }
 
     fn step(step: usize, task: &str, loss: f64) -> Event {
-        let part = StepTask { task: task.to_owned(), loss: Some(loss), weight: 1.0, tokens: 10, examples: Vec::new() };
+        let part = StepTask {
+            task: task.to_owned(),
+            loss: Some(loss),
+            weight: 1.0,
+            tokens: 10,
+            shared_tokens: 0,
+            examples: Vec::new(),
+        };
         let (steps, epoch, group_norms) = Default::default();
         Event::Step(Step {
             step,
