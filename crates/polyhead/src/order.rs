@@ -101,7 +101,8 @@ mod tests {
     fn classes_come_in_the_shares_of_the_formula_and_their_windows_in_turn() {
         let classes = classes();
         let count = |windows: &[usize], class| windows.iter().filter(|&&at| classes[at] == Some(class)).count() as f64;
-        let (alike, root): (fn(usize) -> f64, fn(usize) -> f64) = (|_| 1.0, |size| (size as f64).sqrt());
+        let alike: fn(usize) -> f64 = |_| 1.0;
+        let root: fn(usize) -> f64 = |size| (size as f64).sqrt();
         // 1024 / 3 each; 1024 times 30, sqrt(90) and sqrt(10) of their sum.
         let sum = 30.0 + 90_f64.sqrt() + 10_f64.sqrt();
         let by_root = [30.0, 90_f64.sqrt(), 10_f64.sqrt()].map(|root| 1024.0 * root / sum);

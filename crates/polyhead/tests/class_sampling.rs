@@ -42,8 +42,11 @@ fn recipe(folder: &Path, settings: &str) -> Recipe {
     Recipe::parse(&text, Path::new("run.toml"), &[]).unwrap()
 }
 
+/// How often each came, by epoch.
+type Times<T> = Vec<BTreeMap<T, usize>>;
+
 /// How often each label came in each epoch, and each example.
-fn drawn(events: &[Event]) -> (Vec<BTreeMap<char, usize>>, Vec<BTreeMap<usize, usize>>) {
+fn drawn(events: &[Event]) -> (Times<char>, Times<usize>) {
     let (mut labels, mut examples) = (vec![BTreeMap::new(); 2], vec![BTreeMap::new(); 2]);
     for event in events {
         let Event::Step(step) = event else { continue };
