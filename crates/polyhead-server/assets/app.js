@@ -127,8 +127,8 @@ const tasks = () => (Array.isArray(info?.tasks) ? info.tasks : null);
 /** Whether a task asks for a field, and whether one answers in a shape; before /info is there, any may. */
 const hasField = (name) => !tasks() || tasks().some((task) => task.fields?.includes(name));
 const hasShape = (shape) => !tasks() || tasks().some((task) => task.shape === shape);
-/** Whether a task can be asked with these fields: each is there, or the one that stands in for it. */
-const canAnswer = (task, given) => (task.fields ?? []).every((field) => field in given || String(task.defaults?.[field]) in given);
+/** Whether a task can be asked with these fields: each is there, or the one that stands in for it; or another task finds in the text what it relates. */
+const canAnswer = (task, given) => (task.fields ?? []).every((field) => field in given || String(task.defaults?.[field]) in given) || ("text" in given && Boolean(task.parts_from));
 /** The value of a task's field in a request. */
 const valueOf = (task, field, given) => given[field] ?? given[task.defaults?.[field]];
 

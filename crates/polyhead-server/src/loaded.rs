@@ -44,6 +44,9 @@ pub struct TaskInfo {
     pub examples: BTreeMap<String, String>,
     /// Fields that may be left out of `/analyze`, and the fields that then stand in for them.
     pub defaults: BTreeMap<String, String>,
+    /// The task that finds the parts that this one relates, where a request to `/analyze` has a `text` and does not say which parts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parts_from: Option<String>,
     /// What it tells apart.
     pub labels: Vec<String>,
     /// The longest window, in tokens; longer texts become overlapping windows.
@@ -132,6 +135,7 @@ impl Loaded {
 
     /// What there is to say of its tasks, in order.
     pub fn tasks(&self) -> Vec<TaskInfo> {
+        let finder = self.model().tasks.iter().find(|named| named.task.mentions()).map(|named| named.name.clone());
         let info = |NamedTask { name, task }: &NamedTask| TaskInfo {
             name: name.clone(),
             kind: task.kind().to_owned(),
@@ -145,6 +149,7 @@ impl Loaded {
                 .iter()
                 .filter_map(|field| Some((field.name.to_owned(), field.default?.to_owned())))
                 .collect(),
+            parts_from: task.takes_pairs().then(|| finder.clone()).flatten(),
             labels: kinds(task.labels()),
             max_tokens: task.max_length(),
         };

@@ -275,9 +275,53 @@ fn parts_of_a_text_are_those_that_were_asked_for_and_its_text_comes_back_without
     scores.sort_by(f64::total_cmp);
     scores.dedup();
     assert_eq!(scores.len(), 3, "each pair has a score of its own");
-    // Without marks it is left out, as a question without a context is.
-    assert_eq!(names(&results(address, json!({ "text": "Ada left London." }))), ["ner"]);
     assert!(refused(address, json!({ "marked_text": "Ada left." })).contains("found no `<e1>` in `Ada left.`"));
+}
+
+/// The parts that one task finds are those that another relates: every pair of them, as if it had been asked for alone.
+#[test]
+fn relations_of_a_text_without_marks_are_those_between_the_parts_that_another_task_finds() {
+    let (address, folder) = serve(&[("rel", "relation"), ("ner", "ner"), ("pos", "tag")]);
+    let session = Session::open_in(folder.path().join("model"), kinds(), Precision::F32).unwrap();
+    let text = "Ada left London for Zoë 👩🏽‍🚀 and the north with Mary, and Bob came.";
+    for unit in ["char", "byte", "utf16"] {
+        let found = results(address, json!({ "text": text, "offset_unit": unit }));
+        assert_eq!(names(&found), ["rel", "ner", "pos"], "in the order of the model's tasks");
+        let entities = found["ner"]["entities"].as_array().unwrap();
+        assert!(entities.len() > 2, "an untrained model finds something: {found}");
+        let edges = found["rel"]["edges"].as_array().unwrap();
+        assert_eq!(edges.len(), entities.len() * (entities.len() - 1) / 2);
+        let part = |entity: &Value| json!({ "start": entity["start"], "end": entity["end"] });
+        let mut at = edges.iter();
+        for (first, head) in entities.iter().enumerate() {
+            for tail in &entities[first + 1..] {
+                let asked = json!({ "text": text, "head": part(head), "tail": part(tail), "offset_unit": unit });
+                let want = session.ask("rel", &asked).unwrap();
+                let (found, want) = (at.next().unwrap(), &want["edges"][0]);
+                assert_eq!((&found["from"], &found["to"]), (&want["from"], &want["to"]));
+                assert!((found["score"].as_f64().unwrap() - want["score"].as_f64().unwrap()).abs() < 1e-5);
+            }
+        }
+    }
+    let chosen = results(address, json!({ "text": text, "tasks": ["ner", "rel"] }));
+    assert_eq!(names(&chosen), ["rel", "ner"]);
+    assert_eq!(names(&results(address, json!({ "text": text, "tasks": ["ner"] }))), ["ner"]);
+    let alone = refused(address, json!({ "text": text, "tasks": ["rel"] }));
+    assert!(alone.contains("marked_text: expected a text, which `rel` needs"), "{alone}");
+    let marked = json!({ "text": text, "marked_text": "<e1>Ada</e1> left <e2>London</e2>." });
+    assert_eq!(results(address, marked)["rel"]["edges"].as_array().unwrap().len(), 1, "parts that are given are these");
+    let info = ask(address, "GET", "/info", "").1;
+    assert_eq!((&info["tasks"][0]["parts_from"], &info["tasks"][1]["parts_from"]), (&json!("ner"), &Value::Null));
+    let none = results(address, json!({ "text": "?" }));
+    let entities = none["ner"]["entities"].as_array().unwrap().len();
+    assert!(entities > 1 || none["rel"]["edges"] == json!([]), "{none}");
+    // Of too many pairs, and of those that no window holds, it is said how many are left out.
+    let found = results(address, json!({ "text": text.repeat(8) }));
+    let entities = found["ner"]["entities"].as_array().unwrap().len();
+    let asked = found["rel"]["edges"].as_array().unwrap().len();
+    let left_out = found["rel"]["pairs_left_out"].as_u64().unwrap() as usize;
+    assert!(asked > 0 && asked <= 100 && left_out > 0, "{asked} of {entities}, {left_out} left out");
+    assert_eq!(asked + left_out, entities * (entities - 1) / 2);
 }
 
 #[test]

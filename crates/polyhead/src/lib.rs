@@ -19,6 +19,7 @@ pub mod error;
 pub mod events;
 pub mod hub;
 pub mod infer;
+pub mod init;
 pub mod io;
 pub mod metrics;
 pub mod model;

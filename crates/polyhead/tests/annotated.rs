@@ -9,7 +9,7 @@ use polyhead::ErrorKind;
 use polyhead::data::{Layout, RELATIONS, Read, Sentence, TEXTS, read_sentences};
 use serde_json::{Value, json};
 use small::{columns, written};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const COUNTED: &str = "hint: offsets count characters (Unicode code points) from 0";
 
@@ -493,28 +493,33 @@ fn exports_of_one_project_give_the_same_sentences() {
 }
 
 #[test]
-fn a_file_says_what_it_is() {
-    use polyhead::data::{SENTENCES, TAGGED_WORDS, tool_of};
-    let plain = Layout::default();
-    for (name, tool, format) in [
-        ("doccano.jsonl", Some("doccano"), "JSON Lines"),
-        ("doccano_relations.jsonl", Some("doccano"), "JSON Lines"),
-        ("label_studio.json", Some("Label Studio"), "a JSON list"),
-        ("label_studio_min.json", Some("Label Studio"), "a JSON list"),
-        ("prodigy.jsonl", Some("Prodigy"), "JSON Lines"),
-        ("spacy_docs.jsonl", Some("spaCy"), "JSON Lines"),
-        ("spacy_pairs.json", Some("spaCy"), "a JSON list"),
-        ("tags.jsonl", None, "JSON Lines"),
+fn a_file_says_what_it_is_for_and_which_tool_wrote_it() {
+    use polyhead::data::Files;
+    use polyhead::init::{Known, propose};
+    let looked_at = |path: &Path| {
+        let files = Files::from(path.to_str().unwrap());
+        let proposal = propose(&files, &Known::default(), polyhead::tasks::TASKS).unwrap();
+        let file = &proposal.files[0];
+        let read = file.readings.iter().map(|reading| format!("{}: {}", reading.kind, reading.format));
+        (file.tool, read.collect::<Vec<_>>().join("; "))
+    };
+    for (name, tool, read) in [
+        ("doccano.jsonl", Some("doccano"), "ner: JSON Lines"),
+        ("doccano_relations.jsonl", Some("doccano"), "ner: JSON Lines; relation: JSON Lines"),
+        ("label_studio.json", Some("Label Studio"), "ner: a JSON list"),
+        ("label_studio_min.json", Some("Label Studio"), "ner: a JSON list"),
+        ("prodigy.jsonl", Some("Prodigy"), "ner: JSON Lines"),
+        ("spacy_docs.jsonl", Some("spaCy"), "ner: JSON Lines"),
+        ("spacy_pairs.json", Some("spaCy"), "ner: a JSON list"),
+        ("tags.jsonl", None, "ner: JSON Lines"),
     ] {
-        assert_eq!(tool_of(&exported(name)), tool, "{name}");
-        assert_eq!(SENTENCES.recognise(&exported(name), &plain), Some(format), "{name}");
-        assert_eq!(TEXTS.recognise(&exported(name), &plain), None, "{name}");
+        assert_eq!(looked_at(&exported(name)), (tool, read.to_owned()), "{name}");
     }
-    assert_eq!(RELATIONS.recognise(&exported("doccano_relations.jsonl"), &plain), Some("JSON Lines"));
-    assert_eq!(RELATIONS.recognise(&exported("doccano.jsonl"), &plain), None);
-    let (_folder, path) = written("a.csv", b"Sentence #,Word,POS,Tag\nSentence: 1,EU,NNP,B-org\n,is,VBZ,O\n");
-    assert_eq!(SENTENCES.recognise(&path, &plain), Some("comma-separated values"));
-    // Its tags can be labels of words, too; what is meant is for who asks to say.
-    assert_eq!(TAGGED_WORDS.recognise(&path, &plain), Some("comma-separated values"));
-    assert_eq!(TEXTS.recognise(&path, &plain), None);
+    let table = b"Sentence #,Word,POS,Tag\nSentence: 1,EU,NNP,B-org\n,is,VBZ,O\n";
+    let (_folder, path) = written("a.csv", table);
+    assert_eq!(
+        looked_at(&path).1,
+        "ner: comma-separated values",
+        "tags of entities are no labels of words, unless it is said"
+    );
 }

@@ -91,6 +91,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "train",
         ],
     ),
+    ("init", &["data", "document", "error", "recipe", "tasks"]),
     ("compare", &["document", "error", "events", "io", "model", "parameters", "recipe", "report", "tasks", "train"]),
 ];
 

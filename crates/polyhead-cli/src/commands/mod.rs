@@ -6,6 +6,7 @@ mod data;
 mod eval;
 mod export;
 mod import;
+mod init;
 mod inspect;
 mod man;
 mod merge;
@@ -27,6 +28,8 @@ use std::path::Path;
 /// What to do.
 #[derive(Subcommand)]
 pub enum Command {
+    /// Look at files of one's own, say what they are, and write a recipe that trains on them
+    Init(init::Args),
     /// Train one encoder with a head for each task of a recipe
     Train(train::Args),
     /// Train a recipe jointly and task by task, over several seeds: did sharing help, and what did it save?
@@ -61,6 +64,7 @@ impl Command {
     /// Does it.
     pub fn run(self, out: &mut Out) -> Result<()> {
         match self {
+            Command::Init(args) => init::run(&args, out),
             Command::Train(args) => train::run(args, out),
             Command::Compare(args) => compare::run(&args, out),
             Command::Data(args) => data::run(&args, out),

@@ -1,7 +1,8 @@
 //! Several tasks on one request, in one batch; windows that several tasks share are encoded once.
 //!
 //! The fields of a request are those of the model's tasks, by their own names; a task says which other field may stand in
-//! for one that is left out. So `text` is enough for tasks that read one text, whatever they call it.
+//! for one that is left out. So `text` is enough for tasks that read one text, whatever they call it. A task that relates parts of a text is
+//! asked about the parts that another task finds in `text`, where they are not given: in a second batch, of all pairs.
 
 use super::{answered, task_named};
 use crate::body::{self, Untyped};
@@ -16,12 +17,15 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
+use polyhead::Error;
 use polyhead::model::NamedTask;
-use polyhead::tasks::{Field, found};
+use polyhead::tasks::{Answer, Field, Shape, found};
 use polyhead::text::offsets::OffsetUnit;
 use schemars::{Schema, json_schema};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// A request that was read.
@@ -51,10 +55,19 @@ pub async fn analyze(State(app): State<App>, headers: HeaderMap, body: Body) -> 
     let tasks = chosen(&loaded, &request)?;
     let names: Vec<String> = tasks.iter().map(|(_, name)| name.clone()).collect();
     let unread = read(&loaded, &tasks, &request, &app.limits)?;
-    let answers = app.answer(loaded, unread).await?;
-    let values = answers.values.into_iter().map(|answer| without_text(answer, &request));
-    let results = names.into_iter().zip(values).collect();
-    let (tokens, seconds) = (answers.tokens, began.elapsed().as_secs_f64());
+    let pairs = Pairs::of(&loaded, &tasks, &request);
+    let answers = app.answer(loaded.clone(), unread).await?;
+    let mut found: BTreeMap<String, Value> = names.into_iter().zip(answers.values).collect();
+    let mut tokens = answers.tokens;
+    if let Some(pairs) = pairs {
+        let (names, unread) = pairs.between(&found)?;
+        let answers = app.answer(loaded.clone(), unread).await?;
+        tokens += answers.tokens;
+        found.extend(names.into_iter().zip(answers.values));
+    }
+    let in_order = loaded.model().tasks.iter().map(|named| &named.name);
+    let results = in_order.filter_map(|name| Some((name.clone(), without_text(found.remove(name)?, &request))));
+    let (results, seconds) = (results.collect(), began.elapsed().as_secs_f64());
     Ok(answered(&Analyzed { results, tokens, seconds }, tokens))
 }
 
@@ -99,6 +112,51 @@ impl Request {
     }
 }
 
+/// What is asked of tasks that relate parts of a text once another task has found the parts.
+struct Pairs {
+    text: String,
+    unit: OffsetUnit,
+    /// The task that finds them.
+    finder: String,
+    /// The tasks that relate them, by place and name.
+    related: Vec<(usize, String)>,
+}
+
+impl Pairs {
+    /// The tasks that were not given their parts, if a task that is asked finds parts in `text`.
+    fn of(loaded: &Loaded, asked: &[(usize, String)], request: &Request) -> Option<Self> {
+        let text = request.texts.get("text")?.as_str()?.to_owned();
+        let all = &loaded.model().tasks;
+        let finder = asked.iter().find(|(index, _)| all.get(*index).is_some_and(|named| named.task.mentions()))?;
+        let is_wanted = |name: &String| request.tasks.as_ref().is_none_or(|tasks| tasks.contains(name));
+        let lacks = |named: &NamedTask| named.task.takes_pairs() && !request.missing(named.task.fields()).is_empty();
+        let related = all.iter().enumerate().filter(|(_, named)| is_wanted(&named.name) && lacks(named));
+        let related: Vec<(usize, String)> = related.map(|(index, named)| (index, named.name.clone())).collect();
+        (!related.is_empty()).then(|| Self { text, unit: request.unit, finder: finder.1.clone(), related })
+    }
+
+    /// The query of each of these tasks about the parts that were found.
+    fn between(self, found: &BTreeMap<String, Value>) -> Result<(Vec<String>, Vec<Unread<Loaded>>), ApiError> {
+        let answer = found.get(&self.finder).map(|answer| Shape::Spans.read(answer)).transpose();
+        let spans = match answer {
+            Ok(Some(Answer::Spans(spans))) => Arc::new(spans.entities),
+            _ => return Err(ApiError::new(Code::Internal, format!("`{}` found no spans", self.finder))),
+        };
+        let mut names = Vec::with_capacity(self.related.len());
+        let mut unread = Vec::with_capacity(self.related.len());
+        for (index, name) in self.related {
+            let (spans, unit) = (spans.clone(), self.unit);
+            unread.push(Unread::new(index, json!({ "text": self.text }), move |loaded: &Loaded, request| {
+                let text = request.get("text").and_then(Value::as_str).unwrap_or_default();
+                let query = loaded.task_at(index)?.task.pairs(text, &spans, unit, &loaded.model().tokenizer);
+                Ok(query.ok_or_else(|| Error::internal("a task that relates no parts"))??)
+            }));
+            names.push(name);
+        }
+        Ok((names, unread))
+    }
+}
+
 /// `context` (or `text`)
 fn said(field: &Field) -> String {
     field.default.map_or(format!("`{}`", field.name), |default| format!("`{}` (or `{default}`)", field.name))
@@ -121,6 +179,8 @@ fn chosen(loaded: &Loaded, request: &Request) -> Result<Vec<(usize, String)>, Ap
         }
         return Ok(able);
     };
+    let finds = |name: &String| all.iter().any(|named| &named.name == name && named.task.mentions());
+    let parts_are_found = request.texts.contains_key("text") && names.iter().any(finds);
     let mut chosen: Vec<(usize, String)> = Vec::with_capacity(names.len());
     for name in names {
         let index = task_named(loaded, name).map_err(|error| error.with_code(Code::Invalid))?;
@@ -128,7 +188,13 @@ fn chosen(loaded: &Loaded, request: &Request) -> Result<Vec<(usize, String)>, Ap
             return Err(ApiError::invalid(format!("tasks: expected each once, found `{name}` twice")));
         }
         let fields = all.get(index).map_or(&[][..], |named| named.task.fields());
-        if let Some(missing) = request.missing(fields).first() {
+        let takes_pairs = all.get(index).is_some_and(|named| named.task.takes_pairs());
+        let missing = request.missing(fields);
+        if takes_pairs && parts_are_found && !missing.is_empty() {
+            // It is asked once they are found: see `Pairs`.
+            continue;
+        }
+        if let Some(missing) = missing.first() {
             let stand_in = missing.default.map_or(String::new(), |default| format!(" (or `{default}` in its place)"));
             let message = format!("{}: expected a text{stand_in}, which `{name}` needs, found none", missing.name);
             return Err(ApiError::invalid(message));

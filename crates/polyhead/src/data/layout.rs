@@ -128,6 +128,12 @@ impl Column {
     pub const EXPECTED: &'static str = "a column, counted from 1, or its name";
 }
 
+impl<'a> FromIterator<(&'a str, Column)> for Columns {
+    fn from_iter<I: IntoIterator<Item = (&'a str, Column)>>(columns: I) -> Self {
+        Self(columns.into_iter().map(|(role, column)| (role.to_owned(), column)).collect())
+    }
+}
+
 impl Columns {
     /// These.
     pub fn of<const N: usize>(columns: [(&str, usize); N]) -> Self {

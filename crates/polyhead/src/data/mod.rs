@@ -9,6 +9,7 @@ use crate::error::{Error, Place, Result};
 
 mod annotated;
 mod conll;
+mod fields;
 mod files;
 mod json;
 mod jsonl;
@@ -30,10 +31,12 @@ mod trees;
 mod word_tables;
 mod words;
 
+pub use fields::{Field, fields};
 pub(crate) use files::fixed_part;
 pub use files::{Files, expand};
 pub use layout::{Column, ColumnNames, Columns, Encoding, LabelForm, Layout};
 pub use looks::tool_of;
+pub use open::extension;
 pub use relations::{Marked, RelationExample};
 pub use schemes::training_tag;
 pub use texts::{Label, LabelledText};
@@ -124,6 +127,9 @@ pub struct Format<T> {
     pub extensions: &'static [&'static str],
     /// Whether the characters of its files may be encoded in any way.
     pub encodings: Encodings,
+    /// How little a file needs to be read as this format: 0 where names or marks in it say what it is, 1 for any columns, 2 for any
+    /// lines. What is read by a clearer format is meant by that one.
+    pub vague: u8,
     /// Its reader.
     pub read: Reader<T>,
 }
@@ -140,12 +146,17 @@ pub enum Encodings {
 impl<T> Format<T> {
     /// A format that says itself how characters are encoded.
     pub const fn new(name: &'static str, extensions: &'static [&'static str], read: Reader<T>) -> Self {
-        Self { name, extensions, encodings: Encodings::Utf8, read }
+        Self { name, extensions, encodings: Encodings::Utf8, vague: 0, read }
     }
 
     /// Plain text, in any encoding.
     pub const fn text(name: &'static str, extensions: &'static [&'static str], read: Reader<T>) -> Self {
-        Self { name, extensions, encodings: Encodings::Any, read }
+        Self { name, extensions, encodings: Encodings::Any, vague: 0, read }
+    }
+
+    /// The same, read of files that need not say that they are of it: see [`Format::vague`].
+    pub const fn vague(self, vague: u8) -> Self {
+        Self { vague, ..self }
     }
 }
 
@@ -167,8 +178,17 @@ pub trait FileFormats: Sync {
     fn columns(&self) -> ColumnNames;
     /// The extensions of their files, in small letters, without the dot.
     fn extensions(&self) -> Vec<&'static str>;
-    /// Which of the formats a file is in, see [`Formats::recognise`].
-    fn recognise(&self, source: &Path, layout: &Layout) -> Option<&'static str>;
+    /// The format of this extension.
+    fn format(&self, extension: &str) -> Option<FormatName>;
+}
+
+/// A format, without its reader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FormatName {
+    /// What people call it.
+    pub name: &'static str,
+    /// See [`Format::vague`].
+    pub vague: u8,
 }
 
 impl<T> FileFormats for Formats<T> {
@@ -184,8 +204,9 @@ impl<T> FileFormats for Formats<T> {
         self.formats.iter().flat_map(|format| format.extensions).copied().collect()
     }
 
-    fn recognise(&self, source: &Path, layout: &Layout) -> Option<&'static str> {
-        Formats::recognise(self, source, layout)
+    fn format(&self, extension: &str) -> Option<FormatName> {
+        let format = self.formats.iter().find(|format| format.extensions.contains(&extension))?;
+        Some(FormatName { name: format.name, vague: format.vague })
     }
 }
 
@@ -227,7 +248,7 @@ pub const TEXTS: Formats<LabelledText> = Formats {
     examples: "labelled texts",
     columns: ColumnNames { required: &["text", "label"], instead: &[], optional: &["text_pair"] },
     formats: &[
-        Format::text("lines of a label and a text", &["txt", "label"], texts::read_lines),
+        Format::text("lines of a label and a text", &["txt", "label"], texts::read_lines).vague(2),
         Format::text("comma-separated values", &["csv"], texts::read_csv),
         Format::text("tab-separated values", &["tsv"], texts::read_tsv),
         Format::new("JSON Lines", &["jsonl", "ndjson"], jsonl::read_texts),
@@ -242,12 +263,12 @@ pub const TAGGED_WORDS: Formats<TaggedWords> = Formats {
     columns: ColumnNames { required: &["tag"], instead: &[], optional: &["word", "sentence"] },
     formats: &[
         Format::new("CoNLL-U", &["conllu"], words::read_conllu_words),
-        Format::text("columns of words and labels", &["txt", "conll"], words::read_columns),
-        Format::text("columns of words and labels, or a table", &["tsv"], words::read_tsv),
-        Format::text("comma-separated values", &["csv"], words::read_csv),
-        Format::new("JSON Lines", &["jsonl", "ndjson"], jsonl::read_words),
+        Format::text("columns of words and labels", &["txt", "conll"], words::read_columns).vague(1),
+        Format::text("columns of words and labels, or a table", &["tsv"], words::read_tsv).vague(1),
+        Format::text("comma-separated values", &["csv"], words::read_csv).vague(1),
+        Format::new("JSON Lines", &["jsonl", "ndjson"], jsonl::read_words).vague(1),
         #[cfg(feature = "parquet")]
-        Format::new("Parquet", &["parquet"], parquet::read_words),
+        Format::new("Parquet", &["parquet"], parquet::read_words).vague(1),
     ],
 };
 
@@ -356,15 +377,6 @@ impl<T> Formats<T> {
             Some(format) => (format.read)(source, limit, layout),
             None => Err(self.unknown(source, &extension)),
         }
-    }
-
-    /// Which of the formats a file is in, if the first examples of it can be read: its name. What can be read need not be meant: two
-    /// columns may hold tags of entities or labels of words, and a line a label and a text.
-    pub fn recognise(&self, source: &Path, layout: &Layout) -> Option<&'static str> {
-        const ENOUGH: usize = 20;
-        self.read(source, Some(ENOUGH), layout).ok().filter(|read| !read.examples.is_empty())?;
-        let extension = open::extension(source);
-        Some(self.formats.iter().find(|format| format.extensions.contains(&extension.as_str()))?.name)
     }
 
     /// Refuses names of class numbers for data that have no such column.

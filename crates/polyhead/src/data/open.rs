@@ -32,7 +32,7 @@ pub(super) fn failed(file: &Path, cause: io::Error) -> Error {
 }
 
 /// The extension that tells the format of a file, in small letters: that before `.gz`, where there is one.
-pub(super) fn extension(file: &Path) -> String {
+pub fn extension(file: &Path) -> String {
     let of = |file: &Path| file.extension().and_then(|extension| extension.to_str()).unwrap_or("").to_ascii_lowercase();
     match of(file) {
         gz if gz == "gz" => {

@@ -150,6 +150,10 @@ pub struct Edges {
     pub text: String,
     /// The relations that were found.
     pub edges: Vec<Edge>,
+    /// Where the parts were found and not given: pairs of them that were not asked about, because they stand too far from each other, or
+    /// there are too many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pairs_left_out: Option<usize>,
 }
 
 /// A relation from one part of a text to another.
@@ -250,7 +254,7 @@ impl Shape {
             }),
             Self::Labels => Answer::Labels(Labels { label: none(), score: 0.0, labels: Vec::new() }),
             Self::Number => Answer::Number(Number { value: 0.0 }),
-            Self::Edges => Answer::Edges(Edges { text: none(), edges: Vec::new() }),
+            Self::Edges => Answer::Edges(Edges { text: none(), edges: Vec::new(), pairs_left_out: None }),
             Self::Tree => Answer::Tree(Tree { text: none(), words: Vec::new() }),
         }
     }

@@ -1,10 +1,11 @@
 //! Tasks behind one object-safe face, so that a trainer can hold several kinds; and the one loop that runs examples
 //! through a model: in order, in batches, in constant memory.
 
+use super::answer::Span;
 use super::lowest::lowest;
 use super::{
     ClassSampling, Field, Fingerprint, HeadShape, Logits, Outline, PipelineApi, Purpose, Query, Review, Score, Shape,
-    SingleTask, SingleTaskFolder, Task, Window, held_out,
+    SingleTask, SingleTaskFolder, Task, Window, held_out, pairs_query,
 };
 use crate::batch::{Features, Targets, WindowedExample};
 use crate::data::{FileFormats, Layout, Skipped};
@@ -13,6 +14,7 @@ use crate::encoders::EncoderKind;
 use crate::error::{Error, Place, Result};
 use crate::parameters::{HeadTensor, Weights};
 use crate::text::Tokenizer;
+use crate::text::offsets::OffsetUnit;
 use candle_core::Tensor;
 use polyhead_kernels::rng::Key;
 use polyhead_kernels::{self as kernels, Ops, Segments};
@@ -94,6 +96,8 @@ pub trait AnyTask: Send + Sync {
     }
     /// Adds the examples of a further file.
     fn append(&self, examples: &mut Examples, more: Examples) -> Result<()>;
+    /// What an example stays together with when some are held out, see [`Outline::group`].
+    fn group(&self, examples: &Examples, index: usize) -> Result<String>;
     /// Takes about this share of the examples out, with all of the same text or group, see [`Outline::group`]: what stays, and what is
     /// held out. What had to be left out of the file, and the notes, stay with the first.
     fn hold_out(&self, examples: Examples, share: f64, key: Key) -> Result<(Examples, Examples)>;
@@ -155,6 +159,13 @@ pub trait AnyTask: Send + Sync {
     ) -> Result<Query>;
     /// A request as `predict` takes it, to be run with others.
     fn query(&self, request: &Value, tokenizer: &Tokenizer) -> Result<Query>;
+    /// Whether its spans are mentions of things, between which there may be relations.
+    fn mentions(&self) -> bool;
+    /// The query about every pair of these parts of a text, for a task that relates parts: one answer of all, see [`super::Pairs`]. It has no
+    /// windows where there is no pair.
+    fn pairs(&self, text: &str, spans: &[Span], unit: OffsetUnit, tokenizer: &Tokenizer) -> Option<Result<Query>>;
+    /// Whether it relates parts of a text.
+    fn takes_pairs(&self) -> bool;
     fn export(&self, encoder: &EncoderKind) -> Result<Option<SingleTask>>;
 }
 
@@ -187,7 +198,7 @@ impl<T: Task> Bound<T> {
     }
 
     /// What an example stands together with. A task that says nothing of its examples: with nothing but what stands at its place.
-    fn group(&self, example: &T::Example) -> String {
+    fn group_of(&self, example: &T::Example) -> String {
         let outline = T::FACES.checks.map(|checks| (checks.outline)(&self.task, example));
         match outline.map(|outline| outline.group.unwrap_or(outline.text)) {
             Some(text) if !text.is_empty() => text.to_owned(),
@@ -451,9 +462,14 @@ impl<T: Task> AnyTask for Bound<T> {
         Ok(())
     }
 
+    fn group(&self, examples: &Examples, index: usize) -> Result<String> {
+        let example = self.items(examples)?.get(index);
+        example.map(|example| self.group_of(example)).ok_or_else(|| Error::internal("an example beyond the end"))
+    }
+
     fn hold_out(&self, examples: Examples, share: f64, key: Key) -> Result<(Examples, Examples)> {
         let items = Self::taken(examples.items)?;
-        let groups: Vec<String> = items.iter().map(|example| self.group(example)).collect();
+        let groups: Vec<String> = items.iter().map(|example| self.group_of(example)).collect();
         let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
         let held = held_out(&groups, share, key)?;
         let (mut stay, mut out) = (Vec::new(), Vec::new());
@@ -661,6 +677,20 @@ impl<T: Task> AnyTask for Bound<T> {
         let encoded = self.task.features(&example, tokenizer, Purpose::Predict)?;
         let task = self.task.clone();
         Ok(Query::new(encoded.windows, move |windows| task.answer(&example, &task.decode(&example, windows)).json()))
+    }
+
+    fn mentions(&self) -> bool {
+        T::FACES.mentions
+    }
+
+    fn pairs(&self, text: &str, spans: &[Span], unit: OffsetUnit, tokenizer: &Tokenizer) -> Option<Result<Query>> {
+        let pair = T::FACES.pairs?;
+        let request = |first: &Span, second: &Span| pair(text, first, second, unit);
+        Some(pairs_query(&self.task, request, text, spans, tokenizer))
+    }
+
+    fn takes_pairs(&self) -> bool {
+        T::FACES.pairs.is_some()
     }
 
     fn export(&self, encoder: &EncoderKind) -> Result<Option<SingleTask>> {

@@ -143,6 +143,10 @@ impl Task for Classify {
 
     // Configuration
 
+    fn drafts() -> Vec<Value> {
+        [json!({}), json!({ "problem": "multi_label" }), json!({ "problem": "regression" })].into()
+    }
+
     fn open(config: Value) -> Result<Self> {
         Ok(Self { config: config::read(config)? })
     }

@@ -9,14 +9,17 @@
 //! impl Pipeline for Ner { ... }    the inference API of Hugging Face that it answers
 //! impl Exchange for Ner { ... }    the single-task model of transformers that it becomes, or comes from
 //! impl Tune for Classify { ... }   what of its configuration is chosen on validation data: thresholds
+//! impl Pairs for Relation { ... }  that it relates parts of a text, which a task with `mentions()` finds
 //! ```
 
+use super::answer::Span;
 use super::{Outline, PipelineApi, Query, Review, SingleTask, SingleTaskFolder, Task};
 use crate::document::Block;
 use crate::encoders::EncoderKind;
 use crate::error::Result;
 use crate::parameters::Weights;
 use crate::text::Tokenizer;
+use crate::text::offsets::OffsetUnit;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
@@ -87,6 +90,12 @@ pub trait Tune: Task {
     fn with_choice(&self, choice: &Value) -> Result<Self>;
 }
 
+/// A task that relates two parts of a text. Where the parts are not given, they are those that another task of the same model finds.
+pub trait Pairs: Task {
+    /// The request about two parts of a text, whose offsets count what `unit` says.
+    fn pair(text: &str, first: &Span, second: &Span, unit: OffsetUnit) -> Value;
+}
+
 /// The faces that a task has.
 pub struct Faces<T: Task> {
     pub(super) checks: Option<ChecksOf<T>>,
@@ -95,11 +104,14 @@ pub struct Faces<T: Task> {
     pub(super) pipeline: Option<PipelineOf<T>>,
     pub(super) exchange: Option<ExchangeOf<T>>,
     pub(super) tune: Option<TuneOf<T>>,
+    pub(super) pairs: Option<PairFn>,
+    pub(super) mentions: bool,
 }
 
 type AnalyseFn<T> = fn(&T, &[(&<T as Task>::Example, <T as Task>::Prediction)]) -> Vec<Block>;
 type AgainstTrainingFn<T> =
     fn(&T, &[<T as Task>::Example], &[(&<T as Task>::Example, <T as Task>::Prediction)]) -> Vec<Block>;
+type PairFn = fn(&str, &Span, &Span, OffsetUnit) -> Value;
 type QueryFn<T> = fn(&Arc<T>, &Value, &Map<String, Value>, &Tokenizer) -> Result<Query>;
 
 pub(super) struct ChecksOf<T: Task> {
@@ -128,8 +140,16 @@ pub(super) struct TuneOf<T: Task> {
 
 impl<T: Task> Faces<T> {
     /// None: the task reads, learns, answers and is scored.
-    pub const NONE: Self =
-        Self { checks: None, analyse: None, against_training: None, pipeline: None, exchange: None, tune: None };
+    pub const NONE: Self = Self {
+        checks: None,
+        analyse: None,
+        against_training: None,
+        pipeline: None,
+        exchange: None,
+        tune: None,
+        pairs: None,
+        mentions: false,
+    };
 
     /// And [`Checks`].
     #[must_use]
@@ -185,5 +205,20 @@ impl<T: Task> Faces<T> {
         T: Tune,
     {
         Self { tune: Some(TuneOf { is_tuned: T::is_tuned, choose: T::choose, with_choice: T::with_choice }), ..self }
+    }
+
+    /// And [`Pairs`].
+    #[must_use]
+    pub const fn pairs(self) -> Self
+    where
+        T: Pairs,
+    {
+        Self { pairs: Some(T::pair), ..self }
+    }
+
+    /// And that the spans it answers with are mentions of things, between which there may be relations.
+    #[must_use]
+    pub const fn mentions(self) -> Self {
+        Self { mentions: true, ..self }
     }
 }

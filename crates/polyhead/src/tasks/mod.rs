@@ -16,6 +16,7 @@ mod linear_head;
 mod lowest;
 pub mod ner;
 mod outline;
+mod pairs;
 pub mod parse;
 pub mod qa;
 mod query;
@@ -28,7 +29,7 @@ mod words;
 
 pub use answer::{Answer, Shape};
 pub use any::{Analysis, AnyTask, Examples, LogitsFn, TrainingExamples};
-pub use faces::{AgainstTraining, Analyse, Checks, Exchange, Faces, Pipeline, Tune};
+pub use faces::{AgainstTraining, Analyse, Checks, Exchange, Faces, Pairs, Pipeline, Tune};
 pub use fields::{Field, found, offset_unit, parameters, within};
 pub use linear_head::{HeadShape, LinearHead};
 pub use outline::Outline;
@@ -39,6 +40,7 @@ pub use score::{Score, TypeScore};
 use faces::ExchangeOf;
 use hold_out::held_out;
 use label_set::{frequencies, sorted, too_few, unknown_label};
+use pairs::pairs_query;
 use review::Cut;
 pub use settings::ClassSampling;
 use settings::{check_different, check_dropout, configuration};
@@ -85,6 +87,8 @@ pub struct TaskKind {
     pub architecture: Option<&'static str>,
     /// The least configuration with these labels, see [`Task::smallest`].
     pub smallest: fn(&[String]) -> Option<Value>,
+    /// Configurations to try on a file whose use is not known, see [`Task::drafts`].
+    pub drafts: fn() -> Vec<Value>,
     /// Opens it with its configuration.
     pub open: fn(Value) -> Result<Box<dyn AnyTask>>,
     /// Opens it from a folder of a single task, as transformers writes it, if it is of this kind.
@@ -108,6 +112,7 @@ impl TaskKind {
                 None => None,
             },
             smallest: T::smallest,
+            drafts: T::drafts,
             open: any::open::<T>,
             import: any::import::<T>,
         }
@@ -162,6 +167,12 @@ pub trait Task: Send + Sync + Sized + 'static {
     /// as any other.
     fn smallest(_labels: &[String]) -> Option<Value> {
         None
+    }
+
+    /// Configurations to try on a file whose use is not known, in order: the first that finds something to learn in the file is proposed for
+    /// it.
+    fn drafts() -> Vec<Value> {
+        vec![Value::Object(serde_json::Map::new())]
     }
 
     // Codec

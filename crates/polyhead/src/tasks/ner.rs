@@ -195,7 +195,7 @@ impl Task for Ner {
         "iob",
     ];
     const FORMATS: &'static dyn FileFormats = &data::SENTENCES;
-    const FACES: Faces<Self> = Faces::NONE.checks().analysis().pipeline().exchange();
+    const FACES: Faces<Self> = Faces::NONE.checks().analysis().pipeline().exchange().mentions();
     type Example = Tagged;
     type Prediction = Labelled;
     type Counts = Counts;

@@ -13,10 +13,10 @@ mod asked;
 mod encoding;
 mod review;
 
-use super::answer::{Answer, Edges, Labels};
+use super::answer::{Answer, Edges, Labels, Span};
 use super::{
-    Analyse, Checks, ClassSampling, Faces, Field, Fingerprint, HeadShape, LinearHead, Outline, Purpose, Review, Score,
-    Shape, Task, TypeScore, Window, check_different, check_dropout, class_losses, configuration, frequencies,
+    Analyse, Checks, ClassSampling, Faces, Field, Fingerprint, HeadShape, LinearHead, Outline, Pairs, Purpose, Review,
+    Score, Shape, Task, TypeScore, Window, check_different, check_dropout, class_losses, configuration, frequencies,
     is_short_line, softmax, sorted, too_few, top, unknown_label,
 };
 use crate::batch::{Features, Targets, WindowedExample};
@@ -25,6 +25,7 @@ use crate::document::Block;
 use crate::error::{Error, Place, Result};
 use crate::metrics::relations::{Relation as Tally, Scores, Table, Way};
 use crate::parameters::Weights;
+use crate::text::offsets::OffsetUnit;
 use crate::text::{TokenSequence, Tokenizer};
 pub use asked::Asked;
 use asked::MARKED;
@@ -126,7 +127,7 @@ impl Relation {
     fn edges(&self, example: &Asked, label: &str, score: f64) -> Edges {
         let is_none = self.negative().is_some_and(|negative| self.index(label) == Some(negative));
         let edges = if is_none { Vec::new() } else { vec![example.edge(label, score)] };
-        Edges { text: example.relation.text.clone(), edges }
+        Edges { text: example.relation.text.clone(), edges, pairs_left_out: None }
     }
 
     fn label(&self, at: usize) -> &str {
@@ -149,7 +150,7 @@ impl Task for Relation {
         "rbert",
     ];
     const FORMATS: &'static dyn FileFormats = &RELATIONS;
-    const FACES: Faces<Self> = Faces::NONE.checks().analysis();
+    const FACES: Faces<Self> = Faces::NONE.checks().analysis().pairs();
     type Example = Asked;
     type Prediction = Probabilities;
     type Counts = Table;
@@ -321,7 +322,7 @@ impl Task for Relation {
     fn answer(&self, example: &Asked, prediction: &Probabilities) -> Answer {
         Answer::Edges(match top(prediction) {
             Some((label, score)) => self.edges(example, self.label(label), score),
-            None => Edges { text: example.relation.text.clone(), edges: Vec::new() },
+            None => Edges { text: example.relation.text.clone(), edges: Vec::new(), pairs_left_out: None },
         })
     }
 
@@ -404,6 +405,13 @@ fn labels_of(examples: &[Asked]) -> impl Iterator<Item = &str> {
 }
 
 // Optional faces
+
+impl Pairs for Relation {
+    fn pair(text: &str, first: &Span, second: &Span, unit: OffsetUnit) -> Value {
+        let part = |span: &Span| json!({ "start": span.start, "end": span.end });
+        json!({ "text": text, "head": part(first), "tail": part(second), "offset_unit": unit })
+    }
+}
 
 impl Checks for Relation {
     fn outline<'a>(&self, example: &'a Asked) -> Outline<'a> {
