@@ -151,6 +151,7 @@ fn described(
         percentile_99: at(99).unwrap_or(0),
         longest: words.last().copied().unwrap_or(0),
     };
+    let distribution = task.distribution(&examples)?;
     let groups = (0..examples.len).map(|index| task.group(&examples, index)).collect::<Result<BTreeSet<_>>>()?;
     let first_skipped =
         examples.skipped.first().map(|skipped| format!("{}: {}: {}", skipped.place, skipped.example, skipped.reason));
@@ -165,7 +166,8 @@ fn described(
         skipped: examples.skipped.len(),
         first_skipped,
         labels: task.labels().to_vec(),
-        distribution: task.distribution(&examples)?,
+        // Where rows belong together, tables set their names in.
+        distribution: distribution.into_iter().map(|(name, number)| (name.trim().to_owned(), number)).collect(),
         groups: groups.len(),
         lengths,
         notes: examples.notes,

@@ -49,6 +49,8 @@ pub struct ProposedTask {
 
 /// What is held out where no file is named for validation.
 pub(super) const SPLIT: f64 = 0.1;
+/// Kinds whose windows are longer by themselves read long texts in several.
+const SHORT_WINDOWS: usize = 256;
 /// The most tokens that a window is proposed to have: what most encoders take.
 const MOST_TOKENS: usize = 512;
 
@@ -195,7 +197,10 @@ impl ProposedTask {
             self.encoding = reading.encoding;
         }
         let tokens = (reading.lengths.percentile_99 * 3 / 2 + 8).next_multiple_of(64).min(MOST_TOKENS);
-        if tokens > reading.max_length && self.max_length.is_none_or(|most| most < tokens) {
+        if tokens > reading.max_length
+            && reading.max_length <= SHORT_WINDOWS
+            && self.max_length.is_none_or(|most| most < tokens)
+        {
             self.max_length = Some(tokens);
         }
     }
