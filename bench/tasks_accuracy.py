@@ -83,9 +83,8 @@ def recipe(args, name: str, seed: int) -> Path:
     """A recipe that says everything both sides read."""
     case = CASES[name]
     train, validation = (file_of(args, case, which, f"{name}-{part}") for which, part in zip(case.files, ["train", "validation"]))
-    data = {"train": str(train), "validation": str(validation), "limit": args.examples} | case.data
-    if args.validation:
-        data["validation_limit"] = args.validation
+    limits = {"limit": args.examples, "validation_limit": args.validation}
+    data = {"train": str(train), "validation": str(validation)} | limits | case.data
     tables = {
         "": {"name": f"{name}-seed{seed}", "seed": seed, "output": str(args.work)},
         "encoder": {"checkpoint": str(args.encoder)},
@@ -126,8 +125,8 @@ def decoded(args, name: str, model: Path) -> dict:
         config = json.loads(file.read_text(encoding="utf-8"))
         config["polyhead"]["tasks"][0]["config"]["decoding"] = decoding
         file.write_text(json.dumps(config, ensure_ascii=False), encoding="utf-8")
-        limit = ["--limit", args.validation] if args.validation else []
-        command = [args.polyhead, "eval", model, "--data", args.data / CASES[name].files[1], *limit, "--json"]
+        data = args.data / CASES[name].files[1]
+        command = [args.polyhead, "eval", model, "--data", data, "--limit", args.validation, "--json"]
         found = json.loads(run(command, args.threads).output)
         for measure in ("micro_f1", "micro_f1_strict"):
             scores[f"{measure}, {decoding}"] = found["score"]["values"][measure]
@@ -180,7 +179,7 @@ def main() -> None:
     parser.add_argument("--peer", metavar="PYTHON", help="the peer's Python; without it polyhead's parts are run alone")
     parser.add_argument("--seeds", type=int, nargs="+", default=[42, 43, 44])
     parser.add_argument("--examples", type=int, default=2000, help="(%(default)s)")
-    parser.add_argument("--validation", type=int, help="the first so many validation examples (all)")
+    parser.add_argument("--validation", type=int, default=1000, help="the first so many to score on (%(default)s)")
     parser.add_argument("--threads", type=int, default=machine(1)["cores"], help="(all cores: %(default)s)")
     parser.add_argument("--results", type=Path, default=ROOT / "bench/results/tasks_accuracy.json", help="(%(default)s)")
     parser.add_argument("--work", type=Path, default=ROOT / "runs/tasks-accuracy", help="recipes and runs (%(default)s)")
