@@ -84,7 +84,9 @@ fn each_kind_of_failure_has_its_exit_code_and_says_error_and_hint() {
     assert!(eval(&unknown).failure(65).contains("hint: "));
     assert!(eval("nowhere.conll").failure(66).contains("nowhere.conll"));
     assert!(eval("hf://datasets/a/b/c.parquet").failure(69).contains("hint: "));
-    assert!(eval("data.unknown").failure(2).contains("CoNLL"));
+    let strange = file(&folder, "data.unknown", "Ada B-PER\n");
+    assert!(eval(&strange).failure(2).contains("CoNLL"));
+    assert!(eval("data.unknown").failure(66).contains("no such file"));
     polyhead(&["eval", &model, "--task", "pos", "--data", &bad]).failure(2);
     polyhead(&["eval", &model, "--data", &bad]).failure(2);
     polyhead(&["eval", "no/model/here", "--task", "ner", "--data", &bad]).failure(66);
