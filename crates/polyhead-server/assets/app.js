@@ -198,7 +198,7 @@ function mainText() {
 function moreFields() {
   const fields = (tasks() ?? []).flatMap((task) => (task.fields ?? []).filter((field) => ![mainField(), "question"].includes(field) && task.defaults?.[field] !== "text"));
   $("more-fields").replaceChildren(...[...new Set(fields)].map((field) => el("div", {},
-    el("label", { for: `field-${field}` }, field.replaceAll("_", " ")),
+    el("label", { for: `field-${field}` }, field.replaceAll("_", " "), (tasks() ?? []).every((task) => !task.fields?.includes(field) || task.parts_from) ? el("span", { class: "note" }, " (optional)") : null),
     el("input", { id: `field-${field}`, "data-field": field, placeholder: exampleOf(field), dir: "auto", type: "text", autocomplete: "off" }))));
 }
 
@@ -355,14 +355,26 @@ function clearFound() {
 
 const fits = (text, span) => Number.isInteger(span?.start) && Number.isInteger(span?.end) && 0 <= span.start && span.start <= span.end && span.end <= text.length;
 
-/** /analyze's results, sorted by their shapes: spans and candidates for the text, the rest as tables or JSON. */
+/** Whether spans label the whole text, word for word, as parts of speech do: nothing but white space is left. */
+function labelsEachWord(text, spans) {
+  let end = 0;
+  const gaps = [...spans].sort((a, b) => a.start - b.start).map((span) => [end, span.start, (end = Math.max(end, span.end))]);
+  return spans.length > 1 && [...gaps, [end, text.length]].every(([from, to]) => !text.slice(from, to).trim());
+}
+
+/** /analyze's results, sorted by their shapes: spans and candidates for the text, labels of each word, the rest as tables or JSON. */
 function sorted(text, results) {
-  const entities = [], answers = [], tables = [], others = [];
+  const entities = [], wordLabels = [], answers = [], tables = [], others = [];
   let misplaced = 0, readers = 0;
   const shaped = Object.entries(results).map(([task, result]) => [task, result, shapeOf(task, result)]);
-  const several = shaped.filter(([, , shape]) => shape === "spans").length > 1;
+  const spanTasks = shaped.filter(([, , shape]) => shape === "spans");
+  // Beside mentions, labels of each word would lie on top of all of them.
+  const apart = spanTasks.length > 1 ? spanTasks.filter(([, result]) => result.entities.every((one) => fits(text, one)) && labelsEachWord(text, result.entities)).map(([task]) => task) : [];
+  const several = spanTasks.length - apart.length > 1;
   for (const [task, result, shape] of shaped) {
-    if (shape === "spans") {
+    if (apart.includes(task)) {
+      wordLabels.push([task, result.entities.map((entity, index) => ({ ...entity, label: String(entity.type), index }))]);
+    } else if (shape === "spans") {
       readers += 1;
       for (const entity of result.entities) {
         if (!fits(text, entity) || entity.start === entity.end) misplaced += 1;
@@ -377,7 +389,14 @@ function sorted(text, results) {
     } else if (shape) tables.push([task, result, shape]);
     else others.push([task, result]);
   }
-  return { entities, answers, tables, others, misplaced, readers };
+  return { entities, wordLabels, answers, tables, others, misplaced, readers };
+}
+
+/** A score as a bar. */
+function bar(score) {
+  const filled = el("i");
+  filled.style.setProperty("--share", `${Math.min(Math.max(score || 0, 0), 1) * 100}%`);
+  return el("span", { class: "bar", "aria-hidden": "true" }, filled);
 }
 
 /** The best label with its score; where any number may hold, those that do. */
@@ -390,7 +409,7 @@ function labelsSaid(result) {
 function shapeTable([task, result, shape]) {
   if (shape === "labels") {
     const several = result.labels.some((one) => "chosen" in one);
-    const rows = result.labels.map((one) => [String(one.label), percent(one.score), ...(several ? [one.chosen ? "yes" : "no"] : [])]);
+    const rows = result.labels.map((one) => [String(one.label), el("span", { class: "share" }, bar(one.score), percent(one.score)), ...(several ? [one.chosen ? "yes" : "no"] : [])]);
     return table(`Labels of the text (${task})`, ["Label", "Score", ...(several ? ["Holds"] : [])], rows);
   }
   if (shape === "number") return table(`Number of the text (${task})`, ["Value"], [[result.value.toFixed(2)]]);
@@ -420,6 +439,12 @@ function tagsOf(words, entities) {
   return 2 * tags.filter((tag) => tag != null).length > words.length ? tags.map((tag) => (tag == null ? null : String(tag))) : null;
 }
 
+/** Labels of all words of the text, in a text of their own. */
+function wordsPart([task, labels], source) {
+  const view = textView(source, labels, null);
+  return el("section", {}, el("h3", {}, task), typesPart(labels, view), view.node);
+}
+
 /** Relations as arcs over their text, and as a table. Their text is the one that was sent, unless the answer says another. */
 function edgesPart([task, result, shape], source) {
   const text = typeof result.text === "string" ? result.text : source;
@@ -443,7 +468,7 @@ function showResult(body, response) {
   shown = { text: $("text").value, question: $("question").value, edited: false };
   const source = body[mainField()];
   const found = sorted(source, response.results ?? {});
-  const { entities, answers, tables, others, misplaced, readers } = found;
+  const { entities, wordLabels, answers, tables, others, misplaced, readers } = found;
   const best = answers[0]?.candidates[0];
 
   const said = [];
@@ -466,7 +491,8 @@ function showResult(body, response) {
     entities.length ? typesPart(entities, view) : null,
     readers || answers.length ? view.node : null,
     entities.length ? el("p", { class: "note hint" }, "Scores: point at a highlighted name, tap it, or go through them with the arrow keys.") : null,
-    tables.map((one) => (one[2] === "edges" ? edgesPart(one, source) : one[2] === "tree" ? treePart(one, entities) : shapeTable(one))),
+    tables.map((one) => (one[2] === "edges" ? edgesPart(one, source) : one[2] === "tree" ? treePart(one, [...wordLabels.flatMap(([, labels]) => labels), ...entities]) : shapeTable(one))),
+    wordLabels.map((one) => wordsPart(one, source)),
     others.map(([task, result]) => el("section", {}, el("h3", {}, task), el("pre", { tabindex: 0, "aria-label": `Result of ${task}` }, JSON.stringify(result, null, 2)))),
     el("div", { class: "actions" }, copyButton("Copy as JSON", () => JSON.stringify(response, null, 2))),
     el("div", {},
@@ -480,11 +506,9 @@ function showResult(body, response) {
 /** The best answer and its runners-up: buttons, and the pressed one is what the text shows. */
 function answersPart({ task, candidates }, named, view) {
   const buttons = candidates.map((candidate, rank) => {
-    const bar = el("i");
-    bar.style.setProperty("--share", `${Math.min(Math.max(candidate.score || 0, 0), 1) * 100}%`);
     const words = candidate.answer ? el("span", { dir: "auto" }, candidate.answer) : el("span", { class: "none" }, "no answer in this text");
     return el("button", { type: "button", "aria-pressed": String(view.chosen === candidate), "data-start": candidate.start, "data-end": candidate.end, onclick: () => view.choose(candidate) },
-      words, el("span", { class: "bar", "aria-hidden": "true" }, bar), el("span", { class: "score" }, el("span", { class: "unseen" }, rank ? "score " : "best, score "), percent(candidate.score)));
+      words, bar(candidate.score), el("span", { class: "score" }, el("span", { class: "unseen" }, rank ? "score " : "best, score "), percent(candidate.score)));
   });
   view.onchoice.push(() => buttons.forEach((button, rank) => button.setAttribute("aria-pressed", String(view.chosen === candidates[rank]))));
   const title = candidates.length > 1 ? "Answer, and the runners-up: choose one to see it in the text" : "Answer";
