@@ -5,34 +5,13 @@
 
 mod small;
 
-use polyhead::ErrorKind;
-use polyhead::data::{Layout, RELATIONS, Read, Sentence, TEXTS, read_sentences};
+use polyhead::data::{Layout, RELATIONS, TEXTS, read_sentences};
 use serde_json::{Value, json};
+use small::sentences::{read_as, refusal, tagged};
 use small::{columns, written};
 use std::path::{Path, PathBuf};
 
 const COUNTED: &str = "hint: offsets count characters (Unicode code points) from 0";
-
-fn read_as(name: &str, text: &str, layout: &Layout) -> Read<Sentence> {
-    let (_folder, path) = written(name, text.as_bytes());
-    read_sentences(&path, None, layout).unwrap_or_else(|error| panic!("{text}: {error}"))
-}
-
-fn refusal(name: &str, text: &str, layout: &Layout) -> String {
-    let (folder, path) = written(name, text.as_bytes());
-    let error = read_sentences(&path, None, layout).expect_err(text);
-    assert!(matches!(error.kind(), ErrorKind::Data | ErrorKind::Usage), "{error}");
-    let said = format!("{error}\nhint: {}", error.hint_text().unwrap_or("none"));
-    said.replace(&format!("{}/", folder.path().display()), "")
-}
-
-fn tagged(read: &Read<Sentence>) -> Vec<String> {
-    let one = |sentence: &Sentence| {
-        let pairs = sentence.words.iter().zip(&sentence.tags);
-        pairs.map(|(word, tag)| format!("{word}/{tag}")).collect::<Vec<_>>().join(" ")
-    };
-    read.examples.iter().map(one).collect()
-}
 
 /// Records as a list, and one a line.
 fn both(records: &[Value]) -> [(&'static str, String); 2] {

@@ -5,30 +5,9 @@
 
 mod small;
 
-use polyhead::ErrorKind;
-use polyhead::data::{Layout, Read, Sentence, TAGGED_WORDS, TaggedWords, read_sentences};
+use polyhead::data::{Layout, TAGGED_WORDS, TaggedWords, read_sentences};
+use small::sentences::{read_as, refusal, tagged};
 use small::{columns, written};
-
-fn read_as(name: &str, text: &str, layout: &Layout) -> Read<Sentence> {
-    let (_folder, path) = written(name, text.as_bytes());
-    read_sentences(&path, None, layout).unwrap_or_else(|error| panic!("{text}: {error}"))
-}
-
-fn refusal(name: &str, text: &str, layout: &Layout) -> String {
-    let (folder, path) = written(name, text.as_bytes());
-    let error = read_sentences(&path, None, layout).expect_err(text);
-    assert!(matches!(error.kind(), ErrorKind::Data | ErrorKind::Usage), "{error}");
-    let said = format!("{error}\nhint: {}", error.hint_text().unwrap_or("none"));
-    said.replace(&format!("{}/", folder.path().display()), "")
-}
-
-fn tagged(read: &Read<Sentence>) -> Vec<String> {
-    let one = |sentence: &Sentence| {
-        let pairs = sentence.words.iter().zip(&sentence.tags);
-        pairs.map(|(word, tag)| format!("{word}/{tag}")).collect::<Vec<_>>().join(" ")
-    };
-    read.examples.iter().map(one).collect()
-}
 
 const KAGGLE: &str = "Sentence #,Word,POS,Tag\nSentence: 1,EU,NNP,B-org\n,\"1,000\",CD,O\n,\"\"\"\"\"\",``,O\nSentence: 2,Rio,NNP,B-geo\n,de,IN,I-geo\n";
 

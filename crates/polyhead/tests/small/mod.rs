@@ -5,6 +5,8 @@
 
 #![allow(dead_code, missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
+pub mod sentences;
+
 use polyhead::batch::Features;
 use polyhead::data::{Columns, Layout};
 use polyhead::recipe::Recipe;
