@@ -390,6 +390,7 @@ async function curlCommands() {
   for (const command of commands) {
     const value = JSON.parse((await run("bash", ["-c", command])).stdout);
     if (command.includes("analyze")) check("curl: the shell sends the same request", same(value.results, answer.results), value);
+    else if (Array.isArray(value?.[0])) check("curl: Hugging Face form of text classification", value.length === 1 && value[0].every((one) => typeof one.label === "string" && one.score >= 0 && one.score <= 1), value);
     else if (Array.isArray(value)) check("curl: Hugging Face form of token classification", value.every((one) => [...text].slice(one.start, one.end).join("") === one.word), value);
     else check("curl: Hugging Face form of question answering", typeof value.answer === "string" && [...text].slice(value.start, value.end).join("") === value.answer, value);
   }
