@@ -4,7 +4,7 @@
 //! id  review                          stars      -> text = review (the longest values), label = stars (few different values)
 //! ```
 
-use crate::data::{self, Column, ColumnNames, Columns, Field};
+use crate::data::{Column, ColumnNames, Columns, Field, fields};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -12,11 +12,6 @@ use std::path::Path;
 const LONGER: usize = 2;
 /// A label has so few different values among the values that were looked at.
 const VALUES_OF_A_LABEL: usize = 4;
-
-/// The columns or fields of a file, with their first values, if it is flat.
-pub(super) fn fields(file: &Path) -> Option<Vec<Field>> {
-    data::fields(file)
-}
 
 /// The columns for a text and a label, if exactly one of the columns can be either.
 pub(super) fn guess(file: &Path, roles: ColumnNames) -> Option<Columns> {

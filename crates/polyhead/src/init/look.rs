@@ -2,12 +2,13 @@
 
 use super::columns;
 use super::language::{self, Share};
-use crate::data::{Columns, Encoding, FormatName, Layout, tool_of};
+use crate::data::{Columns, Encoding, FormatName, Layout, fields, tool_of};
 use crate::error::{Error, ErrorKind, Place, Result};
 use crate::tasks::{AnyTask, Examples, TaskKind};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::iter;
 use std::path::{Path, PathBuf};
 
 /// A file that was looked at.
@@ -101,9 +102,13 @@ pub(super) fn look(file: &Path, columns: Option<&Columns>, kinds: &[TaskKind]) -
 /// Reads a file as one kind of task does, with the first of its draft configurations that finds something to learn in it.
 fn read(file: &Path, columns: Option<&Columns>, kind: &TaskKind, format: FormatName) -> Result<(Reading, Vec<String>)> {
     let mut first = None;
-    let guessed = columns.cloned().or_else(|| columns::guess(file, kind.formats.columns()));
+    // Those that were said; else the usual ones, and those that the values tell.
+    let columns: Vec<Option<Columns>> = match columns {
+        Some(columns) => vec![Some(columns.clone())],
+        None => iter::once(None).chain(columns::guess(file, kind.formats.columns()).map(Some)).collect(),
+    };
     for config in (kind.drafts)() {
-        for columns in if columns.is_some() { vec![guessed.clone()] } else { vec![None, guessed.clone()] } {
+        for columns in &columns {
             for encoding in [Encoding::Utf8, Encoding::Latin1] {
                 let layout = Layout { columns: columns.clone(), encoding, ..Layout::default() };
                 match learned(file, kind, &config, &layout) {
@@ -178,7 +183,7 @@ fn described(
 
 /// Why no kind of task can learn from a file: what the clearest format says, else what each says.
 fn refused(file: &Path, extension: &str, refusals: Vec<(u8, &TaskKind, Error)>, kinds: &[TaskKind]) -> Error {
-    if let Some(fields) = columns::fields(file)
+    if let Some(fields) = fields(file)
         && !fields.is_empty()
     {
         let names: Vec<String> = fields.iter().map(|field| format!("`{}`", field.name)).collect();
