@@ -27,6 +27,7 @@ const COMMANDS: [&str; 13] = [
     "serve",
     "suite",
     "inspect",
+    "encoders",
     "export",
     "import",
     "completions",

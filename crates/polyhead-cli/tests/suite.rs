@@ -47,7 +47,7 @@ fn sixteen_cases_are_shown_and_the_totals_are_theirs() {
     let verdicts = shown.lines().filter(|line| line.starts_with("right  ") || line.starts_with("wrong  "));
     assert_eq!(verdicts.count(), 16, "{shown}");
     assert!(shown.contains("of 10 sentences right") && shown.contains("of 6 questions answered exactly"), "{shown}");
-    assert!(shown.starts_with("English sentences marked with the types of CoNLL-2003"), "{shown}");
+    assert!(shown.starts_with("English texts with gold answers"), "{shown}");
 }
 
 #[test]
@@ -110,6 +110,96 @@ fn words_are_asked_of_a_model_that_tells_parts_of_speech() {
     let shown = polyhead(&["suite", &path(&folder)]).success();
     assert!(shown.contains("  seen: NOUN, right: VERB"), "{shown}");
     assert!(shown.contains(&format!("words: {nouns} of {} words with their part of speech", gold.len())), "{shown}");
+}
+
+/// A model at random of these tasks: name, kind, configuration. The last layers of their heads have these biases and nothing else.
+fn biased(tasks: &[(&str, &str, Value, &[f32])]) -> TempDir {
+    let open = |(name, kind, config): (&str, &str, &Value)| {
+        let kind = TASKS.iter().find(|known| known.kind == kind).unwrap();
+        NamedTask { name: name.into(), task: (kind.open)(config.clone()).unwrap() }
+    };
+    let opened = tasks.iter().map(|(name, kind, config, ..)| open((name, kind, config))).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let model =
+        Model::pretrained(&tiny_bert(), Provenance::default(), opened, &EncoderOverrides::default(), Key::seed(7))
+            .unwrap();
+    let to = folder.path().join("model");
+    model.save(&to).unwrap();
+    for (name, _, _, bias) in tasks.iter().filter(|(.., bias)| !bias.is_empty()) {
+        let [weight, bias_of] = ["weight", "bias"].map(|part| format!("heads.{name}.{part}"));
+        set_tensors(&to, &[(weight.as_str(), &[0.0]), (bias_of.as_str(), bias)]);
+    }
+    folder
+}
+
+/// A model that always says the same finds as many as the cases have of that.
+#[test]
+fn labels_and_relations_are_asked_of_models_that_tell_them() {
+    let types = ["ABBR", "DESC", "ENTY", "HUM", "LOC", "NUM"];
+    let relations: Vec<String> = cases("relations.jsonl")
+        .iter()
+        .map(|case| case["label"].as_str().unwrap().to_owned())
+        .filter(|label| label != "Other")
+        .chain(["Other".to_owned()])
+        .collect();
+    let first = |among: usize| -> Vec<f32> { (0..among).map(|at| if at == 0 { 9.0 } else { 0.0 }).collect() };
+    let folder = biased(&[
+        ("mood", "classify", json!({ "labels": ["NEGATIVE", "POSITIVE"], "max_length": 32 }), &first(2)),
+        ("question", "classify", json!({ "labels": types, "max_length": 32 }), &first(6)),
+        ("topic", "classify", json!({ "labels": ["sport", "trade"], "max_length": 32 }), &first(2)),
+        (
+            "between",
+            "relation",
+            json!({ "labels": relations, "negative": "Other", "markers": "spans", "max_length": 64 }),
+            &first(relations.len()),
+        ),
+    ]);
+    let report = polyhead(&["suite", &path(&folder), "--json"]).json();
+    assert_eq!(report["texts"].as_array().unwrap().len(), 12);
+    assert_eq!((&report["totals"]["texts_right"], &report["totals"]["relations_right"]), (&json!(3 + 1), &json!(1)));
+    assert_eq!(report["skipped"][0]["task"], "topic");
+    for case in report["relations"].as_array().unwrap() {
+        assert_eq!(case["found"], relations[0], "{case}");
+        assert_eq!(case["verdict"] == "right", case["gold"] == relations[0], "{case}");
+    }
+    let shown = polyhead(&["suite", &path(&folder)]).success();
+    for line in [
+        "right  sentiment, restaurant",
+        "sentiment: 3 of 6 texts right",
+        "question type: 1 of 6 texts right",
+        "relations: 1 of 10 relations right",
+        "topic: not asked: the texts are English, with a sentiment",
+    ] {
+        assert!(shown.contains(line), "{line}: {shown}");
+    }
+}
+
+/// Trees are asked of a model that knows the relations, and heads and relations are counted by the cases' own numbers.
+#[test]
+fn trees_are_asked_of_models_that_know_the_relations() {
+    let words = cases("words.jsonl");
+    let relations = words.iter().flat_map(|case| case["relations"].as_array().unwrap().clone());
+    let labels: std::collections::BTreeSet<String> = relations.map(|one| one.as_str().unwrap().to_owned()).collect();
+    let config = json!({ "labels": labels, "max_length": 64, "arc_size": 8, "relation_size": 8 });
+    let folder = biased(&[("parse", "parse", config, &[])]);
+    let report = polyhead(&["suite", &path(&folder), "--json"]).json();
+    let trees = report["trees"].as_array().unwrap();
+    assert_eq!(trees.len(), words.len());
+    let (mut heads, mut both) = (0, 0);
+    for (case, shown) in words.iter().zip(trees) {
+        let found = shown["found"].as_array().unwrap();
+        assert_eq!(found.len(), case["words"].as_array().unwrap().len());
+        for (at, found) in found.iter().enumerate() {
+            let head = found["head"] == case["heads"][at];
+            heads += usize::from(head);
+            both += usize::from(head && found["relation"] == case["relations"][at]);
+        }
+    }
+    let totals = &report["totals"];
+    assert_eq!((&totals["heads_correct"], &totals["arcs_correct"]), (&json!(heads), &json!(both)));
+    let shown = polyhead(&["suite", &path(&folder)]).success();
+    assert!(shown.contains(&format!("{heads} of {} words with their head", totals["arcs_gold"])), "{shown}");
+    assert!(shown.contains(", right: nsubj of "), "{shown}");
 }
 
 /// The cases as they stand in the library's files, which the report has no part in.

@@ -16,7 +16,8 @@ use candle_core::{Result, Tensor};
 #[derive(Clone)]
 pub struct Norm {
     gamma: Weight,
-    beta: Weight,
+    /// None: 0.
+    beta: Option<Weight>,
     epsilon: f64,
 }
 
@@ -30,37 +31,40 @@ pub(crate) struct NormValues {
 impl Norm {
     /// A LayerNorm of γ and β, `[hidden]` each; `epsilon` is added to the variance.
     pub fn new(gamma: Weight, beta: Weight, epsilon: f64) -> Self {
-        Self { gamma, beta, epsilon }
+        Self { gamma, beta: Some(beta), epsilon }
+    }
+
+    /// A LayerNorm that has no β.
+    pub fn without_bias(gamma: Weight, epsilon: f64) -> Self {
+        Self { gamma, beta: None, epsilon }
     }
 
     /// The numbers for rows of this width.
     pub(crate) fn values(&self, columns: usize) -> Result<NormValues> {
-        if *self.gamma.dims() != [columns] || *self.beta.dims() != [columns] {
-            candle_core::bail!("layer norm: γ {:?}, β {:?} for {columns}", self.gamma.dims(), self.beta.dims());
+        if let Some(other) = self.weights().find(|weight| *weight.dims() != [columns]) {
+            candle_core::bail!("layer norm: {:?} for {columns}", other.dims());
         }
-        let (gamma, beta) = (self.gamma.read(|x| Ok(x.to_vec()))?, self.beta.read(|x| Ok(x.to_vec()))?);
+        let gamma = self.gamma.read(|x| Ok(x.to_vec()))?;
+        let beta = self.beta.as_ref().map(|beta| beta.read(|x| Ok(x.to_vec()))).transpose()?;
+        let beta = beta.unwrap_or_else(|| vec![0.0; columns]);
         Ok(NormValues { gamma, beta, epsilon: self.epsilon as f32 })
     }
 
     /// Sends the gradients `[dγ, dβ]` to the weights that are trained.
     pub(crate) fn gather(&self, gradients: &[f32]) -> Result<()> {
         let (gamma, beta) = gradients.split_at(gradients.len() / 2);
-        for (weight, gradient) in [(&self.gamma, gamma), (&self.beta, beta)] {
-            if weight.is_trained() {
-                weight.add_gradient(gradient)?;
-            }
-        }
-        Ok(())
+        let trained = self.weights().zip([gamma, beta]).filter(|(weight, _)| weight.is_trained());
+        trained.into_iter().try_for_each(|(weight, gradient)| weight.add_gradient(gradient))
     }
 
     /// Whether any of its weights is trained.
     pub(crate) fn is_trained(&self) -> bool {
-        self.gamma.is_trained() || self.beta.is_trained()
+        self.weights().any(Weight::is_trained)
     }
 
-    /// γ and β.
-    pub fn weights(&self) -> [&Weight; 2] {
-        [&self.gamma, &self.beta]
+    /// γ, and β where there is one.
+    pub fn weights(&self) -> impl Iterator<Item = &Weight> {
+        std::iter::once(&self.gamma).chain(&self.beta)
     }
 
     /// What is added to the variance.
@@ -70,14 +74,17 @@ impl Norm {
 
     /// The same in candle's own operators.
     pub(crate) fn plain(&self, h: &Tensor, weight: impl Fn(&Weight) -> Result<Tensor>) -> Result<Tensor> {
-        self.plain_of(h, &weight(&self.gamma)?, &weight(&self.beta)?)
-    }
-
-    /// The same of γ and β as tensors.
-    pub(crate) fn plain_of(&self, h: &Tensor, gamma: &Tensor, beta: &Tensor) -> Result<Tensor> {
+        let weights = self.weights().map(weight).collect::<Result<Vec<_>>>()?;
         let centred = h.broadcast_sub(&h.mean_keepdim(1)?)?;
         let deviation = (centred.sqr()?.mean_keepdim(1)? + self.epsilon)?.sqrt()?;
-        centred.broadcast_div(&deviation)?.broadcast_mul(gamma)?.broadcast_add(beta)
+        let mut y = centred.broadcast_div(&deviation)?;
+        if let Some(gamma) = weights.first() {
+            y = y.broadcast_mul(gamma)?;
+        }
+        if let Some(beta) = weights.get(1) {
+            y = y.broadcast_add(beta)?;
+        }
+        Ok(y)
     }
 }
 

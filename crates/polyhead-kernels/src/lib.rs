@@ -12,22 +12,26 @@
 //! Every operator gives the same bits at any number of threads: work is split over outputs in parts whose size depends
 //! on the shapes alone, never over a reduction.
 
+pub mod activation;
 pub mod adamw;
-mod attention;
+pub mod attention;
 pub mod binary_cross_entropy;
 mod concat;
 pub mod cross_entropy;
 pub mod dropout;
 mod embedding;
+mod gate;
 mod gemm;
 mod gradient;
 pub mod layer_norm;
 pub mod linear;
-mod linear_gelu;
+mod linear_activation;
+mod linear_residual;
 mod linear_residual_norm;
 mod loss;
 pub mod math;
 mod mean_ranges;
+mod neighbours;
 pub mod ops;
 mod pair_dots;
 pub mod pass;
@@ -47,11 +51,13 @@ pub mod value;
 pub mod weight;
 mod workspace;
 
+pub use activation::Activation;
+pub use attention::positions::{BIAS_BUCKETS, Distances};
 pub use dropout::Dropout;
 pub use gemm::{InstructionSets, Precision, instruction_sets, instructions};
 pub use gradient::Gradient;
 pub use linear::{Linear, LowRank, Part};
-pub use ops::{Activation, Attention, Ops};
+pub use ops::{Attention, Disentangled, Ops, Positions};
 pub use pass::{DropoutAt, Index, Inputs, Items, Offset, Pass};
 pub use plain::Plain;
 pub use segments::Segments;

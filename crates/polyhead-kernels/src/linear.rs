@@ -39,7 +39,7 @@ pub struct Linear {
 /// One layer: `x Wᵀ + b`, and what is added to it.
 #[derive(Clone)]
 pub struct Part {
-    /// `[out, in]`
+    /// `[out, in]`; of a convolution `[out, in, size]`, whose inputs are those of [`crate::Ops::neighbours`].
     pub weight: Weight,
     /// `[out]`
     pub bias: Option<Weight>,
@@ -94,7 +94,7 @@ enum Side {
 impl Linear {
     /// Layers side by side: so lie their outputs.
     pub fn new(parts: Vec<Part>) -> Self {
-        let inner = parts.first().and_then(|part| part.weight.dims().get(1).copied()).unwrap_or(0);
+        let inner = parts.first().map_or(0, |part| part.weight.dims().iter().skip(1).product());
         let outer = parts.iter().map(Part::outputs).sum();
         let (in_f32, in_bf16) = Default::default();
         Self { parts, inner, outer, precision: None, in_f32, in_bf16 }
@@ -241,7 +241,7 @@ impl Linear {
         mask: impl Fn(DropoutAt) -> Option<Dropout>,
     ) -> Result<Tensor> {
         let part = |Part { weight: w, bias, low_rank }: &Part| -> Result<Tensor> {
-            let mut y = x.matmul(&weight(w)?.t()?)?;
+            let mut y = x.matmul(&weight(w)?.flatten_from(1)?.t()?)?;
             if let Some(LowRank { a, b, scale, dropout }) = low_rank {
                 let inner = dropout::plain(x, mask(*dropout))?.matmul(&weight(a)?.t()?)?;
                 y = (y + (inner.matmul(&weight(b)?.t()?)? * f64::from(*scale))?)?;
@@ -259,7 +259,7 @@ impl Linear {
 
     fn check(&self, what: &str, x: &Matrix, columns: usize) -> Result<()> {
         let fits = |part: &Part| {
-            *part.weight.dims() == [part.outputs(), self.inner]
+            part.weight.dims().iter().product::<usize>() == part.outputs() * self.inner
                 && part.bias.as_ref().is_none_or(|bias| *bias.dims() == [part.outputs()])
                 && part.low_rank.as_ref().is_none_or(|low_rank| low_rank.fits(part.outputs(), self.inner))
         };

@@ -148,7 +148,7 @@ fn backward(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::Activation;
+    use crate::activation::Activation;
     use crate::testing::{assert_tapes, normal, weights};
     use proptest::prelude::*;
 

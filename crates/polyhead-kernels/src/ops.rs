@@ -13,6 +13,8 @@
 //! Values are `[rows, columns]`: a row for each token of the batch, the sequences end to end, or (after
 //! [`Ops::select_rows`]) for each of what was selected.
 
+use crate::activation::Activation;
+use crate::attention::positions::Distances;
 use crate::layer_norm::Norm;
 use crate::linear::Linear;
 use crate::pass::{DropoutAt, Index};
@@ -21,24 +23,49 @@ use crate::weight::Weight;
 use candle_core::Result;
 use std::sync::Arc;
 
-/// A function of single elements.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Activation {
-    /// `x Φ(x)`, the exact Gaussian error linear unit.
-    Gelu,
-    /// The hyperbolic tangent.
-    Tanh,
-    /// `max(x, 0)`.
-    Relu,
-}
-
 /// Attention of each sequence of the batch to itself.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Attention {
+#[derive(Clone, Copy)]
+pub struct Attention<'a> {
     /// The heads, side by side in queries, keys and values.
     pub heads: usize,
     /// Dropout of the probabilities.
     pub dropout: DropoutAt,
+    /// What scores know of positions.
+    pub positions: Positions<'a>,
+    /// How far apart two tokens may be that attend to each other; none: any distance.
+    pub window: Option<usize>,
+}
+
+impl Attention<'_> {
+    /// Attention whose scores know nothing of positions: those are in the hidden states, if anywhere.
+    pub fn plain(heads: usize, dropout: DropoutAt) -> Self {
+        Self { heads, dropout, positions: Positions::InHiddenStates, window: None }
+    }
+}
+
+/// What the score of two tokens knows of their positions. See `attention/positions.rs`.
+#[derive(Clone, Copy)]
+pub enum Positions<'a> {
+    /// Nothing.
+    InHiddenStates,
+    /// A number of a table `[32, heads]` is added, by how far apart the two are (MPNet, T5).
+    Bias(&'a Weight),
+    /// Queries and keys are turned by angles that grow with their position, the slower the later the dimension
+    /// (Su et al., arXiv:2104.09864); the base of the angles.
+    Rotary(f64),
+    /// Queries also meet vectors of distances, and keys do (He et al., arXiv:2006.03654).
+    Disentangled(Disentangled<'a>),
+}
+
+/// The vectors of distances of one layer, `[2 span, hidden]` each; at least one of them.
+#[derive(Clone, Copy)]
+pub struct Disentangled<'a> {
+    /// What queries meet: content to position.
+    pub keys: Option<&'a Value>,
+    /// What keys meet: position to content.
+    pub queries: Option<&'a Value>,
+    /// Which row is of which distance.
+    pub distances: Distances,
 }
 
 /// A backend. Every method fails where shapes do not fit or where a value is of another backend.
@@ -47,6 +74,9 @@ pub trait Ops {
 
     /// A weight `[rows, columns]` as a value.
     fn parameter(&mut self, weight: &Weight) -> Result<Value>;
+
+    /// A weight `[rows, columns]` as a value whose rows are nothing of the batch: vectors of distances.
+    fn table(&mut self, weight: &Weight) -> Result<Value>;
 
     /// The rows of a table `[.., columns]` that an index names.
     fn embedding(&mut self, table: &Weight, index: Index) -> Result<Value>;
@@ -68,6 +98,14 @@ pub trait Ops {
 
     /// From queries, keys and values side by side, `[rows, 3 hidden]`, to `[rows, hidden]`.
     fn attention(&mut self, qkv: &Value, attention: Attention) -> Result<Value>;
+
+    /// The product of a function of the first half of each row and its second half, `[rows, 2 columns] -> [rows, columns]`
+    /// (Shazeer, arXiv:2002.05202).
+    fn gated(&mut self, x: &Value, activation: Activation) -> Result<Value>;
+
+    /// Of each column the numbers of the `size` tokens around each token, `[rows, columns] -> [rows, columns size]`, and zeros where a
+    /// sequence ends: what a convolution reads. `size` is odd.
+    fn neighbours(&mut self, x: &Value, size: usize) -> Result<Value>;
 
     /// The rows of a value that an index names.
     fn select_rows(&mut self, x: &Value, index: Index) -> Result<Value>;
@@ -110,6 +148,25 @@ pub trait Ops {
     fn linear_activation(&mut self, x: &Value, layer: &Arc<Linear>, activation: Activation) -> Result<Value> {
         let y = self.linear(x, layer)?;
         self.activation(&y, activation)
+    }
+
+    /// `dropout(x Wᵀ + b) + residual`: the end of a sub-layer with its LayerNorm before it.
+    fn linear_residual(
+        &mut self,
+        x: &Value,
+        layer: &Arc<Linear>,
+        residual: &Value,
+        dropout: DropoutAt,
+    ) -> Result<Value> {
+        let y = self.linear(x, layer)?;
+        let y = self.dropout(&y, dropout)?;
+        self.add(&y, residual)
+    }
+
+    /// `f(a) g` of the halves a and g of `x Wᵀ + b`, for a product to read.
+    fn linear_gated(&mut self, x: &Value, layer: &Arc<Linear>, activation: Activation) -> Result<Value> {
+        let y = self.linear(x, layer)?;
+        self.gated(&y, activation)
     }
 
     /// `LayerNorm(dropout(x Wᵀ + b) + residual)`: the end of every BERT sub-layer.

@@ -63,6 +63,8 @@ impl Offset {
             Rows::Sequences => self.sequences,
             Rows::Ranges => self.ranges,
             Rows::Pairs => self.pairs,
+            // A table is the same for every part of a batch, and so is its mask.
+            Rows::Table => 0,
         }
     }
 }
@@ -186,6 +188,7 @@ impl Inputs {
             Rows::Sequences => Segments::packed(&vec![1; self.segments.len()]),
             Rows::Ranges => self.ranges.segments.clone(),
             Rows::Pairs => self.pairs.segments.clone(),
+            Rows::Table => Segments::default(),
         }
     }
 
@@ -301,7 +304,7 @@ mod tests {
         let norm = Norm::new(weight(5, &[8])?, weight(6, &[8])?, 1e-12);
         let x = ops.parameter(&Weight::new(x)?)?;
         let x = ops.dropout(&x, drop("tokens"))?;
-        let mixed = ops.self_attention(&x, &qkv, Attention { heads: 2, dropout: drop("attention") })?;
+        let mixed = ops.self_attention(&x, &qkv, Attention::plain(2, drop("attention")))?;
         let y = ops.linear_residual_norm(&mixed, &layer(7)?, &x, &norm, drop("output"))?;
         let first = ops.select_rows(&y, Index::FirstTokens)?;
         let first = ops.dropout(&first, drop("sequences"))?;

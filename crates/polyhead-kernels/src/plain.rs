@@ -1,13 +1,16 @@
 //! Every operator in candle's own: the reference that kernels are compared with, the way on devices that have no kernels
 //! of ours, and where a new operator begins.
 
-use crate::attention;
+use crate::activation::Activation;
+use crate::attention::{self, positions::PositionTensors};
 use crate::concat;
 use crate::dropout;
+use crate::gate;
 use crate::layer_norm::Norm;
 use crate::linear::Linear;
 use crate::mean_ranges;
-use crate::ops::{Activation, Attention, Ops};
+use crate::neighbours;
+use crate::ops::{Attention, Disentangled, Ops, Positions};
 use crate::pair_dots;
 use crate::pass::{DropoutAt, Index, Inputs, Pass, Setting};
 use crate::value::{Rows, Value};
@@ -53,17 +56,13 @@ pub(crate) fn rows_of(table: &Tensor, rows: &[u32]) -> Result<Tensor> {
     table.index_select(&Tensor::new(rows, table.device())?, 0)
 }
 
-pub(crate) fn activation(x: &Tensor, activation: Activation) -> Result<Tensor> {
-    match activation {
-        Activation::Gelu => x.gelu_erf(),
-        Activation::Tanh => x.tanh(),
-        Activation::Relu => x.relu(),
-    }
-}
-
 impl Ops for Plain {
     fn parameter(&mut self, weight: &Weight) -> Result<Value> {
         Ok(Value::Tensor(self.weight(weight)?, Rows::Tokens))
+    }
+
+    fn table(&mut self, weight: &Weight) -> Result<Value> {
+        Ok(Value::Tensor(self.weight(weight)?, Rows::Table))
     }
 
     fn embedding(&mut self, table: &Weight, index: Index) -> Result<Value> {
@@ -79,7 +78,7 @@ impl Ops for Plain {
     }
 
     fn activation(&mut self, x: &Value, kind: Activation) -> Result<Value> {
-        Ok(Value::Tensor(activation(x.tensor()?, kind)?, x.rows_of()))
+        Ok(Value::Tensor(kind.plain(x.tensor()?)?, x.rows_of()))
     }
 
     fn add(&mut self, a: &Value, b: &Value) -> Result<Value> {
@@ -96,11 +95,28 @@ impl Ops for Plain {
         Ok(Value::Tensor(dropout::plain(tensor, mask)?, rows))
     }
 
-    fn attention(&mut self, qkv: &Value, Attention { heads, dropout }: Attention) -> Result<Value> {
+    fn attention(&mut self, qkv: &Value, attention: Attention) -> Result<Value> {
         let (tensor, segments) = (qkv.tensor()?, &self.setting.inputs.segments);
-        attention::check(tensor.dims2()?, segments, heads)?;
-        let mixed = attention::plain(tensor, segments, heads, self.setting.pass.mask(dropout))?;
+        attention::check(tensor.dims2()?, segments, attention)?;
+        let of = |value: &Value| value.tensor().cloned();
+        let tensors = match attention.positions {
+            Positions::InHiddenStates | Positions::Rotary(_) => PositionTensors::default(),
+            Positions::Bias(table) => PositionTensors { bias: Some(self.weight(table)?), ..Default::default() },
+            Positions::Disentangled(Disentangled { keys, queries, .. }) => {
+                PositionTensors { bias: None, keys: keys.map(of).transpose()?, queries: queries.map(of).transpose()? }
+            }
+        };
+        let mixed = attention::plain(tensor, segments, attention, &tensors, self.setting.pass.mask(attention.dropout))?;
         Ok(Value::Tensor(mixed, qkv.rows_of()))
+    }
+
+    fn gated(&mut self, x: &Value, activation: Activation) -> Result<Value> {
+        Ok(Value::Tensor(gate::plain(x.tensor()?, activation)?, x.rows_of()))
+    }
+
+    fn neighbours(&mut self, x: &Value, size: usize) -> Result<Value> {
+        x.check_tokens()?;
+        Ok(Value::Tensor(neighbours::plain(x.tensor()?, &self.setting.inputs.segments, size)?, x.rows_of()))
     }
 
     fn select_rows(&mut self, x: &Value, index: Index) -> Result<Value> {

@@ -77,9 +77,10 @@ impl Tape {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::activation::Activation;
     use crate::layer_norm::Norm;
     use crate::linear::Part;
-    use crate::ops::{Activation, Ops};
+    use crate::ops::Ops;
     use crate::pass::{DropoutAt, Inputs, Pass};
     use crate::plain::Plain;
     use crate::rng::Key;

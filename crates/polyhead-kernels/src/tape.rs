@@ -101,12 +101,15 @@ impl Tape {
         Ok(Value::Fused(self.hidden(Matrix::f32(rows, columns, values), None, Rows::Tokens, false)))
     }
 
-    /// A weight as a hidden state.
-    pub(crate) fn constant_of(&mut self, weight: &Weight) -> Result<Fused> {
+    /// A weight as a hidden state with these rows.
+    pub(crate) fn weight_as_value(&mut self, weight: &Weight, rows_of: Rows) -> Result<Value> {
         let (rows, columns) = weight.tensor()?.dims2()?;
         let values = weight.read(|values| Ok(Buffer::copy_of(values)))?;
         let needs_gradient = self.trains() && weight.is_trained();
-        Ok(self.hidden(Matrix::f32(rows, columns, values), None, Rows::Tokens, needs_gradient))
+        let value = self.hidden(Matrix::f32(rows, columns, values), None, rows_of, needs_gradient);
+        let (node, weight) = (value.node, weight.clone());
+        self.record(node, move |buffers| weight.add_gradient(&buffers.take_hidden(node)?));
+        Ok(Value::Fused(value))
     }
 
     /// What a head reads of the hidden states of the whole batch: these of their rows, or all of them. All that follows is of

@@ -1,30 +1,30 @@
 //! The tape as a backend: fused methods where there is a kernel, plain candle inside the tape for the rest.
 
-use crate::attention;
+use crate::activation::Activation;
+use crate::attention::{self, positions::PositionTensors};
 use crate::concat;
 use crate::dropout;
+use crate::gate;
 use crate::layer_norm::Norm;
 use crate::linear::Linear;
-use crate::ops::{Activation, Attention, Ops};
+use crate::neighbours;
+use crate::ops::{Attention, Disentangled, Ops, Positions};
 use crate::pair_dots;
 use crate::pass::{DropoutAt, Index};
-use crate::plain::{activation, rows_of};
+use crate::plain::rows_of;
 use crate::tape::Tape;
-use crate::value::Value;
+use crate::value::{Rows, Value};
 use crate::weight::Weight;
 use candle_core::Result;
 use std::sync::Arc;
 
 impl Ops for Tape {
     fn parameter(&mut self, weight: &Weight) -> Result<Value> {
-        let value = self.constant_of(weight)?;
-        let node = value.node;
-        let weight = weight.clone();
-        self.record(node, move |buffers| {
-            let gradient = buffers.take_hidden(node)?;
-            weight.add_gradient(&gradient)
-        });
-        Ok(Value::Fused(value))
+        self.weight_as_value(weight, Rows::Tokens)
+    }
+
+    fn table(&mut self, weight: &Weight) -> Result<Value> {
+        self.weight_as_value(weight, Rows::Table)
     }
 
     fn embedding(&mut self, table: &Weight, index: Index) -> Result<Value> {
@@ -38,7 +38,7 @@ impl Ops for Tape {
     }
 
     fn activation(&mut self, x: &Value, kind: Activation) -> Result<Value> {
-        self.candle(&[x], &[], x.rows_of(), |x, _| activation(&x[0], kind))
+        self.candle(&[x], &[], x.rows_of(), |x, _| kind.plain(&x[0]))
     }
 
     fn add(&mut self, a: &Value, b: &Value) -> Result<Value> {
@@ -46,7 +46,7 @@ impl Ops for Tape {
     }
 
     fn layer_norm(&mut self, x: &Value, norm: &Norm) -> Result<Value> {
-        self.candle(&[x], &norm.weights(), x.rows_of(), |x, weights| norm.plain_of(&x[0], &weights[0], &weights[1]))
+        self.fused_layer_norm(x.fused()?, norm)
     }
 
     fn dropout(&mut self, x: &Value, dropout: DropoutAt) -> Result<Value> {
@@ -57,12 +57,39 @@ impl Ops for Tape {
         }
     }
 
-    fn attention(&mut self, qkv: &Value, Attention { heads, dropout }: Attention) -> Result<Value> {
-        let (mask, inputs) = (self.setting.pass.mask(dropout), self.setting.inputs.clone());
-        self.candle(&[qkv], &[], qkv.rows_of(), |qkv, _| {
-            attention::check(qkv[0].dims2()?, &inputs.segments, heads)?;
-            attention::plain(&qkv[0], &inputs.segments, heads, mask)
+    fn attention(&mut self, qkv: &Value, attention: Attention) -> Result<Value> {
+        let (mask, inputs) = (self.setting.pass.mask(attention.dropout), self.setting.inputs.clone());
+        let mut values = vec![qkv];
+        let mut weights = Vec::new();
+        let (mut has_keys, mut has_queries) = (false, false);
+        match attention.positions {
+            Positions::InHiddenStates | Positions::Rotary(_) => {}
+            Positions::Bias(table) => weights.push(table),
+            Positions::Disentangled(Disentangled { keys, queries, .. }) => {
+                (has_keys, has_queries) = (keys.is_some(), queries.is_some());
+                values.extend(keys.into_iter().chain(queries));
+            }
+        }
+        self.candle(&values, &weights, qkv.rows_of(), |values, weights| {
+            attention::check(values[0].dims2()?, &inputs.segments, attention)?;
+            let mut vectors = values[1..].iter().cloned();
+            let tensors = PositionTensors {
+                bias: weights.first().cloned(),
+                keys: if has_keys { vectors.next() } else { None },
+                queries: if has_queries { vectors.next() } else { None },
+            };
+            attention::plain(&values[0], &inputs.segments, attention, &tensors, mask)
         })
+    }
+
+    fn gated(&mut self, x: &Value, activation: Activation) -> Result<Value> {
+        self.candle(&[x], &[], x.rows_of(), |x, _| gate::plain(&x[0], activation))
+    }
+
+    fn neighbours(&mut self, x: &Value, size: usize) -> Result<Value> {
+        x.check_tokens()?;
+        let inputs = self.setting.inputs.clone();
+        self.candle(&[x], &[], x.rows_of(), |x, _| neighbours::plain(&x[0], &inputs.segments, size))
     }
 
     fn select_rows(&mut self, x: &Value, index: Index) -> Result<Value> {
@@ -98,13 +125,21 @@ impl Ops for Tape {
     }
 
     fn linear_activation(&mut self, x: &Value, layer: &Arc<Linear>, activation: Activation) -> Result<Value> {
-        match activation {
-            Activation::Gelu => self.fused_linear_gelu(x.fused()?, layer),
-            Activation::Tanh | Activation::Relu => {
-                let y = self.linear(x, layer)?;
-                self.activation(&y, activation)
-            }
-        }
+        self.fused_linear_activation(x.fused()?, layer, activation)
+    }
+
+    fn linear_residual(
+        &mut self,
+        x: &Value,
+        layer: &Arc<Linear>,
+        residual: &Value,
+        dropout: DropoutAt,
+    ) -> Result<Value> {
+        self.fused_linear_residual(x.fused()?, layer, residual.fused()?, dropout)
+    }
+
+    fn linear_gated(&mut self, x: &Value, layer: &Arc<Linear>, activation: Activation) -> Result<Value> {
+        self.fused_linear_gated(x.fused()?, layer, activation)
     }
 
     fn linear_residual_norm(

@@ -1,11 +1,12 @@
 //! What the operators' tests share: random tensors, and the comparison of an operator with its plain reference.
 
+use crate::activation::Activation;
 use crate::gemm::Precision;
 use crate::layer_norm::Norm;
 use crate::linear::{Linear, Part};
 #[cfg(target_arch = "x86_64")]
 use crate::math::Instructions;
-use crate::ops::{Activation, Attention, Ops};
+use crate::ops::{Attention, Ops};
 use crate::pass::{DropoutAt, Index, Inputs, Pass};
 use crate::plain::Plain;
 use crate::rng::Key;
@@ -331,7 +332,7 @@ mod tests {
         let inputs = Arc::new(Inputs::of_rows(Segments::packed(&[3, 20])));
         let mut tape = Tape::new(precision, Pass::train(Key::seed(4)), inputs);
         let x = tape.parameter(&input).unwrap();
-        let y = tape.self_attention(&x, &weights([(&w, &b)]), Attention { heads: 2, dropout: drop }).unwrap();
+        let y = tape.self_attention(&x, &weights([(&w, &b)]), Attention::plain(2, drop)).unwrap();
         let y = tape.linear_activation(&y, &weights([(&up, &up_b)]), Activation::Gelu).unwrap();
         let norm = Norm::new(gamma.clone(), beta.clone(), 1e-12);
         let y = tape.linear_residual_norm(&y, &weights([(&down, &down_b)]), &x, &norm, drop).unwrap();

@@ -15,6 +15,8 @@ pub enum Rows {
     Ranges,
     /// A pair of ranges.
     Pairs,
+    /// A row of a table, whatever the batch holds.
+    Table,
 }
 
 /// A value: `[rows, columns]`.

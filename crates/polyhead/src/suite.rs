@@ -1,10 +1,10 @@
-//! The demonstration suite: ten sentences of ten domains, six questions of six kinds, and six sentences with parts of speech, with
-//! gold answers.
+//! The demonstration suite, with gold answers: ten sentences with entities, six questions about a text, six sentences with parts of
+//! speech and trees, twelve texts with a label, ten with a relation.
 //!
 //! ```text
 //! suite/ner.jsonl {"domain", "text", "entities": [{"type", "text", "start"}]}   start counts characters
 //! suite/qa.jsonl  {"kind", "question", "context", "answers": ["...", ...]}
-//! suite/words.jsonl, see `suite/words.rs`
+//! suite/words.jsonl: `suite/words.rs`, `suite/trees.rs`;  suite/texts.jsonl, suite/relations.jsonl: `suite/labelled.rs`
 //! ```
 //!
 //! The suite is English, and its sentences are marked with the types of CoNLL-2003, in which they have no MISC. A model that
@@ -13,8 +13,12 @@
 //! A sentence is right if every gold entity was found with its type at its place, and nothing else. A question is right
 //! if the answer matches a gold one exactly, as the official SQuAD script compares; F1 is that script's too.
 
+mod labelled;
+mod trees;
 mod words;
 
+pub use labelled::Labelled;
+pub use trees::{Arc, Parsed};
 pub use words::{PARTS_OF_SPEECH, Words};
 
 use crate::error::{Error, ErrorKind, Place, Result};
@@ -31,7 +35,7 @@ const NER: &str = include_str!("../suite/ner.jsonl");
 const QA: &str = include_str!("../suite/qa.jsonl");
 
 /// What came of the whole suite.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Report {
     /// The sentences, if the model has such a task.
     pub sentences: Vec<Sentence>,
@@ -39,11 +43,25 @@ pub struct Report {
     pub questions: Vec<Question>,
     /// The words with parts of speech, if the model has such a task.
     pub words: Vec<Words>,
+    /// The texts with a label, of each task that tells labels of theirs.
+    pub texts: Vec<Labelled>,
+    /// The texts with a relation, if the model has such a task.
+    pub relations: Vec<Labelled>,
+    /// The sentences with a tree, if the model has such a task.
+    pub trees: Vec<Parsed>,
     /// The tasks of the model that the suite has no cases for, and why.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub skipped: Vec<Unsuited>,
     /// The sums.
     pub totals: Totals,
+}
+
+impl Suited {
+    /// Whether no task is asked.
+    fn is_empty(&self) -> bool {
+        let Self { sentences, questions, words, texts, relations, trees, .. } = self;
+        [sentences, questions, words, relations, trees].iter().all(|task| task.is_none()) && texts.is_empty()
+    }
 }
 
 /// A task that the suite has no cases for.
@@ -64,6 +82,12 @@ pub struct Suited {
     pub questions: Option<String>,
     /// The first task that tells parts of speech.
     pub words: Option<String>,
+    /// The first task of each set of labelled texts, and the set.
+    pub texts: Vec<(String, &'static str)>,
+    /// The first task that tells relations.
+    pub relations: Option<String>,
+    /// The first task that parses.
+    pub trees: Option<String>,
     /// Tasks that are left out because of what they are.
     pub skipped: Vec<Unsuited>,
 }
@@ -147,6 +171,16 @@ pub struct Totals {
     pub words_gold: usize,
     /// Words whose part of speech is right.
     pub words_correct: usize,
+    /// Texts whose label is right, of [`Report::texts`].
+    pub texts_right: usize,
+    /// Texts whose relation is right, of [`Report::relations`].
+    pub relations_right: usize,
+    /// Words of trees.
+    pub arcs_gold: usize,
+    /// Words whose head is right.
+    pub heads_correct: usize,
+    /// Words whose head and relation are right.
+    pub arcs_correct: usize,
 }
 
 #[derive(Deserialize)]
@@ -200,6 +234,27 @@ pub fn suited(model: &Model) -> Suited {
             Shape::Candidates if task.fields().iter().map(|field| field.name).eq(["question", "context"]) => {
                 suited.questions.get_or_insert_with(|| name.clone());
             }
+            Shape::Labels if task.fields().iter().map(|field| field.name).eq(["text"]) => {
+                match labelled::set_of(task.labels()) {
+                    Some(set) if suited.texts.iter().all(|(_, asked)| *asked != set) => {
+                        suited.texts.push((name.clone(), set));
+                    }
+                    Some(_) => {}
+                    None => suited.skipped.push(unsuited(
+                        "the texts are English, with a sentiment (negative, positive) or the types of questions of TREC".into(),
+                    )),
+                }
+            }
+            Shape::Edges if labelled::are_relations(task.labels()) => {
+                suited.relations.get_or_insert_with(|| name.clone());
+            }
+            Shape::Edges => suited.skipped.push(unsuited("the relations are those of SemEval-2010 task 8".into())),
+            Shape::Tree if trees::fit(task.labels()) => _ = suited.trees.get_or_insert_with(|| name.clone()),
+            Shape::Tree => {
+                suited
+                    .skipped
+                    .push(unsuited("the trees are those of Universal Dependencies, with all common relations".into()));
+            }
             _ => suited.skipped.push(unsuited(format!("the suite has no cases for the kind {}", task.kind()))),
         }
     }
@@ -211,26 +266,40 @@ pub fn suited(model: &Model) -> Suited {
 /// # Errors
 /// There is no such task ([`crate::ErrorKind::Usage`]).
 pub fn run(session: &Session) -> Result<Report> {
-    let Suited { sentences: read, questions: asked, words: labelled, mut skipped } = suited(&session.model);
-    if read.is_none() && asked.is_none() && labelled.is_none() {
-        let reasons: Vec<String> = skipped.iter().map(|one| format!("`{}`: {}", one.task, one.reason)).collect();
+    let suited = suited(&session.model);
+    if suited.is_empty() {
+        let reasons: Vec<String> = suited.skipped.iter().map(|one| format!("`{}`: {}", one.task, one.reason)).collect();
         return Err(Error::usage(format!("the suite has no cases for this model ({})", reasons.join("; ")))
             .hint("`polyhead eval MODEL --data FILE` scores it on data of its own kind"));
     }
-    let sentences = read.map(|task| sentences(session, &task)).transpose()?.unwrap_or_default();
-    let mut answered = Vec::new();
-    if let Some(task) = asked {
+    let mut report = Report { skipped: suited.skipped, ..Report::default() };
+    if let Some(task) = suited.sentences {
+        report.sentences = sentences(session, &task)?;
+    }
+    if let Some(task) = suited.questions {
         match questions(session, &task) {
-            Ok(questions) => answered = questions,
+            Ok(questions) => report.questions = questions,
             // A model may read less of a question than the suite asks.
-            Err(error) if error.kind() == ErrorKind::Data => skipped.push(Unsuited { task, reason: error.to_string() }),
+            Err(error) if error.kind() == ErrorKind::Data => {
+                report.skipped.push(Unsuited { task, reason: error.to_string() });
+            }
             Err(error) => return Err(error),
         }
     }
-    let questions = answered;
-    let words = labelled.map(|task| words::words(session, &task)).transpose()?.unwrap_or_default();
-    let totals = totals(&sentences, &questions, &words);
-    Ok(Report { sentences, questions, words, skipped, totals })
+    if let Some(task) = suited.words {
+        report.words = words::words(session, &task)?;
+    }
+    for (task, set) in suited.texts {
+        report.texts.extend(labelled::texts(session, &task, set)?);
+    }
+    if let Some(task) = suited.relations {
+        report.relations = labelled::relations(session, &task)?;
+    }
+    if let Some(task) = suited.trees {
+        report.trees = trees::trees(session, &task)?;
+    }
+    report.totals = totals(&report);
+    Ok(report)
 }
 
 fn cases<T: serde::de::DeserializeOwned>(file: &str, text: &str) -> Result<Vec<T>> {
@@ -294,16 +363,23 @@ fn verdict(right: bool) -> Verdict {
     if right { Verdict::Right } else { Verdict::Wrong }
 }
 
-fn totals(sentences: &[Sentence], questions: &[Question], words: &[Words]) -> Totals {
+fn totals(report: &Report) -> Totals {
+    let Report { sentences, questions, words, texts, relations, trees, .. } = report;
+    let right = |verdicts: &mut dyn Iterator<Item = Verdict>| verdicts.filter(|one| *one == Verdict::Right).count();
     Totals {
-        sentences_right: sentences.iter().filter(|case| case.verdict == Verdict::Right).count(),
+        sentences_right: right(&mut sentences.iter().map(|case| case.verdict)),
         entities_gold: sentences.iter().map(|case| case.gold.len()).sum(),
         entities_found: sentences.iter().map(|case| case.found.len()).sum(),
         entities_correct: sentences.iter().map(|case| case.correct).sum(),
-        questions_right: questions.iter().filter(|case| case.verdict == Verdict::Right).count(),
+        questions_right: right(&mut questions.iter().map(|case| case.verdict)),
         questions_f1: questions.iter().fold(0.0, |sum, case| sum + case.f1) / questions.len().max(1) as f64,
         words_gold: words.iter().map(|case| case.gold.len()).sum(),
         words_correct: words.iter().map(|case| case.correct).sum(),
+        texts_right: right(&mut texts.iter().map(|case| case.verdict)),
+        relations_right: right(&mut relations.iter().map(|case| case.verdict)),
+        arcs_gold: trees.iter().map(|case| case.gold.len()).sum(),
+        heads_correct: trees.iter().map(|case| case.heads_correct).sum(),
+        arcs_correct: trees.iter().map(|case| case.correct).sum(),
     }
 }
 
@@ -363,7 +439,7 @@ mod tests {
             sentence(vec![entity("PER", 0), entity("PER", 9)], 2, Verdict::Right),
             sentence(vec![entity("PER", 0), entity("LOC", 9), entity("PER", 20)], 1, Verdict::Wrong),
         ];
-        let totals = totals(&sentences, &[], &[]);
+        let totals = totals(&Report { sentences: sentences.to_vec(), ..Report::default() });
         assert_eq!((totals.sentences_right, totals.entities_gold), (1, 4));
         assert_eq!((totals.entities_found, totals.entities_correct), (5, 3));
         assert_eq!(totals.questions_f1, 0.0);

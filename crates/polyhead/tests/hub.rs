@@ -433,3 +433,32 @@ fn huggingface_hub_reads_our_cache_and_our_server() {
     let theirs = HubOptions { cache: root.path().join("python"), network: Network::Offline, ..options };
     assert_eq!(fetch(ID, &theirs).unwrap().source.kind, SourceKind::HubCache);
 }
+
+#[test]
+fn weights_in_several_files_come_with_the_index_that_lists_them() {
+    let (server, root) = (Server::start(), tempfile::tempdir().unwrap());
+    let index = br#"{"metadata": {}, "weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}"#;
+    let mut files: Vec<(&str, &[u8])> = vec![
+        ("config.json", b"{}"),
+        ("tokenizer.json", b"{}"),
+        ("model.safetensors.index.json", index),
+        ("model-00001-of-00002.safetensors", b"first"),
+    ];
+    server.repo(ID, 'a', &files);
+    let mut options = options(&server, root.path());
+    let lacking = fetch(ID, &options).unwrap_err();
+    assert!(lacking.to_string().contains("model-00002-of-00002.safetensors is missing"), "{lacking}");
+    let second = weights();
+    files.push(("model-00002-of-00002.safetensors", &second));
+    server.repo(ID, 'b', &files);
+    let found = fetch(ID, &options).unwrap();
+    let names: Vec<&str> = found.source.files.iter().map(|file| &*file.name).collect();
+    assert_eq!(names, files.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+    assert_eq!(fs::read(found.folder.join("model-00002-of-00002.safetensors")).unwrap(), second);
+    options.network = Network::Offline;
+    let offline = fetch(ID, &options).unwrap();
+    assert_eq!((offline.source.kind, offline.source.files), (SourceKind::HubCache, found.source.files));
+    fs::remove_file(found.folder.join("model-00002-of-00002.safetensors")).unwrap();
+    let lacking = fetch(ID, &options).unwrap_err();
+    assert!(lacking.to_string().contains("without model-00002-of-00002.safetensors"), "{lacking}");
+}

@@ -350,3 +350,38 @@ fn no_changed_byte_makes_loading_or_computing_panic() {
         fs::write(&path, &bytes).unwrap();
     }
 }
+
+/// The tensors of a model in two files, with the index that save_pretrained writes.
+#[test]
+fn weights_in_several_files_are_the_same_model() {
+    let (folder, reference) = folder();
+    let windows = windows(&reference);
+    let whole = logits(&Model::load(folder.path(), TASKS).unwrap(), "ner", &windows);
+    let path = folder.path().join("model.safetensors");
+    let (mut first, mut second) = (Tensors::new(), Tensors::new());
+    for (at, (name, tensor)) in read(&path).into_iter().enumerate() {
+        if at % 2 == 0 { &mut first } else { &mut second }.insert(name, tensor);
+    }
+    let files = [("model-00001-of-00002.safetensors", &first), ("model-00002-of-00002.safetensors", &second)];
+    let index = |lacking: &str| {
+        let listed = files.iter().flat_map(|(file, tensors)| tensors.keys().map(move |name| (name.clone(), *file)));
+        let mut map: serde_json::Map<String, Value> = listed.map(|(name, file)| (name, json!(file))).collect();
+        if !lacking.is_empty() {
+            map.insert(lacking.into(), json!(files[0].0));
+        }
+        let index = json!({ "metadata": { "total_size": 1 }, "weight_map": map });
+        fs::write(folder.path().join("model.safetensors.index.json"), index.to_string()).unwrap();
+    };
+    for (file, tensors) in files {
+        write(&folder.path().join(file), tensors);
+    }
+    index("");
+    fs::remove_file(&path).unwrap();
+    assert_eq!(logits(&Model::load(folder.path(), TASKS).unwrap(), "ner", &windows), whole);
+    index("encoder.layer.7.output.dense.weight");
+    let parts = ["encoder.layer.7.output.dense.weight", "expected this tensor in model-00001-of-00002.safetensors"];
+    assert_refused(folder.path(), ErrorKind::Data, &parts);
+    index("");
+    fs::remove_file(folder.path().join(files[1].0)).unwrap();
+    assert_refused(folder.path(), ErrorKind::MissingInput, &[files[1].0]);
+}

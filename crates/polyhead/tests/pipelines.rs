@@ -22,6 +22,11 @@ fn object(value: Value) -> Map<String, Value> {
     fields
 }
 
+/// The encoders whose answers were recorded: what a pipeline makes of logits depends on the kind of the tokenizer alone.
+fn each_recorded() -> impl Iterator<Item = &'static EncoderKind> {
+    ENCODERS.iter().filter(|kind| ["tiny-bert", "tiny-roberta"].contains(&kind.fixture))
+}
+
 fn recorded(kind: &EncoderKind, name: &str) -> Value {
     serde_json::from_slice(&fs::read(fixture(kind.fixture).join(name)).unwrap()).unwrap()
 }
@@ -92,7 +97,7 @@ fn near(found: &Value, want: &Value, of: &str) {
 
 #[test]
 fn token_classification_finds_what_transformers_finds_with_every_strategy() {
-    for kind in ENCODERS {
+    for kind in each_recorded() {
         let recorded = recorded(kind, "token_classification.json");
         let models: Vec<Model> =
             recorded["labels"].as_array().unwrap().iter().map(|labels| imported(kind, "ner", Some(labels))).collect();
@@ -131,7 +136,7 @@ fn token_classification_finds_what_transformers_finds_with_every_strategy() {
 
 #[test]
 fn text_classification_finds_what_transformers_finds_with_every_function() {
-    for kind in ENCODERS {
+    for kind in each_recorded() {
         let model = imported(kind, "classify", None);
         let cases = recorded(kind, "text_classification.json");
         for case in cases.as_array().unwrap() {
@@ -161,7 +166,7 @@ fn text_classification_finds_what_transformers_finds_with_every_function() {
 /// Without a function the problem decides, as in transformers.
 #[test]
 fn models_of_several_labels_and_of_numbers_answer_as_transformers_does() {
-    for kind in ENCODERS {
+    for kind in each_recorded() {
         let cases = recorded(kind, "text_classification_problems.json");
         let mut compared = 0;
         for problem in ["multi_label_classification", "regression"] {
@@ -204,7 +209,7 @@ fn what_text_classification_does_not_take_is_refused_by_name() {
 
 #[test]
 fn question_answering_finds_what_the_parts_of_transformers_find() {
-    for kind in ENCODERS {
+    for kind in each_recorded() {
         let model = imported(kind, "qa", None);
         let (mut compared, mut none) = (0, 0);
         for case in recorded(kind, "question_answering.json").as_array().unwrap() {

@@ -206,7 +206,12 @@ fn no_case_of_the_suite_is_in_the_sample() {
             sample.extend([squeeze(&question.question), squeeze(&question.context)]);
         }
     }
-    for case in suite("ner") {
+    for folder in ["classify", "sentiment"] {
+        for split in ["train", "validation"] {
+            sample.extend(texts(folder, split).iter().map(|text| squeeze(&text.text)));
+        }
+    }
+    for case in ["ner", "texts", "relations"].into_iter().flat_map(suite) {
         assert!(!sample.contains(&squeeze(&text(&case, "text"))), "{case}");
     }
     for case in suite("qa") {

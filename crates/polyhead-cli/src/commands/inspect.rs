@@ -84,7 +84,10 @@ fn facts(args: &Args, out: &Out) -> Result<Facts> {
         let task =
             |NamedTask { name, task }: &NamedTask| (name.clone(), task.kind(), task.labels().to_vec(), task.config());
         let tasks = model.tasks.iter().map(task).collect();
-        return Ok(of_model(model, tasks, Some(sha256_file(folder.join("model.safetensors"))?)));
+        let weights = folder.join("model.safetensors");
+        // Weights in several files have no digest of their own.
+        let sha256 = if weights.is_file() { Some(sha256_file(weights)?) } else { None };
+        return Ok(of_model(model, tasks, sha256));
     }
     let about = Provenance { source, ..Provenance::default() };
     let model = Model::pretrained(&folder, about, new_heads(args.labels)?, &EncoderOverrides::default(), Key::seed(0))?;

@@ -3,6 +3,7 @@
 mod compare;
 mod completions;
 mod data;
+mod encoders;
 mod eval;
 mod export;
 mod import;
@@ -48,6 +49,8 @@ pub enum Command {
     Suite(suite::Args),
     /// Show a model's parameters, labels, tokenizer, recipe and origin
     Inspect(inspect::Args),
+    /// List the architectures that a model can begin with
+    Encoders(encoders::Args),
     /// Write one task as a single-task model of transformers
     Export(export::Args),
     /// Make a model out of a single-task model of transformers
@@ -74,6 +77,7 @@ impl Command {
             Command::Serve(args) => serve::run(args, out),
             Command::Suite(args) => suite::run(&args, out),
             Command::Inspect(args) => inspect::run(&args, out),
+            Command::Encoders(args) => encoders::run(&args, out),
             Command::Export(args) => export::run(&args, out),
             Command::Import(args) => import::run(&args, out),
             Command::Merge(args) => merge::run(&args, out),
@@ -94,7 +98,7 @@ pub struct Format {
 /// What matrix products are computed in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::Args)]
 pub struct Precision {
-    /// What matrix products are computed in; `auto` is bf16 where the processor multiplies it natively, else f32
+    /// What matrix products are computed in; `auto` is bf16 where the processor multiplies it faster, else f32
     #[arg(long, value_enum, value_name = "PRECISION", default_value_t = PrecisionName::Auto)]
     precision: PrecisionName,
 }

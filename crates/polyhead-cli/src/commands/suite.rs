@@ -5,20 +5,26 @@ use crate::out::{Good, Out};
 use crate::table::{counted, decimal};
 use polyhead::Result;
 use polyhead::infer::Session;
-use polyhead::suite::{self, Entity, Question, Report, Sentence, Unsuited, Verdict, Words};
+use polyhead::suite::{self, Entity, Labelled, Parsed, Question, Report, Sentence, Unsuited, Verdict, Words};
 use std::path::PathBuf;
 
 const HELP: &str = "\
 Example:
   polyhead suite runs/quickstart
 
-The suite is English. Its sentences are marked with the types of CoNLL-2003 (PER, ORG, LOC; none is MISC), others word by word with
-parts of speech (UPOS): a model that lacks one of these or knows others is not asked them, and the last lines say so. Exit code 2: the
-suite has no cases for any task of the model.
+The suite is English. Its cases are marked with
+  entities           the types of CoNLL-2003 (PER, ORG, LOC; none is MISC)
+  answers            parts of a text that answer a question
+  parts of speech    UPOS; trees: Universal Dependencies
+  labels             sentiment (negative, positive), types of questions (those of TREC)
+  relations          those of SemEval-2010 task 8
+A task that lacks one of these labels or knows others is not asked, and the last lines say so. Exit code 2: the suite has no cases for
+any task of the model.
 
 A sentence is right if every gold entity was found with its type at its place, and nothing else.
 A question is right if the answer matches a gold one exactly, as the official SQuAD script compares.
-Words are right if each has its part of speech.";
+Words are right if each has its part of speech, a tree if each word has its head and its relation, subtypes left aside.
+A text is right if it gets its label, a relation if it gets its own, with the direction.";
 
 #[derive(clap::Args)]
 #[command(after_help = HELP)]
@@ -34,7 +40,7 @@ pub fn run(args: &Args, out: &mut Out) -> Result<()> {
     if args.format.json {
         return out.json(&report);
     }
-    out.line("English sentences marked with the types of CoNLL-2003, English questions, and English words\n")?;
+    out.line("English texts with gold answers; `polyhead help suite` says what they are marked with\n")?;
     for case in &report.sentences {
         sentence(case, out)?;
     }
@@ -43,6 +49,12 @@ pub fn run(args: &Args, out: &mut Out) -> Result<()> {
     }
     for case in &report.words {
         words(case, out)?;
+    }
+    for case in report.texts.iter().chain(&report.relations) {
+        labelled(case, out)?;
+    }
+    for case in &report.trees {
+        tree(case, out)?;
     }
     totals(&report, out)
 }
@@ -101,6 +113,37 @@ fn words(case: &Words, out: &mut Out) -> Result<()> {
     out.line("")
 }
 
+fn labelled(case: &Labelled, out: &mut Out) -> Result<()> {
+    verdict(case.verdict, &format!("{}, {}", case.set, case.domain), out)?;
+    out.line(format!("  {}", case.text))?;
+    let score = case.score.map_or_else(String::new, |score| format!(" (score {})", decimal(score)));
+    out.line(format!("  found: {}{score}", case.found))?;
+    if case.verdict == Verdict::Wrong {
+        out.line(format!("  right: {}", case.gold))?;
+    }
+    out.line("")
+}
+
+fn tree(case: &Parsed, out: &mut Out) -> Result<()> {
+    let (all, right) = (case.gold.len(), case.correct);
+    verdict(case.verdict, &format!("tree, {}: {right} of {all} words right", case.domain), out)?;
+    out.line(format!("  {}", case.words.join(" ")))?;
+    let arc = |arc: Option<&suite::Arc>| match arc {
+        None => "nothing".to_owned(),
+        Some(suite::Arc { head: 0, relation }) => relation.clone(),
+        Some(suite::Arc { head, relation }) => {
+            format!("{relation} of {}", case.words.get(head - 1).map_or("nothing", String::as_str))
+        }
+    };
+    for (at, (word, gold)) in case.words.iter().zip(&case.gold).enumerate() {
+        let found = case.found.get(at);
+        if !found.is_some_and(|found| found.is(gold)) {
+            out.line(format!("  {word}: {}, right: {}", arc(found), arc(Some(gold))))?;
+        }
+    }
+    out.line("")
+}
+
 fn totals(report: &Report, out: &mut Out) -> Result<()> {
     let totals = &report.totals;
     out.heading("Totals")?;
@@ -125,6 +168,25 @@ fn totals(report: &Report, out: &mut Out) -> Result<()> {
     if !report.words.is_empty() {
         let (right, all) = (totals.words_correct, totals.words_gold);
         out.line(format!("words: {right} of {} with their part of speech", counted(all, "word")))?;
+    }
+    let mut sets: Vec<&str> = report.texts.iter().map(|case| case.set.as_str()).collect();
+    sets.dedup();
+    for set in sets {
+        let of_set: Vec<&Labelled> = report.texts.iter().filter(|case| case.set == set).collect();
+        let right = of_set.iter().filter(|case| case.verdict == Verdict::Right).count();
+        out.line(format!("{set}: {right} of {} right", counted(of_set.len(), "text")))?;
+    }
+    if !report.relations.is_empty() {
+        let all = counted(report.relations.len(), "relation");
+        out.line(format!("relations: {} of {all} right", totals.relations_right))?;
+    }
+    if !report.trees.is_empty() {
+        out.line(format!(
+            "trees: {} of {} with their head, {} with head and relation",
+            totals.heads_correct,
+            counted(totals.arcs_gold, "word"),
+            totals.arcs_correct
+        ))?;
     }
     for Unsuited { task, reason } in &report.skipped {
         out.line(format!("{task}: not asked: {reason}"))?;

@@ -227,18 +227,23 @@ fn results(finished: &Finished, out: &mut Out) -> Result<()> {
 /// What to try next with a model: a text of its own data, the suite where that has cases for it, the page.
 struct Next {
     request: Option<String>,
-    suite: Option<&'static str>,
+    suite: Option<String>,
 }
 
 impl Next {
     fn of(model: &Model) -> Self {
         let asked = model.tasks.iter().find_map(|task| Some((task, model.about.examples.get(&task.name)?)));
         let suited = suite::suited(model);
-        let suite = match (&suited.sentences, &suited.questions) {
-            (Some(_), Some(_)) => Some("English sentences and questions"),
-            (Some(_), None) => Some("English sentences"),
-            (None, Some(_)) => Some("English questions"),
-            (None, None) => suited.words.as_ref().map(|_| "English words"),
+        let parts = [
+            (suited.sentences.is_some() || suited.words.is_some() || suited.trees.is_some(), "sentences"),
+            (suited.questions.is_some(), "questions"),
+            (!suited.texts.is_empty() || suited.relations.is_some(), "texts"),
+        ];
+        let parts: Vec<&str> = parts.into_iter().filter_map(|(there, name)| there.then_some(name)).collect();
+        let suite = match parts.as_slice() {
+            [] => None,
+            [one] => Some(format!("English {one}")),
+            [first @ .., last] => Some(format!("English {} and {last}", first.join(", "))),
         };
         Self { request: asked.map(|(task, request)| arguments(task, Some(request))), suite }
     }
@@ -249,7 +254,7 @@ impl Next {
             Some(request) => out.line(format!("next:  polyhead predict {model} {request}"))?,
             None => out.line(format!("next:  polyhead inspect {model}"))?,
         }
-        match self.suite {
+        match &self.suite {
             Some(of) => out.line(format!("       polyhead suite {model}    # {of}")),
             None => out.line(format!("       polyhead serve {model}")),
         }

@@ -3,8 +3,9 @@
 //! Scores and probabilities exist for a block of queries at a time. In the backward pass `dS` and `P m` of [`CHUNK`] blocks are
 //! kept, as elements across queries: so the products for dK and dV read them.
 
+use super::added::{self, Added, GradientParts};
 use super::{Task, soften, through_softmax};
-use crate::gemm::{AccumulatorInit, MicroKernel, PackedB, ViewA, Writer, product_into, tile_rows};
+use crate::gemm::{AccumulatorInit, MicroKernel, PackedB, ViewA, Writer, add_to, product_into, tile_rows};
 
 /// Queries whose probabilities are made at a time: two tiles of a product. Even, so that pairs do not cross blocks.
 fn block<T: MicroKernel>() -> usize {
@@ -32,10 +33,11 @@ pub(super) struct Scratch<T> {
     /// `[tokens, d]`.
     dk: Vec<f32>,
     dv: Vec<f32>,
+    added: added::Scratch<T>,
 }
 
 /// Queries (0), keys (1) or values (2) of a head from a row on, in `[rows, 3 hidden]` as elements.
-fn part<T: MicroKernel>(task: Task, qkv: &[T], which: usize, row: usize) -> &[T] {
+pub(super) fn part<T: MicroKernel>(task: Task, qkv: &[T], which: usize, row: usize) -> &[T] {
     let from = (task.start + row) * stride::<T>(task) + T::count(which * task.hidden + task.column);
     &qkv[from..]
 }
@@ -50,41 +52,86 @@ fn stride<T: MicroKernel>(task: Task) -> usize {
     T::count(3 * task.hidden)
 }
 
+/// The keys that some queries see, and where each of these queries begins and ends among them.
+#[derive(Clone, Copy)]
+struct Reach {
+    start: usize,
+    end: usize,
+}
+
+impl Task {
+    /// What so many queries from one on see together.
+    fn reach(&self, first: usize, rows: usize) -> Reach {
+        match self.window {
+            None => Reach { start: 0, end: self.tokens },
+            Some(window) => {
+                Reach { start: first.saturating_sub(window), end: (first + rows + window).min(self.tokens) }
+            }
+        }
+    }
+
+    /// Makes what a query does not see unlikely: what is before and behind its window, and what fills the row up.
+    fn hide(&self, row: &mut [f32], query: usize, Reach { start, end }: Reach, value: f32) {
+        let own = self.reach(query, 1);
+        row[..own.start - start].fill(value);
+        row[own.end - start..end - start].fill(value);
+        row[end - start..].fill(value);
+    }
+}
+
+/// Queries of a chunk: all of them where every query sees every key, so that keys are packed once.
+fn chunk_of(task: Task, long: usize) -> usize {
+    if task.window.is_some() { long } else { task.tokens }
+}
+
 pub(super) fn forward<T: MicroKernel>(
     task: Task,
     qkv: &[T],
+    added: Option<&Added>,
     out: &Writer,
     statistics: &mut [f32],
     scratch: &mut Scratch<T>,
 ) {
     let Task { tokens: n, size, .. } = task;
-    let (block, line, stride) = (block::<T>(), filled(n), stride::<T>(task));
-    let elements = T::count(line);
-    let Scratch { s, lines, out: o, .. } = scratch;
-    s.resize(block * line, 0.0);
-    lines.resize(block * elements, T::default());
+    let (block, stride) = (block::<T>(), stride::<T>(task));
+    let long = chunk_of(task, CHUNK * block);
+    if let Some(added) = added {
+        added.add(task, qkv, &mut scratch.added);
+    }
+    let Scratch { s, lines, out: o, added: to_add, .. } = scratch;
     o.resize(block * size, 0.0);
-    let keys = PackedB::along_elements(part(task, qkv, 1, 0), n, size, stride);
-    let values = PackedB::across_elements(part(task, qkv, 2, 0), n, size, stride);
-    for first in (0..n).step_by(block) {
-        let rows = block.min(n - first);
-        let queries = ViewA::plain(part(task, qkv, 0, first), rows, stride);
-        // SAFETY: s holds a block of rows of `line`.
-        unsafe { product_into(queries, &keys, AccumulatorInit::Zeros, s.as_mut_ptr(), line) };
-        for (row, (s, elements)) in
-            s.chunks_exact_mut(line).zip(lines.chunks_exact_mut(elements)).take(rows).enumerate()
-        {
-            // What fills the row up has a probability of next to nothing, and meets no value.
-            s[n..].fill(f32::NEG_INFINITY);
-            let (largest, inverse) = soften(s, task.scale(), task.dropout, ((first + row) * n) as u32);
-            statistics[2 * (first + row)..][..2].copy_from_slice(&[largest, inverse]);
-            T::along(elements, s);
+    for chunk in (0..n).step_by(long) {
+        let reach = task.reach(chunk, long.min(n - chunk));
+        let seen = reach.end - reach.start;
+        let line = filled(seen);
+        let elements = T::count(line);
+        s.resize(block * line, 0.0);
+        lines.resize(block * elements, T::default());
+        let keys = PackedB::along_elements(part(task, qkv, 1, reach.start), seen, size, stride);
+        let values = PackedB::across_elements(part(task, qkv, 2, reach.start), seen, size, stride);
+        for first in (chunk..n.min(chunk + long)).step_by(block) {
+            let rows = block.min(n.min(chunk + long) - first);
+            let queries = ViewA::plain(part(task, qkv, 0, first), rows, stride);
+            // SAFETY: s holds a block of rows of `line`.
+            unsafe { product_into(queries, &keys, AccumulatorInit::Zeros, s.as_mut_ptr(), line) };
+            let each = s.chunks_exact_mut(line).zip(lines.chunks_exact_mut(elements));
+            for (query, (s, elements)) in (first..first + rows).zip(each) {
+                if added.is_some() {
+                    add_to(s, &to_add.added[query * n + reach.start..][..seen]);
+                }
+                // What is hidden has a probability of next to nothing.
+                task.hide(s, query, reach, f32::NEG_INFINITY);
+                let start = (query * n + reach.start) as u32;
+                let (largest, inverse) = soften(s, task.scale, task.dropout, start);
+                statistics[2 * query..][..2].copy_from_slice(&[largest, inverse]);
+                T::along(elements, s);
+            }
+            // SAFETY: o holds a block of rows of a head.
+            unsafe {
+                product_into(ViewA::plain(lines, rows, elements), &values, AccumulatorInit::Zeros, o.as_mut_ptr(), size)
+            };
+            task.end(first, &mut o[..rows * size], statistics, out);
         }
-        // SAFETY: o holds a block of rows of a head.
-        unsafe {
-            product_into(ViewA::plain(lines, rows, elements), &values, AccumulatorInit::Zeros, o.as_mut_ptr(), size)
-        };
-        task.end(first, &mut o[..rows * size], statistics, out);
     }
 }
 
@@ -93,35 +140,53 @@ pub(super) fn backward<T: MicroKernel>(
     qkv: &[T],
     statistics: &[f32],
     dout: &[T],
+    added: Option<(&Added, &GradientParts)>,
     dqkv: &Writer,
     scratch: &mut Scratch<T>,
 ) {
     let Task { tokens: n, size, hidden, .. } = task;
-    let (line, stride, gradient_stride) = (filled(n), stride::<T>(task), T::count(hidden));
-    let (block, elements) = (block::<T>(), T::count(line));
+    let (stride, gradient_stride) = (stride::<T>(task), T::count(hidden));
+    let block = block::<T>();
     let long = CHUNK * block;
-    let Scratch { s, dp, pm, lines, ds_across, pm_across, out, dk, dv } = scratch;
-    for x in [&mut *s, &mut *dp, &mut *pm] {
-        x.resize(block * line, 0.0);
+    if let Some((added, _)) = added {
+        added.add(task, qkv, &mut scratch.added);
+        scratch.added.queries.resize(n * size, 0.0);
     }
-    lines.resize(block * elements, T::default());
-    for x in [&mut *ds_across, &mut *pm_across] {
-        x.resize(T::count(long) * n, T::default());
-    }
+    let Scratch { s, dp, pm, lines, ds_across, pm_across, out, dk, dv, added: to_add } = scratch;
     out.resize(block * size, 0.0);
     for x in [&mut *dk, &mut *dv] {
+        x.clear();
         x.resize(n * size, 0.0);
     }
     let queries_from = |row: usize| part(task, qkv, 0, row);
     let gradient_from = |row: usize| &dout[(task.start + row) * gradient_stride + T::count(task.column)..];
-    let (k, v) = (part(task, qkv, 1, 0), part(task, qkv, 2, 0));
-    let keys_along = PackedB::along_elements(k, n, size, stride);
-    let values_along = PackedB::along_elements(v, n, size, stride);
-    let keys = PackedB::across_elements(k, n, size, stride);
+    let mut packed = None;
     for chunk in (0..n).step_by(long) {
         let chunk_rows = long.min(n - chunk);
+        let reach = task.reach(chunk, chunk_rows);
+        let seen = reach.end - reach.start;
+        let line = filled(seen);
+        let elements = T::count(line);
+        for x in [&mut *s, &mut *dp, &mut *pm] {
+            x.resize(block * line, 0.0);
+        }
+        lines.resize(block * elements, T::default());
+        for x in [&mut *ds_across, &mut *pm_across] {
+            x.resize(T::count(long) * seen, T::default());
+        }
+        let (keys_along, values_along, keys) = match packed.take() {
+            Some(panels) if task.window.is_none() => panels,
+            _ => {
+                let (k, v) = (part(task, qkv, 1, reach.start), part(task, qkv, 2, reach.start));
+                (
+                    PackedB::along_elements(k, seen, size, stride),
+                    PackedB::along_elements(v, seen, size, stride),
+                    PackedB::across_elements(k, seen, size, stride),
+                )
+            }
+        };
         for first in (chunk..chunk + chunk_rows).step_by(block) {
-            let rows = block.min(n - first);
+            let rows = block.min(chunk + chunk_rows - first);
             // SAFETY: s and dp hold a block of rows of `line`.
             unsafe {
                 let queries = ViewA::plain(queries_from(first), rows, stride);
@@ -130,35 +195,54 @@ pub(super) fn backward<T: MicroKernel>(
                 product_into(gradient, &values_along, AccumulatorInit::Zeros, dp.as_mut_ptr(), line);
             }
             for row in 0..rows {
+                let query = first + row;
                 let [s, dp, pm] = [&mut *s, &mut *dp, &mut *pm].map(|x| &mut x[row * line..(row + 1) * line]);
-                s[n..].fill(f32::NEG_INFINITY);
-                dp[n..].fill(0.0);
-                let (largest, inverse) = (statistics[2 * (first + row)], statistics[2 * (first + row) + 1]);
-                let start = ((first + row) * n) as u32;
-                through_softmax(s, dp, pm, largest, inverse, task.scale(), task.dropout, start);
+                let to_add = added.map(|_| &mut to_add.added[query * n + reach.start..][..seen]);
+                if let Some(to_add) = &to_add {
+                    add_to(s, to_add);
+                }
+                task.hide(s, query, reach, f32::NEG_INFINITY);
+                dp[seen..].fill(0.0);
+                let (largest, inverse) = (statistics[2 * query], statistics[2 * query + 1]);
+                let start = (query * n + reach.start) as u32;
+                through_softmax(s, dp, pm, largest, inverse, task.scale, task.dropout, start);
+                // From here on it is the gradient of what was added.
+                if let Some(to_add) = to_add {
+                    to_add.copy_from_slice(&s[..seen]);
+                }
                 T::along(&mut lines[row * elements..(row + 1) * elements], s);
             }
             for row in (0..rows).step_by(T::DEPTH) {
-                let at = (first - chunk + row) / T::DEPTH * n;
+                let at = (first - chunk + row) / T::DEPTH * seen;
                 for (source, target) in [(&*s, &mut *ds_across), (&*pm, &mut *pm_across)] {
-                    let second = (row + 1 < rows).then(|| &source[(row + 1) * line..][..n]);
-                    T::across(&mut target[at..at + n], &source[row * line..][..n], second);
+                    let second = (row + 1 < rows).then(|| &source[(row + 1) * line..][..seen]);
+                    T::across(&mut target[at..at + seen], &source[row * line..][..seen], second);
                 }
             }
             // SAFETY: out holds a block of rows of a head.
             unsafe {
                 product_into(ViewA::plain(lines, rows, elements), &keys, AccumulatorInit::Zeros, out.as_mut_ptr(), size)
             };
-            task.write(dqkv, first, 0, &out[..rows * size]);
+            match added {
+                None => task.write(dqkv, first, 0, &out[..rows * size]),
+                Some(_) => to_add.queries[first * size..][..rows * size].copy_from_slice(&out[..rows * size]),
+            }
         }
-        let begin = if chunk == 0 { AccumulatorInit::Zeros } else { AccumulatorInit::There };
         let queries = PackedB::across_elements(queries_from(chunk), chunk_rows, size, stride);
         let gradient = PackedB::across_elements(gradient_from(chunk), chunk_rows, size, gradient_stride);
         for (left, right, sums) in [(&*ds_across, queries, &mut *dk), (&*pm_across, gradient, &mut *dv)] {
-            let left = ViewA::across(&left[..T::count(chunk_rows) * n], n);
-            // SAFETY: the sums hold n rows of a head.
-            unsafe { product_into(left, &right, begin, sums.as_mut_ptr(), size) };
+            let left = ViewA::across(&left[..T::count(chunk_rows) * seen], seen);
+            // SAFETY: the sums hold as many rows of a head from `reach.start` on as are seen.
+            unsafe {
+                let sums = sums[reach.start * size..].as_mut_ptr();
+                product_into(left, &right, AccumulatorInit::There, sums, size);
+            }
         }
+        packed = Some((keys_along, values_along, keys));
+    }
+    if let Some((added, gradients)) = added {
+        added.backward(task, qkv, dk, gradients, to_add);
+        task.write(dqkv, 0, 0, &to_add.queries[..n * size]);
     }
     for (which, values) in [(1, dk), (2, dv)] {
         task.write(dqkv, 0, which, &values[..n * size]);

@@ -12,39 +12,51 @@
 //! made for a block of queries at a time, and made again in the backward pass from the largest score and the sum of each row:
 //! what lives in between grows with the tokens, not with their square.
 
+mod added;
 mod head;
+pub mod positions;
+mod turn;
 
 use crate::dropout::Dropout;
 use crate::gemm::{Matrix, MicroKernel, StoreMatrix, Values, Writer, add_to, sum_rows};
 use crate::linear::Linear;
 use crate::math::{dot, exp, max, simd, sum};
-use crate::ops::Attention;
+use crate::ops::{Attention, Disentangled, Positions};
 use crate::segments::{Segment, Segments};
 use crate::storage::Parts;
-use crate::tape::Tape;
-use crate::value::{Fused, Value};
+use crate::tape::{GradientBuffers, Tape};
+use crate::value::{Fused, Node, Value};
+use crate::weight::Weight;
 use crate::workspace::Buffer;
+use added::{Added, GradientParts};
 use candle_core::{D, Result, Shape, Tensor};
+use positions::PositionTensors;
 use rayon::prelude::*;
 use std::sync::Arc;
+use turn::{Direction, Turn};
 
 impl Tape {
-    /// Attention of each sequence to itself; `qkv` projects to queries, keys and values side by side.
-    pub(crate) fn fused_self_attention(
-        &mut self,
-        x: &Fused,
-        qkv: &Arc<Linear>,
-        Attention { heads, dropout }: Attention,
-    ) -> Result<Value> {
+    /// Attention of each sequence to itself, whose scores know nothing of positions or that of queries and keys that are turned; `qkv`
+    /// projects to queries, keys and values side by side.
+    pub(crate) fn fused_self_attention(&mut self, x: &Fused, qkv: &Arc<Linear>, attention: Attention) -> Result<Value> {
+        let Attention { heads, dropout, positions, window } = attention;
         let (rows, width) = (x.node.rows, qkv.outputs());
         let segments = self.setting.inputs.segments.clone();
-        check((rows, width), &segments, heads)?;
+        check((rows, width), &segments, attention)?;
+        let turn = match positions {
+            Positions::Rotary(base) => Some(Turn::new(&segments, width / 3 / heads, base)),
+            _ => None,
+        };
         let precision = qkv.precision(self.precision);
-        let job = Job { segments, heads, hidden: width / 3, dropout: self.setting.pass.mask(dropout) };
+        let (added, sources) = added_of(positions)?;
+        let job = Job { segments, heads, hidden: width / 3, dropout: self.setting.pass.mask(dropout), window, added };
         let operand = qkv.operand(x.operand(precision), x.node.rows_of, &self.setting)?;
-        let needs_gradient = self.trains() && (x.node.needs_gradient || qkv.is_trained());
+        let needs_gradient = self.trains() && (x.node.needs_gradient || qkv.is_trained() || sources.need_a_gradient());
         let mut projected = Matrix::uninit(precision, rows, width);
         qkv.forward(&operand, &StoreMatrix { writer: projected.writer(), bias: qkv.bias()?.as_deref() })?;
+        if let Some(turn) = &turn {
+            turn.apply(&mut projected, &job, Direction::Forward);
+        }
         let mut out = Matrix::uninit(precision, rows, job.hidden);
         // Of every row and head: the largest score, and one over the sum.
         let mut statistics = Buffer::uninit(rows * heads * 2);
@@ -54,8 +66,17 @@ impl Tape {
         self.record(output, move |buffers| {
             let gradient = buffers.take(output)?;
             let mut projected_gradient = Matrix::uninit(gradient.precision(), rows, width);
-            job.backward(&projected, &statistics, &gradient, &mut projected_gradient)?;
+            let mut of_added = job.added.as_ref().map(|added| added.gradients(&job));
+            let parts = of_added.as_mut().map(added::Gradients::parts);
+            job.backward(&projected, &statistics, &gradient, &mut projected_gradient, parts.as_ref())?;
+            drop(parts);
+            if let (Some(added), Some(gradients)) = (&job.added, &of_added) {
+                sources.gather(buffers, added.gather(&job, gradients))?;
+            }
             drop((gradient, projected, statistics));
+            if let Some(turn) = &turn {
+                turn.apply(&mut projected_gradient, &job, Direction::Backward);
+            }
             let sums = if qkv.trains_a_bias() { column_sums(&projected_gradient) } else { Vec::new() };
             qkv.backward(buffers, input, None, &operand, &projected_gradient, &sums)
         });
@@ -64,15 +85,34 @@ impl Tape {
 }
 
 /// Refuses queries, keys and values of this shape that are not of the batch, or do not fit into the heads.
-pub(crate) fn check((rows, width): (usize, usize), segments: &Segments, heads: usize) -> Result<()> {
+pub(crate) fn check(
+    (rows, width): (usize, usize),
+    segments: &Segments,
+    Attention { heads, positions, .. }: Attention,
+) -> Result<()> {
     if segments.rows() != rows || heads == 0 || !width.is_multiple_of(3 * heads) {
         candle_core::bail!("attention: [{rows}, {width}] for {} rows and {heads} heads", segments.rows());
+    }
+    if let Positions::Bias(table) = positions
+        && *table.dims() != [positions::BIAS_BUCKETS, heads]
+    {
+        candle_core::bail!("attention: a table of biases {:?} for {heads} heads", table.dims());
+    }
+    if matches!(positions, Positions::Rotary(_)) && !(width / 3 / heads).is_multiple_of(2) {
+        candle_core::bail!("attention: heads of an odd width ({}) can't be turned", width / 3 / heads);
     }
     Ok(())
 }
 
-/// Attention of packed `[rows, 3 hidden]` queries, keys and values in candle's own operators, sequence by sequence.
-pub(crate) fn plain(qkv: &Tensor, segments: &Segments, heads: usize, dropout: Option<Dropout>) -> Result<Tensor> {
+/// Attention of packed `[rows, 3 hidden]` queries, keys and values in candle's own operators, sequence by sequence. `tensors` are those
+/// of the positions.
+pub(crate) fn plain(
+    qkv: &Tensor,
+    segments: &Segments,
+    Attention { heads, positions, window, .. }: Attention,
+    tensors: &PositionTensors,
+    dropout: Option<Dropout>,
+) -> Result<Tensor> {
     let hidden = qkv.dim(1)? / 3;
     let size = hidden / heads;
     let mut parts = Vec::with_capacity(segments.len());
@@ -83,7 +123,10 @@ pub(crate) fn plain(qkv: &Tensor, segments: &Segments, heads: usize, dropout: Op
             part.narrow(1, i * hidden, hidden)?.reshape((tokens, heads, size))?.transpose(0, 1)?.contiguous()
         };
         let (q, k, v) = (of(0)?, of(1)?, of(2)?);
-        let scores = (q.matmul(&k.t()?)? / (size as f64).sqrt())?;
+        let mut scores = positions::scores(&q, &k, positions, tensors)?;
+        if let Some(window) = window.filter(|window| *window + 1 < tokens) {
+            scores = scores.broadcast_add(&positions::window(tokens, window, qkv.device())?)?;
+        }
         let weights = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?.detach())?.exp()?;
         let mut p = weights.broadcast_div(&weights.sum_keepdim(D::Minus1)?)?;
         if let Some(dropout) = dropout {
@@ -97,11 +140,74 @@ pub(crate) fn plain(qkv: &Tensor, segments: &Segments, heads: usize, dropout: Op
     Tensor::cat(&parts, 0)
 }
 
+/// Where what is added to scores comes from.
+#[derive(Clone)]
+enum Sources {
+    Nothing,
+    Table(Weight),
+    Vectors { keys: Option<Node>, queries: Option<Node> },
+}
+
+/// What is added to scores, and where it comes from.
+fn added_of(positions: Positions) -> Result<(Option<Added>, Sources)> {
+    Ok(match positions {
+        Positions::InHiddenStates | Positions::Rotary(_) => (None, Sources::Nothing),
+        Positions::Bias(table) => {
+            let heads = table.dims().last().copied().unwrap_or(0);
+            let added = Added::Bias { table: table.read(|values| Ok(values.to_vec()))?, heads };
+            (Some(added), Sources::Table(table.clone()))
+        }
+        Positions::Disentangled(Disentangled { keys, queries, distances }) => {
+            let numbers = |value: &Value| Ok::<_, candle_core::Error>(value.fused()?.to_vec());
+            let node = |value: &Value| Ok::<_, candle_core::Error>(value.fused()?.node);
+            let added = Added::Disentangled {
+                keys: keys.map(numbers).transpose()?,
+                queries: queries.map(numbers).transpose()?,
+                distances,
+            };
+            let (keys, queries) = (keys.map(node).transpose()?, queries.map(node).transpose()?);
+            (Some(added), Sources::Vectors { keys, queries })
+        }
+    })
+}
+
+impl Sources {
+    fn need_a_gradient(&self) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Table(table) => table.is_trained(),
+            Self::Vectors { keys, queries } => keys.iter().chain(queries).any(|node| node.needs_gradient),
+        }
+    }
+
+    fn gather(&self, buffers: &mut GradientBuffers, [first, second]: [Option<Buffer<f32>>; 2]) -> Result<()> {
+        match self {
+            Self::Nothing => Ok(()),
+            Self::Table(table) => match first {
+                Some(gradient) if table.is_trained() => table.add_gradient(&gradient),
+                _ => Ok(()),
+            },
+            Self::Vectors { keys, queries } => {
+                for (node, gradient) in [(keys, first), (queries, second)] {
+                    if let (Some(node), Some(gradient)) = (node, gradient) {
+                        buffers.add(*node, gradient)?;
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
 struct Job {
     segments: Segments,
     heads: usize,
     hidden: usize,
     dropout: Option<Dropout>,
+    /// How far apart tokens may be that attend to each other.
+    window: Option<usize>,
+    /// What is added to scores.
+    added: Option<Added>,
 }
 
 /// One head of one sequence.
@@ -117,13 +223,17 @@ struct Task {
     /// Where its statistics begin.
     statistics: usize,
     dropout: Option<Dropout>,
+    /// How far apart tokens may be that attend to each other, where some are farther apart.
+    window: Option<usize>,
+    /// What scores are multiplied with.
+    scale: f32,
+    /// Its number: that of its sequence times the heads, plus that of its head.
+    number: usize,
+    /// Where its gradients of vectors of distances begin.
+    vectors: usize,
 }
 
 impl Task {
-    fn scale(&self) -> f32 {
-        1.0 / (self.size as f32).sqrt()
-    }
-
     /// Divides rows of `(exp m) V`, from the query `first` on, by the sums of their exponentials, and writes them.
     fn end(self, first: usize, o: &mut [f32], statistics: &[f32], out: &Writer) {
         for (row, o) in o.chunks_exact_mut(self.size).enumerate() {
@@ -147,13 +257,32 @@ impl Job {
     /// The long sequences first: the last tasks to end are then short ones.
     fn tasks(&self) -> Vec<Task> {
         let size = self.hidden / self.heads;
+        let terms = self.added.as_ref().map_or(1, Added::terms);
+        let scale = 1.0 / ((size * terms) as f32).sqrt();
+        let mut before = 0;
         let mut tasks = Vec::with_capacity(self.segments.len() * self.heads);
         for (index, Segment { start, tokens, .. }) in self.segments.iter().enumerate() {
             for head in 0..self.heads {
                 let dropout = self.dropout.map(|dropout| dropout.of_head(index, self.heads, head));
                 let statistics = 2 * (start * self.heads + head * tokens);
-                tasks.push(Task { start, tokens, size, column: head * size, hidden: self.hidden, statistics, dropout });
+                let window = self.window.filter(|window| window + 1 < tokens);
+                let (column, hidden) = (head * size, self.hidden);
+                let (number, vectors) = (index * self.heads + head, before + head * added::rows_of(tokens) * size);
+                tasks.push(Task {
+                    start,
+                    tokens,
+                    size,
+                    column,
+                    hidden,
+                    statistics,
+                    dropout,
+                    window,
+                    scale,
+                    number,
+                    vectors,
+                });
             }
+            before += added::rows_of(tokens) * self.hidden;
         }
         tasks.retain(|task| task.tokens > 0);
         tasks.sort_by_key(|task| std::cmp::Reverse(task.tokens));
@@ -179,26 +308,45 @@ impl Job {
         self.for_each_task(|task, scratch| {
             // SAFETY: each task has its own statistics.
             let statistics = unsafe { statistics.part(task.statistics, 2 * task.tokens) };
-            head::forward(task, qkv, &writer, statistics, scratch);
+            head::forward(task, qkv, self.added.as_ref(), &writer, statistics, scratch);
         });
         Ok(())
     }
 
-    fn backward(&self, qkv: &Matrix, statistics: &[f32], dout: &Matrix, dqkv: &mut Matrix) -> Result<()> {
+    fn backward(
+        &self,
+        qkv: &Matrix,
+        statistics: &[f32],
+        dout: &Matrix,
+        dqkv: &mut Matrix,
+        of_added: Option<&GradientParts>,
+    ) -> Result<()> {
         match (&qkv.values, &dout.values) {
-            (Values::F32(qkv), Values::F32(dout)) => self.backward_elements::<f32>(qkv, statistics, dout, dqkv),
-            (Values::Bf16(qkv), Values::Bf16(dout)) => self.backward_elements::<u32>(qkv, statistics, dout, dqkv),
+            (Values::F32(qkv), Values::F32(dout)) => {
+                self.backward_elements::<f32>(qkv, statistics, dout, dqkv, of_added);
+            }
+            (Values::Bf16(qkv), Values::Bf16(dout)) => {
+                self.backward_elements::<u32>(qkv, statistics, dout, dqkv, of_added);
+            }
             _ => candle_core::bail!("attention: values and a gradient of different precision"),
         }
         Ok(())
     }
 
-    fn backward_elements<T: MicroKernel>(&self, qkv: &[T], statistics: &[f32], dout: &[T], dqkv: &mut Matrix) {
+    fn backward_elements<T: MicroKernel>(
+        &self,
+        qkv: &[T],
+        statistics: &[f32],
+        dout: &[T],
+        dqkv: &mut Matrix,
+        of_added: Option<&GradientParts>,
+    ) {
         let writer = dqkv.writer();
         self.clear_padding(&writer, 3 * self.hidden);
         self.for_each_task(|task, scratch| {
             let statistics = &statistics[task.statistics..][..2 * task.tokens];
-            head::backward(task, qkv, statistics, dout, &writer, scratch);
+            let added = self.added.as_ref().zip(of_added);
+            head::backward(task, qkv, statistics, dout, added, &writer, scratch);
         });
     }
 
@@ -290,16 +438,16 @@ simd! {
 
 #[cfg(test)]
 mod tests {
+    use super::positions::Distances;
     use super::*;
     use crate::gemm::Precision;
     use crate::ops::Ops;
     use crate::pass::{DropoutAt, Inputs, Pass};
     use crate::testing::{assert_tapes_on, normal, weights};
-    use crate::weight::Weight;
     use proptest::prelude::*;
 
-    fn attention(heads: usize, rate: f64) -> Attention {
-        Attention { heads, dropout: DropoutAt::new(rate, "attention") }
+    fn attention(heads: usize, rate: f64) -> Attention<'static> {
+        Attention::plain(heads, DropoutAt::new(rate, "attention"))
     }
 
     #[test]
@@ -343,6 +491,80 @@ mod tests {
                 let x = ops.parameter(x)?;
                 ops.self_attention(&x, &weights([(w, b)]), attention(heads, drop))
             });
+        }
+    }
+
+    /// Distances that have rows of their own and that share one, of one term and of both.
+    #[test]
+    fn biases_and_vectors_of_distances_are_those_of_the_plain_reference() {
+        for (segments, heads, size) in [
+            (Segments::packed(&[1, 2, 40, 3]), 3, 8),
+            (Segments::packed(&[150, 37]), 2, 16),
+            (Segments::padded(&[3, 70, 9], 75), 2, 8),
+        ] {
+            let hidden = heads * size;
+            let args = [
+                normal(1, &[segments.rows(), 16]),
+                (normal(2, &[3 * hidden, 16]) * 0.3).unwrap(),
+                normal(3, &[3 * hidden]),
+                normal(4, &[positions::BIAS_BUCKETS, heads]),
+            ];
+            for rate in [0.0, 0.1] {
+                assert_tapes_on(&Inputs::of_rows(segments.clone()), &args, |ops, [x, w, b, table]| {
+                    let x = ops.parameter(x)?;
+                    let attention = Attention { positions: Positions::Bias(table), ..attention(heads, rate) };
+                    ops.self_attention(&x, &weights([(w, b)]), attention)
+                });
+                for (distances, terms) in [
+                    (Distances { span: 16, farthest: Some(64) }, [true, true]),
+                    (Distances { span: 20, farthest: None }, [true, false]),
+                    (Distances { span: 8, farthest: Some(32) }, [false, true]),
+                ] {
+                    let rows = 2 * distances.span;
+                    let vectors = [5, 6].map(|seed| (normal(seed, &[rows, hidden]) * 0.5).unwrap());
+                    let args =
+                        [args[0].clone(), args[1].clone(), args[2].clone(), vectors[0].clone(), vectors[1].clone()];
+                    assert_tapes_on(&Inputs::of_rows(segments.clone()), &args, |ops, [x, w, b, keys, queries]| {
+                        let x = ops.parameter(x)?;
+                        let (keys, queries) = (ops.table(keys)?, ops.table(queries)?);
+                        let vectors = Disentangled {
+                            keys: terms[0].then_some(&keys),
+                            queries: terms[1].then_some(&queries),
+                            distances,
+                        };
+                        let positions = Positions::Disentangled(vectors);
+                        ops.self_attention(&x, &weights([(w, b)]), Attention { positions, ..attention(heads, rate) })
+                    });
+                }
+            }
+        }
+    }
+
+    /// Windows narrower and wider than blocks and sequences, and queries and keys that are turned.
+    #[test]
+    fn windows_and_turned_queries_are_those_of_the_plain_reference() {
+        for (segments, heads, hidden) in [
+            (Segments::packed(&[1, 2, 40, 3]), 3, 24),
+            (Segments::packed(&[300, 37]), 2, 32),
+            (Segments::padded(&[3, 70, 9], 75), 3, 24),
+        ] {
+            for (window, base) in
+                [(None, Some(100.0)), (Some(1), None), (Some(8), Some(10_000.0)), (Some(64), Some(50.0))]
+            {
+                for rate in [0.0, 0.1] {
+                    let args = [
+                        normal(1, &[segments.rows(), 16]),
+                        (normal(2, &[3 * hidden, 16]) * 0.3).unwrap(),
+                        normal(3, &[3 * hidden]),
+                    ];
+                    let positions = base.map_or(Positions::InHiddenStates, Positions::Rotary);
+                    let attention = Attention { positions, window, ..attention(heads, rate) };
+                    assert_tapes_on(&Inputs::of_rows(segments.clone()), &args, |ops, [x, w, b]| {
+                        let x = ops.parameter(x)?;
+                        ops.self_attention(&x, &weights([(w, b)]), attention)
+                    });
+                }
+            }
         }
     }
 

@@ -26,10 +26,18 @@ impl Precision {
         }
     }
 
-    /// bf16 where the processor multiplies it natively.
+    /// bf16 where the processor multiplies it faster than f32: see [`Isa::gains_by_bf16`].
     pub fn auto() -> Self {
-        if Isa::here(Self::Bf16).multiplies_bf16() { Self::Bf16 } else { Self::F32 }
+        if Isa::here(Self::Bf16).gains_by_bf16() { Self::Bf16 } else { Self::F32 }
     }
+}
+
+/// Whether the processor calls itself one of AMD's, or one made by Hygon after theirs.
+#[cfg(target_arch = "x86_64")]
+fn is_of_amd() -> bool {
+    let vendor = std::arch::x86_64::__cpuid(0);
+    let name = [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes).concat();
+    name == b"AuthenticAMD" || name == b"HygonGenuine"
 }
 
 /// Rows of a tile. AVX-512 has 32 registers, of which 24 are sums; AVX2 has 16, of which 12 are; AMX makes two of its registers
@@ -147,6 +155,19 @@ impl Isa {
     pub(crate) fn multiplies_bf16(self) -> bool {
         #[cfg(target_arch = "x86_64")]
         return matches!(self, Self::Amx | Self::Avx512Bf16);
+        #[cfg(not(target_arch = "x86_64"))]
+        false
+    }
+
+    /// Whether bf16 is faster than f32 with it. Intel's processors begin as many AVX-512 BF16 instructions a cycle as one of their
+    /// two units for f32 can, which leaves nothing for the conversion of the factors; AMD's begin twice as many.
+    fn gains_by_bf16(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return match self {
+            Self::Amx => true,
+            Self::Avx512Bf16 => is_of_amd(),
+            _ => false,
+        };
         #[cfg(not(target_arch = "x86_64"))]
         false
     }

@@ -116,6 +116,23 @@ pub(crate) enum Writer<'a> {
 }
 
 impl Writer<'_> {
+    /// A copy of some columns of a row, in f32, from an even one on.
+    ///
+    /// # Safety
+    /// No call at once may write the same elements.
+    pub(crate) unsafe fn read(&self, row: usize, column: usize, into: &mut [f32]) {
+        match self {
+            // SAFETY: the caller's promise.
+            Self::F32(parts, columns) => unsafe {
+                into.copy_from_slice(parts.part(row * columns + column, into.len()));
+            },
+            // SAFETY: the caller's promise.
+            Self::Bf16(parts, pairs) => unsafe {
+                widen(into, parts.part(row * pairs + column / 2, into.len().div_ceil(2)));
+            },
+        }
+    }
+
     /// Writes some columns of a row, from an even one on.
     ///
     /// # Safety

@@ -2,10 +2,12 @@
 
 use super::{EncoderKind, FirstPosition, ModelName, SequenceHead, TokenTypes, post_norm};
 use crate::parameters::Naming;
+use polyhead_kernels::Activation;
 
 /// Its entry in [`super::ENCODERS`].
 pub const KIND: EncoderKind = EncoderKind {
     name: ModelName { model_type: "bert", class: "Bert" },
+    about: "BERT, and what shares its layers: MiniLM, BioBERT, SciBERT, FinBERT ...",
     other_names: &[],
     naming: Naming {
         prefix: "bert.",
@@ -16,7 +18,13 @@ pub const KIND: EncoderKind = EncoderKind {
     first_position: FirstPosition::First,
     token_types: TokenTypes::OfTemplate,
     lora_targets: &["query", "value"],
-    sequence_head: Some(SequenceHead { dense: "bert.pooler.dense", output: "classifier" }),
+    sequence_head: Some(SequenceHead {
+        dense: "bert.pooler.dense",
+        activation: Activation::Tanh,
+        output: "classifier",
+        dropout: Some("classifier_dropout"),
+    }),
+    linear_heads: true,
     fixture: "tiny-bert",
-    open: post_norm::open,
+    open: |kind, path, config, adjust, weights| post_norm::open(&post_norm::BERT, kind, path, config, adjust, weights),
 };

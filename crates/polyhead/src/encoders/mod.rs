@@ -1,11 +1,18 @@
 //! Encoders: a packed batch of token ids becomes one hidden vector a token.
 //!
 //! One architecture a file; [`ENCODERS`] lists them, and each entry says all that differs from the others. What several
-//! share is a file of its own (`post_norm.rs`). An encoder declares its tensors through [`Weights`], which checks
+//! share is a file of its own (`config.rs`, `post_norm.rs`). An encoder declares its tensors through [`Weights`], which checks
 //! names and shapes against the checkpoint, and is written against [`Ops`], the set of operators that every backend runs. It
 //! knows no task.
 
+pub mod albert;
 pub mod bert;
+mod config;
+pub mod deberta_v2;
+pub mod distilbert;
+pub mod electra;
+pub mod modernbert;
+pub mod mpnet;
 mod post_norm;
 pub mod roberta;
 
@@ -14,19 +21,30 @@ use crate::error::{Error, Place, Result};
 use crate::parameters::{Freeze, Lora, Naming, Weights};
 use candle_core::{Device, Tensor};
 use polyhead_kernels::tape::in_pool;
-pub use polyhead_kernels::{Offset, Pass, Precision};
+pub use polyhead_kernels::{Activation, Offset, Pass, Precision};
 use polyhead_kernels::{Ops, Plain, Segments, Tape, Value};
 use serde_json::Value as Json;
 use std::path::Path;
 
 /// The architectures, in the order in which they are tried and shown.
-pub const ENCODERS: &[EncoderKind] = &[bert::KIND, roberta::KIND];
+pub const ENCODERS: &[EncoderKind] = &[
+    bert::KIND,
+    roberta::KIND,
+    distilbert::KIND,
+    electra::KIND,
+    albert::KIND,
+    mpnet::KIND,
+    deberta_v2::KIND,
+    modernbert::KIND,
+];
 
 /// One architecture: how its `config.json` names it, how its checkpoints are made, and how it is built.
 #[derive(Clone, Copy)]
 pub struct EncoderKind {
     /// Its name in transformers.
     pub name: ModelName,
+    /// What it is, for people.
+    pub about: &'static str,
     /// Names that transformers has for the same architecture.
     pub other_names: &'static [ModelName],
     /// How its checkpoints name their tensors.
@@ -40,6 +58,8 @@ pub struct EncoderKind {
     pub lora_targets: &'static [&'static str],
     /// The layers of its class for one label of a whole text, if they are those of [`SequenceHead`].
     pub sequence_head: Option<SequenceHead>,
+    /// Whether its classes for words and for answers have a linear layer on the hidden states and nothing else.
+    pub linear_heads: bool,
     /// The folder of `fixtures/` with a small model of it and the numbers that transformers computes with that.
     pub fixture: &'static str,
     /// Builds it.
@@ -74,16 +94,22 @@ pub enum TokenTypes {
     OfTemplate,
     /// The first, whatever the template says: the architecture knows no types.
     AlwaysFirst,
+    /// None: there is no such table.
+    None,
 }
 
-/// The head of `...ForSequenceClassification`: a dense layer with tanh on the first token, dropout, a linear layer; by the names
-/// of its layers in the checkpoint.
+/// The head of `...ForSequenceClassification`: a dense layer with a function of its outputs on the first token, dropout, a linear
+/// layer; by the names of its layers in the checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SequenceHead {
     /// The dense layer.
     pub dense: &'static str,
+    /// What becomes of its outputs.
+    pub activation: Activation,
     /// The linear layer.
     pub output: &'static str,
+    /// The key of `config.json` for the dropout between them, if it has one of its own.
+    pub dropout: Option<&'static str>,
 }
 
 /// A name of an architecture: transformers has several for some.
@@ -145,7 +171,8 @@ impl EncoderKind {
         })
     }
 
-    fn names(&self) -> impl Iterator<Item = &ModelName> {
+    /// Its names in transformers, the usual one first.
+    pub fn names(&self) -> impl Iterator<Item = &ModelName> {
         std::iter::once(&self.name).chain(self.other_names)
     }
 

@@ -1,63 +1,115 @@
-//! Encoders of BERT's build: the sum of embeddings, then layers with LayerNorm behind each residual ("post-norm") and exact GELU.
+//! Encoders of BERT's build: the sum of embeddings, then layers with LayerNorm behind each residual ("post-norm").
 //!
 //! ```text
-//! h₀ = dropout(LN(word + position + type))
-//! a  = LN(h + dropout(Wₒ attention(Wqkv h)))        per layer
-//! h  = LN(a + dropout(W₂ gelu(W₁ a)))
+//! h₀ = dropout(LN(word + position + type))           [tokens, embedding size]
+//! h₀ = P h₀ + b                                      where embeddings have a width of their own, or always (ALBERT)
+//! a  = LN(h + dropout(Wₒ attention(Wqkv h)))         per layer
+//! h  = LN(a + dropout(W₂ f(W₁ a)))
 //! ```
 //!
-//! Tensors are named as transformers names them (`embeddings.word_embeddings.weight`,
-//! `encoder.layer.0.attention.self.query.weight` ...). The pooler is kept and saved, but no task uses it: it is not
-//! trained. What differs between the architectures of this build stands in their entries ([`EncoderKind`]).
+//! What differs between the architectures of this build stands in their [`Build`]: the names of tensors and keys, which tables
+//! and dropouts there are, whether layers share their weights. The pooler is kept and saved, but no task uses it by itself: it is
+//! not trained.
 
+use super::config::{self, Shape};
 use super::{Encoder, EncoderKind, EncoderOverrides, HiddenStateCallback, Precision, TokenTypes};
 use crate::error::{Error, Place, Result};
-use crate::parameters::{Group, Role, Weights};
+use crate::parameters::{Group, Weights};
 use candle_core::Device;
 use polyhead_kernels::layer_norm::Norm;
-use polyhead_kernels::{Activation, Attention, DropoutAt, Index, Linear, Ops, Part, Value, Weight};
+use polyhead_kernels::{Attention, BIAS_BUCKETS, DropoutAt, Index, Linear, Ops, Positions, Value, Weight};
 use serde::Deserialize;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+
+/// What tells one architecture of this build from another.
+pub(super) struct Build {
+    /// The keys of `config.json` that have other names than BERT's: theirs, BERT's.
+    pub keys: &'static [(&'static str, &'static str)],
+    /// What transformers takes where `config.json` says nothing and BERT's value is another: a JSON object.
+    pub defaults: &'static str,
+    /// The layer from embeddings to hidden states, by name.
+    pub projection: Option<Projection>,
+    /// The names of a layer's tensors.
+    pub layer: LayerNames,
+    /// Which layers there are dropouts behind.
+    pub dropouts: Dropouts,
+    /// The tensors of the pooler, `weight` and `bias`, by the name of their layer.
+    pub pooler: Option<&'static str>,
+    /// The table of a bias of all attention scores by relative position, `[buckets, heads]`.
+    pub relative_bias: Option<&'static str>,
+}
+
+/// The layer from embeddings to hidden states.
+pub(super) struct Projection {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether it is there where both have one width, too.
+    pub always: bool,
+}
+
+/// The names of a layer's tensors, behind that of the layer.
+pub(super) struct LayerNames {
+    /// What those of all layers begin with; the number of the layer follows.
+    pub layers: &'static str,
+    pub qkv: [&'static str; 3],
+    pub attention_output: &'static str,
+    pub attention_norm: &'static str,
+    pub intermediate: &'static str,
+    pub output: &'static str,
+    pub output_norm: &'static str,
+}
+
+/// Where hidden states of a layer are dropped.
+pub(super) struct Dropouts {
+    pub after_attention: bool,
+    pub after_output: bool,
+}
+
+/// That of BERT.
+pub(super) const BERT: Build = Build {
+    keys: &[],
+    defaults: "{}",
+    projection: None,
+    layer: LayerNames {
+        layers: "encoder.layer.",
+        qkv: ["attention.self.query", "attention.self.key", "attention.self.value"],
+        attention_output: "attention.output.dense",
+        attention_norm: "attention.output.LayerNorm",
+        intermediate: "intermediate.dense",
+        output: "output.dense",
+        output_norm: "output.LayerNorm",
+    },
+    dropouts: Dropouts { after_attention: true, after_output: true },
+    pooler: Some("pooler.dense"),
+    relative_bias: None,
+};
 
 /// The fields of `config.json` that shape the computation.
 #[derive(Debug, Clone, Deserialize)]
 struct Config {
-    vocab_size: usize,
-    hidden_size: usize,
-    num_hidden_layers: usize,
-    num_attention_heads: usize,
-    intermediate_size: usize,
+    #[serde(flatten)]
+    shape: Shape,
     max_position_embeddings: usize,
     #[serde(default = "two")]
     type_vocab_size: usize,
-    #[serde(default = "gelu_name")]
-    hidden_act: String,
-    #[serde(default = "epsilon")]
-    layer_norm_eps: f64,
-    #[serde(default = "tenth")]
-    hidden_dropout_prob: f64,
-    #[serde(default = "tenth")]
-    attention_probs_dropout_prob: f64,
+    /// None: that of hidden states.
+    embedding_size: Option<usize>,
+    /// Groups of layers that share their weights; none: every layer has its own.
+    num_hidden_groups: Option<usize>,
+    /// Layers of a group that are not one.
+    #[serde(default = "one")]
+    inner_group_num: usize,
     #[serde(default = "absolute")]
     position_embedding_type: String,
-    #[serde(default)]
-    is_decoder: bool,
-    #[serde(default)]
-    add_cross_attention: bool,
 }
 
+fn one() -> usize {
+    1
+}
 fn two() -> usize {
     2
-}
-fn gelu_name() -> String {
-    "gelu".into()
-}
-fn epsilon() -> f64 {
-    1e-12
-}
-fn tenth() -> f64 {
-    0.1
 }
 fn absolute() -> String {
     "absolute".into()
@@ -70,15 +122,20 @@ struct PostNorm {
     /// Each with the index that picks its rows.
     tables: Vec<(Weight, Index)>,
     norm: Norm,
+    projection: Option<Arc<Linear>>,
+    /// The different layers, and which of them comes at each depth.
     layers: Vec<Layer>,
+    order: Vec<usize>,
+    dropouts: &'static Dropouts,
+    relative_bias: Option<Weight>,
     /// The row of the first position.
     first_position: u32,
     device: Device,
 }
 
-struct Layer {
+pub(super) struct Layer {
     /// Queries, keys and values: one product.
-    qkv: Arc<Linear>,
+    pub qkv: Arc<Linear>,
     attention_output: Arc<Linear>,
     attention_norm: Norm,
     intermediate: Arc<Linear>,
@@ -88,22 +145,18 @@ struct Layer {
 
 /// Builds an encoder of this build. See [`super::OpenEncoder`].
 pub(super) fn open(
+    build: &'static Build,
     kind: &EncoderKind,
     path: &Path,
     config: &serde_json::Value,
     adjust: &EncoderOverrides,
     weights: &mut Weights,
 ) -> Result<Box<dyn Encoder>> {
-    let mut read: Config = serde_json::from_value(config.clone()).map_err(|cause| {
-        let model_type = kind.name_in(config).model_type;
-        Error::data(format!("not the configuration of a model of the type `{model_type}`: {cause}"))
-            .at(Place::file(path))
-    })?;
-    read.hidden_dropout_prob = adjust.dropout.unwrap_or(read.hidden_dropout_prob);
-    read.attention_probs_dropout_prob = adjust.attention_dropout.unwrap_or(read.attention_probs_dropout_prob);
+    let mut read: Config = config::read(kind, path, config, build.keys, build.defaults)?;
+    read.shape.adjust(adjust);
     let first = read.check().and_then(|()| first_position(kind, config, read.max_position_embeddings));
     let first = first.map_err(|error| error.at_least(Place::file(path)))?;
-    Ok(Box::new(PostNorm::open(kind, read, first, adjust.precision, weights)?))
+    Ok(Box::new(PostNorm::open(build, kind, read, first, adjust.precision, weights)?))
 }
 
 /// The row of the first position, of so many rows.
@@ -121,146 +174,168 @@ fn first_position(kind: &EncoderKind, config: &serde_json::Value, rows: usize) -
 
 impl PostNorm {
     fn open(
+        build: &'static Build,
         kind: &EncoderKind,
         config: Config,
         first_position: u32,
         wanted: Precision,
         weights: &mut Weights,
     ) -> Result<Self> {
-        let types = match kind.token_types {
-            TokenTypes::OfTemplate => Index::TokenTypes,
-            TokenTypes::AlwaysFirst => Index::FirstRow,
-        };
-        let Config { hidden_size: hidden, intermediate_size: inner, .. } = config;
+        let Shape { hidden_size: hidden, num_hidden_layers: depth, layer_norm_eps: epsilon, .. } = config.shape;
+        let width = config.embedding_size.unwrap_or(hidden);
         weights.in_group(Group::Embeddings);
-        let mut table =
-            |name: &str, rows| weights.get(&format!("embeddings.{name}.weight"), &[rows, hidden], Role::Weight);
-        let tables = vec![
-            (table("word_embeddings", config.vocab_size)?, Index::TokenIds),
+        let mut table = |name: &str, rows| config::table(weights, &format!("embeddings.{name}"), rows, width);
+        let mut tables = vec![
+            (table("word_embeddings", config.shape.vocab_size)?, Index::TokenIds),
             (table("position_embeddings", config.max_position_embeddings)?, Index::PositionsFrom(first_position)),
-            (table("token_type_embeddings", config.type_vocab_size)?, types),
         ];
-        let epsilon = config.layer_norm_eps;
-        let norm = open_norm(weights, "embeddings.LayerNorm", hidden, epsilon)?;
-        let layers = (0..config.num_hidden_layers)
-            .map(|layer| {
-                weights.in_group(Group::Layer(layer));
-                let at = |name: &str| format!("encoder.layer.{layer}.{name}");
-                let [query, key, value] = ["query", "key", "value"].map(|name| at(&format!("attention.self.{name}")));
-                Ok(Layer {
-                    qkv: open_linear(weights, &[query, key, value], hidden, hidden)?,
-                    attention_output: open_linear(weights, &[at("attention.output.dense")], hidden, hidden)?,
-                    attention_norm: open_norm(weights, &at("attention.output.LayerNorm"), hidden, epsilon)?,
-                    intermediate: open_linear(weights, &[at("intermediate.dense")], hidden, inner)?,
-                    output: open_linear(weights, &[at("output.dense")], inner, hidden)?,
-                    output_norm: open_norm(weights, &at("output.LayerNorm"), hidden, epsilon)?,
-                })
-            })
-            .collect::<Result<Vec<_>>>()?;
-        // A checkpoint that was saved with a task head of its own may come without a pooler.
-        weights.in_group(Group::Pooler);
-        if weights.holds("pooler.dense.weight") {
-            weights.get("pooler.dense.weight", &[hidden, hidden], Role::Unused)?;
-            weights.get("pooler.dense.bias", &[hidden], Role::Unused)?;
+        let types = match kind.token_types {
+            TokenTypes::OfTemplate if config.type_vocab_size > 1 => Some(Index::TokenTypes),
+            // A table of one row tells nothing apart.
+            TokenTypes::OfTemplate | TokenTypes::AlwaysFirst => Some(Index::FirstRow),
+            TokenTypes::None => None,
+        };
+        if let Some(index) = types {
+            tables.push((table("token_type_embeddings", config.type_vocab_size)?, index));
         }
-        // Products in bf16 take their factors in pairs of neighbours, which must not reach across heads.
-        let paired = [hidden / config.num_attention_heads, inner].iter().all(|width| width.is_multiple_of(2));
-        let precision = if paired { wanted } else { Precision::F32 };
-        Ok(Self { config, precision, tables, norm, layers, first_position, device: weights.device().clone() })
+        let norm = config::norm(weights, "embeddings.LayerNorm", width, epsilon)?;
+        let projection = match &build.projection {
+            Some(Projection { name, always }) if *always || width != hidden => {
+                Some(config::linear(weights, &[(*name).to_owned()], width, hidden)?)
+            }
+            _ => None,
+        };
+        let relative_bias = match build.relative_bias {
+            Some(name) => Some(config::table(weights, name, BIAS_BUCKETS, config.shape.num_attention_heads)?),
+            None => None,
+        };
+        let groups = config.groups();
+        let different: Vec<(usize, usize)> = groups.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
+        let order: Vec<usize> =
+            groups.iter().filter_map(|place| different.iter().position(|one| one == place)).collect();
+        let mut layers = Vec::with_capacity(different.len());
+        for (at, (group, inner)) in different.iter().enumerate() {
+            // A layer that comes several times stands where it comes last: it is frozen with all that come before that.
+            let last = order.iter().rposition(|one| *one == at).unwrap_or(depth);
+            weights.in_group(Group::Layer(last / config.inner_group_num));
+            let prefix = match config.num_hidden_groups {
+                Some(_) => format!("{}{group}.albert_layers.{inner}.", build.layer.layers),
+                None => format!("{}{group}.", build.layer.layers),
+            };
+            layers.push(Layer::open(&build.layer, &prefix, &config.shape, weights)?);
+        }
+        weights.in_group(Group::Pooler);
+        if let Some(name) = build.pooler {
+            config::pooler(weights, name, hidden)?;
+        }
+        let precision = config.shape.precision(wanted);
+        Ok(Self {
+            config,
+            precision,
+            tables,
+            norm,
+            projection,
+            layers,
+            order,
+            dropouts: &build.dropouts,
+            relative_bias,
+            first_position,
+            device: weights.device().clone(),
+        })
+    }
+}
+
+impl Layer {
+    pub fn open(names: &LayerNames, prefix: &str, shape: &Shape, weights: &mut Weights) -> Result<Self> {
+        let Shape { hidden_size: hidden, intermediate_size: inner, layer_norm_eps: epsilon, .. } = *shape;
+        let at = |name: &str| format!("{prefix}{name}");
+        Ok(Self {
+            qkv: config::linear(weights, &names.qkv.map(at), hidden, hidden)?,
+            attention_output: config::linear(weights, &[at(names.attention_output)], hidden, hidden)?,
+            attention_norm: config::norm(weights, &at(names.attention_norm), hidden, epsilon)?,
+            intermediate: config::linear(weights, &[at(names.intermediate)], hidden, inner)?,
+            output: config::linear(weights, &[at(names.output)], inner, hidden)?,
+            output_norm: config::norm(weights, &at(names.output_norm), hidden, epsilon)?,
+        })
+    }
+
+    /// The hidden states behind this layer, the one of this depth.
+    pub fn forward(
+        &self,
+        ops: &mut dyn Ops,
+        h: &Value,
+        depth: usize,
+        shape: &Shape,
+        positions: Positions,
+        dropouts: &Dropouts,
+    ) -> Result<Value> {
+        let drop = |place, rate| DropoutAt::new(rate, place).of_layer(depth);
+        let of = |there| if there { shape.hidden_dropout_prob } else { 0.0 };
+        let dropout = drop("attention", shape.attention_probs_dropout_prob);
+        let attention = Attention { positions, ..Attention::plain(shape.num_attention_heads, dropout) };
+        let mixed = ops.self_attention(h, &self.qkv, attention)?;
+        let dropout = drop("attention output", of(dropouts.after_attention));
+        let attended = ops.linear_residual_norm(&mixed, &self.attention_output, h, &self.attention_norm, dropout)?;
+        // [rows, intermediate]
+        let inner = ops.linear_activation(&attended, &self.intermediate, shape.activation()?)?;
+        let dropout = drop("output", of(dropouts.after_output));
+        Ok(ops.linear_residual_norm(&inner, &self.output, &attended, &self.output_norm, dropout)?)
     }
 }
 
 impl Config {
+    /// Of each layer the group, and its number in that; one after the other.
+    fn groups(&self) -> Vec<(usize, usize)> {
+        let depth = self.shape.num_hidden_layers;
+        let group = |layer: usize| self.num_hidden_groups.map_or(layer, |groups| layer * groups / depth);
+        let layers = (0..depth).flat_map(|layer| (0..self.inner_group_num).map(move |inner| (layer, inner)));
+        layers.map(|(layer, inner)| (group(layer), inner)).collect()
+    }
+
     /// Refuses what this implementation would compute differently, and numbers that no tensor could have.
     fn check(&self) -> Result<()> {
-        let fault = |field: &str, expected: &str, found: String| {
-            Err(Error::data(format!("`{field}`: expected {expected}, found {found}")))
-        };
-        if self.hidden_act != "gelu" {
-            return fault("hidden_act", "`gelu` (the exact one)", format!("`{}`", self.hidden_act));
-        }
         if self.position_embedding_type != "absolute" {
-            return fault("position_embedding_type", "`absolute`", format!("`{}`", self.position_embedding_type));
-        }
-        if self.is_decoder || self.add_cross_attention {
-            return fault("is_decoder, add_cross_attention", "false (an encoder)", "true".to_owned());
-        }
-        const MOST: usize = 1 << 24;
-        for (field, value, most) in [
-            ("vocab_size", self.vocab_size, MOST),
-            ("hidden_size", self.hidden_size, MOST),
-            ("num_hidden_layers", self.num_hidden_layers, 1024), // missing tensors are listed layer by layer
-            ("num_attention_heads", self.num_attention_heads, MOST),
-            ("intermediate_size", self.intermediate_size, MOST),
-            ("max_position_embeddings", self.max_position_embeddings, MOST),
-            ("type_vocab_size", self.type_vocab_size, MOST),
-        ] {
-            if value == 0 || value > most {
-                return fault(field, &format!("a number from 1 to {most}"), value.to_string());
-            }
-        }
-        if !(self.layer_norm_eps > 0.0 && self.layer_norm_eps < 1.0) {
-            return fault("layer_norm_eps", "a number between 0 and 1", self.layer_norm_eps.to_string());
-        }
-        if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
-            let heads = self.num_attention_heads;
-            return fault(
-                "hidden_size",
-                &format!("a multiple of num_attention_heads = {heads}"),
-                self.hidden_size.to_string(),
+            return config::fault(
+                "position_embedding_type",
+                "`absolute`",
+                &format!("`{}`", self.position_embedding_type),
             );
         }
-        for (field, rate) in [
-            ("hidden_dropout_prob", self.hidden_dropout_prob),
-            ("attention_probs_dropout_prob", self.attention_probs_dropout_prob),
-        ] {
-            if !(0.0..1.0).contains(&rate) {
-                return fault(field, "a rate from 0 up to 1", rate.to_string());
-            }
+        self.shape.check()?;
+        config::check_count("max_position_embeddings", self.max_position_embeddings)?;
+        config::check_count("type_vocab_size", self.type_vocab_size)?;
+        config::check_count("embedding_size", self.embedding_size.unwrap_or(1))?;
+        let depth = self.shape.num_hidden_layers;
+        if let Some(groups) = self.num_hidden_groups
+            && !(1..=depth).contains(&groups)
+        {
+            return config::fault(
+                "num_hidden_groups",
+                &format!("a number from 1 to num_hidden_layers = {depth}"),
+                &groups.to_string(),
+            );
+        }
+        if !(1..=64).contains(&self.inner_group_num) {
+            return config::fault("inner_group_num", "a number from 1 to 64", &self.inner_group_num.to_string());
         }
         Ok(())
     }
 }
 
-/// Linear layers of these names, side by side.
-fn open_linear(weights: &mut Weights, names: &[String], inner: usize, outer: usize) -> Result<Arc<Linear>> {
-    let mut part = |name: &String| {
-        let weight = weights.get(&format!("{name}.weight"), &[outer, inner], Role::Weight)?;
-        let part = Part::new(weight, Some(weights.get(&format!("{name}.bias"), &[outer], Role::Bias)?));
-        Ok(match weights.low_rank(name, outer, inner)? {
-            Some(addition) => part.with_low_rank(addition),
-            None => part,
-        })
-    };
-    let parts = names.iter().map(&mut part).collect::<Result<Vec<_>>>()?;
-    Ok(Arc::new(Linear::new(parts)))
-}
-
-fn open_norm(weights: &mut Weights, name: &str, hidden: usize, epsilon: f64) -> Result<Norm> {
-    let gamma = weights.get(&format!("{name}.weight"), &[hidden], Role::Norm)?;
-    Ok(Norm::new(gamma, weights.get(&format!("{name}.bias"), &[hidden], Role::Norm)?, epsilon))
-}
-
 impl Encoder for PostNorm {
     fn forward(&self, ops: &mut dyn Ops, mut each: Option<&mut HiddenStateCallback>) -> Result<Value> {
-        let Config { hidden_dropout_prob: rate, attention_probs_dropout_prob: attention_rate, .. } = self.config;
-        let heads = self.config.num_attention_heads;
-        let dropout = DropoutAt::new(attention_rate, "attention");
-        let [after_attention, after] = ["attention output", "output"].map(|place| DropoutAt::new(rate, place));
-        let mut h = ops.embeddings(&self.tables, &self.norm, DropoutAt::new(rate, "embeddings"))?;
-        for (index, layer) in self.layers.iter().enumerate() {
+        let shape = &self.config.shape;
+        let dropout = DropoutAt::new(shape.hidden_dropout_prob, "embeddings");
+        let mut h = ops.embeddings(&self.tables, &self.norm, dropout)?;
+        if let Some(projection) = &self.projection {
+            h = ops.linear(&h, projection)?;
+        }
+        let positions = self.relative_bias.as_ref().map_or(Positions::InHiddenStates, Positions::Bias);
+        for (depth, layer) in self.order.iter().filter_map(|at| self.layers.get(*at)).enumerate() {
             if let Some(each) = &mut each {
                 each(h.to_tensor()?);
             }
-            let attention = Attention { heads, dropout: dropout.of_layer(index) };
-            let mixed = ops.self_attention(&h, &layer.qkv, attention)?;
-            let drop = after_attention.of_layer(index);
-            let attended =
-                ops.linear_residual_norm(&mixed, &layer.attention_output, &h, &layer.attention_norm, drop)?;
-            // [rows, intermediate]
-            let inner = ops.linear_activation(&attended, &layer.intermediate, Activation::Gelu)?;
-            let drop = after.of_layer(index);
-            h = ops.linear_residual_norm(&inner, &layer.output, &attended, &layer.output_norm, drop)?;
+            h = layer.forward(ops, &h, depth, shape, positions, self.dropouts)?;
         }
         if let Some(each) = each {
             each(h.to_tensor()?);
@@ -277,11 +352,11 @@ impl Encoder for PostNorm {
     }
 
     fn hidden_size(&self) -> usize {
-        self.config.hidden_size
+        self.config.shape.hidden_size
     }
 
     fn layers(&self) -> usize {
-        self.layers.len()
+        self.order.len()
     }
 
     fn max_tokens(&self) -> usize {
@@ -289,6 +364,6 @@ impl Encoder for PostNorm {
     }
 
     fn vocabulary(&self) -> usize {
-        self.config.vocab_size
+        self.config.shape.vocab_size
     }
 }

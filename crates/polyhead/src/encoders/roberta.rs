@@ -8,10 +8,12 @@
 
 use super::{EncoderKind, FirstPosition, ModelName, SequenceHead, TokenTypes, post_norm};
 use crate::parameters::Naming;
+use polyhead_kernels::Activation;
 
 /// Its entry in [`super::ENCODERS`].
 pub const KIND: EncoderKind = EncoderKind {
     name: ModelName { model_type: "roberta", class: "Roberta" },
+    about: "RoBERTa, XLM-RoBERTa, CamemBERT",
     other_names: &[
         ModelName { model_type: "xlm-roberta", class: "XLMRoberta" },
         ModelName { model_type: "camembert", class: "Camembert" },
@@ -25,7 +27,13 @@ pub const KIND: EncoderKind = EncoderKind {
     first_position: FirstPosition::AfterPadding,
     token_types: TokenTypes::AlwaysFirst,
     lora_targets: &["query", "value"],
-    sequence_head: Some(SequenceHead { dense: "classifier.dense", output: "classifier.out_proj" }),
+    sequence_head: Some(SequenceHead {
+        dense: "classifier.dense",
+        activation: Activation::Tanh,
+        output: "classifier.out_proj",
+        dropout: Some("classifier_dropout"),
+    }),
+    linear_heads: true,
     fixture: "tiny-roberta",
-    open: post_norm::open,
+    open: |kind, path, config, adjust, weights| post_norm::open(&post_norm::BERT, kind, path, config, adjust, weights),
 };

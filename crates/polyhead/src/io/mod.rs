@@ -12,11 +12,13 @@ mod atomic;
 pub mod fault;
 mod folder;
 mod lock;
+mod shards;
 
 pub use append::{AppendFile, Mark};
 pub use atomic::write_atomic;
 pub use folder::{remove_folder, write_folder_atomic};
 pub use lock::{LOCK, lock_folder};
+pub use shards::{SHARD_INDEX, ShardIndex};
 
 use crate::error::{Error, Result};
 use sha2::{Digest, Sha256};

@@ -13,6 +13,7 @@
 use super::file::{Attribute, Dimension, Initializer, Numbers, Type, node, value};
 use super::protobuf::Message;
 use candle_core::{Result, Tensor};
+use polyhead_kernels::activation;
 use polyhead_kernels::layer_norm::Norm;
 use polyhead_kernels::{
     Activation, Attention, DropoutAt, GraphNode, Index, Linear, LowRank, Ops, Part, Rows, Value, Weight,
@@ -23,7 +24,7 @@ use std::sync::Arc;
 const BATCH: &str = "batch_size";
 const SEQUENCE: &str = "sequence_length";
 const IDS: &str = "input_ids";
-const MASK: &str = "attention_mask";
+pub(super) const MASK: &str = "attention_mask";
 const TYPES: &str = "token_type_ids";
 
 /// A graph that is being written.
@@ -96,14 +97,14 @@ impl Graph {
     }
 
     /// A weight under its own name.
-    fn weight(&mut self, weight: &Weight) -> Result<String> {
+    pub(super) fn weight(&mut self, weight: &Weight) -> Result<String> {
         let tensor = weight.tensor()?.detach();
         Ok(self.tensor("weight", weight, tensor))
     }
 
     /// A weight with its axes exchanged.
     fn transposed(&mut self, weight: &Weight) -> Result<String> {
-        let tensor = weight.tensor()?.detach().t()?.contiguous()?;
+        let tensor = weight.tensor()?.detach().flatten_from(1)?.t()?.contiguous()?;
         Ok(self.tensor("transposed", weight, tensor))
     }
 
@@ -115,7 +116,7 @@ impl Graph {
         })
     }
 
-    fn input(&mut self, name: &'static str) -> &'static str {
+    pub(super) fn input(&mut self, name: &'static str) -> &'static str {
         self.names.insert(name.to_owned());
         self.inputs.insert(name);
         name
@@ -177,7 +178,7 @@ impl Graph {
     }
 
     /// Positions along the mask: 0 for the first token, whatever padding stands before it.
-    fn positions(&mut self, first: u32) -> String {
+    pub(super) fn positions(&mut self, first: u32) -> String {
         self.once(&format!("positions from {first}"), |graph| {
             let mask = graph.input(MASK);
             let one = graph.constant("int_1", Numbers::Int(1));
@@ -194,21 +195,8 @@ impl Graph {
         })
     }
 
-    /// What is added to scores: 0 for tokens, a very low number for padding; `[batch_size, 1, 1, sequence_length]`.
-    fn mask_of_scores(&mut self) -> String {
-        self.once("mask of scores", |graph| {
-            let mask = graph.input(MASK);
-            let mask = graph.emit("Cast", "mask", &[mask], &[Attribute::Int("to", Type::Float as i64)]);
-            let axes = graph.ints("axes_1_2", &[1, 2]);
-            let mask = graph.emit("Unsqueeze", "mask", &[&mask, &axes], &[]);
-            let (one, lowest) = (graph.float("float_1", 1.0), graph.float("lowest", f32::MIN));
-            let padding = graph.emit("Sub", "mask", &[&one, &mask], &[]);
-            graph.emit("Mul", "mask", &[&padding, &lowest], &[])
-        })
-    }
-
     /// A value of this graph.
-    fn node<'a>(&self, value: &'a Value) -> Result<&'a GraphNode> {
+    pub(super) fn node<'a>(&self, value: &'a Value) -> Result<&'a GraphNode> {
         match value {
             Value::Node(node) => Ok(node),
             Value::Fused(_) | Value::Tensor(..) => candle_core::bail!("a value of another backend"),
@@ -228,7 +216,7 @@ impl Graph {
         let items = match rows {
             Rows::Ranges => Some(self.items("ranges")),
             Rows::Pairs => Some(self.items("pairs")),
-            Rows::Tokens | Rows::Sequences => None,
+            Rows::Tokens | Rows::Sequences | Rows::Table => None,
         };
         let (batch, columns) = (Dimension::Named(BATCH), Dimension::Known(columns));
         let between = match &items {
@@ -257,26 +245,53 @@ impl Graph {
         let bias = self.weight(bias)?;
         Ok(self.emit("Add", &at, &[&y, &bias], &[]))
     }
+}
 
-    /// Attention of queries, keys and values `[batch_size, sequence_length, hidden]` each.
-    fn attend(&mut self, at: &str, [q, k, v]: [&str; 3], heads: usize, hidden: usize) -> String {
-        let size = hidden / heads;
-        let apart = self.ints(&format!("shape_0_0_{heads}_{size}"), &[0, 0, heads as i64, size as i64]);
-        let together = self.ints(&format!("shape_0_0_{hidden}"), &[0, 0, hidden as i64]);
-        let mut of_heads = |x: &str, order: &[i64]| {
-            let x = self.emit("Reshape", at, &[x, &apart], &[]);
-            self.emit("Transpose", at, &[&x], &[Attribute::Ints("perm", order)])
-        };
-        let (q, k, v) = (of_heads(q, &[0, 2, 1, 3]), of_heads(k, &[0, 2, 3, 1]), of_heads(v, &[0, 2, 1, 3]));
-        let root = self.float(&format!("root_{size}"), (size as f32).sqrt());
-        let mask = self.mask_of_scores();
-        let scores = self.emit("MatMul", at, &[&q, &k], &[]);
-        let scores = self.emit("Div", at, &[&scores, &root], &[]);
-        let scores = self.emit("Add", at, &[&scores, &mask], &[]);
-        let weights = self.emit("Softmax", at, &[&scores], &[Attribute::Int("axis", -1)]);
-        let mixed = self.emit("MatMul", at, &[&weights, &v], &[]);
-        let mixed = self.emit("Transpose", at, &[&mixed], &[Attribute::Ints("perm", &[0, 2, 1, 3])]);
-        self.emit("Reshape", at, &[&mixed, &together], &[])
+impl Graph {
+    fn activated(&mut self, x: &str, at: &str, activation: Activation) -> String {
+        match activation {
+            Activation::Tanh => self.emit("Tanh", at, &[x], &[]),
+            Activation::Relu => self.emit("Relu", at, &[x], &[]),
+            Activation::Silu => self.swish(x, x, at),
+            Activation::QuickGelu => {
+                let factor = self.float("quick", activation::QUICK);
+                let scaled = self.emit("Mul", at, &[x, &factor], &[]);
+                self.swish(x, &scaled, at)
+            }
+            Activation::GeluTanh => {
+                // x σ(a (x + b x³)) = x σ(a x (1 + b x²))
+                let (scale, cube) = activation::GELU_TANH;
+                let [scale, cube, one] = [("gelu_tanh", scale), ("gelu_cube", cube), ("float_1", 1.0)]
+                    .map(|(name, value)| self.float(name, value));
+                let square = self.emit("Mul", at, &[x, x], &[]);
+                let square = self.emit("Mul", at, &[&square, &cube], &[]);
+                let sum = self.emit("Add", at, &[&square, &one], &[]);
+                let product = self.emit("Mul", at, &[x, &sum], &[]);
+                let scaled = self.emit("Mul", at, &[&product, &scale], &[]);
+                self.swish(x, &scaled, at)
+            }
+            Activation::ClippedGelu => {
+                let gelu = self.activated(x, at, Activation::Gelu);
+                let (low, high) =
+                    (self.float("clip_low", -activation::CLIP), self.float("clip_high", activation::CLIP));
+                self.emit("Clip", at, &[&gelu, &low, &high], &[])
+            }
+            Activation::Gelu => {
+                let root = self.float("root_2", std::f32::consts::SQRT_2);
+                let (one, half) = (self.float("float_1", 1.0), self.float("half", 0.5));
+                let scaled = self.emit("Div", at, &[x, &root], &[]);
+                let erf = self.emit("Erf", at, &[&scaled], &[]);
+                let sum = self.emit("Add", at, &[&erf, &one], &[]);
+                let product = self.emit("Mul", at, &[x, &sum], &[]);
+                self.emit("Mul", at, &[&product, &half], &[])
+            }
+        }
+    }
+
+    /// `x σ(gate)`.
+    fn swish(&mut self, x: &str, gate: &str, at: &str) -> String {
+        let share = self.emit("Sigmoid", at, &[gate], &[]);
+        self.emit("Mul", at, &[x, &share], &[])
     }
 }
 
@@ -284,6 +299,11 @@ impl Ops for Graph {
     fn parameter(&mut self, weight: &Weight) -> Result<Value> {
         let (columns, name) = (weight.dims().last().copied().unwrap_or(0), self.weight(weight)?);
         Ok(Value::Node(GraphNode { name, columns, rows: Rows::Tokens }))
+    }
+
+    fn table(&mut self, weight: &Weight) -> Result<Value> {
+        let (columns, name) = (weight.dims().last().copied().unwrap_or(0), self.weight(weight)?);
+        Ok(Value::Node(GraphNode { name, columns, rows: Rows::Table }))
     }
 
     fn embedding(&mut self, table: &Weight, index: Index) -> Result<Value> {
@@ -308,19 +328,7 @@ impl Ops for Graph {
     fn activation(&mut self, x: &Value, activation: Activation) -> Result<Value> {
         let x = self.node(x)?;
         let at = x.name.split_once('/').map_or("", |(at, _)| at).to_owned();
-        let name = match activation {
-            Activation::Tanh => self.emit("Tanh", &at, &[&x.name], &[]),
-            Activation::Relu => self.emit("Relu", &at, &[&x.name], &[]),
-            Activation::Gelu => {
-                let root = self.float("root_2", std::f32::consts::SQRT_2);
-                let (one, half) = (self.float("float_1", 1.0), self.float("half", 0.5));
-                let scaled = self.emit("Div", &at, &[&x.name, &root], &[]);
-                let erf = self.emit("Erf", &at, &[&scaled], &[]);
-                let sum = self.emit("Add", &at, &[&erf, &one], &[]);
-                let product = self.emit("Mul", &at, &[&x.name, &sum], &[]);
-                self.emit("Mul", &at, &[&product, &half], &[])
-            }
-        };
+        let name = self.activated(&x.name, &at, activation);
         Ok(self.like(x, name, x.columns))
     }
 
@@ -332,11 +340,11 @@ impl Ops for Graph {
 
     fn layer_norm(&mut self, x: &Value, norm: &Norm) -> Result<Value> {
         let x = self.node(x)?;
-        let [gamma, beta] = norm.weights();
-        let at = gamma.name().trim_end_matches(".weight").to_owned();
-        let (gamma, beta) = (self.weight(gamma)?, self.weight(beta)?);
+        let at = norm.weights().next().map_or("", Weight::name).trim_end_matches(".weight").to_owned();
+        let weights = norm.weights().map(|weight| self.weight(weight)).collect::<Result<Vec<_>>>()?;
+        let inputs: Vec<&str> = std::iter::once(&x.name).chain(&weights).map(String::as_str).collect();
         let attributes = [Attribute::Int("axis", -1), Attribute::Float("epsilon", norm.epsilon() as f32)];
-        let name = self.emit("LayerNormalization", &at, &[&x.name, &gamma, &beta], &attributes);
+        let name = self.emit("LayerNormalization", &at, &inputs, &attributes);
         Ok(self.like(x, name, x.columns))
     }
 
@@ -344,7 +352,7 @@ impl Ops for Graph {
         Ok(x.clone())
     }
 
-    fn attention(&mut self, qkv: &Value, Attention { heads, .. }: Attention) -> Result<Value> {
+    fn attention(&mut self, qkv: &Value, attention: Attention) -> Result<Value> {
         let qkv = self.node(qkv)?;
         let hidden = qkv.columns / 3;
         let ends = [0, hidden, 2 * hidden, 3 * hidden].map(|end| end as i64);
@@ -354,8 +362,23 @@ impl Ops for Graph {
             self.emit("Slice", "attention", &[&qkv.name, &start, &end, &axis], &[])
         };
         let (q, k, v) = (part(0), part(1), part(2));
-        let name = self.attend("attention", [&q, &k, &v], heads, hidden);
+        let name = self.attend("attention", [&q, &k, &v], attention, hidden)?;
         Ok(self.like(qkv, name, hidden))
+    }
+
+    fn gated(&mut self, x: &Value, activation: Activation) -> Result<Value> {
+        let x = self.node(x)?;
+        let columns = x.columns / 2;
+        let [input, gate] = self.halves(&x.name, columns, "gate");
+        let input = self.activated(&input, "gate", activation);
+        let name = self.emit("Mul", "gate", &[&input, &gate], &[]);
+        Ok(self.like(x, name, columns))
+    }
+
+    fn neighbours(&mut self, x: &Value, size: usize) -> Result<Value> {
+        let x = self.node(x)?;
+        let name = self.around(x, size);
+        Ok(self.like(x, name, x.columns * size))
     }
 
     /// Queries, keys and values need not be joined to be taken apart again.
@@ -365,10 +388,11 @@ impl Ops for Graph {
             return self.attention(&projected, attention);
         };
         let x = self.node(x)?;
-        let at = query.weight.name().rsplit_once(".query").map_or("attention", |(at, _)| at).to_owned();
+        let at = query.weight.name().trim_end_matches(".weight");
+        let at = at.rsplit_once('.').map_or("attention", |(at, _)| at).to_owned();
         let (q, k, v) = (self.part(&x.name, query)?, self.part(&x.name, key)?, self.part(&x.name, value)?);
         let hidden = qkv.outputs() / 3;
-        let name = self.attend(&at, [&q, &k, &v], attention.heads, hidden);
+        let name = self.attend(&at, [&q, &k, &v], attention, hidden)?;
         Ok(self.like(x, name, hidden))
     }
 

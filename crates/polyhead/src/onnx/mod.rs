@@ -10,6 +10,7 @@
 //! `TASK.ranges`, `[batch_size, TASK_ranges, 2]` (first token, and the one behind the last, counted along `input_ids`), and
 //! `TASK.pairs`, `[batch_size, TASK_pairs, 2]` (indices into the ranges). The same model gives the same bytes.
 
+mod attention;
 mod file;
 mod graph;
 mod pair_dots;

@@ -9,6 +9,7 @@
 use super::lora::Declared;
 use super::{Freeze, Group, HeadTensor, Owner, Parameter, Parameters, Role, Shape, Train};
 use crate::error::{Error, Place, Result};
+use crate::io::{SHARD_INDEX, ShardIndex};
 use candle_core::{DType, Device, Tensor};
 use polyhead_kernels::Weight;
 use polyhead_kernels::rng::Key;
@@ -118,8 +119,45 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// Reads `model.safetensors`. Names are brought to the one form of [`Naming`].
+    /// Reads `model.safetensors`, or the files that an index beside it lists. Names are brought to the one form of [`Naming`].
     pub fn read(path: &Path, naming: Naming, heads: Heads, device: &Device) -> Result<Self> {
+        let mut weights = Self { path: path.to_owned(), heads, device: device.clone(), ..Self::empty() };
+        let index = path.with_file_name(SHARD_INDEX);
+        if path.exists() || !index.is_file() {
+            weights.add_file(path, naming, &|_| true)?;
+            return Ok(weights);
+        }
+        let listed = ShardIndex::read(&index)?;
+        for name in listed.names() {
+            weights.add_file(&path.with_file_name(name), naming, &|tensor| {
+                listed.files.get(tensor).is_some_and(|file| file == name)
+            })?;
+        }
+        let lacking = |tensor: &&String| {
+            let (plain, _) = naming.plain(tensor);
+            !weights.tensors.contains_key(&plain)
+                && !weights.whole_numbers.contains(&plain)
+                && !weights.is_left_out(naming, &plain)
+        };
+        match listed.files.keys().find(lacking) {
+            Some(tensor) => {
+                let file = listed.files.get(tensor).map_or("", String::as_str);
+                Err(Error::data(format!("expected this tensor in {file}, found none"))
+                    .at(Place::tensor(&index, tensor))
+                    .hint("was the download cut short?"))
+            }
+            None => Ok(weights),
+        }
+    }
+
+    /// Whether a tensor is not read at all.
+    fn is_left_out(&self, naming: Naming, plain: &str) -> bool {
+        let pretraining = matches!(self.heads, Heads::Stored) && Naming::is_of(naming.pretraining, plain);
+        pretraining || Naming::is_of(naming.ignored, plain)
+    }
+
+    /// Takes the tensors of a file that are meant.
+    fn add_file(&mut self, path: &Path, naming: Naming, is_meant: &dyn Fn(&str) -> bool) -> Result<()> {
         let bytes = std::fs::read(path).map_err(|cause| {
             Error::reading(path, cause).hint(match other_weights_beside(path) {
                 Some(other) => format!("`{other}` is there, but only one file of safetensors is read: convert it"),
@@ -131,12 +169,9 @@ impl Weights {
                 .at(Place::file(path))
                 .hint("was the download cut short? Other formats (.bin, .pt) are not read: they may hold code")
         })?;
-        let mut tensors = BTreeMap::new();
-        let (mut foreign, mut whole_numbers) = (BTreeSet::new(), Vec::new());
         for (name, view) in file.tensors() {
             let (plain, side) = naming.plain(&name);
-            let pretraining = matches!(heads, Heads::Stored) && Naming::is_of(naming.pretraining, &plain);
-            if pretraining || Naming::is_of(naming.ignored, &plain) {
+            if !is_meant(&name) || self.is_left_out(naming, &plain) {
                 continue;
             }
             let place = || Place::tensor(path, &name);
@@ -147,27 +182,27 @@ impl Weights {
                 Dtype::F64 => DType::F64,
                 // Counters of a head that is left aside anyway.
                 _ if side == Side::Foreign => {
-                    whole_numbers.push(plain);
+                    self.whole_numbers.push(plain);
                     continue;
                 }
                 other => {
                     return Err(Error::data(format!("expected floating point numbers, found {other:?}")).at(place()));
                 }
             };
-            let tensor = Tensor::from_raw_buffer(view.data(), dtype, view.shape(), device)?.to_dtype(DType::F32)?;
+            let tensor =
+                Tensor::from_raw_buffer(view.data(), dtype, view.shape(), &self.device)?.to_dtype(DType::F32)?;
             // Nothing but NaN and infinity differs from 0 after a product with 0 (a plain sum may overflow).
             if tensor.affine(0.0, 0.0)?.sum_all()?.to_scalar::<f32>()? != 0.0 {
                 return Err(Error::data("expected finite numbers, found NaN or infinity").at(place()));
             }
             if side == Side::Foreign {
-                foreign.insert(plain.clone());
+                self.foreign.insert(plain.clone());
             }
-            if tensors.insert(plain.clone(), tensor).is_some() {
+            if self.tensors.insert(plain.clone(), tensor).is_some() {
                 return Err(Error::data(format!("two tensors for `{plain}`")).at(place()));
             }
         }
-        let (path, device) = (path.to_owned(), device.clone());
-        Ok(Self { path, tensors, heads, device, foreign, whole_numbers, ..Self::empty() })
+        Ok(())
     }
 
     /// Weights that hold every tensor that is asked for, in the shape that is asked for, and none of its values:
@@ -220,6 +255,11 @@ impl Weights {
     /// Whether the checkpoint has this tensor (and it was not yet handed out).
     pub fn holds(&self, name: &str) -> bool {
         self.shapes.is_some() || self.tensors.contains_key(name)
+    }
+
+    /// Whether a parameter of this name was declared.
+    pub fn declared(&self, name: &str) -> bool {
+        self.parameters.iter().any(|parameter| parameter.name == name)
     }
 
     /// The dimensions of a tensor of the checkpoint that was not yet handed out.
@@ -517,6 +557,6 @@ fn head_prefix(name: &str) -> String {
 
 /// Weights in a format that is not read, where `model.safetensors` is missing.
 fn other_weights_beside(path: &Path) -> Option<&'static str> {
-    let names = ["pytorch_model.bin", "model.safetensors.index.json", "tf_model.h5", "model.onnx"];
+    let names = ["pytorch_model.bin", "tf_model.h5", "model.onnx"];
     names.into_iter().find(|name| path.with_file_name(name).exists())
 }

@@ -12,7 +12,7 @@ use crate::events::Warning;
 use crate::infer::Session;
 use crate::model::NamedTask;
 use crate::suite::{self, Verdict};
-use crate::tasks::answer::{Span, Spans};
+use crate::tasks::answer::{Span, Spans, Tree, Word};
 use crate::tasks::drawing::draw;
 use crate::tasks::{Answer, Examples, Purpose};
 
@@ -179,12 +179,27 @@ pub fn demonstration(session: &Session) -> Vec<Block> {
     if !report.words.is_empty() {
         row("words, part of speech", totals.words_gold, totals.words_correct);
     }
+    let mut sets: Vec<&str> = report.texts.iter().map(|case| case.set.as_str()).collect();
+    sets.dedup();
+    for set in sets {
+        let of_set = || report.texts.iter().filter(|case| case.set == set);
+        row(set, of_set().count(), of_set().filter(|case| case.verdict == Verdict::Right).count());
+    }
+    if !report.relations.is_empty() {
+        row("relations", report.relations.len(), totals.relations_right);
+    }
+    if !report.trees.is_empty() {
+        row("words of trees, head", totals.arcs_gold, totals.heads_correct);
+        row("words of trees, head and relation", totals.arcs_gold, totals.arcs_correct);
+    }
     let mut blocks = vec![Block::Table(table)];
     for skipped in &report.skipped {
         blocks.push(Block::text(format!("{} was not asked: {}.", skipped.task, skipped.reason)));
     }
     let cases = report.sentences.iter().map(sentence).chain(report.questions.iter().map(question));
-    blocks.push(Block::Cases(cases.chain(report.words.iter().map(words)).collect()));
+    let cases = cases.chain(report.words.iter().map(words));
+    let cases = cases.chain(report.texts.iter().chain(&report.relations).map(labelled));
+    blocks.push(Block::Cases(cases.chain(report.trees.iter().map(tree)).collect()));
     blocks
 }
 
@@ -228,6 +243,38 @@ fn words(case: &suite::Words) -> Case {
     let gold = answer(&mut case.gold.iter().map(Some));
     let found = answer(&mut case.found.iter().map(Option::as_ref));
     draw(&text, Some(&gold), &found).case(verdict, tone, format!("words: {}", case.domain))
+}
+
+fn labelled(case: &suite::Labelled) -> Case {
+    let (verdict, tone) = verdict(case.verdict, false);
+    let mark = if case.verdict == Verdict::Right { Mark::Both } else { Mark::Found };
+    let gold = (case.verdict == Verdict::Wrong).then(|| ("gold".to_owned(), case.gold.clone()));
+    Case {
+        verdict: verdict.into(),
+        tone,
+        place: format!("{}: {}", case.set, case.domain),
+        text: vec![Piece::plain(case.text.clone())],
+        items: vec![Item { text: case.found.clone(), mark, share: case.score, depth: 0 }],
+        facts: gold.into_iter().collect(),
+    }
+}
+
+fn tree(case: &suite::Parsed) -> Case {
+    let (verdict, tone) = verdict(case.verdict, case.correct > 0);
+    let text = case.words.join(" ");
+    let answer = |arcs: &[suite::Arc]| {
+        let mut start = 0;
+        let mut word = |(text, arc): (&String, &suite::Arc)| {
+            let end = start + text.chars().count();
+            let (label, text) = (arc.relation.clone(), text.clone());
+            let word = Word { text, start, end, head: arc.head, label, score: 1.0 };
+            start = end + 1;
+            word
+        };
+        let words = case.words.iter().zip(arcs).map(&mut word).collect();
+        Answer::Tree(Tree { text: text.clone(), words })
+    };
+    draw(&text, Some(&answer(&case.gold)), &answer(&case.found)).case(verdict, tone, format!("tree: {}", case.domain))
 }
 
 fn question(case: &suite::Question) -> Case {

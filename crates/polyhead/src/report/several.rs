@@ -364,8 +364,18 @@ fn models(runs: &[Run], names: &[String], kinds: &[TaskKind], depth: Depth, noti
     let mut parts: Vec<Block> = Vec::new();
     let mut table = Table::new("", &["run", "parameters", "saved against separate models, %"]);
     let mut cases = Table::new(
-        "Sixteen cases with gold answers; the report of each run shows them one by one.",
-        &["run", "sentences right", "entities found", "questions exact", "questions, mean F1 %"],
+        "Cases with gold answers; the report of each run shows them one by one.",
+        &[
+            "run",
+            "sentences right",
+            "entities found",
+            "questions exact",
+            "questions, mean F1 %",
+            "parts of speech",
+            "texts",
+            "relations",
+            "words of trees",
+        ],
     );
     let (mut counted, mut missing) = (Vec::new(), Vec::new());
     for (run, name) in runs.iter().zip(names) {
@@ -391,6 +401,10 @@ fn models(runs: &[Run], names: &[String], kinds: &[TaskKind], depth: Depth, noti
                 of(totals.entities_correct, totals.entities_gold),
                 of(totals.questions_right, questions),
                 decimal(f1),
+                of(totals.words_correct, totals.words_gold),
+                of(totals.texts_right, report.texts.len()),
+                of(totals.relations_right, report.relations.len()),
+                of(totals.arcs_correct, totals.arcs_gold),
             ]);
         }
     }

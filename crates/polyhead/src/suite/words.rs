@@ -1,7 +1,7 @@
 //! The words of the suite: six sentences with the universal part of speech of each word.
 //!
 //! ```text
-//! suite/words.jsonl {"domain", "words": ["...", ...], "tags": ["...", ...]}
+//! suite/words.jsonl {"domain", "words": ["...", ...], "tags": ["...", ...]}     see `trees.rs` for its other fields
 //! ```
 
 use super::{Verdict, answers, cases, verdict};
@@ -12,7 +12,7 @@ use crate::tasks::answer::{Answer, Spans};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-const WORDS: &str = include_str!("../../suite/words.jsonl");
+pub(super) const WORDS: &str = include_str!("../../suite/words.jsonl");
 
 /// The parts of speech of Universal Dependencies.
 pub const PARTS_OF_SPEECH: [&str; 17] = [

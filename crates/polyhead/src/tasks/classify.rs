@@ -36,7 +36,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use config::{ClassWeights, Config, Inputs, Problem, Thresholds};
+pub use config::{ClassWeights, Config, Inputs, Pooler, Problem, Thresholds};
 pub use example::Labelled;
 pub use head::Head;
 pub use measure::Counts;

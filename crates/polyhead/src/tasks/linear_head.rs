@@ -30,8 +30,9 @@ impl LinearHead {
         Ok(Self::of(vec![Part::new(weight, Some(bias))]))
     }
 
-    /// The same, `[hidden, hidden]`; a new one begins as a copy of the encoder's layer of the name `of`, if it has it.
-    pub fn open_copy(weights: &mut Weights, name: &str, shape: HeadShape, of: &str) -> Result<Self> {
+    /// The same, `[hidden, hidden]`; a new one begins as a copy of the first layer of these names that the encoder has.
+    pub fn open_copy(weights: &mut Weights, name: &str, shape: HeadShape, of: &[&str]) -> Result<Self> {
+        let of = of.iter().find(|of| weights.declared(&format!("{of}.weight"))).copied().unwrap_or_default();
         let (hidden, init) = (shape.hidden, Init::Uniform(1.0 / (shape.hidden as f64).sqrt()));
         let mut part = |part: &str, dims: &[usize], role| {
             weights.get_or_copy(&format!("{name}.{part}"), &format!("{of}.{part}"), dims, role, init)

@@ -78,8 +78,11 @@ pub fn write_model(encoder: &Path, reference: &Tensors, into: &Path) {
     let classes = reference["heads.ner.bias"].elem_count();
     let labels: Vec<String> =
         (0..classes).map(|class| if class == 0 { "O".into() } else { format!("B-{class}") }).collect();
-    config["hidden_dropout_prob"] = json!(0.0);
-    config["attention_probs_dropout_prob"] = json!(0.0);
+    for name in DROPOUTS {
+        if config.get(name).is_some() || name.ends_with("_prob") {
+            config[name] = json!(0.0);
+        }
+    }
     config["polyhead"] = json!({
         "version": "0.1.0",
         "tasks": [
@@ -90,8 +93,21 @@ pub fn write_model(encoder: &Path, reference: &Tensors, into: &Path) {
         ],
     });
     std::fs::write(into.join("config.json"), config.to_string()).unwrap();
-    std::fs::copy(encoder.join("tokenizer.json"), into.join("tokenizer.json")).unwrap();
+    // A model of other options than those of its kind's fixture has the tokenizer of that.
+    let own = encoder.join("tokenizer.json");
+    let tokenizer = if own.exists() { own } else { fixture(kind.fixture).join("tokenizer.json") };
+    std::fs::copy(tokenizer, into.join("tokenizer.json")).unwrap();
 }
+
+/// What configurations call the rates of their dropouts.
+const DROPOUTS: [&str; 6] = [
+    "hidden_dropout_prob",
+    "attention_probs_dropout_prob",
+    "dropout",
+    "attention_dropout",
+    "embedding_dropout",
+    "mlp_dropout",
+];
 
 pub fn load(folder: &Path) -> Model {
     Model::load(folder, TASKS).unwrap()
@@ -99,15 +115,38 @@ pub fn load(folder: &Path) -> Model {
 
 /// The tiny model of an encoder, with heads, and its recorded reference.
 pub fn tiny_of(kind: &EncoderKind) -> (Model, Tensors) {
+    tiny_named(kind.fixture)
+}
+
+/// The tiny model of a fixture.
+pub fn tiny_named(name: &str) -> (Model, Tensors) {
     let folder = tempfile::tempdir().unwrap();
-    let reference = read(&fixture(kind.fixture).join("parity.safetensors"));
-    write_model(&fixture(kind.fixture), &reference, folder.path());
+    let reference = read(&fixture(name).join("parity.safetensors"));
+    write_model(&fixture(name), &reference, folder.path());
     (load(folder.path()), reference)
 }
 
 /// That of the first encoder, BERT: for what has nothing to do with encoders.
 pub fn tiny() -> (Model, Tensors) {
     tiny_of(&ENCODERS[0])
+}
+
+/// Fixtures with other options than those of their kind's own.
+pub const OPTIONS: [&str; 6] = [
+    "tiny-bert-relu",
+    "tiny-electra-wide",
+    "tiny-albert-groups",
+    "tiny-deberta-v2-options",
+    "tiny-deberta-v2-c2p",
+    "tiny-modernbert-biases",
+];
+
+/// Those of all encoders, and with all options, by the names of their fixtures.
+pub fn each_fixture() -> impl Iterator<Item = (&'static str, Model, Tensors)> {
+    ENCODERS.iter().map(|kind| kind.fixture).chain(OPTIONS).map(|name| {
+        let (model, reference) = tiny_named(name);
+        (name, model, reference)
+    })
 }
 
 /// Those of all encoders.
@@ -181,6 +220,18 @@ pub fn hidden(encoder: &dyn Encoder, windows: &[Features]) -> Tensors {
     let mut tape = Tape::new(encoder.precision(), Pass::Evaluate, batch.inputs);
     encoder.forward(&mut tape, Some(&mut keep)).unwrap();
     levels
+}
+
+/// The hidden states of each window behind the last layer, `[tokens, hidden]` each.
+pub fn hidden_states(model: &Model, windows: &[Features]) -> Vec<Tensor> {
+    let levels = hidden(&*model.encoder, windows);
+    let last = &levels[&format!("hidden.{}", levels.len() - 1)];
+    let mut start = 0;
+    let mut part = |window: &Features| {
+        start += window.ids.len();
+        last.narrow(0, start - window.ids.len(), window.ids.len()).unwrap()
+    };
+    windows.iter().map(&mut part).collect()
 }
 
 /// The gradients of a loss for trained parameters, as `grad.{task}.{parameter}`.

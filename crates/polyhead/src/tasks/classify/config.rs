@@ -9,6 +9,7 @@
 use crate::error::{Error, Result};
 use crate::metrics::label_threshold::DEFAULT;
 use crate::tasks::{ClassSampling, check_different, check_dropout, configuration};
+use polyhead_kernels::Activation;
 use serde::de::{MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
@@ -30,9 +31,9 @@ pub struct Config {
     pub truncate: bool,
     /// Dropout before the linear layer.
     pub dropout: f64,
-    /// Whether a dense layer with tanh stands before the dropout, as in BERT's own classifier (the pooler). A new one begins as
-    /// that of the checkpoint, where it has one.
-    pub pooler: bool,
+    /// Whether a dense layer stands before the dropout (the pooler), and what becomes of its outputs. A new one begins as that of the
+    /// checkpoint, where it has one.
+    pub pooler: Pooler,
     /// The labels, in the order of the head's outputs. Left empty, they are those of the training data, sorted. A number has none, or
     /// one as its name.
     pub labels: Vec<String>,
@@ -52,6 +53,65 @@ pub struct Config {
     /// What training chose on its validation data, where `thresholds` leaves it to them: a recipe leaves it out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chosen_thresholds: Option<BTreeMap<String, f64>>,
+}
+
+/// The dense layer of a classifier: `false`, `true` (with tanh, as BERT's own classifier), or the function of its outputs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Pooler {
+    /// There is none.
+    #[default]
+    None,
+    /// With this function.
+    With(Activation),
+}
+
+/// The functions by name.
+const POOLERS: [(&str, Activation); 3] =
+    [("tanh", Activation::Tanh), ("relu", Activation::Relu), ("gelu", Activation::Gelu)];
+
+impl Pooler {
+    /// What stands in a recipe for it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::None => "false",
+            Self::With(Activation::Tanh) => "true",
+            Self::With(activation) => {
+                POOLERS.iter().find(|(_, known)| *known == activation).map_or("true", |(name, _)| name)
+            }
+        }
+    }
+}
+
+impl Serialize for Pooler {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        match self {
+            Self::None => serializer.serialize_bool(false),
+            Self::With(Activation::Tanh) => serializer.serialize_bool(true),
+            Self::With(_) => serializer.serialize_str(self.name()),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Pooler {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged, expecting = "expected true, false, \"tanh\", \"relu\" or \"gelu\"")]
+        enum Form {
+            Whether(bool),
+            Name(String),
+        }
+        match Form::deserialize(deserializer)? {
+            Form::Whether(false) => Ok(Self::None),
+            Form::Whether(true) => Ok(Self::With(Activation::Tanh)),
+            Form::Name(name) => match POOLERS.iter().find(|(known, _)| *known == name) {
+                Some((_, activation)) => Ok(Self::With(*activation)),
+                None => {
+                    let message = format!("expected true, false, \"tanh\", \"relu\" or \"gelu\", found \"{name}\"");
+                    Err(serde::de::Error::custom(message))
+                }
+            },
+        }
+    }
 }
 
 /// What is predicted of a text, as `problem_type` of transformers says it.
@@ -109,7 +169,7 @@ impl Default for Config {
             stride: 32,
             truncate: false,
             dropout: 0.1,
-            pooler: false,
+            pooler: Pooler::None,
             labels: Vec::new(),
             inputs: None,
             label_until: None,

@@ -1,10 +1,11 @@
 //! The classifier as transformers has it: `BertForSequenceClassification`, a dense layer with tanh on the first token (the
-//! pooler), dropout, a linear layer. Other encoders have the same layers under other names, which their entries say.
+//! pooler), dropout, a linear layer. Other encoders have the same layers under other names, or with another function, which their
+//! entries say.
 //!
 //! `problem_type` of `config.json` says whether it predicts one label, several or a number. Where it does not, it is as transformers
 //! trains it: a number of one output, one label of several. Thresholds have no place there.
 
-use super::{Classify, Config, Head, Problem};
+use super::{Classify, Config, Head, Pooler, Problem};
 use crate::encoders::{EncoderKind, SequenceHead};
 use crate::error::{Error, Result};
 use crate::parameters::Weights;
@@ -21,13 +22,23 @@ pub(super) fn export(task: &Classify, head: &Head, encoder: &EncoderKind) -> Res
         let class = encoder.name.class;
         return Err(Error::usage(format!("{class}{ARCHITECTURE} of transformers has other layers than this head")));
     };
-    let Some(pooler) = &head.pooler else {
-        let class = encoder.name.class;
+    let class = encoder.name.class;
+    let wanted = Pooler::With(names.activation).name();
+    let Some((pooler, _)) = &head.pooler else {
         return Err(Error::usage(format!(
             "{class}{ARCHITECTURE} of transformers has a layer between encoder and labels (the pooler), this head has none"
         ))
-        .hint("train it with `pooler = true` in the task's table of the recipe"));
+        .hint(format!("train it with `pooler = {}` in the task's table of the recipe", written(wanted))));
     };
+    if task.config.pooler.name() != wanted {
+        let found = task.config.pooler.name();
+        let message = format!(
+            "{class}{ARCHITECTURE} of transformers has `pooler = {}`, this head {}",
+            written(wanted),
+            written(found)
+        );
+        return Err(Error::usage(message).hint("train it with that in the task's table of the recipe"));
+    }
     let mut tensors = Vec::new();
     for (name, layer) in [(names.dense, pooler), (names.output, &head.classifier)] {
         tensors.push((format!("{name}.weight"), layer.weight()?));
@@ -38,9 +49,16 @@ pub(super) fn export(task: &Classify, head: &Head, encoder: &EncoderKind) -> Res
     let mut config = Map::new();
     config.insert("id2label".into(), names().map(|(id, label)| (id.to_string(), json!(label))).collect());
     config.insert("label2id".into(), names().map(|(id, label)| (label.clone(), json!(id))).collect());
-    config.insert("classifier_dropout".into(), json!(task.config.dropout));
+    if let Some(dropout) = encoder.sequence_head.and_then(|head| head.dropout) {
+        config.insert(dropout.into(), json!(task.config.dropout));
+    }
     config.insert("problem_type".into(), json!(task.problem().hugging_face()));
     Ok(SingleTask { architecture: ARCHITECTURE, pipeline: "text-classification", tensors, config })
+}
+
+/// As a recipe has it.
+fn written(pooler: &str) -> String {
+    if ["true", "false"].contains(&pooler) { pooler.to_owned() } else { format!("\"{pooler}\"") }
 }
 
 /// The outputs as transformers calls them.
@@ -58,7 +76,7 @@ pub(super) fn import(folder: &SingleTaskFolder, weights: &mut Weights) -> Option
 fn opened(folder: &SingleTaskFolder, weights: &mut Weights) -> Result<Classify> {
     let field = |name: &str| folder.config.get(name).filter(|value| !value.is_null());
     let encoder = EncoderKind::of("config.json".as_ref(), &folder.config)?;
-    let Some(SequenceHead { dense, output }) = encoder.sequence_head else {
+    let Some(SequenceHead { dense, activation, output, dropout }) = encoder.sequence_head else {
         return Err(Error::data(format!("the layers of `{}` are not those of a head here", folder.architecture)));
     };
     // The names of the encoder are without its prefix by now.
@@ -72,7 +90,7 @@ fn opened(folder: &SingleTaskFolder, weights: &mut Weights) -> Result<Classify> 
     let problem = problem(field("problem_type"), &labels)?;
     let usual = Config::default();
     let max_length = folder.max_tokens().unwrap_or(usual.max_length).min(usual.max_length);
-    let dropout = ["classifier_dropout", "hidden_dropout_prob"].into_iter().find_map(|name| field(name)?.as_f64());
+    let dropout = dropout.into_iter().chain(["hidden_dropout_prob"]).find_map(|name| field(name)?.as_f64());
     let unnamed = problem == Problem::Regression && labels.iter().all(|label| label == UNNAMED);
     let config = Config {
         problem,
@@ -80,7 +98,7 @@ fn opened(folder: &SingleTaskFolder, weights: &mut Weights) -> Result<Classify> 
         max_length,
         stride: usual.stride.min(max_length / 4),
         dropout: dropout.unwrap_or(usual.dropout),
-        pooler: true,
+        pooler: Pooler::With(activation),
         ..usual
     };
     Classify::open(json!(config))

@@ -4,7 +4,7 @@
 //! hidden [rows, hidden] -> first tokens [windows, hidden] -> logits [windows, labels], or [windows, 1] for a number
 //! ```
 
-use super::{Config, Problem};
+use super::{Config, Pooler, Problem};
 use crate::batch::Targets;
 use crate::error::Result;
 use crate::parameters::Weights;
@@ -15,17 +15,23 @@ use polyhead_kernels::cross_entropy::{token_cross_entropy, weighted_cross_entrop
 use polyhead_kernels::squared_error::squared_error;
 use polyhead_kernels::{self as kernels, Activation, DropoutAt, Index, Ops};
 
+/// What encoders call theirs.
+const POOLERS: &[&str] = &["pooler.dense", "pooler"];
+
 /// The head: perhaps a pooler, and the layer that makes the logits.
 pub struct Head {
-    pub(super) pooler: Option<LinearHead>,
+    pub(super) pooler: Option<(LinearHead, Activation)>,
     pub(super) classifier: LinearHead,
 }
 
 impl Head {
     pub(super) fn open(config: &Config, name: &str, shape: HeadShape, weights: &mut Weights) -> Result<Self> {
         let pooler = match config.pooler {
-            true => Some(LinearHead::open_copy(weights, &format!("heads.{name}.pooler"), shape, "pooler.dense")?),
-            false => None,
+            Pooler::With(activation) => {
+                let layer = LinearHead::open_copy(weights, &format!("heads.{name}.pooler"), shape, POOLERS)?;
+                Some((layer, activation))
+            }
+            Pooler::None => None,
         };
         let name = format!("heads.{name}");
         let classifier = match config.problem {
@@ -40,7 +46,7 @@ impl Head {
     pub(super) fn logits(&self, dropout: f64, hidden: &kernels::Value, ops: &mut dyn Ops) -> Result<kernels::Value> {
         let first = ops.select_rows(hidden, Index::FirstTokens)?;
         let pooled = match &self.pooler {
-            Some(pooler) => pooler.activated(ops, &first, Activation::Tanh)?,
+            Some((pooler, activation)) => pooler.activated(ops, &first, *activation)?,
             None => first,
         };
         self.classifier.apply(ops, &pooled, Some(DropoutAt::new(dropout, "classify head")))

@@ -1,23 +1,28 @@
-//! Linear layer and Gaussian error linear unit, the exact one (Hendrycks and Gimpel, arXiv:1606.08415), as one operator.
+//! Linear layer and a function of each element, as one operator: the beginning of every feed-forward sub-layer.
 //!
 //! ```text
-//! forward   u = x Wᵀ + b,  y = u Φ(u),  Φ(u) = (1 + erf(u / √2)) / 2
-//! backward  du = dy (Φ(u) + u φ(u)),  φ(u) = exp(-u² / 2) / √(2π),  dx = du W,  dW = duᵀ x,  db = Σ du
+//! forward   u = x Wᵀ + b,  y = f(u)                   f and its slope: `activation.rs`
+//! backward  du = dy f'(u),  dx = du W,  dW = duᵀ x,  db = Σ du
 //! ```
 //!
 //! x is `[tokens, in]`; u, which the backward pass keeps, and y are `[tokens, out]` in the precision of products.
 
+use crate::activation::Activation;
 use crate::gemm::{Epilogue, Matrix, Part, Writer, add_to, sum_rows};
 use crate::linear::Linear;
-use crate::math::{erf, exp, simd};
 use crate::tape::Tape;
 use crate::value::{Fused, Value};
 use candle_core::Result;
 use std::sync::Arc;
 
 impl Tape {
-    /// `gelu(x Wᵀ + b)`, for products to read.
-    pub(crate) fn fused_linear_gelu(&mut self, x: &Fused, layer: &Arc<Linear>) -> Result<Value> {
+    /// `f(x Wᵀ + b)`, for products to read.
+    pub(crate) fn fused_linear_activation(
+        &mut self,
+        x: &Fused,
+        layer: &Arc<Linear>,
+        activation: Activation,
+    ) -> Result<Value> {
         let precision = layer.precision(self.precision);
         let operand = layer.operand(x.operand(precision), x.node.rows_of, &self.setting)?;
         let needs_gradient = self.trains() && (x.node.needs_gradient || layer.is_trained());
@@ -25,7 +30,7 @@ impl Tape {
         let mut y = Matrix::uninit(precision, rows, columns);
         let mut u = needs_gradient.then(|| Matrix::uninit(precision, rows, columns));
         let bias = layer.bias()?;
-        let end = Gelu { u: u.as_mut().map(Matrix::writer), y: y.writer(), bias: bias.as_deref() };
+        let end = End { activation, u: u.as_mut().map(Matrix::writer), y: y.writer(), bias: bias.as_deref() };
         layer.forward(&operand, &end)?;
         let y = self.inner(y, x.node.rows_of, needs_gradient);
         if let Some(u) = u {
@@ -33,7 +38,7 @@ impl Tape {
             self.record(output, move |buffers| {
                 let dy = buffers.take(output)?;
                 let mut du = Matrix::uninit(dy.precision(), rows, columns);
-                let sums = backward(&dy, &u, &mut du);
+                let sums = backward(activation, &dy, &u, &mut du);
                 drop((dy, u));
                 layer.backward(buffers, input, None, &operand, &du, &sums)
             });
@@ -42,13 +47,14 @@ impl Tape {
     }
 }
 
-struct Gelu<'a> {
+struct End<'a> {
+    activation: Activation,
     u: Option<Writer<'a>>,
     y: Writer<'a>,
     bias: Option<&'a [f32]>,
 }
 
-impl Epilogue for Gelu<'_> {
+impl Epilogue for End<'_> {
     fn bias(&self) -> Option<&[f32]> {
         self.bias
     }
@@ -63,7 +69,7 @@ impl Epilogue for Gelu<'_> {
         }
         // What lies between the rows of a part is ours too: one loop over all of it.
         let all = part.values.len().min(part.rows * part.stride);
-        forward(&mut part.values[..all]);
+        self.activation.forward(&mut part.values[..all]);
         for (row, values) in part.each_row() {
             // SAFETY: as above.
             unsafe { self.y.write(row, column, values) };
@@ -72,7 +78,7 @@ impl Epilogue for Gelu<'_> {
 }
 
 /// From dy to du; returns `db`.
-fn backward(dy: &Matrix, u: &Matrix, du: &mut Matrix) -> Vec<f32> {
+fn backward(activation: Activation, dy: &Matrix, u: &Matrix, du: &mut Matrix) -> Vec<f32> {
     /// Columns that are brought to f32 at a time.
     const BLOCK: usize = 256;
     let columns = dy.columns;
@@ -84,7 +90,7 @@ fn backward(dy: &Matrix, u: &Matrix, du: &mut Matrix) -> Vec<f32> {
             let u_values = &mut u_values[..sums.len()];
             dy.read(row, column, gradient);
             u.read(row, column, u_values);
-            through(gradient, u_values);
+            activation.backward(gradient, u_values);
             add_to(sums, gradient);
             // SAFETY: every row is visited once.
             unsafe { writer.write(row, column, gradient) };
@@ -92,36 +98,27 @@ fn backward(dy: &Matrix, u: &Matrix, du: &mut Matrix) -> Vec<f32> {
     })
 }
 
-simd! {
-    fn forward(x: &mut [f32]) {
-        for x in x.iter_mut() {
-            *x = *x * 0.5 * (1.0 + erf(*x * std::f32::consts::FRAC_1_SQRT_2));
-        }
-    }
-}
-
-simd! {
-    fn through(gradient: &mut [f32], u: &[f32]) {
-        let density = 0.398_942_3_f32;
-        for (gradient, &u) in gradient.iter_mut().zip(u) {
-            let distribution = 0.5 * (1.0 + erf(u * std::f32::consts::FRAC_1_SQRT_2));
-            *gradient *= distribution + u * density * exp(-0.5 * u * u);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use crate::ops::Activation;
+    use crate::activation::Activation;
     use crate::testing::{assert_tapes, normal, weights};
 
     #[test]
     fn values_and_gradients_are_those_of_the_plain_reference() {
-        for (tokens, inner, outer) in [(1, 8, 6), (70, 34, 130), (600, 64, 96)] {
+        for (tokens, inner, outer, activation) in [
+            (1, 8, 6, Activation::Gelu),
+            (70, 34, 130, Activation::Gelu),
+            (600, 64, 96, Activation::Gelu),
+            (70, 34, 130, Activation::GeluTanh),
+            (33, 12, 40, Activation::QuickGelu),
+            (33, 12, 40, Activation::ClippedGelu),
+            (33, 12, 40, Activation::Silu),
+            (33, 12, 40, Activation::Tanh),
+        ] {
             let args = [normal(1, &[tokens, inner]), normal(2, &[outer, inner]), normal(3, &[outer])];
             assert_tapes(&args, |ops, [x, w, b]| {
                 let x = ops.parameter(x)?;
-                ops.linear_activation(&x, &weights([(w, b)]), Activation::Gelu)
+                ops.linear_activation(&x, &weights([(w, b)]), activation)
             });
         }
     }

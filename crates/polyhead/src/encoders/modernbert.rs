@@ -1,0 +1,288 @@
+//! ModernBERT (Warner et al., arXiv:2412.13663): LayerNorm before each sub-layer, rotary positions, gated feed-forward layers, and
+//! attention that sees the whole sequence in every third layer and the tokens around in the others.
+//!
+//! ```text
+//! h₀ = dropout(LN(word))
+//! h  = h + dropout(Wₒ attention(Wqkv LN(h)))         per layer; the first one has no LN here
+//! h  = h + Wₒ dropout(f(a) g)                        a and g are the halves of Wᵢ LN(h)
+//! h  = LN(h)                                         behind the last layer
+//! ```
+//!
+//! A local layer sees tokens up to half of `local_attention` apart. Its angles have a base of their own. Configurations of transformers 4
+//! (`global_attn_every_n_layers`, `global_rope_theta`, `local_rope_theta`) and 5 (`layer_types`, `rope_parameters`) are read.
+
+use super::config::{self, Biased, Shape};
+use super::{
+    Encoder, EncoderKind, EncoderOverrides, FirstPosition, HiddenStateCallback, ModelName, Precision, TokenTypes,
+};
+use crate::error::{Place, Result};
+use crate::parameters::{Group, Naming, Weights};
+use candle_core::Device;
+use polyhead_kernels::layer_norm::Norm;
+use polyhead_kernels::{Attention, DropoutAt, Index, Linear, Ops, Positions, Value, Weight};
+use serde::Deserialize;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Its entry in [`super::ENCODERS`].
+pub const KIND: EncoderKind = EncoderKind {
+    name: ModelName { model_type: "modernbert", class: "ModernBert" },
+    about: "ModernBERT: long texts, local and global attention",
+    other_names: &[],
+    naming: Naming {
+        prefix: "model.",
+        parts: &["embeddings.", "layers.", "final_norm."],
+        ignored: &[],
+        pretraining: &["decoder.", "head."],
+    },
+    first_position: FirstPosition::First,
+    token_types: TokenTypes::None,
+    lora_targets: &["Wqkv"],
+    sequence_head: None,
+    linear_heads: false,
+    fixture: "tiny-modernbert",
+    open,
+};
+
+const KEYS: &[(&str, &str)] = &[
+    ("hidden_activation", "hidden_act"),
+    ("norm_eps", "layer_norm_eps"),
+    ("embedding_dropout", "hidden_dropout_prob"),
+    ("attention_dropout", "attention_probs_dropout_prob"),
+];
+/// What transformers takes where `config.json` says nothing.
+const DEFAULTS: &str = r#"{
+    "layer_norm_eps": 1e-5, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "local_attention": 128,
+    "global_attn_every_n_layers": 3, "global_rope_theta": 160000.0, "local_rope_theta": 10000.0
+}"#;
+/// The names of the two kinds of layers in `layer_types` and `rope_parameters`.
+const FULL: &str = "full_attention";
+const SLIDING: &str = "sliding_attention";
+
+/// The fields of `config.json` that shape the computation.
+#[derive(Debug, Clone, Deserialize)]
+struct Config {
+    #[serde(flatten)]
+    shape: Shape,
+    max_position_embeddings: usize,
+    local_attention: usize,
+    global_attn_every_n_layers: usize,
+    global_rope_theta: f64,
+    local_rope_theta: f64,
+    layer_types: Option<Vec<String>>,
+    rope_parameters: Option<serde_json::Map<String, serde_json::Value>>,
+    #[serde(default)]
+    mlp_dropout: f64,
+    #[serde(default)]
+    attention_bias: bool,
+    #[serde(default)]
+    mlp_bias: bool,
+    #[serde(default)]
+    norm_bias: bool,
+}
+
+struct ModernBert {
+    config: Config,
+    precision: Precision,
+    words: Weight,
+    norm: Norm,
+    layers: Vec<Layer>,
+    final_norm: Norm,
+    device: Device,
+}
+
+struct Layer {
+    /// None in the first layer.
+    attention_norm: Option<Norm>,
+    qkv: Arc<Linear>,
+    attention_output: Arc<Linear>,
+    norm: Norm,
+    /// Both halves of what is gated.
+    gated: Arc<Linear>,
+    output: Arc<Linear>,
+    /// The base of its angles, and how far apart tokens may be that attend to each other.
+    base: f64,
+    window: Option<usize>,
+}
+
+fn open(
+    kind: &EncoderKind,
+    path: &Path,
+    config: &serde_json::Value,
+    adjust: &EncoderOverrides,
+    weights: &mut Weights,
+) -> Result<Box<dyn Encoder>> {
+    let mut read: Config = config::read(kind, path, config, KEYS, DEFAULTS)?;
+    read.shape.adjust(adjust);
+    if let Some(rate) = adjust.dropout {
+        read.mlp_dropout = rate;
+    }
+    let reaches = read.check().and_then(|()| read.reaches()).map_err(|error| error.at_least(Place::file(path)))?;
+    Ok(Box::new(ModernBert::open(read, &reaches, adjust.precision, weights)?))
+}
+
+impl Config {
+    fn check(&self) -> Result<()> {
+        self.shape.check()?;
+        config::check_count("max_position_embeddings", self.max_position_embeddings)?;
+        config::check_count("local_attention", self.local_attention)?;
+        config::check_count("global_attn_every_n_layers", self.global_attn_every_n_layers)?;
+        if !(0.0..1.0).contains(&self.mlp_dropout) {
+            return config::fault("mlp_dropout", "a rate from 0 up to 1", &self.mlp_dropout.to_string());
+        }
+        let size = self.shape.hidden_size / self.shape.num_attention_heads;
+        if !size.is_multiple_of(2) {
+            return config::fault("hidden_size", "heads of an even width", &size.to_string());
+        }
+        Ok(())
+    }
+
+    /// Of each layer the base of its angles and its window.
+    fn reaches(&self) -> Result<Vec<(f64, Option<usize>)>> {
+        let depth = self.shape.num_hidden_layers;
+        let types = match &self.layer_types {
+            Some(types) if types.len() == depth => types.clone(),
+            Some(types) => {
+                config::fault(
+                    "layer_types",
+                    &format!("{depth} of them, as num_hidden_layers says"),
+                    &types.len().to_string(),
+                )?;
+                Vec::new()
+            }
+            None => {
+                let full = |layer: usize| layer.is_multiple_of(self.global_attn_every_n_layers);
+                (0..depth).map(|layer| if full(layer) { FULL } else { SLIDING }.to_owned()).collect()
+            }
+        };
+        let (full, local) = (self.base(FULL, self.global_rope_theta)?, self.base(SLIDING, self.local_rope_theta)?);
+        types
+            .iter()
+            .map(|name| match name.as_str() {
+                FULL => Ok((full, None)),
+                SLIDING => Ok((local, Some(self.local_attention / 2))),
+                other => {
+                    config::fault("layer_types", &format!("{FULL} and {SLIDING}"), &format!("`{other}`"))?;
+                    Ok((full, None))
+                }
+            })
+            .collect()
+    }
+
+    /// The base of the angles of one kind of layers.
+    fn base(&self, kind: &str, otherwise: f64) -> Result<f64> {
+        let parameters = self.rope_parameters.as_ref().and_then(|all| all.get(kind));
+        let of = |name: &str| parameters.and_then(|parameters| parameters.get(name)).filter(|value| !value.is_null());
+        let field = format!("rope_parameters.{kind}");
+        if let Some(other) = of("rope_type").filter(|name| *name != "default") {
+            config::fault(&format!("{field}.rope_type"), "`default`", &other.to_string())?;
+        }
+        let base = of("rope_theta").map_or(Some(otherwise), serde_json::Value::as_f64);
+        match base {
+            Some(base) if base > 1.0 && base.is_finite() => Ok(base),
+            other => {
+                config::fault(&format!("{field}.rope_theta"), "a number above 1", &format!("{other:?}"))?;
+                Ok(otherwise)
+            }
+        }
+    }
+}
+
+impl ModernBert {
+    fn open(
+        config: Config,
+        reaches: &[(f64, Option<usize>)],
+        wanted: Precision,
+        weights: &mut Weights,
+    ) -> Result<Self> {
+        let Shape { hidden_size: hidden, intermediate_size: inner, layer_norm_eps: epsilon, .. } = config.shape;
+        let norm = |weights: &mut Weights, name: &str| {
+            config::norm_with(weights, name, hidden, epsilon, Biased(config.norm_bias))
+        };
+        let linear = |weights: &mut Weights, name: String, inner, outer, biased| {
+            config::linear_with(weights, &[name], inner, outer, Biased(biased))
+        };
+        weights.in_group(Group::Embeddings);
+        let words = config::table(weights, "embeddings.tok_embeddings", config.shape.vocab_size, hidden)?;
+        let first_norm = norm(weights, "embeddings.norm")?;
+        let mut layers = Vec::with_capacity(reaches.len());
+        for (depth, (base, window)) in reaches.iter().enumerate() {
+            weights.in_group(Group::Layer(depth));
+            let at = |name: &str| format!("layers.{depth}.{name}");
+            layers.push(Layer {
+                attention_norm: if depth == 0 { None } else { Some(norm(weights, &at("attn_norm"))?) },
+                qkv: linear(weights, at("attn.Wqkv"), hidden, 3 * hidden, config.attention_bias)?,
+                attention_output: linear(weights, at("attn.Wo"), hidden, hidden, config.attention_bias)?,
+                norm: norm(weights, &at("mlp_norm"))?,
+                gated: linear(weights, at("mlp.Wi"), hidden, 2 * inner, config.mlp_bias)?,
+                output: linear(weights, at("mlp.Wo"), inner, hidden, config.mlp_bias)?,
+                base: *base,
+                window: *window,
+            });
+        }
+        let final_norm = norm(weights, "final_norm")?;
+        let precision = config.shape.precision(wanted);
+        Ok(Self { config, precision, words, norm: first_norm, layers, final_norm, device: weights.device().clone() })
+    }
+}
+
+impl Encoder for ModernBert {
+    fn forward(&self, ops: &mut dyn Ops, mut each: Option<&mut HiddenStateCallback>) -> Result<Value> {
+        let shape = &self.config.shape;
+        let (heads, activation) = (shape.num_attention_heads, shape.activation()?);
+        let dropout = DropoutAt::new(shape.hidden_dropout_prob, "embeddings");
+        let mut h = ops.embeddings(&[(self.words.clone(), Index::TokenIds)], &self.norm, dropout)?;
+        for (depth, layer) in self.layers.iter().enumerate() {
+            if let Some(each) = &mut each {
+                each(h.to_tensor()?);
+            }
+            let drop = |place, rate| DropoutAt::new(rate, place).of_layer(depth);
+            let rate = shape.attention_probs_dropout_prob;
+            let normal = match &layer.attention_norm {
+                Some(norm) => ops.layer_norm(&h, norm)?,
+                None => h.clone(),
+            };
+            let attention = Attention {
+                heads,
+                dropout: drop("attention", rate),
+                positions: Positions::Rotary(layer.base),
+                window: layer.window,
+            };
+            let mixed = ops.self_attention(&normal, &layer.qkv, attention)?;
+            h = ops.linear_residual(&mixed, &layer.attention_output, &h, drop("attention output", rate))?;
+            let normal = ops.layer_norm(&h, &layer.norm)?;
+            let inner = ops.linear_gated(&normal, &layer.gated, activation)?;
+            let inner = ops.dropout(&inner, drop("inner", self.config.mlp_dropout))?;
+            h = ops.linear_residual(&inner, &layer.output, &h, drop("output", 0.0))?;
+        }
+        let h = ops.layer_norm(&h, &self.final_norm)?;
+        if let Some(each) = each {
+            each(h.to_tensor()?);
+        }
+        Ok(h)
+    }
+
+    fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    fn device(&self) -> &Device {
+        &self.device
+    }
+
+    fn hidden_size(&self) -> usize {
+        self.config.shape.hidden_size
+    }
+
+    fn layers(&self) -> usize {
+        self.layers.len()
+    }
+
+    fn max_tokens(&self) -> usize {
+        self.config.max_position_embeddings
+    }
+
+    fn vocabulary(&self) -> usize {
+        self.config.shape.vocab_size
+    }
+}
