@@ -17,7 +17,9 @@ fn version_and_help_go_to_standard_output() {
     }
 }
 
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 16] = [
+    "init",
+    "merge",
     "train",
     "compare",
     "data",

@@ -144,9 +144,9 @@ fn labels_and_relations_are_asked_of_models_that_tell_them() {
         .collect();
     let first = |among: usize| -> Vec<f32> { (0..among).map(|at| if at == 0 { 9.0 } else { 0.0 }).collect() };
     let folder = biased(&[
-        ("mood", "classify", json!({ "labels": ["NEGATIVE", "POSITIVE"], "max_length": 32 }), &first(2)),
-        ("question", "classify", json!({ "labels": types, "max_length": 32 }), &first(6)),
-        ("topic", "classify", json!({ "labels": ["sport", "trade"], "max_length": 32 }), &first(2)),
+        ("mood", "classify", json!({ "labels": ["NEGATIVE", "POSITIVE"], "max_length": 32, "stride": 4 }), &first(2)),
+        ("question", "classify", json!({ "labels": types, "max_length": 32, "stride": 4 }), &first(6)),
+        ("topic", "classify", json!({ "labels": ["sport", "trade"], "max_length": 32, "stride": 4 }), &first(2)),
         (
             "between",
             "relation",
@@ -167,7 +167,7 @@ fn labels_and_relations_are_asked_of_models_that_tell_them() {
         "right  sentiment, restaurant",
         "sentiment: 3 of 6 texts right",
         "question type: 1 of 6 texts right",
-        "relations: 1 of 10 relations right",
+        "relations: 1 of 10 sentences right",
         "topic: not asked: the texts are English, with a sentiment",
     ] {
         assert!(shown.contains(line), "{line}: {shown}");

@@ -76,7 +76,7 @@ fn an_encoder_is_trained_saved_loaded_asked_and_resumed_to_the_same_bits() {
         let of = kind.name.model_type;
         let folder = tempfile::tempdir().unwrap();
         let run = folder.path().join("runs/tiny");
-        let losses = train(trainer(kind, folder.path(), &["train.epochs=7", "train.learning_rate=4e-3"]), usize::MAX);
+        let losses = train(trainer(kind, folder.path(), &["train.epochs=9", "train.learning_rate=4e-3"]), usize::MAX);
         for (task, losses) in &losses {
             let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
             let (first, last) = (mean(&losses[..3]), mean(&losses[losses.len() - 3..]));
@@ -102,7 +102,7 @@ fn an_encoder_is_trained_saved_loaded_asked_and_resumed_to_the_same_bits() {
 
         let broken = tempfile::tempdir().unwrap();
         let left = broken.path().join("runs/tiny");
-        train(trainer(kind, broken.path(), &["train.epochs=7", "train.learning_rate=4e-3"]), 9);
+        train(trainer(kind, broken.path(), &["train.epochs=9", "train.learning_rate=4e-3"]), 9);
         train(Trainer::resume(&left, None, &[], TASKS, &mut |_| {}).unwrap(), usize::MAX);
         assert_eq!(digests(&left), whole, "{of}: resumed");
     }

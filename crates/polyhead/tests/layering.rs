@@ -23,7 +23,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("io", &["error"]),
     ("text", &["error"]),
     ("data", &["error", "text"]),
-    ("parameters", &["error"]),
+    ("parameters", &["error", "io"]),
     ("balance", &["error", "parameters", "strategy"]),
     ("encoders", &["batch", "error", "parameters"]),
     ("tasks", &["batch", "data", "document", "encoders", "error", "metrics", "parameters", "text"]),
@@ -98,7 +98,7 @@ const MODULES: &[(&str, &[&str])] = &[
 /// Modules whose files are entries of one list and know nothing of each other; the files named here serve all of them.
 const LISTS: &[(&str, &[&str])] = &[
     ("tasks", &["mod", "any", "answer", "confusion", "drawing", "faces", "lowest"]),
-    ("encoders", &["mod", "post_norm"]),
+    ("encoders", &["mod", "config", "post_norm"]),
     ("sample", &["mod"]),
     ("balance", &["mod"]),
 ];

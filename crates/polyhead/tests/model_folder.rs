@@ -143,8 +143,7 @@ fn configurations_that_fit_no_weights_are_refused_before_anything_is_allocated()
         ("num_hidden_layers", json!(1024), "encoder.layer.3.attention.self.query.weight"),
         ("num_hidden_layers", json!(2), "`encoder.layer.2.attention.output.LayerNorm.bias`: unknown"),
         ("num_attention_heads", json!(0), "`num_attention_heads`"),
-        ("hidden_act", json!("relu"), "`hidden_act`: expected `gelu`"),
-        ("hidden_act", json!("gelu_new"), "`hidden_act`: expected `gelu`"),
+        ("hidden_act", json!("mish"), "`hidden_act`: expected one of gelu, gelu_python, gelu_new"),
         ("position_embedding_type", json!("relative_key"), "`position_embedding_type`: expected `absolute`"),
         ("hidden_dropout_prob", json!(1.5), "`hidden_dropout_prob`"),
         ("layer_norm_eps", json!(-1e-12), "`layer_norm_eps`"),
@@ -153,7 +152,7 @@ fn configurations_that_fit_no_weights_are_refused_before_anything_is_allocated()
         (
             "model_type",
             json!("gpt2"),
-            "model_type: expected one of bert, roberta, xlm-roberta, camembert, found `gpt2`",
+            "model_type: expected one of bert, roberta, xlm-roberta, camembert, distilbert, electra, albert, mpnet, deberta-v2, modernbert, found `gpt2`",
         ),
         ("model_type", json!(7), "model_type: expected one of bert, roberta"),
     ];

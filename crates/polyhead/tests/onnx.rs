@@ -341,7 +341,7 @@ fn a_file_has_the_inputs_outputs_and_weights_of_the_model_and_the_same_bytes_twi
 
 #[test]
 fn a_file_computes_the_logits_of_the_model_whatever_the_padding() {
-    for (fixture, model, reference) in each_fixture() {
+    for (_, model, reference) in each_fixture() {
         let bytes = bytes_of(&model);
         let graph = &Message::parse(&bytes).messages(7)[0];
         let windows = windows(&reference);

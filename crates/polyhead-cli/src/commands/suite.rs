@@ -177,7 +177,7 @@ fn totals(report: &Report, out: &mut Out) -> Result<()> {
         out.line(format!("{set}: {right} of {} right", counted(of_set.len(), "text")))?;
     }
     if !report.relations.is_empty() {
-        let all = counted(report.relations.len(), "relation");
+        let all = counted(report.relations.len(), "sentence");
         out.line(format!("relations: {} of {all} right", totals.relations_right))?;
     }
     if !report.trees.is_empty() {

@@ -49,7 +49,7 @@ const NO_RELATION: &str = "Other";
 pub struct Labelled {
     /// The task that was asked.
     pub task: String,
-    /// What the label says: `sentiment`, `question type` or `relation`.
+    /// What the label says: `sentiment`, `question type` or `relations`.
     pub set: String,
     /// What the text is about.
     pub domain: String,
@@ -135,7 +135,7 @@ pub(super) fn relations(session: &Session, task: &str) -> Result<Vec<Labelled>> 
             };
             let (found, score) =
                 edge.map_or_else(|| (NO_RELATION.to_owned(), None), |edge| (edge.kind, Some(edge.score)));
-            let (verdict, set) = (verdict(found == gold), "relation".to_owned());
+            let (verdict, set) = (verdict(found == gold), "relations".to_owned());
             Labelled { task: task.to_owned(), set, domain, text, gold, found, score, verdict }
         })
         .collect())
