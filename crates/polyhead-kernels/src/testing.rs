@@ -118,6 +118,15 @@ impl Ops for Primitives {
     fn parameter(&mut self, weight: &Weight) -> Result<Value> {
         self.0.parameter(weight)
     }
+    fn table(&mut self, weight: &Weight) -> Result<Value> {
+        self.0.table(weight)
+    }
+    fn gated(&mut self, x: &Value, activation: Activation) -> Result<Value> {
+        self.0.gated(x, activation)
+    }
+    fn neighbours(&mut self, x: &Value, size: usize) -> Result<Value> {
+        self.0.neighbours(x, size)
+    }
     fn embedding(&mut self, table: &Weight, index: Index) -> Result<Value> {
         self.0.embedding(table, index)
     }

@@ -10,7 +10,9 @@
 //! x is `[rows, hidden]`; queries, keys and values lie side by side, `[rows, 3 hidden]`, each `[heads, d]`; O is
 //! `[rows, hidden]`. A sequence attends to its own real tokens only; rows of padding come out as zeros. Probabilities are
 //! made for a block of queries at a time, and made again in the backward pass from the largest score and the sum of each row:
-//! what lives in between grows with the tokens, not with their square.
+//! what lives in between grows with the tokens, not with their square. Queries and keys may be turned before they meet (`turn.rs`), a window
+//! may hide tokens that are far away (its keys alone are read), and numbers may be added to the scores, by distance (`added.rs`, one
+//! `[n, n]` for each thread).
 
 mod added;
 mod head;
@@ -36,8 +38,7 @@ use std::sync::Arc;
 use turn::{Direction, Turn};
 
 impl Tape {
-    /// Attention of each sequence to itself, whose scores know nothing of positions or that of queries and keys that are turned; `qkv`
-    /// projects to queries, keys and values side by side.
+    /// Attention of each sequence to itself; `qkv` projects to queries, keys and values side by side.
     pub(crate) fn fused_self_attention(&mut self, x: &Fused, qkv: &Arc<Linear>, attention: Attention) -> Result<Value> {
         let Attention { heads, dropout, positions, window } = attention;
         let (rows, width) = (x.node.rows, qkv.outputs());
@@ -48,7 +49,7 @@ impl Tape {
             _ => None,
         };
         let precision = qkv.precision(self.precision);
-        let (added, sources) = added_of(positions)?;
+        let (added, sources) = added_of(positions, width / 3)?;
         let job = Job { segments, heads, hidden: width / 3, dropout: self.setting.pass.mask(dropout), window, added };
         let operand = qkv.operand(x.operand(precision), x.node.rows_of, &self.setting)?;
         let needs_gradient = self.trains() && (x.node.needs_gradient || qkv.is_trained() || sources.need_a_gradient());
@@ -149,7 +150,7 @@ enum Sources {
 }
 
 /// What is added to scores, and where it comes from.
-fn added_of(positions: Positions) -> Result<(Option<Added>, Sources)> {
+fn added_of(positions: Positions, hidden: usize) -> Result<(Option<Added>, Sources)> {
     Ok(match positions {
         Positions::InHiddenStates | Positions::Rotary(_) => (None, Sources::Nothing),
         Positions::Bias(table) => {
@@ -158,7 +159,13 @@ fn added_of(positions: Positions) -> Result<(Option<Added>, Sources)> {
             (Some(added), Sources::Table(table.clone()))
         }
         Positions::Disentangled(Disentangled { keys, queries, distances }) => {
-            let numbers = |value: &Value| Ok::<_, candle_core::Error>(value.fused()?.to_vec());
+            let numbers = |value: &Value| {
+                let Node { rows, columns, .. } = value.fused()?.node;
+                if (rows, columns) != (2 * distances.span, hidden) {
+                    candle_core::bail!("attention: vectors [{rows}, {columns}] of {distances:?} for {hidden} columns");
+                }
+                Ok(value.fused()?.to_vec())
+            };
             let node = |value: &Value| Ok::<_, candle_core::Error>(value.fused()?.node);
             let added = Added::Disentangled {
                 keys: keys.map(numbers).transpose()?,
@@ -515,25 +522,27 @@ mod tests {
                     let attention = Attention { positions: Positions::Bias(table), ..attention(heads, rate) };
                     ops.self_attention(&x, &weights([(w, b)]), attention)
                 });
-                for (distances, terms) in [
-                    (Distances { span: 16, farthest: Some(64) }, [true, true]),
-                    (Distances { span: 20, farthest: None }, [true, false]),
-                    (Distances { span: 8, farthest: Some(32) }, [false, true]),
-                ] {
-                    let rows = 2 * distances.span;
-                    let vectors = [5, 6].map(|seed| (normal(seed, &[rows, hidden]) * 0.5).unwrap());
-                    let args =
-                        [args[0].clone(), args[1].clone(), args[2].clone(), vectors[0].clone(), vectors[1].clone()];
-                    assert_tapes_on(&Inputs::of_rows(segments.clone()), &args, |ops, [x, w, b, keys, queries]| {
-                        let x = ops.parameter(x)?;
-                        let (keys, queries) = (ops.table(keys)?, ops.table(queries)?);
-                        let vectors = Disentangled {
-                            keys: terms[0].then_some(&keys),
-                            queries: terms[1].then_some(&queries),
-                            distances,
-                        };
-                        let positions = Positions::Disentangled(vectors);
-                        ops.self_attention(&x, &weights([(w, b)]), Attention { positions, ..attention(heads, rate) })
+                let attention = attention(heads, rate);
+                let vectors = |rows: usize| [5, 6].map(|seed| (normal(seed, &[rows, hidden]) * 0.5).unwrap());
+                let [x, w, b, _] = args.clone();
+                let distances = Distances { span: 16, farthest: Some(64) };
+                let [keys, queries] = vectors(32);
+                let both = [x.clone(), w.clone(), b.clone(), keys, queries];
+                assert_tapes_on(&Inputs::of_rows(segments.clone()), &both, |ops, [x, w, b, keys, queries]| {
+                    let x = ops.parameter(x)?;
+                    let (keys, queries) = (ops.table(keys)?, ops.table(queries)?);
+                    let vectors = Disentangled { keys: Some(&keys), queries: Some(&queries), distances };
+                    let positions = Positions::Disentangled(vectors);
+                    ops.self_attention(&x, &weights([(w, b)]), Attention { positions, ..attention })
+                });
+                for of_queries in [true, false] {
+                    let distances = Distances { span: 20, farthest: of_queries.then_some(64) };
+                    let one = [x.clone(), w.clone(), b.clone(), vectors(40)[0].clone()];
+                    assert_tapes_on(&Inputs::of_rows(segments.clone()), &one, |ops, [x, w, b, vectors]| {
+                        let (x, vectors) = (ops.parameter(x)?, ops.table(vectors)?);
+                        let (keys, queries) = if of_queries { (None, Some(&vectors)) } else { (Some(&vectors), None) };
+                        let positions = Positions::Disentangled(Disentangled { keys, queries, distances });
+                        ops.self_attention(&x, &weights([(w, b)]), Attention { positions, ..attention })
                     });
                 }
             }

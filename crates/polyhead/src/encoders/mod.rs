@@ -74,6 +74,8 @@ pub enum FirstPosition {
     /// The one after that of the padding token's id (`pad_token_id` of `config.json`; 1 if that is left out): the rows up to
     /// there are no positions.
     AfterPadding,
+    /// This one, whatever `config.json` says.
+    Row(u32),
 }
 
 impl FirstPosition {
@@ -81,6 +83,7 @@ impl FirstPosition {
     fn row(self, config: &Json) -> Option<u32> {
         match (self, config.get("pad_token_id")) {
             (Self::First, _) => Some(0),
+            (Self::Row(row), _) => Some(row),
             (Self::AfterPadding, None | Some(Json::Null)) => Some(2),
             (Self::AfterPadding, Some(id)) => id.as_u64()?.checked_add(1)?.try_into().ok(),
         }

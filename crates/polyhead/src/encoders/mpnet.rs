@@ -31,7 +31,8 @@ pub const KIND: EncoderKind = EncoderKind {
         ignored: &["embeddings.position_ids"],
         pretraining: &["lm_head."],
     },
-    first_position: FirstPosition::AfterPadding,
+    // Behind that of `<pad>`, which is 1 in every checkpoint: transformers does not read it.
+    first_position: FirstPosition::Row(2),
     token_types: TokenTypes::None,
     lora_targets: &["q", "v"],
     sequence_head: Some(SequenceHead {

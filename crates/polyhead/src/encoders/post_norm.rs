@@ -12,7 +12,7 @@
 //! not trained.
 
 use super::config::{self, Shape};
-use super::{Encoder, EncoderKind, EncoderOverrides, HiddenStateCallback, Precision, TokenTypes};
+use super::{Encoder, EncoderKind, EncoderOverrides, FirstPosition, HiddenStateCallback, Precision, TokenTypes};
 use crate::error::{Error, Place, Result};
 use crate::parameters::{Group, Weights};
 use candle_core::Device;
@@ -163,6 +163,9 @@ pub(super) fn open(
 fn first_position(kind: &EncoderKind, config: &serde_json::Value, rows: usize) -> Result<u32> {
     let first = kind.first_position.row(config).filter(|first| (*first as usize) < rows);
     first.ok_or_else(|| {
+        if let FirstPosition::Row(row) = kind.first_position {
+            return Error::data(format!("`max_position_embeddings`: expected more than {row}, found {rows}"));
+        }
         let found = config.get("pad_token_id").map_or("none".to_owned(), ToString::to_string);
         Error::data(format!(
             "`pad_token_id`: expected a number below max_position_embeddings - 1 = {}, found {found}",

@@ -3,14 +3,14 @@
 //!
 //! ```text
 //! suite/texts.jsonl     {"set", "domain", "text", "label"}     the sets are those of SETS
-//! suite/relations.jsonl {"domain", "text", "label"}            the parts stand in <e1>...</e1> and <e2>...</e2>
+//! suite/relations.jsonl {"domain", "text", "label"}            the parts stand in <e1>...</e1> and, behind it, <e2>...</e2>
 //! ```
 
 use super::{Verdict, answers, cases, verdict};
 use crate::error::Result;
 use crate::infer::Session;
 use crate::tasks::Shape;
-use crate::tasks::answer::{Answer, Edges, Labels};
+use crate::tasks::answer::{Answer, Edge, Edges, Labels};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -133,8 +133,12 @@ pub(super) fn relations(session: &Session, task: &str) -> Result<Vec<Labelled>> 
                 Ok(Answer::Edges(Edges { edges, .. })) => edges.into_iter().next(),
                 _ => None,
             };
-            let (found, score) =
-                edge.map_or_else(|| (NO_RELATION.to_owned(), None), |edge| (edge.kind, Some(edge.score)));
+            // An answer leads from one part to the other: the label says that by their order.
+            let label = |Edge { kind, from, to, score }: Edge| {
+                let direction = if from.start < to.start { "(e1,e2)" } else { "(e2,e1)" };
+                (format!("{kind}{direction}"), Some(score))
+            };
+            let (found, score) = edge.map_or_else(|| (NO_RELATION.to_owned(), None), label);
             let (verdict, set) = (verdict(found == gold), "relations".to_owned());
             Labelled { task: task.to_owned(), set, domain, text, gold, found, score, verdict }
         })
@@ -168,7 +172,9 @@ mod tests {
         let names: BTreeSet<String> = cases.iter().map(name).collect();
         assert_eq!(names.len(), DIRECTED.len() + 1);
         for case in &cases {
-            assert!(["<e1>", "</e1>", "<e2>", "</e2>"].iter().all(|mark| case.text.contains(mark)), "{}", case.text);
+            let places: Vec<usize> =
+                ["<e1>", "</e1>", "<e2>", "</e2>"].iter().filter_map(|mark| case.text.find(mark)).collect();
+            assert!(places.len() == 4 && places.is_sorted(), "{}", case.text);
         }
     }
 
