@@ -36,7 +36,7 @@ pub const CLIP: f32 = 10.0;
 /// The factor in [`Activation::QuickGelu`].
 pub const QUICK: f32 = 1.702;
 /// `2 √(2/π)` and the factor of the cube in [`Activation::GeluTanh`].
-pub const GELU_TANH: (f32, f32) = (1.595_769_1, 0.044_715);
+pub const GELU_TANH: (f32, f32) = (1.595_769_2, 0.044_715);
 
 /// The names that transformers has for them.
 const NAMES: &[(&str, Activation)] = &[

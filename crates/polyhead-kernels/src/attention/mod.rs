@@ -68,9 +68,10 @@ impl Tape {
             let gradient = buffers.take(output)?;
             let mut projected_gradient = Matrix::uninit(gradient.precision(), rows, width);
             let mut of_added = job.added.as_ref().map(|added| added.gradients(&job));
-            let parts = of_added.as_mut().map(added::Gradients::parts);
-            job.backward(&projected, &statistics, &gradient, &mut projected_gradient, parts.as_ref())?;
-            drop(parts);
+            {
+                let parts = of_added.as_mut().map(added::Gradients::parts);
+                job.backward(&projected, &statistics, &gradient, &mut projected_gradient, parts.as_ref())?;
+            }
             if let (Some(added), Some(gradients)) = (&job.added, &of_added) {
                 sources.gather(buffers, added.gather(&job, gradients))?;
             }

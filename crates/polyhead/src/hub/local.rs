@@ -60,7 +60,8 @@ pub(super) fn checkpoint(folder: &Path) -> Result<Checkpoint> {
         return Err(no_model(&folder));
     }
     for name in REQUIRED {
-        if !folder.join(name).is_file() && !(name == WEIGHTS && folder.join(SHARD_INDEX).is_file()) {
+        let listed = name == WEIGHTS && folder.join(SHARD_INDEX).is_file();
+        if !listed && !folder.join(name).is_file() {
             return Err(missing(&folder, name));
         }
     }
