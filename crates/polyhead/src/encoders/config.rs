@@ -2,7 +2,7 @@
 //!
 //! Keys are those of BERT; an architecture with other names for the same says which ([`read`]).
 
-use super::{EncoderKind, EncoderOverrides, Precision};
+use super::{EncoderFacts, EncoderKind, EncoderOverrides, Precision};
 use crate::error::{Error, Place, Result};
 use crate::parameters::{Role, Weights};
 use polyhead_kernels::layer_norm::Norm;
@@ -138,8 +138,20 @@ impl Shape {
         Ok(())
     }
 
+    /// What there is to know of an encoder of this shape, whose tensors live where those of `weights` do.
+    pub fn facts(&self, wanted: Precision, layers: usize, max_tokens: usize, weights: &Weights) -> EncoderFacts {
+        EncoderFacts {
+            precision: self.precision(wanted),
+            device: weights.device().clone(),
+            hidden_size: self.hidden_size,
+            layers,
+            max_tokens,
+            vocabulary: self.vocab_size,
+        }
+    }
+
     /// What products can be computed in: those in bf16 take their factors in pairs of neighbours, which must not reach across heads.
-    pub fn precision(&self, wanted: Precision) -> Precision {
+    fn precision(&self, wanted: Precision) -> Precision {
         let widths = [self.hidden_size / self.num_attention_heads, self.intermediate_size];
         if widths.iter().all(|width| width.is_multiple_of(2)) { wanted } else { Precision::F32 }
     }

@@ -14,12 +14,11 @@
 use super::config::{self, Biased, Shape};
 use super::post_norm::{Dropouts, Layer, LayerNames};
 use super::{
-    Encoder, EncoderKind, EncoderOverrides, FirstPosition, HiddenStateCallback, ModelName, Precision, SequenceHead,
-    TokenTypes,
+    Encoder, EncoderFacts, EncoderKind, EncoderOverrides, FirstPosition, HiddenStateCallback, ModelName, Precision,
+    SequenceHead, TokenTypes,
 };
 use crate::error::{Error, Place, Result};
 use crate::parameters::{Group, Naming, Role, Weights};
-use candle_core::Device;
 use polyhead_kernels::layer_norm::Norm;
 use polyhead_kernels::{
     Activation, Disentangled, Distances, DropoutAt, Index, Linear, Ops, Part, Positions, Value, Weight,
@@ -143,7 +142,7 @@ impl Terms {
 
 struct DebertaV2 {
     config: Config,
-    precision: Precision,
+    facts: EncoderFacts,
     /// Each with the index that picks its rows.
     tables: Vec<(Weight, Index)>,
     projection: Option<Arc<Linear>>,
@@ -151,7 +150,6 @@ struct DebertaV2 {
     layers: Vec<(Layer, Option<OfDistances>)>,
     distances: Option<Vectors>,
     convolution: Option<Convolution>,
-    device: Device,
 }
 
 /// The vectors of distances, for all layers.
@@ -292,9 +290,9 @@ impl DebertaV2 {
                 convolution = Some(Convolution::open(&config, weights)?);
             }
         }
-        let precision = config.shape.precision(wanted);
-        let device = weights.device().clone();
-        Ok(Self { config, precision, tables, projection, norm, layers, distances, convolution, device })
+        let max_tokens = if config.position_biased_input { config.max_position_embeddings } else { LONGEST };
+        let facts = config.shape.facts(wanted, layers.len(), max_tokens, weights);
+        Ok(Self { config, facts, tables, projection, norm, layers, distances, convolution })
     }
 
     fn embedded(&self, ops: &mut dyn Ops) -> Result<Value> {
@@ -406,27 +404,7 @@ impl Encoder for DebertaV2 {
         Ok(h)
     }
 
-    fn precision(&self) -> Precision {
-        self.precision
-    }
-
-    fn device(&self) -> &Device {
-        &self.device
-    }
-
-    fn hidden_size(&self) -> usize {
-        self.config.shape.hidden_size
-    }
-
-    fn layers(&self) -> usize {
-        self.layers.len()
-    }
-
-    fn max_tokens(&self) -> usize {
-        if self.config.position_biased_input { self.config.max_position_embeddings } else { LONGEST }
-    }
-
-    fn vocabulary(&self) -> usize {
-        self.config.shape.vocab_size
+    fn facts(&self) -> &EncoderFacts {
+        &self.facts
     }
 }

@@ -223,23 +223,50 @@ pub trait Encoder: Send + Sync {
     /// and of every layer.
     fn forward(&self, ops: &mut dyn Ops, each: Option<&mut HiddenStateCallback>) -> Result<Value>;
 
+    /// What there is to know of it besides what it computes.
+    fn facts(&self) -> &EncoderFacts;
+
     /// What its matrix products are computed in.
-    fn precision(&self) -> Precision;
+    fn precision(&self) -> Precision {
+        self.facts().precision
+    }
 
     /// Where its tensors live.
-    fn device(&self) -> &Device;
+    fn device(&self) -> &Device {
+        &self.facts().device
+    }
 
     /// The width of its hidden states.
-    fn hidden_size(&self) -> usize;
+    fn hidden_size(&self) -> usize {
+        self.facts().hidden_size
+    }
 
     /// Its layers.
-    fn layers(&self) -> usize;
+    fn layers(&self) -> usize {
+        self.facts().layers
+    }
 
     /// The longest sequence it can encode, in tokens.
-    fn max_tokens(&self) -> usize;
+    fn max_tokens(&self) -> usize {
+        self.facts().max_tokens
+    }
 
     /// The token ids it knows run from 0 to one less than this.
-    fn vocabulary(&self) -> usize;
+    fn vocabulary(&self) -> usize {
+        self.facts().vocabulary
+    }
+}
+
+/// What there is to know of an encoder besides what it computes. See the methods of [`Encoder`].
+#[derive(Debug, Clone)]
+#[allow(missing_docs)]
+pub struct EncoderFacts {
+    pub precision: Precision,
+    pub device: Device,
+    pub hidden_size: usize,
+    pub layers: usize,
+    pub max_tokens: usize,
+    pub vocabulary: usize,
 }
 
 /// The heads on an encoder: from a head's number and the hidden states of its windows to its logits.

@@ -13,11 +13,11 @@
 
 use super::config::{self, Biased, Shape};
 use super::{
-    Encoder, EncoderKind, EncoderOverrides, FirstPosition, HiddenStateCallback, ModelName, Precision, TokenTypes,
+    Encoder, EncoderFacts, EncoderKind, EncoderOverrides, FirstPosition, HiddenStateCallback, ModelName, Precision,
+    TokenTypes,
 };
 use crate::error::{Place, Result};
 use crate::parameters::{Group, Naming, Weights};
-use candle_core::Device;
 use polyhead_kernels::layer_norm::Norm;
 use polyhead_kernels::{Attention, DropoutAt, Index, Linear, Ops, Positions, Value, Weight};
 use serde::Deserialize;
@@ -83,12 +83,11 @@ struct Config {
 
 struct ModernBert {
     config: Config,
-    precision: Precision,
+    facts: EncoderFacts,
     words: Weight,
     norm: Norm,
     layers: Vec<Layer>,
     final_norm: Norm,
-    device: Device,
 }
 
 struct Layer {
@@ -221,8 +220,8 @@ impl ModernBert {
             });
         }
         let final_norm = norm(weights, "final_norm")?;
-        let precision = config.shape.precision(wanted);
-        Ok(Self { config, precision, words, norm: first_norm, layers, final_norm, device: weights.device().clone() })
+        let facts = config.shape.facts(wanted, layers.len(), config.max_position_embeddings, weights);
+        Ok(Self { config, facts, words, norm: first_norm, layers, final_norm })
     }
 }
 
@@ -262,27 +261,7 @@ impl Encoder for ModernBert {
         Ok(h)
     }
 
-    fn precision(&self) -> Precision {
-        self.precision
-    }
-
-    fn device(&self) -> &Device {
-        &self.device
-    }
-
-    fn hidden_size(&self) -> usize {
-        self.config.shape.hidden_size
-    }
-
-    fn layers(&self) -> usize {
-        self.layers.len()
-    }
-
-    fn max_tokens(&self) -> usize {
-        self.config.max_position_embeddings
-    }
-
-    fn vocabulary(&self) -> usize {
-        self.config.shape.vocab_size
+    fn facts(&self) -> &EncoderFacts {
+        &self.facts
     }
 }

@@ -12,10 +12,11 @@
 //! not trained.
 
 use super::config::{self, Shape};
-use super::{Encoder, EncoderKind, EncoderOverrides, FirstPosition, HiddenStateCallback, Precision, TokenTypes};
+use super::{
+    Encoder, EncoderFacts, EncoderKind, EncoderOverrides, FirstPosition, HiddenStateCallback, Precision, TokenTypes,
+};
 use crate::error::{Error, Place, Result};
 use crate::parameters::{Group, Weights};
-use candle_core::Device;
 use polyhead_kernels::layer_norm::Norm;
 use polyhead_kernels::{Attention, BIAS_BUCKETS, DropoutAt, Index, Linear, Ops, Positions, Value, Weight};
 use serde::Deserialize;
@@ -118,7 +119,7 @@ fn absolute() -> String {
 /// An encoder of this build.
 struct PostNorm {
     config: Config,
-    precision: Precision,
+    facts: EncoderFacts,
     /// Each with the index that picks its rows.
     tables: Vec<(Weight, Index)>,
     norm: Norm,
@@ -128,9 +129,6 @@ struct PostNorm {
     order: Vec<usize>,
     dropouts: &'static Dropouts,
     relative_bias: Option<Weight>,
-    /// The row of the first position.
-    first_position: u32,
-    device: Device,
 }
 
 pub(super) struct Layer {
@@ -231,20 +229,9 @@ impl PostNorm {
         if let Some(name) = build.pooler {
             config::pooler(weights, name, hidden)?;
         }
-        let precision = config.shape.precision(wanted);
-        Ok(Self {
-            config,
-            precision,
-            tables,
-            norm,
-            projection,
-            layers,
-            order,
-            dropouts: &build.dropouts,
-            relative_bias,
-            first_position,
-            device: weights.device().clone(),
-        })
+        let max_tokens = config.max_position_embeddings - first_position as usize;
+        let facts = config.shape.facts(wanted, order.len(), max_tokens, weights);
+        Ok(Self { config, facts, tables, norm, projection, layers, order, dropouts: &build.dropouts, relative_bias })
     }
 }
 
@@ -346,27 +333,7 @@ impl Encoder for PostNorm {
         Ok(h)
     }
 
-    fn precision(&self) -> Precision {
-        self.precision
-    }
-
-    fn device(&self) -> &Device {
-        &self.device
-    }
-
-    fn hidden_size(&self) -> usize {
-        self.config.shape.hidden_size
-    }
-
-    fn layers(&self) -> usize {
-        self.order.len()
-    }
-
-    fn max_tokens(&self) -> usize {
-        self.config.max_position_embeddings - self.first_position as usize
-    }
-
-    fn vocabulary(&self) -> usize {
-        self.config.shape.vocab_size
+    fn facts(&self) -> &EncoderFacts {
+        &self.facts
     }
 }
