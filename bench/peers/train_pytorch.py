@@ -22,6 +22,7 @@ Needs torch and transformers, for --eval of entities seqeval and of texts scikit
 """
 
 import argparse
+import inspect
 import json
 import os
 import sys
@@ -32,7 +33,7 @@ from itertools import chain, zip_longest
 from pathlib import Path
 
 import torch
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers.utils import logging
 
 from heads import head_of
@@ -84,13 +85,22 @@ def prepare(recipe: dict):
 # The model
 
 
+def takes(function, name: str) -> bool:
+    return name in inspect.signature(function).parameters
+
+
 class Multitask(torch.nn.Module):
     """One encoder, and a head for each task."""
 
     def __init__(self, recipe: dict, tasks: dict, attention: str):
         super().__init__()
-        load = {"attn_implementation": attention, "dtype": torch.float32, "add_pooling_layer": False}
-        self.encoder = AutoModel.from_pretrained(recipe["encoder"]["checkpoint"], **load)
+        checkpoint = recipe["encoder"]["checkpoint"]
+        kind = AutoModel._model_mapping[type(AutoConfig.from_pretrained(checkpoint))]
+        # Not every family has a pooler, or SDPA.
+        load = {"add_pooling_layer": False} if takes(kind.__init__, "add_pooling_layer") else {}
+        attention = attention if getattr(kind, "_supports_sdpa", False) else "eager"
+        self.encoder = kind.from_pretrained(checkpoint, attn_implementation=attention, dtype=torch.float32, **load)
+        self.takes_types = takes(kind.forward, "token_type_ids")
         self.heads = torch.nn.ModuleDict()
         for name, task in tasks.items():
             settings = recipe["tasks"][name]
@@ -99,7 +109,8 @@ class Multitask(torch.nn.Module):
     def forward(self, task: str, windows: list[Window], ids, types, mask):
         """[windows, tokens] each; the outputs of the head."""
         mask = None if mask.all() else mask  # attention without a mask is faster
-        hidden = self.encoder(input_ids=ids, token_type_ids=types, attention_mask=mask).last_hidden_state
+        types = {"token_type_ids": types} if self.takes_types else {}
+        hidden = self.encoder(input_ids=ids, attention_mask=mask, **types).last_hidden_state
         return self.heads[task](hidden, windows)
 
 
