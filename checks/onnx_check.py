@@ -40,31 +40,51 @@ def report(fine, message):
     print("ok    " if fine else "FAILED", message)
 
 
-def has_types(config):
-    """RoBERTa and its kin know no token types."""
-    return config["model_type"] == "bert"
+# What the names of an encoder begin with where it has a head of its own.
+PREFIXES = ["bert.", "roberta.", "distilbert.", "electra.", "albert.", "mpnet.", "deberta.", "model."]
+PARTS = ("embeddings.", "embeddings_project.", "encoder.", "transformer.", "layers.", "final_norm.", "pooler.")
 
 
-def positions(config):
-    """Those of RoBERTa begin behind the padding token's."""
-    return config["max_position_embeddings"] - (0 if has_types(config) else config["pad_token_id"] + 1)
+def tensors_of(encoder):
+    """By polyhead's names."""
+    tensors = {}
+    for name, value in load_file(encoder / "model.safetensors").items():
+        for prefix in PREFIXES:
+            name = name.removeprefix(prefix)
+        if name.startswith(PARTS) and value.dtype.kind == "f":
+            tensors[name] = value.astype(np.float32)
+    return tensors
+
+
+def has_types(tensors):
+    """Whether token types are told apart."""
+    table = tensors.get("embeddings.token_type_embeddings.weight")
+    return table is not None and len(table) > 1
+
+
+def positions(config, tensors):
+    """Those of RoBERTa and MPNet begin behind the padding token's. Without a table there are as many as one likes."""
+    if "embeddings.position_embeddings.weight" not in tensors:
+        return 600
+    behind = config["model_type"] in ("roberta", "xlm-roberta", "camembert", "mpnet")
+    return config["max_position_embeddings"] - (config["pad_token_id"] + 1 if behind else 0)
 
 
 def model_folder(encoder, into, random, lora):
     """The encoder with random heads, as polyhead saves it; with random additions, if asked for."""
-    stored = load_file(encoder / "model.safetensors").items()
-    tensors = {name.removeprefix("bert.").removeprefix("roberta."): value for name, value in stored}
-    tensors = {name: value.astype(np.float32) for name, value in tensors.items() if value.dtype.kind == "f"}
-    tensors = {name: value for name, value in tensors.items() if name.startswith(("embeddings.", "encoder.", "pooler."))}
+    tensors = tensors_of(encoder)
     config = json.loads((encoder / "config.json").read_text())
-    hidden, longest = config["hidden_size"], positions(config)
+    hidden = config.get("hidden_size") or config["dim"]
+    longest = positions(config, tensors)
     for name, rows in [("ner", len(LABELS)), ("qa.start", 1), ("qa.end", 1), ("class", 3), ("pos", 4)]:
         tensors[f"heads.{name}.weight"] = random.normal(size=(rows, hidden)).astype(np.float32)
         tensors[f"heads.{name}.bias"] = random.normal(size=rows).astype(np.float32)
     for name, rows, columns in [("rel.text", hidden, hidden), ("rel.part", hidden, hidden), ("rel", 3, 3 * hidden)]:
         tensors[f"heads.{name}.weight"] = (random.normal(size=(rows, columns)) / hidden**0.5).astype(np.float32)
         tensors[f"heads.{name}.bias"] = random.normal(size=rows).astype(np.float32)
-    layers = [name.removesuffix(".weight") for name in tensors if name.startswith("encoder.") and tensors[name].ndim == 2]
+    tables = ("embeddings.weight", "relative_attention_bias.weight")
+    linear = [name for name in tensors if not name.startswith(("heads.", "embeddings.", "pooler.")) and tensors[name].ndim == 2]
+    layers = [name.removesuffix(".weight") for name in linear if not name.endswith(tables)]
     for name in layers if lora else []:
         outer, inner = tensors[f"{name}.weight"].shape
         tensors[f"{name}.lora_A.weight"] = (random.normal(size=(RANK, inner)) / inner**0.5).astype(np.float32)
@@ -85,7 +105,7 @@ def model_folder(encoder, into, random, lora):
     save_file(tensors, into / "model.safetensors")
     (into / "config.json").write_text(json.dumps(config))
     shutil.copy(encoder / "tokenizer.json", into / "tokenizer.json")
-    return config
+    return config, tensors
 
 
 def run(args, example, *arguments):
@@ -107,7 +127,7 @@ def check(args, encoder, scratch):
     random = np.random.default_rng(1)
     folder = scratch / "model"
     folder.mkdir()
-    config = model_folder(encoder, folder, random, args.lora)
+    config, tensors = model_folder(encoder, folder, random, args.lora)
     files = [scratch / "one.onnx", scratch / "two.onnx"]
     for file in files:
         run(args, "dump_onnx", folder, file)
@@ -123,11 +143,11 @@ def check(args, encoder, scratch):
     session = onnxruntime.InferenceSession(str(files[0]), providers=["CPUExecutionProvider"])
     report(
         [value.name for value in session.get_inputs()]
-        == ["input_ids", "attention_mask"] + ["token_type_ids"] * has_types(config) + ["rel.ranges", "rel.pairs"],
+        == ["input_ids", "attention_mask"] + ["token_type_ids"] * has_types(tensors) + ["rel.ranges", "rel.pairs"],
         f"inputs {[(value.name, value.shape) for value in session.get_inputs()]}",
     )
 
-    longest, vocabulary = positions(config), config["vocab_size"]
+    longest, vocabulary = positions(config, tensors), config["vocab_size"]
     cases = []
     for batch in BATCHES:
         for length in dict.fromkeys(min(length, longest) for length in LENGTHS):
@@ -164,7 +184,7 @@ def check(args, encoder, scratch):
             before = np.array([max(lengths) - n if left else 0 for n in lengths])
             feed["rel.ranges"] = (parts + before[:, None, None]).astype(np.int64)
             feed["rel.pairs"] = np.repeat(pairs, len(lengths), axis=0)
-            if has_types(config):
+            if has_types(tensors):
                 feed["token_type_ids"] = segments
             found = dict(zip(OUTPUTS, session.run(OUTPUTS, feed)))
             for task in ["ner", "qa", "class", "pos", "rel"]:
@@ -184,7 +204,7 @@ def check(args, encoder, scratch):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("encoders", type=Path, nargs="+", help="folders of encoders in Hugging Face layout, of BERT or RoBERTa")
+    parser.add_argument("encoders", type=Path, nargs="+", help="folders of encoders in Hugging Face layout")
     parser.add_argument("--lora", action="store_true", help="with random low-rank additions")
     parser.add_argument("--bin", type=Path, help="where the built examples are; cargo runs them if this is left out")
     args = parser.parse_args()
