@@ -90,6 +90,38 @@ fn largest_gradient(tensors: &Tensors, task: &str) -> f64 {
     of_task.map(|(_, gradient)| largest(gradient)).fold(0.0, f64::max)
 }
 
+/// How far products in bf16, a number of 8 significant bits, may move layers, logits and losses; how far a gradient, as a share of the
+/// largest; and how far ten steps of training.
+const OF_BF16: (f64, f64, f64) = (0.02, 0.04, 0.002);
+
+#[test]
+fn products_in_bf16_stay_near_pytorch_in_f32_and_are_all_finite() {
+    let names: Vec<&str> = each_fixture().map(|(name, ..)| name).collect();
+    for fixture in names {
+        let (model, reference) = common::tiny_in(fixture, polyhead::encoders::Precision::Bf16);
+        let found = measure(&model, &reference);
+        let (mut worst_value, mut worst_gradient) = (0.0_f64, 0.0_f64);
+        for (name, got) in &found {
+            let want = &reference[name];
+            assert!(floats(got).iter().all(|value| value.is_finite()), "{fixture}: {name}");
+            match name.strip_prefix("grad.") {
+                None if name == "grad_norms" => {}
+                None => worst_value = worst_value.max(error(got, want)),
+                Some(rest) => {
+                    let task = rest.split('.').next().unwrap();
+                    let share = error(got, want) * largest(want) / largest_gradient(&reference, task);
+                    worst_gradient = worst_gradient.max(share);
+                }
+            }
+        }
+        let losses = error(&found["losses"], &reference["losses"]);
+        println!("{fixture}: values {worst_value:.4}, gradients {worst_gradient:.4}, losses {losses:.4}");
+        assert!(worst_value <= OF_BF16.0, "{fixture}: {worst_value}");
+        assert!(worst_gradient <= OF_BF16.1, "{fixture}: {worst_gradient}");
+        assert!(losses <= OF_BF16.2, "{fixture}: {losses}");
+    }
+}
+
 #[test]
 fn a_batch_of_each_task_gives_every_trained_tensor_a_gradient() {
     for (kind, model, reference) in each_encoder() {

@@ -7,7 +7,7 @@
 
 use candle_core::{DType, Device, Tensor};
 use polyhead::batch::{Batch, Features, Padding, Targets};
-use polyhead::encoders::{ENCODERS, Encoder, EncoderKind, Pass};
+use polyhead::encoders::{ENCODERS, Encoder, EncoderKind, EncoderOverrides, Pass, Precision};
 use polyhead::model::Model;
 use polyhead::optim::{Optimizer, Schedule};
 use polyhead::parameters::to_safetensors;
@@ -120,10 +120,16 @@ pub fn tiny_of(kind: &EncoderKind) -> (Model, Tensors) {
 
 /// The tiny model of a fixture.
 pub fn tiny_named(name: &str) -> (Model, Tensors) {
+    tiny_in(name, Precision::F32)
+}
+
+/// The same with products in this precision.
+pub fn tiny_in(name: &str, precision: Precision) -> (Model, Tensors) {
     let folder = tempfile::tempdir().unwrap();
     let reference = read(&fixture(name).join("parity.safetensors"));
     write_model(&fixture(name), &reference, folder.path());
-    (load(folder.path()), reference)
+    let adjust = EncoderOverrides { precision, ..EncoderOverrides::default() };
+    (Model::load_adjusted(folder.path(), TASKS, &adjust).unwrap(), reference)
 }
 
 /// That of the first encoder, BERT: for what has nothing to do with encoders.
