@@ -105,7 +105,8 @@ pub(super) fn described(folder: &Path) -> Result<Vec<SourceFile>> {
 
 fn missing(folder: &Path, name: &str) -> Error {
     if name != WEIGHTS {
-        return no_tokenizer_or_config(name, folder.join("vocab.txt").is_file()).at(Place::file(folder));
+        let vocabulary = VOCABULARIES.into_iter().find(|other| folder.join(other).is_file());
+        return no_tokenizer_or_config(name, vocabulary).at(Place::file(folder));
     }
     let pickled = |path: &Path| {
         let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
@@ -120,14 +121,19 @@ fn missing(folder: &Path, name: &str) -> Error {
     }
 }
 
-/// `config.json` or `tokenizer.json` is missing.
-pub(super) fn no_tokenizer_or_config(name: &str, has_vocabulary: impl Into<Option<bool>>) -> Error {
+/// What folders of older versions have in place of `tokenizer.json`.
+pub(super) const VOCABULARIES: [&str; 5] =
+    ["vocab.txt", "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model"];
+
+/// `config.json` or `tokenizer.json` is missing; perhaps there is one of [`VOCABULARIES`].
+pub(super) fn no_tokenizer_or_config(name: &str, vocabulary: Option<&str>) -> Error {
     let error = Error::missing(format!("{name} is missing"));
-    match (name, has_vocabulary.into()) {
-        ("tokenizer.json", Some(true)) => error.hint(
-            "vocab.txt alone is not enough; `AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)` of Python's \
-             transformers writes tokenizer.json",
-        ),
+    match (name, vocabulary) {
+        ("tokenizer.json", Some(vocabulary)) => error.hint(format!(
+            "{vocabulary} alone does not say how texts are split; `python -c \"from transformers import AutoTokenizer as T; \
+             T.from_pretrained('FOLDER').save_pretrained('FOLDER')\"` writes tokenizer.json (of a SentencePiece model with \
+             sentencepiece and protobuf installed)"
+        )),
         _ => error.hint("a checkpoint needs config.json, tokenizer.json and model.safetensors"),
     }
 }
@@ -180,6 +186,15 @@ mod tests {
             let error = checkpoint(folder(&others).path()).unwrap_err();
             assert!(error.to_string().contains(missing), "{error}");
             assert_eq!(error.kind(), crate::ErrorKind::MissingInput);
+        }
+    }
+
+    #[test]
+    fn a_vocabulary_in_place_of_a_tokenizer_gets_the_command_that_makes_one() {
+        for name in VOCABULARIES {
+            let error = checkpoint(folder(&["config.json", "model.safetensors", name]).path()).unwrap_err();
+            let hint = error.hint_text().unwrap();
+            assert!(hint.contains(name) && hint.contains("save_pretrained"), "{hint}");
         }
     }
 

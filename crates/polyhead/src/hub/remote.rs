@@ -178,7 +178,7 @@ fn lacks(client: &Client, repository: &Repository, revision: &str, name: &str) -
     let error = if name.ends_with(".safetensors") && name != WEIGHTS {
         Error::missing(format!("{name} is missing, a file of the weights that {SHARD_INDEX} lists"))
     } else if name != WEIGHTS {
-        let vocabulary = (name == "tokenizer.json").then(|| has("vocab.txt"));
+        let vocabulary = local::VOCABULARIES.into_iter().find(|other| name == "tokenizer.json" && has(other));
         local::no_tokenizer_or_config(name, vocabulary)
     } else {
         match OTHER_WEIGHTS.into_iter().find(|other| has(other)) {
