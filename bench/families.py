@@ -12,14 +12,13 @@ A part is one family. It goes into FILE as soon as it is done and is not run aga
 prints what there is. DATA_DIR as for compare.py. The peer's Python has torch and transformers; this script needs the standard library.
 """
 import argparse
-import datetime
 import json
 import shutil
 import statistics
 import sys
 from pathlib import Path
 
-from harness import CORES, ROOT, Busy, machine, run, say, table
+from harness import CORES, ROOT, Busy, is_past, keep, machine, run, say, table
 from jobs import RECIPE, overrides, train_polyhead
 
 FAMILIES = ["bert", "roberta", "distilbert", "electra", "albert", "mpnet", "deberta-v2", "modernbert"]
@@ -89,12 +88,10 @@ def main() -> None:
             parser.error("expected --data, --tokenizer and --peer")
         args.data, args.tokenizer, args.work = args.data.resolve(), args.tokenizer.resolve(), args.work.resolve()
         for family in args.families or FAMILIES:
-            now = datetime.datetime.now(datetime.timezone.utc).strftime("%H:%M")
-            if family in found["parts"] or args.until and now >= args.until:
+            if family in found["parts"] or is_past(args.until):
                 continue
             found["parts"][family] = part(args, family)
-            args.results.parent.mkdir(parents=True, exist_ok=True)
-            args.results.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+            keep(args.results, found)
     show(found)
 
 

@@ -75,6 +75,19 @@ def make_model(polyhead: Path, encoder: Path, output: Path, threads: int) -> Pat
     return Path(events[-1]["model"])
 
 
+def keep(file: Path, found: dict) -> None:
+    """Writes results whole or not at all: what a measurement that goes on where it stopped rests on."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    new = file.with_suffix(".new")
+    new.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    new.replace(file)
+
+
+def is_past(until: str | None) -> bool:
+    """Whether it is this time of the day in UTC, `HH:MM`, or later."""
+    return until is not None and datetime.datetime.now(datetime.timezone.utc).strftime("%H:%M") >= until
+
+
 class Busy:
     """How much of the machine others took from the start on: what makes figures worthless, and a load average hides."""
 

@@ -15,7 +15,6 @@ ud_ewt/{train,dev}.conllu. Where there is no validation file, a part of the trai
 transformers and scikit-learn. This script needs the standard library alone.
 """
 import argparse
-import datetime
 import json
 import shutil
 import statistics
@@ -24,7 +23,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness import ROOT, Busy, machine, run, say, table
+from harness import ROOT, Busy, is_past, keep, machine, run, say, table
 
 TRAIN = {"epochs": 3, "learning_rate": 5e-5, "weight_decay": 0.01, "warmup": 0.1, "max_grad_norm": 1.0, "order": "by_length"}
 # What a sentence of words has.
@@ -147,13 +146,6 @@ def kept(args) -> dict:
     return {"examples": args.examples, "validation": args.validation, "machine": machine(args.threads), "parts": {}}
 
 
-def keep(args, found: dict) -> None:
-    args.results.parent.mkdir(parents=True, exist_ok=True)
-    new = args.results.with_suffix(".new")
-    new.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    new.replace(args.results)
-
-
 def show(found: dict) -> None:
     """A line for each measure: mean and standard deviation of each side, and over how many seeds."""
     lines = []
@@ -207,9 +199,8 @@ def train(args) -> None:
                 key = f"{name} {side} {seed}"
                 if key in found["parts"] or side == PEER and not args.peer:
                     continue
-                now = datetime.datetime.now(datetime.timezone.utc).strftime("%H:%M")
-                if args.until and now >= args.until:
-                    say(f"{now}: stopped before {key}")
+                if is_past(args.until):
+                    say(f"stopped before {key}")
                     return
                 say(key)
                 busy, began = Busy(), time.perf_counter()
@@ -217,7 +208,7 @@ def train(args) -> None:
                 part["scores"] = {measure: round(score, 4) for measure, score in part["scores"].items()}
                 part["wall"], part["others"] = round(time.perf_counter() - began, 1), busy.others()
                 found["parts"][key] = part
-                keep(args, found)
+                keep(args.results, found)
                 say(f"{key}: {part['scores']}")
             tokens = {side: found["parts"].get(f"{name} {side} {seed}", {}).get("tokens") for side in CASES[name].sides}
             if len(set(tokens.values()) - {None}) > 1:
