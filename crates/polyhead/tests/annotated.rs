@@ -5,10 +5,11 @@
 
 mod small;
 
-use polyhead::data::{Layout, RELATIONS, TEXTS, read_sentences};
+use polyhead::data::{LabelForm, Layout, RELATIONS, RelationExample, TEXTS, read_sentences};
 use serde_json::{Value, json};
 use small::sentences::{read_as, refusal, tagged};
 use small::{columns, written};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 const COUNTED: &str = "hint: offsets count characters (Unicode code points) from 0";
@@ -23,6 +24,15 @@ const WANT: [&str; 2] =
     ["Zoë/B-PER 's/O 👩\u{200d}🚀/O in/O Rio/B-LOC de/I-LOC Janeiro/I-LOC ./O", "Nobody/O left/O ./O"];
 const FIRST: &str = "Zoë's 👩\u{200d}🚀 in Rio de Janeiro.";
 const SECOND: &str = "Nobody left.";
+
+/// `label: first > second`.
+fn relations(examples: &[RelationExample]) -> Vec<String> {
+    let part = |one: &RelationExample, range: &Range<usize>| one.text[range.clone()].to_owned();
+    let shown = |one: &RelationExample| {
+        format!("{}: {} > {}", one.label.as_deref().unwrap(), part(one, &one.first), part(one, &one.second))
+    };
+    examples.iter().map(shown).collect()
+}
 
 fn result(start: usize, end: usize, text: &str, label: &str) -> Value {
     json!({ "id": "x1", "from_name": "label", "to_name": "text", "type": "labels", "origin": "manual",
@@ -458,17 +468,118 @@ fn exports_of_one_project_give_the_same_sentences() {
         }
         assert_eq!(read_sentences(&exported(name), Some(2), &Layout::default()).unwrap().examples.len(), 2);
     }
-    let relations = RELATIONS.read(&exported("doccano_relations.jsonl"), None, &Layout::default()).unwrap();
-    let shown = |one: &polyhead::data::RelationExample| {
+    let read = RELATIONS.read(&exported("doccano_relations.jsonl"), None, &Layout::default()).unwrap();
+    assert_eq!(relations(&read.examples), ["runs: Mara Okafor > Blue Kettle Ltd.", "moved to: Mara Okafor > Tromsø"]);
+}
+
+#[test]
+fn what_label_studio_has_of_texts_is_their_label() {
+    let of = |name: &str, control: &str, form: LabelForm| {
+        let layout = Layout { label_form: form, ..columns(&format!("text=text,label={control}")) };
+        let read = TEXTS.read(&exported(name), None, &layout).unwrap();
+        let start = |text: &str| text.chars().filter(|c| c.is_ascii_alphabetic()).take(3).collect::<String>();
+        let all = read.examples.iter().map(|example| format!("{}: {}", start(&example.text), example.label));
+        (all.collect::<Vec<_>>().join("; "), read.skipped.len())
+    };
+    for (control, form, want) in [
+        ("tone", LabelForm::Name, "Mar: plain; Zos: tense; Nob: plain; The: tense"),
+        ("topics", LabelForm::Set, "Mar: people, business, places; Zos: people, places; The: business; GRE: places"),
+        ("clarity", LabelForm::Number, "Mar: 5; Zos: 4; Nob: 3; GRE: 1"),
+    ] {
+        for name in ["label_studio_tasks.json", "label_studio_tasks_min.json"] {
+            assert_eq!(of(name, control, form), (want.to_owned(), 1), "{name}, {control}");
+        }
+    }
+    let refused = |path: &Path| TEXTS.read(path, None, &Layout::default()).unwrap_err().to_string();
+    let several = refused(&exported("label_studio_tasks.json"));
+    assert!(
+        several.contains("[0]: ") && several.contains("labels of one control, found those of `tone` and"),
+        "{several}"
+    );
+    let task = |result: &str| format!(r#"[{{"data": {{"text": "a b"}}, "annotations": [{{"result": [{result}]}}]}}]"#);
+    let choice = |value: &str| task(&format!(r#"{{"from_name": "x", "type": "choices", "value": {value}}}"#));
+    for (text, said) in [
+        (
+            choice(r#"{"choices": "yes"}"#),
+            "annotations[0].result[0].value.choices: expected a list of names, found `\"yes\"`",
+        ),
+        (choice(r#"{"rating": []}"#), "result[0].value.rating: expected a number, found `[]`"),
+        (task("7"), "annotations[0].result[0]: expected an object, found `7`"),
+        (choice(r#"{"choices": ["a", "b"]}"#), "expected one label, found `a, b`"),
+    ] {
+        let (_folder, path) = written("a.json", text.as_bytes());
+        let error = refused(&path);
+        assert!(error.contains("a.json") && error.contains(said), "{text}: {error}");
+    }
+}
+
+#[test]
+fn what_label_studio_has_between_spans_are_relations() {
+    let read = RELATIONS.read(&exported("label_studio_tasks.json"), None, &Layout::default()).unwrap();
+    assert_eq!(relations(&read.examples), ["runs: Mara Okafor > Blue Kettle Ltd.", "moved to: Mara Okafor > Tromsø"]);
+    for said in
+        ["say nothing of relations, of which there is no example: 1", "are empty, of which there is no example: 3"]
+    {
+        assert!(read.notes.iter().any(|note| note.ends_with(said)), "{:?}", read.notes);
+    }
+    let span = |id: &str, start: usize| {
         format!(
-            "{}: {} > {}",
-            one.label.as_deref().unwrap(),
-            &one.text[one.first.clone()],
-            &one.text[one.second.clone()]
+            r#"{{"id": "{id}", "from_name": "l", "value": {{"start": {start}, "end": {}, "labels": ["X"]}}}}"#,
+            start + 1
         )
     };
-    let found: Vec<String> = relations.examples.iter().map(shown).collect();
-    assert_eq!(found, ["runs: Mara Okafor > Blue Kettle Ltd.", "moved to: Mara Okafor > Tromsø"]);
+    let task = |relation: &str| {
+        let spans = [span("p", 0), span("q", 2)].join(", ");
+        format!(r#"[{{"data": {{"text": "a b"}}, "annotations": [{{"result": [{spans}, {relation}]}}]}}]"#)
+    };
+    let left = r#"{"type": "relation", "from_id": "p", "to_id": "q", "direction": "left", "labels": ["is", "has"]}"#;
+    let (_folder, path) = written("a.json", task(left).as_bytes());
+    let read = RELATIONS.read(&path, None, &Layout::default()).unwrap();
+    assert_eq!(relations(&read.examples), ["is: b > a", "has: b > a"]);
+    for (relation, said) in [
+        (
+            r#"{"type": "relation", "from_id": "p", "to_id": "z"}"#,
+            "result[2].to_id: expected the `id` of a span (`p, q`), found `z`",
+        ),
+        (
+            r#"{"type": "relation", "from_id": "p", "to_id": "q", "labels": [1]}"#,
+            "result[2].labels: expected a list of names",
+        ),
+        (r#"{"type": "relation", "from_id": "p", "to_id": "q"}"#, "found none that can be used: it has no label"),
+    ] {
+        let (_folder, path) = written("a.json", task(relation).as_bytes());
+        let error = RELATIONS.read(&path, None, &Layout::default()).unwrap_err().to_string();
+        assert!(error.contains("a.json") && error.contains(said), "{relation}: {error}");
+    }
+    let (_folder, path) = written("a.json", task(&span("r", 9)).as_bytes());
+    let error = RELATIONS.read(&path, None, &Layout::default()).unwrap_err().to_string();
+    assert!(error.contains("result[2].value: expected a part of the text: an end up to 3"), "{error}");
+}
+
+#[test]
+fn labelled_texts_and_relations_may_be_one_list() {
+    let (_folder, path) =
+        written("a.json", br#"[{"text": "warm", "label": "good"}, null, {"text": "dull", "label": "bad"}]"#);
+    let read = TEXTS.read(&path, None, &Layout::default()).unwrap();
+    let found: Vec<String> =
+        read.examples.iter().map(|one| format!("{} {} {}", one.place, one.text, one.label)).collect();
+    let place = |at: usize| format!("{}: [{at}]", path.display());
+    assert_eq!(found, [format!("{} warm good", place(0)), format!("{} dull bad", place(2))]);
+    let (_folder, path) = written("b.json", br#"[{"text": "<e1>a</e1> of <e2>b</e2>", "label": "part"}]"#);
+    assert_eq!(relations(&RELATIONS.read(&path, None, &Layout::default()).unwrap().examples), ["part: a > b"]);
+    for (text, said) in [
+        ("[[\"a\", {\"entities\": []}]]", ": [0]: expected an object, found"),
+        ("[{\"text\": \"a\", \"label\": \"b\"}", ":1:"),
+        (
+            "{\"data\": [{\"paragraphs\": [{\"qas\": []}]}]}",
+            "expected labelled texts; found what looks like SQuAD JSON",
+        ),
+        ("[{\"text\": \"a\"}]", ": [0]: expected a text and its label, found only `text`"),
+    ] {
+        let (_folder, path) = written("c.json", text.as_bytes());
+        let error = TEXTS.read(&path, None, &Layout::default()).unwrap_err().to_string();
+        assert!(error.contains(said), "{text}: {error}");
+    }
 }
 
 #[test]
@@ -487,6 +598,7 @@ fn a_file_says_what_it_is_for_and_which_tool_wrote_it() {
         ("doccano_relations.jsonl", Some("doccano"), "ner: JSON Lines; relation: JSON Lines"),
         ("label_studio.json", Some("Label Studio"), "ner: a JSON list"),
         ("label_studio_min.json", Some("Label Studio"), "ner: a JSON list"),
+        ("label_studio_tasks.json", Some("Label Studio"), "ner: a JSON list; relation: a JSON list"),
         ("prodigy.jsonl", Some("Prodigy"), "ner: JSON Lines"),
         ("spacy_docs.jsonl", Some("spaCy"), "ner: JSON Lines"),
         ("spacy_pairs.json", Some("spaCy"), "ner: a JSON list"),

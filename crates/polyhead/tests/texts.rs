@@ -30,6 +30,8 @@ fn every_format_gives_the_same_texts() {
         ("a.csv", "\u{feff}id,Sentence,label\n1,\"a \"\"fine\"\", warm film\",good\n2,dull,bad\n", &plain),
         ("a.csv", "good,\"a \"\"fine\"\", warm film\"\nbad,dull\n", &columns("text=2,label=1")),
         ("a.csv", "label,text\ngood,\"a \"\"fine\"\", warm film\"\nbad,dull\n", &columns("text=2,label=1")),
+        ("a.csv", "text;label\n\"a \"\"fine\"\", warm film\";good\ndull;bad\n", &plain),
+        ("a.csv", "id\tlabel\ttext\n1\tgood\t\"a \"\"fine\"\", warm film\"\n2\tbad\tdull\n", &plain),
         ("a.csv", "kind,body\ngood,\"a \"\"fine\"\", warm film\"\nbad,dull\n", &columns("text=body,label=kind")),
         ("a.tsv", "text\tlabel\na \"fine\", warm film\tgood\ndull\tbad\n", &plain),
         (
@@ -55,6 +57,9 @@ fn pairs_numbers_and_line_ends_in_cells_are_read() {
     let read = read_as("a.jsonl", "{\"sentence1\": \"a\", \"sentence2\": \"b\", \"label\": 1, \"idx\": 7}", &plain);
     assert_eq!(shown(&read), ["1: a / b"]);
     assert_eq!(read.notes, ["fields that are not used were ignored: `idx`"]);
+    let read = read_as("a.csv", "text;label\n\"one; two\";x\n3,5 km;y\n", &plain);
+    assert_eq!(shown(&read), ["x: one; two", "y: 3,5 km"]);
+    assert_eq!(read.notes, ["the values are separated by semicolons, as the first row has no comma"]);
     let latin = Layout { encoding: Encoding::Latin1, ..Layout::default() };
     let (_folder, path) = written("a.txt", b"DESC:def What is caf\xe9 ?\n");
     assert_eq!(shown(&TEXTS.read(&path, None, &latin).unwrap()), ["DESC:def: What is café ?"]);

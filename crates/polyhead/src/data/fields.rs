@@ -1,6 +1,8 @@
 //! The columns of a table, or the fields of JSON Lines, with their first values: for whoever has to tell which of them holds what.
 
+use super::layout::Encoding;
 use super::open;
+use super::rows::{Form, Rows};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::BufRead as _;
@@ -22,21 +24,24 @@ pub struct Field {
 /// as this one.
 pub fn fields(file: &Path) -> Option<Vec<Field>> {
     match open::extension(file).as_str() {
-        "csv" => of_table(file, b',', true),
-        "tsv" => of_table(file, b'\t', false),
+        "csv" => of_table(file, Form::Csv),
+        "tsv" => of_table(file, Form::Tsv),
         "jsonl" | "ndjson" => of_objects(file),
         _ => None,
     }
 }
 
-fn of_table(file: &Path, delimiter: u8, quoting: bool) -> Option<Vec<Field>> {
-    let reader = open::open(file).ok()?;
-    let mut table = csv::ReaderBuilder::new().delimiter(delimiter).quoting(quoting).flexible(true).from_reader(reader);
-    let text = |cell: &[u8]| String::from_utf8_lossy(cell).trim().to_owned();
-    let header = table.byte_headers().ok()?.clone();
-    let mut fields: Vec<Field> = header.iter().map(|name| Field { name: text(name), values: Vec::new() }).collect();
-    for row in table.byte_records().take(ROWS) {
-        for (field, cell) in fields.iter_mut().zip(&row.ok()?) {
+fn of_table(file: &Path, form: Form) -> Option<Vec<Field>> {
+    [Encoding::Utf8, Encoding::Latin1].into_iter().find_map(|encoding| of_rows(Rows::open(file, form, encoding).ok()?))
+}
+
+fn of_rows(mut rows: Rows) -> Option<Vec<Field>> {
+    let text = |cell: String| cell.trim().to_owned();
+    let (_, names) = rows.next().ok()??;
+    let mut fields: Vec<Field> = names.into_iter().map(|name| Field { name: text(name), values: Vec::new() }).collect();
+    for _ in 0..ROWS {
+        let Some((_, row)) = rows.next().ok()? else { break };
+        for (field, cell) in fields.iter_mut().zip(row) {
             field.values.push(text(cell));
         }
     }

@@ -31,7 +31,7 @@ const QUESTION_A_LINE: &str = "write a question a line, with the extension .json
 
 const LABEL_STUDIO: Like = Like {
     what: "a Label Studio export",
-    way_out: "its exports JSON and JSON-MIN are sentences with entities, with the extension .json; for questions write SQuAD JSON",
+    way_out: "its exports JSON and JSON-MIN are read with the extension .json: spans, choices, and of JSON relations; for questions write SQuAD JSON",
 };
 const SPANS: &str =
     "it is read as sentences with entities, with the extension .json, or .jsonl where each line is a record";

@@ -252,6 +252,7 @@ pub const TEXTS: Formats<LabelledText> = Formats {
         Format::text("comma-separated values", &["csv"], texts::read_csv),
         Format::text("tab-separated values", &["tsv"], texts::read_tsv),
         Format::new("JSON Lines", &["jsonl", "ndjson"], jsonl::read_texts),
+        Format::new("a JSON list", &["json"], jsonl::read_text_list),
         #[cfg(feature = "parquet")]
         Format::new("Parquet", &["parquet"], parquet::read_texts),
     ],
@@ -288,6 +289,7 @@ pub const RELATIONS: Formats<RelationExample> = Formats {
         Format::text("comma-separated values", &["csv"], relations::read_csv),
         Format::text("tab-separated values", &["tsv"], relations::read_tsv),
         Format::new("JSON Lines", &["jsonl", "ndjson"], jsonl::read_relations),
+        Format::new("a JSON list", &["json"], jsonl::read_relation_list),
         #[cfg(feature = "parquet")]
         Format::new("Parquet", &["parquet"], relations::read_parquet),
     ],

@@ -17,7 +17,7 @@ use super::annotated::{self, Content};
 use super::conll::{self, TAG_HEADERS};
 use super::json::{Fields, Record};
 use super::layout::Layout;
-use super::rows::{NextRow, by_name, csv_row, tsv_row};
+use super::rows::{Form, by_name};
 use super::spans::Tagger;
 use super::word_tables::{self, Tagged, Tags};
 use super::{Read, Sentence, schemes};
@@ -25,20 +25,20 @@ use crate::error::{Place, Result};
 
 /// Reads comma-separated values.
 pub(super) fn read_csv(file: &Path, limit: Option<usize>, layout: &Layout) -> Result<Read<Sentence>> {
-    read(file, limit, layout, csv_row)
+    read(file, limit, layout, Form::Csv)
 }
 
 /// Reads tab-separated values, or CoNLL columns.
 pub(super) fn read_tsv(file: &Path, limit: Option<usize>, layout: &Layout) -> Result<Read<Sentence>> {
     match layout.columns.as_ref().is_some_and(by_name) || word_tables::is_table::<EntityTags>(file, layout)? {
-        true => read(file, limit, layout, tsv_row),
+        true => read(file, limit, layout, Form::Tsv),
         false => conll::read(file, limit, layout),
     }
 }
 
-fn read(file: &Path, limit: Option<usize>, layout: &Layout, next: NextRow) -> Result<Read<Sentence>> {
+fn read(file: &Path, limit: Option<usize>, layout: &Layout, form: Form) -> Result<Read<Sentence>> {
     let mut tags = EntityTags { layout, tagger: Tagger::default() };
-    let mut table = word_tables::read(file, layout, next, &mut tags)?;
+    let mut table = word_tables::read(file, layout, form, &mut tags)?;
     let sentence = |(place, (words, tags))| Sentence { place, words, tags, document: 0 };
     let examples = table.sentences.into_iter().map(sentence).collect();
     table.notes.extend(tags.tagger.notes());

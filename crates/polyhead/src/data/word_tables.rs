@@ -16,9 +16,8 @@
 use std::path::Path;
 
 use super::layout::{Column, Layout};
-use super::lines::Lines;
 use super::quoted;
-use super::rows::{LONGEST_ROW, NextRow, by_name, check_width, chosen, tsv_row};
+use super::rows::{Form, Rows, by_name, check_width, chosen};
 use crate::error::{Error, Place, Result};
 
 /// What a column of words is called in a table with a row for each, and in one with a row for each sentence.
@@ -63,14 +62,14 @@ pub(super) fn is_table<T: Tags>(file: &Path, layout: &Layout) -> Result<bool> {
     if let Some(columns) = &layout.columns {
         return Ok(["sentence", "text"].iter().any(|role| columns.get(role).is_some()));
     }
-    let mut lines = Lines::open_in(file, LONGEST_ROW, layout.encoding)?;
-    let Some((_, names)) = tsv_row(file, &mut lines)? else { return Ok(false) };
+    let mut rows = Rows::open(file, Form::Tsv, layout.encoding)?;
+    let Some((_, names)) = rows.next()? else { return Ok(false) };
     let Some(places) = Places::named::<T>(&names) else { return Ok(false) };
     if places.sentence.is_some() || T::HOLD_SPACES {
         return Ok(places.sentence.is_some());
     }
     // A header may stand above columns of words too.
-    let Some((_, row)) = tsv_row(file, &mut lines)? else { return Ok(false) };
+    let Some((_, row)) = rows.next()? else { return Ok(false) };
     let cell = |at: usize| row.get(at).map_or("", String::as_str);
     let (words, tags) = (list(cell(places.word)), list(cell(places.tag)));
     Ok(row.len() == names.len()
@@ -78,22 +77,22 @@ pub(super) fn is_table<T: Tags>(file: &Path, layout: &Layout) -> Result<bool> {
 }
 
 /// Reads a table.
-pub(super) fn read<T: Tags>(file: &Path, layout: &Layout, next: NextRow, tags: &mut T) -> Result<Table<T::Tag>> {
-    let mut lines = Lines::open_in(file, LONGEST_ROW, layout.encoding)?;
-    let Some((number, first)) = next(file, &mut lines)? else {
+pub(super) fn read<T: Tags>(file: &Path, layout: &Layout, form: Form, tags: &mut T) -> Result<Table<T::Tag>> {
+    let mut rows = Rows::open(file, form, layout.encoding)?;
+    let Some((number, first)) = rows.next()? else {
         return Err(Error::data("expected sentences, found none").at(Place::file(file)));
     };
     let (places, is_header) =
         Places::of::<T>(&first, layout).map_err(|error| error.at_least(Place::line(file, number)))?;
     let mut reading = Reading { tags, sentences: Vec::new(), sentence: None, open: 0, several: false };
     let width = first.len();
-    let mut row = if is_header { next(file, &mut lines)? } else { Some((number, first)) };
+    let mut row = if is_header { rows.next()? } else { Some((number, first)) };
     while let Some((number, cells)) = row {
         let place = Place::line(file, number);
         check_width(width, &cells)
             .and_then(|()| reading.push(&places, &place, &cells))
             .map_err(|error| error.at_least(place))?;
-        row = next(file, &mut lines)?;
+        row = rows.next()?;
     }
     let Reading { sentences, open, several, .. } = reading;
     if let (None, false, [(first, _), _, ..]) = (places.sentence, several, sentences.as_slice()) {
@@ -103,7 +102,7 @@ pub(super) fn read<T: Tags>(file: &Path, layout: &Layout, next: NextRow, tags: &
              the columns and give the file the extension .conll",
         ));
     }
-    let mut notes = lines.notes();
+    let mut notes = rows.notes();
     if open > 0 {
         notes.push(format!("rows without tags, of which there is no example: {open}"));
     }

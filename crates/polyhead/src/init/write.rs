@@ -38,10 +38,26 @@ pub(super) fn recipe(
     let _ = writeln!(text, "checkpoint = {}\n\n[train]", quoted(encoder));
     let _ = writeln!(text, "{:<24} # passes over the data: fewer where there is much", format!("epochs = {epochs}"));
     let _ = writeln!(text, "{:<24} # {why}", format!("learning_rate = {rate}"));
+    if let Some(names) = of_same_files(tasks) {
+        let _ = writeln!(
+            text,
+            "{:<24} # {names} read the same files: one encoder pass for all of them, where their windows are the same too",
+            "# shared_pass = true"
+        );
+    }
     for task in tasks {
         text += &of_task(task, files);
     }
     text
+}
+
+/// The names of the first tasks that train on the same files.
+fn of_same_files(tasks: &[ProposedTask]) -> Option<String> {
+    tasks.iter().find_map(|first| {
+        let same: Vec<&str> =
+            tasks.iter().filter(|task| task.train == first.train).map(|task| task.name.as_str()).collect();
+        (same.len() > 1).then(|| same.join(", "))
+    })
 }
 
 fn about_encoder(encoder: &str, chosen: bool, files: &[LookedAt]) -> String {

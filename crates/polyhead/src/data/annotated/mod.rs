@@ -14,7 +14,7 @@
 //! Offsets count characters (code points), as these tools count, or what `offset_unit` of the record says. A text without any of these
 //! fields, or with null in it, is not annotated: that is no text without entities, which has an empty list.
 
-mod label_studio;
+pub(super) mod label_studio;
 mod tokens;
 
 use serde_json::{Map, Value};

@@ -30,12 +30,7 @@ pub(in crate::data) fn read_sentence_list(
     limit: Option<usize>,
     layout: &Layout,
 ) -> Result<Read<Sentence>> {
-    let (text, notes) = lines::read_whole(file, LARGEST_FILE)?;
-    let whole: Whole = serde_json::from_str(&text).map_err(|cause| malformed(file, cause))?;
-    if let (Whole::One(_), Some(like)) = (&whole, looks::of_questions(&text)) {
-        return Err(like.instead_of("sentences").at(Place::file(file)));
-    }
-    drop(text);
+    let (whole, notes) = Whole::read(file, "sentences")?;
     let mut sentences = Sentences::new(layout);
     for (place, record) in whole.records(file)? {
         match record {
@@ -47,14 +42,24 @@ pub(in crate::data) fn read_sentence_list(
 }
 
 /// A file: a list, or an object.
-enum Whole {
+pub(super) enum Whole {
     List(Vec<Option<Record>>),
     One(Fields),
 }
 
 impl Whole {
+    /// Reads a file; the notes are due after its last record. `expected` are its examples, for a message.
+    pub(super) fn read(file: &Path, expected: &str) -> Result<(Self, Vec<String>)> {
+        let (text, notes) = lines::read_whole(file, LARGEST_FILE)?;
+        let whole: Self = serde_json::from_str(&text).map_err(|cause| malformed(file, cause))?;
+        match (&whole, looks::of_questions(&text)) {
+            (Self::One(_), Some(like)) => Err(like.instead_of(expected).at(Place::file(file))),
+            _ => Ok((whole, notes)),
+        }
+    }
+
     /// The records with their places; none for a null.
-    fn records(self, file: &Path) -> Result<Vec<(Place, Option<Record>)>> {
+    pub(super) fn records(self, file: &Path) -> Result<Vec<(Place, Option<Record>)>> {
         let fields = match self {
             Self::List(records) => {
                 let place = |at: usize| Place::field(file, format!("[{at}]"));

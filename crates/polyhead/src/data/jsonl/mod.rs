@@ -1,8 +1,9 @@
 //! JSON Lines: one example a line.
 //!
-//! Sentences with entities are in `sentences.rs` (as one JSON list in `array.rs`), questions in `questions.rs`, labelled texts in `texts.rs`, labelled words in
-//! `words.rs`, relations in `relations.rs`, trees in `trees.rs`. Here is what they share: a line is one JSON object, a field that
-//! comes twice is an error, and fields that are not used are named in a note.
+//! Sentences with entities are in `sentences.rs`, questions in `questions.rs`, labelled texts in `texts.rs`, labelled words in `words.rs`,
+//! relations in `relations.rs`, trees in `trees.rs`. Sentences, labelled texts and relations may be one JSON list too (`array.rs`), as
+//! annotation tools export it. Here is what they share: a line is one JSON object, a field that comes twice is an error, and fields that
+//! are not used are named in a note.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -14,6 +15,7 @@ use super::{json, looks};
 use crate::error::{Error, Place, Result};
 
 mod array;
+mod objects;
 mod questions;
 mod relations;
 mod sentences;
@@ -23,9 +25,9 @@ mod words;
 
 pub(super) use array::read_sentence_list;
 pub(super) use questions::read_questions;
-pub(super) use relations::read_relations;
+pub(super) use relations::{read_relation_list, read_relations};
 pub(super) use sentences::read_sentences;
-pub(super) use texts::read_texts;
+pub(super) use texts::{read_text_list, read_texts};
 pub(super) use trees::read_trees;
 pub(super) use words::read_words;
 

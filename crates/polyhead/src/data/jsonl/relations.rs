@@ -1,4 +1,4 @@
-//! Relations as JSON Lines.
+//! Relations as JSON Lines or one JSON list.
 //!
 //! ```text
 //! {"text": "...", "head": {"start": 4, "end": 8}, "tail": {"start": 27, "end": 32}, "label": "Cause-Effect(e2,e1)"}
@@ -8,16 +8,17 @@
 //!
 //! Offsets count characters. `head` and `tail` may be called `e1` and `e2`. Of the last form each relation is an example, and a text
 //! without any is none; its fields may have the names that doccano gives them (`start_offset`, `end_offset`, `from_id`, `to_id`,
-//! `type`).
+//! `type`). Label Studio's export JSON has them too (`data/annotated/label_studio.rs`).
 
-use super::{LONGEST_LINE, note, parse, remember};
+use super::objects::Objects;
+use super::{note, remember};
+use crate::data::annotated::label_studio::{self, Related};
 use crate::data::json::Fields;
-use crate::data::lines::Lines;
 use crate::data::relations::{Marked, RelationExample, Relations};
 use crate::data::spans::part_of;
 use crate::data::texts::usual_names;
 use crate::data::{Layout, Read, quoted};
-use crate::error::{Error, Place, Result};
+use crate::error::{Error, Result};
 use crate::text::offsets::OffsetUnit;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,26 +34,56 @@ const OTHER_NAMES: &str = "fields of other names: data.TASK.columns = { text = \
 /// Fields of the two parts.
 const PARTS: &[&str] = &["head", "tail", "e1", "e2"];
 
-/// Reads relations.
+/// Reads relations, one object a line.
 pub(in crate::data) fn read_relations(
     file: &Path,
     limit: Option<usize>,
     layout: &Layout,
 ) -> Result<Read<RelationExample>> {
-    let mut lines = Lines::open(file, LONGEST_LINE)?;
+    of_objects(file, Objects::lines(file)?, limit, layout)
+}
+
+/// Reads a list of objects with relations.
+pub(in crate::data) fn read_relation_list(
+    file: &Path,
+    limit: Option<usize>,
+    layout: &Layout,
+) -> Result<Read<RelationExample>> {
+    of_objects(file, Objects::list(file, "relations")?, limit, layout)
+}
+
+fn of_objects(
+    file: &Path,
+    mut objects: Objects,
+    limit: Option<usize>,
+    layout: &Layout,
+) -> Result<Read<RelationExample>> {
     let mut relations = Relations::new(layout);
     let (mut ignored, mut without) = (BTreeSet::new(), 0);
     // Records that say nothing of relations, and what to say if there are no others.
     let (mut open, mut fault) = (0_usize, None);
     let (mut unmarked, mut marked_before) = (None, false);
     while !relations.is_enough(limit) {
-        let Some((number, line)) = lines.next()? else { break };
-        if line.trim().is_empty() {
+        let Some((place, mut fields)) = objects.next()? else { break };
+        let at = |error: Error| error.at_least(place.clone());
+        if label_studio::is_task(&fields) {
+            let Some(Related { text, relations: all }) = label_studio::relations(&fields, layout).map_err(at)? else {
+                open += 1;
+                let message = "expected relations between spans, found an annotation without spans, or none";
+                fault.get_or_insert_with(|| Error::data(message).at(place));
+                continue;
+            };
+            without += usize::from(all.is_empty());
+            let task = fields.get("id").and_then(name_of);
+            for (index, ([first, second], label)) in all.into_iter().enumerate() {
+                let marked = Marked { text: text.clone(), first, second };
+                let id = task.as_ref().map(|task| format!("{task}/{}", index + 1));
+                if !relations.is_enough(limit) {
+                    relations.push(place.clone(), id, marked, &label)?;
+                }
+            }
             continue;
         }
-        let place = Place::line(file, number);
-        let at = |error: Error| error.at_least(place.clone());
-        let mut fields: Fields = parse(file, number, line)?;
         let text = fields.take("text", layout).map_err(at)?;
         let Some(text) = text else {
             let known: Vec<&str> = fields.0.iter().map(|(name, _)| name.as_str()).collect();
@@ -105,7 +136,7 @@ pub(in crate::data) fn read_relations(
         }
         remember(&mut ignored, unread(object.into_iter().map(|(name, _)| name)));
     }
-    let mut notes = lines.notes();
+    let mut notes = objects.notes();
     notes.extend(note(&ignored));
     if let (true, Some(unmarked)) = (marked_before, unmarked) {
         return Err(unmarked);

@@ -1,30 +1,46 @@
-//! Labelled texts as JSON Lines: `{"text": "...", "label": "..."}`, a pair with `text_pair`, several labels as a list; other names by
-//! `columns`.
+//! Labelled texts as JSON Lines or one JSON list: `{"text": "...", "label": "..."}`, a pair with `text_pair`, several labels as a list;
+//! other names by `columns`. And the exports of Label Studio, JSON and JSON-MIN, whose choices are labels.
 
-use super::{LONGEST_LINE, note, parse, remember};
+use super::objects::Objects;
+use super::{note, remember};
+use crate::data::annotated::label_studio::{self, Choices, Labelled};
 use crate::data::json::Fields;
 use crate::data::layout::Column;
-use crate::data::lines::Lines;
 use crate::data::texts::{LabelledText, Raw, Texts, chosen, usual_names};
 use crate::data::{Layout, Read, quoted};
-use crate::error::{Error, Place, Result};
+use crate::error::{Error, Result};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// Reads labelled texts.
+/// Reads labelled texts, one a line.
 pub(in crate::data) fn read_texts(file: &Path, limit: Option<usize>, layout: &Layout) -> Result<Read<LabelledText>> {
-    let mut lines = Lines::open(file, LONGEST_LINE)?;
+    of_objects(file, Objects::lines(file)?, limit, layout)
+}
+
+/// Reads a list of labelled texts.
+pub(in crate::data) fn read_text_list(
+    file: &Path,
+    limit: Option<usize>,
+    layout: &Layout,
+) -> Result<Read<LabelledText>> {
+    of_objects(file, Objects::list(file, "labelled texts")?, limit, layout)
+}
+
+fn of_objects(file: &Path, mut objects: Objects, limit: Option<usize>, layout: &Layout) -> Result<Read<LabelledText>> {
     let mut texts = Texts::new(layout);
-    let mut ignored = BTreeSet::new();
+    let (mut ignored, mut choices) = (BTreeSet::new(), Choices::default());
     while !texts.is_enough(limit) {
-        let Some((number, line)) = lines.next()? else { break };
-        if line.trim().is_empty() {
+        let Some((place, mut fields)) = objects.next()? else { break };
+        let at = |error: Error| error.at(place.clone());
+        if label_studio::is_task(&fields) {
+            let Labelled { text, text_pair, label } = choices.read(&fields, layout).map_err(at)?;
+            match label {
+                Some(label) => texts.push(place, &text, text_pair.as_deref(), label)?,
+                None => texts.leave_out(place, &text, "its annotator skipped it")?,
+            }
             continue;
         }
-        let place = Place::line(file, number);
-        let mut fields: Fields = parse(file, number, line)?;
-        let at = |error: Error| error.at(place.clone());
         let (text, text_pair) =
             (fields.take("text", layout).map_err(at)?, fields.take("text_pair", layout).map_err(at)?);
         let label = fields.label(layout).map_err(at)?;
@@ -46,7 +62,7 @@ pub(in crate::data) fn read_texts(file: &Path, limit: Option<usize>, layout: &La
         texts.push(place.clone(), text.as_deref().unwrap_or(""), text_pair.as_deref(), label)?;
         remember(&mut ignored, fields.0.into_iter().map(|(name, _)| name).collect());
     }
-    let mut notes = lines.notes();
+    let mut notes = objects.notes();
     notes.extend(note(&ignored));
     texts.finish(file, limit, notes)
 }
@@ -87,6 +103,9 @@ impl Fields {
     /// The label, if there is such a field: a name, a number, true or false; or a list of names or whole numbers.
     fn label(&mut self, layout: &Layout) -> Result<Option<Raw<'static>>> {
         let Some((name, value)) = self.field("label", layout)? else { return Ok(None) };
+        if let Some(label) = label_studio::of_json_min(&value, layout) {
+            return Ok(Some(label));
+        }
         let one = |value: &Value| match value {
             Value::String(label) => Some(label.clone()),
             Value::Number(number) if number.is_u64() || number.is_i64() => Some(number.to_string()),

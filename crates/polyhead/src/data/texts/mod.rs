@@ -89,7 +89,8 @@ impl<'a> Texts<'a> {
         Ok(())
     }
 
-    fn leave_out(&mut self, place: Place, text: &str, reason: &str) -> Result<()> {
+    /// Leaves one out.
+    pub fn leave_out(&mut self, place: Place, text: &str, reason: &str) -> Result<()> {
         self.skipped.push(Skipped { place, example: quoted(text), reason: reason.to_owned() });
         Ok(())
     }

@@ -4,28 +4,27 @@
 //! hold one each, or none.
 
 use super::{LabelledText, Raw, Texts, usual_names};
-use crate::data::lines::Lines;
-use crate::data::rows::{LONGEST_ROW, NextRow, by_name, check_width, chosen, csv_row, tsv_row};
+use crate::data::rows::{Form, Rows, by_name, check_width, chosen};
 use crate::data::{LabelForm, Layout, Read, quoted};
 use crate::error::{Error, Place, Result};
 use std::path::Path;
 
 /// Reads comma-separated values.
 pub(in crate::data) fn read_csv(file: &Path, limit: Option<usize>, layout: &Layout) -> Result<Read<LabelledText>> {
-    read(file, limit, layout, csv_row)
+    read(file, limit, layout, Form::Csv)
 }
 
 /// Reads tab-separated values.
 pub(in crate::data) fn read_tsv(file: &Path, limit: Option<usize>, layout: &Layout) -> Result<Read<LabelledText>> {
-    read(file, limit, layout, tsv_row)
+    read(file, limit, layout, Form::Tsv)
 }
 
-fn read(file: &Path, limit: Option<usize>, layout: &Layout, next: NextRow) -> Result<Read<LabelledText>> {
-    let mut lines = Lines::open_in(file, LONGEST_ROW, layout.encoding)?;
+fn read(file: &Path, limit: Option<usize>, layout: &Layout, form: Form) -> Result<Read<LabelledText>> {
+    let mut rows = Rows::open(file, form, layout.encoding)?;
     let mut texts = Texts::new(layout);
     let mut columns: Option<Places> = None;
     while !texts.is_enough(limit) {
-        let Some((number, row)) = next(file, &mut lines)? else { break };
+        let Some((number, row)) = rows.next()? else { break };
         let place = Place::line(file, number);
         let at = match &columns {
             Some(columns) => columns,
@@ -49,7 +48,7 @@ fn read(file: &Path, limit: Option<usize>, layout: &Layout, next: NextRow) -> Re
         };
         texts.push(place, cell(at.text), at.text_pair.map(cell), label)?;
     }
-    texts.finish(file, limit, lines.notes())
+    texts.finish(file, limit, rows.notes())
 }
 
 /// What the first line of a table holds.

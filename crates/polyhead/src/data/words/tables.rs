@@ -1,7 +1,7 @@
 //! Words with their labels out of tables (`data/word_tables.rs`). `_` says that a word has none.
 
 use super::{Sentences, TAGS, TaggedWords, columns};
-use crate::data::rows::{NextRow, csv_row, tsv_row};
+use crate::data::rows::Form;
 use crate::data::word_tables::{self, Tagged, Tags};
 use crate::data::{Layout, Read};
 use crate::error::{Place, Result};
@@ -9,20 +9,20 @@ use std::path::Path;
 
 /// Reads comma-separated values.
 pub(in crate::data) fn read_csv(file: &Path, limit: Option<usize>, layout: &Layout) -> Result<Read<TaggedWords>> {
-    read(file, limit, layout, csv_row)
+    read(file, limit, layout, Form::Csv)
 }
 
 /// Reads tab-separated values, or columns with blank lines between sentences.
 pub(in crate::data) fn read_tsv(file: &Path, limit: Option<usize>, layout: &Layout) -> Result<Read<TaggedWords>> {
     match word_tables::is_table::<Labels>(file, layout)? {
-        true => read(file, limit, layout, tsv_row),
+        true => read(file, limit, layout, Form::Tsv),
         false => columns::read(file, limit, layout),
     }
 }
 
-fn read(file: &Path, limit: Option<usize>, layout: &Layout, next: NextRow) -> Result<Read<TaggedWords>> {
+fn read(file: &Path, limit: Option<usize>, layout: &Layout, form: Form) -> Result<Read<TaggedWords>> {
     let mut sentences = Sentences::new(layout);
-    let table = word_tables::read(file, layout, next, &mut Labels { sentences: &sentences })?;
+    let table = word_tables::read(file, layout, form, &mut Labels { sentences: &sentences })?;
     for (place, (words, tags)) in table.sentences {
         if !sentences.is_enough(limit) {
             sentences.push(place, words, tags);
