@@ -7,30 +7,36 @@
 
 use crate::gemm::{Matrix, add_to};
 use crate::tape::Tape;
-use crate::value::{Fused, Rows, Value};
+use crate::value::{Fused, Kind, Node, Rows, Value};
 use crate::workspace::Buffer;
 use candle_core::Result;
 
 impl Tape {
-    /// These rows of a hidden state, which stand for `rows_of`.
+    /// These rows of a value, which stand for `rows_of`.
     pub(crate) fn fused_select_rows(&mut self, x: &Fused, rows: Vec<u32>, rows_of: Rows) -> Result<Value> {
-        let (all, columns, values) = (x.node.rows, x.node.columns, x.floats()?);
+        let Node { rows: all, columns, kind, .. } = x.node;
         if let Some(row) = rows.iter().find(|&&row| row as usize >= all) {
             candle_core::bail!("row {row} of a value of {all}");
         }
         let mut y = Buffer::uninit(rows.len() * columns);
         for (y, &row) in y.chunks_exact_mut(columns.max(1)).zip(&rows) {
-            y.copy_from_slice(&values[row as usize * columns..][..columns]);
+            x.read_row(row as usize, y);
         }
         let needs_gradient = self.trains() && x.node.needs_gradient;
-        let y = self.hidden(Matrix::f32(rows.len(), columns, y), None, rows_of, needs_gradient);
+        let y = Matrix::f32(rows.len(), columns, y);
+        let y = match kind {
+            Kind::Hidden => self.hidden(y, None, rows_of, needs_gradient),
+            Kind::Inner(precision) => self.inner(y.in_precision(precision), rows_of, needs_gradient),
+        };
         let (input, output) = (x.node, y.node);
         self.record(output, move |buffers| {
-            let dy = buffers.take_hidden(output)?;
+            let gradient = buffers.take(output)?;
             let mut dx = Buffer::uninit(all * columns);
             dx.fill(0.0);
-            for (dy, &row) in dy.chunks_exact(columns.max(1)).zip(&rows) {
-                add_to(&mut dx[row as usize * columns..][..columns], dy);
+            let mut dy = vec![0.0; columns];
+            for (at, &row) in rows.iter().enumerate() {
+                gradient.read(at, 0, &mut dy);
+                add_to(&mut dx[row as usize * columns..][..columns], &dy);
             }
             buffers.add(input, dx)
         });

@@ -166,6 +166,11 @@ impl Fused {
         }
     }
 
+    /// One row.
+    pub(crate) fn read_row(&self, row: usize, into: &mut [f32]) {
+        self.values.read(row, 0, into);
+    }
+
     pub(crate) fn to_vec(&self) -> Vec<f32> {
         self.values.to_vec()
     }

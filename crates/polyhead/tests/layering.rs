@@ -31,7 +31,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("hub", &["data", "error", "events", "io"]),
     ("optim", &["error", "parameters"]),
     ("model", &["batch", "encoders", "error", "events", "hub", "io", "parameters", "tasks", "text"]),
-    ("onnx", &["error", "io", "model"]),
+    ("onnx", &["encoders", "error", "io", "model"]),
     (
         "recipe",
         &[

@@ -10,11 +10,14 @@ mod common;
 
 use candle_core::Tensor;
 use common::{
-    TRAIN, Tensors, each_encoder, each_fixture, error, floats, gradients, largest, logits, loss, measure, targets,
+    OPTIONS, TRAIN, Tensors, each_encoder, each_fixture, error, floats, gradients, largest, logits, loss, measure,
+    targets, tiny_in, windows,
 };
-use polyhead::batch::{Features, Padding};
+use polyhead::batch::{Batch, Features, Padding};
+use polyhead::encoders::{self, ENCODERS, Precision, Reads};
 use polyhead::model::Model;
 use polyhead::parameters::Owner;
+use polyhead_kernels::{Index, Ops, Rows, Value};
 
 /// The largest error allowed.
 const TOLERANCE: f64 = 1e-4;
@@ -342,6 +345,42 @@ fn the_gradients_of_two_heads_on_one_batch_are_the_sum_of_those_of_two_passes() 
 }
 
 /// What is not trained has no gradient, and the gradients of the rest are the same bits.
+#[test]
+fn what_is_read_of_first_tokens_alone_is_what_is_read_of_all() {
+    for precision in [Precision::F32, Precision::Bf16] {
+        for name in ENCODERS.iter().map(|kind| kind.fixture).chain(OPTIONS) {
+            let (model, reference) = tiny_in(name, precision);
+            let windows = windows(&reference);
+            let windows: Vec<&Features> = windows.iter().collect();
+            let batch = Batch::new(&windows, Padding::Packed, 0, 0);
+            let of = |reads: Reads| {
+                let first = |_: usize, hidden: &Value, ops: &mut dyn Ops| match hidden.rows_of() {
+                    Rows::Sequences => Ok(hidden.clone()),
+                    _ => Ok(ops.select_rows(hidden, Index::FirstTokens)?),
+                };
+                let output = encoders::run(&*model.encoder, &batch, TRAIN(), reads, &first).unwrap().remove(0).logits;
+                let (rows, columns) = output.dims2().unwrap();
+                // Any direction that LayerNorm lets through.
+                let direction: Vec<f32> = (0..rows * columns).map(|at| (at as f32 * 0.7).sin()).collect();
+                let direction = Tensor::from_vec(direction, (rows, columns), output.device()).unwrap();
+                let loss = output.mul(&direction).unwrap().sum_all().unwrap();
+                (floats(&output), gradients(&model, "first", &loss))
+            };
+            let ((all, want), (first, got)) = (of(Reads::AllTokens), of(Reads::FirstTokens));
+            let tolerance = if precision == Precision::F32 { 1e-5 } else { 0.02 };
+            let near = |a: &[f32], b: &[f32], largest: f64| {
+                a.len() == b.len() && a.iter().zip(b).all(|(a, b)| f64::from((a - b).abs()) <= tolerance * largest)
+            };
+            assert!(near(&first, &all, 1.0), "{name}");
+            let largest = largest_gradient(&want, "first");
+            assert_eq!(got.keys().collect::<Vec<_>>(), want.keys().collect::<Vec<_>>(), "{name}");
+            for (parameter, want) in &want {
+                assert!(near(&floats(&got[parameter]), &floats(want), largest), "{name}: {parameter}");
+            }
+        }
+    }
+}
+
 #[test]
 fn frozen_layers_have_no_gradient_and_change_no_other() {
     for (_, model, reference) in each_encoder() {

@@ -15,7 +15,7 @@ use super::config::{self, Biased, Shape};
 use super::post_norm::{Dropouts, Layer, LayerNames};
 use super::{
     Encoder, EncoderFacts, EncoderKind, EncoderOverrides, FirstPosition, HiddenStateCallback, ModelName, Precision,
-    SequenceHead, TokenTypes,
+    Reads, SequenceHead, TokenTypes,
 };
 use crate::error::{Error, Place, Result};
 use crate::parameters::{Group, Naming, Role, Weights};
@@ -358,7 +358,7 @@ impl Convolution {
 }
 
 impl Encoder for DebertaV2 {
-    fn forward(&self, ops: &mut dyn Ops, mut each: Option<&mut HiddenStateCallback>) -> Result<Value> {
+    fn forward(&self, ops: &mut dyn Ops, reads: Reads, mut each: Option<&mut HiddenStateCallback>) -> Result<Value> {
         let shape = &self.config.shape;
         let rate = shape.hidden_dropout_prob;
         let embedded = self.embedded(ops)?;
@@ -378,6 +378,9 @@ impl Encoder for DebertaV2 {
             if let Some(each) = &mut each {
                 each(h.to_tensor()?);
             }
+            // A convolution behind the only layer reads its neighbours.
+            let is_convolved = depth == 0 && self.convolution.is_some();
+            let of_layer = if is_convolved { Reads::AllTokens } else { reads.of_layer(depth, self.layers.len()) };
             h = match (&vectors, of_distances) {
                 (Some((vectors, distances)), Some(OfDistances { keys, queries })) => {
                     let vectors = ops.dropout(vectors, DropoutAt::new(rate, "distances").of_layer(depth))?;
@@ -390,9 +393,9 @@ impl Encoder for DebertaV2 {
                         queries: queries.as_ref(),
                         distances: *distances,
                     });
-                    layer.forward(ops, &h, depth, shape, positions, &DROPOUTS)?
+                    layer.forward(ops, &h, depth, shape, positions, &DROPOUTS, of_layer)?
                 }
-                _ => layer.forward(ops, &h, depth, shape, Positions::InHiddenStates, &DROPOUTS)?,
+                _ => layer.forward(ops, &h, depth, shape, Positions::InHiddenStates, &DROPOUTS, of_layer)?,
             };
             if let (0, Some(convolution)) = (depth, &self.convolution) {
                 h = convolution.forward(ops, &embedded, &h, rate)?;

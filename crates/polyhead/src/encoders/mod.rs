@@ -22,7 +22,7 @@ use crate::parameters::{Freeze, Lora, Naming, Weights};
 use candle_core::{Device, Tensor};
 use polyhead_kernels::tape::in_pool;
 pub use polyhead_kernels::{Activation, Offset, Pass, Precision};
-use polyhead_kernels::{Ops, Plain, Segments, Tape, Value};
+use polyhead_kernels::{Index, Ops, Plain, Segments, Tape, Value};
 use serde_json::Value as Json;
 use std::path::Path;
 
@@ -214,14 +214,38 @@ pub struct EncoderOverrides {
     pub lora: Option<Lora>,
 }
 
+/// What heads read of the hidden states behind the last layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Reads {
+    /// Those of all tokens, `[rows, hidden]`.
+    #[default]
+    AllTokens,
+    /// Those of the first token of each sequence, `[sequences, hidden]`: behind its attention the last layer computes no others.
+    FirstTokens,
+}
+
+impl Reads {
+    /// What the layer of this depth, of so many, has to compute behind its attention.
+    fn of_layer(self, depth: usize, layers: usize) -> Self {
+        if depth + 1 == layers { self } else { Self::AllTokens }
+    }
+
+    /// The rows of a value that are read.
+    fn rows(self, ops: &mut dyn Ops, value: Value) -> Result<Value> {
+        match self {
+            Self::AllTokens => Ok(value),
+            Self::FirstTokens => Ok(ops.select_rows(&value, Index::FirstTokens)?),
+        }
+    }
+}
+
 /// Sees the output of the embeddings and of every layer, `[rows, hidden]` each.
 pub type HiddenStateCallback<'a> = dyn FnMut(Tensor) + Send + 'a;
 
 /// A Transformer encoder.
 pub trait Encoder: Send + Sync {
-    /// Encodes the batch of a backend: a hidden state for each row, `[rows, hidden]`. `each` sees the output of the embeddings
-    /// and of every layer.
-    fn forward(&self, ops: &mut dyn Ops, each: Option<&mut HiddenStateCallback>) -> Result<Value>;
+    /// Encodes the batch of a backend: the hidden states that are read. `each` sees the output of the embeddings and of every layer.
+    fn forward(&self, ops: &mut dyn Ops, reads: Reads, each: Option<&mut HiddenStateCallback>) -> Result<Value>;
 
     /// What there is to know of it besides what it computes.
     fn facts(&self) -> &EncoderFacts;
@@ -281,14 +305,19 @@ pub struct Output {
 }
 
 /// Runs an encoder over a batch, and each head over its part of it. In training a loss of the outputs, one tensor, can be sent
-/// back through all of it, once.
-pub fn run(encoder: &dyn Encoder, batch: &Batch, pass: Pass, heads: &Heads) -> Result<Vec<Output>> {
+/// back through all of it, once. `reads` is what every head reads.
+pub fn run(encoder: &dyn Encoder, batch: &Batch, pass: Pass, reads: Reads, heads: &Heads) -> Result<Vec<Output>> {
+    // Heads on parts of a batch take their rows of all tokens.
+    let reads = match batch.heads.as_slice() {
+        [HeadInputs { rows: None, .. }] => reads,
+        _ => Reads::AllTokens,
+    };
     // In the pool: a parallel loop that starts there needs no thread to be woken first.
     let (logits, values) = in_pool(|| {
         let mut values = Vec::with_capacity(batch.heads.len());
         if encoder.device().is_cpu() {
             let mut tape = Tape::new(encoder.precision(), pass, batch.inputs.clone());
-            let hidden = encoder.forward(&mut tape, None)?;
+            let hidden = encoder.forward(&mut tape, reads, None)?;
             for (at, HeadInputs { rows, inputs, begins }) in batch.heads.iter().enumerate() {
                 let own = tape.for_head(&hidden, rows.as_deref(), pass.beginning_at(*begins), inputs.clone())?;
                 values.push(heads(at, &own, &mut tape)?);
@@ -296,7 +325,7 @@ pub fn run(encoder: &dyn Encoder, batch: &Batch, pass: Pass, heads: &Heads) -> R
             return Ok::<_, Error>((tape.finish(&values)?, values));
         }
         let mut plain = Plain::new(pass, batch.inputs.clone());
-        let hidden = encoder.forward(&mut plain, None)?;
+        let hidden = encoder.forward(&mut plain, reads, None)?;
         for (at, HeadInputs { rows, inputs, begins }) in batch.heads.iter().enumerate() {
             let own = plain.for_head(&hidden, rows.as_deref(), pass.beginning_at(*begins), inputs.clone())?;
             values.push(heads(at, &own, &mut plain)?);

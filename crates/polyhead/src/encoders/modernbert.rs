@@ -14,7 +14,7 @@
 use super::config::{self, Biased, Shape};
 use super::{
     Encoder, EncoderFacts, EncoderKind, EncoderOverrides, FirstPosition, HiddenStateCallback, ModelName, Precision,
-    TokenTypes,
+    Reads, TokenTypes,
 };
 use crate::error::{Place, Result};
 use crate::parameters::{Group, Naming, Weights};
@@ -226,7 +226,7 @@ impl ModernBert {
 }
 
 impl Encoder for ModernBert {
-    fn forward(&self, ops: &mut dyn Ops, mut each: Option<&mut HiddenStateCallback>) -> Result<Value> {
+    fn forward(&self, ops: &mut dyn Ops, reads: Reads, mut each: Option<&mut HiddenStateCallback>) -> Result<Value> {
         let shape = &self.config.shape;
         let (heads, activation) = (shape.num_attention_heads, shape.activation()?);
         let dropout = DropoutAt::new(shape.hidden_dropout_prob, "embeddings");
@@ -248,6 +248,9 @@ impl Encoder for ModernBert {
                 window: layer.window,
             };
             let mixed = ops.self_attention(&normal, &layer.qkv, attention)?;
+            let reads = reads.of_layer(depth, self.layers.len());
+            let mixed = reads.rows(ops, mixed)?;
+            h = reads.rows(ops, h)?;
             h = ops.linear_residual(&mixed, &layer.attention_output, &h, drop("attention output", rate))?;
             let normal = ops.layer_norm(&h, &layer.norm)?;
             let inner = ops.linear_gated(&normal, &layer.gated, activation)?;

@@ -13,7 +13,8 @@
 
 use super::config::{self, Shape};
 use super::{
-    Encoder, EncoderFacts, EncoderKind, EncoderOverrides, FirstPosition, HiddenStateCallback, Precision, TokenTypes,
+    Encoder, EncoderFacts, EncoderKind, EncoderOverrides, FirstPosition, HiddenStateCallback, Precision, Reads,
+    TokenTypes,
 };
 use crate::error::{Error, Place, Result};
 use crate::parameters::{Group, Weights};
@@ -249,7 +250,7 @@ impl Layer {
         })
     }
 
-    /// The hidden states behind this layer, the one of this depth.
+    /// The hidden states behind this layer, the one of this depth: those that are read.
     pub fn forward(
         &self,
         ops: &mut dyn Ops,
@@ -258,12 +259,14 @@ impl Layer {
         shape: &Shape,
         positions: Positions,
         dropouts: &Dropouts,
+        reads: Reads,
     ) -> Result<Value> {
         let drop = |place, rate| DropoutAt::new(rate, place).of_layer(depth);
         let of = |there| if there { shape.hidden_dropout_prob } else { 0.0 };
         let dropout = drop("attention", shape.attention_probs_dropout_prob);
         let attention = Attention { positions, ..Attention::plain(shape.num_attention_heads, dropout) };
         let mixed = ops.self_attention(h, &self.qkv, attention)?;
+        let (mixed, h) = (reads.rows(ops, mixed)?, &reads.rows(ops, h.clone())?);
         let dropout = drop("attention output", of(dropouts.after_attention));
         let attended = ops.linear_residual_norm(&mixed, &self.attention_output, h, &self.attention_norm, dropout)?;
         // [rows, intermediate]
@@ -313,7 +316,7 @@ impl Config {
 }
 
 impl Encoder for PostNorm {
-    fn forward(&self, ops: &mut dyn Ops, mut each: Option<&mut HiddenStateCallback>) -> Result<Value> {
+    fn forward(&self, ops: &mut dyn Ops, reads: Reads, mut each: Option<&mut HiddenStateCallback>) -> Result<Value> {
         let shape = &self.config.shape;
         let dropout = DropoutAt::new(shape.hidden_dropout_prob, "embeddings");
         let mut h = ops.embeddings(&self.tables, &self.norm, dropout)?;
@@ -325,7 +328,8 @@ impl Encoder for PostNorm {
             if let Some(each) = &mut each {
                 each(h.to_tensor()?);
             }
-            h = layer.forward(ops, &h, depth, shape, positions, self.dropouts)?;
+            let reads = reads.of_layer(depth, self.order.len());
+            h = layer.forward(ops, &h, depth, shape, positions, self.dropouts, reads)?;
         }
         if let Some(each) = each {
             each(h.to_tensor()?);

@@ -15,7 +15,7 @@ pub use shapes::{Share, shapes, shares};
 pub use start::{KeepHeads, Start};
 
 use crate::batch::{Batch, Features, HeadInputs, Merge, Padding, Targets};
-use crate::encoders::{self, Encoder, EncoderKind, EncoderOverrides, Offset, Output, Pass};
+use crate::encoders::{self, Encoder, EncoderKind, EncoderOverrides, Offset, Output, Pass, Reads};
 use crate::error::{Error, Place, Result};
 use crate::parameters::{Freeze, Lora, Owner, Parameters, Weights};
 use crate::tasks::{AnyTask, HeadShape, Logits, LogitsFn};
@@ -213,7 +213,9 @@ impl Model {
             Some(named) => named.task.logits(hidden, ops),
             None => Err(Error::internal(format!("no head {head}"))),
         };
-        encoders::run(&*self.encoder, batch, pass, &head)
+        let first_alone = tasks.iter().all(|named| named.task.reads() == Reads::FirstTokens);
+        let reads = if first_alone { Reads::FirstTokens } else { Reads::AllTokens };
+        encoders::run(&*self.encoder, batch, pass, reads, &head)
     }
 
     /// The logits of each window.

@@ -17,6 +17,7 @@ mod pair_dots;
 mod protobuf;
 mod ranges;
 
+use crate::encoders::Reads;
 use crate::error::Result;
 use crate::io::write_atomic;
 use crate::model::{Model, NamedTask};
@@ -45,7 +46,7 @@ pub fn to_bytes(model: &Model, tasks: &[&NamedTask]) -> Result<Vec<u8>> {
         .collect();
     let metadata = vec![("polyhead.tasks".to_owned(), json!(described).to_string())];
     let network = |graph: &mut Graph| -> Result<()> {
-        let hidden = model.encoder.forward(graph, None)?;
+        let hidden = model.encoder.forward(graph, Reads::AllTokens, None)?;
         for NamedTask { name, task } in tasks {
             graph.for_head(name);
             let logits = task.logits(&hidden, graph)?;

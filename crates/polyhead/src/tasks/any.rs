@@ -10,7 +10,7 @@ use super::{
 use crate::batch::{Features, Targets, WindowedExample};
 use crate::data::{FileFormats, Layout, Skipped};
 use crate::document::{Block, number};
-use crate::encoders::EncoderKind;
+use crate::encoders::{EncoderKind, Reads};
 use crate::error::{Error, Place, Result};
 use crate::parameters::{HeadTensor, Weights};
 use crate::text::Tokenizer;
@@ -123,6 +123,7 @@ pub trait AnyTask: Send + Sync {
     fn tensors(&self, name: &str) -> Result<Vec<HeadTensor>>;
     /// Makes the head, with the checkpoint's tensors where it has them.
     fn bind(&mut self, name: &str, shape: HeadShape, weights: &mut Weights) -> Result<()>;
+    fn reads(&self) -> Reads;
     fn logits(&self, hidden: &kernels::Value, ops: &mut dyn Ops) -> Result<kernels::Value>;
     fn class_sampling(&self) -> Option<ClassSampling>;
     fn target_count(&self, targets: &Targets) -> f64;
@@ -571,6 +572,10 @@ impl<T: Task> AnyTask for Bound<T> {
     fn bind(&mut self, name: &str, shape: HeadShape, weights: &mut Weights) -> Result<()> {
         self.head = Some(self.task.head(name, shape, weights)?);
         Ok(())
+    }
+
+    fn reads(&self) -> Reads {
+        self.task.reads()
     }
 
     fn logits(&self, hidden: &kernels::Value, ops: &mut dyn Ops) -> Result<kernels::Value> {

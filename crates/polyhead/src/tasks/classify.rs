@@ -25,7 +25,7 @@ use super::{
 use crate::batch::{Targets, WindowedExample};
 use crate::data::{FileFormats, Label, Layout, Read, TEXTS};
 use crate::document::Block;
-use crate::encoders::EncoderKind;
+use crate::encoders::{EncoderKind, Reads};
 use crate::error::{Error, Place, Result};
 use crate::parameters::Weights;
 use crate::text::Tokenizer;
@@ -227,6 +227,10 @@ impl Task for Classify {
 
     fn head(&self, name: &str, shape: HeadShape, weights: &mut Weights) -> Result<Head> {
         Head::open(&self.config, name, shape, weights)
+    }
+
+    fn reads(&self) -> Reads {
+        Reads::FirstTokens
     }
 
     fn logits(&self, head: &Head, hidden: &kernels::Value, ops: &mut dyn Ops) -> Result<kernels::Value> {

@@ -47,7 +47,7 @@ use settings::{check_different, check_dropout, configuration};
 
 use crate::batch::{Features, Targets, WindowedExample};
 use crate::data::{ANY_FILE, FileFormats, Layout, Read};
-use crate::encoders::{EncoderKind, Output};
+use crate::encoders::{EncoderKind, Output, Reads};
 use crate::error::{Error, Place, Result};
 use crate::parameters::Weights;
 use crate::text::Tokenizer;
@@ -215,8 +215,13 @@ pub trait Task: Send + Sync + Sized + 'static {
     /// each of [`Task::labels`] are declared by label ([`LinearHead::open_by_label`]), so that training can begin with the head of
     /// a model whose labels differ; other tensors serve all labels alike, and are kept then.
     fn head(&self, name: &str, shape: HeadShape, weights: &mut Weights) -> Result<Self::Head>;
+    /// What of the hidden states the head reads.
+    fn reads(&self) -> Reads {
+        Reads::AllTokens
+    }
     /// From the hidden states of its windows, `[rows, hidden]`, to logits, `[rows, outputs]`, in the operators of a backend: a row
-    /// for each token, or for each sequence, range or pair of the windows, as [`Ops::select_rows`] makes them of tokens.
+    /// for each token, or for each sequence, range or pair of the windows, as [`Ops::select_rows`] makes them of tokens. Of a head that reads first
+    /// tokens alone ([`Task::reads`]) they may be those already, a row for each sequence.
     fn logits(&self, head: &Self::Head, hidden: &kernels::Value, ops: &mut dyn Ops) -> Result<kernels::Value>;
     /// How many of a window's targets its loss is summed over; the sum of their weights, where they have weights.
     fn target_count(&self, targets: &Targets) -> f64 {

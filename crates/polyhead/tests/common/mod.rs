@@ -7,7 +7,7 @@
 
 use candle_core::{DType, Device, Tensor};
 use polyhead::batch::{Batch, Features, Padding, Targets};
-use polyhead::encoders::{ENCODERS, Encoder, EncoderKind, EncoderOverrides, Pass, Precision};
+use polyhead::encoders::{ENCODERS, Encoder, EncoderKind, EncoderOverrides, Pass, Precision, Reads};
 use polyhead::model::Model;
 use polyhead::optim::{Optimizer, Schedule};
 use polyhead::parameters::to_safetensors;
@@ -224,7 +224,7 @@ pub fn hidden(encoder: &dyn Encoder, windows: &[Features]) -> Tensors {
         levels.insert(format!("hidden.{}", levels.len()), level);
     };
     let mut tape = Tape::new(encoder.precision(), Pass::Evaluate, batch.inputs);
-    encoder.forward(&mut tape, Some(&mut keep)).unwrap();
+    encoder.forward(&mut tape, Reads::AllTokens, Some(&mut keep)).unwrap();
     levels
 }
 

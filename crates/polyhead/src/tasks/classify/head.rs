@@ -13,7 +13,7 @@ use candle_core::Tensor;
 use polyhead_kernels::binary_cross_entropy::binary_cross_entropy;
 use polyhead_kernels::cross_entropy::{token_cross_entropy, weighted_cross_entropy};
 use polyhead_kernels::squared_error::squared_error;
-use polyhead_kernels::{self as kernels, Activation, DropoutAt, Index, Ops};
+use polyhead_kernels::{self as kernels, Activation, DropoutAt, Index, Ops, Rows};
 
 /// What encoders call theirs.
 const POOLERS: &[&str] = &["pooler.dense", "pooler"];
@@ -44,7 +44,10 @@ impl Head {
     }
 
     pub(super) fn logits(&self, dropout: f64, hidden: &kernels::Value, ops: &mut dyn Ops) -> Result<kernels::Value> {
-        let first = ops.select_rows(hidden, Index::FirstTokens)?;
+        let first = match hidden.rows_of() {
+            Rows::Sequences => hidden.clone(),
+            _ => ops.select_rows(hidden, Index::FirstTokens)?,
+        };
         let pooled = match &self.pooler {
             Some((pooler, activation)) => pooler.activated(ops, &first, *activation)?,
             None => first,
