@@ -68,6 +68,9 @@ pub struct Disentangled<'a> {
     pub distances: Distances,
 }
 
+/// A part of a network: what it makes of a value, and of others beside it.
+pub type Body = Arc<dyn Fn(&mut dyn Ops, &Value, &[Value]) -> Result<Value> + Send + Sync>;
+
 /// A backend. Every method fails where shapes do not fit or where a value is of another backend.
 pub trait Ops {
     // Primitives
@@ -117,6 +120,10 @@ pub trait Ops {
 
     /// The mean of the tokens of each range of the batch, `[tokens, columns] -> [ranges, columns]`; 0 for an empty range.
     fn mean_ranges(&mut self, x: &Value) -> Result<Value>;
+
+    /// What a part of a network makes of these values. A backend that runs backwards may keep them alone, and compute what lies in between
+    /// again when the gradient arrives.
+    fn recomputed(&mut self, x: &Value, beside: &[&Value], body: Body) -> Result<Value>;
 
     /// Values of as many rows side by side, `[rows, a], [rows, b] ... -> [rows, a + b ...]`. Their rows must stand for the same.
     fn concat(&mut self, values: &[&Value]) -> Result<Value>;

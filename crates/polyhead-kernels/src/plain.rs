@@ -10,7 +10,7 @@ use crate::layer_norm::Norm;
 use crate::linear::Linear;
 use crate::mean_ranges;
 use crate::neighbours;
-use crate::ops::{Attention, Disentangled, Ops, Positions};
+use crate::ops::{Attention, Body, Disentangled, Ops, Positions};
 use crate::pair_dots;
 use crate::pass::{DropoutAt, Index, Inputs, Pass, Setting};
 use crate::value::{Rows, Value};
@@ -134,6 +134,11 @@ impl Ops for Plain {
         x.check_tokens()?;
         let means = mean_ranges::plain(x.tensor()?, &self.setting.inputs.ranges.items)?;
         Ok(Value::Tensor(means, Rows::Ranges))
+    }
+
+    fn recomputed(&mut self, x: &Value, beside: &[&Value], body: Body) -> Result<Value> {
+        let beside: Vec<Value> = beside.iter().map(|value| (*value).clone()).collect();
+        body(self, x, &beside)
     }
 
     fn concat(&mut self, values: &[&Value]) -> Result<Value> {

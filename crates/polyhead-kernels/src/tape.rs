@@ -24,6 +24,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub struct Tape {
     pub(crate) precision: Precision,
     pub(crate) setting: Setting,
+    /// Whether parts that can be computed again are (see `recompute.rs`).
+    pub(crate) recomputes: bool,
+    /// Whether what is recorded is kept.
+    keeps: bool,
     values: usize,
     steps: Vec<Step>,
 }
@@ -41,7 +45,37 @@ impl Tape {
     /// A tape for one pass over a batch; products are in this precision where their layer does not say otherwise. One that
     /// does not train keeps nothing for a backward pass.
     pub fn new(precision: Precision, pass: Pass, inputs: Arc<Inputs>) -> Self {
-        Self { precision, setting: Setting { pass, inputs }, values: 0, steps: Vec::new() }
+        let setting = Setting { pass, inputs };
+        Self { precision, setting, recomputes: false, keeps: true, values: 0, steps: Vec::new() }
+    }
+
+    /// The same, which keeps less for its backward pass and computes more in it, where a network says how ([`crate::Ops::recomputed`]).
+    #[must_use]
+    pub fn recomputing(self, recomputes: bool) -> Self {
+        Self { recomputes, ..self }
+    }
+
+    /// A tape for a part of a network, and the inputs of the part as its first values.
+    pub(crate) fn of_part(precision: Precision, setting: Setting, inputs: &[Fused], keeps: bool) -> (Self, Vec<Value>) {
+        let tape = Self { precision, setting, recomputes: false, keeps, values: inputs.len(), steps: Vec::new() };
+        let own = |(index, input): (usize, &Fused)| Value::Fused(input.as_node(Node { index, ..input.node }));
+        (tape, inputs.iter().enumerate().map(own).collect())
+    }
+
+    /// A value of another tape as one of this.
+    pub(crate) fn adopted(&mut self, value: &Fused) -> Fused {
+        self.values += 1;
+        value.as_node(Node { index: self.values - 1, ..value.node })
+    }
+
+    /// Runs the backward pass of a part of a network: from the gradient of its output to those of its first values.
+    pub(crate) fn backward(self, output: Node, gradient: Matrix) -> Result<Vec<Option<Matrix>>> {
+        let mut buffers = GradientBuffers { gradients: (0..self.values).map(|_| None).collect() };
+        if let Some(slot) = buffers.gradients.get_mut(output.index) {
+            *slot = Some(gradient);
+        }
+        buffers.run(self.steps)?;
+        Ok(buffers.gradients)
     }
 
     pub(crate) fn trains(&self) -> bool {
@@ -83,7 +117,7 @@ impl Tape {
         output: Node,
         run: impl FnOnce(&mut GradientBuffers) -> Result<()> + Send + 'static,
     ) {
-        if output.needs_gradient {
+        if output.needs_gradient && self.keeps {
             self.steps.push(Step { output: output.index, run: Box::new(run) });
         }
     }
@@ -186,11 +220,7 @@ impl CustomOp1 for Network {
             Ok(())
         })?;
         // In the pool: a parallel loop that starts there needs no thread to be woken first.
-        in_pool(|| {
-            // A value that the outputs do not depend on has no gradient, nor has its operator a backward pass.
-            let mut steps = steps.into_iter().rev();
-            steps.try_for_each(|step| if buffers.holds(step.output) { (step.run)(&mut buffers) } else { Ok(()) })
-        })?;
+        in_pool(|| buffers.run(steps))?;
         Ok(None)
     }
 }
@@ -206,8 +236,15 @@ pub(crate) struct GradientBuffers {
 }
 
 impl GradientBuffers {
-    fn holds(&self, index: usize) -> bool {
-        self.gradients.get(index).is_some_and(Option::is_some)
+    /// Runs operators backwards, the last one first.
+    fn run(&mut self, steps: Vec<Step>) -> Result<()> {
+        for step in steps.into_iter().rev() {
+            // A value that the outputs do not depend on has no gradient, nor has its operator a backward pass.
+            if self.gradients.get(step.output).is_some_and(Option::is_some) {
+                (step.run)(self)?;
+            }
+        }
+        Ok(())
     }
 
     /// The gradient of a value, once all that used it have run.
@@ -257,6 +294,14 @@ impl GradientBuffers {
             Kind::Inner(precision) => sum.in_precision(precision),
         });
         Ok(())
+    }
+
+    /// The same of a gradient in any precision.
+    pub(crate) fn add_matrix(&mut self, node: Node, gradient: Matrix) -> Result<()> {
+        match gradient.values {
+            Values::F32(values) => self.add(node, values),
+            Values::Bf16(_) => self.add(node, Buffer::copy_of(&gradient.to_vec())),
+        }
     }
 
     /// Adds what a linear layer sends back to its input, if that needs it: `dy W`.

@@ -8,7 +8,7 @@ use crate::gate;
 use crate::layer_norm::Norm;
 use crate::linear::Linear;
 use crate::neighbours;
-use crate::ops::{Attention, Disentangled, Ops, Positions};
+use crate::ops::{Attention, Body, Disentangled, Ops, Positions};
 use crate::pair_dots;
 use crate::pass::{DropoutAt, Index};
 use crate::plain::rows_of;
@@ -108,6 +108,14 @@ impl Ops for Tape {
         x.check_tokens()?;
         let ranges = self.setting.inputs.ranges.items.clone();
         self.fused_mean_ranges(x.fused()?, ranges)
+    }
+
+    fn recomputed(&mut self, x: &Value, beside: &[&Value], body: Body) -> Result<Value> {
+        if self.trains() && self.recomputes {
+            return self.fused_recomputed(x, beside, body);
+        }
+        let beside: Vec<Value> = beside.iter().map(|value| (*value).clone()).collect();
+        body(self, x, &beside)
     }
 
     fn concat(&mut self, values: &[&Value]) -> Result<Value> {

@@ -6,7 +6,7 @@ use crate::layer_norm::Norm;
 use crate::linear::{Linear, Part};
 #[cfg(target_arch = "x86_64")]
 use crate::math::Instructions;
-use crate::ops::{Attention, Ops};
+use crate::ops::{Attention, Body, Ops};
 use crate::pass::{DropoutAt, Index, Inputs, Pass};
 use crate::plain::Plain;
 use crate::rng::Key;
@@ -156,6 +156,10 @@ impl Ops for Primitives {
     }
     fn mean_ranges(&mut self, x: &Value) -> Result<Value> {
         self.0.mean_ranges(x)
+    }
+    fn recomputed(&mut self, x: &Value, beside: &[&Value], body: Body) -> Result<Value> {
+        let beside: Vec<Value> = beside.iter().map(|value| (*value).clone()).collect();
+        body(self, x, &beside)
     }
     fn concat(&mut self, values: &[&Value]) -> Result<Value> {
         self.0.concat(values)

@@ -145,6 +145,11 @@ impl Fused {
         Self { node, values: Arc::new(values), rounded: Arc::new(copy) }
     }
 
+    /// The same numbers as another value of a tape.
+    pub(crate) fn as_node(&self, node: Node) -> Self {
+        Self { node, ..self.clone() }
+    }
+
     /// The numbers as products of this precision read them.
     pub(crate) fn operand(&self, precision: Precision) -> Arc<Matrix> {
         if self.values.precision() == precision {

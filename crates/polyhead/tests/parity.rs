@@ -11,10 +11,10 @@ mod common;
 use candle_core::Tensor;
 use common::{
     OPTIONS, TRAIN, Tensors, each_encoder, each_fixture, error, floats, gradients, largest, logits, loss, measure,
-    targets, tiny_in, windows,
+    targets, tiny_adjusted, tiny_in, windows,
 };
 use polyhead::batch::{Batch, Features, Padding};
-use polyhead::encoders::{self, ENCODERS, Precision, Reads};
+use polyhead::encoders::{self, ENCODERS, EncoderOverrides, Precision, Reads};
 use polyhead::model::Model;
 use polyhead::parameters::Owner;
 use polyhead_kernels::{Index, Ops, Rows, Value};
@@ -377,6 +377,25 @@ fn what_is_read_of_first_tokens_alone_is_what_is_read_of_all() {
             for (parameter, want) in &want {
                 assert!(near(&floats(&got[parameter]), &floats(want), largest), "{name}: {parameter}");
             }
+        }
+    }
+}
+
+#[test]
+fn layers_that_are_computed_again_have_the_same_bits() {
+    for precision in [Precision::F32, Precision::Bf16] {
+        for name in ENCODERS.iter().map(|kind| kind.fixture).chain(OPTIONS) {
+            let bits = |recompute: bool| {
+                let (dropout, attention_dropout) = (Some(0.2), Some(0.2));
+                let adjust =
+                    EncoderOverrides { precision, dropout, attention_dropout, recompute, ..Default::default() };
+                let (model, reference) = tiny_adjusted(name, &adjust);
+                let loss = loss(&model, "ner", &targets(&reference, "ner"), Padding::Packed, TRAIN());
+                let mut values = floats(&loss);
+                gradients(&model, "ner", &loss).values().for_each(|gradient| values.extend(floats(gradient)));
+                values.into_iter().map(f32::to_bits).collect::<Vec<_>>()
+            };
+            assert!(bits(true) == bits(false), "{name}, {precision:?}");
         }
     }
 }

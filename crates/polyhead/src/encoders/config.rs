@@ -139,9 +139,16 @@ impl Shape {
     }
 
     /// What there is to know of an encoder of this shape, whose tensors live where those of `weights` do.
-    pub fn facts(&self, wanted: Precision, layers: usize, max_tokens: usize, weights: &Weights) -> EncoderFacts {
+    pub fn facts(
+        &self,
+        adjust: &EncoderOverrides,
+        layers: usize,
+        max_tokens: usize,
+        weights: &Weights,
+    ) -> EncoderFacts {
         EncoderFacts {
-            precision: self.precision(wanted),
+            precision: self.precision(adjust.precision),
+            recomputes: adjust.recompute,
             device: weights.device().clone(),
             hidden_size: self.hidden_size,
             layers,

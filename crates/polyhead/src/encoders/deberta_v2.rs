@@ -14,8 +14,8 @@
 use super::config::{self, Biased, Shape};
 use super::post_norm::{Dropouts, Layer, LayerNames};
 use super::{
-    Encoder, EncoderFacts, EncoderKind, EncoderOverrides, FirstPosition, HiddenStateCallback, ModelName, Precision,
-    Reads, SequenceHead, TokenTypes,
+    Encoder, EncoderFacts, EncoderKind, EncoderOverrides, FirstPosition, HiddenStateCallback, ModelName, Reads,
+    SequenceHead, TokenTypes,
 };
 use crate::error::{Error, Place, Result};
 use crate::parameters::{Group, Naming, Role, Weights};
@@ -147,7 +147,7 @@ struct DebertaV2 {
     tables: Vec<(Weight, Index)>,
     projection: Option<Arc<Linear>>,
     norm: Norm,
-    layers: Vec<(Layer, Option<OfDistances>)>,
+    layers: Vec<(Arc<Layer>, Option<OfDistances>)>,
     distances: Option<Vectors>,
     convolution: Option<Convolution>,
 }
@@ -182,7 +182,7 @@ fn open(
     let mut read: Config = config::read(kind, path, config, &[], DEFAULTS)?;
     read.shape.adjust(adjust);
     read.check().map_err(|error| error.at_least(Place::file(path)))?;
-    Ok(Box::new(DebertaV2::open(read, adjust.precision, weights)?))
+    Ok(Box::new(DebertaV2::open(read, adjust, weights)?))
 }
 
 impl Config {
@@ -242,7 +242,7 @@ impl Config {
 }
 
 impl DebertaV2 {
-    fn open(config: Config, wanted: Precision, weights: &mut Weights) -> Result<Self> {
+    fn open(config: Config, adjust: &EncoderOverrides, weights: &mut Weights) -> Result<Self> {
         let Shape { hidden_size: hidden, layer_norm_eps: epsilon, .. } = config.shape;
         let width = config.embedding_size.unwrap_or(hidden);
         weights.in_group(Group::Embeddings);
@@ -280,18 +280,18 @@ impl DebertaV2 {
         for depth in 0..config.shape.num_hidden_layers {
             weights.in_group(Group::Layer(depth));
             let prefix = format!("{}{depth}.", LAYER.layers);
-            let layer = Layer::open(&LAYER, &prefix, &config.shape, weights)?;
+            let layer = Layer::open(&LAYER, &prefix, &config.shape, &DROPOUTS, weights)?;
             let of_distances = match distances {
                 Some(_) => Some(OfDistances::open(&config, &prefix, &layer, weights)?),
                 None => None,
             };
-            layers.push((layer, of_distances));
+            layers.push((Arc::new(layer), of_distances));
             if depth == 0 && config.conv_kernel_size > 0 {
                 convolution = Some(Convolution::open(&config, weights)?);
             }
         }
         let max_tokens = if config.position_biased_input { config.max_position_embeddings } else { LONGEST };
-        let facts = config.shape.facts(wanted, layers.len(), max_tokens, weights);
+        let facts = config.shape.facts(adjust, layers.len(), max_tokens, weights);
         Ok(Self { config, facts, tables, projection, norm, layers, distances, convolution })
     }
 
@@ -359,8 +359,7 @@ impl Convolution {
 
 impl Encoder for DebertaV2 {
     fn forward(&self, ops: &mut dyn Ops, reads: Reads, mut each: Option<&mut HiddenStateCallback>) -> Result<Value> {
-        let shape = &self.config.shape;
-        let rate = shape.hidden_dropout_prob;
+        let rate = self.config.shape.hidden_dropout_prob;
         let embedded = self.embedded(ops)?;
         let vectors = match &self.distances {
             None => None,
@@ -381,22 +380,28 @@ impl Encoder for DebertaV2 {
             // A convolution behind the only layer reads its neighbours.
             let is_convolved = depth == 0 && self.convolution.is_some();
             let of_layer = if is_convolved { Reads::AllTokens } else { reads.of_layer(depth, self.layers.len()) };
-            h = match (&vectors, of_distances) {
-                (Some((vectors, distances)), Some(OfDistances { keys, queries })) => {
-                    let vectors = ops.dropout(vectors, DropoutAt::new(rate, "distances").of_layer(depth))?;
-                    let mut of = |layer: &Option<Arc<Linear>>| {
-                        layer.as_ref().map(|layer| ops.linear(&vectors, layer)).transpose()
-                    };
-                    let (keys, queries) = (of(keys)?, of(queries)?);
-                    let positions = Positions::Disentangled(Disentangled {
-                        keys: keys.as_ref(),
-                        queries: queries.as_ref(),
-                        distances: *distances,
-                    });
-                    layer.forward(ops, &h, depth, shape, positions, &DROPOUTS, of_layer)?
+            let (mut vectors_of_layer, mut meets) = (Vec::new(), None);
+            if let (Some((vectors, distances)), Some(OfDistances { keys, queries })) = (&vectors, of_distances) {
+                let vectors = ops.dropout(vectors, DropoutAt::new(rate, "distances").of_layer(depth))?;
+                for layer in keys.iter().chain(queries) {
+                    vectors_of_layer.push(ops.linear(&vectors, layer)?);
                 }
-                _ => layer.forward(ops, &h, depth, shape, Positions::InHiddenStates, &DROPOUTS, of_layer)?,
+                meets = Some((*distances, keys.is_some(), queries.is_some()));
+            }
+            let layer = layer.clone();
+            let body = move |ops: &mut dyn Ops, h: &Value, vectors: &[Value]| {
+                let mut vectors = vectors.iter();
+                let positions = match meets {
+                    None => Positions::InHiddenStates,
+                    Some((distances, by_keys, by_queries)) => Positions::Disentangled(Disentangled {
+                        keys: if by_keys { vectors.next() } else { None },
+                        queries: if by_queries { vectors.next() } else { None },
+                        distances,
+                    }),
+                };
+                layer.forward(ops, h, depth, positions, of_layer)
             };
+            h = ops.recomputed(&h, &vectors_of_layer.iter().collect::<Vec<_>>(), Arc::new(body))?;
             if let (0, Some(convolution)) = (depth, &self.convolution) {
                 h = convolution.forward(ops, &embedded, &h, rate)?;
             }

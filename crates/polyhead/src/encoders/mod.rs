@@ -212,6 +212,8 @@ pub struct EncoderOverrides {
     pub freeze: Freeze,
     /// Low-rank additions to its linear layers; all else of it is then not trained.
     pub lora: Option<Lora>,
+    /// Whether training keeps the input of each layer alone, and computes the rest of it again in the backward pass.
+    pub recompute: bool,
 }
 
 /// What heads read of the hidden states behind the last layer.
@@ -231,10 +233,10 @@ impl Reads {
     }
 
     /// The rows of a value that are read.
-    fn rows(self, ops: &mut dyn Ops, value: Value) -> Result<Value> {
+    fn rows(self, ops: &mut dyn Ops, value: Value) -> candle_core::Result<Value> {
         match self {
             Self::AllTokens => Ok(value),
-            Self::FirstTokens => Ok(ops.select_rows(&value, Index::FirstTokens)?),
+            Self::FirstTokens => ops.select_rows(&value, Index::FirstTokens),
         }
     }
 }
@@ -286,6 +288,7 @@ pub trait Encoder: Send + Sync {
 #[allow(missing_docs)]
 pub struct EncoderFacts {
     pub precision: Precision,
+    pub recomputes: bool,
     pub device: Device,
     pub hidden_size: usize,
     pub layers: usize,
@@ -317,6 +320,7 @@ pub fn run(encoder: &dyn Encoder, batch: &Batch, pass: Pass, reads: Reads, heads
         let mut values = Vec::with_capacity(batch.heads.len());
         if encoder.device().is_cpu() {
             let mut tape = Tape::new(encoder.precision(), pass, batch.inputs.clone());
+            tape = tape.recomputing(encoder.facts().recomputes);
             let hidden = encoder.forward(&mut tape, reads, None)?;
             for (at, HeadInputs { rows, inputs, begins }) in batch.heads.iter().enumerate() {
                 let own = tape.for_head(&hidden, rows.as_deref(), pass.beginning_at(*begins), inputs.clone())?;

@@ -13,13 +13,13 @@
 
 use super::config::{self, Biased, Shape};
 use super::{
-    Encoder, EncoderFacts, EncoderKind, EncoderOverrides, FirstPosition, HiddenStateCallback, ModelName, Precision,
-    Reads, TokenTypes,
+    Encoder, EncoderFacts, EncoderKind, EncoderOverrides, FirstPosition, HiddenStateCallback, ModelName, Reads,
+    TokenTypes,
 };
 use crate::error::{Place, Result};
 use crate::parameters::{Group, Naming, Weights};
 use polyhead_kernels::layer_norm::Norm;
-use polyhead_kernels::{Attention, DropoutAt, Index, Linear, Ops, Positions, Value, Weight};
+use polyhead_kernels::{Activation, Attention, DropoutAt, Index, Linear, Ops, Positions, Value, Weight};
 use serde::Deserialize;
 use std::path::Path;
 use std::sync::Arc;
@@ -86,7 +86,7 @@ struct ModernBert {
     facts: EncoderFacts,
     words: Weight,
     norm: Norm,
-    layers: Vec<Layer>,
+    layers: Vec<Arc<Layer>>,
     final_norm: Norm,
 }
 
@@ -102,6 +102,11 @@ struct Layer {
     /// The base of its angles, and how far apart tokens may be that attend to each other.
     base: f64,
     window: Option<usize>,
+    heads: usize,
+    activation: Activation,
+    /// How often what attention makes, and what is gated, is dropped.
+    attention_rate: f64,
+    inner_rate: f64,
 }
 
 fn open(
@@ -117,7 +122,7 @@ fn open(
         read.mlp_dropout = rate;
     }
     let reaches = read.check().and_then(|()| read.reaches()).map_err(|error| error.at_least(Place::file(path)))?;
-    Ok(Box::new(ModernBert::open(read, &reaches, adjust.precision, weights)?))
+    Ok(Box::new(ModernBert::open(read, &reaches, adjust, weights)?))
 }
 
 impl Config {
@@ -191,7 +196,7 @@ impl ModernBert {
     fn open(
         config: Config,
         reaches: &[(f64, Option<usize>)],
-        wanted: Precision,
+        adjust: &EncoderOverrides,
         weights: &mut Weights,
     ) -> Result<Self> {
         let Shape { hidden_size: hidden, intermediate_size: inner, layer_norm_eps: epsilon, .. } = config.shape;
@@ -208,7 +213,7 @@ impl ModernBert {
         for (depth, (base, window)) in reaches.iter().enumerate() {
             weights.in_group(Group::Layer(depth));
             let at = |name: &str| format!("layers.{depth}.{name}");
-            layers.push(Layer {
+            layers.push(Arc::new(Layer {
                 attention_norm: if depth == 0 { None } else { Some(norm(weights, &at("attn_norm"))?) },
                 qkv: linear(weights, at("attn.Wqkv"), hidden, 3 * hidden, config.attention_bias)?,
                 attention_output: linear(weights, at("attn.Wo"), hidden, hidden, config.attention_bias)?,
@@ -217,45 +222,54 @@ impl ModernBert {
                 output: linear(weights, at("mlp.Wo"), inner, hidden, config.mlp_bias)?,
                 base: *base,
                 window: *window,
-            });
+                heads: config.shape.num_attention_heads,
+                activation: config.shape.activation()?,
+                attention_rate: config.shape.attention_probs_dropout_prob,
+                inner_rate: config.mlp_dropout,
+            }));
         }
         let final_norm = norm(weights, "final_norm")?;
-        let facts = config.shape.facts(wanted, layers.len(), config.max_position_embeddings, weights);
+        let facts = config.shape.facts(adjust, layers.len(), config.max_position_embeddings, weights);
         Ok(Self { config, facts, words, norm: first_norm, layers, final_norm })
+    }
+}
+
+impl Layer {
+    /// The hidden states behind this layer, the one of this depth: those that are read.
+    fn forward(&self, ops: &mut dyn Ops, h: &Value, depth: usize, reads: Reads) -> candle_core::Result<Value> {
+        let drop = |place, rate| DropoutAt::new(rate, place).of_layer(depth);
+        let normal = match &self.attention_norm {
+            Some(norm) => ops.layer_norm(h, norm)?,
+            None => h.clone(),
+        };
+        let attention = Attention {
+            heads: self.heads,
+            dropout: drop("attention", self.attention_rate),
+            positions: Positions::Rotary(self.base),
+            window: self.window,
+        };
+        let mixed = ops.self_attention(&normal, &self.qkv, attention)?;
+        let (mixed, h) = (reads.rows(ops, mixed)?, reads.rows(ops, h.clone())?);
+        let dropout = drop("attention output", self.attention_rate);
+        let h = ops.linear_residual(&mixed, &self.attention_output, &h, dropout)?;
+        let normal = ops.layer_norm(&h, &self.norm)?;
+        let inner = ops.linear_gated(&normal, &self.gated, self.activation)?;
+        let inner = ops.dropout(&inner, drop("inner", self.inner_rate))?;
+        ops.linear_residual(&inner, &self.output, &h, drop("output", 0.0))
     }
 }
 
 impl Encoder for ModernBert {
     fn forward(&self, ops: &mut dyn Ops, reads: Reads, mut each: Option<&mut HiddenStateCallback>) -> Result<Value> {
-        let shape = &self.config.shape;
-        let (heads, activation) = (shape.num_attention_heads, shape.activation()?);
-        let dropout = DropoutAt::new(shape.hidden_dropout_prob, "embeddings");
+        let dropout = DropoutAt::new(self.config.shape.hidden_dropout_prob, "embeddings");
         let mut h = ops.embeddings(&[(self.words.clone(), Index::TokenIds)], &self.norm, dropout)?;
         for (depth, layer) in self.layers.iter().enumerate() {
             if let Some(each) = &mut each {
                 each(h.to_tensor()?);
             }
-            let drop = |place, rate| DropoutAt::new(rate, place).of_layer(depth);
-            let rate = shape.attention_probs_dropout_prob;
-            let normal = match &layer.attention_norm {
-                Some(norm) => ops.layer_norm(&h, norm)?,
-                None => h.clone(),
-            };
-            let attention = Attention {
-                heads,
-                dropout: drop("attention", rate),
-                positions: Positions::Rotary(layer.base),
-                window: layer.window,
-            };
-            let mixed = ops.self_attention(&normal, &layer.qkv, attention)?;
-            let reads = reads.of_layer(depth, self.layers.len());
-            let mixed = reads.rows(ops, mixed)?;
-            h = reads.rows(ops, h)?;
-            h = ops.linear_residual(&mixed, &layer.attention_output, &h, drop("attention output", rate))?;
-            let normal = ops.layer_norm(&h, &layer.norm)?;
-            let inner = ops.linear_gated(&normal, &layer.gated, activation)?;
-            let inner = ops.dropout(&inner, drop("inner", self.config.mlp_dropout))?;
-            h = ops.linear_residual(&inner, &layer.output, &h, drop("output", 0.0))?;
+            let (layer, reads) = (layer.clone(), reads.of_layer(depth, self.layers.len()));
+            let body = move |ops: &mut dyn Ops, h: &Value, _: &[Value]| layer.forward(ops, h, depth, reads);
+            h = ops.recomputed(&h, &[], Arc::new(body))?;
         }
         let h = ops.layer_norm(&h, &self.final_norm)?;
         if let Some(each) = each {

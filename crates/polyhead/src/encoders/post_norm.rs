@@ -13,13 +13,12 @@
 
 use super::config::{self, Shape};
 use super::{
-    Encoder, EncoderFacts, EncoderKind, EncoderOverrides, FirstPosition, HiddenStateCallback, Precision, Reads,
-    TokenTypes,
+    Encoder, EncoderFacts, EncoderKind, EncoderOverrides, FirstPosition, HiddenStateCallback, Reads, TokenTypes,
 };
 use crate::error::{Error, Place, Result};
 use crate::parameters::{Group, Weights};
 use polyhead_kernels::layer_norm::Norm;
-use polyhead_kernels::{Attention, BIAS_BUCKETS, DropoutAt, Index, Linear, Ops, Positions, Value, Weight};
+use polyhead_kernels::{Activation, Attention, BIAS_BUCKETS, DropoutAt, Index, Linear, Ops, Positions, Value, Weight};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -126,9 +125,8 @@ struct PostNorm {
     norm: Norm,
     projection: Option<Arc<Linear>>,
     /// The different layers, and which of them comes at each depth.
-    layers: Vec<Layer>,
+    layers: Vec<Arc<Layer>>,
     order: Vec<usize>,
-    dropouts: &'static Dropouts,
     relative_bias: Option<Weight>,
 }
 
@@ -140,6 +138,16 @@ pub(super) struct Layer {
     intermediate: Arc<Linear>,
     output: Arc<Linear>,
     output_norm: Norm,
+    heads: usize,
+    activation: Activation,
+    rates: Rates,
+}
+
+/// How often what of a layer is dropped.
+struct Rates {
+    attention: f64,
+    after_attention: f64,
+    after_output: f64,
 }
 
 /// Builds an encoder of this build. See [`super::OpenEncoder`].
@@ -155,7 +163,7 @@ pub(super) fn open(
     read.shape.adjust(adjust);
     let first = read.check().and_then(|()| first_position(kind, config, read.max_position_embeddings));
     let first = first.map_err(|error| error.at_least(Place::file(path)))?;
-    Ok(Box::new(PostNorm::open(build, kind, read, first, adjust.precision, weights)?))
+    Ok(Box::new(PostNorm::open(build, kind, read, first, adjust, weights)?))
 }
 
 /// The row of the first position, of so many rows.
@@ -180,7 +188,7 @@ impl PostNorm {
         kind: &EncoderKind,
         config: Config,
         first_position: u32,
-        wanted: Precision,
+        adjust: &EncoderOverrides,
         weights: &mut Weights,
     ) -> Result<Self> {
         let Shape { hidden_size: hidden, num_hidden_layers: depth, layer_norm_eps: epsilon, .. } = config.shape;
@@ -224,20 +232,27 @@ impl PostNorm {
                 Some(_) => format!("{}{group}.albert_layers.{inner}.", build.layer.layers),
                 None => format!("{}{group}.", build.layer.layers),
             };
-            layers.push(Layer::open(&build.layer, &prefix, &config.shape, weights)?);
+            layers.push(Arc::new(Layer::open(&build.layer, &prefix, &config.shape, &build.dropouts, weights)?));
         }
         weights.in_group(Group::Pooler);
         if let Some(name) = build.pooler {
             config::pooler(weights, name, hidden)?;
         }
         let max_tokens = config.max_position_embeddings - first_position as usize;
-        let facts = config.shape.facts(wanted, order.len(), max_tokens, weights);
-        Ok(Self { config, facts, tables, norm, projection, layers, order, dropouts: &build.dropouts, relative_bias })
+        let facts = config.shape.facts(adjust, order.len(), max_tokens, weights);
+        Ok(Self { config, facts, tables, norm, projection, layers, order, relative_bias })
     }
 }
 
 impl Layer {
-    pub fn open(names: &LayerNames, prefix: &str, shape: &Shape, weights: &mut Weights) -> Result<Self> {
+    pub fn open(
+        names: &LayerNames,
+        prefix: &str,
+        shape: &Shape,
+        dropouts: &Dropouts,
+        weights: &mut Weights,
+    ) -> Result<Self> {
+        let of = |there| if there { shape.hidden_dropout_prob } else { 0.0 };
         let Shape { hidden_size: hidden, intermediate_size: inner, layer_norm_eps: epsilon, .. } = *shape;
         let at = |name: &str| format!("{prefix}{name}");
         Ok(Self {
@@ -247,6 +262,13 @@ impl Layer {
             intermediate: config::linear(weights, &[at(names.intermediate)], hidden, inner)?,
             output: config::linear(weights, &[at(names.output)], inner, hidden)?,
             output_norm: config::norm(weights, &at(names.output_norm), hidden, epsilon)?,
+            heads: shape.num_attention_heads,
+            activation: shape.activation()?,
+            rates: Rates {
+                attention: shape.attention_probs_dropout_prob,
+                after_attention: of(dropouts.after_attention),
+                after_output: of(dropouts.after_output),
+            },
         })
     }
 
@@ -256,23 +278,20 @@ impl Layer {
         ops: &mut dyn Ops,
         h: &Value,
         depth: usize,
-        shape: &Shape,
         positions: Positions,
-        dropouts: &Dropouts,
         reads: Reads,
-    ) -> Result<Value> {
+    ) -> candle_core::Result<Value> {
         let drop = |place, rate| DropoutAt::new(rate, place).of_layer(depth);
-        let of = |there| if there { shape.hidden_dropout_prob } else { 0.0 };
-        let dropout = drop("attention", shape.attention_probs_dropout_prob);
-        let attention = Attention { positions, ..Attention::plain(shape.num_attention_heads, dropout) };
+        let dropout = drop("attention", self.rates.attention);
+        let attention = Attention { positions, ..Attention::plain(self.heads, dropout) };
         let mixed = ops.self_attention(h, &self.qkv, attention)?;
         let (mixed, h) = (reads.rows(ops, mixed)?, &reads.rows(ops, h.clone())?);
-        let dropout = drop("attention output", of(dropouts.after_attention));
+        let dropout = drop("attention output", self.rates.after_attention);
         let attended = ops.linear_residual_norm(&mixed, &self.attention_output, h, &self.attention_norm, dropout)?;
         // [rows, intermediate]
-        let inner = ops.linear_activation(&attended, &self.intermediate, shape.activation()?)?;
-        let dropout = drop("output", of(dropouts.after_output));
-        Ok(ops.linear_residual_norm(&inner, &self.output, &attended, &self.output_norm, dropout)?)
+        let inner = ops.linear_activation(&attended, &self.intermediate, self.activation)?;
+        let dropout = drop("output", self.rates.after_output);
+        ops.linear_residual_norm(&inner, &self.output, &attended, &self.output_norm, dropout)
     }
 }
 
@@ -317,19 +336,22 @@ impl Config {
 
 impl Encoder for PostNorm {
     fn forward(&self, ops: &mut dyn Ops, reads: Reads, mut each: Option<&mut HiddenStateCallback>) -> Result<Value> {
-        let shape = &self.config.shape;
-        let dropout = DropoutAt::new(shape.hidden_dropout_prob, "embeddings");
+        let dropout = DropoutAt::new(self.config.shape.hidden_dropout_prob, "embeddings");
         let mut h = ops.embeddings(&self.tables, &self.norm, dropout)?;
         if let Some(projection) = &self.projection {
             h = ops.linear(&h, projection)?;
         }
-        let positions = self.relative_bias.as_ref().map_or(Positions::InHiddenStates, Positions::Bias);
         for (depth, layer) in self.order.iter().filter_map(|at| self.layers.get(*at)).enumerate() {
             if let Some(each) = &mut each {
                 each(h.to_tensor()?);
             }
+            let (layer, bias) = (layer.clone(), self.relative_bias.clone());
             let reads = reads.of_layer(depth, self.order.len());
-            h = layer.forward(ops, &h, depth, shape, positions, self.dropouts, reads)?;
+            let body = move |ops: &mut dyn Ops, h: &Value, _: &[Value]| {
+                let positions = bias.as_ref().map_or(Positions::InHiddenStates, Positions::Bias);
+                layer.forward(ops, h, depth, positions, reads)
+            };
+            h = ops.recomputed(&h, &[], Arc::new(body))?;
         }
         if let Some(each) = each {
             each(h.to_tensor()?);

@@ -16,7 +16,7 @@ use candle_core::{Result, Tensor};
 use polyhead_kernels::activation;
 use polyhead_kernels::layer_norm::Norm;
 use polyhead_kernels::{
-    Activation, Attention, DropoutAt, GraphNode, Index, Linear, LowRank, Ops, Part, Rows, Value, Weight,
+    Activation, Attention, Body, DropoutAt, GraphNode, Index, Linear, LowRank, Ops, Part, Rows, Value, Weight,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -426,6 +426,11 @@ impl Ops for Graph {
         x.check_tokens()?;
         let x = self.node(x)?;
         self.mean_of_ranges(x)
+    }
+
+    fn recomputed(&mut self, x: &Value, beside: &[&Value], body: Body) -> Result<Value> {
+        let beside: Vec<Value> = beside.iter().map(|value| (*value).clone()).collect();
+        body(self, x, &beside)
     }
 
     fn concat(&mut self, values: &[&Value]) -> Result<Value> {

@@ -207,6 +207,8 @@ pub struct TrainRecipe {
     pub order: Order,
     /// What matrix products are computed in.
     pub precision: PrecisionRecipe,
+    /// Whether only the input of each layer is kept for the backward pass, and the rest of it computed again there.
+    pub recompute: bool,
     /// How sequences of a batch are brought together.
     pub padding: Padding,
     /// Whether the tokenised training data are kept for later runs, in the cache folder.
@@ -249,6 +251,7 @@ impl Default for TrainRecipe {
             accumulate: 1,
             order: Order::Random,
             precision: PrecisionRecipe::Auto,
+            recompute: false,
             padding: Padding::Packed,
             feature_cache: true,
             best: "mean".into(),
@@ -305,6 +308,7 @@ impl Recipe {
             attention_dropout: self.encoder.attention_dropout,
             freeze: self.encoder.freeze,
             lora: self.encoder.lora.clone(),
+            recompute: self.train.recompute,
         }
     }
 

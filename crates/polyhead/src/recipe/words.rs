@@ -54,7 +54,8 @@ const WORDS: &[Word] = &[
     called(&["target_modules", "lora_target_modules", "lora_targets", "target_layers"], &["encoder.lora.targets"], "the last parts of the names of linear layers"),
     absent(&["modules_to_save"], "heads are always trained and saved"),
     absent(&["use_rslora", "use_dora", "init_lora_weights", "fan_in_fan_out", "rank_pattern", "alpha_pattern"], "LoRA has `encoder.lora.rank`, `encoder.lora.alpha`, `encoder.lora.dropout` and `encoder.lora.targets`"),
-    absent(&["adapter", "adapters", "quantization", "load_in_8bit", "load_in_4bit", "gradient_checkpointing", "torch_compile", "compile", "attn_implementation"], "the whole encoder is trained, or low-rank additions to it (`encoder.lora.rank`), by polyhead's own operators"),
+    absent(&["adapter", "adapters", "quantization", "load_in_8bit", "load_in_4bit", "torch_compile", "compile", "attn_implementation"], "the whole encoder is trained, or low-rank additions to it (`encoder.lora.rank`), by polyhead's own operators"),
+    called(&["gradient_checkpointing", "gradient_checkpointing_kwargs", "activation_checkpointing", "checkpoint_activations", "use_checkpointing"], &["train.recompute"], "less memory for one more forward pass"),
     // Steps and batches
     called(&["train_batch_size", "per_device_train_batch_size", "per_gpu_train_batch_size", "mini_batch_size", "minibatch_size", "batchsize", "bs", "batch", "global_batch_size"], &["tasks.NAME.batch_size"], "the examples (windows) of one step"),
     absent(&["eval_batch_size", "per_device_eval_batch_size", "per_gpu_eval_batch_size", "val_batch_size", "test_batch_size", "valid_batch_size", "inference_batch_size"], "evaluation makes batches of its own size; no score depends on it"),

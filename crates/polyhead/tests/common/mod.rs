@@ -125,11 +125,15 @@ pub fn tiny_named(name: &str) -> (Model, Tensors) {
 
 /// The same with products in this precision.
 pub fn tiny_in(name: &str, precision: Precision) -> (Model, Tensors) {
+    tiny_adjusted(name, &EncoderOverrides { precision, ..EncoderOverrides::default() })
+}
+
+/// The same with what a recipe changes about it.
+pub fn tiny_adjusted(name: &str, adjust: &EncoderOverrides) -> (Model, Tensors) {
     let folder = tempfile::tempdir().unwrap();
     let reference = read(&fixture(name).join("parity.safetensors"));
     write_model(&fixture(name), &reference, folder.path());
-    let adjust = EncoderOverrides { precision, ..EncoderOverrides::default() };
-    (Model::load_adjusted(folder.path(), TASKS, &adjust).unwrap(), reference)
+    (Model::load_adjusted(folder.path(), TASKS, adjust).unwrap(), reference)
 }
 
 /// That of the first encoder, BERT: for what has nothing to do with encoders.
