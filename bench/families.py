@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
-"""Encoders of each family beside PyTorch: the same training job with random weights of base size, ratios of tokens a second and of memory.
+"""Encoders of each family beside PyTorch, with random weights of base size: training and inference, as ratios of tokens a second and of memory.
 
     python3 bench/families.py --data DATA_DIR --tokenizer MINILM_DIR --peer VENV/bin/python [FAMILY ...] [--results FILE]
 
 Of each family both sides train recipes/report.toml on the first --examples sentences and questions, one epoch, in turn, --runs times:
-`polyhead train` and peers/train_pytorch.py (`tuned`), on the same windows, with the same steps and real tokens. Weights are random
+`polyhead train` and peers/train_pytorch.py (`tuned`), on the same windows, with the same steps and real tokens. Memory is that of a job
+with batches of 16 windows of 384 tokens, the longest contexts of the data: the peak of the process less weights, gradients and moments
+(16 bytes a parameter); of polyhead also with `train.recompute`. Then both answer 64 sentences and 16 questions with one model
+(bench_inference, peers/infer.py), whose logits must be equal. Weights are random
 (peers/random_encoder.py): they decide nothing about the time. PyTorch's attention is SDPA where transformers has it for the family, else
 eager. Both sides compute in f32 where bf16 is not faster.
 
@@ -13,15 +16,16 @@ prints what there is. DATA_DIR as for compare.py. The peer's Python has torch an
 """
 import argparse
 import json
+import math
 import shutil
 import statistics
 import sys
 from pathlib import Path
 
-from harness import CORES, ROOT, Busy, is_past, keep, machine, run, say, table
-from jobs import RECIPE, overrides, train_polyhead
+from harness import CORES, ROOT, Busy, build, is_past, keep, machine, make_model, run, say, table
+from jobs import BOUND, RECIPE, difference, overrides, seconds_and_logits, train_polyhead, workloads
 
-FAMILIES = ["bert", "roberta", "distilbert", "electra", "albert", "mpnet", "deberta-v2", "modernbert"]
+FAMILIES = ["bert", "roberta", "distilbert", "electra", "albert", "mpnet", "deberta-v2", "modernbert", "bert-large"]
 
 
 def peer(args, changes: dict, precision: str) -> dict:
@@ -31,6 +35,58 @@ def peer(args, changes: dict, precision: str) -> dict:
     done = run(command, args.threads)
     found = json.loads(done.output.splitlines()[-1])
     return {"tokens": found["real_tokens"], "steps": found["steps"], "seconds": found["wall_s"], "memory": done.memory}
+
+
+def inference(args, encoder: Path, runs: int) -> list[dict]:
+    """Of each run the seconds of each workload on either side."""
+    model = make_model(args.polyhead, encoder, args.work / "runs", args.threads)
+    timed = [workload for workload in workloads(args.binaries["dump_features"], RECIPE, encoder, args.data, args.threads, 64, 16, 0.34)
+             if "by" in workload["name"]]
+    file = args.work / "workloads.json"
+    file.write_text(json.dumps(timed))
+    sides = {
+        "polyhead": [args.binaries["bench_inference"], model, file, "f32"],
+        "PyTorch": [args.peer, ROOT / "bench/peers/infer.py", "time", "pytorch:f32", model, file, args.threads],
+    }
+    found = []
+    for _ in range(runs):
+        seconds, logits = {}, {}
+        for side, command in sides.items():
+            _, seconds[side], logits[side] = seconds_and_logits(run(command, args.threads))
+        far = max(map(difference, logits["polyhead"], logits["PyTorch"]))
+        if not far <= BOUND["f32"]:
+            sys.exit(f"expected logits within {BOUND['f32']} of PyTorch's, found {far:.1e}")
+        found.append({"seconds": seconds, "difference": far, "workloads": [workload["name"] for workload in timed]})
+    shutil.rmtree(model.parent)
+    return found
+
+
+def parameters(model: Path) -> int:
+    """The numbers in a file of safetensors, by its header."""
+    with (model / "model.safetensors").open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    return sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
+
+
+def full_windows(args) -> Path:
+    """A file of SQuAD whose contexts are its longest: each begins with a window of 384 tokens."""
+    articles = json.loads((args.data / "squad/train-v1.1.json").read_text(encoding="utf-8"))["data"]
+    paragraphs = [paragraph for article in articles for paragraph in article["paragraphs"] if paragraph["qas"]]
+    longest = sorted(paragraphs, key=lambda paragraph: -len(paragraph["context"]))[:16]
+    chosen = [{"context": paragraph["context"], "qas": paragraph["qas"][:1]} for paragraph in longest]
+    file = args.work / "longest.json"
+    file.write_text(json.dumps({"version": "1.1", "data": [{"title": "longest", "paragraphs": chosen}]}), encoding="utf-8")
+    return file
+
+
+def memory(args, encoder: Path, precision: str) -> dict:
+    """The peak of each process on full windows, in MiB."""
+    changes = overrides(encoder, args.data, 16) | {"train.order": "by_length", "data.qa.train": full_windows(args)}
+    peaks = {}
+    for name, more in [("polyhead", {}), ("recompute", {"train.recompute": True})]:
+        done = train_polyhead(args.polyhead, RECIPE, changes | more, args.work / "runs", "auto", args.threads)
+        peaks[name] = round(done["memory"])
+    return peaks | {"PyTorch": round(peer(args, changes, precision)["memory"])}
 
 
 def part(args, family: str) -> dict:
@@ -45,22 +101,31 @@ def part(args, family: str) -> dict:
         theirs = peer(args, changes, ours["precision"])
         if (ours["steps"], ours["tokens"]) != (theirs["steps"], theirs["tokens"]):
             sys.exit(f"{family}: expected the same steps and real tokens, found {ours} and {theirs}")
-        sides = {"polyhead": ours, "PyTorch": theirs}
-        figures = {side: {key: round(found[key], 2) for key in ("seconds", "memory")} for side, found in sides.items()}
-        runs.append({"precision": ours["precision"], "tokens": ours["tokens"], "others": busy.others()} | figures)
+        seconds = {side: round(found["seconds"], 2) for side, found in [("polyhead", ours), ("PyTorch", theirs)]}
+        runs.append({"precision": ours["precision"], "tokens": ours["tokens"], "others": busy.others(), "seconds": seconds})
+    say(f"{family}, memory and inference")
+    found = {"parameters": parameters(encoder), "runs": runs, "memory": memory(args, encoder, runs[0]["precision"]),
+             "inference": inference(args, encoder, args.runs)}
     shutil.rmtree(encoder)
-    return {"runs": runs}
+    return found
 
 
 def show(found: dict) -> None:
     lines = []
     for family, part in found["parts"].items():
-        ratios = [run["PyTorch"]["seconds"] / run["polyhead"]["seconds"] for run in part["runs"]]
-        shares = [run["polyhead"]["memory"] / run["PyTorch"]["memory"] for run in part["runs"]]
-        rates = [run["tokens"] / run["polyhead"]["seconds"] for run in part["runs"]]
-        cells = [f"{statistics.median(values):{form}}" for values, form in [(ratios, ".2f"), (rates, ",.0f"), (shares, ".2f")]]
-        lines.append([family, part["runs"][0]["precision"], *cells, f"{min(ratios):.2f} to {max(ratios):.2f}"])
-    print(table(["family", "precision", "tokens/s, times PyTorch's", "real tokens/s", "peak memory, share", "ratios"], lines))
+        runs = part["runs"]
+        beyond = {side: peak - 16 * part["parameters"] / 2**20 for side, peak in part["memory"].items()}
+        ratios = [run["seconds"]["PyTorch"] / run["seconds"]["polyhead"] for run in runs]
+        rate = statistics.median(run["tokens"] / run["seconds"]["polyhead"] for run in runs)
+        of_workload = zip(*(zip(run["seconds"]["polyhead"], run["seconds"]["PyTorch"]) for run in part["inference"]))
+        answers = [statistics.median(theirs / ours for ours, theirs in pairs) for pairs in of_workload]
+        cells = [f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})", f"{rate:,.0f}",
+                 *(f"{ratio:.2f}" for ratio in answers), f"{beyond['polyhead']:,.0f}",
+                 *(f"{beyond[side] / beyond['PyTorch']:.2f}" for side in ("polyhead", "recompute"))]
+        lines.append([family, runs[0]["precision"], *cells])
+    columns = ["family", "precision", "training, times PyTorch's tokens/s", "real tokens/s", "sentences", "questions", "memory beyond, MiB",
+               "share of PyTorch's", "with recompute"]
+    print(table(columns, lines))
 
 
 def main() -> None:
@@ -86,6 +151,7 @@ def main() -> None:
     if not args.table:
         if not (args.data and args.tokenizer and args.peer):
             parser.error("expected --data, --tokenizer and --peer")
+        args.binaries = build("bench_inference", "dump_features")
         args.data, args.tokenizer, args.work = args.data.resolve(), args.tokenizer.resolve(), args.work.resolve()
         for family in args.families or FAMILIES:
             if family in found["parts"] or is_past(args.until):

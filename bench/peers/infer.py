@@ -1,9 +1,10 @@
-"""PyTorch and ONNX Runtime on the workloads of compare.py, which drives this with the Python of its environment.
+"""PyTorch and ONNX Runtime on the workloads of compare.py and families.py, which drive this with the Python of their environment.
 
     python bench/peers/infer.py export MODELS                         writes MODELS/{ner,qa}/{f32,int8}.onnx
     python bench/peers/infer.py time SIDE MODELS WORKLOADS THREADS    prints what the example bench_inference prints
 
-MODELS holds the folders `ner` and `qa` that `polyhead export` wrote. Padded tensors are made before the clock starts.
+MODELS holds the folders `ner` and `qa` that `polyhead export` wrote; or it is a model folder of polyhead, of any family: PyTorch then takes
+its encoder and its heads as they are there. Padded tensors are made before the clock starts.
 Each peer is set up as fast as we know how: PyTorch with SDPA in inference mode; ONNX Runtime with the graph fused by
 its optimizer for Transformers (from eager attention, which that recognises; the graph of SDPA is slower), int8 weights
 by channel.
@@ -23,15 +24,45 @@ INPUTS = ["input_ids", "attention_mask", "token_type_ids"]
 def load(folder: Path, attention: str):
     from transformers import AutoModelForQuestionAnswering, AutoModelForTokenClassification
 
+    if not folder.exists():
+        return on_encoder(folder.parent, folder.name, attention)
     kind = {"ner": AutoModelForTokenClassification, "qa": AutoModelForQuestionAnswering}[folder.name]
     return kind.from_pretrained(folder, attn_implementation=attention).eval()
+
+
+def on_encoder(model: Path, task: str, attention: str):
+    """The encoder of a model folder of polyhead with the head of one task, a linear layer, on it."""
+    import inspect
+
+    import torch
+    from safetensors import safe_open
+    from transformers import AutoModel
+
+    class WithHead(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            try:
+                self.encoder = AutoModel.from_pretrained(model, attn_implementation=attention)
+            except (ValueError, ImportError):  # transformers has no such attention for the family
+                self.encoder = AutoModel.from_pretrained(model, attn_implementation="eager")
+            with safe_open(model / "model.safetensors", "pt") as tensors:
+                weight, bias = (tensors.get_tensor(f"heads.{task}.{part}") for part in ["weight", "bias"])
+            self.head = torch.nn.Linear(*reversed(weight.shape))
+            self.head.load_state_dict({"weight": weight, "bias": bias})
+            self.known = set(inspect.signature(self.encoder.forward).parameters)
+
+        def forward(self, **inputs):
+            inputs = {name: value for name, value in inputs.items() if name in self.known}
+            return {"logits": self.head(self.encoder(**inputs).last_hidden_state)}
+
+    return WithHead().eval()
 
 
 def logits_of(output):
     """[windows, tokens, outputs] of either class."""
     import torch
 
-    return output.logits if "logits" in output else torch.stack([output.start_logits, output.end_logits], dim=-1)
+    return output["logits"] if "logits" in output else torch.stack([output.start_logits, output.end_logits], dim=-1)
 
 
 def export(folder: Path) -> None:

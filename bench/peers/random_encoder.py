@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""An encoder of base size with random weights, as transformers makes it, for timings: what an encoder computes takes as long.
+"""An encoder of base size (BERT's also of large) with random weights, as transformers makes it, for timings: what an encoder computes takes as long.
 
     python bench/peers/random_encoder.py FAMILY TOKENIZER_DIR OUT_DIR
 
@@ -16,6 +16,7 @@ BASE = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, 
 # By family: what its classes' names begin with, and what its configuration of base size has.
 FAMILIES = {
     "bert": ("Bert", BASE),
+    "bert-large": ("Bert", {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096}),
     "roberta": ("Roberta", BASE | {"max_position_embeddings": 514, "type_vocab_size": 1}),
     "distilbert": ("DistilBert", {}),
     "electra": ("Electra", BASE | {"embedding_size": 768}),

@@ -65,3 +65,4 @@ pub use segments::Segments;
 pub use tape::Tape;
 pub use value::{GraphNode, Rows, Value};
 pub use weight::Weight;
+pub use workspace::most_held;

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Below this the allocator is left alone: it keeps small blocks itself. In numbers of four bytes.
@@ -58,6 +59,19 @@ struct Chunk {
 // SAFETY: the pointer is to memory that the workspace owns.
 unsafe impl Send for Chunk {}
 
+/// How much buffers hold, and the most that they held since somebody asked, in numbers of four bytes.
+static HELD: AtomicUsize = AtomicUsize::new(0);
+static MOST: AtomicUsize = AtomicUsize::new(0);
+
+/// Runs `f`; and the most bytes that large buffers held meanwhile beyond what they held before. What other threads of the process hold counts
+/// too.
+pub fn most_held<R>(f: impl FnOnce() -> R) -> (R, usize) {
+    let before = HELD.load(Relaxed);
+    MOST.store(before, Relaxed);
+    let result = f();
+    (result, MOST.load(Relaxed).saturating_sub(before) * size_of::<u32>())
+}
+
 static WORKSPACE: Mutex<Workspace> = Mutex::new(Workspace { chunks: Vec::new() });
 
 fn workspace() -> MutexGuard<'static, Workspace> {
@@ -68,6 +82,11 @@ fn workspace() -> MutexGuard<'static, Workspace> {
 impl Workspace {
     fn take(&mut self, len: usize) -> Range {
         let takes = len.next_multiple_of(GRAIN);
+        MOST.fetch_max(HELD.fetch_add(takes, Relaxed) + takes, Relaxed);
+        self.find(len, takes)
+    }
+
+    fn find(&mut self, len: usize, takes: usize) -> Range {
         for (index, chunk) in self.chunks.iter_mut().enumerate() {
             if let Some(at) = chunk.take(takes) {
                 // SAFETY: the range lies in the chunk.
@@ -81,10 +100,11 @@ impl Workspace {
         // SAFETY: at most 63 bytes further, which the room allows for.
         let start = unsafe { start.add(start.align_offset(64)) };
         self.chunks.push(Chunk { start, free: BTreeMap::from([(0, size)]) });
-        self.take(len)
+        self.find(len, takes)
     }
 
     fn put(&mut self, range: &Range) {
+        HELD.fetch_sub(range.takes, Relaxed);
         let Some(chunk) = self.chunks.get_mut(range.chunk) else { return };
         let (mut at, mut len) = (range.at, range.takes);
         if let Some(after) = chunk.free.remove(&(at + len)) {

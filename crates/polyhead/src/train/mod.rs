@@ -24,6 +24,7 @@ mod evaluate;
 mod facts;
 mod feature_cache;
 mod gradients;
+mod memory;
 mod origin;
 mod plan;
 mod prepare;
@@ -116,6 +117,7 @@ impl Trainer {
         open: impl FnOnce(&Fixed, &mut dyn FnMut(&str)) -> Result<RunFolder>,
     ) -> Result<Self> {
         let plan = Plan::new(&recipe, &prepared)?;
+        memory::check(&recipe, &prepared, notify)?;
         let environment = environment(&recipe, &plan, &prepared);
         let fixed = Fixed { recipe: &recipe, environment: &environment, parameters: &prepared.model.parameters };
         let run = open(&fixed, notify)?;
@@ -186,6 +188,7 @@ impl Trainer {
         }
         let mark = state.metrics.clone().unwrap_or_default();
         let plan = Plan::new(&recipe, &prepared)?;
+        memory::check(&recipe, &prepared, notify)?;
         let other_batches = resume::changes_batches(&old, &recipe)?;
         resume::consequences(&state, &old, &recipe, &plan, &other_batches).iter().for_each(|note| notify(note));
         let other_batches = !other_batches.is_empty();

@@ -132,7 +132,7 @@ impl Environment {
                 instructions: polyhead_kernels::instructions().to_owned(),
             },
             threads: rayon::current_num_threads(),
-            memory_bytes: system_file("/proc/meminfo").as_deref().and_then(memory),
+            memory_bytes: system_file("/proc/meminfo").as_deref().and_then(|text| meminfo(text, "MemTotal")),
             precision: plan.precision.clone(),
             checkpoint: Checkpoint { name: recipe.encoder.checkpoint.clone(), source: source.cloned() },
             data: data.to_vec(),
@@ -177,8 +177,34 @@ fn cores(cpuinfo: &str) -> Option<usize> {
     (!cores.is_empty()).then_some(cores.len())
 }
 
-fn memory(meminfo: &str) -> Option<u64> {
-    let kilobytes = values(meminfo, "MemTotal").next()?.strip_suffix(" kB")?;
+/// Memory, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::train) struct Memory {
+    /// What this process may have.
+    pub all: u64,
+    /// What of it is free.
+    pub free: u64,
+}
+
+/// The memory that this process may have, and what of it is free: that of the machine, or of its control group where that has less.
+pub(in crate::train) fn memory() -> Option<Memory> {
+    let text = system_file("/proc/meminfo")?;
+    let machine = Memory { all: meminfo(&text, "MemTotal")?, free: meminfo(&text, "MemAvailable")? };
+    // Version 2 and version 1; one without a bound says `max`, or more than any machine has.
+    let groups = [
+        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    ];
+    let number = |path: &str| system_file(path)?.trim().parse::<u64>().ok();
+    let group = groups.iter().find_map(|(all, used)| Some((number(all)?, number(used)?)));
+    Some(match group {
+        Some((all, used)) if all < machine.all => Memory { all, free: machine.free.min(all.saturating_sub(used)) },
+        _ => machine,
+    })
+}
+
+fn meminfo(text: &str, key: &str) -> Option<u64> {
+    let kilobytes = values(text, key).next()?.strip_suffix(" kB")?;
     kilobytes.parse::<u64>().ok()?.checked_mul(1024)
 }
 
@@ -200,8 +226,8 @@ mod tests {
     fn what_linux_tells_is_read_and_what_it_does_not_tell_is_not_made_up() {
         assert_eq!((model(CPUINFO).as_deref(), cores(CPUINFO)), (Some("Some CPU @ 2.00GHz"), Some(2)));
         assert_eq!((model("processor: 0"), cores("processor: 0")), (None, None));
-        assert_eq!(memory("MemTotal:       16384 kB\nMemFree: 1 kB\n"), Some(16384 * 1024));
-        assert_eq!(memory("MemTotal: many"), None);
+        assert_eq!(meminfo("MemTotal:       16384 kB\nMemFree: 1 kB\n", "MemTotal"), Some(16384 * 1024));
+        assert_eq!(meminfo("MemTotal: many", "MemTotal"), None);
         let release = "ID=debian\nPRETTY_NAME=\"Debian GNU/Linux 13 (trixie)\"\n";
         assert_eq!(distribution(release).as_deref(), Some("Debian GNU/Linux 13 (trixie)"));
     }
