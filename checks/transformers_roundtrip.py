@@ -2,7 +2,7 @@
 
 1. AutoModel.from_pretrained(MODEL) loads: nothing is missing, nothing but heads.* is left over, and its hidden states
    are polyhead's.
-2. `polyhead export MODEL --task TASK --to DIR` of each NER and QA task, and of each classifier with a pooler, loads in
+2. `polyhead export MODEL --task TASK --to DIR` of each NER and QA task, and of each classifier with a pooler (ModernBERT: each task with `transform`), loads in
    AutoModelForTokenClassification, -QuestionAnswering or -SequenceClassification, nothing missing or left over, and gives
    polyhead's logits.
 3. A folder that transformers saved of any of these classes loads in polyhead and gives transformers' logits.
@@ -121,7 +121,7 @@ def main():
     with tempfile.TemporaryDirectory() as scratch:
         # A classifier without the pooler is refused, as it has no form there.
         known = [task for task in tasks if task["kind"] in CLASSES]
-        known = [task for task in known if task["kind"] != "classify" or task["config"].get("pooler")]
+        known = [task for task in known if task["kind"] != "classify" or task["config"].get("pooler") or task["config"].get("transform")]
         for name, kind in [(task["name"], task["kind"]) for task in known]:
             print(f"2. `{name}` exported to transformers")
             exported = Path(scratch) / f"exported-{name}"

@@ -60,8 +60,8 @@ fn model_types(kind: &EncoderKind) -> Vec<&'static str> {
 
 /// The single-task classes of transformers that go both ways, by the ends of their names.
 fn classes(kind: &EncoderKind) -> Vec<&'static str> {
-    let linear = kind.linear_heads.then_some(["TokenClassification", "QuestionAnswering"]);
-    linear.into_iter().flatten().chain(kind.sequence_head.map(|_| "SequenceClassification")).collect()
+    let of_texts = (kind.sequence_head.is_some() || kind.head_transform.is_some()).then_some("SequenceClassification");
+    ["TokenClassification", "QuestionAnswering"].into_iter().chain(of_texts).collect()
 }
 
 /// The function of the layer between encoder and labels in the class for whole texts.

@@ -46,7 +46,7 @@ pub const KIND: EncoderKind = EncoderKind {
         output: "classifier",
         dropout: Some("classifier_dropout_prob"),
     }),
-    linear_heads: true,
+    head_transform: None,
     fixture: "tiny-albert",
     open: |kind, path, config, adjust, weights| post_norm::open(&BUILD, kind, path, config, adjust, weights),
 };

@@ -24,7 +24,7 @@ pub const KIND: EncoderKind = EncoderKind {
         output: "classifier",
         dropout: Some("classifier_dropout"),
     }),
-    linear_heads: true,
+    head_transform: None,
     fixture: "tiny-bert",
     open: |kind, path, config, adjust, weights| post_norm::open(&post_norm::BERT, kind, path, config, adjust, weights),
 };

@@ -47,7 +47,7 @@ pub const KIND: EncoderKind = EncoderKind {
         output: "classifier",
         dropout: Some("cls_dropout"),
     }),
-    linear_heads: true,
+    head_transform: None,
     fixture: "tiny-deberta-v2",
     open,
 };

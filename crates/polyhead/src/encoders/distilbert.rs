@@ -50,7 +50,7 @@ pub const KIND: EncoderKind = EncoderKind {
         output: "classifier",
         dropout: Some("seq_classif_dropout"),
     }),
-    linear_heads: true,
+    head_transform: None,
     fixture: "tiny-distilbert",
     open: |kind, path, config, adjust, weights| post_norm::open(&BUILD, kind, path, config, adjust, weights),
 };

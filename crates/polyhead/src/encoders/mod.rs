@@ -58,8 +58,8 @@ pub struct EncoderKind {
     pub lora_targets: &'static [&'static str],
     /// The layers of its class for one label of a whole text, if they are those of [`SequenceHead`].
     pub sequence_head: Option<SequenceHead>,
-    /// Whether its classes for words and for answers have a linear layer on the hidden states and nothing else.
-    pub linear_heads: bool,
+    /// What its classes for labels and answers have between hidden states and their linear layer, if anything.
+    pub head_transform: Option<HeadTransform>,
     /// The folder of `fixtures/` with a small model of it and the numbers that transformers computes with that.
     pub fixture: &'static str,
     /// Builds it.
@@ -113,6 +113,46 @@ pub struct SequenceHead {
     pub output: &'static str,
     /// The key of `config.json` for the dropout between them, if it has one of its own.
     pub dropout: Option<&'static str>,
+}
+
+/// What the classes of an architecture have between hidden states and the linear layer of labels and answers alike: a dense layer without
+/// a bias, GELU and LayerNorm; by the names of the layers in the checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeadTransform {
+    /// The dense layer.
+    pub dense: &'static str,
+    /// LayerNorm.
+    pub norm: &'static str,
+    /// The linear layer behind them, in every class.
+    pub output: &'static str,
+}
+
+impl HeadTransform {
+    /// What is added to the variance in its LayerNorm.
+    pub const EPSILON: f64 = 1e-5;
+    /// The fields of `config.json` that shape it, and what they must be: as transformers has them where they are left out.
+    pub const FIELDS: [(&'static str, fn() -> Json); 5] = [
+        ("classifier_activation", || "gelu".into()),
+        ("classifier_bias", || false.into()),
+        ("norm_bias", || false.into()),
+        ("norm_eps", || Self::EPSILON.into()),
+        ("classifier_pooling", || "cls".into()),
+    ];
+
+    /// Refuses one of another form.
+    ///
+    /// # Errors
+    /// A field of `config.json` says so.
+    pub fn check(config: &Json) -> Result<()> {
+        for (field, expected) in Self::FIELDS {
+            let expected = expected();
+            match config.get(field).filter(|found| !found.is_null() && **found != expected) {
+                Some(found) => config::fault(field, &expected.to_string(), &found.to_string())?,
+                None => {}
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A name of an architecture: transformers has several for some.

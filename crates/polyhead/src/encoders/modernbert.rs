@@ -13,7 +13,7 @@
 
 use super::config::{self, Biased, Shape};
 use super::{
-    Encoder, EncoderFacts, EncoderKind, EncoderOverrides, FirstPosition, HiddenStateCallback, ModelName, Reads,
+    Encoder, EncoderFacts, EncoderKind, EncoderOverrides, FirstPosition, HeadTransform, HiddenStateCallback, ModelName, Reads,
     TokenTypes,
 };
 use crate::error::{Place, Result};
@@ -39,7 +39,7 @@ pub const KIND: EncoderKind = EncoderKind {
     token_types: TokenTypes::None,
     lora_targets: &["Wqkv"],
     sequence_head: None,
-    linear_heads: false,
+    head_transform: Some(HeadTransform { dense: "head.dense", norm: "head.norm", output: "classifier" }),
     fixture: "tiny-modernbert",
     open,
 };

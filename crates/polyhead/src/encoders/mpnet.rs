@@ -41,7 +41,7 @@ pub const KIND: EncoderKind = EncoderKind {
         output: "classifier.out_proj",
         dropout: None,
     }),
-    linear_heads: true,
+    head_transform: None,
     fixture: "tiny-mpnet",
     open: |kind, path, config, adjust, weights| post_norm::open(&BUILD, kind, path, config, adjust, weights),
 };

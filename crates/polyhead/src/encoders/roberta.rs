@@ -33,7 +33,7 @@ pub const KIND: EncoderKind = EncoderKind {
         output: "classifier.out_proj",
         dropout: Some("classifier_dropout"),
     }),
-    linear_heads: true,
+    head_transform: None,
     fixture: "tiny-roberta",
     open: |kind, path, config, adjust, weights| post_norm::open(&post_norm::BERT, kind, path, config, adjust, weights),
 };

@@ -6,7 +6,7 @@
 
 use super::about::forget_paths;
 use super::{Model, NamedTask, Provenance, card};
-use crate::encoders::{EncoderKind, EncoderOverrides};
+use crate::encoders::{EncoderKind, EncoderOverrides, HeadTransform};
 use crate::error::{Error, Place, Result};
 use crate::hub::{OPTIONAL, model_folder, no_model};
 use crate::io::{write_atomic, write_folder_atomic};
@@ -225,8 +225,8 @@ pub fn export_single_task(model: &Model, task: &NamedTask, folder: &Path) -> Res
     let Some(single) = task.task.export(kind)? else {
         return Err(Error::usage(format!("transformers has no single-task model for `{}`", task.name)));
     };
-    if !kind.linear_heads {
-        return Err(Error::usage(other_layers(kind, single.architecture)));
+    if kind.head_transform.is_some() {
+        HeadTransform::check(&config)?;
     }
     if let Some(fields) = config.as_object_mut() {
         for name in ["id2label", "label2id", "num_labels"] {
@@ -246,21 +246,9 @@ pub fn export_single_task(model: &Model, task: &NamedTask, folder: &Path) -> Res
     })
 }
 
-/// Why a head is not that of a class.
-fn other_layers(kind: &EncoderKind, ending: &str) -> String {
-    format!("{}{ending} of transformers has layers between encoder and labels that no head here has", kind.name.class)
-}
-
 fn import(folder: &Path, config: &Value, kinds: &[TaskKind], weights: &mut Weights) -> Result<NamedTask> {
     let architecture = config.pointer("/architectures/0").and_then(Value::as_str).unwrap_or("none").to_owned();
     let single = SingleTaskFolder { architecture, config: config.clone() };
-    let encoder = EncoderKind::of(&folder.join("config.json"), config)?;
-    let ending = single.architecture.trim_start_matches(encoder.name.class);
-    if !encoder.linear_heads && ending.starts_with("For") {
-        return Err(Error::data(other_layers(encoder, ending))
-            .at(Place::field(folder.join("config.json"), "architectures"))
-            .hint("name it as `encoder.checkpoint` in a recipe: the encoder is taken, and its head left aside"));
-    }
     for kind in kinds {
         if let Some(task) = (kind.import)(&single, weights) {
             let place = || Place::file(folder.join("config.json"));

@@ -24,6 +24,8 @@ pub enum Init {
     Uniform(f64),
     /// Zero.
     Zeros,
+    /// One.
+    Ones,
 }
 
 /// Where the tensors of heads come from.
@@ -479,6 +481,7 @@ impl Weights {
         let value = |index: usize| {
             let mut value = match init {
                 Init::Zeros => 0.0,
+                Init::Ones => 1.0,
                 Init::Uniform(bound) => ((2.0 * key.uniform(index as u64) - 1.0) * bound) as f32,
             };
             adapt(index, &mut value);

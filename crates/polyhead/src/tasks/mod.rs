@@ -413,7 +413,12 @@ pub struct SingleTaskFolder {
 impl SingleTaskFolder {
     /// The longest sequence that its encoder takes, if it says so.
     pub fn max_tokens(&self) -> Option<usize> {
-        EncoderKind::of(Path::new("config.json"), &self.config).ok()?.max_tokens(&self.config)
+        self.encoder().ok()?.max_tokens(&self.config)
+    }
+
+    /// The architecture of its encoder.
+    pub fn encoder(&self) -> Result<&'static EncoderKind> {
+        EncoderKind::of(Path::new("config.json"), &self.config)
     }
 
     /// The labels of its head, in order. Without `id2label` they are `LABEL_0`, `LABEL_1` and so on, as transformers names

@@ -15,6 +15,7 @@ pub use example::Tagged;
 use example::Context;
 
 use super::answer::Answer;
+use super::words::token_classification::Imported;
 use super::words::{self, Lengths, OUTSIDE, Words, label_probabilities, pipeline, token_classification};
 use super::{
     Analyse, Checks, Exchange, Faces, Fingerprint, HeadShape, LinearHead, Outline, Pipeline, PipelineApi, Purpose,
@@ -56,6 +57,9 @@ pub struct Config {
     pub truncate: bool,
     /// Dropout before the linear layer.
     pub dropout: f64,
+    /// Whether a dense layer, GELU and LayerNorm come before the linear layer, as in ModernBERT's classes.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub transform: bool,
     /// The labels, in the order of the head's outputs. Left empty, they are taken from the training data.
     pub labels: Vec<String>,
     /// What else of its document a sentence is read with.
@@ -107,6 +111,7 @@ impl Default for Config {
             stride: 32,
             truncate: false,
             dropout: 0.1,
+            transform: false,
             labels: Vec::new(),
             context: Neighbours::None,
             decoding: Decoding::Argmax,
@@ -310,7 +315,9 @@ impl Task for Ner {
     // Head
 
     fn head(&self, name: &str, shape: HeadShape, weights: &mut Weights) -> Result<LinearHead> {
-        LinearHead::open_by_label(weights, &format!("heads.{name}"), shape, &self.config.labels)
+        let name = format!("heads.{name}");
+        LinearHead::open_by_label(weights, &name, shape, &self.config.labels)?
+            .with_transform(self.config.transform, weights, &name, shape)
     }
 
     fn logits(&self, head: &LinearHead, hidden: &kernels::Value, ops: &mut dyn Ops) -> Result<kernels::Value> {
@@ -475,8 +482,8 @@ impl Pipeline for Ner {
 impl Exchange for Ner {
     const ARCHITECTURE: &'static str = token_classification::ARCHITECTURE;
 
-    fn export(&self, head: &LinearHead, _: &EncoderKind) -> Result<SingleTask> {
-        token_classification::export(head, &self.config.labels, self.config.dropout)
+    fn export(&self, head: &LinearHead, encoder: &EncoderKind) -> Result<SingleTask> {
+        token_classification::export(head, encoder, &self.config.labels, self.config.dropout)
     }
 
     fn import(folder: &SingleTaskFolder, weights: &mut Weights) -> Option<Result<Self>> {
@@ -488,7 +495,13 @@ impl Exchange for Ner {
             usual.lengths(),
             token_classification::names_entities,
         )?;
-        let config = |(labels, Lengths { max_length, stride, .. })| Config { labels, max_length, stride, ..usual };
+        let config = |Imported { labels, lengths: Lengths { max_length, stride, .. }, transform }| Config {
+            labels,
+            max_length,
+            stride,
+            transform,
+            ..usual
+        };
         Some(imported.and_then(|imported| Self::open(json!(config(imported)))))
     }
 }

@@ -207,7 +207,8 @@ impl Task for Qa {
 
     fn head(&self, name: &str, shape: HeadShape, weights: &mut Weights) -> Result<LinearHead> {
         let start = LinearHead::open(weights, &format!("heads.{name}.start"), shape, 1)?;
-        Ok(start.beside(&LinearHead::open(weights, &format!("heads.{name}.end"), shape, 1)?))
+        let both = start.beside(&LinearHead::open(weights, &format!("heads.{name}.end"), shape, 1)?);
+        both.with_transform(self.config.transform, weights, &format!("heads.{name}"), shape)
     }
 
     fn logits(&self, head: &LinearHead, hidden: &kernels::Value, ops: &mut dyn Ops) -> Result<kernels::Value> {
@@ -389,8 +390,8 @@ impl Pipeline for Qa {
 impl Exchange for Qa {
     const ARCHITECTURE: &'static str = exchange::ARCHITECTURE;
 
-    fn export(&self, head: &LinearHead, _: &EncoderKind) -> Result<SingleTask> {
-        exchange::export(head)
+    fn export(&self, head: &LinearHead, encoder: &EncoderKind) -> Result<SingleTask> {
+        exchange::export(head, encoder)
     }
 
     fn import(folder: &SingleTaskFolder, weights: &mut Weights) -> Option<Result<Self>> {

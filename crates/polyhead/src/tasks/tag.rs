@@ -7,6 +7,7 @@
 mod analysis;
 
 use super::answer::Answer;
+use super::words::token_classification::Imported;
 use super::words::{self, Lengths, OUTSIDE, Words, best_labels, pipeline, token_classification, without_prefix};
 use super::{
     AgainstTraining, Analyse, Checks, Exchange, Faces, Fingerprint, HeadShape, LinearHead, Outline, Pipeline,
@@ -47,13 +48,16 @@ pub struct Config {
     pub truncate: bool,
     /// Dropout before the linear layer.
     pub dropout: f64,
+    /// Whether a dense layer, GELU and LayerNorm come before the linear layer, as in ModernBERT's classes.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub transform: bool,
     /// The labels, in the order of the head's outputs. Left empty, they are those of the training data, sorted.
     pub labels: Vec<String>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { max_length: 128, stride: 32, truncate: false, dropout: 0.1, labels: Vec::new() }
+        Self { max_length: 128, stride: 32, truncate: false, dropout: 0.1, transform: false, labels: Vec::new() }
     }
 }
 
@@ -278,7 +282,9 @@ impl Task for Tag {
     // Head
 
     fn head(&self, name: &str, shape: HeadShape, weights: &mut Weights) -> Result<LinearHead> {
-        LinearHead::open_by_label(weights, &format!("heads.{name}"), shape, &self.config.labels)
+        let name = format!("heads.{name}");
+        LinearHead::open_by_label(weights, &name, shape, &self.config.labels)?
+            .with_transform(self.config.transform, weights, &name, shape)
     }
 
     fn logits(&self, head: &LinearHead, hidden: &kernels::Value, ops: &mut dyn Ops) -> Result<kernels::Value> {
@@ -478,15 +484,21 @@ impl Pipeline for Tag {
 impl Exchange for Tag {
     const ARCHITECTURE: &'static str = token_classification::ARCHITECTURE;
 
-    fn export(&self, head: &LinearHead, _: &EncoderKind) -> Result<SingleTask> {
-        token_classification::export(head, &self.config.labels, self.config.dropout)
+    fn export(&self, head: &LinearHead, encoder: &EncoderKind) -> Result<SingleTask> {
+        token_classification::export(head, encoder, &self.config.labels, self.config.dropout)
     }
 
     fn import(folder: &SingleTaskFolder, weights: &mut Weights) -> Option<Result<Self>> {
         let usual = Config::default();
         let takes = token_classification::names_no_entities;
         let imported = token_classification::import(folder, weights, Self::KIND, usual.lengths(), takes)?;
-        let config = |(labels, Lengths { max_length, stride, .. })| Config { labels, max_length, stride, ..usual };
+        let config = |Imported { labels, lengths: Lengths { max_length, stride, .. }, transform }| Config {
+            labels,
+            max_length,
+            stride,
+            transform,
+            ..usual
+        };
         Some(imported.and_then(|imported| Self::open(json!(config(imported)))))
     }
 }

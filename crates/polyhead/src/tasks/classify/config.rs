@@ -34,6 +34,9 @@ pub struct Config {
     /// Whether a dense layer stands before the dropout (the pooler), and what becomes of its outputs. A new one begins as that of the
     /// checkpoint, where it has one.
     pub pooler: Pooler,
+    /// Whether a dense layer, GELU and LayerNorm come before the linear layer, as in ModernBERT's classes.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub transform: bool,
     /// The labels, in the order of the head's outputs. Left empty, they are those of the training data, sorted. A number has none, or
     /// one as its name.
     pub labels: Vec<String>,
@@ -170,6 +173,7 @@ impl Default for Config {
             truncate: false,
             dropout: 0.1,
             pooler: Pooler::None,
+            transform: false,
             labels: Vec::new(),
             inputs: None,
             label_until: None,

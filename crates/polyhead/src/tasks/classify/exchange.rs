@@ -9,19 +9,49 @@ use super::{Classify, Config, Head, Pooler, Problem};
 use crate::encoders::{EncoderKind, SequenceHead};
 use crate::error::{Error, Result};
 use crate::parameters::Weights;
-use crate::tasks::{SingleTask, SingleTaskFolder, Task};
+use crate::tasks::{LinearHead, SingleTask, SingleTaskFolder, Task};
+use candle_core::Tensor;
 use serde_json::{Map, Value, json};
 
 /// The end of its name.
 pub(super) const ARCHITECTURE: &str = "ForSequenceClassification";
+/// The linear layer of the head.
+const HEAD: &str = "heads.classify";
 /// What transformers calls the only output of a model that predicts a number.
 pub(super) const UNNAMED: &str = "LABEL_0";
 
 pub(super) fn export(task: &Classify, head: &Head, encoder: &EncoderKind) -> Result<SingleTask> {
-    let Some(names) = encoder.sequence_head else {
-        let class = encoder.name.class;
-        return Err(Error::usage(format!("{class}{ARCHITECTURE} of transformers has other layers than this head")));
+    let tensors = match encoder.sequence_head {
+        Some(names) => with_pooler(task, head, encoder, names)?,
+        None if head.pooler.is_none() => head.classifier.export(encoder, ARCHITECTURE, "classifier")?,
+        None => {
+            let message = format!("{}{ARCHITECTURE} of transformers has no pooler", encoder.name.class);
+            return Err(Error::usage(message).hint("train it with `transform = true` in place of `pooler`"));
+        }
     };
+    let names = named(task);
+    let names = || names.iter().enumerate();
+    let mut config = Map::new();
+    config.insert("id2label".into(), names().map(|(id, label)| (id.to_string(), json!(label))).collect());
+    config.insert("label2id".into(), names().map(|(id, label)| (label.clone(), json!(id))).collect());
+    let dropout = match encoder.sequence_head {
+        Some(head) => head.dropout,
+        None => Some("classifier_dropout"),
+    };
+    if let Some(dropout) = dropout {
+        config.insert(dropout.into(), json!(task.config.dropout));
+    }
+    config.insert("problem_type".into(), json!(task.problem().hugging_face()));
+    Ok(SingleTask { architecture: ARCHITECTURE, pipeline: "text-classification", tensors, config })
+}
+
+/// The tensors of a head whose dense layer is a pooler.
+fn with_pooler(
+    task: &Classify,
+    head: &Head,
+    encoder: &EncoderKind,
+    names: SequenceHead,
+) -> Result<Vec<(String, Tensor)>> {
     let class = encoder.name.class;
     let wanted = Pooler::With(names.activation).name();
     let Some((pooler, _)) = &head.pooler else {
@@ -39,21 +69,10 @@ pub(super) fn export(task: &Classify, head: &Head, encoder: &EncoderKind) -> Res
         );
         return Err(Error::usage(message).hint("train it with that in the task's table of the recipe"));
     }
-    let mut tensors = Vec::new();
-    for (name, layer) in [(names.dense, pooler), (names.output, &head.classifier)] {
-        tensors.push((format!("{name}.weight"), layer.weight()?));
-        tensors.push((format!("{name}.bias"), layer.bias()?));
-    }
-    let names = named(task);
-    let names = || names.iter().enumerate();
-    let mut config = Map::new();
-    config.insert("id2label".into(), names().map(|(id, label)| (id.to_string(), json!(label))).collect());
-    config.insert("label2id".into(), names().map(|(id, label)| (label.clone(), json!(id))).collect());
-    if let Some(dropout) = encoder.sequence_head.and_then(|head| head.dropout) {
-        config.insert(dropout.into(), json!(task.config.dropout));
-    }
-    config.insert("problem_type".into(), json!(task.problem().hugging_face()));
-    Ok(SingleTask { architecture: ARCHITECTURE, pipeline: "text-classification", tensors, config })
+    let mut tensors =
+        vec![(format!("{}.weight", names.dense), pooler.weight()?), (format!("{}.bias", names.dense), pooler.bias()?)];
+    tensors.extend(head.classifier.export(encoder, ARCHITECTURE, names.output)?);
+    Ok(tensors)
 }
 
 /// As a recipe has it.
@@ -75,15 +94,18 @@ pub(super) fn import(folder: &SingleTaskFolder, weights: &mut Weights) -> Option
 
 fn opened(folder: &SingleTaskFolder, weights: &mut Weights) -> Result<Classify> {
     let field = |name: &str| folder.config.get(name).filter(|value| !value.is_null());
-    let encoder = EncoderKind::of("config.json".as_ref(), &folder.config)?;
-    let Some(SequenceHead { dense, activation, output, dropout }) = encoder.sequence_head else {
-        return Err(Error::data(format!("the layers of `{}` are not those of a head here", folder.architecture)));
-    };
-    // The names of the encoder are without its prefix by now.
-    let plain = |name: &'static str| name.strip_prefix(encoder.naming.prefix).unwrap_or(name);
-    for (theirs, ours) in [(dense, "heads.classify.pooler"), (output, "heads.classify")] {
+    let encoder = folder.encoder()?;
+    let (transform, output) = LinearHead::import(folder, weights, HEAD, "classifier")?;
+    let (mut pooler, mut renamed, mut dropout) = (Pooler::None, vec![(output, HEAD)], Some("classifier_dropout"));
+    if let Some(head) = encoder.sequence_head {
+        (pooler, dropout) = (Pooler::With(head.activation), head.dropout);
+        renamed = vec![(head.dense, "heads.classify.pooler"), (head.output, HEAD)];
+    }
+    for (theirs, ours) in renamed {
+        // The names of the encoder are without its prefix by now.
+        let theirs = theirs.strip_prefix(encoder.naming.prefix).unwrap_or(theirs);
         for part in ["weight", "bias"] {
-            weights.rename(&format!("{}.{part}", plain(theirs)), &format!("{ours}.{part}"));
+            weights.rename(&format!("{theirs}.{part}"), &format!("{ours}.{part}"));
         }
     }
     let labels = folder.labels(weights.dims("heads.classify.bias").and_then(|dims| dims.first().copied()))?;
@@ -98,7 +120,8 @@ fn opened(folder: &SingleTaskFolder, weights: &mut Weights) -> Result<Classify> 
         max_length,
         stride: usual.stride.min(max_length / 4),
         dropout: dropout.unwrap_or(usual.dropout),
-        pooler: Pooler::With(activation),
+        pooler,
+        transform,
         ..usual
     };
     Classify::open(json!(config))

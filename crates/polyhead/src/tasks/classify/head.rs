@@ -40,6 +40,7 @@ impl Head {
             }
             Problem::Regression => LinearHead::open(weights, &name, shape, 1)?,
         };
+        let classifier = classifier.with_transform(config.transform, weights, &name, shape)?;
         Ok(Self { pooler, classifier })
     }
 

@@ -23,6 +23,9 @@ pub struct Config {
     pub n_best: usize,
     /// Dropout before the linear layers.
     pub dropout: f64,
+    /// Whether a dense layer, GELU and LayerNorm come before the linear layer, as in ModernBERT's classes.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub transform: bool,
     /// What training makes as small as it can.
     pub loss: Loss,
     /// Whether "no answer" is an answer. Left open, the training data decide: do they hold questions without one?
@@ -76,6 +79,7 @@ impl Default for Config {
             max_answer_length: 30,
             n_best: 20,
             dropout: 0.1,
+            transform: false,
             loss: Loss::default(),
             no_answer: None,
             null_threshold: NullThreshold::default(),

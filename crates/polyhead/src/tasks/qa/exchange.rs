@@ -1,6 +1,7 @@
 //! Question answering as transformers has it: `BertForQuestionAnswering`, a linear layer with two outputs a token.
 
 use super::{Config, NoAnswer};
+use crate::encoders::EncoderKind;
 use crate::error::{Error, Result};
 use crate::parameters::Weights;
 use crate::tasks::{LinearHead, SingleTask, SingleTaskFolder};
@@ -8,18 +9,22 @@ use crate::tasks::{LinearHead, SingleTask, SingleTaskFolder};
 /// The end of its name.
 pub(super) const ARCHITECTURE: &str = "ForQuestionAnswering";
 
-pub(super) fn export(head: &LinearHead) -> Result<SingleTask> {
-    let tensors = vec![("qa_outputs.weight".into(), head.weight()?), ("qa_outputs.bias".into(), head.bias()?)];
+/// Its linear layer, in most classes.
+const OUTPUT: &str = "qa_outputs";
+
+pub(super) fn export(head: &LinearHead, encoder: &EncoderKind) -> Result<SingleTask> {
+    let tensors = head.export(encoder, ARCHITECTURE, OUTPUT)?;
     let config = serde_json::Map::new();
     Ok(SingleTask { architecture: ARCHITECTURE, pipeline: "question-answering", tensors, config })
 }
 
 /// The configuration, with the head's tensors renamed.
 pub(super) fn import(folder: &SingleTaskFolder, weights: &mut Weights) -> Result<Config> {
+    let (transform, output) = LinearHead::import(folder, weights, "heads.qa", OUTPUT)?;
     for part in ["weight", "bias"] {
-        let Some(both) = weights.take(&format!("qa_outputs.{part}")) else { continue };
+        let Some(both) = weights.take(&format!("{output}.{part}")) else { continue };
         if both.dim(0)? != 2 {
-            return Err(Error::data(format!("qa_outputs.{part}: expected 2 rows, found {:?}", both.dims())));
+            return Err(Error::data(format!("{output}.{part}: expected 2 rows, found {:?}", both.dims())));
         }
         for (row, name) in ["start", "end"].into_iter().enumerate() {
             weights.put(&format!("heads.qa.{name}.{part}"), both.narrow(0, row, 1)?.contiguous()?);
@@ -32,6 +37,7 @@ pub(super) fn import(folder: &SingleTaskFolder, weights: &mut Weights) -> Result
         stride: usual.stride.min(max_length / 3),
         max_question_length: usual.max_question_length.min(max_length / 4),
         no_answer: Some(NoAnswer::Never),
+        transform,
         ..usual
     })
 }

@@ -3,16 +3,19 @@
 //! `I-PER`, any others are the labels of words.
 
 use super::{Lengths, OUTSIDE, without_prefix};
+use crate::encoders::EncoderKind;
 use crate::error::Result;
 use crate::parameters::Weights;
 use crate::tasks::{LinearHead, SingleTask, SingleTaskFolder};
 use serde_json::{Map, json};
 
+/// Its linear layer.
+const OUTPUT: &str = "classifier";
 /// The end of its name.
 pub const ARCHITECTURE: &str = "ForTokenClassification";
 
 /// A head as that model has it.
-pub fn export(head: &LinearHead, labels: &[String], dropout: f64) -> Result<SingleTask> {
+pub fn export(head: &LinearHead, encoder: &EncoderKind, labels: &[String], dropout: f64) -> Result<SingleTask> {
     let names = || labels.iter().enumerate();
     let mut config = Map::new();
     config.insert("id2label".into(), names().map(|(id, label)| (id.to_string(), json!(label))).collect());
@@ -21,20 +24,28 @@ pub fn export(head: &LinearHead, labels: &[String], dropout: f64) -> Result<Sing
     Ok(SingleTask {
         architecture: ARCHITECTURE,
         pipeline: "token-classification",
-        tensors: vec![("classifier.weight".into(), head.weight()?), ("classifier.bias".into(), head.bias()?)],
+        tensors: head.export(encoder, ARCHITECTURE, OUTPUT)?,
         config,
     })
 }
 
-/// The labels of a folder of that model whose labels are taken, and how long its windows are. Its tensors are then those of a head
-/// of this kind.
+/// What a folder of that model says of its head.
+pub struct Imported {
+    pub labels: Vec<String>,
+    /// How long its windows are.
+    pub lengths: Lengths,
+    /// Whether there is a dense layer before the linear one.
+    pub transform: bool,
+}
+
+/// The head of a folder of that model whose labels are taken. Its tensors are then those of a head of this kind.
 pub fn import(
     folder: &SingleTaskFolder,
     weights: &mut Weights,
     kind: &str,
     usual: Lengths,
     takes: fn(&[String]) -> bool,
-) -> Option<Result<(Vec<String>, Lengths)>> {
+) -> Option<Result<Imported>> {
     if !folder.architecture.ends_with(ARCHITECTURE) {
         return None;
     }
@@ -43,10 +54,15 @@ pub fn import(
         Ok(labels) => labels,
         Err(error) => return Some(Err(error)),
     };
-    weights.rename("classifier.weight", &format!("heads.{kind}.weight"));
-    weights.rename("classifier.bias", &format!("heads.{kind}.bias"));
     let max_length = folder.max_tokens().unwrap_or(usual.max_length).min(usual.max_length);
-    Some(Ok((labels, Lengths { max_length, stride: usual.stride.min(max_length / 4), ..usual })))
+    let lengths = Lengths { max_length, stride: usual.stride.min(max_length / 4), ..usual };
+    let head = format!("heads.{kind}");
+    Some(LinearHead::import(folder, weights, &head, OUTPUT).map(|(transform, output)| {
+        for part in ["weight", "bias"] {
+            weights.rename(&format!("{output}.{part}"), &format!("{head}.{part}"));
+        }
+        Imported { labels, lengths, transform }
+    }))
 }
 
 /// Whether labels are those of entities: one is `O`, or has `B-` or `I-` before a type.
