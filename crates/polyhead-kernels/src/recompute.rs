@@ -12,7 +12,7 @@ use crate::gemm::Precision;
 use crate::ops::Body;
 use crate::pass::Setting;
 use crate::tape::Tape;
-use crate::value::{Fused, Value};
+use crate::value::{Fused, Node, Value};
 use candle_core::Result;
 
 /// A part of a network with its inputs: what is kept of it.
@@ -45,13 +45,8 @@ impl Tape {
         self.record(output, move |buffers| {
             let gradient = buffers.take(output)?;
             let (tape, y) = part.run(true)?;
-            let gradients = tape.backward(y.node, gradient)?;
-            for (input, gradient) in part.inputs.iter().zip(gradients) {
-                if let Some(gradient) = gradient {
-                    buffers.add_matrix(input.node, gradient)?;
-                }
-            }
-            Ok(())
+            let inputs: Vec<Node> = part.inputs.iter().map(|input| input.node).collect();
+            tape.backward(y.node, gradient, &inputs, buffers)
         });
         Ok(Value::Fused(y))
     }

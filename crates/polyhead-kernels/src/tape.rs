@@ -68,14 +68,29 @@ impl Tape {
         value.as_node(Node { index: self.values - 1, ..value.node })
     }
 
-    /// Runs the backward pass of a part of a network: from the gradient of its output to those of its first values.
-    pub(crate) fn backward(self, output: Node, gradient: Matrix) -> Result<Vec<Option<Matrix>>> {
-        let mut buffers = GradientBuffers { gradients: (0..self.values).map(|_| None).collect() };
-        if let Some(slot) = buffers.gradients.get_mut(output.index) {
-            *slot = Some(gradient);
+    /// Runs the backward pass of a part of a network: from the gradient of its output on, to those of the values of another tape that are its
+    /// first. What these have gathered there is added to in the order in which it would have been without a tape of its own.
+    pub(crate) fn backward(
+        self,
+        output: Node,
+        gradient: Matrix,
+        inputs: &[Node],
+        outer: &mut GradientBuffers,
+    ) -> Result<()> {
+        let mut own = GradientBuffers { gradients: (0..self.values).map(|_| None).collect() };
+        for (own, input) in own.gradients.iter_mut().zip(inputs) {
+            *own = outer.gradients[input.index].take();
         }
-        buffers.run(self.steps)?;
-        Ok(buffers.gradients)
+        own.add_matrix(output, gradient)?;
+        own.run(self.steps)?;
+        for (gradient, input) in own.gradients.into_iter().zip(inputs) {
+            match (gradient, outer.gradients[input.index].is_some()) {
+                (Some(gradient), true) => outer.add_matrix(*input, gradient)?,
+                (gradient, false) => outer.gradients[input.index] = gradient,
+                (None, true) => {}
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn trains(&self) -> bool {

@@ -371,7 +371,7 @@ fn malformed_records_are_refused_with_their_place_and_the_way_out() {
         ("a.jsonl", "{\"text\": \"a\", \"label\": \"x\"}\n\n{\"text\": \"b\"}".into(), &["a.jsonl:1: expected words", "found only `text, label`"]),
         ("a.jsonl", "{\"text\": \"Ada left.\", \"label\": [[0, 3]]}".into(), &["a.jsonl:1: label[0]: expected a start, an end and a type"]),
         // spaCy.
-        ("a.json", "[[\"Ada\", {\"entities\": [[0, 4, \"PER\"]]}]]".into(), &["a.json: [0]: entities[0]: expected a part of the text: a start up to 3"]),
+        ("a.json", "[[\"Ada\", {\"entities\": [[0, 4, \"PER\"]]}]]".into(), &["a.json: [0]: entities[0]: expected a part of the text: an end up to 3"]),
         ("a.json", "[[\"Ada\", [[0, 3, \"PER\"]]]]".into(), &["a.json: [0]: expected an object, or a text and its entities; found", "hint: as in [\"Ada left.\""]),
         ("a.json", "{\"classes\": [\"PER\"], \"annotations\": [[\"Ada\", {\"entities\": [[1, 0, \"PER\"]]}]]}".into(), &["a.json: annotations[0]: entities[0]: "]),
         ("a.json", "{\"classes\": [\"PER\"], \"annotations\": [null]}".into(), &["a.json: expected sentences, found none"]),
@@ -553,7 +553,7 @@ fn what_label_studio_has_between_spans_are_relations() {
     }
     let (_folder, path) = written("a.json", task(&span("r", 9)).as_bytes());
     let error = RELATIONS.read(&path, None, &Layout::default()).unwrap_err().to_string();
-    assert!(error.contains("result[2].value: expected a part of the text: an end up to 3"), "{error}");
+    assert!(error.contains("result[2].value: expected a part of the text: a start up to 3"), "{error}");
 }
 
 #[test]

@@ -13,8 +13,8 @@
 
 use super::config::{self, Biased, Shape};
 use super::{
-    Encoder, EncoderFacts, EncoderKind, EncoderOverrides, FirstPosition, HeadTransform, HiddenStateCallback, ModelName, Reads,
-    TokenTypes,
+    Encoder, EncoderFacts, EncoderKind, EncoderOverrides, FirstPosition, HeadTransform, HiddenStateCallback, ModelName,
+    Reads, TokenTypes,
 };
 use crate::error::{Place, Result};
 use crate::parameters::{Group, Naming, Weights};

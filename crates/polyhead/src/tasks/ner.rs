@@ -316,8 +316,12 @@ impl Task for Ner {
 
     fn head(&self, name: &str, shape: HeadShape, weights: &mut Weights) -> Result<LinearHead> {
         let name = format!("heads.{name}");
-        LinearHead::open_by_label(weights, &name, shape, &self.config.labels)?
-            .with_transform(self.config.transform, weights, &name, shape)
+        LinearHead::open_by_label(weights, &name, shape, &self.config.labels)?.with_transform(
+            self.config.transform,
+            weights,
+            &name,
+            shape,
+        )
     }
 
     fn logits(&self, head: &LinearHead, hidden: &kernels::Value, ops: &mut dyn Ops) -> Result<kernels::Value> {
