@@ -33,7 +33,7 @@ pub const KIND: EncoderKind = EncoderKind {
         prefix: "model.",
         parts: &["embeddings.", "layers.", "final_norm."],
         ignored: &[],
-        pretraining: &["decoder.", "head."],
+        pretraining: &["decoder."],
     },
     first_position: FirstPosition::First,
     token_types: TokenTypes::None,
