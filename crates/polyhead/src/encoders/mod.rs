@@ -23,7 +23,7 @@ use candle_core::{Device, Tensor};
 use polyhead_kernels::tape::in_pool;
 pub use polyhead_kernels::{Activation, Offset, Pass, Precision};
 use polyhead_kernels::{Index, Ops, Plain, Segments, Tape, Value};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use std::path::Path;
 
 /// The architectures, in the order in which they are tried and shown.
@@ -130,25 +130,19 @@ pub struct HeadTransform {
 impl HeadTransform {
     /// What is added to the variance in its LayerNorm.
     pub const EPSILON: f64 = 1e-5;
-    /// The fields of `config.json` that shape it, and what they must be: as transformers has them where they are left out.
-    pub const FIELDS: [(&'static str, fn() -> Json); 5] = [
-        ("classifier_activation", || "gelu".into()),
-        ("classifier_bias", || false.into()),
-        ("norm_bias", || false.into()),
-        ("norm_eps", || Self::EPSILON.into()),
-        ("classifier_pooling", || "cls".into()),
-    ];
-
     /// Refuses one of another form.
     ///
     /// # Errors
     /// A field of `config.json` says so.
     pub fn check(config: &Json) -> Result<()> {
-        for (field, expected) in Self::FIELDS {
-            let expected = expected();
-            match config.get(field).filter(|found| !found.is_null() && **found != expected) {
-                Some(found) => config::fault(field, &expected.to_string(), &found.to_string())?,
-                None => {}
+        // What transformers takes where they are left out.
+        let expected = json!({
+            "classifier_activation": "gelu", "classifier_bias": false, "classifier_pooling": "cls", "norm_bias": false,
+            "norm_eps": Self::EPSILON,
+        });
+        for (field, expected) in expected.as_object().into_iter().flatten() {
+            if let Some(found) = config.get(field).filter(|found| !found.is_null() && *found != expected) {
+                config::fault(field, &expected.to_string(), &found.to_string())?;
             }
         }
         Ok(())

@@ -103,7 +103,7 @@ impl Choices {
         let mut label = if nothing_chosen { Raw::List(Vec::new()) } else { Raw::Missing };
         for result in &results {
             let Some((name, value)) = result.label_of_text().filter(|_| result.is_of(control)) else { continue };
-            let found = result.from_name();
+            let found = result.control();
             if control.is_none() {
                 let known = self.control.get_or_insert_with(|| found.to_owned());
                 if known != found {
@@ -222,13 +222,13 @@ impl<'a> Outcome<'a> {
         format!("{}.value", self.name)
     }
 
-    fn from_name(&self) -> &'a str {
+    fn control(&self) -> &'a str {
         self.fields.get("from_name").and_then(Value::as_str).unwrap_or("")
     }
 
     /// Whether it is of this control, or of any.
     fn is_of(&self, control: Option<&str>) -> bool {
-        control.is_none_or(|control| control == self.from_name())
+        control.is_none_or(|control| control == self.control())
     }
 
     fn value(&self) -> Option<&'a Map<String, Value>> {
