@@ -83,7 +83,7 @@ def memory(args, encoder: Path, precision: str) -> dict:
     """The peak of each process on full windows, in MiB."""
     changes = overrides(encoder, args.data, 16) | {"train.order": "by_length", "data.qa.train": full_windows(args)}
     peaks = {}
-    for name, more in [("polyhead", {}), ("recompute", {"train.recompute": True})]:
+    for name, more in [("polyhead", {}), ("recompute", {"train.recompute": "true"})]:
         done = train_polyhead(args.polyhead, RECIPE, changes | more, args.work / "runs", "auto", args.threads)
         peaks[name] = round(done["memory"])
     return peaks | {"PyTorch": round(peer(args, changes, precision)["memory"])}
