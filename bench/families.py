@@ -11,8 +11,8 @@ with batches of 16 windows of 384 tokens, the longest contexts of the data: the 
 (peers/random_encoder.py): they decide nothing about the time. PyTorch's attention is SDPA where transformers has it for the family, else
 eager. Both sides compute in f32 where bf16 is not faster.
 
-A part is one family. It goes into FILE as soon as it is done and is not run again; --until begins nothing after that time. --table
-prints what there is. DATA_DIR as for compare.py. The peer's Python has torch and transformers; this script needs the standard library.
+Each figure goes into FILE as soon as it is known and is not taken again; --until begins no family after that time. --table prints those
+that are whole. DATA_DIR as for compare.py. The peer's Python has torch and transformers; this script needs the standard library.
 """
 import argparse
 import json
@@ -89,30 +89,45 @@ def memory(args, encoder: Path, precision: str) -> dict:
     return peaks | {"PyTorch": round(peer(args, changes, precision)["memory"])}
 
 
-def part(args, family: str) -> dict:
-    encoder = args.work / family
-    run([args.peer, ROOT / "bench/peers/random_encoder.py", family, args.tokenizer, encoder], args.threads)
-    changes = overrides(encoder, args.data, args.examples)
+def training(args, encoder: Path) -> list[dict]:
     runs = []
+    changes = overrides(encoder, args.data, args.examples)
     for number in range(args.runs):
-        say(f"{family}, run {number + 1} of {args.runs}")
+        say(f"{encoder.name}, run {number + 1} of {args.runs}")
         busy = Busy()
         ours = train_polyhead(args.polyhead, RECIPE, changes, args.work / "runs", "auto", args.threads)
         theirs = peer(args, changes, ours["precision"])
         if (ours["steps"], ours["tokens"]) != (theirs["steps"], theirs["tokens"]):
-            sys.exit(f"{family}: expected the same steps and real tokens, found {ours} and {theirs}")
+            sys.exit(f"{encoder.name}: expected the same steps and real tokens, found {ours} and {theirs}")
         seconds = {side: round(found["seconds"], 2) for side, found in [("polyhead", ours), ("PyTorch", theirs)]}
         runs.append({"precision": ours["precision"], "tokens": ours["tokens"], "others": busy.others(), "seconds": seconds})
-    say(f"{family}, memory and inference")
-    found = {"parameters": parameters(encoder), "runs": runs, "memory": memory(args, encoder, runs[0]["precision"]),
-             "inference": inference(args, encoder, args.runs)}
+    return runs
+
+
+def measure(args, family: str, found: dict) -> None:
+    """Adds to a family's part what is not there, and keeps each figure as soon as it is known."""
+    part = found["parts"].setdefault(family, {})
+    encoder = args.work / family
+    run([args.peer, ROOT / "bench/peers/random_encoder.py", family, args.tokenizer, encoder], args.threads)
+    steps = {
+        "parameters": lambda: parameters(encoder),
+        "runs": lambda: training(args, encoder),
+        "memory": lambda: memory(args, encoder, part["runs"][0]["precision"]),
+        "inference": lambda: inference(args, encoder, args.runs),
+    }
+    for name, step in steps.items():
+        if name not in part:
+            say(f"{family}, {name}")
+            part[name] = step()
+            keep(args.results, found)
     shutil.rmtree(encoder)
-    return found
 
 
 def show(found: dict) -> None:
     lines = []
     for family, part in found["parts"].items():
+        if "inference" not in part:
+            continue
         runs = part["runs"]
         beyond = {side: peak - 16 * part["parameters"] / 2**20 for side, peak in part["memory"].items()}
         ratios = [run["seconds"]["PyTorch"] / run["seconds"]["polyhead"] for run in runs]
@@ -154,10 +169,8 @@ def main() -> None:
         args.binaries = build("bench_inference", "dump_features")
         args.data, args.tokenizer, args.work = args.data.resolve(), args.tokenizer.resolve(), args.work.resolve()
         for family in args.families or FAMILIES:
-            if family in found["parts"] or is_past(args.until):
-                continue
-            found["parts"][family] = part(args, family)
-            keep(args.results, found)
+            if "inference" not in found["parts"].get(family, {}) and not is_past(args.until):
+                measure(args, family, found)
     show(found)
 
 

@@ -46,7 +46,9 @@ def on_encoder(model: Path, task: str, attention: str):
             except (ValueError, ImportError):  # transformers has no such attention for the family
                 self.encoder = AutoModel.from_pretrained(model, attn_implementation="eager")
             with safe_open(model / "model.safetensors", "pt") as tensors:
-                weight, bias = (tensors.get_tensor(f"heads.{task}.{part}") for part in ["weight", "bias"])
+                # Start and end of answers are two layers of one output each.
+                layers = [f"heads.qa.{side}" for side in ["start", "end"]] if task == "qa" else [f"heads.{task}"]
+                weight, bias = (torch.cat([tensors.get_tensor(f"{layer}.{part}") for layer in layers]) for part in ["weight", "bias"])
             self.head = torch.nn.Linear(*reversed(weight.shape))
             self.head.load_state_dict({"weight": weight, "bias": bias})
             self.known = set(inspect.signature(self.encoder.forward).parameters)
