@@ -5,7 +5,7 @@
 
 Of each family both sides train recipes/report.toml on the first --examples sentences and questions, one epoch, in turn, --runs times:
 `polyhead train` and peers/train_pytorch.py (`tuned`), on the same windows, with the same steps and real tokens. Memory is that of a job
-with batches of 16 windows of 384 tokens, the longest contexts of the data: the peak of the process less weights, gradients and moments
+whose largest batch is 16 windows of 384 tokens: the peak of the process less weights, gradients and moments
 (16 bytes a parameter); of polyhead also with `train.recompute`. Then both answer 64 sentences and 16 questions with one model
 (bench_inference, peers/infer.py), whose logits must be equal. Weights are random
 (peers/random_encoder.py): they decide nothing about the time. PyTorch's attention is SDPA where transformers has it for the family, else
@@ -69,13 +69,13 @@ def parameters(model: Path) -> int:
 
 
 def full_windows(args) -> Path:
-    """A file of SQuAD whose contexts are its longest: each begins with a window of 384 tokens."""
+    """A file of SQuAD with contexts of some 500 tokens: each begins with a window of 384."""
     articles = json.loads((args.data / "squad/train-v1.1.json").read_text(encoding="utf-8"))["data"]
     paragraphs = [paragraph for article in articles for paragraph in article["paragraphs"] if paragraph["qas"]]
-    longest = sorted(paragraphs, key=lambda paragraph: -len(paragraph["context"]))[:16]
-    chosen = [{"context": paragraph["context"], "qas": paragraph["qas"][:1]} for paragraph in longest]
-    file = args.work / "longest.json"
-    file.write_text(json.dumps({"version": "1.1", "data": [{"title": "longest", "paragraphs": chosen}]}), encoding="utf-8")
+    long = sorted(paragraphs, key=lambda paragraph: abs(len(paragraph["context"]) - 2500))[:16]
+    chosen = [{"context": paragraph["context"], "qas": paragraph["qas"][:1]} for paragraph in long]
+    file = args.work / "long.json"
+    file.write_text(json.dumps({"version": "1.1", "data": [{"title": "long", "paragraphs": chosen}]}), encoding="utf-8")
     return file
 
 
