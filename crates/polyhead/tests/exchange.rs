@@ -117,6 +117,42 @@ fn a_classifier_of_transformers_answers_as_it_does_there_and_goes_back_as_it_cam
     }
 }
 
+#[test]
+fn classifiers_that_read_the_mean_of_the_tokens_are_refused_and_other_classes_do_not_mind() {
+    for kind in ENCODERS.iter().filter(|kind| kind.head_transform.is_some()) {
+        for task in ["ner", "qa", "classify"] {
+            let (folder, _) = imported_of(kind, task);
+            let mut config = config(folder.path());
+            config["classifier_pooling"] = "mean".into();
+            fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+            match (task, Model::load(folder.path(), TASKS)) {
+                ("classify", Err(error)) => {
+                    assert!(
+                        error.to_string().contains("`classifier_pooling`: expected `cls`, found \"mean\""),
+                        "{error}"
+                    );
+                }
+                ("ner" | "qa", Ok(model)) => {
+                    let exported = folder.path().join("exported");
+                    export_single_task(&model, model.task(task).unwrap(), &exported).unwrap();
+                }
+                (task, loaded) => panic!("{task}: {:?}", loaded.map(|_| "loaded")),
+            }
+        }
+        // What an encoder says of others' heads does not bind a classifier of ours.
+        let (folder, model) = imported_of(kind, "classify");
+        let saved = folder.path().join("saved");
+        model.save(&saved).unwrap();
+        let mut of_saved = config(&saved);
+        of_saved["classifier_pooling"] = "mean".into();
+        fs::write(saved.join("config.json"), of_saved.to_string()).unwrap();
+        let model = load(&saved);
+        let exported = folder.path().join("exported");
+        export_single_task(&model, model.task("classify").unwrap(), &exported).unwrap();
+        assert_eq!(config(&exported)["classifier_pooling"], "cls");
+    }
+}
+
 /// A classifier's folder with another `problem_type`; for a number with the first of its outputs alone.
 fn with_problem(kind: &EncoderKind, problem: &Value) -> TempDir {
     let (folder, _) = imported_of(kind, "classify");

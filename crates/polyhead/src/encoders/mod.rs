@@ -130,6 +130,7 @@ pub struct HeadTransform {
 impl HeadTransform {
     /// What is added to the variance in its LayerNorm.
     pub const EPSILON: f64 = 1e-5;
+
     /// Refuses one of another form.
     ///
     /// # Errors
@@ -137,8 +138,7 @@ impl HeadTransform {
     pub fn check(config: &Json) -> Result<()> {
         // What transformers takes where they are left out.
         let expected = json!({
-            "classifier_activation": "gelu", "classifier_bias": false, "classifier_pooling": "cls", "norm_bias": false,
-            "norm_eps": Self::EPSILON,
+            "classifier_activation": "gelu", "classifier_bias": false, "norm_bias": false, "norm_eps": Self::EPSILON,
         });
         for (field, expected) in expected.as_object().into_iter().flatten() {
             if let Some(found) = config.get(field).filter(|found| !found.is_null() && *found != expected) {

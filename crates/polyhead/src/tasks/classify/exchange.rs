@@ -15,6 +15,9 @@ use serde_json::{Map, Value, json};
 
 /// The end of its name.
 pub(super) const ARCHITECTURE: &str = "ForSequenceClassification";
+/// What the head of an encoder with a transform reads of a text, and that it reads the first token.
+const POOLING: &str = "classifier_pooling";
+const FIRST_TOKEN: &str = "cls";
 /// The linear layer of the head.
 const HEAD: &str = "heads.classify";
 /// What transformers calls the only output of a model that predicts a number.
@@ -40,6 +43,9 @@ pub(super) fn export(task: &Classify, head: &Head, encoder: &EncoderKind) -> Res
     };
     if let Some(dropout) = dropout {
         config.insert(dropout.into(), json!(task.config.dropout));
+    }
+    if encoder.head_transform.is_some() {
+        config.insert(POOLING.into(), json!(FIRST_TOKEN));
     }
     config.insert("problem_type".into(), json!(task.problem().hugging_face()));
     Ok(SingleTask { architecture: ARCHITECTURE, pipeline: "text-classification", tensors, config })
@@ -95,6 +101,11 @@ pub(super) fn import(folder: &SingleTaskFolder, weights: &mut Weights) -> Option
 fn opened(folder: &SingleTaskFolder, weights: &mut Weights) -> Result<Classify> {
     let field = |name: &str| folder.config.get(name).filter(|value| !value.is_null());
     let encoder = folder.encoder()?;
+    if let Some(pooling) = field(POOLING).filter(|pooling| encoder.head_transform.is_some() && **pooling != FIRST_TOKEN)
+    {
+        return Err(Error::data(format!("`{POOLING}`: expected `{FIRST_TOKEN}`, found {pooling}"))
+            .hint("name the folder as `encoder.checkpoint` in a recipe: the encoder is taken, and the head is new"));
+    }
     let (transform, output) = LinearHead::import(folder, weights, HEAD, "classifier")?;
     let (mut pooler, mut renamed, mut dropout) = (Pooler::None, vec![(output, HEAD)], Some("classifier_dropout"));
     if let Some(head) = encoder.sequence_head {
