@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! parameters            4 bytes each, and 12 more where it is trained: its gradient and two moments
+//! data, program         what the process holds before its first step, besides the weights
 //! values of a batch     what a step of few tokens held at most, for each token, times the tokens of the largest batch
 //! ```
 //!
@@ -32,6 +33,10 @@ const GIB: f64 = 1024.0 * 1024.0 * 1024.0;
 struct Need {
     parameters: f64,
     batch: f64,
+    /// What this process holds besides the weights: data, tokenizer, program.
+    others: f64,
+    /// What of all this it holds already.
+    held: f64,
     /// Of the largest batch.
     task: String,
     windows: usize,
@@ -56,16 +61,17 @@ impl Need {
     /// What there is to say of it on a machine with so much memory; an error where it can't fit.
     fn said(&self, memory: Memory) -> Result<String> {
         let gib = |bytes: f64| format!("{:.1} GiB", bytes / GIB);
-        let (all, needed) = (memory.all as f64, self.parameters + self.batch);
+        let (all, needed) = (memory.all as f64, self.parameters + self.batch + self.others);
         let text = format!(
             "training takes about {} of memory: {} for the parameters with their gradients and moments, {} for a batch of {} windows \
-             with {} tokens of {}",
+             with {} tokens of {}, {} for data and program",
             gib(needed),
             gib(self.parameters),
             gib(self.batch),
             self.windows,
             self.tokens,
-            self.task
+            self.task,
+            gib(self.others)
         );
         if needed > all {
             let half = (self.windows / 2).max(1);
@@ -75,8 +81,7 @@ impl Need {
                 self.task
             )));
         }
-        // The weights are there already.
-        Ok(match needed > memory.free as f64 + self.parameters / 4.0 {
+        Ok(match needed > memory.free as f64 + self.held {
             true => format!("{text}; {} of {} are free", gib(memory.free as f64), gib(all)),
             false => format!("{text}, of {}", gib(all)),
         })
@@ -96,7 +101,9 @@ fn need(recipe: &Recipe, Prepared { model, task_data, .. }: &Prepared, memory: M
     }
     let Some(of_token) = bytes_of_a_token(recipe, model, model.task(&data.name)?, data)? else { return Ok(None) };
     let (task, windows) = (data.name.clone(), data.batch_size.min(data.windows.len()));
-    Ok(Some(Need { parameters, batch: of_token * tokens as f64, task, windows, tokens }))
+    let held = memory.held as f64;
+    let others = (held - (4 * all) as f64).max(0.0);
+    Ok(Some(Need { parameters, batch: of_token * tokens as f64, others, held, task, windows, tokens }))
 }
 
 /// The tokens of the longest windows that may share a batch.
@@ -122,12 +129,12 @@ fn bytes_of_a_token(recipe: &Recipe, model: &Model, task: &NamedTask, data: &Tas
             model.parameters.backward(&loss.value)?;
             Ok(())
         });
-        model.parameters.clear_gradients();
         done.map(|()| (tokens, bytes))
     };
-    // The first pass makes what stays: packed weights, copies of gradients.
-    of(FEW)?;
-    let ((few, held), (more, most)) = (of(FEW)?, of(MORE)?);
+    // The first step makes what stays: the gradients, which the others add to. They are of the parameters and not of tokens.
+    let tried = of(FEW).and_then(|_| Ok((of(FEW)?, of(MORE)?)));
+    model.parameters.clear_gradients();
+    let ((few, held), (more, most)) = tried?;
     Ok((more > few).then(|| (most as f64 - held as f64).max(0.0) / (more - few) as f64))
 }
 
@@ -138,13 +145,15 @@ mod tests {
 
     #[test]
     fn a_run_that_cant_fit_is_refused_with_what_it_takes_and_the_way_out() {
-        let need = Need { parameters: 5.0 * GIB, batch: 20.0 * GIB, task: "qa".into(), windows: 16, tokens: 6144 };
-        let memory = |all: f64, free: f64| Memory { all: (all * GIB) as u64, free: (free * GIB) as u64 };
-        let said = "training takes about 25.0 GiB of memory: 5.0 GiB for the parameters with their gradients and moments, 20.0 GiB for a \
-                    batch of 16 windows with 6144 tokens of qa";
+        let (others, held) = (0.5 * GIB, 1.75 * GIB);
+        let (task, windows, tokens) = ("qa".to_owned(), 16, 6144);
+        let need = Need { parameters: 5.0 * GIB, batch: 20.0 * GIB, others, held, task, windows, tokens };
+        let memory = |all: f64, free: f64| Memory { all: (all * GIB) as u64, free: (free * GIB) as u64, held: 0 };
+        let said = "training takes about 25.5 GiB of memory: 5.0 GiB for the parameters with their gradients and moments, 20.0 GiB for a \
+                    batch of 16 windows with 6144 tokens of qa, 0.5 GiB for data and program";
         assert_eq!(need.said(memory(64.0, 60.0)).unwrap(), format!("{said}, of 64.0 GiB"));
         assert_eq!(need.said(memory(32.0, 20.0)).unwrap(), format!("{said}; 20.0 GiB of 32.0 GiB are free"));
-        // A quarter of what parameters take is taken already.
+        // Some of it is taken already.
         assert_eq!(need.said(memory(32.0, 24.0)).unwrap(), format!("{said}, of 32.0 GiB"));
         let error = need.said(memory(24.0, 24.0)).unwrap_err();
         let error = format!("{error} {}", error.hint_text().unwrap());

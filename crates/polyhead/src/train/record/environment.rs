@@ -184,12 +184,15 @@ pub(in crate::train) struct Memory {
     pub all: u64,
     /// What of it is free.
     pub free: u64,
+    /// What this process holds.
+    pub held: u64,
 }
 
 /// The memory that this process may have, and what of it is free: that of the machine, or of its control group where that has less.
 pub(in crate::train) fn memory() -> Option<Memory> {
     let text = system_file("/proc/meminfo")?;
-    let machine = Memory { all: meminfo(&text, "MemTotal")?, free: meminfo(&text, "MemAvailable")? };
+    let held = system_file("/proc/self/status").and_then(|text| meminfo(&text, "VmRSS")).unwrap_or(0);
+    let machine = Memory { all: meminfo(&text, "MemTotal")?, free: meminfo(&text, "MemAvailable")?, held };
     // Version 2 and version 1; one without a bound says `max`, or more than any machine has.
     let groups = [
         ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
@@ -198,7 +201,9 @@ pub(in crate::train) fn memory() -> Option<Memory> {
     let number = |path: &str| system_file(path)?.trim().parse::<u64>().ok();
     let group = groups.iter().find_map(|(all, used)| Some((number(all)?, number(used)?)));
     Some(match group {
-        Some((all, used)) if all < machine.all => Memory { all, free: machine.free.min(all.saturating_sub(used)) },
+        Some((all, used)) if all < machine.all => {
+            Memory { all, free: machine.free.min(all.saturating_sub(used)), held }
+        }
         _ => machine,
     })
 }
