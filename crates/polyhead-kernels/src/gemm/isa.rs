@@ -152,11 +152,9 @@ impl Isa {
     }
 
     /// Whether it multiplies bf16 in one instruction. Without, pairs are widened: right, but no faster than f32.
+    #[cfg(target_arch = "x86_64")]
     pub(crate) fn multiplies_bf16(self) -> bool {
-        #[cfg(target_arch = "x86_64")]
-        return matches!(self, Self::Amx | Self::Avx512Bf16);
-        #[cfg(not(target_arch = "x86_64"))]
-        false
+        matches!(self, Self::Amx | Self::Avx512Bf16)
     }
 
     /// Whether bf16 is faster than f32 with it. Intel's processors begin as many AVX-512 BF16 instructions a cycle as one of their
