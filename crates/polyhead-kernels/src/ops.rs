@@ -123,7 +123,7 @@ pub trait Ops {
 
     /// What a part of a network makes of these values. A backend that runs backwards may keep them alone, and compute what lies in between
     /// again when the gradient arrives.
-    fn recomputed(&mut self, x: &Value, beside: &[&Value], body: Body) -> Result<Value>;
+    fn recomputed(&mut self, x: &Value, beside: &[Value], body: Body) -> Result<Value>;
 
     /// Values of as many rows side by side, `[rows, a], [rows, b] ... -> [rows, a + b ...]`. Their rows must stand for the same.
     fn concat(&mut self, values: &[&Value]) -> Result<Value>;

@@ -136,9 +136,8 @@ impl Ops for Plain {
         Ok(Value::Tensor(means, Rows::Ranges))
     }
 
-    fn recomputed(&mut self, x: &Value, beside: &[&Value], body: Body) -> Result<Value> {
-        let beside: Vec<Value> = beside.iter().map(|value| (*value).clone()).collect();
-        body(self, x, &beside)
+    fn recomputed(&mut self, x: &Value, beside: &[Value], body: Body) -> Result<Value> {
+        body(self, x, beside)
     }
 
     fn concat(&mut self, values: &[&Value]) -> Result<Value> {

@@ -36,8 +36,8 @@ impl Part {
 
 impl Tape {
     /// What a body makes of its inputs, of which nothing in between is kept.
-    pub(crate) fn fused_recomputed(&mut self, x: &Value, beside: &[&Value], body: Body) -> Result<Value> {
-        let inputs = std::iter::once(x).chain(beside.iter().copied());
+    pub(crate) fn fused_recomputed(&mut self, x: &Value, beside: &[Value], body: Body) -> Result<Value> {
+        let inputs = std::iter::once(x).chain(beside);
         let inputs: Vec<Fused> = inputs.map(|value| value.fused().cloned()).collect::<Result<_>>()?;
         let part = Part { precision: self.precision, setting: self.setting.clone(), inputs, body };
         let y = self.adopted(&part.run(false)?.1);
@@ -98,7 +98,7 @@ mod tests {
                 let residual = ops.add(x, &beside[0])?;
                 ops.linear_residual_norm(&y, &weights([(&down, &down_b)]), &residual, &norm, drop("output"))
             };
-            x = tape.recomputed(&x, &[&beside_all], Arc::new(body)).unwrap();
+            x = tape.recomputed(&x, std::slice::from_ref(&beside_all), Arc::new(body)).unwrap();
         }
         let recorded = tape.recorded();
         let y = tape.finish(&[x]).unwrap().remove(0);

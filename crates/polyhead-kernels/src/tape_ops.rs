@@ -110,12 +110,11 @@ impl Ops for Tape {
         self.fused_mean_ranges(x.fused()?, ranges)
     }
 
-    fn recomputed(&mut self, x: &Value, beside: &[&Value], body: Body) -> Result<Value> {
+    fn recomputed(&mut self, x: &Value, beside: &[Value], body: Body) -> Result<Value> {
         if self.trains() && self.recomputes {
             return self.fused_recomputed(x, beside, body);
         }
-        let beside: Vec<Value> = beside.iter().map(|value| (*value).clone()).collect();
-        body(self, x, &beside)
+        body(self, x, beside)
     }
 
     fn concat(&mut self, values: &[&Value]) -> Result<Value> {

@@ -401,7 +401,7 @@ impl Encoder for DebertaV2 {
                 };
                 layer.forward(ops, h, depth, positions, of_layer)
             };
-            h = ops.recomputed(&h, &vectors_of_layer.iter().collect::<Vec<_>>(), Arc::new(body))?;
+            h = ops.recomputed(&h, &vectors_of_layer, Arc::new(body))?;
             if let (0, Some(convolution)) = (depth, &self.convolution) {
                 h = convolution.forward(ops, &embedded, &h, rate)?;
             }

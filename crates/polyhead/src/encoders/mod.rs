@@ -353,8 +353,8 @@ pub fn run(encoder: &dyn Encoder, batch: &Batch, pass: Pass, reads: Reads, heads
     let (logits, values) = in_pool(|| {
         let mut values = Vec::with_capacity(batch.heads.len());
         if encoder.device().is_cpu() {
-            let mut tape = Tape::new(encoder.precision(), pass, batch.inputs.clone());
-            tape = tape.recomputing(encoder.facts().recomputes);
+            let tape = Tape::new(encoder.precision(), pass, batch.inputs.clone());
+            let mut tape = tape.recomputing(encoder.facts().recomputes);
             let hidden = encoder.forward(&mut tape, reads, None)?;
             for (at, HeadInputs { rows, inputs, begins }) in batch.heads.iter().enumerate() {
                 let own = tape.for_head(&hidden, rows.as_deref(), pass.beginning_at(*begins), inputs.clone())?;

@@ -428,9 +428,8 @@ impl Ops for Graph {
         self.mean_of_ranges(x)
     }
 
-    fn recomputed(&mut self, x: &Value, beside: &[&Value], body: Body) -> Result<Value> {
-        let beside: Vec<Value> = beside.iter().map(|value| (*value).clone()).collect();
-        body(self, x, &beside)
+    fn recomputed(&mut self, x: &Value, beside: &[Value], body: Body) -> Result<Value> {
+        body(self, x, beside)
     }
 
     fn concat(&mut self, values: &[&Value]) -> Result<Value> {

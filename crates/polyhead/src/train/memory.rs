@@ -50,10 +50,7 @@ struct Need {
 pub(super) fn check(recipe: &Recipe, prepared: &Prepared, notify: &mut dyn FnMut(&str)) -> Result<()> {
     let Some(memory) = memory() else { return Ok(()) };
     let Some(need) = need(recipe, prepared, memory)? else { return Ok(()) };
-    match need.said(memory) {
-        Ok(note) => notify(&note),
-        Err(error) => return Err(error),
-    }
+    notify(&need.said(memory)?);
     Ok(())
 }
 
