@@ -19,8 +19,8 @@ use polyhead_kernels::layer_norm::Norm;
 use polyhead_kernels::rng::Key;
 use polyhead_kernels::tape::in_pool;
 use polyhead_kernels::{
-    Activation, Attention, DropoutAt, Gradient, Index, Inputs, Linear, Ops, Part, Pass, Precision, Segments, Tape,
-    Value, Weight,
+    Activation, Attention, Disentangled, Distances, DropoutAt, Gradient, Index, Inputs, Linear, Ops, Part, Pass,
+    Positions, Precision, Segments, Tape, Value, Weight,
 };
 use std::hint::black_box;
 use std::sync::Arc;
@@ -53,6 +53,8 @@ fn main() {
             }
             for (count, length) in [(128, 16), (16, 128), (8, 256), (5, 384), (4, 512)] {
                 bench.attention(precision, count, length, hidden, heads);
+                bench.local_attention(precision, count, length, hidden, heads);
+                bench.disentangled_attention(precision, count, length, hidden, heads);
             }
         }
     }
@@ -189,16 +191,54 @@ impl Bench {
     }
 
     fn attention(&self, precision: Precision, count: usize, length: usize, hidden: usize, heads: usize) {
+        let attention = Attention::plain(heads, DropoutAt::new(0.1, "attention"));
+        self.any_attention("self-attention", precision, [count, length, hidden], 2 * length, &[], |tape, x, qkv| {
+            tape.self_attention(&x[0], qkv, attention).unwrap()
+        });
+    }
+
+    /// ModernBERT's: tokens up to 64 apart, turned by their positions.
+    fn local_attention(&self, precision: Precision, count: usize, length: usize, hidden: usize, heads: usize) {
+        const WINDOW: usize = 64;
+        let plain = Attention::plain(heads, DropoutAt::new(0.0, "attention"));
+        let attention = Attention { positions: Positions::Rotary(10_000.0), window: Some(WINDOW), ..plain };
+        let seen: usize = (0..length).map(|i| (i + WINDOW + 1).min(length) - i.saturating_sub(WINDOW)).sum();
+        let shape = [count, length, hidden];
+        self.any_attention("local attention", precision, shape, 2 * seen / length, &[], |tape, x, qkv| {
+            tape.self_attention(&x[0], qkv, attention).unwrap()
+        });
+    }
+
+    /// DeBERTa-v3's: queries and keys meet vectors of 512 distances. What is counted meets each key once, with either.
+    fn disentangled_attention(&self, precision: Precision, count: usize, length: usize, hidden: usize, heads: usize) {
+        let distances = Distances { span: 256, farthest: Some(512) };
+        let plain = Attention::plain(heads, DropoutAt::new(0.1, "attention"));
+        let vectors = [7, 8].map(|seed| normal(seed, &[2 * distances.span, hidden]));
+        let (shape, both) = ([count, length, hidden], [&vectors[0], &vectors[1]]);
+        self.any_attention("disentangled attention", precision, shape, 4 * length, &both, |tape, x, qkv| {
+            let positions = Disentangled { keys: Some(&x[1]), queries: Some(&x[2]), distances };
+            let attention = Attention { positions: Positions::Disentangled(positions), ..plain };
+            tape.self_attention(&x[0], qkv, attention).unwrap()
+        });
+    }
+
+    /// Attention with its projection; of each token, `meets` is how many products of the width of the hidden states it takes part in.
+    fn any_attention(
+        &self,
+        name: &str,
+        precision: Precision,
+        [count, length, hidden]: [usize; 3],
+        meets: usize,
+        others: &[&Tensor],
+        operator: impl Fn(&mut Tape, &[Value], &Arc<Linear>) -> Value + Sync,
+    ) {
         let tokens = count * length;
         let (x, qkv) = (normal(3, &[tokens, hidden]), layer(3 * hidden, hidden));
+        let inputs: Vec<&Tensor> = std::iter::once(&x).chain(others.iter().copied()).collect();
+        let flop = 2.0 * (tokens * hidden) as f64 * (3 * hidden + meets) as f64;
+        let name = format!("{name} {count} x {length} x {hidden}");
         let segments = Segments::packed(&vec![length; count]);
-        // The projection and the two products of attention.
-        let flop = 2.0 * (tokens * hidden) as f64 * (3 * hidden + 2 * length) as f64;
-        let attention = Attention::plain(heads, DropoutAt::new(0.1, "attention"));
-        let name = format!("self-attention {count} x {length} x {hidden}");
-        self.tape(&name, precision, flop, &segments, &[&x], |tape, x| {
-            tape.self_attention(&x[0], &qkv, attention).unwrap()
-        });
+        self.tape(&name, precision, flop, &segments, &inputs, |tape, x| operator(tape, x, &qkv));
     }
 
     /// Prints what moved so many bytes in so many seconds.

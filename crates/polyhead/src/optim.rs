@@ -1,7 +1,7 @@
 //! Optimisation: the learning rate of a step, clipping, and AdamW over a model's parameters.
 
 use crate::error::{Error, Place, Result};
-use crate::parameters::{Gradients, Group, Parameters, numbers_to_safetensors};
+use crate::parameters::{Gradients, Group, Parameters, write_numbers};
 use polyhead_kernels::adamw::{AdamW, Moments, Update, sum_of_squares};
 use polyhead_kernels::tape::in_pool;
 use safetensors::{Dtype, SafeTensors};
@@ -94,14 +94,18 @@ impl Optimizer {
         Self { rates, ..self }
     }
 
-    /// The moments of all parameters that were updated, as the bytes of a safetensors file: `NAME.first`, `NAME.second`.
-    pub fn to_safetensors(&self, parameters: &Parameters) -> Result<Vec<u8>> {
+    /// Writes the moments of all parameters that were updated into a safetensors file: `NAME.first`, `NAME.second`.
+    ///
+    /// # Errors
+    /// The file can't be written.
+    pub fn save(&self, path: &Path, parameters: &Parameters) -> Result<()> {
         let kept = parameters.trained().filter_map(|parameter| Some((parameter, self.moments.get(&parameter.name)?)));
-        numbers_to_safetensors(kept.flat_map(|(parameter, moments)| {
-            let of = |which: &str| (format!("{}.{which}", parameter.name), parameter.weight.dims().to_vec());
+        let both = kept.flat_map(|(parameter, moments)| {
+            let of = |which: &str| (format!("{}.{which}", parameter.name), parameter.weight.dims());
             let ((first, dims), (second, same)) = (of("first"), of("second"));
             [(first, dims, &moments.first[..]), (second, same, &moments.second[..])]
-        }))
+        });
+        write_numbers(path, both.collect())
     }
 
     /// How many updates each parameter has had.
@@ -109,7 +113,7 @@ impl Optimizer {
         self.moments.iter().map(|(name, moments)| (name.clone(), moments.updates)).collect()
     }
 
-    /// Takes moments that [`Optimizer::to_safetensors`] wrote, and the updates that belong to them.
+    /// Takes moments that [`Optimizer::save`] wrote, and the updates that belong to them.
     ///
     /// # Errors
     /// They are not those of these parameters.

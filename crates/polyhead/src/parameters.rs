@@ -4,17 +4,17 @@
 //! process). [`Weights`] hands the tensors of a checkpoint to whoever declares them, and checks names and shapes.
 
 mod lora;
+mod safetensors_file;
 mod weights;
 
 pub use lora::Lora;
+pub use safetensors_file::{write_numbers, write_tensors};
 pub use weights::{Heads, Init, Naming, Weights};
 
 use crate::error::{Error, Result};
 use candle_core::Tensor;
 use polyhead_kernels::{Gradient, Weight};
-use safetensors::Dtype;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::collections::HashMap;
 
 /// Whether a parameter is trained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -295,45 +295,4 @@ impl Parameters {
     pub fn count(parameters: impl Iterator<Item = impl std::borrow::Borrow<Parameter>>) -> usize {
         parameters.map(|parameter| parameter.borrow().weight.count()).sum()
     }
-}
-
-/// The bytes of a safetensors file of these tensors, in f32, with names as given.
-pub fn to_safetensors<'a>(tensors: impl Iterator<Item = (String, &'a Tensor)>) -> Result<Vec<u8>> {
-    let mut all = Vec::new();
-    for (name, tensor) in tensors {
-        all.push((name, tensor.dims().to_vec(), tensor.flatten_all()?.to_vec1::<f32>()?));
-    }
-    numbers_to_safetensors(all.iter().map(|(name, shape, values)| (name.clone(), shape.clone(), values.as_slice())))
-}
-
-/// The same of plain numbers: name, shape, values.
-pub fn numbers_to_safetensors<'a>(tensors: impl Iterator<Item = (String, Vec<usize>, &'a [f32])>) -> Result<Vec<u8>> {
-    struct Raw {
-        shape: Vec<usize>,
-        bytes: Vec<u8>,
-    }
-    impl safetensors::View for &Raw {
-        fn dtype(&self) -> Dtype {
-            Dtype::F32
-        }
-        fn shape(&self) -> &[usize] {
-            &self.shape
-        }
-        fn data(&self) -> std::borrow::Cow<'_, [u8]> {
-            (&self.bytes).into()
-        }
-        fn data_len(&self) -> usize {
-            self.bytes.len()
-        }
-    }
-    let raw: Vec<(String, Raw)> = tensors
-        .map(|(name, shape, values)| {
-            let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-            (name, Raw { shape, bytes })
-        })
-        .collect();
-    // transformers refuses files that do not say which framework's layout they follow.
-    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    safetensors::serialize(raw.iter().map(|(name, raw)| (name, raw)), Some(metadata))
-        .map_err(|cause| Error::internal(format!("can't serialise tensors: {cause}")))
 }

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 /// How far a file is written.
@@ -60,7 +60,7 @@ impl AppendFile {
 
     /// Adds bytes.
     pub fn add(&mut self, bytes: &[u8]) -> Result<()> {
-        fault::write_all(&mut self.file, bytes).map_err(|cause| Error::writing(&self.path, cause))?;
+        fault::Change::of(&mut self.file).write_all(bytes).map_err(|cause| Error::writing(&self.path, cause))?;
         self.bytes += bytes.len() as u64;
         self.hash.update(bytes);
         Ok(())

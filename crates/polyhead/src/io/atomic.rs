@@ -2,6 +2,7 @@
 
 use super::{fault, folder_of, sync_folder, temporary_prefix};
 use crate::error::{Error, Place, Result};
+use std::io::{Result as IoResult, Write};
 use std::path::Path;
 
 /// Writes `bytes` to `path` so that a reader, or a run after a crash, sees the old content or the new, never a part.
@@ -10,14 +11,22 @@ use std::path::Path;
 /// # Errors
 /// The file can't be written (the old content is then untouched and nothing temporary is left).
 pub fn write_atomic(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> Result<()> {
+    write_atomic_with(path, |file| file.write_all(bytes.as_ref()))
+}
+
+/// The same of what a function writes, piece by piece: it need not be in memory at once.
+///
+/// # Errors
+/// As of [`write_atomic`], and where the function fails.
+pub fn write_atomic_with(path: impl AsRef<Path>, f: impl FnOnce(&mut dyn Write) -> IoResult<()>) -> Result<()> {
     let path = path.as_ref();
     if path.file_name().is_none() {
         return Err(Error::cannot_write("expected the name of a file").at(Place::file(path)));
     }
-    write(path, bytes.as_ref()).map_err(|cause| Error::writing(path, cause))
+    write(path, f).map_err(|cause| Error::writing(path, cause))
 }
 
-fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+fn write(path: &Path, f: impl FnOnce(&mut dyn Write) -> IoResult<()>) -> IoResult<()> {
     let folder = folder_of(path);
     let prefix = temporary_prefix(path);
     let mut builder = tempfile::Builder::new();
@@ -30,7 +39,9 @@ fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     }
     fault::check()?;
     let mut file = builder.tempfile_in(folder)?; // removed when dropped, so a failure below leaves no litter
-    fault::write_all(&mut file, bytes)?;
+    let mut change = fault::Change::of(&mut file);
+    f(&mut change)?;
+    change.flush()?;
     fault::check()?;
     file.as_file().sync_all()?;
     fault::check()?;

@@ -62,11 +62,28 @@ pub(crate) fn point(name: &str) {
     }
 }
 
-/// Writes all, or half of it where it is to fail.
-pub(crate) fn write_all(mut into: impl io::Write, bytes: &[u8]) -> io::Result<()> {
-    if let Err(fault) = check() {
-        into.write_all(&bytes[..bytes.len() / 2])?;
-        return Err(fault);
+/// A change of the disk: what is written goes through, or half of what is written first and then no more.
+pub(crate) struct Change<W> {
+    into: W,
+    fault: Option<io::Error>,
+}
+
+impl<W> Change<W> {
+    pub(crate) fn of(into: W) -> Self {
+        Self { into, fault: check().err() }
     }
-    into.write_all(bytes)
+}
+
+impl<W: io::Write> io::Write for Change<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Some(fault) = self.fault.take() {
+            self.into.write_all(&bytes[..bytes.len() / 2])?;
+            return Err(fault);
+        }
+        self.into.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.fault.take().map_or_else(|| self.into.flush(), Err)
+    }
 }

@@ -15,7 +15,7 @@ mod lock;
 mod shards;
 
 pub use append::{AppendFile, Mark};
-pub use atomic::write_atomic;
+pub use atomic::{write_atomic, write_atomic_with};
 pub use folder::{remove_folder, write_folder_atomic};
 pub use lock::{LOCK, lock_folder};
 pub use shards::{SHARD_INDEX, ShardIndex};

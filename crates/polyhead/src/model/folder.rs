@@ -10,7 +10,7 @@ use crate::encoders::{EncoderKind, EncoderOverrides, HeadTransform};
 use crate::error::{Error, Place, Result};
 use crate::hub::{OPTIONAL, model_folder, no_model};
 use crate::io::{write_atomic, write_folder_atomic};
-use crate::parameters::{Heads, Lora, Weights, to_safetensors};
+use crate::parameters::{Heads, Lora, Weights, write_tensors};
 use crate::tasks::{SingleTaskFolder, TaskKind};
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
@@ -172,11 +172,10 @@ impl Model {
             }
             fields.insert("polyhead".into(), json!(ours));
         }
-        let weights = to_safetensors(tensors.iter().map(|(name, tensor)| (name.clone(), tensor)))?;
-        self.write(folder, config, weights, card::model_card(self, lora))
+        self.write(folder, config, &tensors, card::model_card(self, lora))
     }
 
-    fn write(&self, folder: &Path, mut config: Value, weights: Vec<u8>, card: String) -> Result<()> {
+    fn write(&self, folder: &Path, mut config: Value, tensors: &[(String, Tensor)], card: String) -> Result<()> {
         let model_type = EncoderKind::of(&folder.join("config.json"), &config)?.name_in(&config).model_type;
         if let Some(fields) = config.as_object_mut() {
             // Without it transformers does not know what the folder is.
@@ -197,7 +196,7 @@ impl Model {
             }
         }
         write_atomic(folder.join("README.md"), card)?;
-        write_atomic(folder.join("model.safetensors"), weights)
+        write_tensors(&folder.join("model.safetensors"), tensors)
     }
 
     /// The class of transformers for this encoder: `BertModel`, `BertForTokenClassification`.
@@ -237,12 +236,11 @@ pub fn export_single_task(model: &Model, task: &NamedTask, folder: &Path) -> Res
     }
     // These classes of transformers have no pooler, or one that is the head's, and know nothing of LoRA.
     let merged = model.parameters.merged(model.lora.as_ref())?;
-    let encoder = merged.iter().filter(|(name, _)| !name.starts_with("heads.") && !name.starts_with("pooler."));
+    let encoder = merged.into_iter().filter(|(name, _)| !name.starts_with("heads.") && !name.starts_with("pooler."));
     let encoder = encoder.map(|(name, tensor)| (format!("{prefix}{name}"), tensor));
-    let head = single.tensors.iter().map(|(name, tensor)| (name.clone(), tensor));
-    let weights = to_safetensors(encoder.chain(head))?;
+    let tensors: Vec<_> = encoder.chain(single.tensors.iter().cloned()).collect();
     write_folder_atomic(folder, |folder| {
-        model.write(folder, config, weights, card::single_task_card(model, task, &single))
+        model.write(folder, config, &tensors, card::single_task_card(model, task, &single))
     })
 }
 

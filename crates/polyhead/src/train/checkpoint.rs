@@ -61,12 +61,11 @@ pub(super) fn save(
     keep: usize,
 ) -> Result<PathBuf> {
     let folder = folder(run.path(), state.step);
-    let moments = optimizer.map(|optimizer| optimizer.to_safetensors(&model.parameters)).transpose()?;
     let text = serde_json::to_string_pretty(state).map_err(|cause| Error::internal(format!("the state: {cause}")))?;
     write_folder_atomic(&folder, |folder| {
         model.save_into(folder)?;
-        if let Some(moments) = moments {
-            write_atomic(folder.join(OPTIMIZER), moments)?;
+        if let Some(optimizer) = optimizer {
+            optimizer.save(&folder.join(OPTIMIZER), &model.parameters)?;
         }
         write_atomic(folder.join(STATE), text)?;
         run.trainer_state().write(folder)?;
