@@ -7,7 +7,8 @@
 //!
 //! [`Linear`] is a layer, or several side by side that read the same input and are computed as one product (queries, keys
 //! and values). Each part has its own weights, trained or frozen, and may have a low-rank addition (`low_rank.rs`). Weights
-//! are rounded and brought into panels once a step, and once for all where nothing trains.
+//! are rounded and brought into panels. Those of weights that a step changes are let go after their first product: most steps need no
+//! second one, and they take as much memory as the weights. All others are kept until their weights change.
 
 mod low_rank;
 mod operator;
@@ -79,7 +80,24 @@ type Cache<T> = Mutex<Option<Cached<T>>>;
 struct Cached<T: PackedElement> {
     weights: u64,
     additions: u64,
-    panels: Arc<PackedB<T>>,
+    /// None where they were let go after their first product.
+    panels: Option<Arc<PackedB<T>>>,
+}
+
+/// Which panels are kept for further products.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Keep {
+    /// All.
+    All,
+    /// Those that are made a second time of the same weights: of layers that are used several times a step, or of several tasks.
+    FromSecond,
+}
+
+impl Keep {
+    /// In training weights change after each step, where they are trained.
+    fn of(layer: &Linear, trains: bool) -> Self {
+        if trains && layer.trains_a_weight() { Self::FromSecond } else { Self::All }
+    }
 }
 
 /// Which product panels are for.
@@ -159,21 +177,28 @@ impl Linear {
 
     /// `x Wᵀ`, without the bias.
     pub(crate) fn forward<S: Epilogue>(&self, x: &Operand, epilogue: &S) -> Result<()> {
-        let x = x.matrix()?;
+        let (x, keep) = (x.matrix()?, x.keep);
         self.check("input", x, self.width())?;
         match &x.values {
-            Values::F32(elements) => self.multiply(x.rows, elements, &self.in_f32.forward, Side::Forward, epilogue),
-            Values::Bf16(elements) => self.multiply(x.rows, elements, &self.in_bf16.forward, Side::Forward, epilogue),
+            Values::F32(elements) => {
+                self.multiply(x.rows, elements, &self.in_f32.forward, Side::Forward, keep, epilogue)
+            }
+            Values::Bf16(elements) => {
+                self.multiply(x.rows, elements, &self.in_bf16.forward, Side::Forward, keep, epilogue)
+            }
         }
     }
 
     /// `dy W`.
     pub(crate) fn backward_input<S: Epilogue>(&self, dy: &Matrix, epilogue: &S) -> Result<()> {
         self.check("output gradient", dy, self.outer)?;
+        let keep = Keep::of(self, true);
         match &dy.values {
-            Values::F32(elements) => self.multiply(dy.rows, elements, &self.in_f32.backward, Side::Backward, epilogue),
+            Values::F32(elements) => {
+                self.multiply(dy.rows, elements, &self.in_f32.backward, Side::Backward, keep, epilogue)
+            }
             Values::Bf16(elements) => {
-                self.multiply(dy.rows, elements, &self.in_bf16.backward, Side::Backward, epilogue)
+                self.multiply(dy.rows, elements, &self.in_bf16.backward, Side::Backward, keep, epilogue)
             }
         }
     }
@@ -185,9 +210,10 @@ impl Linear {
         elements: &[T],
         cache: &Cache<T>,
         side: Side,
+        keep: Keep,
         epilogue: &S,
     ) -> Result<()> {
-        let panels = self.packed(cache, side)?;
+        let panels = self.packed(cache, side, keep)?;
         product(ViewA::plain(elements, rows, panels.depth), &panels, epilogue);
         Ok(())
     }
@@ -272,18 +298,23 @@ impl Linear {
     }
 
     /// The rows of all weights in panels: rebuilt only when a weight has changed, and of additions only what these have changed.
-    fn packed<T: PackedElement>(&self, cache: &Cache<T>, side: Side) -> Result<Arc<PackedB<T>>> {
+    fn packed<T: PackedElement>(&self, cache: &Cache<T>, side: Side, keep: Keep) -> Result<Arc<PackedB<T>>> {
         let weights = self.parts.iter().map(|part| part.weight.version()).sum();
         let additions = match side {
             Side::Forward => self.additions().map(|low_rank| low_rank.b.version()).sum(),
             Side::Backward => 0,
         };
         let mut cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
-        let panels = match cache.take() {
-            Some(cached) if cached.weights == weights && cached.additions == additions => cached.panels,
+        let (known, old) = match cache.take() {
+            Some(cached) => (Some((cached.weights, cached.additions)), cached.panels),
+            None => (None, None),
+        };
+        let again = known == Some((weights, additions));
+        let panels = match old {
+            Some(panels) if again => panels,
             // Where another thread still multiplies with them, they are made anew.
-            Some(cached) if cached.weights == weights && Arc::strong_count(&cached.panels) == 1 => {
-                let (mut panels, added) = (cached.panels, self.added()?);
+            Some(mut panels) if known.is_some_and(|known| known.0 == weights) && Arc::strong_count(&panels) == 1 => {
+                let added = self.added()?;
                 if let Some(panels) = Arc::get_mut(&mut panels) {
                     panels.set_along(self.inner, &rows_of(&[&added], self.width() - self.inner));
                 }
@@ -295,7 +326,8 @@ impl Linear {
                 Arc::new(self.pack(side)?)
             }
         };
-        *cache = Some(Cached { weights, additions, panels: panels.clone() });
+        let kept = (keep == Keep::All || again).then(|| panels.clone());
+        *cache = Some(Cached { weights, additions, panels: kept });
         Ok(panels)
     }
 

@@ -90,7 +90,10 @@ impl Weight {
     }
 
     /// Reads its numbers.
-    pub(crate) fn read<R>(&self, f: impl FnOnce(&[f32]) -> Result<R>) -> Result<R> {
+    ///
+    /// # Errors
+    /// It is not f32 on the CPU, or the function fails.
+    pub fn read<R>(&self, f: impl FnOnce(&[f32]) -> Result<R>) -> Result<R> {
         self.flush_all()?;
         with_f32s([self.0.var.as_tensor()], |[values]| f(values))
     }

@@ -8,7 +8,7 @@
 //! The input is widened by t, and the weights by s B: what becomes of the product (a GELU, a LayerNorm) is then the same with
 //! and without an addition. Where several layers lie side by side, each one's t meets zeros in the rows of the others.
 
-use super::{Linear, Part};
+use super::{Keep, Linear, Part};
 use crate::dropout::{Dropout, masked};
 use crate::gemm::{Matrix, MicroKernel, PackedA, PackedB, Store, Values, ViewA, add_to, product};
 use crate::pass::{DropoutAt, Setting};
@@ -58,6 +58,8 @@ pub(crate) struct Operand {
     /// None once the forward pass is over, where no weight is trained: it was only for dW.
     matrix: Option<Arc<Matrix>>,
     additions: Vec<Addition>,
+    /// Whether the panels that it is multiplied with are of use afterwards.
+    pub(super) keep: Keep,
 }
 
 /// The addition of one part.
@@ -130,9 +132,9 @@ impl Linear {
 
     /// The input as the product reads it.
     pub(crate) fn operand(&self, x: Arc<Matrix>, rows_of: Rows, setting: &Setting) -> Result<Operand> {
-        let width = self.width();
+        let (width, keep) = (self.width(), Keep::of(self, setting.pass.trains()));
         if width == self.inner {
-            return Ok(Operand { matrix: Some(x), additions: Vec::new() });
+            return Ok(Operand { matrix: Some(x), additions: Vec::new(), keep });
         }
         self.check("input", &x, self.inner)?;
         let (rows, inner) = (x.rows, self.inner);
@@ -169,7 +171,7 @@ impl Linear {
                 added[column - inner..][..*rank].copy_from_slice(&t[row * rank..(row + 1) * rank]);
             }
         });
-        Ok(Operand { matrix: Some(Arc::new(widened)), additions })
+        Ok(Operand { matrix: Some(Arc::new(widened)), additions, keep })
     }
 
     /// What the backward pass needs of an input, once the product is made.
@@ -356,8 +358,8 @@ mod tests {
             let fresh = Linear::new(layer.parts().to_vec());
             for (cache, side) in caches.iter().zip([Side::Forward, Side::Backward]) {
                 let at = |panels: &Arc<PackedB<T>>| panels.elements.as_ptr();
-                let before = cache.lock().unwrap().as_ref().map(|cached| at(&cached.panels));
-                let (found, want) = (layer.packed(cache, side).unwrap(), fresh.pack(side).unwrap());
+                let before = cache.lock().unwrap().as_ref().map(|cached| at(cached.panels.as_ref().unwrap()));
+                let (found, want) = (layer.packed(cache, side, Keep::All).unwrap(), fresh.pack(side).unwrap());
                 assert!(found.elements[..] == want.elements[..]);
                 assert!(!kept || before == Some(at(&found)), "panels were made anew");
             }
@@ -383,6 +385,25 @@ mod tests {
             both(false);
             both(true);
         }
+    }
+
+    #[test]
+    fn panels_of_trained_weights_are_kept_from_their_second_product_on_and_all_others_at_once() {
+        let layer = Linear::new(vec![Part::new(Weight::new(&normal(1, &[18, 34])).unwrap(), None)]);
+        let weight = &layer.parts()[0].weight;
+        let cache = Cache::<f32>::default();
+        let held = |keep| {
+            layer.packed(&cache, Side::Forward, keep).unwrap();
+            cache.lock().unwrap().as_ref().is_some_and(|cached| cached.panels.is_some())
+        };
+        assert!(Keep::of(&layer, true) == Keep::FromSecond && Keep::of(&layer, false) == Keep::All);
+        for _ in 0..2 {
+            assert_eq!([Keep::FromSecond; 3].map(held), [false, true, true]);
+            weight.set(&normal(2, &[18, 34])).unwrap();
+        }
+        assert!(held(Keep::All));
+        weight.freeze();
+        assert!(Keep::of(&layer, true) == Keep::All);
     }
 
     /// Where the input needs no gradient (frozen embeddings), the gradients of the additions are bit-identical.

@@ -10,7 +10,7 @@ use polyhead::batch::{Batch, Features, Padding, Targets};
 use polyhead::encoders::{ENCODERS, Encoder, EncoderKind, EncoderOverrides, Pass, Precision, Reads};
 use polyhead::model::Model;
 use polyhead::optim::{Optimizer, Schedule};
-use polyhead::parameters::to_safetensors;
+use polyhead::parameters::write_tensors;
 use polyhead::tasks::TASKS;
 use polyhead_kernels::Tape;
 use polyhead_kernels::adamw::AdamW;
@@ -40,8 +40,8 @@ pub fn read(path: &Path) -> Tensors {
 }
 
 pub fn write(path: &Path, tensors: &Tensors) {
-    let tensors = tensors.iter().map(|(name, tensor)| (name.clone(), tensor));
-    std::fs::write(path, to_safetensors(tensors).unwrap()).unwrap();
+    let tensors: Vec<_> = tensors.iter().map(|(name, tensor)| (name.clone(), tensor.clone())).collect();
+    write_tensors(path, &tensors).unwrap();
 }
 
 pub fn floats(tensor: &Tensor) -> Vec<f32> {
