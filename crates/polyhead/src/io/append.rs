@@ -60,7 +60,8 @@ impl AppendFile {
 
     /// Adds bytes.
     pub fn add(&mut self, bytes: &[u8]) -> Result<()> {
-        fault::Change::of(&mut self.file).write_all(bytes).map_err(|cause| Error::writing(&self.path, cause))?;
+        let mut change = fault::Change::of(&mut self.file);
+        change.write_all(bytes).and_then(|()| change.flush()).map_err(|cause| Error::writing(&self.path, cause))?;
         self.bytes += bytes.len() as u64;
         self.hash.update(bytes);
         Ok(())

@@ -83,6 +83,7 @@ impl<W: io::Write> io::Write for Change<W> {
         self.into.write(bytes)
     }
 
+    /// Fails where the change was to fail and nothing was written.
     fn flush(&mut self) -> io::Result<()> {
         self.fault.take().map_or_else(|| self.into.flush(), Err)
     }
