@@ -8,7 +8,7 @@
 //! x is `[tokens, in]`; residual, h and y are `[tokens, hidden]`.
 
 use crate::dropout::{Dropout, masked};
-use crate::gemm::{Epilogue, Matrix, Place, add_to, sum_rows};
+use crate::gemm::{Epilogue, Matrix, Place, Precision, Values, add_to, column_sums, sum_rows};
 use crate::layer_norm::{Norm, end_of_layer, gradient, normalise, scale};
 use crate::linear::Linear;
 use crate::pass::DropoutAt;
@@ -60,11 +60,22 @@ impl Tape {
             let (output, residual, input) = (h.node, residual.node, x.node);
             self.record(output, move |buffers| {
                 let dh = buffers.take_hidden(output)?;
-                if needs_product {
-                    let mut dz = Matrix::uninit(precision, rows, columns);
-                    let sums = masked_rows(&dh, &mut dz, mask);
-                    layer.backward(buffers, input, None, &operand, &dz, &sums)?;
+                if !needs_product {
+                    return buffers.add(residual, dh);
                 }
+                if mask.is_none() && precision == Precision::F32 {
+                    // dz is dh itself.
+                    let dz = Matrix::f32(rows, columns, dh);
+                    let sums = if layer.trains_a_bias() { column_sums(&dz) } else { Vec::new() };
+                    layer.backward(buffers, input, None, &operand, &dz, &sums)?;
+                    return match dz.values {
+                        Values::F32(dh) => buffers.add(residual, dh),
+                        Values::Bf16(_) => candle_core::bail!("linear-residual: a gradient that is not f32"),
+                    };
+                }
+                let mut dz = Matrix::uninit(precision, rows, columns);
+                let sums = masked_rows(&dh, &mut dz, mask);
+                layer.backward(buffers, input, None, &operand, &dz, &sums)?;
                 buffers.add(residual, dh)
             });
         }

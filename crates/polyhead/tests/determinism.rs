@@ -5,7 +5,7 @@
 
 mod small;
 
-use polyhead::io::{sha256_file};
+use polyhead::io::sha256_file;
 use polyhead::model::Model;
 use polyhead::parameters::write_tensors;
 use polyhead::recipe::Recipe;

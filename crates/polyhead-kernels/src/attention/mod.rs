@@ -20,7 +20,7 @@ pub mod positions;
 mod turn;
 
 use crate::dropout::Dropout;
-use crate::gemm::{Matrix, MicroKernel, StoreMatrix, Values, Writer, add_to, sum_rows};
+use crate::gemm::{Matrix, MicroKernel, StoreMatrix, Values, Writer, column_sums};
 use crate::linear::Linear;
 use crate::math::{dot, exp, max, simd, sum};
 use crate::ops::{Attention, Disentangled, Positions};
@@ -384,19 +384,6 @@ impl Job {
             }
         }
     }
-}
-
-/// The sums of the columns of a matrix.
-fn column_sums(matrix: &Matrix) -> Vec<f32> {
-    const BLOCK: usize = 256;
-    sum_rows(matrix.rows, matrix.columns, |row, sums| {
-        let mut values = [0.0; BLOCK];
-        for (block, sums) in sums.chunks_mut(BLOCK).enumerate() {
-            let values = &mut values[..sums.len()];
-            matrix.read(row, block * BLOCK, values);
-            add_to(sums, values);
-        }
-    })
 }
 
 simd! {

@@ -9,8 +9,8 @@ use super::{amx, x86};
 
 /// Elements that there is a micro-kernel for, and how a product of them is blocked.
 pub(crate) trait MicroKernel: PackedElement {
-    /// Elements along k that a tile takes at a time: of f32 as many as keep a panel's part in the first cache.
-    const BLOCK: usize;
+    /// Elements along k that a tile takes at a time, of a panel of this width: of f32 as many as keep its part in the first cache.
+    fn block(width: usize) -> usize;
     /// Whether rows of A are brought into tiles before they meet many panels. f32 gains a third by it (AVX2): its tiles read
     /// twice the bytes for each sum. Pairs run at the peak of their instruction without.
     const TILED: bool;
@@ -23,9 +23,16 @@ pub(crate) trait MicroKernel: PackedElement {
 }
 
 impl MicroKernel for f32 {
-    const BLOCK: usize = 256;
     const TILED: bool = true;
     const TASKS: usize = 10;
+
+    fn block(width: usize) -> usize {
+        /// Numbers of a panel's part: half of a first cache of 48 KiB, three quarters of one of 32.
+        const PART: usize = 6 * 1024;
+        /// Beyond it a pass over C costs next to nothing.
+        const LONGEST: usize = 256;
+        (PART / width.max(1)).clamp(1, LONGEST)
+    }
 
     unsafe fn tiles(arguments: Arguments<f32>, target: Target, rows: usize) {
         // SAFETY: the caller's promise.
@@ -34,10 +41,13 @@ impl MicroKernel for f32 {
 }
 
 impl MicroKernel for u32 {
-    /// Half the bytes for each number, and a pass over C for every block: without blocks it is faster.
-    const BLOCK: usize = usize::MAX;
     const TILED: bool = false;
     const TASKS: usize = 32;
+
+    /// Half the bytes for each number, and a pass over C for every block: without blocks it is faster.
+    fn block(_width: usize) -> usize {
+        usize::MAX
+    }
 
     unsafe fn tiles(arguments: Arguments<u32>, target: Target, rows: usize) {
         // SAFETY: the caller's promise.

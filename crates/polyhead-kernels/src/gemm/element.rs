@@ -69,9 +69,9 @@ impl PackedElement for u32 {
     }
 }
 
-/// Copies a few numbers: calling the library's copy would take longer than the copy.
+/// Copies a few elements: calling the library's copy would take longer than the copy.
 #[inline(always)]
-fn copy_few(to: &mut [f32], from: &[f32]) {
+pub(super) fn copy_few<T: Copy>(to: &mut [T], from: &[T]) {
     let ((to, to_rest), (from, from_rest)) = (to.as_chunks_mut::<8>(), from.as_chunks::<8>());
     to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
     to_rest.iter_mut().zip(from_rest).for_each(|(to, from)| *to = *from);

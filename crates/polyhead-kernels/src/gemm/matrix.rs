@@ -6,7 +6,7 @@
 //! ```
 
 use super::element::{PackedElement, widen};
-use super::epilogue::{Epilogue, Part};
+use super::epilogue::{Epilogue, Part, Place};
 use super::isa::Precision;
 use crate::storage::Parts;
 use crate::workspace::Buffer;
@@ -160,6 +160,13 @@ pub(crate) struct StoreMatrix<'a> {
 impl Epilogue for StoreMatrix<'_> {
     fn bias(&self) -> Option<&[f32]> {
         self.bias
+    }
+
+    fn place(&self) -> Option<Place> {
+        match &self.writer {
+            Writer::F32(parts, columns) => Some(Place { c: parts.pointer(0), stride: *columns, adds: false }),
+            Writer::Bf16(..) => None,
+        }
     }
 
     fn part(&self, mut part: Part<'_>) {

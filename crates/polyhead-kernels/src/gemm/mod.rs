@@ -35,7 +35,7 @@ pub use isa::Precision;
 pub(crate) use matrix::{Matrix, StoreMatrix, Values, Writer};
 pub(crate) use packed::{PackedA, PackedB, ViewA};
 pub(crate) use product::{product, product_into};
-pub(crate) use sums::{add_to, sum_rows};
+pub(crate) use sums::{add_to, column_sums, sum_rows};
 
 /// Rows of a tile on this processor: products of a multiple of it waste nothing.
 pub(crate) fn tile_rows<T: PackedElement>() -> usize {

@@ -5,7 +5,7 @@
 //! B  k x n   in panels of up to three registers of columns: [n / width][k][width]
 //! ```
 
-use super::element::PackedElement;
+use super::element::{PackedElement, copy_few};
 use super::isa::Isa;
 use crate::storage::Parts;
 use crate::workspace::Buffer;
@@ -96,7 +96,7 @@ impl<T: PackedElement> PackedA<T> {
                     line(across, p);
                     for (tile, across) in across.chunks_exact(height).enumerate() {
                         // SAFETY: each element along k is visited once.
-                        unsafe { parts.part((tile * depth + p) * height, height) }.copy_from_slice(across);
+                        copy_few(unsafe { parts.part((tile * depth + p) * height, height) }, across);
                     }
                 }
                 return;

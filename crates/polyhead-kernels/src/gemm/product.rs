@@ -72,7 +72,7 @@ pub(crate) unsafe fn product_into<T: MicroKernel>(
     c: *mut f32,
     stride: usize,
 ) {
-    for depth in blocks::<T>(b.depth) {
+    for depth in blocks(b) {
         let begin = if depth.start == 0 { start } else { AccumulatorInit::There };
         for panel in 0..b.columns.div_ceil(b.width) {
             // SAFETY: the caller's promise.
@@ -82,8 +82,9 @@ pub(crate) unsafe fn product_into<T: MicroKernel>(
 }
 
 /// k in blocks of about equal length, in elements.
-fn blocks<T: MicroKernel>(depth: usize) -> impl ExactSizeIterator<Item = Range<usize>> + Clone {
-    let size = depth.div_ceil(depth.div_ceil(T::BLOCK).max(1)).max(1);
+fn blocks<T: MicroKernel>(b: &PackedB<T>) -> impl ExactSizeIterator<Item = Range<usize>> + Clone + use<T> {
+    let depth = b.depth;
+    let size = depth.div_ceil(depth.div_ceil(T::block(b.width)).max(1)).max(1);
     (0..depth.div_ceil(size).max(1)).map(move |block| block * size..depth.min((block + 1) * size))
 }
 
@@ -107,7 +108,7 @@ fn part<T: MicroKernel, S: Epilogue>(
     panels: Range<usize>,
     epilogue: &S,
 ) {
-    let (bias, blocks, height) = (epilogue.bias(), blocks::<T>(b.depth), b.isa.rows());
+    let (bias, blocks, height) = (epilogue.bias(), blocks(b), b.isa.rows());
     let columns_of = |panel: usize| panel * b.width..b.columns.min((panel + 1) * b.width);
     let begin = |panel: usize, depth: &Range<usize>| match bias {
         _ if depth.start > 0 => AccumulatorInit::There,

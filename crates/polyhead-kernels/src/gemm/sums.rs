@@ -1,5 +1,6 @@
 //! Sums over the rows of a matrix, in blocks whose size depends on nothing but the shape.
 
+use super::matrix::Matrix;
 use rayon::prelude::*;
 
 /// The sum over rows of a `[rows, columns]` matrix that is given row by row as a function of the row.
@@ -22,6 +23,19 @@ pub(crate) fn sum_rows(rows: usize, columns: usize, add: impl Fn(usize, &mut [f3
         add_to(&mut total, sums);
     }
     total
+}
+
+/// The sums of the columns of a matrix.
+pub(crate) fn column_sums(matrix: &Matrix) -> Vec<f32> {
+    const BLOCK: usize = 256;
+    sum_rows(matrix.rows, matrix.columns, |row, sums| {
+        let mut values = [0.0; BLOCK];
+        for (block, sums) in sums.chunks_mut(BLOCK).enumerate() {
+            let values = &mut values[..sums.len()];
+            matrix.read(row, block * BLOCK, values);
+            add_to(sums, values);
+        }
+    })
 }
 
 crate::math::simd! {
