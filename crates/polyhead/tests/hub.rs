@@ -459,3 +459,27 @@ fn weights_in_several_files_come_with_the_index_that_lists_them() {
     let lacking = fetch(ID, &options).unwrap_err();
     assert!(lacking.to_string().contains("without model-00002-of-00002.safetensors"), "{lacking}");
 }
+
+#[test]
+fn a_repository_without_a_tokenizer_brings_the_vocabulary_that_one_is_made_of() {
+    for names in [&["vocab.txt"][..], &["vocab.json", "merges.txt"]] {
+        let (server, root) = (Server::start(), tempfile::tempdir().unwrap());
+        let mut files: Vec<(&str, &[u8])> =
+            vec![("config.json", b"{}"), ("model.safetensors", b"w"), ("tokenizer_config.json", b"{}")];
+        server.repo(ID, 'a', &files);
+        let mut options = options(&server, root.path());
+        let lacking = fetch(ID, &options).unwrap_err();
+        assert!(lacking.to_string().contains("tokenizer.json is missing"), "{lacking}");
+        files.extend(names.iter().map(|&name| (name, &b"x"[..])));
+        server.repo(ID, 'b', &files);
+        let found = fetch(ID, &options).unwrap();
+        assert!(names.iter().all(|name| found.folder.join(name).is_file()));
+        assert!(names.iter().all(|name| found.source.files.iter().any(|file| file.name == *name)));
+        options.network = Network::Offline;
+        let offline = fetch(ID, &options).unwrap();
+        assert_eq!((offline.source.kind, offline.source.files), (SourceKind::HubCache, found.source.files));
+        fs::remove_file(found.folder.join(names[names.len() - 1])).unwrap();
+        let lacking = fetch(ID, &options).unwrap_err();
+        assert!(lacking.to_string().contains("without tokenizer.json"), "{lacking}");
+    }
+}

@@ -627,3 +627,61 @@ fn fine_tuning_to_a_task_without_labels_leaves_no_labels_of_before_in_the_config
     assert!(config.get("id2label").is_none() && config.get("label2id").is_none(), "{config}");
     assert_eq!(config["polyhead"]["tasks"].as_array().unwrap().len(), 1);
 }
+
+/// A checkpoint of which only the vocabulary is left of its tokenizer.
+fn without_tokenizer(fixture: &str, folder: &Path) -> PathBuf {
+    let (from, to) = (small::fixture(fixture), folder.join(fixture));
+    fs::create_dir(&to).unwrap();
+    for name in ["config.json", "model.safetensors", "tokenizer_config.json"] {
+        fs::copy(from.join(name), to.join(name)).unwrap();
+    }
+    let tokenizer: Value = serde_json::from_slice(&fs::read(from.join("tokenizer.json")).unwrap()).unwrap();
+    let vocabulary = tokenizer["model"]["vocab"].as_object().unwrap();
+    if tokenizer["model"]["type"] == "WordPiece" {
+        let mut pieces: Vec<(&String, u64)> = vocabulary.iter().map(|(piece, id)| (piece, id.as_u64().unwrap())).collect();
+        pieces.sort_by_key(|(_, id)| *id);
+        let lines: String = pieces.iter().map(|(piece, _)| format!("{piece}\n")).collect();
+        fs::write(to.join("vocab.txt"), lines).unwrap();
+    } else {
+        fs::write(to.join("vocab.json"), json!(vocabulary).to_string()).unwrap();
+        let merges = tokenizer["model"]["merges"].as_array().unwrap().iter();
+        let pair = |pair: &Value| format!("{} {}\n", pair[0].as_str().unwrap(), pair[1].as_str().unwrap());
+        fs::write(to.join("merges.txt"), format!("#version: 0.2\n{}", merges.map(pair).collect::<String>())).unwrap();
+    }
+    to
+}
+
+#[test]
+fn a_checkpoint_with_a_vocabulary_alone_trains_as_with_its_tokenizer_and_its_models_have_one() {
+    for fixture in ["tiny-bert", "tiny-roberta"] {
+        let folder = tempfile::tempdir().unwrap();
+        let run = |name: &str, checkpoint: &Path| {
+            let events = small::train(small::recipe(
+                folder.path(),
+                &[&format!("name={name}"), &from(checkpoint), "train.epochs=1", "train.precision=f32"],
+            ));
+            let losses: Vec<f64> = events
+                .iter()
+                .filter_map(|event| match event {
+                    Event::Step(step) => Some(step.tasks.iter().map(|task| task.loss).sum()),
+                    _ => None,
+                })
+                .collect();
+            let Some(Event::Finished(end)) = events.last() else { panic!("a run that ends") };
+            (losses, end.folder.clone())
+        };
+        let (with, _) = run("with", &small::fixture(fixture));
+        let (without, trained) = run("without", &without_tokenizer(fixture, folder.path()));
+        assert!(!with.is_empty() && with == without, "{fixture}: {with:?}, {without:?}");
+        assert!(trained.join("best/tokenizer.json").is_file());
+        Model::load(&trained, TASKS).unwrap();
+    }
+    // A family whose tokenizer no vocabulary makes.
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = without_tokenizer("tiny-bert", folder.path());
+    let config = fs::read_to_string(small::fixture("tiny-mpnet").join("config.json")).unwrap();
+    fs::write(checkpoint.join("config.json"), config).unwrap();
+    fs::copy(small::fixture("tiny-mpnet").join("model.safetensors"), checkpoint.join("model.safetensors")).unwrap();
+    let error = refused(small::recipe(folder.path(), &[&from(&checkpoint)]));
+    assert!(error.hint_text().unwrap().contains("save_pretrained"), "{error}");
+}

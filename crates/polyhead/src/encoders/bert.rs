@@ -1,6 +1,6 @@
 //! BERT (Devlin et al., arXiv:1810.04805): learned positions from 0, and two token types that say which text a token is of.
 
-use super::{EncoderKind, FirstPosition, ModelName, SequenceHead, TokenTypes, post_norm};
+use super::{EncoderKind, FirstPosition, ModelName, SequenceHead, TokenTypes, Vocabulary, post_norm};
 use crate::parameters::Naming;
 use polyhead_kernels::Activation;
 
@@ -17,6 +17,7 @@ pub const KIND: EncoderKind = EncoderKind {
     },
     first_position: FirstPosition::First,
     token_types: TokenTypes::OfTemplate,
+    vocabulary: Some(Vocabulary::WordPiece),
     lora_targets: &["query", "value"],
     sequence_head: Some(SequenceHead {
         dense: "bert.pooler.dense",

@@ -2,7 +2,7 @@
 //! behind it.
 
 use super::post_norm::{self, Build, Dropouts, LayerNames};
-use super::{EncoderKind, FirstPosition, ModelName, SequenceHead, TokenTypes};
+use super::{EncoderKind, FirstPosition, ModelName, SequenceHead, TokenTypes, Vocabulary};
 use crate::parameters::Naming;
 use polyhead_kernels::Activation;
 
@@ -43,6 +43,7 @@ pub const KIND: EncoderKind = EncoderKind {
     },
     first_position: FirstPosition::First,
     token_types: TokenTypes::None,
+    vocabulary: Some(Vocabulary::WordPiece),
     lora_targets: &["q_lin", "v_lin"],
     sequence_head: Some(SequenceHead {
         dense: "pre_classifier",

@@ -2,7 +2,7 @@
 //! of one architecture. The discriminator is meant for fine-tuning.
 
 use super::post_norm::{self, Build, Projection};
-use super::{EncoderKind, FirstPosition, ModelName, SequenceHead, TokenTypes};
+use super::{EncoderKind, FirstPosition, ModelName, SequenceHead, TokenTypes, Vocabulary};
 use crate::parameters::Naming;
 use polyhead_kernels::Activation;
 
@@ -26,6 +26,7 @@ pub const KIND: EncoderKind = EncoderKind {
     },
     first_position: FirstPosition::First,
     token_types: TokenTypes::OfTemplate,
+    vocabulary: Some(Vocabulary::WordPiece),
     lora_targets: &["query", "value"],
     sequence_head: Some(SequenceHead {
         dense: "classifier.dense",

@@ -53,6 +53,8 @@ pub struct EncoderKind {
     pub first_position: FirstPosition,
     /// Which row of the table of token types a token takes.
     pub token_types: TokenTypes,
+    /// The files that its tokenizer is made of where a checkpoint has no `tokenizer.json`, if that is exact.
+    pub vocabulary: Option<Vocabulary>,
     /// The linear layers that low-rank adaptation (LoRA) changes if nothing else is said, by the last part of their names:
     /// those of PEFT.
     pub lora_targets: &'static [&'static str],
@@ -99,6 +101,15 @@ pub enum TokenTypes {
     AlwaysFirst,
     /// None: there is no such table.
     None,
+}
+
+/// Vocabulary files of older checkpoints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Vocabulary {
+    /// `vocab.txt`.
+    WordPiece,
+    /// `vocab.json` and `merges.txt`.
+    ByteLevelBpe,
 }
 
 /// The head of `...ForSequenceClassification`: a dense layer with a function of its outputs on the first token, dropout, a linear

@@ -37,6 +37,7 @@ pub const KIND: EncoderKind = EncoderKind {
     },
     first_position: FirstPosition::First,
     token_types: TokenTypes::None,
+    vocabulary: None,
     lora_targets: &["Wqkv"],
     sequence_head: None,
     head_transform: Some(HeadTransform { dense: "head.dense", norm: "head.norm", output: "classifier" }),

@@ -6,7 +6,7 @@
 //!
 //! A `<pad>` that is written in a text is a token like any other here. transformers counts no position for it.
 
-use super::{EncoderKind, FirstPosition, ModelName, SequenceHead, TokenTypes, post_norm};
+use super::{EncoderKind, FirstPosition, ModelName, SequenceHead, TokenTypes, Vocabulary, post_norm};
 use crate::parameters::Naming;
 use polyhead_kernels::Activation;
 
@@ -26,6 +26,7 @@ pub const KIND: EncoderKind = EncoderKind {
     },
     first_position: FirstPosition::AfterPadding,
     token_types: TokenTypes::AlwaysFirst,
+    vocabulary: Some(Vocabulary::ByteLevelBpe),
     lora_targets: &["query", "value"],
     sequence_head: Some(SequenceHead {
         dense: "classifier.dense",

@@ -1,9 +1,10 @@
 //! A checkpoint in a folder of the user's: are the files there, and are the weights safetensors?
 
-use super::{Checkpoint, OPTIONAL, REQUIRED, Source, SourceFile, SourceKind, WEIGHTS};
+use super::{Checkpoint, OPTIONAL, REQUIRED, Source, SourceFile, SourceKind, TOKENIZER, VOCABULARIES, WEIGHTS};
 use crate::error::{Error, Place, Result};
 use crate::events::is_finished;
 use crate::io::{SHARD_INDEX, ShardIndex, sha256_file};
+use crate::text::vocabulary::COMMAND;
 use std::path::{Path, PathBuf};
 
 /// The folder of the model that is meant: of a run folder that of its best model, else the folder itself.
@@ -60,8 +61,12 @@ pub(super) fn checkpoint(folder: &Path) -> Result<Checkpoint> {
         return Err(no_model(&folder));
     }
     for name in REQUIRED {
-        let listed = name == WEIGHTS && folder.join(SHARD_INDEX).is_file();
-        if !listed && !folder.join(name).is_file() {
+        let otherwise = match name {
+            WEIGHTS => folder.join(SHARD_INDEX).is_file(),
+            TOKENIZER => vocabulary_in(&folder).is_some(),
+            _ => false,
+        };
+        if !otherwise && !folder.join(name).is_file() {
             return Err(missing(&folder, name));
         }
     }
@@ -75,12 +80,25 @@ pub(super) fn checkpoint(folder: &Path) -> Result<Checkpoint> {
     Ok(Checkpoint { source: Source { kind: SourceKind::Local, said, revision: None, files }, folder })
 }
 
+/// The vocabulary that a tokenizer can be made of, if it is there.
+fn vocabulary_in(folder: &Path) -> Option<&'static [&'static str]> {
+    VOCABULARIES.into_iter().find(|names| names.iter().all(|name| folder.join(name).is_file()))
+}
+
 /// The required files, and the optional ones that are there, with their digests.
 pub(super) fn described(folder: &Path) -> Result<Vec<SourceFile>> {
     let index = folder.join(SHARD_INDEX);
     let sharded = !folder.join(WEIGHTS).is_file() && index.is_file();
-    let mut names: Vec<String> =
-        REQUIRED.iter().filter(|name| !(sharded && **name == WEIGHTS)).map(|&name| name.to_owned()).collect();
+    let mut names: Vec<String> = Vec::new();
+    for name in REQUIRED {
+        match name {
+            WEIGHTS if sharded => {}
+            TOKENIZER if !folder.join(TOKENIZER).is_file() => {
+                names.extend(vocabulary_in(folder).unwrap_or(&[TOKENIZER]).iter().map(|&name| name.to_owned()));
+            }
+            name => names.push(name.to_owned()),
+        }
+    }
     if sharded {
         names.push(SHARD_INDEX.to_owned());
         for name in ShardIndex::read(&index)?.names() {
@@ -92,7 +110,9 @@ pub(super) fn described(folder: &Path) -> Result<Vec<SourceFile>> {
             names.push(name.to_owned());
         }
     }
-    names.extend(OPTIONAL.iter().filter(|name| folder.join(name).is_file()).map(|&name| name.to_owned()));
+    let more = OPTIONAL.iter().filter(|&&name| folder.join(name).is_file() && !names.iter().any(|known| known == name));
+    let more: Vec<String> = more.map(|&name| name.to_owned()).collect();
+    names.extend(more);
     names
         .into_iter()
         .map(|name| {
@@ -104,9 +124,11 @@ pub(super) fn described(folder: &Path) -> Result<Vec<SourceFile>> {
 }
 
 fn missing(folder: &Path, name: &str) -> Error {
+    if name == TOKENIZER {
+        return no_tokenizer(|name| folder.join(name).is_file()).at(Place::file(folder));
+    }
     if name != WEIGHTS {
-        let vocabulary = VOCABULARIES.into_iter().find(|other| folder.join(other).is_file());
-        return no_tokenizer_or_config(name, vocabulary).at(Place::file(folder));
+        return no_config().at(Place::file(folder));
     }
     let pickled = |path: &Path| {
         let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
@@ -121,21 +143,24 @@ fn missing(folder: &Path, name: &str) -> Error {
     }
 }
 
-/// What folders of older versions have in place of `tokenizer.json`.
-pub(super) const VOCABULARIES: [&str; 5] =
-    ["vocab.txt", "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model"];
+/// What there may be in place of `tokenizer.json`.
+const OTHER_TOKENIZERS: [&str; 7] =
+    ["vocab.txt", "vocab.json", "merges.txt", "spiece.model", "spm.model", "sentencepiece.bpe.model", "bpe.codes"];
 
-/// `config.json` or `tokenizer.json` is missing; perhaps there is one of [`VOCABULARIES`].
-pub(super) fn no_tokenizer_or_config(name: &str, vocabulary: Option<&str>) -> Error {
-    let error = Error::missing(format!("{name} is missing"));
-    match (name, vocabulary) {
-        ("tokenizer.json", Some(vocabulary)) => error.hint(format!(
-            "{vocabulary} alone does not say how texts are split; `python -c \"from transformers import AutoTokenizer as T; \
-             T.from_pretrained('FOLDER').save_pretrained('FOLDER')\"` writes tokenizer.json (of a SentencePiece model with \
-             sentencepiece and protobuf installed)"
-        )),
-        _ => error.hint("a checkpoint needs config.json, tokenizer.json and model.safetensors"),
+/// `tokenizer.json` is missing, and none is made of what is there instead; `has` says whether a file is there.
+pub fn no_tokenizer(has: impl Fn(&str) -> bool) -> Error {
+    let error = Error::missing(format!("{TOKENIZER} is missing"));
+    match OTHER_TOKENIZERS.into_iter().find(|other| has(other)) {
+        Some(other) => error.hint(format!("{other} alone does not say how texts are split; {COMMAND}")),
+        None => error.hint(NEEDS),
     }
+}
+
+const NEEDS: &str = "a checkpoint needs config.json, tokenizer.json and model.safetensors";
+
+/// `config.json` is missing.
+pub(super) fn no_config() -> Error {
+    Error::missing("config.json is missing").hint(NEEDS)
 }
 
 /// There are weights, but in a format that we refuse.
@@ -190,11 +215,23 @@ mod tests {
     }
 
     #[test]
-    fn a_vocabulary_in_place_of_a_tokenizer_gets_the_command_that_makes_one() {
-        for name in VOCABULARIES {
+    fn a_vocabulary_that_no_tokenizer_is_made_of_gets_the_command_that_makes_one() {
+        for name in OTHER_TOKENIZERS.into_iter().filter(|name| *name != "vocab.txt") {
             let error = checkpoint(folder(&["config.json", "model.safetensors", name]).path()).unwrap_err();
             let hint = error.hint_text().unwrap();
             assert!(hint.contains(name) && hint.contains("save_pretrained"), "{hint}");
+        }
+    }
+
+    #[test]
+    fn a_vocabulary_that_a_tokenizer_is_made_of_stands_in_its_place() {
+        for names in VOCABULARIES {
+            let all: Vec<&str> = ["config.json", WEIGHTS, "tokenizer_config.json"].iter().chain(names).copied().collect();
+            let found = checkpoint(folder(&all).path()).unwrap();
+            let found: Vec<_> = found.source.files.iter().map(|file| file.name.as_str()).collect();
+            let expected: Vec<&str> =
+                ["config.json"].iter().chain(names).chain(&[WEIGHTS, "tokenizer_config.json"]).copied().collect();
+            assert_eq!(found, expected);
         }
     }
 

@@ -6,7 +6,8 @@ use super::download::{Job, fetch};
 use super::local;
 use super::name::{Repository, RepositoryFile};
 use super::{
-    Checkpoint, HubEvent, HubOptions, Network, OPTIONAL, PACKAGES, REQUIRED, Source, SourceKind, WEIGHTS, pypi,
+    Checkpoint, HubEvent, HubOptions, Network, OPTIONAL, PACKAGES, REQUIRED, Source, SourceKind, TOKENIZER,
+    VOCABULARIES, WEIGHTS, pypi,
 };
 use crate::error::{Error, Result};
 use crate::io::{SHARD_INDEX, ShardIndex};
@@ -133,7 +134,14 @@ fn from_hub(
     let mut revision = repository.revision.clone();
     let mut wanted: Vec<(String, Description)> = Vec::new();
     for name in REQUIRED.into_iter().chain(OPTIONAL) {
+        if wanted.iter().any(|(known, _)| known == name) {
+            continue;
+        }
         let found = match client.describe(repository, &revision, name) {
+            Err(Failure::Absent) if name == TOKENIZER => {
+                wanted.extend(vocabulary(&client, repository, &revision)?);
+                continue;
+            }
             Err(Failure::Absent) if name == WEIGHTS => {
                 client.describe(repository, &revision, SHARD_INDEX).map(|index| (SHARD_INDEX, index))
             }
@@ -172,14 +180,31 @@ fn from_hub(
     Ok(Checkpoint { source: Source { kind: SourceKind::Hub, said, revision: Some(revision), files }, folder })
 }
 
+/// The files that a tokenizer can be made of, in a repository that has none.
+fn vocabulary(
+    client: &Client,
+    repository: &Repository,
+    revision: &str,
+) -> Result<Vec<(String, Description)>, Failure> {
+    for names in VOCABULARIES {
+        let described = |name: &&str| Ok((name.to_string(), client.describe(repository, revision, name)?));
+        match names.iter().map(described).collect() {
+            Err(Failure::Absent) => {}
+            found => return found,
+        }
+    }
+    Err(lacks(client, repository, revision, TOKENIZER))
+}
+
 /// The repository lacks a required file: says what it has instead.
 fn lacks(client: &Client, repository: &Repository, revision: &str, name: &str) -> Failure {
     let has = |other: &str| client.describe(repository, revision, other).is_ok();
     let error = if name.ends_with(".safetensors") && name != WEIGHTS {
         Error::missing(format!("{name} is missing, a file of the weights that {SHARD_INDEX} lists"))
+    } else if name == TOKENIZER {
+        local::no_tokenizer(has)
     } else if name != WEIGHTS {
-        let vocabulary = local::VOCABULARIES.into_iter().find(|other| name == "tokenizer.json" && has(other));
-        local::no_tokenizer_or_config(name, vocabulary)
+        local::no_config()
     } else {
         match OTHER_WEIGHTS.into_iter().find(|other| has(other)) {
             Some(other) => local::only_safetensors(other),
@@ -212,6 +237,19 @@ fn from_cache(
                     names.splice(0..0, ShardIndex::read(path)?.names().into_iter().map(str::to_owned));
                 }
                 index
+            }
+            Cached::Absent if name == TOKENIZER => {
+                let mut found = None;
+                for of in VOCABULARIES {
+                    let mut all = true;
+                    for file in of {
+                        all &= !matches!(cache.find(&commit, file)?, Cached::Absent);
+                    }
+                    found = found.or(all.then_some(of));
+                }
+                let Some(of) = found else { return lacking(&format!("has a copy without {name}")) };
+                names.splice(0..0, of.iter().map(|&file| file.to_owned()));
+                continue;
             }
             found => found,
         };

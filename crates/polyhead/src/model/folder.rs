@@ -6,16 +6,17 @@
 
 use super::about::forget_paths;
 use super::{Model, NamedTask, Provenance, card};
-use crate::encoders::{EncoderKind, EncoderOverrides, HeadTransform};
+use crate::encoders::{EncoderKind, EncoderOverrides, HeadTransform, Vocabulary};
 use crate::error::{Error, Place, Result};
-use crate::hub::{OPTIONAL, model_folder, no_model};
+use crate::hub::{OPTIONAL, TOKENIZER, model_folder, no_model, no_tokenizer};
 use crate::io::{write_atomic, write_folder_atomic};
 use crate::parameters::{Heads, Lora, Weights, write_tensors};
 use crate::tasks::{SingleTaskFolder, TaskKind};
+use crate::text::vocabulary::{self, BYTE_LEVEL_BPE, WORD_PIECE};
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The field `polyhead` of `config.json`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -70,18 +71,40 @@ pub fn read_config(path: &Path) -> Result<Value> {
     })
 }
 
-/// `tokenizer.json` and what stands beside it, as they are.
-pub(super) fn read_tokenizer_files(folder: &Path) -> Result<Vec<(String, Vec<u8>)>> {
-    let mut files = Vec::new();
-    for name in ["tokenizer.json"].into_iter().chain(OPTIONAL) {
+/// `tokenizer.json` first (where a checkpoint has none, made of its vocabulary) and then what stands beside it, as they are; and the file that
+/// the first was read from.
+pub(super) fn read_tokenizer_files(folder: &Path, config: &Value) -> Result<(Vec<(String, Vec<u8>)>, PathBuf)> {
+    let path = folder.join(TOKENIZER);
+    let (first, made_of) = match std::fs::read(&path) {
+        Ok(bytes) => (bytes, path),
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => make_tokenizer(folder, config)?,
+        Err(cause) => return Err(Error::reading(&path, cause)),
+    };
+    let mut files = vec![(TOKENIZER.to_owned(), first)];
+    for name in OPTIONAL {
         let path = folder.join(name);
         match std::fs::read(&path) {
             Ok(bytes) => files.push((name.to_owned(), bytes)),
-            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound && name != "tokenizer.json" => {}
+            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {}
             Err(cause) => return Err(Error::reading(&path, cause)),
         }
     }
-    Ok(files)
+    Ok((files, made_of))
+}
+
+/// A `tokenizer.json` of the vocabulary that a folder has in place of it, with the file that holds that.
+fn make_tokenizer(folder: &Path, config: &Value) -> Result<(Vec<u8>, PathBuf)> {
+    let kind = EncoderKind::of(&folder.join("config.json"), config)?;
+    let there = |names: &[&str]| names.iter().all(|name| folder.join(name).is_file());
+    match kind.vocabulary {
+        Some(Vocabulary::WordPiece) if there(WORD_PIECE) => {
+            Ok((vocabulary::word_piece(folder)?, folder.join("vocab.txt")))
+        }
+        Some(Vocabulary::ByteLevelBpe) if there(BYTE_LEVEL_BPE) => {
+            Ok((vocabulary::byte_level_bpe(folder)?, folder.join("vocab.json")))
+        }
+        _ => Err(no_tokenizer(|name| folder.join(name).is_file()).at(Place::file(folder))),
+    }
 }
 
 impl Model {

@@ -108,7 +108,9 @@ impl Model {
                 return Err(Error::usage(message).hint("lower max_length, or take an encoder with more positions"));
             }
         }
-        let tokenizer = Tokenizer::load(&folder.join("tokenizer.json"))?;
+        let (files, made_of) = folder::read_tokenizer_files(folder, &config)?;
+        let bytes = files.first().map_or(&[][..], |(_, bytes)| bytes);
+        let tokenizer = Tokenizer::from_bytes(bytes, &made_of)?;
         if tokenizer.vocabulary() > encoder.vocabulary() {
             let message = format!(
                 "expected ids below the encoder's vocabulary of {}, found ids up to {}",
@@ -116,10 +118,9 @@ impl Model {
                 tokenizer.vocabulary() - 1
             );
             return Err(Error::data(message)
-                .at(Place::file(folder.join("tokenizer.json")))
-                .hint("tokenizer.json and model.safetensors must be of one model"));
+                .at(Place::file(&made_of))
+                .hint("tokenizer and weights must be of one model"));
         }
-        let files = folder::read_tokenizer_files(folder)?;
         Ok((Self { tokenizer, encoder, parameters, tasks, about, lora, config, files }, left))
     }
 

@@ -5,6 +5,7 @@
 pub mod offsets;
 mod template;
 pub mod tokenizer;
+pub mod vocabulary;
 pub mod windows;
 pub mod words;
 

@@ -52,14 +52,21 @@ impl Tokenizer {
         if size > LIMIT {
             return Err(Error::data(format!("expected at most {LIMIT} bytes, found {size}")).at(Place::file(path)));
         }
-        let bytes = std::fs::read(path).map_err(|cause| Error::reading(path, cause))?;
+        Self::from_bytes(&std::fs::read(path).map_err(|cause| Error::reading(path, cause))?, path)
+    }
+
+    /// The same of its bytes; errors name this place.
+    ///
+    /// # Errors
+    /// As of [`Tokenizer::load`].
+    pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self> {
         let fault = |message: String| {
             Error::data(format!("not a usable tokenizer: {message}"))
                 .at(Place::file(path))
                 .hint("expected the `tokenizer.json` of a fast Hugging Face tokenizer")
         };
         let mut inner =
-            guarded(|| tokenizers::Tokenizer::from_bytes(&bytes).map_err(|cause| cause.to_string())).map_err(fault)?;
+            guarded(|| tokenizers::Tokenizer::from_bytes(bytes).map_err(|cause| cause.to_string())).map_err(fault)?;
         let pad = padding(&inner)
             .ok_or_else(|| fault("expected a padding token, `[PAD]` or `<pad>`, found none".to_owned()))?;
         // Files as published carry the settings of their last use (MiniLM: pad everything to 128).
@@ -77,7 +84,7 @@ impl Tokenizer {
         })?;
         let pair = template(&inner);
         let spaced = spaced(&inner).map_err(|cause| fault(cause.to_string()))?.map(Box::new);
-        let tokenizer = Self { inner, spaced, single, pair, pad, sha256: Sha256::digest(&bytes).into() };
+        let tokenizer = Self { inner, spaced, single, pair, pad, sha256: Sha256::digest(bytes).into() };
         let largest =
             tokenizer.single.largest_id().max(tokenizer.pair.as_ref().map_or(0, Template::largest_id)).max(pad);
         if largest as usize >= tokenizer.vocabulary() {
