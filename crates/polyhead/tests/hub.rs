@@ -304,6 +304,8 @@ fn a_missing_repository_revision_or_file_is_named() {
     let (server, _root, options) = with_model();
     assert!(fetch("owner/absent", &options).unwrap_err().to_string().contains("owner/absent"));
     assert!(fetch("owner/tiny@v9", &options).unwrap_err().to_string().contains("v9"));
+    // Without the vocabulary that a tokenizer can be made of.
+    server.state().repos.get_mut(ID).unwrap().files.remove("vocab.txt");
     for missing in hub::REQUIRED {
         let removed = server.state().repos.get_mut(ID).unwrap().files.remove(missing).unwrap();
         let error = fetch(ID, &options).unwrap_err();

@@ -638,7 +638,8 @@ fn without_tokenizer(fixture: &str, folder: &Path) -> PathBuf {
     let tokenizer: Value = serde_json::from_slice(&fs::read(from.join("tokenizer.json")).unwrap()).unwrap();
     let vocabulary = tokenizer["model"]["vocab"].as_object().unwrap();
     if tokenizer["model"]["type"] == "WordPiece" {
-        let mut pieces: Vec<(&String, u64)> = vocabulary.iter().map(|(piece, id)| (piece, id.as_u64().unwrap())).collect();
+        let mut pieces: Vec<(&String, u64)> =
+            vocabulary.iter().map(|(piece, id)| (piece, id.as_u64().unwrap())).collect();
         pieces.sort_by_key(|(_, id)| *id);
         let lines: String = pieces.iter().map(|(piece, _)| format!("{piece}\n")).collect();
         fs::write(to.join("vocab.txt"), lines).unwrap();
@@ -663,7 +664,7 @@ fn a_checkpoint_with_a_vocabulary_alone_trains_as_with_its_tokenizer_and_its_mod
             let losses: Vec<f64> = events
                 .iter()
                 .filter_map(|event| match event {
-                    Event::Step(step) => Some(step.tasks.iter().map(|task| task.loss).sum()),
+                    Event::Step(step) => Some(step.tasks.iter().filter_map(|task| task.loss).sum()),
                     _ => None,
                 })
                 .collect();

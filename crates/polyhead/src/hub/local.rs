@@ -226,7 +226,8 @@ mod tests {
     #[test]
     fn a_vocabulary_that_a_tokenizer_is_made_of_stands_in_its_place() {
         for names in VOCABULARIES {
-            let all: Vec<&str> = ["config.json", WEIGHTS, "tokenizer_config.json"].iter().chain(names).copied().collect();
+            let all: Vec<&str> =
+                ["config.json", WEIGHTS, "tokenizer_config.json"].iter().chain(names).copied().collect();
             let found = checkpoint(folder(&all).path()).unwrap();
             let found: Vec<_> = found.source.files.iter().map(|file| file.name.as_str()).collect();
             let expected: Vec<&str> =

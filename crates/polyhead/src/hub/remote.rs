@@ -181,11 +181,7 @@ fn from_hub(
 }
 
 /// The files that a tokenizer can be made of, in a repository that has none.
-fn vocabulary(
-    client: &Client,
-    repository: &Repository,
-    revision: &str,
-) -> Result<Vec<(String, Description)>, Failure> {
+fn vocabulary(client: &Client, repository: &Repository, revision: &str) -> Result<Vec<(String, Description)>, Failure> {
     for names in VOCABULARIES {
         let described = |name: &&str| Ok((name.to_string(), client.describe(repository, revision, name)?));
         match names.iter().map(described).collect() {

@@ -12,6 +12,7 @@ use crate::hub::{OPTIONAL, TOKENIZER, model_folder, no_model, no_tokenizer};
 use crate::io::{write_atomic, write_folder_atomic};
 use crate::parameters::{Heads, Lora, Weights, write_tensors};
 use crate::tasks::{SingleTaskFolder, TaskKind};
+use crate::text::Tokenizer;
 use crate::text::vocabulary::{self, BYTE_LEVEL_BPE, WORD_PIECE};
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
@@ -71,25 +72,39 @@ pub fn read_config(path: &Path) -> Result<Value> {
     })
 }
 
-/// `tokenizer.json` first (where a checkpoint has none, made of its vocabulary) and then what stands beside it, as they are; and the file that
-/// the first was read from.
-pub(super) fn read_tokenizer_files(folder: &Path, config: &Value) -> Result<(Vec<(String, Vec<u8>)>, PathBuf)> {
-    let path = folder.join(TOKENIZER);
-    let (first, made_of) = match std::fs::read(&path) {
-        Ok(bytes) => (bytes, path),
-        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => make_tokenizer(folder, config)?,
-        Err(cause) => return Err(Error::reading(&path, cause)),
-    };
-    let mut files = vec![(TOKENIZER.to_owned(), first)];
-    for name in OPTIONAL {
-        let path = folder.join(name);
-        match std::fs::read(&path) {
-            Ok(bytes) => files.push((name.to_owned(), bytes)),
-            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {}
+/// The files of a tokenizer.
+pub(super) struct TokenizerFiles {
+    /// `tokenizer.json` first (where a checkpoint has none, made of its vocabulary), then what stands beside it, as it is.
+    pub files: Vec<(String, Vec<u8>)>,
+    /// What the first was read from.
+    pub made_of: PathBuf,
+}
+
+impl TokenizerFiles {
+    /// Those of a folder with this `config.json`.
+    pub fn read(folder: &Path, config: &Value) -> Result<Self> {
+        let path = folder.join(TOKENIZER);
+        let (first, made_of) = match std::fs::read(&path) {
+            Ok(bytes) => (bytes, path),
+            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => make_tokenizer(folder, config)?,
             Err(cause) => return Err(Error::reading(&path, cause)),
+        };
+        let mut files = vec![(TOKENIZER.to_owned(), first)];
+        for name in OPTIONAL {
+            let path = folder.join(name);
+            match std::fs::read(&path) {
+                Ok(bytes) => files.push((name.to_owned(), bytes)),
+                Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {}
+                Err(cause) => return Err(Error::reading(&path, cause)),
+            }
         }
+        Ok(Self { files, made_of })
     }
-    Ok((files, made_of))
+
+    pub fn tokenizer(&self) -> Result<Tokenizer> {
+        let bytes = self.files.first().map_or(&[][..], |(_, bytes)| bytes);
+        Tokenizer::from_bytes(bytes, &self.made_of)
+    }
 }
 
 /// A `tokenizer.json` of the vocabulary that a folder has in place of it, with the file that holds that.

@@ -21,6 +21,7 @@ use crate::parameters::{Freeze, Lora, Owner, Parameters, Weights};
 use crate::tasks::{AnyTask, HeadShape, Logits, LogitsFn};
 use crate::text::Tokenizer;
 use candle_core::Tensor;
+use folder::TokenizerFiles;
 use polyhead_kernels::{Inputs, Ops, Value};
 use serde_json::Value as Json;
 use start::Left;
@@ -108,9 +109,8 @@ impl Model {
                 return Err(Error::usage(message).hint("lower max_length, or take an encoder with more positions"));
             }
         }
-        let (files, made_of) = folder::read_tokenizer_files(folder, &config)?;
-        let bytes = files.first().map_or(&[][..], |(_, bytes)| bytes);
-        let tokenizer = Tokenizer::from_bytes(bytes, &made_of)?;
+        let read = TokenizerFiles::read(folder, &config)?;
+        let tokenizer = read.tokenizer()?;
         if tokenizer.vocabulary() > encoder.vocabulary() {
             let message = format!(
                 "expected ids below the encoder's vocabulary of {}, found ids up to {}",
@@ -118,10 +118,10 @@ impl Model {
                 tokenizer.vocabulary() - 1
             );
             return Err(Error::data(message)
-                .at(Place::file(&made_of))
+                .at(Place::file(&read.made_of))
                 .hint("tokenizer and weights must be of one model"));
         }
-        Ok((Self { tokenizer, encoder, parameters, tasks, about, lora, config, files }, left))
+        Ok((Self { tokenizer, encoder, parameters, tasks, about, lora, config, files: read.files }, left))
     }
 
     /// The encoder's `config.json`.

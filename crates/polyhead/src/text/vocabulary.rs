@@ -48,8 +48,11 @@ pub fn word_piece(folder: &Path) -> Result<Vec<u8>> {
         None => true,
     };
     let roles = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
-    let special = settings.special_tokens(&path, &vocabulary, ["pad", "unk", "cls", "sep", "mask"].into_iter().zip(roles))?;
-    let [_, unknown, first, between, _] = special.as_slice() else { return Err(Error::internal("five special tokens")) };
+    let special =
+        settings.special_tokens(&path, &vocabulary, ["pad", "unk", "cls", "sep", "mask"].into_iter().zip(roles))?;
+    let [_, unknown, first, between, _] = special.as_slice() else {
+        return Err(Error::internal("five special tokens"));
+    };
     let (first, between) = (&first.content, &between.content);
     let token = |content: &String, kind: u32| json!({"SpecialToken": {"id": content, "type_id": kind}});
     let text = |which: &str, kind: u32| json!({"Sequence": {"id": which, "type_id": kind}});
@@ -93,7 +96,8 @@ pub fn byte_level_bpe(folder: &Path) -> Result<Vec<u8>> {
     let vocabulary = read_object(&path)?;
     let merges = merges(&folder.join("merges.txt"))?;
     let roles = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"];
-    let special = settings.special_tokens(&path, &vocabulary, ["cls", "pad", "sep", "unk", "mask"].into_iter().zip(roles))?;
+    let special =
+        settings.special_tokens(&path, &vocabulary, ["cls", "pad", "sep", "unk", "mask"].into_iter().zip(roles))?;
     let [first, _, between, ..] = special.as_slice() else { return Err(Error::internal("five special tokens")) };
     let spaced = settings.flag("add_prefix_space", Some(false))?;
     let trims = settings.flag("trim_offsets", Some(true))?;
@@ -211,7 +215,9 @@ impl Settings {
     /// Refuses what would make another tokenizer.
     fn check(&self, folder: &Path, classes: &[&str]) -> Result<()> {
         let inexact = |message: String, path: &Path, field: &str| {
-            Err(Error::data(message).at(Place::field(path, field)).hint(format!("transformers knows more of it: {COMMAND}")))
+            Err(Error::data(message)
+                .at(Place::field(path, field))
+                .hint(format!("transformers knows more of it: {COMMAND}")))
         };
         let class = self.config.get("tokenizer_class").and_then(Value::as_str);
         if let Some(class) = class.filter(|class| !classes.contains(&class.strip_suffix("Fast").unwrap_or(class))) {
@@ -228,7 +234,11 @@ impl Settings {
         for (all, path) in [(&self.config, &self.path), (&self.special_tokens, &special)] {
             for field in ["additional_special_tokens", "extra_special_tokens", "added_tokens_decoder", "never_split"] {
                 if all.get(field).is_some_and(|value| !empty(value)) {
-                    return inexact("expected nothing here, to make tokenizer.json of a vocabulary".into(), path, field);
+                    return inexact(
+                        "expected nothing here, to make tokenizer.json of a vocabulary".into(),
+                        path,
+                        field,
+                    );
                 }
             }
         }
@@ -249,7 +259,9 @@ impl Settings {
         match self.config.get(name) {
             None | Some(Value::Null) => Ok(otherwise),
             Some(Value::Bool(value)) => Ok(Some(*value)),
-            Some(other) => Err(Error::data(format!("expected true or false, found {other}")).at(Place::field(&self.path, name))),
+            Some(other) => {
+                Err(Error::data(format!("expected true or false, found {other}")).at(Place::field(&self.path, name)))
+            }
         }
     }
 
@@ -354,6 +366,9 @@ mod tests {
     fn a_merge_of_other_than_two_is_named_with_its_line() {
         let files = json!({"vocab.json": r#"{"<s>": 0}"#, "merges.txt": "#version: 0.2\na b\na b c\n"});
         let error = byte_level_bpe(folder(files.as_object().unwrap()).path()).unwrap_err();
-        assert!(error.to_string().contains("found \"a b c\"") && error.place().unwrap().to_string().ends_with(":3"), "{error}");
+        assert!(
+            error.to_string().contains("found \"a b c\"") && error.place().unwrap().to_string().ends_with(":3"),
+            "{error}"
+        );
     }
 }
