@@ -1,6 +1,6 @@
 """ONNX files of polyhead in onnx.checker and ONNX Runtime: the same logits as polyhead's, in f32.
 
-For each encoder folder: a model folder with random heads of NER, QA, classification, labelled words and relations is made of it, written as ONNX twice
+For each encoder folder: a model folder with random heads of NER (with a transform), QA, classification, labelled words and relations is made of it, written as ONNX twice
 (the bytes must be the same), checked by onnx.checker (types and shapes inferred, too), and run by ONNX Runtime at batch sizes 1, 2, 5, 16 and
 lengths 1, 2, 17, 64, 130, 512, unpadded, and with sequences of several lengths padded at the right and at the left. Errors are
 max|a - b| / max|b| over real tokens, bound 1e-5. Ends with status 1 if anything differs. With --lora each encoder has random low-rank
@@ -82,6 +82,8 @@ def model_folder(encoder, into, random, lora):
     for name, rows, columns in [("rel.text", hidden, hidden), ("rel.part", hidden, hidden), ("rel", 3, 3 * hidden)]:
         tensors[f"heads.{name}.weight"] = (random.normal(size=(rows, columns)) / hidden**0.5).astype(np.float32)
         tensors[f"heads.{name}.bias"] = random.normal(size=rows).astype(np.float32)
+    tensors["heads.ner.transform.dense.weight"] = (random.normal(size=(hidden, hidden)) / hidden**0.5).astype(np.float32)
+    tensors["heads.ner.transform.norm.weight"] = random.uniform(0.5, 1.5, size=hidden).astype(np.float32)
     tables = ("embeddings.weight", "relative_attention_bias.weight")
     linear = [name for name in tensors if not name.startswith(("heads.", "embeddings.", "pooler.")) and tensors[name].ndim == 2]
     layers = [name.removesuffix(".weight") for name in linear if not name.endswith(tables)]
@@ -93,7 +95,7 @@ def model_folder(encoder, into, random, lora):
     config["polyhead"] = {
         "version": "0.1.0",
         "tasks": [
-            {"name": "ner", "kind": "ner", "config": {**lengths, "labels": LABELS}},
+            {"name": "ner", "kind": "ner", "config": {**lengths, "labels": LABELS, "transform": True}},
             {"name": "qa", "kind": "qa", "config": {**lengths, "max_question_length": 16}},
             {"name": "class", "kind": "classify", "config": {**lengths, "labels": ["a", "b", "c"], "inputs": "pair"}},
             {"name": "pos", "kind": "tag", "config": {**lengths, "labels": ["ADP", "NOUN", "VERB", "X"]}},

@@ -30,30 +30,18 @@ impl Tape {
     ) -> Result<Value> {
         let (rows, width) = (x.node.rows, layer.outputs());
         check(width)?;
-        let columns = width / 2;
         let precision = layer.precision(self.precision);
         let operand = layer.operand(x.operand(precision), x.node.rows_of, &self.setting)?;
         let needs_gradient = self.trains() && (x.node.needs_gradient || layer.is_trained());
         let mut halves = Matrix::uninit(precision, rows, width);
         layer.forward(&operand, &StoreMatrix { writer: halves.writer(), bias: layer.bias()?.as_deref() })?;
-        let mut y = Matrix::uninit(precision, rows, columns);
-        let writer = y.writer();
-        (0..rows).into_par_iter().with_min_len(GRAIN).for_each(|row| {
-            let (mut a, mut g) = ([0.0; BLOCK], [0.0; BLOCK]);
-            for start in (0..columns).step_by(BLOCK) {
-                let length = BLOCK.min(columns - start);
-                let (a, g) = (&mut a[..length], &mut g[..length]);
-                halves.read(row, start, a);
-                halves.read(row, columns + start, g);
-                activation.forward(a);
-                multiply(a, g);
-                // SAFETY: every row is visited once.
-                unsafe { writer.write(row, start, a) };
-            }
-        });
-        let y = self.inner(y, x.node.rows_of, needs_gradient);
+        let y = self.inner(gated(&halves, activation), x.node.rows_of, needs_gradient);
+        let halves = Arc::new(halves);
+        let of = halves.clone();
+        let y = self.remade_by(y, move || Ok(gated(&of, activation)));
         if needs_gradient {
-            let (layer, input, output, operand) = (layer.clone(), x.node, y.node, layer.kept(operand));
+            let (layer, input, output, operand) =
+                (layer.clone(), x.node, y.node, layer.kept(operand, x.remake.as_ref()));
             self.record(output, move |buffers| {
                 let dy = buffers.take(output)?;
                 let mut gradient = Matrix::uninit(dy.precision(), rows, width);
@@ -64,6 +52,27 @@ impl Tape {
         }
         Ok(Value::Fused(y))
     }
+}
+
+/// `f(a) g` of the halves of each row, in their precision.
+fn gated(halves: &Matrix, activation: Activation) -> Matrix {
+    let (rows, columns) = (halves.rows, halves.columns / 2);
+    let mut y = Matrix::uninit(halves.precision(), rows, columns);
+    let writer = y.writer();
+    (0..rows).into_par_iter().with_min_len(GRAIN).for_each(|row| {
+        let (mut a, mut g) = ([0.0; BLOCK], [0.0; BLOCK]);
+        for start in (0..columns).step_by(BLOCK) {
+            let length = BLOCK.min(columns - start);
+            let (a, g) = (&mut a[..length], &mut g[..length]);
+            halves.read(row, start, a);
+            halves.read(row, columns + start, g);
+            activation.forward(a);
+            multiply(a, g);
+            // SAFETY: every row is visited once.
+            unsafe { writer.write(row, start, a) };
+        }
+    });
+    y
 }
 
 fn check(width: usize) -> Result<()> {

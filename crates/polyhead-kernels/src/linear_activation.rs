@@ -8,11 +8,13 @@
 //! x is `[tokens, in]`; u, which the backward pass keeps, and y are `[tokens, out]` in the precision of products.
 
 use crate::activation::Activation;
-use crate::gemm::{Epilogue, Matrix, Part, Writer, add_to, sum_rows};
+use crate::gemm::{Epilogue, Matrix, Part, Precision, Writer, add_to, sum_rows};
 use crate::linear::Linear;
 use crate::tape::Tape;
 use crate::value::{Fused, Value};
+use crate::workspace::Buffer;
 use candle_core::Result;
+use rayon::prelude::*;
 use std::sync::Arc;
 
 impl Tape {
@@ -32,9 +34,15 @@ impl Tape {
         let bias = layer.bias()?;
         let end = End { activation, u: u.as_mut().map(Matrix::writer), y: y.writer(), bias: bias.as_deref() };
         layer.forward(&operand, &end)?;
-        let y = self.inner(y, x.node.rows_of, needs_gradient);
-        if let Some(u) = u {
-            let (layer, input, output, operand) = (layer.clone(), x.node, y.node, layer.kept(operand));
+        let mut y = self.inner(y, x.node.rows_of, needs_gradient);
+        if let Some(u) = u.map(Arc::new) {
+            // In bf16 u is rounded, and y is of what it was before.
+            if precision == Precision::F32 {
+                let of = u.clone();
+                y = self.remade_by(y, move || Ok(activated(&of, activation)));
+            }
+            let (layer, input, output, operand) =
+                (layer.clone(), x.node, y.node, layer.kept(operand, x.remake.as_ref()));
             self.record(output, move |buffers| {
                 let dy = buffers.take(output)?;
                 let mut du = Matrix::uninit(dy.precision(), rows, columns);
@@ -45,6 +53,16 @@ impl Tape {
         }
         Ok(Value::Fused(y))
     }
+}
+
+/// `f(u)` of a matrix in f32.
+fn activated(u: &Matrix, activation: Activation) -> Matrix {
+    let mut y = Buffer::uninit(u.rows * u.columns);
+    y.par_chunks_mut(u.columns.max(1)).with_min_len(16).enumerate().for_each(|(row, y)| {
+        u.read(row, 0, y);
+        activation.forward(y);
+    });
+    Matrix::f32(u.rows, u.columns, y)
 }
 
 struct End<'a> {

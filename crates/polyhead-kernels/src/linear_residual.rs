@@ -8,8 +8,8 @@
 //! x is `[tokens, in]`; residual, h and y are `[tokens, hidden]`.
 
 use crate::dropout::{Dropout, masked};
-use crate::gemm::{Epilogue, Matrix, Place, Precision, Values, add_to, column_sums, sum_rows};
-use crate::layer_norm::{Norm, end_of_layer, gradient, normalise, scale};
+use crate::gemm::{Epilogue, Matrix, Place, Precision, Values, Writer, add_to, column_sums, sum_rows};
+use crate::layer_norm::{Norm, NormValues, end_of_layer, gradient, normalise, scale};
 use crate::linear::Linear;
 use crate::pass::DropoutAt;
 use crate::storage::Parts;
@@ -56,7 +56,7 @@ impl Tape {
         )?;
         let h = self.hidden(Matrix::f32(rows, columns, h), None, x.node.rows_of, needs_gradient);
         if needs_gradient {
-            let (layer, operand) = (layer.clone(), layer.kept(operand));
+            let (layer, operand) = (layer.clone(), layer.kept(operand, x.remake.as_ref()));
             let (output, residual, input) = (h.node, residual.node, x.node);
             self.record(output, move |buffers| {
                 let dh = buffers.take_hidden(output)?;
@@ -87,23 +87,11 @@ impl Tape {
         let (rows, columns) = (x.node.rows, x.node.columns);
         let values = norm.values(columns)?;
         let needs_gradient = self.trains() && (x.node.needs_gradient || norm.is_trained());
-        let mut y = Buffer::uninit(rows * columns);
         let mut rounded = self.rounded(rows, columns);
-        let input = x.floats()?;
-        let parts = Parts::new(&mut y);
-        let writer = rounded.as_mut().map(Matrix::writer);
-        (0..rows).into_par_iter().with_min_len(GRAIN).for_each(|row| {
-            // SAFETY: each row is visited once.
-            let y = unsafe { parts.part(row * columns, columns) };
-            y.copy_from_slice(&input[row * columns..][..columns]);
-            normalise(y, values.epsilon);
-            scale(y, &values.gamma, &values.beta);
-            if let Some(writer) = &writer {
-                // SAFETY: as above.
-                unsafe { writer.write(row, 0, y) };
-            }
-        });
-        let y = self.hidden(Matrix::f32(rows, columns, y), rounded, x.node.rows_of, needs_gradient);
+        let y = normalised(x.floats()?, columns, &values, rounded.as_mut().map(Matrix::writer).as_ref());
+        let y = self.hidden(y, rounded, x.node.rows_of, needs_gradient);
+        let (of, by) = (x.clone(), norm.clone());
+        let y = self.remade_by(y, move || Ok(normalised(of.floats()?, columns, &by.values(columns)?, None)));
         if needs_gradient {
             let (norm, x, output) = (norm.clone(), x.clone(), y.node);
             self.record(output, move |buffers| {
@@ -125,6 +113,22 @@ impl Tape {
         }
         Ok(Value::Fused(y))
     }
+}
+
+/// LayerNorm of each row; written to `rounded`, too, where there is one.
+fn normalised(input: &[f32], columns: usize, values: &NormValues, rounded: Option<&Writer>) -> Matrix {
+    let mut y = Buffer::uninit(input.len());
+    let rows = y.par_chunks_mut(columns.max(1)).zip(input.par_chunks(columns.max(1))).with_min_len(GRAIN);
+    rows.enumerate().for_each(|(row, (y, input))| {
+        y.copy_from_slice(input);
+        normalise(y, values.epsilon);
+        scale(y, &values.gamma, &values.beta);
+        if let Some(writer) = rounded {
+            // SAFETY: each row is visited once.
+            unsafe { writer.write(row, 0, y) };
+        }
+    });
+    Matrix::f32(input.len() / columns.max(1), columns, y)
 }
 
 /// Ends the rows of the product.

@@ -60,7 +60,7 @@ impl Tape {
         )?;
         let y = self.hidden(Matrix::f32(rows, columns, y), rounded, x.node.rows_of, needs_gradient);
         if let Some(h) = h {
-            let (layer, norm, operand) = (layer.clone(), norm.clone(), layer.kept(operand));
+            let (layer, norm, operand) = (layer.clone(), norm.clone(), layer.kept(operand, x.remake.as_ref()));
             let (output, residual, input) = (y.node, residual.node, x.node);
             self.record(output, move |buffers| {
                 let mut dh = buffers.take_hidden(output)?;

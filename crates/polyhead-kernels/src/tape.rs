@@ -126,6 +126,11 @@ impl Tape {
         Node { index: self.values - 1, rows, columns, rows_of, kind, needs_gradient }
     }
 
+    /// Says how a value is made again, where a backward pass may ask.
+    pub(crate) fn remade_by(&self, value: Fused, remake: impl Fn() -> Result<Matrix> + Send + Sync + 'static) -> Fused {
+        if value.node.needs_gradient && self.keeps { value.remade_by(Arc::new(remake)) } else { value }
+    }
+
     /// Records the backward pass of the operator that made a value.
     pub(crate) fn record(
         &mut self,

@@ -48,7 +48,12 @@ pub struct Fused {
     values: Arc<Matrix>,
     /// A copy for products in bf16, made when the first one asks.
     rounded: Arc<OnceLock<Arc<Matrix>>>,
+    /// How it is made again, where that is cheap: the gradient of a layer that reads it then needs no copy of it.
+    pub(crate) remake: Option<Remake>,
 }
+
+/// Makes the numbers of a value again, to the bit, out of what its backward pass keeps anyway.
+pub(crate) type Remake = Arc<dyn Fn() -> Result<Matrix> + Send + Sync>;
 
 /// Where the gradient of a value gathers.
 #[derive(Debug, Clone, Copy)]
@@ -142,7 +147,12 @@ impl Fused {
         if let Some(rounded) = rounded {
             copy.get_or_init(|| Arc::new(rounded));
         }
-        Self { node, values: Arc::new(values), rounded: Arc::new(copy) }
+        Self { node, values: Arc::new(values), rounded: Arc::new(copy), remake: None }
+    }
+
+    /// The same with a way to make it again.
+    pub(crate) fn remade_by(self, remake: Remake) -> Self {
+        Self { remake: Some(remake), ..self }
     }
 
     /// The same numbers as another value of a tape.
@@ -178,5 +188,58 @@ impl Fused {
 
     pub(crate) fn to_vec(&self) -> Vec<f32> {
         self.values.to_vec()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::activation::Activation;
+    use crate::layer_norm::Norm;
+    use crate::ops::Ops;
+    use crate::pass::{Inputs, Pass};
+    use crate::rng::Key;
+    use crate::segments::Segments;
+    use crate::tape::Tape;
+    use crate::testing::{PRECISIONS, normal, weights};
+    use crate::weight::Weight;
+
+    #[test]
+    fn what_is_made_again_has_the_same_bits_and_a_product_that_reads_it_keeps_no_copy() {
+        let (rows, width) = (70, 34);
+        let weight = |seed, shape: &[usize]| Weight::new(&normal(seed, shape)).unwrap();
+        let (up, down) = (weight(1, &[2 * width, width]), weight(2, &[2 * width]));
+        let (wide, narrow) = (weights([(&up, &down)]), weights([(&weight(3, &[5, 2 * width]), &weight(4, &[5]))]));
+        let half = weights([(&weight(5, &[5, width]), &weight(6, &[5]))]);
+        let norm = Norm::new(weight(7, &[width]), weight(8, &[width]), 1e-5);
+        let input = weight(9, &[rows, width]);
+        for (precision, _) in PRECISIONS {
+            for (name, is_remade) in [("norm", true), ("gated", true), ("activation", precision == Precision::F32)] {
+                let inputs = Arc::new(Inputs::of_rows(Segments::packed(&[rows])));
+                let mut tape = Tape::new(precision, Pass::train(Key::seed(1)), inputs);
+                let x = tape.parameter(&input).unwrap();
+                let (y, next) = match name {
+                    "norm" => (tape.layer_norm(&x, &norm).unwrap(), &half),
+                    "gated" => (tape.linear_gated(&x, &wide, Activation::Gelu).unwrap(), &half),
+                    _ => (tape.linear_activation(&x, &wide, Activation::Gelu).unwrap(), &narrow),
+                };
+                let Value::Fused(value) = &y else { panic!("of the tape") };
+                let remade = value.remake.as_ref().map(|remake| remake().unwrap().in_precision(precision).to_vec());
+                assert!(remade.is_none() != is_remade, "{name}, {precision:?}");
+                if let Some(remade) = remade {
+                    assert!(remade == value.operand(precision).to_vec(), "{name}, {precision:?}: other bits");
+                }
+                let held = || Arc::strong_count(&value.operand(precision));
+                let before = held();
+                tape.linear(&y, next).unwrap();
+                assert_eq!(held() - before, usize::from(!is_remade), "{name}, {precision:?}");
+                // Where nothing is kept for a backward pass, nothing is made again.
+                let mut tape =
+                    Tape::new(precision, Pass::Evaluate, Arc::new(Inputs::of_rows(Segments::packed(&[rows]))));
+                let x = tape.parameter(&input).unwrap();
+                let Value::Fused(y) = tape.layer_norm(&x, &norm).unwrap() else { panic!("of the tape") };
+                assert!(y.remake.is_none());
+            }
+        }
     }
 }

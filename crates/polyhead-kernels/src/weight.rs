@@ -111,6 +111,11 @@ impl Weight {
         Ok(())
     }
 
+    /// Counts as changed from now on: what was made of its value is made anew.
+    pub fn touch(&self) {
+        self.0.version.fetch_add(1, Ordering::AcqRel);
+    }
+
     /// Puts a new value in.
     pub fn set(&self, value: &Tensor) -> Result<()> {
         self.flush_all()?;

@@ -118,26 +118,36 @@ fn a_classifier_of_transformers_answers_as_it_does_there_and_goes_back_as_it_cam
 }
 
 #[test]
-fn classifiers_that_read_the_mean_of_the_tokens_are_refused_and_other_classes_do_not_mind() {
+fn classifiers_that_read_the_mean_of_the_tokens_answer_as_in_transformers_and_other_classes_do_not_mind() {
     for kind in ENCODERS.iter().filter(|kind| kind.head_transform.is_some()) {
         for task in ["ner", "qa", "classify"] {
             let (folder, _) = imported_of(kind, task);
-            let mut config = config(folder.path());
-            config["classifier_pooling"] = "mean".into();
-            fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
-            match (task, Model::load(folder.path(), TASKS)) {
-                ("classify", Err(error)) => {
-                    assert!(
-                        error.to_string().contains("`classifier_pooling`: expected `cls`, found \"mean\""),
-                        "{error}"
-                    );
-                }
-                ("ner" | "qa", Ok(model)) => {
-                    let exported = folder.path().join("exported");
-                    export_single_task(&model, model.task(task).unwrap(), &exported).unwrap();
-                }
-                (task, loaded) => panic!("{task}: {:?}", loaded.map(|_| "loaded")),
+            let with = |pooling: &str| {
+                let mut config = config(folder.path());
+                config["classifier_pooling"] = pooling.into();
+                fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+            };
+            with("mean");
+            let model = load(folder.path());
+            let exported = folder.path().join("exported");
+            export_single_task(&model, model.task(task).unwrap(), &exported).unwrap();
+            if task != "classify" {
+                continue;
             }
+            assert_eq!(config(&exported)["classifier_pooling"], "mean");
+            let source = fixture(kind.fixture).join("single-task");
+            let want = &read(&source.join("classify_logits.safetensors"))["mean_logits"];
+            let whole = |window: Features| Features { ranges: vec![(0, window.ids.len() as u32)], ..window };
+            let windows: Vec<Features> =
+                windows(&read(&source.join("logits.safetensors"))).into_iter().map(whole).collect();
+            for model in [model, load(&exported)] {
+                let logits = logits(&model, "classify", &windows).concat();
+                let found = Tensor::from_vec(logits, want.shape(), want.device()).unwrap();
+                assert!(error(&found, want) < 1e-5, "{:e}", error(&found, want));
+            }
+            with("max");
+            let refused = Model::load(folder.path(), TASKS).err().expect("pooling that is unknown");
+            assert!(refused.to_string().contains("expected `cls` or `mean`, found \"max\""), "{refused}");
         }
         // What an encoder says of others' heads does not bind a classifier of ours.
         let (folder, model) = imported_of(kind, "classify");
@@ -151,6 +161,20 @@ fn classifiers_that_read_the_mean_of_the_tokens_are_refused_and_other_classes_do
         export_single_task(&model, model.task("classify").unwrap(), &exported).unwrap();
         assert_eq!(config(&exported)["classifier_pooling"], "cls");
     }
+}
+
+#[test]
+fn a_head_that_reads_the_mean_has_no_form_where_transformers_reads_the_first_token() {
+    let (folder, model) = imported("classify");
+    let saved = folder.path().join("saved");
+    model.save(&saved).unwrap();
+    let mut of_saved = config(&saved);
+    of_saved["polyhead"]["tasks"][0]["config"]["pooling"] = "mean".into();
+    fs::write(saved.join("config.json"), of_saved.to_string()).unwrap();
+    let model = load(&saved);
+    let exported = folder.path().join("exported");
+    let error = export_single_task(&model, model.task("classify").unwrap(), &exported).unwrap_err();
+    assert!(error.to_string().contains("reads the first token, this head the mean"), "{error}");
 }
 
 /// A classifier's folder with another `problem_type`; for a number with the first of its outputs alone.

@@ -28,7 +28,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("encoders", &["batch", "error", "parameters"]),
     ("tasks", &["batch", "data", "document", "encoders", "error", "metrics", "parameters", "text"]),
     ("events", &["error", "tasks"]),
-    ("hub", &["data", "error", "events", "io", "text"]),
+    ("hub", &["data", "encoders", "error", "events", "io", "text"]),
     ("optim", &["error", "parameters"]),
     ("model", &["batch", "encoders", "error", "events", "hub", "io", "parameters", "tasks", "text"]),
     ("onnx", &["encoders", "error", "io", "model"]),

@@ -33,13 +33,14 @@ pub fn run(args: &Args, out: &mut Out) -> Result<()> {
                     "lora_targets": kind.lora_targets,
                     "exchange": classes(kind),
                     "pooler": pooler(kind),
+                    "vocabulary": vocabulary(kind),
                 })
             })
             .collect();
         return out.json(&all);
     }
     let mut table = Table::new(
-        &["model_type", "what", "LoRA's default targets", "transformers' classes", "pooler there"]
+        &["model_type", "what", "LoRA's default targets", "transformers' classes", "pooler there", "or tokenizer of"]
             .map(|name| (name, Align::Left)),
     );
     for kind in ENCODERS {
@@ -49,6 +50,7 @@ pub fn run(args: &Args, out: &mut Out) -> Result<()> {
             kind.lora_targets.join(", "),
             classes(kind).join(", "),
             pooler(kind).unwrap_or("").to_owned(),
+            vocabulary(kind).join(", "),
         ]);
     }
     out.line(table)
@@ -71,4 +73,9 @@ fn pooler(kind: &EncoderKind) -> Option<&'static str> {
         Activation::Gelu => "gelu",
         _ => "tanh",
     })
+}
+
+/// The files that a tokenizer.json is made of where a checkpoint has none.
+fn vocabulary(kind: &EncoderKind) -> &'static [&'static str] {
+    kind.vocabulary.map_or(&[], |vocabulary| vocabulary.files())
 }

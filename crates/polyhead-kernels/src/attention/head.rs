@@ -5,7 +5,8 @@
 
 use super::added::{self, Added, GradientParts};
 use super::{Task, soften, through_softmax};
-use crate::gemm::{AccumulatorInit, MicroKernel, PackedB, ViewA, Writer, add_to, product_into, tile_rows};
+use crate::gemm::{AccumulatorInit, MicroKernel, PackedB, Section, ViewA, Writer, add_to, section_into, tile_rows};
+use std::ops::Range;
 
 /// Queries whose probabilities are made at a time: two tiles of a product. Even, so that pairs do not cross blocks.
 fn block<T: MicroKernel>() -> usize {
@@ -15,6 +16,16 @@ fn block<T: MicroKernel>() -> usize {
 /// Blocks of queries whose part of dK and dV is summed at a time: many enough that reading and writing the sums costs
 /// little.
 const CHUNK: usize = 8;
+
+/// Keys whose part of dK and dV is summed over the queries that see some of them, where there is a window. Whole tiles of a product.
+const KEYS: usize = 64;
+
+/// The queries of a chunk, counted in it, that see some of these keys.
+fn seen_by(task: Task, keys: Range<usize>, chunk: Range<usize>) -> Range<usize> {
+    let window = task.window.unwrap_or(task.tokens);
+    let (first, end) = (keys.start.saturating_sub(window).max(chunk.start), (keys.end + window).min(chunk.end));
+    first - chunk.start..end.max(first) - chunk.start
+}
 
 /// What one thread works in.
 #[derive(Default)]
@@ -79,6 +90,26 @@ impl Task {
     }
 }
 
+/// Of the keys that a chunk of queries sees, the panels that a block of them sees something of, and their columns: those of a row of scores
+/// that are made.
+fn seen_of_block<T>(
+    task: Task,
+    chunk: Reach,
+    block: Reach,
+    keys: &PackedB<T>,
+    line: usize,
+) -> (Range<usize>, Range<usize>)
+where
+    T: MicroKernel,
+{
+    if task.window.is_none() {
+        return (0..keys.columns.div_ceil(keys.width), 0..line);
+    }
+    let panels = (block.start - chunk.start) / keys.width..(block.end - chunk.start).div_ceil(keys.width);
+    let columns = panels.start * keys.width..line.min(panels.end * keys.width);
+    (panels, columns)
+}
+
 /// Queries of a chunk: all of them where every query sees every key, so that keys are packed once.
 fn chunk_of(task: Task, long: usize) -> usize {
     if task.window.is_some() { long } else { task.tokens }
@@ -112,24 +143,29 @@ pub(super) fn forward<T: MicroKernel>(
         for first in (chunk..n.min(chunk + long)).step_by(block) {
             let rows = block.min(n.min(chunk + long) - first);
             let queries = ViewA::plain(part(task, qkv, 0, first), rows, stride);
+            let (panels, columns) = seen_of_block(task, reach, task.reach(first, rows), &keys, line);
+            let made = Reach { start: reach.start + columns.start, end: reach.end.min(reach.start + columns.end) };
+            let scores = Section { rows: 0..rows, panels, depth: 0..keys.depth };
             // SAFETY: s holds a block of rows of `line`.
-            unsafe { product_into(queries, &keys, AccumulatorInit::Zeros, s.as_mut_ptr(), line) };
+            unsafe { section_into(queries, &keys, scores, AccumulatorInit::Zeros, s.as_mut_ptr(), line) };
             let each = s.chunks_exact_mut(line).zip(lines.chunks_exact_mut(elements));
             for (query, (s, elements)) in (first..first + rows).zip(each) {
+                let s = &mut s[columns.clone()];
                 if added.is_some() {
-                    add_to(s, &to_add.added[query * n + reach.start..][..seen]);
+                    add_to(s, &to_add.added[query * n + made.start..][..made.end - made.start]);
                 }
-                // What is hidden has a probability of next to nothing.
-                task.hide(s, query, reach, f32::NEG_INFINITY);
-                let start = (query * n + reach.start) as u32;
+                // What is hidden has no probability.
+                task.hide(s, query, made, f32::NEG_INFINITY);
+                let start = (query * n + made.start) as u32;
                 let (largest, inverse) = soften(s, task.scale, task.dropout, start);
                 statistics[2 * query..][..2].copy_from_slice(&[largest, inverse]);
-                T::along(elements, s);
+                T::along(&mut elements[T::count(columns.start)..], s);
             }
+            let depth = T::count(columns.start)..values.depth.min(T::count(columns.end));
+            let mixed = Section { rows: 0..rows, panels: 0..size.div_ceil(values.width), depth };
+            let probabilities = ViewA::plain(lines, rows, elements);
             // SAFETY: o holds a block of rows of a head.
-            unsafe {
-                product_into(ViewA::plain(lines, rows, elements), &values, AccumulatorInit::Zeros, o.as_mut_ptr(), size)
-            };
+            unsafe { section_into(probabilities, &values, mixed, AccumulatorInit::Zeros, o.as_mut_ptr(), size) };
             task.end(first, &mut o[..rows * size], statistics, out);
         }
     }
@@ -187,42 +223,53 @@ pub(super) fn backward<T: MicroKernel>(
         };
         for first in (chunk..chunk + chunk_rows).step_by(block) {
             let rows = block.min(chunk + chunk_rows - first);
+            let (panels, columns) = seen_of_block(task, reach, task.reach(first, rows), &keys_along, line);
+            let made = Reach { start: reach.start + columns.start, end: reach.end.min(reach.start + columns.end) };
+            let count = made.end - made.start;
+            let scores = Section { rows: 0..rows, panels, depth: 0..keys_along.depth };
             // SAFETY: s and dp hold a block of rows of `line`.
             unsafe {
                 let queries = ViewA::plain(queries_from(first), rows, stride);
-                product_into(queries, &keys_along, AccumulatorInit::Zeros, s.as_mut_ptr(), line);
+                section_into(queries, &keys_along, scores.clone(), AccumulatorInit::Zeros, s.as_mut_ptr(), line);
                 let gradient = ViewA::plain(gradient_from(first), rows, gradient_stride);
-                product_into(gradient, &values_along, AccumulatorInit::Zeros, dp.as_mut_ptr(), line);
+                section_into(gradient, &values_along, scores, AccumulatorInit::Zeros, dp.as_mut_ptr(), line);
             }
             for row in 0..rows {
                 let query = first + row;
-                let [s, dp, pm] = [&mut *s, &mut *dp, &mut *pm].map(|x| &mut x[row * line..(row + 1) * line]);
-                let to_add = added.map(|_| &mut to_add.added[query * n + reach.start..][..seen]);
+                let of_row = row * line + columns.start..row * line + columns.end;
+                let [s, dp, pm] = [&mut *s, &mut *dp, &mut *pm].map(|x| &mut x[of_row.clone()]);
+                let to_add = added.map(|_| &mut to_add.added[query * n + made.start..][..count]);
                 if let Some(to_add) = &to_add {
                     add_to(s, to_add);
                 }
-                task.hide(s, query, reach, f32::NEG_INFINITY);
-                dp[seen..].fill(0.0);
+                task.hide(s, query, made, f32::NEG_INFINITY);
+                dp[count..].fill(0.0);
                 let (largest, inverse) = (statistics[2 * query], statistics[2 * query + 1]);
-                let start = (query * n + reach.start) as u32;
+                let start = (query * n + made.start) as u32;
                 through_softmax(s, dp, pm, largest, inverse, task.scale, task.dropout, start);
                 // From here on it is the gradient of what was added.
                 if let Some(to_add) = to_add {
-                    to_add.copy_from_slice(&s[..seen]);
+                    to_add.copy_from_slice(&s[..count]);
                 }
-                T::along(&mut lines[row * elements..(row + 1) * elements], s);
+                T::along(&mut lines[row * elements + T::count(columns.start)..][..T::count(s.len())], s);
             }
             for row in (0..rows).step_by(T::DEPTH) {
                 let at = (first - chunk + row) / T::DEPTH * seen;
                 for (source, target) in [(&*s, &mut *ds_across), (&*pm, &mut *pm_across)] {
-                    let second = (row + 1 < rows).then(|| &source[(row + 1) * line..][..seen]);
-                    T::across(&mut target[at..at + seen], &source[row * line..][..seen], second);
+                    let of = |row: usize| &source[row * line + columns.start..][..count];
+                    let target = &mut target[at..at + seen];
+                    // The others of the chunk's keys, which these queries do not see.
+                    target[..columns.start].fill(T::default());
+                    target[columns.start + count..].fill(T::default());
+                    let second = (row + 1 < rows).then(|| of(row + 1));
+                    T::across(&mut target[columns.start..][..count], of(row), second);
                 }
             }
+            let depth = T::count(columns.start)..keys.depth.min(T::count(columns.end));
+            let of_queries = Section { rows: 0..rows, panels: 0..size.div_ceil(keys.width), depth };
+            let gradient = ViewA::plain(lines, rows, elements);
             // SAFETY: out holds a block of rows of a head.
-            unsafe {
-                product_into(ViewA::plain(lines, rows, elements), &keys, AccumulatorInit::Zeros, out.as_mut_ptr(), size)
-            };
+            unsafe { section_into(gradient, &keys, of_queries, AccumulatorInit::Zeros, out.as_mut_ptr(), size) };
             match added {
                 None => task.write(dqkv, first, 0, &out[..rows * size]),
                 Some(_) => to_add.queries[first * size..][..rows * size].copy_from_slice(&out[..rows * size]),
@@ -232,10 +279,16 @@ pub(super) fn backward<T: MicroKernel>(
         let gradient = PackedB::across_elements(gradient_from(chunk), chunk_rows, size, gradient_stride);
         for (left, right, sums) in [(&*ds_across, queries, &mut *dk), (&*pm_across, gradient, &mut *dv)] {
             let left = ViewA::across(&left[..T::count(chunk_rows) * seen], seen);
-            // SAFETY: the sums hold as many rows of a head from `reach.start` on as are seen.
-            unsafe {
-                let sums = sums[reach.start * size..].as_mut_ptr();
-                product_into(left, &right, AccumulatorInit::There, sums, size);
+            let sums = sums[reach.start * size..].as_mut_ptr();
+            let panels = 0..size.div_ceil(right.width);
+            let step = if task.window.is_some() { KEYS } else { seen };
+            for from in (0..seen).step_by(step) {
+                let rows = from..seen.min(from + step);
+                let depth = seen_by(task, reach.start + rows.start..reach.start + rows.end, chunk..chunk + chunk_rows);
+                let depth = depth.start / T::DEPTH..T::count(depth.end);
+                let section = Section { rows, panels: panels.clone(), depth };
+                // SAFETY: the sums hold as many rows of a head from `reach.start` on as are seen.
+                unsafe { section_into(left, &right, section, AccumulatorInit::There, sums, size) };
             }
         }
         packed = Some((keys_along, values_along, keys));

@@ -63,7 +63,7 @@ impl Tape {
         let mut statistics = Buffer::uninit(rows * heads * 2);
         job.forward(&projected, &mut out, &mut statistics)?;
         let out = self.inner(out, x.node.rows_of, needs_gradient);
-        let (qkv, input, output, operand) = (qkv.clone(), x.node, out.node, qkv.kept(operand));
+        let (qkv, input, output, operand) = (qkv.clone(), x.node, out.node, qkv.kept(operand, x.remake.as_ref()));
         self.record(output, move |buffers| {
             let gradient = buffers.take(output)?;
             let mut projected_gradient = Matrix::uninit(gradient.precision(), rows, width);

@@ -34,7 +34,7 @@ use isa::Isa;
 pub use isa::Precision;
 pub(crate) use matrix::{Matrix, StoreMatrix, Values, Writer};
 pub(crate) use packed::{PackedA, PackedB, ViewA};
-pub(crate) use product::{product, product_into};
+pub(crate) use product::{Section, product, product_into, section_into};
 pub(crate) use sums::{add_to, column_sums, sum_rows};
 
 /// Rows of a tile on this processor: products of a multiple of it waste nothing.

@@ -72,20 +72,46 @@ pub(crate) unsafe fn product_into<T: MicroKernel>(
     c: *mut f32,
     stride: usize,
 ) {
-    for depth in blocks(b) {
-        let begin = if depth.start == 0 { start } else { AccumulatorInit::There };
-        for panel in 0..b.columns.div_ceil(b.width) {
+    let whole = Section { rows: 0..a.rows, panels: 0..b.columns.div_ceil(b.width), depth: 0..b.depth };
+    // SAFETY: the caller's promise.
+    unsafe { section_into(a, b, whole, start, c, stride) };
+}
+
+/// Some rows and panels of C, of some elements along k: where the others are known to be zero, or nobody wants them.
+#[derive(Clone)]
+pub(crate) struct Section {
+    pub rows: Range<usize>,
+    pub panels: Range<usize>,
+    pub depth: Range<usize>,
+}
+
+/// The same of a section. `c` is where the first element of the whole of C would go.
+///
+/// # Safety
+/// As for [`product_into`], of the section's rows and panels.
+pub(crate) unsafe fn section_into<T: MicroKernel>(
+    a: ViewA<T>,
+    b: &PackedB<T>,
+    Section { rows, panels, depth }: Section,
+    start: AccumulatorInit,
+    c: *mut f32,
+    stride: usize,
+) {
+    for (index, depth) in blocks::<T>(depth, b.width).enumerate() {
+        let begin = if index == 0 { start } else { AccumulatorInit::There };
+        for panel in panels.clone() {
+            let c = c.wrapping_add(rows.start * stride + panel * b.width);
             // SAFETY: the caller's promise.
-            unsafe { panel_rows(a, b, 0..a.rows, panel, &depth, begin, c.add(panel * b.width), stride) };
+            unsafe { panel_rows(a, b, rows.clone(), panel, &depth, begin, c, stride) };
         }
     }
 }
 
-/// k in blocks of about equal length, in elements.
-fn blocks<T: MicroKernel>(b: &PackedB<T>) -> impl ExactSizeIterator<Item = Range<usize>> + Clone + use<T> {
-    let depth = b.depth;
-    let size = depth.div_ceil(depth.div_ceil(T::block(b.width)).max(1)).max(1);
-    (0..depth.div_ceil(size).max(1)).map(move |block| block * size..depth.min((block + 1) * size))
+/// A range along k in blocks of about equal length, in elements, for panels of this width.
+fn blocks<T: MicroKernel>(depth: Range<usize>, width: usize) -> impl ExactSizeIterator<Item = Range<usize>> + Clone {
+    let size = depth.len().div_ceil(depth.len().div_ceil(T::block(width)).max(1)).max(1);
+    (0..depth.len().div_ceil(size).max(1))
+        .map(move |block| depth.start + block * size..depth.end.min(depth.start + (block + 1) * size))
 }
 
 /// Some rows of A in tiles, where they are not and meet so many panels that it pays.
@@ -108,7 +134,7 @@ fn part<T: MicroKernel, S: Epilogue>(
     panels: Range<usize>,
     epilogue: &S,
 ) {
-    let (bias, blocks, height) = (epilogue.bias(), blocks(b), b.isa.rows());
+    let (bias, blocks, height) = (epilogue.bias(), blocks::<T>(0..b.depth, b.width), b.isa.rows());
     let columns_of = |panel: usize| panel * b.width..b.columns.min((panel + 1) * b.width);
     let begin = |panel: usize, depth: &Range<usize>| match bias {
         _ if depth.start > 0 => AccumulatorInit::There,

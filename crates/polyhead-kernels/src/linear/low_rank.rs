@@ -10,10 +10,10 @@
 
 use super::{Keep, Linear, Part};
 use crate::dropout::{Dropout, masked};
-use crate::gemm::{Matrix, MicroKernel, PackedA, PackedB, Store, Values, ViewA, add_to, product};
+use crate::gemm::{Matrix, MicroKernel, PackedA, PackedB, Precision, Store, Values, ViewA, add_to, product};
 use crate::pass::{DropoutAt, Setting};
 use crate::tape::GradientBuffers;
-use crate::value::{Kind, Node, Rows};
+use crate::value::{Kind, Node, Remake, Rows};
 use crate::weight::Weight;
 use crate::workspace::Buffer;
 use candle_core::Result;
@@ -55,8 +55,10 @@ impl LowRank {
 
 /// The input of a layer as its product reads it, and what the backward pass needs of its additions.
 pub(crate) struct Operand {
-    /// None once the forward pass is over, where no weight is trained: it was only for dW.
+    /// None once the forward pass is over, where no weight is trained (it was only for dW) or where it is made again.
     matrix: Option<Arc<Matrix>>,
+    /// How it is made again, in which precision.
+    remake: Option<(Remake, Precision)>,
     additions: Vec<Addition>,
     /// Whether the panels that it is multiplied with are of use afterwards.
     pub(super) keep: Keep,
@@ -134,7 +136,7 @@ impl Linear {
     pub(crate) fn operand(&self, x: Arc<Matrix>, rows_of: Rows, setting: &Setting) -> Result<Operand> {
         let (width, keep) = (self.width(), Keep::of(self, setting.pass.trains()));
         if width == self.inner {
-            return Ok(Operand { matrix: Some(x), additions: Vec::new(), keep });
+            return Ok(Operand { matrix: Some(x), remake: None, additions: Vec::new(), keep });
         }
         self.check("input", &x, self.inner)?;
         let (rows, inner) = (x.rows, self.inner);
@@ -171,12 +173,18 @@ impl Linear {
                 added[column - inner..][..*rank].copy_from_slice(&t[row * rank..(row + 1) * rank]);
             }
         });
-        Ok(Operand { matrix: Some(Arc::new(widened)), additions, keep })
+        Ok(Operand { matrix: Some(Arc::new(widened)), remake: None, additions, keep })
     }
 
-    /// What the backward pass needs of an input, once the product is made.
-    pub(crate) fn kept(&self, x: Operand) -> Operand {
-        Operand { matrix: x.matrix.filter(|_| self.trains_a_weight()), ..x }
+    /// What the backward pass needs of an input, once the product is made; `remake` makes it again, if it can be.
+    pub(crate) fn kept(&self, x: Operand, remake: Option<&Remake>) -> Operand {
+        match (x.matrix.filter(|_| self.trains_a_weight()), remake) {
+            // An addition holds its input.
+            (Some(matrix), Some(remake)) if x.additions.is_empty() => {
+                Operand { matrix: None, remake: Some((remake.clone(), matrix.precision())), ..x }
+            }
+            (matrix, _) => Operand { matrix, ..x },
+        }
     }
 
     /// The backward pass of the product: from dy, and its sums over rows, to the weights and the input. `mask` is that of
@@ -221,7 +229,10 @@ impl Linear {
             mask_rows(&mut dx, self.inner, mask);
             buffers.add(input, dx)?;
         }
-        self.backward_weights(dy, x.matrix.as_deref(), sums)
+        match &x.remake {
+            Some((remake, precision)) => self.backward_weights(dy, Some(&remake()?.in_precision(*precision)), sums),
+            None => self.backward_weights(dy, x.matrix.as_deref(), sums),
+        }
     }
 
     /// The low-rank part of an addition, and where the outputs of its layer begin.
@@ -342,7 +353,7 @@ mod tests {
     use crate::tape::Tape;
     use crate::testing::{PRECISIONS, normal};
     use crate::value::Value;
-    use crate::{Ops, Precision, rng::Key};
+    use crate::{Ops, rng::Key};
 
     fn part(seed: u64, outer: usize, inner: usize, rank: usize) -> Part {
         let weight = |seed, shape: &[usize]| Weight::new(&normal(seed, shape)).unwrap();
@@ -445,7 +456,8 @@ mod tests {
                 part.weight.freeze();
             }
             let (layer, x) = (Linear::new(vec![part]), x());
-            let operand = layer.kept(layer.operand(x.clone(), crate::value::Rows::Tokens, &setting).unwrap());
+            let operand = layer.operand(x.clone(), crate::value::Rows::Tokens, &setting).unwrap();
+            let operand = layer.kept(operand, None);
             // What else holds the input: the operand, for dW, and an addition, for dA.
             (operand.matrix.is_some(), Arc::strong_count(&x) - 1)
         };

@@ -33,7 +33,8 @@ impl Tape {
         layer.forward(&operand, &Store::new(&mut y, outer).with_bias(layer.bias()?.as_deref()))?;
         let needs_gradient = self.trains() && (x.node.needs_gradient || layer.is_trained());
         let y = self.hidden(Matrix::f32(rows, outer, y), None, x.node.rows_of, needs_gradient);
-        let (layer, input, output, operand) = (layer.clone(), x.node, y.node, layer.kept(operand));
+        let (layer, input, output, operand) =
+            (layer.clone(), x.node, y.node, layer.kept(operand, x.remake.as_ref().filter(|_| mask.is_none())));
         self.record(output, move |buffers| {
             let dy = buffers.take_hidden(output)?;
             let sums = match layer.trains_a_bias() {

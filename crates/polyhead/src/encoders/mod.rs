@@ -112,6 +112,19 @@ pub enum Vocabulary {
     ByteLevelBpe,
 }
 
+impl Vocabulary {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::WordPiece, Self::ByteLevelBpe];
+
+    /// The names of the files.
+    pub const fn files(self) -> &'static [&'static str] {
+        match self {
+            Self::WordPiece => &["vocab.txt"],
+            Self::ByteLevelBpe => &["vocab.json", "merges.txt"],
+        }
+    }
+}
+
 /// The head of `...ForSequenceClassification`: a dense layer with a function of its outputs on the first token, dropout, a linear
 /// layer; by the names of its layers in the checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! A checkpoint in a folder of the user's: are the files there, and are the weights safetensors?
 
-use super::{Checkpoint, OPTIONAL, REQUIRED, Source, SourceFile, SourceKind, TOKENIZER, VOCABULARIES, WEIGHTS};
+use super::{Checkpoint, OPTIONAL, REQUIRED, Source, SourceFile, SourceKind, TOKENIZER, WEIGHTS};
+use crate::encoders::Vocabulary;
 use crate::error::{Error, Place, Result};
 use crate::events::is_finished;
 use crate::io::{SHARD_INDEX, ShardIndex, sha256_file};
@@ -82,7 +83,10 @@ pub(super) fn checkpoint(folder: &Path) -> Result<Checkpoint> {
 
 /// The vocabulary that a tokenizer can be made of, if it is there.
 fn vocabulary_in(folder: &Path) -> Option<&'static [&'static str]> {
-    VOCABULARIES.into_iter().find(|names| names.iter().all(|name| folder.join(name).is_file()))
+    Vocabulary::ALL
+        .into_iter()
+        .map(Vocabulary::files)
+        .find(|names| names.iter().all(|name| folder.join(name).is_file()))
 }
 
 /// The required files, and the optional ones that are there, with their digests.
@@ -225,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_vocabulary_that_a_tokenizer_is_made_of_stands_in_its_place() {
-        for names in VOCABULARIES {
+        for names in Vocabulary::ALL.map(Vocabulary::files) {
             let all: Vec<&str> =
                 ["config.json", WEIGHTS, "tokenizer_config.json"].iter().chain(names).copied().collect();
             let found = checkpoint(folder(&all).path()).unwrap();

@@ -35,17 +35,14 @@ pub use options::{HubOptions, Network, Proxy};
 pub use packages::{PACKAGES, Package, PackageFile};
 
 use crate::error::Result;
-use crate::text::vocabulary::{BYTE_LEVEL_BPE, WORD_PIECE};
 use name::Checkpoint as Named;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// The weights; several files of them are listed in an index ([`crate::io::SHARD_INDEX`]).
 pub const WEIGHTS: &str = "model.safetensors";
-/// The tokenizer; where there is none, the files of one of [`VOCABULARIES`].
+/// The tokenizer; where there is none, the files of a [`Vocabulary`](crate::encoders::Vocabulary).
 pub const TOKENIZER: &str = "tokenizer.json";
-/// What a tokenizer can be made of.
-pub const VOCABULARIES: [&[&str]; 2] = [WORD_PIECE, BYTE_LEVEL_BPE];
 /// The files without which an encoder can't be used.
 pub const REQUIRED: [&str; 3] = ["config.json", TOKENIZER, WEIGHTS];
 /// The files that are taken along where they exist.

@@ -6,9 +6,10 @@ use super::download::{Job, fetch};
 use super::local;
 use super::name::{Repository, RepositoryFile};
 use super::{
-    Checkpoint, HubEvent, HubOptions, Network, OPTIONAL, PACKAGES, REQUIRED, Source, SourceKind, TOKENIZER,
-    VOCABULARIES, WEIGHTS, pypi,
+    Checkpoint, HubEvent, HubOptions, Network, OPTIONAL, PACKAGES, REQUIRED, Source, SourceKind, TOKENIZER, WEIGHTS,
+    pypi,
 };
+use crate::encoders::Vocabulary;
 use crate::error::{Error, Result};
 use crate::io::{SHARD_INDEX, ShardIndex};
 use std::path::PathBuf;
@@ -182,7 +183,7 @@ fn from_hub(
 
 /// The files that a tokenizer can be made of, in a repository that has none.
 fn vocabulary(client: &Client, repository: &Repository, revision: &str) -> Result<Vec<(String, Description)>, Failure> {
-    for names in VOCABULARIES {
+    for names in Vocabulary::ALL.map(Vocabulary::files) {
         let described = |name: &&str| Ok((name.to_string(), client.describe(repository, revision, name)?));
         match names.iter().map(described).collect() {
             Err(Failure::Absent) => {}
@@ -236,7 +237,7 @@ fn from_cache(
             }
             Cached::Absent if name == TOKENIZER => {
                 let mut found = None;
-                for of in VOCABULARIES {
+                for of in Vocabulary::ALL.map(Vocabulary::files) {
                     let mut all = true;
                     for file in of {
                         all &= !matches!(cache.find(&commit, file)?, Cached::Absent);

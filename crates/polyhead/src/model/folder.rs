@@ -13,7 +13,7 @@ use crate::io::{write_atomic, write_folder_atomic};
 use crate::parameters::{Heads, Lora, Weights, write_tensors};
 use crate::tasks::{SingleTaskFolder, TaskKind};
 use crate::text::Tokenizer;
-use crate::text::vocabulary::{self, BYTE_LEVEL_BPE, WORD_PIECE};
+use crate::text::vocabulary;
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -110,15 +110,11 @@ impl TokenizerFiles {
 /// A `tokenizer.json` of the vocabulary that a folder has in place of it, with the file that holds that.
 fn make_tokenizer(folder: &Path, config: &Value) -> Result<(Vec<u8>, PathBuf)> {
     let kind = EncoderKind::of(&folder.join("config.json"), config)?;
-    let there = |names: &[&str]| names.iter().all(|name| folder.join(name).is_file());
-    match kind.vocabulary {
-        Some(Vocabulary::WordPiece) if there(WORD_PIECE) => {
-            Ok((vocabulary::word_piece(folder)?, folder.join("vocab.txt")))
-        }
-        Some(Vocabulary::ByteLevelBpe) if there(BYTE_LEVEL_BPE) => {
-            Ok((vocabulary::byte_level_bpe(folder)?, folder.join("vocab.json")))
-        }
-        _ => Err(no_tokenizer(|name| folder.join(name).is_file()).at(Place::file(folder))),
+    let whole = |vocabulary: &Vocabulary| vocabulary.files().iter().all(|name| folder.join(name).is_file());
+    match kind.vocabulary.filter(whole) {
+        Some(Vocabulary::WordPiece) => Ok((vocabulary::word_piece(folder)?, folder.join("vocab.txt"))),
+        Some(Vocabulary::ByteLevelBpe) => Ok((vocabulary::byte_level_bpe(folder)?, folder.join("vocab.json"))),
+        None => Err(no_tokenizer(|name| folder.join(name).is_file()).at(Place::file(folder))),
     }
 }
 

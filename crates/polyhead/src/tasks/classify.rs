@@ -1,7 +1,7 @@
 //! Text classification: one label of a text or of a pair of texts, several labels, or a number.
 //!
 //! Windows are one text or both with the special tokens around them; the head is dropout and a linear layer on the hidden state of
-//! the first token. A text longer than a window is read in overlapping windows: each has the label in training, and the scores of
+//! the first token, or on the mean of all. A text longer than a window is read in overlapping windows: each has the label in training, and the scores of
 //! the text are the means of theirs. [`Problem`] says what the scores are (`config.rs`). Measured as scikit-learn and scipy do, see
 //! [`crate::metrics::classification`], [`crate::metrics::multi_label`] and [`crate::metrics::regression`].
 
@@ -36,7 +36,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use config::{ClassWeights, Config, Inputs, Pooler, Problem, Thresholds};
+pub use config::{ClassWeights, Config, Inputs, Pooler, Pooling, Problem, Thresholds};
 pub use example::Labelled;
 pub use head::Head;
 pub use measure::Counts;
@@ -144,7 +144,13 @@ impl Task for Classify {
     // Configuration
 
     fn drafts() -> Vec<Value> {
-        [json!({}), json!({ "problem": "multi_label" }), json!({ "problem": "regression" })].into()
+        [
+            json!({}),
+            json!({ "problem": "multi_label" }),
+            json!({ "problem": "regression" }),
+            json!({ "pooling": "mean" }),
+        ]
+        .into()
     }
 
     fn open(config: Value) -> Result<Self> {
@@ -230,11 +236,14 @@ impl Task for Classify {
     }
 
     fn reads(&self) -> Reads {
-        Reads::FirstTokens
+        match self.config.pooling {
+            Pooling::First => Reads::FirstTokens,
+            Pooling::Mean => Reads::AllTokens,
+        }
     }
 
     fn logits(&self, head: &Head, hidden: &kernels::Value, ops: &mut dyn Ops) -> Result<kernels::Value> {
-        head.logits(self.config.dropout, hidden, ops)
+        head.logits(&self.config, hidden, ops)
     }
 
     fn target_count(&self, targets: &Targets) -> f64 {

@@ -13,11 +13,6 @@ use crate::error::{Error, Place, Result};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 
-/// The files that WordPiece is made of.
-pub const WORD_PIECE: &[&str] = &["vocab.txt"];
-/// The files that byte-level BPE is made of.
-pub const BYTE_LEVEL_BPE: &[&str] = &["vocab.json", "merges.txt"];
-
 const CONFIG: &str = "tokenizer_config.json";
 const SPECIAL_TOKENS: &str = "special_tokens_map.json";
 

@@ -1,7 +1,8 @@
 //! Whether a run fits into memory, said before its first step.
 //!
 //! ```text
-//! parameters            4 bytes each, and 12 more where it is trained: its gradient and two moments
+//! parameters            4 bytes each, and 12 more where it is trained: its gradient and two moments; 8 more where a step makes
+//!                       several passes, which keep the weights as products read them, there and back
 //! data, program         what the process holds before its first step, besides the weights
 //! values of a batch     what a step of few tokens held at most, for each token, times the tokens of the largest batch
 //! ```
@@ -16,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::model::{Model, NamedTask};
 use crate::parameters::Parameters;
 use crate::recipe::Recipe;
+use crate::sample::StepOf;
 use polyhead_kernels::rng::Key;
 use polyhead_kernels::{Pass, most_held};
 
@@ -88,7 +90,8 @@ impl Need {
 /// What the run takes, if it may be more than half of the memory.
 fn need(recipe: &Recipe, Prepared { model, task_data, .. }: &Prepared, memory: Memory) -> Result<Option<Need>> {
     let (all, trained) = (Parameters::count(model.parameters.iter()), Parameters::count(model.parameters.trained()));
-    let parameters = (4 * all + 12 * trained) as f64;
+    let passes = recipe.train.accumulate > 1 || recipe.sampler()?.step_of() == StepOf::SeveralTasks;
+    let parameters = (4 * all + if passes { 20 * trained } else { 12 * trained }) as f64;
     let largest = task_data.iter().map(|data| (largest_batch(data), data)).max_by_key(|(tokens, _)| *tokens);
     let Some((tokens, data)) = largest else { return Ok(None) };
     let encoder = &model.encoder;
@@ -121,6 +124,8 @@ fn bytes_of_a_token(recipe: &Recipe, model: &Model, task: &NamedTask, data: &Tas
         };
         let windows: Vec<&Features> = data.windows.iter().map(|window| &window.features).take_while(taken).collect();
         let tokens: usize = windows.iter().map(|window| window.ids.len()).sum();
+        // As after an update: nothing that was made of the weights is kept.
+        model.parameters.trained().for_each(|parameter| parameter.weight.touch());
         let (done, bytes) = most_held(|| -> Result<()> {
             let loss = model.loss(task, &windows, recipe.train.padding, Pass::train(Key::seed(recipe.seed)))?;
             model.parameters.backward(&loss.value)?;
@@ -131,6 +136,7 @@ fn bytes_of_a_token(recipe: &Recipe, model: &Model, task: &NamedTask, data: &Tas
     // The first step makes what stays: the gradients, which the others add to. They are of the parameters and not of tokens.
     let tried = of(FEW).and_then(|_| Ok((of(FEW)?, of(MORE)?)));
     model.parameters.clear_gradients();
+    model.parameters.trained().for_each(|parameter| parameter.weight.touch());
     let ((few, held), (more, most)) = tried?;
     Ok((more > few).then(|| (most as f64 - held as f64).max(0.0) / (more - few) as f64))
 }

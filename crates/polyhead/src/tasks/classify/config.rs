@@ -37,6 +37,9 @@ pub struct Config {
     /// Whether a dense layer, GELU and LayerNorm come before the linear layer, as in ModernBERT's classes.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub transform: bool,
+    /// What the head reads of a window.
+    #[serde(skip_serializing_if = "Pooling::is_of_first")]
+    pub pooling: Pooling,
     /// The labels, in the order of the head's outputs. Left empty, they are those of the training data, sorted. A number has none, or
     /// one as its name.
     pub labels: Vec<String>,
@@ -56,6 +59,32 @@ pub struct Config {
     /// What training chose on its validation data, where `thresholds` leaves it to them: a recipe leaves it out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chosen_thresholds: Option<BTreeMap<String, f64>>,
+}
+
+/// What a classifier reads of a window, as `classifier_pooling` of ModernBERT says it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pooling {
+    /// The hidden state of the first token.
+    #[default]
+    #[serde(alias = "cls")]
+    First,
+    /// The mean of those of all tokens, special ones included.
+    Mean,
+}
+
+impl Pooling {
+    fn is_of_first(&self) -> bool {
+        *self == Self::First
+    }
+
+    /// What transformers calls it.
+    pub(super) const fn hugging_face(self) -> &'static str {
+        match self {
+            Self::First => "cls",
+            Self::Mean => "mean",
+        }
+    }
 }
 
 /// The dense layer of a classifier: `false`, `true` (with tanh, as BERT's own classifier), or the function of its outputs.
@@ -174,6 +203,7 @@ impl Default for Config {
             dropout: 0.1,
             pooler: Pooler::None,
             transform: false,
+            pooling: Pooling::First,
             labels: Vec::new(),
             inputs: None,
             label_until: None,

@@ -4,7 +4,7 @@
 //! A text longer than a window is read in overlapping windows, each with the label of the text. A pair is one window, of which the
 //! longer text is cut first.
 
-use super::{Classify, Config, Labelled, Problem};
+use super::{Classify, Config, Labelled, Pooling, Problem};
 use crate::batch::{Features, Targets, WindowedExample};
 use crate::error::Result;
 use crate::tasks::Purpose;
@@ -46,7 +46,12 @@ impl Classify {
 
     fn window<const TEXTS: usize>(&self, example: &Labelled, tokens: TokenSequence<TEXTS>) -> Features {
         let TokenSequence { ids, types, .. } = tokens;
-        Features { spans: vec![None; ids.len()], ids, types, targets: self.targets(example), ..Features::default() }
+        let ranges = match self.config.pooling {
+            Pooling::First => Vec::new(),
+            Pooling::Mean => vec![(0, ids.len() as u32)],
+        };
+        let (spans, targets) = (vec![None; ids.len()], self.targets(example));
+        Features { ids, types, spans, ranges, targets, ..Features::default() }
     }
 
     /// What the loss of a window compares with; none of an example without a gold label.

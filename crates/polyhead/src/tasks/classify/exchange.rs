@@ -5,7 +5,7 @@
 //! `problem_type` of `config.json` says whether it predicts one label, several or a number. Where it does not, it is as transformers
 //! trains it: a number of one output, one label of several. Thresholds have no place there.
 
-use super::{Classify, Config, Head, Pooler, Problem};
+use super::{Classify, Config, Head, Pooler, Pooling, Problem};
 use crate::encoders::{EncoderKind, SequenceHead};
 use crate::error::{Error, Result};
 use crate::parameters::Weights;
@@ -15,15 +15,20 @@ use serde_json::{Map, Value, json};
 
 /// The end of its name.
 pub(super) const ARCHITECTURE: &str = "ForSequenceClassification";
-/// What the head of an encoder with a transform reads of a text, and that it reads the first token.
+/// What the head of an encoder with a transform reads of a text: the first token or the mean of all.
 const POOLING: &str = "classifier_pooling";
-const FIRST_TOKEN: &str = "cls";
 /// The linear layer of the head.
 const HEAD: &str = "heads.classify";
 /// What transformers calls the only output of a model that predicts a number.
 pub(super) const UNNAMED: &str = "LABEL_0";
 
 pub(super) fn export(task: &Classify, head: &Head, encoder: &EncoderKind) -> Result<SingleTask> {
+    let pooling = task.config.pooling;
+    if pooling != Pooling::First && encoder.head_transform.is_none() {
+        let message =
+            format!("{}{ARCHITECTURE} of transformers reads the first token, this head the mean", encoder.name.class);
+        return Err(Error::usage(message).hint("train it without `pooling`"));
+    }
     let tensors = match encoder.sequence_head {
         Some(names) => with_pooler(task, head, encoder, names)?,
         None if head.pooler.is_none() => head.classifier.export(encoder, ARCHITECTURE, "classifier")?,
@@ -45,7 +50,7 @@ pub(super) fn export(task: &Classify, head: &Head, encoder: &EncoderKind) -> Res
         config.insert(dropout.into(), json!(task.config.dropout));
     }
     if encoder.head_transform.is_some() {
-        config.insert(POOLING.into(), json!(FIRST_TOKEN));
+        config.insert(POOLING.into(), json!(pooling.hugging_face()));
     }
     config.insert("problem_type".into(), json!(task.problem().hugging_face()));
     Ok(SingleTask { architecture: ARCHITECTURE, pipeline: "text-classification", tensors, config })
@@ -101,11 +106,17 @@ pub(super) fn import(folder: &SingleTaskFolder, weights: &mut Weights) -> Option
 fn opened(folder: &SingleTaskFolder, weights: &mut Weights) -> Result<Classify> {
     let field = |name: &str| folder.config.get(name).filter(|value| !value.is_null());
     let encoder = folder.encoder()?;
-    if let Some(pooling) = field(POOLING).filter(|pooling| encoder.head_transform.is_some() && **pooling != FIRST_TOKEN)
-    {
-        return Err(Error::data(format!("`{POOLING}`: expected `{FIRST_TOKEN}`, found {pooling}"))
-            .hint("name the folder as `encoder.checkpoint` in a recipe: the encoder is taken, and the head is new"));
-    }
+    let pooling = match field(POOLING).filter(|_| encoder.head_transform.is_some()) {
+        None => Pooling::First,
+        Some(said) => [Pooling::First, Pooling::Mean]
+            .into_iter()
+            .find(|known| *said == known.hugging_face())
+            .ok_or_else(|| {
+                Error::data(format!("`{POOLING}`: expected `cls` or `mean`, found {said}")).hint(
+                    "name the folder as `encoder.checkpoint` in a recipe: the encoder is taken, and the head is new",
+                )
+            })?,
+    };
     let (transform, output) = LinearHead::import(folder, weights, HEAD, "classifier")?;
     let (mut pooler, mut renamed, mut dropout) = (Pooler::None, vec![(output, HEAD)], Some("classifier_dropout"));
     if let Some(head) = encoder.sequence_head {
@@ -133,6 +144,7 @@ fn opened(folder: &SingleTaskFolder, weights: &mut Weights) -> Result<Classify> 
         dropout: dropout.unwrap_or(usual.dropout),
         pooler,
         transform,
+        pooling,
         ..usual
     };
     Classify::open(json!(config))

@@ -1,10 +1,10 @@
-//! The head: perhaps a pooler, dropout, and a linear layer on the hidden state of the first token; and its losses.
+//! The head: perhaps a pooler, dropout, and a linear layer on the hidden state of the first token or on the mean of all; and its losses.
 //!
 //! ```text
-//! hidden [rows, hidden] -> first tokens [windows, hidden] -> logits [windows, labels], or [windows, 1] for a number
+//! hidden [rows, hidden] -> first tokens or means [windows, hidden] -> logits [windows, labels], or [windows, 1] for a number
 //! ```
 
-use super::{Config, Pooler, Problem};
+use super::{Config, Pooler, Pooling, Problem};
 use crate::batch::Targets;
 use crate::error::Result;
 use crate::parameters::Weights;
@@ -44,16 +44,18 @@ impl Head {
         Ok(Self { pooler, classifier })
     }
 
-    pub(super) fn logits(&self, dropout: f64, hidden: &kernels::Value, ops: &mut dyn Ops) -> Result<kernels::Value> {
-        let first = match hidden.rows_of() {
-            Rows::Sequences => hidden.clone(),
-            _ => ops.select_rows(hidden, Index::FirstTokens)?,
+    pub(super) fn logits(&self, config: &Config, hidden: &kernels::Value, ops: &mut dyn Ops) -> Result<kernels::Value> {
+        let read = match (config.pooling, hidden.rows_of()) {
+            // A window is one range.
+            (Pooling::Mean, _) => ops.mean_ranges(hidden)?,
+            (Pooling::First, Rows::Sequences) => hidden.clone(),
+            (Pooling::First, _) => ops.select_rows(hidden, Index::FirstTokens)?,
         };
         let pooled = match &self.pooler {
-            Some((pooler, activation)) => pooler.activated(ops, &first, *activation)?,
-            None => first,
+            Some((pooler, activation)) => pooler.activated(ops, &read, *activation)?,
+            None => read,
         };
-        self.classifier.apply(ops, &pooled, Some(DropoutAt::new(dropout, "classify head")))
+        self.classifier.apply(ops, &pooled, Some(DropoutAt::new(config.dropout, "classify head")))
     }
 }
 
