@@ -150,7 +150,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--tokenizer", type=Path, help="a folder with the tokenizer of both sides")
     parser.add_argument("--peer", metavar="PYTHON")
-    parser.add_argument("--examples", type=int, default=32, help="(%(default)s)")
+    parser.add_argument("--examples", type=int, default=64, help="(%(default)s)")
     parser.add_argument("--runs", type=int, default=3, help="(%(default)s)")
     parser.add_argument("--threads", type=int, default=CORES, help="(all cores: %(default)s)")
     parser.add_argument("--results", type=Path, default=ROOT / "bench/results/families.json", help="(%(default)s)")

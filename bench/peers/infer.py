@@ -52,6 +52,8 @@ def on_encoder(model: Path, task: str, attention: str):
             self.head = torch.nn.Linear(*reversed(weight.shape))
             self.head.load_state_dict({"weight": weight, "bias": bias})
             self.known = set(inspect.signature(self.encoder.forward).parameters)
+            if getattr(self.encoder.config, "type_vocab_size", 2) < 2:  # RoBERTa's table of one type
+                self.known.discard("token_type_ids")
 
         def forward(self, **inputs):
             inputs = {name: value for name, value in inputs.items() if name in self.known}

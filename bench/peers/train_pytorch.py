@@ -100,7 +100,9 @@ class Multitask(torch.nn.Module):
         load = {"add_pooling_layer": False} if takes(kind.__init__, "add_pooling_layer") else {}
         attention = attention if getattr(kind, "_supports_sdpa", False) else "eager"
         self.encoder = kind.from_pretrained(checkpoint, attn_implementation=attention, dtype=torch.float32, **load)
-        self.takes_types = takes(kind.forward, "token_type_ids")
+        # RoBERTa has a table of one type, whatever the tokenizer says.
+        one = getattr(self.encoder.config, "type_vocab_size", 2) < 2
+        self.takes_types = takes(kind.forward, "token_type_ids") and not one
         self.heads = torch.nn.ModuleDict()
         for name, task in tasks.items():
             settings = recipe["tasks"][name]
