@@ -312,7 +312,7 @@ impl Linear {
         let again = known == Some((weights, additions));
         let panels = match old {
             Some(panels) if again => panels,
-            // Where another thread still multiplies with them, they are made anew.
+            // Where another thread still multiplies with them, they are rebuilt.
             Some(mut panels) if known.is_some_and(|known| known.0 == weights) && Arc::strong_count(&panels) == 1 => {
                 let added = self.added()?;
                 if let Some(panels) = Arc::get_mut(&mut panels) {

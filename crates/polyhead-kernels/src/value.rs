@@ -52,7 +52,7 @@ pub struct Fused {
     pub(crate) remake: Option<Remake>,
 }
 
-/// Makes the numbers of a value again, to the bit, out of what its backward pass keeps anyway.
+/// Recomputes the numbers of a value, bit-identical, from what its backward pass keeps anyway.
 pub(crate) type Remake = Arc<dyn Fn() -> Result<Matrix> + Send + Sync>;
 
 /// Where the gradient of a value gathers.

@@ -111,7 +111,7 @@ impl Weight {
         Ok(())
     }
 
-    /// Counts as changed from now on: what was made of its value is made anew.
+    /// Counts as changed from now on: packed forms of its value are rebuilt.
     pub fn touch(&self) {
         self.0.version.fetch_add(1, Ordering::AcqRel);
     }

@@ -90,24 +90,27 @@ impl Task {
     }
 }
 
-/// Of the keys that a chunk of queries sees, the panels that a block of them sees something of, and their columns: those of a row of scores
-/// that are made.
-fn seen_of_block<T>(
-    task: Task,
-    chunk: Reach,
-    block: Reach,
-    keys: &PackedB<T>,
-    line: usize,
-) -> (Range<usize>, Range<usize>)
-where
-    T: MicroKernel,
-{
-    if task.window.is_none() {
-        return (0..keys.columns.div_ceil(keys.width), 0..line);
+/// The scores that are made for a block of queries, of those with the keys that its chunk sees: where there is a window, those of the panels
+/// that the block sees something of.
+struct Made {
+    /// Panels of the keys, and their columns in a row of scores.
+    panels: Range<usize>,
+    columns: Range<usize>,
+    /// The keys themselves.
+    keys: Reach,
+}
+
+impl Made {
+    /// `width` is that of a panel, `line` the length of a row of scores.
+    fn of(task: Task, chunk: Reach, block: Reach, width: usize, line: usize) -> Self {
+        let panels = (block.start - chunk.start) / width..(block.end - chunk.start).div_ceil(width);
+        let columns = match task.window {
+            None => 0..line,
+            Some(_) => panels.start * width..line.min(panels.end * width),
+        };
+        let keys = Reach { start: chunk.start + columns.start, end: chunk.end.min(chunk.start + columns.end) };
+        Self { panels, columns, keys }
     }
-    let panels = (block.start - chunk.start) / keys.width..(block.end - chunk.start).div_ceil(keys.width);
-    let columns = panels.start * keys.width..line.min(panels.end * keys.width);
-    (panels, columns)
 }
 
 /// Queries of a chunk: all of them where every query sees every key, so that keys are packed once.
@@ -143,8 +146,7 @@ pub(super) fn forward<T: MicroKernel>(
         for first in (chunk..n.min(chunk + long)).step_by(block) {
             let rows = block.min(n.min(chunk + long) - first);
             let queries = ViewA::plain(part(task, qkv, 0, first), rows, stride);
-            let (panels, columns) = seen_of_block(task, reach, task.reach(first, rows), &keys, line);
-            let made = Reach { start: reach.start + columns.start, end: reach.end.min(reach.start + columns.end) };
+            let Made { panels, columns, keys: made } = Made::of(task, reach, task.reach(first, rows), keys.width, line);
             let scores = Section { rows: 0..rows, panels, depth: 0..keys.depth };
             // SAFETY: s holds a block of rows of `line`.
             unsafe { section_into(queries, &keys, scores, AccumulatorInit::Zeros, s.as_mut_ptr(), line) };
@@ -223,8 +225,8 @@ pub(super) fn backward<T: MicroKernel>(
         };
         for first in (chunk..chunk + chunk_rows).step_by(block) {
             let rows = block.min(chunk + chunk_rows - first);
-            let (panels, columns) = seen_of_block(task, reach, task.reach(first, rows), &keys_along, line);
-            let made = Reach { start: reach.start + columns.start, end: reach.end.min(reach.start + columns.end) };
+            let Made { panels, columns, keys: made } =
+                Made::of(task, reach, task.reach(first, rows), keys_along.width, line);
             let count = made.end - made.start;
             let scores = Section { rows: 0..rows, panels, depth: 0..keys_along.depth };
             // SAFETY: s and dp hold a block of rows of `line`.

@@ -123,6 +123,11 @@ impl Vocabulary {
             Self::ByteLevelBpe => &["vocab.json", "merges.txt"],
         }
     }
+
+    /// Whether a folder has all of them.
+    pub fn is_in(self, folder: &Path) -> bool {
+        self.files().iter().all(|name| folder.join(name).is_file())
+    }
 }
 
 /// The head of `...ForSequenceClassification`: a dense layer with a function of its outputs on the first token, dropout, a linear

@@ -81,12 +81,9 @@ pub(super) fn checkpoint(folder: &Path) -> Result<Checkpoint> {
     Ok(Checkpoint { source: Source { kind: SourceKind::Local, said, revision: None, files }, folder })
 }
 
-/// The vocabulary that a tokenizer can be made of, if it is there.
-fn vocabulary_in(folder: &Path) -> Option<&'static [&'static str]> {
-    Vocabulary::ALL
-        .into_iter()
-        .map(Vocabulary::files)
-        .find(|names| names.iter().all(|name| folder.join(name).is_file()))
+/// The files of a vocabulary that a tokenizer can be made of, if a folder has one.
+pub(super) fn vocabulary_in(folder: &Path) -> Option<&'static [&'static str]> {
+    Vocabulary::ALL.into_iter().find(|vocabulary| vocabulary.is_in(folder)).map(Vocabulary::files)
 }
 
 /// The required files, and the optional ones that are there, with their digests.

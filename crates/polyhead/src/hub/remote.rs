@@ -236,16 +236,10 @@ fn from_cache(
                 index
             }
             Cached::Absent if name == TOKENIZER => {
-                let mut found = None;
-                for of in Vocabulary::ALL.map(Vocabulary::files) {
-                    let mut all = true;
-                    for file in of {
-                        all &= !matches!(cache.find(&commit, file)?, Cached::Absent);
-                    }
-                    found = found.or(all.then_some(of));
-                }
-                let Some(of) = found else { return lacking(&format!("has a copy without {name}")) };
-                names.splice(0..0, of.iter().map(|&file| file.to_owned()));
+                let Some(files) = local::vocabulary_in(&cache.snapshot(&commit)) else {
+                    return lacking(&format!("has a copy without {name}"));
+                };
+                names.splice(0..0, files.iter().map(|&file| file.to_owned()));
                 continue;
             }
             found => found,

@@ -110,8 +110,7 @@ impl TokenizerFiles {
 /// A `tokenizer.json` of the vocabulary that a folder has in place of it, with the file that holds that.
 fn make_tokenizer(folder: &Path, config: &Value) -> Result<(Vec<u8>, PathBuf)> {
     let kind = EncoderKind::of(&folder.join("config.json"), config)?;
-    let whole = |vocabulary: &Vocabulary| vocabulary.files().iter().all(|name| folder.join(name).is_file());
-    match kind.vocabulary.filter(whole) {
+    match kind.vocabulary.filter(|vocabulary| vocabulary.is_in(folder)) {
         Some(Vocabulary::WordPiece) => Ok((vocabulary::word_piece(folder)?, folder.join("vocab.txt"))),
         Some(Vocabulary::ByteLevelBpe) => Ok((vocabulary::byte_level_bpe(folder)?, folder.join("vocab.json"))),
         None => Err(no_tokenizer(|name| folder.join(name).is_file()).at(Place::file(folder))),

@@ -115,6 +115,8 @@ fn largest_batch(data: &TaskData) -> usize {
 
 /// The most bytes that a step holds for each of its tokens.
 fn bytes_of_a_token(recipe: &Recipe, model: &Model, task: &NamedTask, data: &TaskData) -> Result<Option<f64>> {
+    // As after an update: nothing that was made of the weights is kept.
+    let renew = || model.parameters.trained().for_each(|parameter| parameter.weight.touch());
     let of = |least: usize| {
         let mut tokens = 0;
         let taken = |window: &&Features| {
@@ -124,8 +126,7 @@ fn bytes_of_a_token(recipe: &Recipe, model: &Model, task: &NamedTask, data: &Tas
         };
         let windows: Vec<&Features> = data.windows.iter().map(|window| &window.features).take_while(taken).collect();
         let tokens: usize = windows.iter().map(|window| window.ids.len()).sum();
-        // As after an update: nothing that was made of the weights is kept.
-        model.parameters.trained().for_each(|parameter| parameter.weight.touch());
+        renew();
         let (done, bytes) = most_held(|| -> Result<()> {
             let loss = model.loss(task, &windows, recipe.train.padding, Pass::train(Key::seed(recipe.seed)))?;
             model.parameters.backward(&loss.value)?;
@@ -136,7 +137,7 @@ fn bytes_of_a_token(recipe: &Recipe, model: &Model, task: &NamedTask, data: &Tas
     // The first step makes what stays: the gradients, which the others add to. They are of the parameters and not of tokens.
     let tried = of(FEW).and_then(|_| Ok((of(FEW)?, of(MORE)?)));
     model.parameters.clear_gradients();
-    model.parameters.trained().for_each(|parameter| parameter.weight.touch());
+    renew();
     let ((few, held), (more, most)) = tried?;
     Ok((more > few).then(|| (most as f64 - held as f64).max(0.0) / (more - few) as f64))
 }

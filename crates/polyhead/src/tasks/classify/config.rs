@@ -74,6 +74,9 @@ pub enum Pooling {
 }
 
 impl Pooling {
+    /// All of them.
+    pub(super) const ALL: [Self; 2] = [Self::First, Self::Mean];
+
     fn is_of_first(&self) -> bool {
         *self == Self::First
     }

@@ -108,14 +108,10 @@ fn opened(folder: &SingleTaskFolder, weights: &mut Weights) -> Result<Classify> 
     let encoder = folder.encoder()?;
     let pooling = match field(POOLING).filter(|_| encoder.head_transform.is_some()) {
         None => Pooling::First,
-        Some(said) => [Pooling::First, Pooling::Mean]
-            .into_iter()
-            .find(|known| *said == known.hugging_face())
-            .ok_or_else(|| {
-                Error::data(format!("`{POOLING}`: expected `cls` or `mean`, found {said}")).hint(
-                    "name the folder as `encoder.checkpoint` in a recipe: the encoder is taken, and the head is new",
-                )
-            })?,
+        Some(said) => Pooling::ALL.into_iter().find(|known| *said == known.hugging_face()).ok_or_else(|| {
+            Error::data(format!("`{POOLING}`: expected `cls` or `mean`, found {said}"))
+                .hint("name the folder as `encoder.checkpoint` in a recipe: the encoder is taken, and the head is new")
+        })?,
     };
     let (transform, output) = LinearHead::import(folder, weights, HEAD, "classifier")?;
     let (mut pooler, mut renamed, mut dropout) = (Pooler::None, vec![(output, HEAD)], Some("classifier_dropout"));
