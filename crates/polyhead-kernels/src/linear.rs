@@ -250,8 +250,14 @@ impl Linear {
             start = rows.end;
             if part.weight.is_trained() {
                 part.weight.gather(|sum, holds| {
-                    let dy = PackedA::transposed(dy, tokens, rows, T::count(self.outer));
-                    product(dy.left(), &inputs, &Store::new(sum, self.inner).adding(holds));
+                    let store = Store::new(sum, self.inner).adding(holds);
+                    match T::DEPTH {
+                        1 => product(ViewA::across(&dy[rows.start..], rows.len(), self.outer), &inputs, &store),
+                        _ => {
+                            let dy = PackedA::transposed(dy, tokens, rows, T::count(self.outer));
+                            product(dy.left(), &inputs, &store);
+                        }
+                    }
                     Ok(())
                 })?;
             }

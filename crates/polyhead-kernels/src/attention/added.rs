@@ -317,7 +317,7 @@ fn bands_backward<T: MicroKernel>(
         unsafe {
             let sums = of_vectors[from * size..].as_mut_ptr();
             product_into(
-                ViewA::across(&across[..T::count(rows) * met], met),
+                ViewA::across(&across[..T::count(rows) * met], met, met),
                 &panels,
                 AccumulatorInit::There,
                 sums,

@@ -280,7 +280,7 @@ pub(super) fn backward<T: MicroKernel>(
         let queries = PackedB::across_elements(queries_from(chunk), chunk_rows, size, stride);
         let gradient = PackedB::across_elements(gradient_from(chunk), chunk_rows, size, gradient_stride);
         for (left, right, sums) in [(&*ds_across, queries, &mut *dk), (&*pm_across, gradient, &mut *dv)] {
-            let left = ViewA::across(&left[..T::count(chunk_rows) * seen], seen);
+            let left = ViewA::across(&left[..T::count(chunk_rows) * seen], seen, seen);
             let sums = sums[reach.start * size..].as_mut_ptr();
             let panels = 0..size.div_ceil(right.width);
             let step = if task.window.is_some() { KEYS } else { seen };

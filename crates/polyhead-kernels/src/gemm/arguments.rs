@@ -34,14 +34,24 @@ pub(crate) struct Arguments<T> {
     /// From one element along k to the next.
     pub(super) step: usize,
     pub(super) b: *const T,
+    /// The part of a panel that will be multiplied after this one, to be fetched meanwhile.
+    pub(super) next: *const T,
     pub(super) width: usize,
     pub(super) depth: usize,
     pub(super) isa: Isa,
 }
 
 impl<T: PackedElement> Arguments<T> {
-    /// Of some rows, the first of which begins a tile, in a panel, over a range of elements along k.
-    pub(super) fn new(a: ViewA<T>, b: &PackedB<T>, rows: &Range<usize>, panel: usize, depth: Range<usize>) -> Self {
+    /// Of some rows, the first of which begins a tile, in a panel, over a range of elements along k; then come the panel and the
+    /// element `next`, if there are such.
+    pub(super) fn new(
+        a: ViewA<T>,
+        b: &PackedB<T>,
+        rows: &Range<usize>,
+        panel: usize,
+        depth: Range<usize>,
+        next: (usize, usize),
+    ) -> Self {
         let (height, first) = (b.isa.rows(), depth.start - a.start);
         let last = a.at(a.rows - 1) + (depth.end - a.start).saturating_sub(1) * a.step;
         assert!(
@@ -58,6 +68,7 @@ impl<T: PackedElement> Arguments<T> {
             row: a.row,
             step: a.step,
             b: b.elements[(panel * b.depth + depth.start) * b.width..].as_ptr(),
+            next: b.elements.as_ptr().wrapping_add((next.0 * b.depth + next.1) * b.width),
             width: b.width,
             depth: depth.len(),
             isa: b.isa,

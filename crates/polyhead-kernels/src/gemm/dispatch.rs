@@ -14,6 +14,8 @@ pub(crate) trait MicroKernel: PackedElement {
     /// Whether rows of A are brought into tiles before they meet many panels. f32 gains a third by it (AVX2): its tiles read
     /// twice the bytes for each sum. Pairs run at the peak of their instruction without.
     const TILED: bool;
+    /// Elements along k of a task's rows that the second cache is to hold while all panels pass by.
+    const LEFT: usize;
     /// Tasks that many rows are split into: few where a panel's part must be fetched again for each.
     const TASKS: usize;
 
@@ -24,6 +26,7 @@ pub(crate) trait MicroKernel: PackedElement {
 
 impl MicroKernel for f32 {
     const TILED: bool = true;
+    const LEFT: usize = 768;
     const TASKS: usize = 10;
 
     fn block(width: usize) -> usize {
@@ -42,6 +45,7 @@ impl MicroKernel for f32 {
 
 impl MicroKernel for u32 {
     const TILED: bool = false;
+    const LEFT: usize = usize::MAX;
     const TASKS: usize = 32;
 
     /// Half the bytes for each number, and a pass over C for every block: without blocks it is faster.

@@ -77,6 +77,37 @@ pub(super) fn copy_few<T: Copy>(to: &mut [T], from: &[T]) {
     to_rest.iter_mut().zip(from_rest).for_each(|(to, from)| *to = *from);
 }
 
+/// Rows as columns: `to[p * line + j] = from[j * row + p]`.
+pub(super) fn turn<T: PackedElement>(
+    to: &mut [T],
+    line: usize,
+    from: &[T],
+    row: usize,
+    (rows, columns): (usize, usize),
+) {
+    if rows == 0 || columns == 0 {
+        return;
+    }
+    assert!((columns - 1) * line + rows <= to.len() && (rows - 1) * row + columns <= from.len());
+    #[cfg(target_arch = "x86_64")]
+    let (rows_done, columns_done) = match is_x86_feature_detected!("avx2") {
+        true => {
+            // SAFETY: the processor has the instructions; an element is four bytes, and all of them are there.
+            unsafe { super::x86::turn(to.as_mut_ptr().cast(), line, from.as_ptr().cast(), row, rows, columns) };
+            (rows / 8 * 8, columns / 8 * 8)
+        }
+        false => (0, 0),
+    };
+    #[cfg(not(target_arch = "x86_64"))]
+    let (rows_done, columns_done) = (0, 0);
+    for j in 0..rows {
+        let from = &from[j * row..][..columns];
+        for p in if j < rows_done { columns_done } else { 0 }..columns {
+            to[p * line + j] = from[p];
+        }
+    }
+}
+
 /// Pairs of neighbours: `pairs[p] = (values[2 p], values[2 p + 1])`, the last with 0 if it has none.
 fn round_along(pairs: &mut [u32], values: &[f32]) {
     assert!(pairs.len() >= values.len().div_ceil(2));

@@ -138,7 +138,7 @@ mod tests {
             PackedB::across_elements_for(&b_elements, k, n, T::count(n), isa),
         ];
         let mut first: Option<Vec<f32>> = None;
-        for left in [ViewA::plain(&a_elements, m, T::count(k)), turned.left(), ViewA::across(&across, m)] {
+        for left in [ViewA::plain(&a_elements, m, T::count(k)), turned.left(), ViewA::across(&across, m, m)] {
             for right in &rights {
                 let mut c = vec![f32::NAN; m * n];
                 product(left, right, &Store::new(&mut c, n));

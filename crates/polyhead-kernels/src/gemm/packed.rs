@@ -5,7 +5,7 @@
 //! B  k x n   in panels of up to three registers of columns: [n / width][k][width]
 //! ```
 
-use super::element::{PackedElement, copy_few};
+use super::element::{PackedElement, copy_few, turn};
 use super::isa::Isa;
 use crate::storage::Parts;
 use crate::workspace::Buffer;
@@ -33,9 +33,9 @@ impl<'a, T: PackedElement> ViewA<'a, T> {
         Self { elements, rows, height: None, tile: 0, row: stride, step: 1, start: 0 }
     }
 
-    /// `[k][rows]`: elements across the rows of the matrix whose transpose this is.
-    pub(crate) fn across(elements: &'a [T], rows: usize) -> Self {
-        Self { elements, rows, height: None, tile: 0, row: 1, step: rows, start: 0 }
+    /// `[k][rows]`: elements across the rows of the matrix whose transpose this is, `stride` elements from one to the next.
+    pub(crate) fn across(elements: &'a [T], rows: usize, stride: usize) -> Self {
+        Self { elements, rows, height: None, tile: 0, row: 1, step: stride, start: 0 }
     }
 
     /// Where a row begins.
@@ -43,18 +43,29 @@ impl<'a, T: PackedElement> ViewA<'a, T> {
         self.height.map_or(row * self.row, |height| row / height * self.tile + row % height * self.row)
     }
 
-    /// Of one that lies row by row: some rows, and some elements along k, in tiles.
-    pub(super) fn tiled(&self, rows: Range<usize>, depth: Range<usize>, height: usize) -> PackedA<T> {
+    /// Of one that is not in tiles: some rows, and some elements along k, in tiles. `tasks` share the work.
+    pub(super) fn tiled(&self, rows: Range<usize>, depth: Range<usize>, height: usize, tasks: usize) -> PackedA<T> {
         let mut elements = Buffer::uninit(rows.len().div_ceil(height) * depth.len() * height);
-        let tiles = elements
-            .par_chunks_mut((depth.len() * height).max(1))
-            .with_min_len(1 + (1 << 14) / (depth.len() * height + 1));
-        tiles.zip(rows.clone().into_par_iter().step_by(height)).for_each(|(tile, first)| {
-            for (r, row) in (first..rows.end.min(first + height)).enumerate() {
-                let row = &self.elements[self.at(row)..][depth.clone()];
-                tile[r..].iter_mut().step_by(height).zip(row).for_each(|(element, &x)| *element = x);
+        let size = (depth.len() * height).max(1);
+        let fill = |(index, tile): (usize, &mut [T])| {
+            let first = rows.start + index * height;
+            let count = height.min(rows.end - first);
+            if self.step == 1 {
+                let from = &self.elements[self.at(first) + depth.start..];
+                turn(tile, height, from, self.row, (count, depth.len()));
+            } else {
+                for (tile, p) in tile.chunks_exact_mut(height).zip(depth.clone()) {
+                    copy_few(&mut tile[..count], &self.elements[self.at(first) + p * self.step..][..count]);
+                }
             }
-        });
+        };
+        match tasks {
+            1 => elements.chunks_exact_mut(size).enumerate().for_each(fill),
+            _ => {
+                let least = rows.len().div_ceil(height).div_ceil(tasks);
+                elements.par_chunks_exact_mut(size).with_min_len(least).enumerate().for_each(fill);
+            }
+        }
         PackedA { elements, rows: rows.len(), start: depth.start, depth: depth.len(), height: Some(height) }
     }
 }
@@ -176,13 +187,7 @@ impl<T: PackedElement> PackedB<T> {
         let mut panels = Self::uninit(k, rows.len(), isa);
         let (depth, width) = (panels.depth, panels.width);
         panels.elements.par_chunks_mut((depth * width).max(1)).zip(rows.par_chunks(width)).for_each(|(panel, rows)| {
-            let mut elements = vec![T::default(); depth];
-            for (j, row) in rows.iter().enumerate() {
-                T::along(&mut elements, row);
-                for (p, &element) in elements.iter().enumerate() {
-                    panel[p * width + j] = element;
-                }
-            }
+            set_columns(panel, width, depth, rows);
         });
         panels
     }
@@ -210,13 +215,7 @@ impl<T: PackedElement> PackedB<T> {
     pub(crate) fn set_along(&mut self, from: usize, rows: &[&[f32]]) {
         let (depth, width, first) = (self.depth, self.width, from / T::DEPTH);
         self.elements.par_chunks_mut((depth * width).max(1)).zip(rows.par_chunks(width)).for_each(|(panel, rows)| {
-            let mut elements = vec![T::default(); depth - first];
-            for (j, row) in rows.iter().enumerate() {
-                T::along(&mut elements, row);
-                for (p, &element) in elements.iter().enumerate() {
-                    panel[(first + p) * width + j] = element;
-                }
-            }
+            set_columns(&mut panel[first * width..], width, depth - first, rows);
         });
     }
 
@@ -229,12 +228,8 @@ impl<T: PackedElement> PackedB<T> {
         let mut panels = Self::uninit(k, columns, isa);
         let (depth, width) = (panels.depth, panels.width);
         for (index, panel) in panels.elements.chunks_exact_mut((depth * width).max(1)).enumerate() {
-            for j in 0..width.min(columns - index * width) {
-                let row = &matrix[(index * width + j) * stride..][..depth];
-                for (p, &element) in row.iter().enumerate() {
-                    panel[p * width + j] = element;
-                }
-            }
+            let count = width.min(columns - index * width);
+            turn(panel, width, &matrix[index * width * stride..], stride, (count, depth));
         }
         panels
     }
@@ -255,6 +250,19 @@ impl<T: PackedElement> PackedB<T> {
             }
         });
         panels
+    }
+}
+
+/// Rows of numbers as the columns of a panel: `panel[p * width + j]` is element `p` of `rows[j]`.
+fn set_columns<T: PackedElement>(panel: &mut [T], width: usize, depth: usize, rows: &[&[f32]]) {
+    /// Rows that are turned together.
+    const TOGETHER: usize = 8;
+    let mut elements = vec![T::default(); TOGETHER * depth];
+    for (at, rows) in rows.chunks(TOGETHER).enumerate() {
+        for (elements, row) in elements.chunks_exact_mut(depth.max(1)).zip(rows) {
+            T::along(elements, row);
+        }
+        turn(&mut panel[at * TOGETHER..], width, &elements, depth, (rows.len(), depth));
     }
 }
 

@@ -39,7 +39,7 @@ pub(crate) fn product<T: MicroKernel, S: Epilogue>(a: ViewA<T>, b: &PackedB<T>, 
         return;
     }
     // The tasks share rows: A is brought into tiles for all of them.
-    let tiles = if m > height { in_tiles(a, 0..m, 0..b.depth, panels, height) } else { None };
+    let tiles = if m > height { in_tiles(a, 0..m, 0..b.depth, panels, height, rayon::current_num_threads()) } else { None };
     let a = tiles.as_ref().map_or(a, PackedA::left);
     let row_blocks = m.div_ceil(tallest);
     let panel_block = if m * n * b.depth < 1 << 16 { panels } else { panels.div_ceil(16_usize.div_ceil(row_blocks)) };
@@ -100,18 +100,23 @@ pub(crate) unsafe fn section_into<T: MicroKernel>(
     for (index, depth) in blocks::<T>(depth, b.width).enumerate() {
         let begin = if index == 0 { start } else { AccumulatorInit::There };
         for panel in panels.clone() {
-            let c = c.wrapping_add(rows.start * stride + panel * b.width);
+            let (c, next) = (c.wrapping_add(rows.start * stride + panel * b.width), (panel + 1, depth.start));
             // SAFETY: the caller's promise.
-            unsafe { panel_rows(a, b, rows.clone(), panel, &depth, begin, c, stride) };
+            unsafe { panel_rows(a, b, rows.clone(), panel, &depth, next, begin, c, stride) };
         }
     }
 }
 
-/// A range along k in blocks of about equal length, in elements, for panels of this width.
+/// A range along k in blocks that tiles take at a time, in elements, for panels of this width.
 fn blocks<T: MicroKernel>(depth: Range<usize>, width: usize) -> impl ExactSizeIterator<Item = Range<usize>> + Clone {
-    let size = depth.len().div_ceil(depth.len().div_ceil(T::block(width)).max(1)).max(1);
-    (0..depth.len().div_ceil(size).max(1))
-        .map(move |block| depth.start + block * size..depth.end.min(depth.start + (block + 1) * size))
+    spans(depth, T::block(width))
+}
+
+/// A range in parts of about equal length, none of them longer than `longest`.
+fn spans(range: Range<usize>, longest: usize) -> impl ExactSizeIterator<Item = Range<usize>> + Clone {
+    let size = range.len().div_ceil(range.len().div_ceil(longest).max(1)).max(1);
+    (0..range.len().div_ceil(size).max(1))
+        .map(move |part| range.start + part * size..range.end.min(range.start + (part + 1) * size))
 }
 
 /// Some rows of A in tiles, where they are not and meet so many panels that it pays.
@@ -121,9 +126,10 @@ fn in_tiles<T: MicroKernel>(
     depth: Range<usize>,
     panels: usize,
     height: usize,
+    tasks: usize,
 ) -> Option<PackedA<T>> {
-    let pays = T::TILED && a.height.is_none() && a.step == 1 && panels >= MEETS;
-    pays.then(|| a.tiled(rows, depth, height))
+    let pays = T::TILED && a.height.is_none() && (panels >= MEETS || a.step > 1);
+    pays.then(|| a.tiled(rows, depth, height, tasks))
 }
 
 /// Some rows and panels of C.
@@ -134,29 +140,33 @@ fn part<T: MicroKernel, S: Epilogue>(
     panels: Range<usize>,
     epilogue: &S,
 ) {
-    let (bias, blocks, height) = (epilogue.bias(), blocks::<T>(0..b.depth, b.width), b.isa.rows());
+    let (bias, height) = (epilogue.bias(), b.isa.rows());
     let columns_of = |panel: usize| panel * b.width..b.columns.min((panel + 1) * b.width);
     let begin = |panel: usize, depth: &Range<usize>| match bias {
         _ if depth.start > 0 => AccumulatorInit::There,
         Some(bias) => AccumulatorInit::Bias(&bias[columns_of(panel)]),
         None => AccumulatorInit::Zeros,
     };
-    let tiles_of = |depth| in_tiles(a, rows.clone(), depth, panels.len(), height);
+    let tiles_of = |depth| in_tiles(a, rows.clone(), depth, panels.len(), height, 1);
     if let Some(Place { c, stride, adds }) = epilogue.place() {
-        for depth in blocks {
-            let tiles = tiles_of(depth.clone());
+        for outer in spans(0..b.depth, T::LEFT) {
+            let tiles = tiles_of(outer.clone());
             let (a, of) = tiles.as_ref().map_or((a, rows.clone()), |tiles| (tiles.left(), 0..rows.len()));
             for panel in panels.clone() {
-                let begin = if adds { AccumulatorInit::There } else { begin(panel, &depth) };
-                // SAFETY: the epilogue's place is good for C, and each element comes once.
-                unsafe {
-                    let c = c.add(rows.start * stride + panel * b.width);
-                    panel_rows(a, b, of.clone(), panel, &depth, begin, c, stride);
+                for depth in blocks::<T>(outer.clone(), b.width) {
+                    let begin = if adds { AccumulatorInit::There } else { begin(panel, &depth) };
+                    let next = if depth.end < outer.end { (panel, depth.end) } else { (panel + 1, outer.start) };
+                    // SAFETY: the epilogue's place is good for C, and each element comes once.
+                    unsafe {
+                        let c = c.add(rows.start * stride + panel * b.width);
+                        panel_rows(a, b, of.clone(), panel, &depth, next, begin, c, stride);
+                    }
                 }
             }
         }
         return;
     }
+    let blocks = blocks::<T>(0..b.depth, b.width);
     // Rows that are finished together: those of a tile, or all where they must wait for the last block of k.
     let together = if blocks.len() == 1 { height } else { rows.len().next_multiple_of(height) };
     let mut values = Buffer::uninit(together * b.width);
@@ -167,9 +177,9 @@ fn part<T: MicroKernel, S: Epilogue>(
             let count = together.min(rows.len() - first);
             for depth in blocks.clone() {
                 let of = start + first..start + first + count;
-                let begin = begin(panel, &depth);
+                let (begin, next) = (begin(panel, &depth), (panel, depth.end));
                 // SAFETY: `values` has room for all rows that are finished together.
-                unsafe { panel_rows(a, b, of, panel, &depth, begin, values.as_mut_ptr(), b.width) };
+                unsafe { panel_rows(a, b, of, panel, &depth, next, begin, values.as_mut_ptr(), b.width) };
             }
             let columns = columns_of(panel);
             let (row, column, columns) = (rows.start + first, columns.start, columns.len());
@@ -178,7 +188,8 @@ fn part<T: MicroKernel, S: Epilogue>(
     }
 }
 
-/// Some rows of A times a block of a panel, to where `c` is the first element of the result.
+/// Some rows of A times a block of a panel, to where `c` is the first element of the result. The panel and the element along k
+/// that come `next` are fetched meanwhile.
 ///
 /// # Safety
 /// As for [`run`](super::dispatch::run).
@@ -189,6 +200,7 @@ unsafe fn panel_rows<T: MicroKernel>(
     rows: Range<usize>,
     panel: usize,
     depth: &Range<usize>,
+    next: (usize, usize),
     begin: AccumulatorInit,
     c: *mut f32,
     stride: usize,
@@ -199,7 +211,7 @@ unsafe fn panel_rows<T: MicroKernel>(
     let columns = b.width.min(b.columns - panel * b.width);
     // SAFETY: the caller's promise.
     unsafe {
-        let arguments = Arguments::new(a, b, &rows, panel, depth.clone());
+        let arguments = Arguments::new(a, b, &rows, panel, depth.clone(), next);
         dispatch::run(arguments, Target { c, stride, columns, begin }, rows.len());
     }
 }

@@ -23,6 +23,21 @@ pub(super) trait Register: Copy {
     unsafe fn zero() -> Self;
     unsafe fn load(from: *const f32, count: usize) -> Self;
     unsafe fn store(self, to: *mut f32, count: usize);
+    /// Brings a line of memory into the first cache. Any address will do: what is not there is not fetched.
+    #[inline(always)]
+    fn fetch_near(_line: *const f32) {}
+    /// The same into the second cache.
+    #[inline(always)]
+    fn fetch<T>(_line: *const T) {}
+}
+
+/// What a tile fetches while it multiplies: it would wait for both, since they come from far.
+#[derive(Clone, Copy)]
+struct Ahead<T> {
+    /// The next tile of C.
+    c: *const f32,
+    /// Of the part of B that is next, as many steps along k as the tile has rows.
+    b: *const T,
 }
 
 /// How a register multiplies elements.
@@ -48,33 +63,41 @@ pub(super) unsafe fn tiles<S: Multiply<T>, T: PackedElement, const R: usize>(
     mut target: Target,
     rows: usize,
 ) {
+    let mut ahead = Ahead { c: target.c.cast_const(), b: arguments.next };
+    let next_panel = target.c.wrapping_add(arguments.width).cast_const();
     for row in (0..rows).step_by(R) {
+        ahead.c = if row + R < rows { ahead.c.wrapping_add(R * target.stride) } else { next_panel };
         // SAFETY: the caller's promise.
         unsafe {
             match rows - row {
-                7 if R > 7 => across::<S, T, 7>(arguments, target),
-                6 if R > 6 => across::<S, T, 6>(arguments, target),
-                5 if R > 5 => across::<S, T, 5>(arguments, target),
-                4 if R > 4 => across::<S, T, 4>(arguments, target),
-                3 if R > 3 => across::<S, T, 3>(arguments, target),
-                2 if R > 2 => across::<S, T, 2>(arguments, target),
-                1 if R > 1 => across::<S, T, 1>(arguments, target),
-                _ => across::<S, T, R>(arguments, target),
+                7 if R > 7 => across::<S, T, 7>(arguments, target, ahead),
+                6 if R > 6 => across::<S, T, 6>(arguments, target, ahead),
+                5 if R > 5 => across::<S, T, 5>(arguments, target, ahead),
+                4 if R > 4 => across::<S, T, 4>(arguments, target, ahead),
+                3 if R > 3 => across::<S, T, 3>(arguments, target, ahead),
+                2 if R > 2 => across::<S, T, 2>(arguments, target, ahead),
+                1 if R > 1 => across::<S, T, 1>(arguments, target, ahead),
+                _ => across::<S, T, R>(arguments, target, ahead),
             }
         }
         arguments.a = arguments.a.wrapping_add(arguments.tile);
         target.c = target.c.wrapping_add(R * target.stride);
+        ahead.b = ahead.b.wrapping_add(R * arguments.width);
     }
 }
 
 #[inline(always)]
-unsafe fn across<S: Multiply<T>, T: PackedElement, const R: usize>(arguments: Arguments<T>, target: Target) {
+unsafe fn across<S: Multiply<T>, T: PackedElement, const R: usize>(
+    arguments: Arguments<T>,
+    target: Target,
+    ahead: Ahead<T>,
+) {
     // SAFETY: the caller's promise.
     unsafe {
         match arguments.width / S::LANES {
-            3 => fixed::<S, T, R, 3>(arguments, target),
-            2 => fixed::<S, T, R, 2>(arguments, target),
-            _ => fixed::<S, T, R, 1>(arguments, target),
+            3 => fixed::<S, T, R, 3>(arguments, target, ahead),
+            2 => fixed::<S, T, R, 2>(arguments, target, ahead),
+            _ => fixed::<S, T, R, 1>(arguments, target, ahead),
         }
     }
 }
@@ -83,6 +106,7 @@ unsafe fn across<S: Multiply<T>, T: PackedElement, const R: usize>(arguments: Ar
 unsafe fn fixed<S: Multiply<T>, T: PackedElement, const R: usize, const V: usize>(
     arguments: Arguments<T>,
     target: Target,
+    ahead: Ahead<T>,
 ) {
     let Target { c, stride, columns, begin } = target;
     let count = |v: usize| columns.saturating_sub(v * S::LANES).min(S::LANES);
@@ -108,19 +132,30 @@ unsafe fn fixed<S: Multiply<T>, T: PackedElement, const R: usize, const V: usize
             }
         }
         let (mut a, mut b) = (arguments.a, arguments.b);
-        for _ in 0..arguments.depth {
-            let mut right = [S::right(b); V];
-            for (v, right) in right.iter_mut().enumerate().skip(1) {
-                *right = S::right(b.add(v * S::LANES));
-            }
-            for (r, sums) in sums.iter_mut().enumerate() {
-                let left = S::left(a.add(r * arguments.row));
-                for (sum, right) in sums.iter_mut().zip(right) {
-                    *sum = sum.with(left, right);
+        // Between the fetches for one row and the next lie steps along k, so that not all are under way at once.
+        let steps = arguments.depth / R;
+        for row in 0..=R {
+            let steps = if row < R { steps } else { arguments.depth - R * steps };
+            if row < R {
+                for v in 0..V {
+                    S::fetch_near(ahead.c.wrapping_add(row * stride + v * S::LANES));
+                    S::fetch(ahead.b.wrapping_add((row * V + v) * S::LANES));
                 }
             }
-            a = a.wrapping_add(arguments.step);
-            b = b.wrapping_add(V * S::LANES);
+            for _ in 0..steps {
+                let mut right = [S::right(b); V];
+                for (v, right) in right.iter_mut().enumerate().skip(1) {
+                    *right = S::right(b.add(v * S::LANES));
+                }
+                for (r, sums) in sums.iter_mut().enumerate() {
+                    let left = S::left(a.add(r * arguments.row));
+                    for (sum, right) in sums.iter_mut().zip(right) {
+                        *sum = sum.with(left, right);
+                    }
+                }
+                a = a.wrapping_add(arguments.step);
+                b = b.wrapping_add(V * S::LANES);
+            }
         }
         for (r, sums) in sums.iter().enumerate() {
             for (v, sum) in sums.iter().enumerate() {

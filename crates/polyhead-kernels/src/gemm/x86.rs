@@ -58,6 +58,18 @@ impl Register for __m512 {
         // SAFETY: as above.
         unsafe { _mm512_mask_storeu_ps(to, mask(count), self) }
     }
+
+    #[inline(always)]
+    fn fetch_near(line: *const f32) {
+        // SAFETY: a hint, which never fails.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) }
+    }
+
+    #[inline(always)]
+    fn fetch<T>(line: *const T) {
+        // SAFETY: as above.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(line.cast()) }
+    }
 }
 
 #[inline(always)]
@@ -142,6 +154,18 @@ impl Register for Pairs {
         // SAFETY: the caller's promise.
         unsafe { self.0.store(to, count) }
     }
+
+    #[inline(always)]
+    fn fetch_near(line: *const f32) {
+        // SAFETY: a hint, which never fails.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) }
+    }
+
+    #[inline(always)]
+    fn fetch<T>(line: *const T) {
+        // SAFETY: as above.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(line.cast()) }
+    }
 }
 
 impl Multiply<u32> for Pairs {
@@ -197,6 +221,18 @@ impl Register for __m256 {
                 _ => _mm256_maskstore_ps(to, lanes_below(count), self),
             }
         }
+    }
+
+    #[inline(always)]
+    fn fetch_near(line: *const f32) {
+        // SAFETY: a hint, which never fails.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) }
+    }
+
+    #[inline(always)]
+    fn fetch<T>(line: *const T) {
+        // SAFETY: as above.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(line.cast()) }
     }
 }
 
@@ -255,6 +291,40 @@ impl Multiply<u32> for __m256 {
             let low = _mm256_castsi256_ps(_mm256_slli_epi32::<16>(right));
             let high = _mm256_castsi256_ps(_mm256_and_si256(right, _mm256_set1_epi32(-65536)));
             _mm256_fmadd_ps(first, low, _mm256_fmadd_ps(second, high, self))
+        }
+    }
+}
+
+/// Blocks of 8 rows and 8 columns, turned: `to[p * line + j] = from[j * row + p]`. What is over of rows and columns is left.
+///
+/// # Safety
+/// The processor must have AVX2; both must have all these elements.
+#[target_feature(enable = "avx2")]
+pub(super) unsafe fn turn(to: *mut f32, line: usize, from: *const f32, row: usize, rows: usize, columns: usize) {
+    for j in (0..rows / 8 * 8).step_by(8) {
+        for p in (0..columns / 8 * 8).step_by(8) {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let (mut x, mut y) = ([_mm256_setzero_ps(); 8], [_mm256_setzero_ps(); 8]);
+                for (i, x) in x.iter_mut().enumerate() {
+                    *x = _mm256_loadu_ps(from.add((j + i) * row + p));
+                }
+                // Pairs of rows, then pairs of pairs, then halves.
+                for i in (0..8).step_by(2) {
+                    y[i] = _mm256_unpacklo_ps(x[i], x[i + 1]);
+                    y[i + 1] = _mm256_unpackhi_ps(x[i], x[i + 1]);
+                }
+                for i in [0, 1, 4, 5] {
+                    let first = i / 4 * 4 + i % 4 * 2;
+                    x[first] = _mm256_shuffle_ps::<0x44>(y[i], y[i + 2]);
+                    x[first + 1] = _mm256_shuffle_ps::<0xee>(y[i], y[i + 2]);
+                }
+                for i in 0..4 {
+                    let (first, second) = (to.add((p + i) * line + j), to.add((p + i + 4) * line + j));
+                    _mm256_storeu_ps(first, _mm256_permute2f128_ps::<0x20>(x[i], x[i + 4]));
+                    _mm256_storeu_ps(second, _mm256_permute2f128_ps::<0x31>(x[i], x[i + 4]));
+                }
+            }
         }
     }
 }
