@@ -3,8 +3,8 @@
 For each encoder folder: a model folder with random heads of NER (with a transform), QA, classification, labelled words and relations is made of it, written as ONNX twice
 (the bytes must be the same), checked by onnx.checker (types and shapes inferred, too), and run by ONNX Runtime at batch sizes 1, 2, 5, 16 and
 lengths 1, 2, 17, 64, 130, 512, unpadded, and with sequences of several lengths padded at the right and at the left. Errors are
-max|a - b| / max|b| over real tokens, bound 1e-5. Ends with status 1 if anything differs. With --lora each encoder has random low-rank
-additions in every linear layer, too.
+max|a - b| / max|b| over real tokens, bound 1e-5. The same for other sets of operators, for weights in a file beside, in f16 and in int8
+(wider bounds). Ends with status 1 if anything differs. With --lora each encoder has random low-rank additions in every linear layer, too.
 
 Run from the repository: python checks/onnx_check.py ENCODER_FOLDER ...
 Needs onnx, onnxruntime, numpy, safetensors, and cargo (or --bin DIR with the built examples dump_onnx and dump_logits).
@@ -27,7 +27,9 @@ ROOT = Path(__file__).resolve().parent.parent
 TOLERANCE = 1e-5
 BATCHES = [1, 2, 5, 16]
 LENGTHS = [1, 2, 17, 64, 130, 512]
-OUTPUTS = ["ner.logits", "qa.logits", "class.logits", "pos.logits", "rel.logits"]
+OUTPUTS = ["ner.logits", "qa.start_logits", "qa.end_logits", "class.logits", "pos.logits", "rel.logits"]
+# Arguments of dump_onnx, and the bound of errors: f16 has 11 bits; bytes have 8, of weights and of what is multiplied with them.
+VARIANTS = [(["20"], TOLERANCE), (["21"], TOLERANCE), (["23"], TOLERANCE), (["external"], TOLERANCE), (["f16"], 5e-3), (["int8"], 0.2)]
 RANK = 3  # of low-rank additions
 LABELS = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
 
@@ -177,31 +179,45 @@ def check(args, encoder, scratch):
     run(args, "dump_logits", folder, scratch / "inputs.safetensors", scratch / "outputs.safetensors")
     want = load_file(scratch / "outputs.safetensors")
 
-    start, first, worst = 0, 0, 0.0
-    for (name, lengths, sides), ids, types, parts in zip(cases, ids, types, ranges):
-        end = start + sum(lengths)
-        for left in sides:
-            (matrix, real), (segments, _) = padded(ids, max(lengths), left), padded(types, max(lengths), left)
-            feed = {"input_ids": matrix, "attention_mask": real.astype(np.int64)}
-            before = np.array([max(lengths) - n if left else 0 for n in lengths])
-            feed["rel.ranges"] = (parts + before[:, None, None]).astype(np.int64)
-            feed["rel.pairs"] = np.repeat(pairs, len(lengths), axis=0)
-            if has_types(tensors):
-                feed["token_type_ids"] = segments
-            found = dict(zip(OUTPUTS, session.run(OUTPUTS, feed)))
-            for task in ["ner", "qa", "class", "pos", "rel"]:
-                # A row for each sequence (of relations one for its only pair), or for each real token.
-                per_sequence = task in ("class", "rel")
-                rows = slice(first, first + len(lengths)) if per_sequence else slice(start, end)
-                found_here, expected = found[f"{task}.logits"], want[f"logits.{task}"][rows]
-                found_here = found_here[:, 0] if task == "rel" else found_here
-                found_here = found_here if per_sequence else found_here[real]
-                error = np.abs(found_here - expected).max() / np.abs(expected).max()
-                worst = max(worst, error)
-                if not error <= TOLERANCE or found_here.shape != expected.shape:
-                    report(False, f"{name}{' at the left' if left else ''}, {task}: error {error:.1e}")
-        start, first = end, first + len(lengths)
+    def worst_of(session, tolerance):
+        """The largest error of all cases; those beyond the tolerance are reported one by one."""
+        start, first, worst = 0, 0, 0.0
+        for (name, lengths, sides), ids_here, types_here, parts in zip(cases, ids, types, ranges):
+            end = start + sum(lengths)
+            for left in sides:
+                (matrix, real), (segments, _) = padded(ids_here, max(lengths), left), padded(types_here, max(lengths), left)
+                feed = {"input_ids": matrix, "attention_mask": real.astype(np.int64)}
+                before = np.array([max(lengths) - n if left else 0 for n in lengths])
+                feed["rel.ranges"] = (parts + before[:, None, None]).astype(np.int64)
+                feed["rel.pairs"] = np.repeat(pairs, len(lengths), axis=0)
+                if has_types(tensors):
+                    feed["token_type_ids"] = segments
+                found = dict(zip(OUTPUTS, session.run(OUTPUTS, feed)))
+                found["qa.logits"] = np.stack([found["qa.start_logits"], found["qa.end_logits"]], axis=-1)
+                for task in ["ner", "qa", "class", "pos", "rel"]:
+                    # A row for each sequence (of relations one for its only pair), or for each real token.
+                    per_sequence = task in ("class", "rel")
+                    rows = slice(first, first + len(lengths)) if per_sequence else slice(start, end)
+                    found_here, expected = found[f"{task}.logits"], want[f"logits.{task}"][rows]
+                    found_here = found_here[:, 0] if task == "rel" else found_here
+                    found_here = found_here if per_sequence else found_here[real]
+                    error = np.abs(found_here - expected).max() / np.abs(expected).max()
+                    worst = max(worst, error)
+                    if not error <= tolerance or found_here.shape != expected.shape:
+                        report(False, f"{name}{' at the left' if left else ''}, {task}: error {error:.1e}")
+            start, first = end, first + len(lengths)
+        return worst
+
+    worst = worst_of(session, TOLERANCE)
     report(worst <= TOLERANCE, f"{len(cases)} batches, logits of all heads: worst error {worst:.1e}")
+    size = files[0].stat().st_size
+    for options, tolerance in VARIANTS:
+        file = scratch / f"{options[0]}.onnx"
+        run(args, "dump_onnx", folder, file, *options)
+        onnx.checker.check_model(str(file), full_check=True)
+        worst = worst_of(onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"]), tolerance)
+        share = file.stat().st_size / size
+        report(worst <= tolerance, f"{' '.join(options)}: worst error {worst:.1e}, {share:.0%} of the bytes")
 
 
 def main():

@@ -1,37 +1,100 @@
-//! `polyhead export`: one task of a model as the single-task folder that transformers loads.
+//! `polyhead export`: a model for other programs, as a single-task folder that transformers loads or as ONNX.
 
-use super::Overwrite;
+use super::{Destination, Overwrite};
 use crate::out::Out;
-use polyhead::Result;
+use clap::ValueEnum;
 use polyhead::infer::Session;
-use polyhead::model::export_single_task;
+use polyhead::model::{ALL_HEADS, export_onnx, export_single_onnx, export_single_task};
+use polyhead::onnx::{Format, Opset, WeightType};
+use polyhead::{Error, Result};
 use std::path::PathBuf;
 
 const HELP: &str = "\
 Examples:
   polyhead export runs/quickstart --task ner --to exported/ner
-  python -c \"from transformers import pipeline; print(pipeline('token-classification', 'exported/ner')('...'))\"";
+  python -c \"from transformers import pipeline; print(pipeline('token-classification', 'exported/ner')('...'))\"
+
+  polyhead export runs/quickstart --onnx exported/onnx                       all heads in one file, and a folder for each task
+  polyhead export runs/quickstart --onnx exported/ner-int8 --task ner --weights int8";
 
 #[derive(clap::Args)]
 #[command(after_help = HELP)]
 pub struct Args {
     /// A model folder, or a run folder (then its best model)
     model: PathBuf,
-    /// The task; may be left out where the model has only one
+    /// The task; may be left out where the model has only one, and with --onnx, which then takes all
     #[arg(long, value_name = "NAME")]
     task: Option<String>,
-    /// The folder to write
+    /// The folder to write, for transformers
+    #[arg(long, value_name = "DIR", required_unless_present = "onnx", conflicts_with = "onnx")]
+    to: Option<PathBuf>,
+    /// The folder to write, for programs that run ONNX
     #[arg(long, value_name = "DIR")]
-    to: PathBuf,
+    onnx: Option<PathBuf>,
+    /// What the encoder's weights are written in
+    #[arg(long, value_enum, default_value_t = Weights::F32, requires = "onnx")]
+    weights: Weights,
+    /// The set of ONNX operators, 17 to 23
+    #[arg(long, value_name = "NUMBER", default_value = "17", requires = "onnx")]
+    opset: Opset,
+    /// Put weights into a file beside the graph, as is done in any case beyond 2 GiB
+    #[arg(long, requires = "onnx")]
+    external_data: bool,
     #[command(flatten)]
     overwrite: Overwrite,
 }
 
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Weights {
+    /// As they are
+    F32,
+    /// Half the bytes; computed in f32
+    F16,
+    /// A quarter of the bytes; multiplied in whole numbers (dynamic quantisation)
+    Int8,
+}
+
+impl From<Weights> for WeightType {
+    fn from(weights: Weights) -> Self {
+        match weights {
+            Weights::F32 => Self::F32,
+            Weights::F16 => Self::F16,
+            Weights::Int8 => Self::Int8,
+        }
+    }
+}
+
 pub fn run(args: &Args, out: &mut Out) -> Result<()> {
     let session = Session::open(&args.model)?;
-    let task = super::task(&session.model, args.task.as_deref())?;
-    super::destination(&args.to, args.overwrite)?;
-    export_single_task(&session.model, task, &args.to)?;
-    out.note(format!("`{}` of {} is in {}", task.name, args.model.display(), args.to.display()));
+    let (model, from) = (&session.model, args.model.display());
+    match (&args.onnx, &args.to) {
+        (Some(folder), _) => {
+            let format =
+                Format { opset: args.opset, weights: args.weights.into(), external_data: args.external_data };
+            super::destination(folder, args.overwrite, Destination::Onnx)?;
+            match &args.task {
+                Some(name) => {
+                    let task = model.task(name)?;
+                    export_single_onnx(model, task, format, folder)?;
+                    out.note(format!("`{}` of {from} is in {}", task.name, folder.display()));
+                }
+                None => {
+                    let alone = export_onnx(model, format, folder)?;
+                    let all = folder.join(ALL_HEADS);
+                    let alone: Vec<String> =
+                        alone.iter().map(|name| folder.join(name).display().to_string()).collect();
+                    let alone = if alone.is_empty() { String::new() } else { format!("; alone: {}", alone.join(", ")) };
+                    out.note(format!("all tasks of {from} are in {}{alone}", all.display()));
+                }
+            }
+        }
+        (None, Some(folder)) => {
+            let task = super::task(model, args.task.as_deref())?;
+            super::destination(folder, args.overwrite, Destination::Model)?;
+            export_single_task(model, task, folder)?;
+            out.note(format!("`{}` of {from} is in {}", task.name, folder.display()));
+        }
+        (None, None) => return Err(Error::usage("expected --to DIR or --onnx DIR")),
+    }
     Ok(())
 }

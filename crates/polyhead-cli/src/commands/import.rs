@@ -1,6 +1,6 @@
 //! `polyhead import`: a model folder out of a single-task folder of transformers.
 
-use super::Overwrite;
+use super::{Destination, Overwrite};
 use crate::out::Out;
 use crate::progress::downloads;
 use polyhead::Result;
@@ -34,7 +34,7 @@ pub fn run(args: &Args, out: &mut Out) -> Result<()> {
     let mut model = Model::load(&checkpoint.folder, TASKS)?;
     model.about.source.get_or_insert(checkpoint.source);
     model.about = model.about.without_paths();
-    super::destination(&args.to, args.overwrite)?;
+    super::destination(&args.to, args.overwrite, Destination::Model)?;
     model.save(&args.to)?;
     let names: Vec<&str> = model.tasks.iter().map(|task| task.name.as_str()).collect();
     out.note(format!("{} is in {}", names.join(", "), args.to.display()));

@@ -1,6 +1,6 @@
 //! `polyhead merge`: a model with LoRA as a plain one, its additions in the weights of the encoder.
 
-use super::Overwrite;
+use super::{Destination, Overwrite};
 use crate::out::Out;
 use polyhead::infer::Session;
 use polyhead::model::shell_word;
@@ -32,7 +32,7 @@ pub fn run(args: &Args, out: &mut Out) -> Result<()> {
             .at(Place::file(&args.model))
             .hint("it is a plain model already; [encoder.lora] in a recipe trains one with LoRA"));
     };
-    super::destination(&args.to, args.overwrite)?;
+    super::destination(&args.to, args.overwrite, Destination::Model)?;
     session.model.save_merged(&args.to)?;
     out.note(format!("LoRA of {} ({}) is merged: {}", args.model.display(), lora.described(), args.to.display()));
     out.note(format!("next: polyhead inspect {}", shell_word(&args.to.display().to_string())));

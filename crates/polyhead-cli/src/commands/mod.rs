@@ -20,7 +20,7 @@ mod train;
 use crate::out::Out;
 use clap::Subcommand;
 use polyhead::infer::Session;
-use polyhead::model::{Model, NamedTask};
+use polyhead::model::{ALL_HEADS, Model, NamedTask, ONE_HEAD};
 use polyhead::recipe::PrecisionRecipe;
 use polyhead::tasks::TASKS;
 use polyhead::{Error, Place, Result};
@@ -140,6 +140,23 @@ fn task<'a>(model: &'a Model, name: Option<&str>) -> Result<&'a NamedTask> {
     }
 }
 
+/// What a folder is to hold: only one that holds the like is replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Destination {
+    Model,
+    Onnx,
+}
+
+impl Destination {
+    /// One of these is in such a folder.
+    fn files(self) -> &'static [&'static str] {
+        match self {
+            Self::Model => &["model.safetensors"],
+            Self::Onnx => &[ALL_HEADS, ONE_HEAD],
+        }
+    }
+}
+
 /// Whether a folder that exists may be replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::Args)]
 struct Overwrite {
@@ -151,7 +168,7 @@ struct Overwrite {
 /// Checks that a model folder may be written here, and makes the folders above it.
 ///
 /// Writing replaces the whole folder, so that only a model folder is ever replaced, and only when asked for.
-fn destination(folder: &Path, overwrite: Overwrite) -> Result<()> {
+fn destination(folder: &Path, overwrite: Overwrite, kind: Destination) -> Result<()> {
     let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
     if let Some(parent) = parent {
         std::fs::create_dir_all(parent).map_err(|cause| Error::writing(parent, cause))?;
@@ -165,7 +182,7 @@ fn destination(folder: &Path, overwrite: Overwrite) -> Result<()> {
         return Ok(());
     }
     let there = Error::cannot_write("the folder exists and is not empty").at(Place::file(folder));
-    if !folder.join("config.json").is_file() || !folder.join("model.safetensors").is_file() {
+    if !folder.join("config.json").is_file() || !kind.files().iter().any(|name| folder.join(name).is_file()) {
         return Err(there.hint("it is no model folder: name another one"));
     }
     if overwrite.overwrite { Ok(()) } else { Err(there.hint("--overwrite replaces it")) }

@@ -1,6 +1,6 @@
 //! Model cards: the `README.md` of a model folder, with the front matter that the Hub reads.
 
-use super::{Model, NamedTask, arguments};
+use super::{ALL_HEADS, Model, NamedTask, arguments};
 use crate::parameters::Lora;
 use crate::tasks::SingleTask;
 use serde_json::Value;
@@ -51,14 +51,51 @@ pub fn model_card(model: &Model, lora: Option<&Lora>) -> String {
 /// The card of one exported task.
 pub fn single_task_card(model: &Model, task: &NamedTask, single: &SingleTask) -> String {
     let mut card = front_matter(model, Some(single.pipeline));
+    title(&mut card, task, single);
+    scores(model, &mut card);
+    origin(model, &mut card);
+    card
+}
+
+/// The card of one exported task whose weights are in ONNX.
+pub fn single_onnx_card(model: &Model, task: &NamedTask, single: &SingleTask) -> String {
+    let mut card = front_matter(model, Some(single.pipeline));
+    title(&mut card, task, single);
+    let class = single.architecture.trim_start_matches("For");
+    let _ = write!(
+        card,
+        "`model.onnx` is laid out as Optimum does it: `optimum.onnxruntime.ORTModelFor{class}.from_pretrained(THIS_FOLDER)` and \
+         `@huggingface/transformers` load it.\n\n"
+    );
+    scores(model, &mut card);
+    origin(model, &mut card);
+    card
+}
+
+/// The card of a model with all heads in one ONNX file.
+pub fn onnx_card(model: &Model, tasks: &[&NamedTask]) -> String {
+    let mut card = front_matter(model, None);
+    let names: Vec<&str> = tasks.iter().map(|task| task.name.as_str()).collect();
+    let _ = write!(
+        card,
+        "# One encoder, {} heads: {}\n\nA multi-task model trained with polyhead. `{ALL_HEADS}` has the encoder once and all heads: inputs \
+         `input_ids`, `attention_mask` and, where the encoder knows them, `token_type_ids`; of each task the output `TASK.logits`, of \
+         questions `TASK.start_logits` and `TASK.end_logits`. Tokens are those of `tokenizer.json`; what the rows of logits mean is in \
+         `config.json` under `polyhead`.\n\n",
+        names.len(),
+        names.join(", "),
+    );
+    scores(model, &mut card);
+    origin(model, &mut card);
+    card
+}
+
+fn title(card: &mut String, task: &NamedTask, single: &SingleTask) {
     let _ = write!(
         card,
         "# {}: {}\n\nOne task of a multi-task model trained with polyhead.\n\n",
         task.name, single.architecture
     );
-    scores(model, &mut card);
-    origin(model, &mut card);
-    card
 }
 
 fn front_matter(model: &Model, pipeline: Option<&str>) -> String {

@@ -2,11 +2,11 @@
 //!
 //! The encoder's tensors keep the names that transformers gives them (`BertModel`), so `AutoModel.from_pretrained` loads the folder as
 //! an encoder; the heads are `heads.{task}. ...` beside them, and the field `polyhead` of `config.json` says what they
-//! are. Folders of single-task models of transformers load too, and can be written.
+//! are. Folders of single-task models of transformers load too; `export.rs` writes them.
 
 use super::about::forget_paths;
 use super::{Model, NamedTask, Provenance, card};
-use crate::encoders::{EncoderKind, EncoderOverrides, HeadTransform, Vocabulary};
+use crate::encoders::{EncoderKind, EncoderOverrides, Vocabulary};
 use crate::error::{Error, Place, Result};
 use crate::hub::{OPTIONAL, TOKENIZER, model_folder, no_model, no_tokenizer};
 use crate::io::{write_atomic, write_folder_atomic};
@@ -177,6 +177,11 @@ impl Model {
 
     fn save_tensors(&self, folder: &Path, lora: Option<&Lora>, tensors: Vec<(String, Tensor)>) -> Result<()> {
         self.parameters.check_finite()?;
+        self.write(folder, self.config_with_tasks(lora), &tensors, card::model_card(self, lora))
+    }
+
+    /// `config.json` with what the heads are.
+    pub(super) fn config_with_tasks(&self, lora: Option<&Lora>) -> Value {
         let tasks = self.tasks.iter().map(|NamedTask { name, task }| SavedTask {
             name: name.clone(),
             kind: task.kind().to_owned(),
@@ -205,10 +210,16 @@ impl Model {
             }
             fields.insert("polyhead".into(), json!(ours));
         }
-        self.write(folder, config, &tensors, card::model_card(self, lora))
+        config
     }
 
-    fn write(&self, folder: &Path, mut config: Value, tensors: &[(String, Tensor)], card: String) -> Result<()> {
+    pub(super) fn write(&self, folder: &Path, config: Value, tensors: &[(String, Tensor)], card: String) -> Result<()> {
+        self.write_beside(folder, config, card)?;
+        write_tensors(&folder.join("model.safetensors"), tensors)
+    }
+
+    /// Writes what stands beside weights: `config.json`, the tokenizer's files, a model card.
+    pub(super) fn write_beside(&self, folder: &Path, mut config: Value, card: String) -> Result<()> {
         let model_type = EncoderKind::of(&folder.join("config.json"), &config)?.name_in(&config).model_type;
         if let Some(fields) = config.as_object_mut() {
             // Without it transformers does not know what the folder is.
@@ -228,12 +239,11 @@ impl Model {
                 None => write_atomic(folder.join(name), bytes)?,
             }
         }
-        write_atomic(folder.join("README.md"), card)?;
-        write_tensors(&folder.join("model.safetensors"), tensors)
+        write_atomic(folder.join("README.md"), card)
     }
 
     /// The class of transformers for this encoder: `BertModel`, `BertForTokenClassification`.
-    fn architecture(&self, ending: &str) -> String {
+    pub(super) fn architecture(&self, ending: &str) -> String {
         let kind = EncoderKind::of(Path::new("config.json"), &self.config);
         format!("{}{ending}", kind.map_or("", |kind| kind.name_in(&self.config).class))
     }
@@ -247,34 +257,6 @@ fn without_paths(name: &str, bytes: &[u8]) -> Option<Vec<u8>> {
     let mut config: Value = serde_json::from_slice(bytes).ok()?;
     let changed = config.as_object_mut().map_or(0, forget_paths);
     (changed > 0).then(|| format!("{config:#}\n").into_bytes())
-}
-
-/// Writes one task of a model as the single-task folder that transformers loads.
-pub fn export_single_task(model: &Model, task: &NamedTask, folder: &Path) -> Result<()> {
-    let mut config = model.config.clone();
-    let kind = EncoderKind::of(Path::new("config.json"), &config)?;
-    let prefix = kind.naming.prefix;
-    let Some(single) = task.task.export(kind)? else {
-        return Err(Error::usage(format!("transformers has no single-task model for `{}`", task.name)));
-    };
-    if kind.head_transform.is_some() {
-        HeadTransform::check(&config)?;
-    }
-    if let Some(fields) = config.as_object_mut() {
-        for name in ["id2label", "label2id", "num_labels"] {
-            fields.shift_remove(name);
-        }
-        fields.insert("architectures".into(), json!([model.architecture(single.architecture)]));
-        fields.extend(single.config.clone());
-    }
-    // These classes of transformers have no pooler, or one that is the head's, and know nothing of LoRA.
-    let merged = model.parameters.merged(model.lora.as_ref())?;
-    let encoder = merged.into_iter().filter(|(name, _)| !name.starts_with("heads.") && !name.starts_with("pooler."));
-    let encoder = encoder.map(|(name, tensor)| (format!("{prefix}{name}"), tensor));
-    let tensors: Vec<_> = encoder.chain(single.tensors.iter().cloned()).collect();
-    write_folder_atomic(folder, |folder| {
-        model.write(folder, config, &tensors, card::single_task_card(model, task, &single))
-    })
 }
 
 fn import(folder: &Path, config: &Value, kinds: &[TaskKind], weights: &mut Weights) -> Result<NamedTask> {

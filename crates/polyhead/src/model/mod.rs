@@ -3,6 +3,7 @@
 mod about;
 pub mod card;
 mod command;
+mod export;
 mod folder;
 mod shapes;
 mod start;
@@ -10,7 +11,8 @@ mod start;
 pub use about::Provenance;
 pub(crate) use about::without_path;
 pub use command::{arguments, shell_word};
-pub use folder::{export_single_task, read_config};
+pub use export::{ALL_HEADS, ONE_HEAD, export_onnx, export_single_onnx, export_single_task};
+pub use folder::read_config;
 pub use shapes::{Share, shapes, shares};
 pub use start::{KeepHeads, Start};
 

@@ -131,7 +131,7 @@ impl Graph {
                     let positions = graph.emit("Cast", "angles", &[&positions], &to);
                     let axes = graph.ints("axes_1_3", &[1, 3]);
                     let positions = graph.emit("Unsqueeze", "angles", &[&positions, &axes], &[]);
-                    let steps = graph.constant(&format!("angle_steps_{size}_{base}"), Numbers::Weight(steps.clone()));
+                    let steps = graph.constant(&format!("angle_steps_{size}_{base}"), Numbers::Tensor(steps.clone()));
                     graph.emit("Mul", "angles", &[&positions, &steps], &[])
                 });
                 graph.emit(function, "angles", &[&angles], &[])

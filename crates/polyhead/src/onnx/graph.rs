@@ -8,15 +8,17 @@
 //! ```
 //!
 //! Sequences are padded here, where polyhead packs them: positions are counted along the mask, and no token attends to
-//! padding. Weights keep their names; those of linear layers lie transposed, `[in, out]`, as `MatMul` wants them.
+//! padding. Weights keep their names; those of linear layers lie transposed, `[in, out]`, as `MatMul` wants them, low-rank
+//! additions merged into them. In which numbers weights are written, `weights.rs` says.
 
+use super::WeightType;
 use super::file::{Attribute, Dimension, Initializer, Numbers, Type, node, value};
 use super::protobuf::Message;
-use candle_core::{Result, Tensor};
+use candle_core::Result;
 use polyhead_kernels::activation;
 use polyhead_kernels::layer_norm::Norm;
 use polyhead_kernels::{
-    Activation, Attention, Body, DropoutAt, GraphNode, Index, Linear, LowRank, Ops, Part, Rows, Value, Weight,
+    Activation, Attention, Body, DropoutAt, GraphNode, Index, Linear, Ops, Part, Rows, Value, Weight,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -33,9 +35,11 @@ pub(super) struct Graph {
     pub nodes: Vec<Message>,
     pub initializers: Vec<Initializer>,
     pub outputs: Vec<Message>,
+    /// What weights of the encoder are written in.
+    pub weight_type: WeightType,
     names: BTreeSet<String>,
-    /// The head that is being written.
-    head: String,
+    /// The head that is being written: what its inputs' names begin with.
+    head: Option<String>,
     /// What is computed once for the whole graph.
     shared: BTreeMap<String, String>,
     /// The inputs that the graph reads of every token.
@@ -63,11 +67,30 @@ impl Graph {
 
     /// Adds a node; returns its output's name.
     pub(super) fn emit(&mut self, op: &str, at: &str, inputs: &[&str], attributes: &[Attribute]) -> String {
-        let name = self.unique(&if at.is_empty() { op.to_owned() } else { format!("{at}/{op}") });
-        let output = format!("{name}_output");
-        self.names.insert(output.clone());
-        self.nodes.push(node(op, &name, inputs, &output, attributes));
+        let [output] = self.emit_several(op, at, inputs, ["output"], attributes);
         output
+    }
+
+    /// Adds a node with several outputs; returns their names.
+    pub(super) fn emit_several<const N: usize>(
+        &mut self,
+        op: &str,
+        at: &str,
+        inputs: &[&str],
+        outputs: [&str; N],
+        attributes: &[Attribute],
+    ) -> [String; N] {
+        let name = self.unique(&if at.is_empty() { op.to_owned() } else { format!("{at}/{op}") });
+        let outputs = outputs.map(|output| format!("{name}_{output}"));
+        self.names.extend(outputs.iter().cloned());
+        let names: Vec<&str> = outputs.iter().map(String::as_str).collect();
+        self.nodes.push(node(op, &name, inputs, &names, attributes));
+        outputs
+    }
+
+    /// What is computed once for the whole graph and was already.
+    pub(super) fn known(&self, key: &str) -> Option<String> {
+        self.shared.get(key).cloned()
     }
 
     /// What `make` adds, once for the whole graph.
@@ -80,12 +103,15 @@ impl Graph {
         made
     }
 
-    pub(super) fn constant(&mut self, name: &str, values: Numbers) -> String {
-        self.once(&format!("constant {name}"), |graph| {
-            let name = graph.unique(name);
-            graph.initializers.push(Initializer { name: name.clone(), values });
-            name
-        })
+    pub(super) fn constant(&mut self, name: &str, numbers: Numbers) -> String {
+        self.once(&format!("constant {name}"), |graph| graph.initializer(name, numbers))
+    }
+
+    /// A new tensor of the file.
+    pub(super) fn initializer(&mut self, name: &str, numbers: Numbers) -> String {
+        let name = self.unique(name);
+        self.initializers.push(Initializer { name: name.clone(), numbers });
+        name
     }
 
     pub(super) fn float(&mut self, name: &str, value: f32) -> String {
@@ -96,35 +122,17 @@ impl Graph {
         self.constant(name, Numbers::Ints(values.to_vec()))
     }
 
-    /// A weight under its own name.
-    pub(super) fn weight(&mut self, weight: &Weight) -> Result<String> {
-        let tensor = weight.tensor()?.detach();
-        Ok(self.tensor("weight", weight, tensor))
-    }
-
-    /// A weight with its axes exchanged.
-    fn transposed(&mut self, weight: &Weight) -> Result<String> {
-        let tensor = weight.tensor()?.detach().flatten_from(1)?.t()?.contiguous()?;
-        Ok(self.tensor("transposed", weight, tensor))
-    }
-
-    fn tensor(&mut self, how: &str, weight: &Weight, tensor: Tensor) -> String {
-        self.once(&format!("{how} {}", weight.name()), |graph| {
-            let name = graph.unique(weight.name());
-            graph.initializers.push(Initializer { name: name.clone(), values: Numbers::Weight(tensor) });
-            name
-        })
-    }
-
     pub(super) fn input(&mut self, name: &'static str) -> &'static str {
         self.names.insert(name.to_owned());
         self.inputs.insert(name);
         name
     }
 
-    /// What follows is the head of this task: its ranges and pairs are inputs of its own.
-    pub(super) fn for_head(&mut self, name: &str) {
-        name.clone_into(&mut self.head);
+    /// What follows is a head, whose ranges and pairs are inputs of its own with this before their names. Its weights are
+    /// written in f32.
+    pub(super) fn for_head(&mut self, prefix: String) {
+        self.head = Some(prefix);
+        self.weight_type = WeightType::F32;
     }
 
     /// The inputs as a file declares them: token ids and mask, token types where the graph reads them, then ranges and pairs.
@@ -140,7 +148,7 @@ impl Graph {
 
     /// The ranges or pairs of the head.
     pub(super) fn items(&mut self, what: &str) -> Items {
-        let name = if self.head.is_empty() { what.to_owned() } else { format!("{}.{what}", self.head) };
+        let name = format!("{}{what}", self.head.as_deref().unwrap_or_default());
         let items = Items { input: name.clone(), axis: name.replace('.', "_") };
         if !self.items.contains(&items) {
             self.names.insert(name);
@@ -208,42 +216,45 @@ impl Graph {
         Value::Node(GraphNode { name, columns, rows: other.rows })
     }
 
-    /// Makes a value of the present head an output of this name.
-    pub(super) fn output(&mut self, found: &Value, name: &str) -> Result<()> {
+    /// Makes a value of the present head an output of this name, or its columns outputs of these names.
+    pub(super) fn outputs(&mut self, found: &Value, names: &[String]) -> Result<()> {
         let GraphNode { name: input, columns, rows } = self.node(found)?.clone();
-        self.names.insert(name.to_owned());
-        self.nodes.push(node("Identity", &format!("{name}/Identity"), &[&input], name, &[]));
         let items = match rows {
             Rows::Ranges => Some(self.items("ranges")),
             Rows::Pairs => Some(self.items("pairs")),
             Rows::Tokens | Rows::Sequences | Rows::Table => None,
         };
-        let (batch, columns) = (Dimension::Named(BATCH), Dimension::Known(columns));
         let between = match &items {
             Some(Items { axis, .. }) => Some(Dimension::Named(axis)),
             None => (rows == Rows::Tokens).then_some(Dimension::Named(SEQUENCE)),
         };
-        let dimensions: Vec<Dimension> = [Some(batch), between, Some(columns)].into_iter().flatten().collect();
-        self.outputs.push(value(name, Type::Float, &dimensions));
+        let mut dimensions: Vec<Dimension> = [Some(Dimension::Named(BATCH)), between].into_iter().flatten().collect();
+        self.names.extend(names.iter().cloned());
+        if let [name] = names {
+            self.nodes.push(node("Identity", &format!("{name}/Identity"), &[&input], &[name], &[]));
+            dimensions.push(Dimension::Known(columns));
+            self.outputs.push(value(name, Type::Float, &dimensions));
+            return Ok(());
+        }
+        if names.len() != columns {
+            candle_core::bail!("{columns} columns for the outputs {names:?}");
+        }
+        for (column, name) in names.iter().enumerate() {
+            let column = self.constant(&format!("int_{column}"), Numbers::Int(column as i64));
+            let last = [Attribute::Int("axis", -1)];
+            self.nodes.push(node("Gather", &format!("{name}/Gather"), &[&input, &column], &[name], &last));
+            self.outputs.push(value(name, Type::Float, &dimensions));
+        }
         Ok(())
     }
 
     /// `x Wᵀ + b` of one part, with its addition.
     fn part(&mut self, x: &str, Part { weight, bias, low_rank }: &Part) -> Result<String> {
-        let at = weight.name().trim_end_matches(".weight").to_owned();
-        let matrix = self.transposed(weight)?;
-        let mut y = self.emit("MatMul", &at, &[x, &matrix], &[]);
-        if let Some(LowRank { a, b, scale, .. }) = low_rank {
-            let (a, b) = (self.transposed(a)?, self.transposed(b)?);
-            let scale = self.float(&format!("float_{scale}"), *scale);
-            let inner = self.emit("MatMul", &format!("{at}.lora_A"), &[x, &a], &[]);
-            let outer = self.emit("MatMul", &format!("{at}.lora_B"), &[&inner, &b], &[]);
-            let scaled = self.emit("Mul", &format!("{at}.lora"), &[&outer, &scale], &[]);
-            y = self.emit("Add", &format!("{at}.lora"), &[&y, &scaled], &[]);
-        }
+        let y = self.product(x, weight, low_rank.as_ref())?;
         let Some(bias) = bias else { return Ok(y) };
+        let at = weight.name().trim_end_matches(".weight");
         let bias = self.weight(bias)?;
-        Ok(self.emit("Add", &at, &[&y, &bias], &[]))
+        Ok(self.emit("Add", at, &[&y, &bias], &[]))
     }
 }
 
@@ -308,9 +319,8 @@ impl Ops for Graph {
 
     fn embedding(&mut self, table: &Weight, index: Index) -> Result<Value> {
         let columns = table.dims().last().copied().unwrap_or(0);
-        let (rows, at) = (self.index(index)?, table.name().trim_end_matches(".weight").to_owned());
-        let table = self.weight(table)?;
-        let name = self.emit("Gather", &at, &[&table, &rows], &[]);
+        let rows = self.index(index)?;
+        let name = self.rows_of(table, &rows)?;
         Ok(Value::Node(GraphNode { name, columns, rows: Rows::Tokens }))
     }
 

@@ -5,10 +5,12 @@
 //! ```
 //!
 //! The file has one encoder and the heads that are asked for. Inputs are those that files of transformers have: `input_ids`,
-//! `attention_mask` and, where the encoder knows token types, `token_type_ids`, int64 `[batch_size, sequence_length]`; each task has the output `TASK.logits`,
-//! `[batch_size, sequence_length, outputs]` (or `[batch_size, outputs]`). A head that reads ranges or pairs of them has the inputs
-//! `TASK.ranges`, `[batch_size, TASK_ranges, 2]` (first token, and the one behind the last, counted along `input_ids`), and
-//! `TASK.pairs`, `[batch_size, TASK_pairs, 2]` (indices into the ranges). The same model gives the same bytes.
+//! `attention_mask` and, where the encoder knows token types, `token_type_ids`, int64 `[batch_size, sequence_length]`. Outputs are those that they
+//! have, too: `logits`, `[batch_size, sequence_length, outputs]` (or `[batch_size, outputs]`); of questions `start_logits` and `end_logits`,
+//! `[batch_size, sequence_length]`. In a file with several heads each name begins with that of the task: `TASK.logits`. A head that
+//! reads ranges or pairs of them has the inputs `TASK.ranges`, `[batch_size, TASK_ranges, 2]` (first token, and the one behind the
+//! last, counted along `input_ids`), and `TASK.pairs`, `[batch_size, TASK_pairs, 2]` (indices into the ranges). The same model gives the
+//! same bytes.
 
 mod attention;
 mod file;
@@ -16,45 +18,138 @@ mod graph;
 mod pair_dots;
 mod protobuf;
 mod ranges;
+mod weights;
 
-use crate::encoders::Reads;
+use crate::encoders::{EncoderKind, Reads};
 use crate::error::Result;
-use crate::io::write_atomic;
 use crate::model::{Model, NamedTask};
 use file::File;
 use graph::Graph;
 use polyhead_kernels::{Ops, Value};
 use serde_json::json;
 use std::path::Path;
+use std::str::FromStr;
 
-/// Writes the encoder with the heads of these tasks to a file.
-///
-/// # Errors
-/// The model is larger than 2 GiB, or the file can't be written.
-pub fn write(model: &Model, tasks: &[&NamedTask], path: impl AsRef<Path>) -> Result<()> {
-    write_atomic(path, to_bytes(model, tasks)?)
+/// How a file is written.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Format {
+    /// The set of operators.
+    pub opset: Opset,
+    /// What the encoder's weights are written in.
+    pub weights: WeightType,
+    /// Weights lie in a file beside it (`model.onnx_data`). Beyond 2 GiB they do in any case.
+    pub external_data: bool,
 }
 
-/// The bytes of such a file.
+/// A set of operators by its number: each has another version of the format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Opset(i64);
+
+impl Opset {
+    /// The first, which has LayerNormalization, and the last that files were checked with.
+    pub const ALL: std::ops::RangeInclusive<i64> = 17..=23;
+
+    fn number(self) -> i64 {
+        self.0
+    }
+
+    /// The version of the format that brought it (ONNX, "Versioning").
+    fn ir_version(self) -> i64 {
+        match self.0 {
+            ..=18 => 8,
+            19 | 20 => 9,
+            21 | 22 => 10,
+            _ => 11,
+        }
+    }
+}
+
+impl Default for Opset {
+    fn default() -> Self {
+        Self(*Self::ALL.start())
+    }
+}
+
+impl FromStr for Opset {
+    type Err = String;
+
+    fn from_str(said: &str) -> std::result::Result<Self, String> {
+        let known = said.parse().ok().filter(|number| Self::ALL.contains(number));
+        known.map(Self).ok_or_else(|| {
+            format!("expected a set of operators from {} to {}, found `{said}`", Self::ALL.start(), Self::ALL.end())
+        })
+    }
+}
+
+/// What the encoder's weights are written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WeightType {
+    /// f32.
+    #[default]
+    F32,
+    /// f16, half the bytes; computed in f32.
+    F16,
+    /// Bytes with a scale for each output, a quarter of the bytes; multiplied in whole numbers (dynamic quantisation).
+    Int8,
+}
+
+/// A head of a file.
+struct Head<'a> {
+    task: &'a NamedTask,
+    /// What the names of its inputs and outputs begin with.
+    prefix: String,
+}
+
+/// Writes the encoder with the heads of these tasks to a file: names begin with those of the tasks.
+///
+/// # Errors
+/// The file can't be written.
+pub fn write(model: &Model, tasks: &[&NamedTask], format: Format, path: impl AsRef<Path>) -> Result<()> {
+    file_of(model, &heads(tasks), format)?.write(path.as_ref(), format.external_data)
+}
+
+/// Writes the encoder with the head of one task: names are those of single-task models.
+///
+/// # Errors
+/// The file can't be written.
+pub fn write_single(model: &Model, task: &NamedTask, format: Format, path: impl AsRef<Path>) -> Result<()> {
+    let head = Head { task, prefix: String::new() };
+    file_of(model, &[head], format)?.write(path.as_ref(), format.external_data)
+}
+
+/// The bytes of a file with the heads of these tasks.
 ///
 /// # Errors
 /// The model is larger than 2 GiB.
-pub fn to_bytes(model: &Model, tasks: &[&NamedTask]) -> Result<Vec<u8>> {
-    let described: Vec<_> = tasks
+pub fn to_bytes(model: &Model, tasks: &[&NamedTask], format: Format) -> Result<Vec<u8>> {
+    file_of(model, &heads(tasks), format)?.into_bytes()
+}
+
+fn heads<'a>(tasks: &[&'a NamedTask]) -> Vec<Head<'a>> {
+    tasks.iter().map(|&task| Head { task, prefix: format!("{}.", task.name) }).collect()
+}
+
+fn file_of(model: &Model, heads: &[Head], format: Format) -> Result<File> {
+    let encoder = EncoderKind::of(Path::new("config.json"), model.config())?;
+    let described: Vec<_> = heads
         .iter()
-        .map(|named| json!({ "name": named.name, "kind": named.task.kind(), "labels": named.task.labels() }))
+        .map(|Head { task: NamedTask { name, task }, .. }| {
+            json!({ "name": name, "kind": task.kind(), "labels": task.labels() })
+        })
         .collect();
     let metadata = vec![("polyhead.tasks".to_owned(), json!(described).to_string())];
     let network = |graph: &mut Graph| -> Result<()> {
         let hidden = model.encoder.forward(graph, Reads::AllTokens, None)?;
-        for NamedTask { name, task } in tasks {
-            graph.for_head(name);
+        for Head { task: NamedTask { task, .. }, prefix } in heads {
+            graph.for_head(prefix.clone());
             let logits = task.logits(&hidden, graph)?;
-            graph.output(&logits, &format!("{name}.logits"))?;
+            let outputs = task.single(encoder).map_or(&["logits"][..], |single| single.outputs);
+            let names: Vec<String> = outputs.iter().map(|output| format!("{prefix}{output}")).collect();
+            graph.outputs(&logits, &names)?;
         }
         Ok(())
     };
-    bytes(network, metadata)
+    file(network, metadata, format)
 }
 
 /// The bytes of a file of any network that is written against [`Ops`]. It names its outputs; `metadata` are names and values that
@@ -68,15 +163,19 @@ pub fn network_to_bytes(
 ) -> Result<Vec<u8>> {
     let write = |graph: &mut Graph| -> Result<()> {
         let outputs = network(graph)?;
-        Ok(outputs.iter().try_for_each(|(name, value)| graph.output(value, name))?)
+        Ok(outputs.into_iter().try_for_each(|(name, value)| graph.outputs(&value, &[name]))?)
     };
-    bytes(write, metadata)
+    file(write, metadata, Format::default())?.into_bytes()
 }
 
-fn bytes(write: impl FnOnce(&mut Graph) -> Result<()>, metadata: Vec<(String, String)>) -> Result<Vec<u8>> {
-    let mut graph = Graph::default();
+fn file(
+    write: impl FnOnce(&mut Graph) -> Result<()>,
+    metadata: Vec<(String, String)>,
+    format: Format,
+) -> Result<File> {
+    let mut graph = Graph { weight_type: format.weights, ..Graph::default() };
     write(&mut graph)?;
     let inputs = graph.declared_inputs();
     let Graph { nodes, initializers, outputs, .. } = graph;
-    File { nodes, initializers, inputs, outputs, metadata }.into_bytes()
+    Ok(File { opset: format.opset, nodes, initializers, inputs, outputs, metadata })
 }

@@ -55,24 +55,12 @@ impl Message {
         self.0.extend_from_slice(&other.0);
     }
 
-    pub(super) fn append_floats(&mut self, values: &[f32]) {
-        self.0.extend(values.iter().flat_map(|value| value.to_le_bytes()));
-    }
-
-    pub(super) fn append_int64(&mut self, value: i64) {
-        self.0.extend_from_slice(&value.to_le_bytes());
-    }
-
-    pub(super) fn reserve(&mut self, bytes: usize) {
-        self.0.reserve_exact(bytes);
-    }
-
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }
 
-    pub(super) fn into_bytes(self) -> Vec<u8> {
-        self.0
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
     }
 }
 
@@ -83,12 +71,12 @@ mod tests {
     /// The examples of the description of the format (protobuf.dev, "Encoding").
     #[test]
     fn fields_are_those_of_the_description_of_the_format() {
-        assert_eq!(Message::default().int(1, 150).into_bytes(), [0x08, 0x96, 0x01]);
-        assert_eq!(Message::default().int(1, -2).into_bytes().len(), 11);
+        assert_eq!(Message::default().int(1, 150).bytes(), [0x08, 0x96, 0x01]);
+        assert_eq!(Message::default().int(1, -2).bytes().len(), 11);
         let text = [0x12, 0x07, 0x74, 0x65, 0x73, 0x74, 0x69, 0x6e, 0x67];
-        assert_eq!(Message::default().text(2, "testing").into_bytes(), text);
+        assert_eq!(Message::default().text(2, "testing").bytes(), text);
         let inner = Message::default().int(1, 150);
-        assert_eq!(Message::default().message(3, &inner).into_bytes(), [0x1a, 0x03, 0x08, 0x96, 0x01]);
-        assert_eq!(Message::default().float(2, 1.0).into_bytes(), [0x15, 0, 0, 0x80, 0x3f]);
+        assert_eq!(Message::default().message(3, &inner).bytes(), [0x1a, 0x03, 0x08, 0x96, 0x01]);
+        assert_eq!(Message::default().float(2, 1.0).bytes(), [0x15, 0, 0, 0x80, 0x3f]);
     }
 }

@@ -167,7 +167,12 @@ pub trait AnyTask: Send + Sync {
     fn pairs(&self, text: &str, spans: &[Span], unit: OffsetUnit, tokenizer: &Tokenizer) -> Option<Result<Query>>;
     /// Whether it relates parts of a text.
     fn takes_pairs(&self) -> bool;
-    fn export(&self, encoder: &EncoderKind) -> Result<Option<SingleTask>>;
+    fn single(&self, encoder: &EncoderKind) -> Option<SingleTask>;
+    /// The head's tensors as that model names them; none where there is no such model.
+    ///
+    /// # Errors
+    /// That model has another head.
+    fn export(&self, encoder: &EncoderKind) -> Result<Vec<(String, Tensor)>>;
 }
 
 struct Bound<T: Task> {
@@ -698,7 +703,11 @@ impl<T: Task> AnyTask for Bound<T> {
         T::FACES.pairs.is_some()
     }
 
-    fn export(&self, encoder: &EncoderKind) -> Result<Option<SingleTask>> {
-        T::FACES.exchange.map(|exchange| (exchange.export)(&self.task, self.head()?, encoder)).transpose()
+    fn single(&self, encoder: &EncoderKind) -> Option<SingleTask> {
+        T::FACES.exchange.map(|exchange| (exchange.single)(&self.task, encoder))
+    }
+
+    fn export(&self, encoder: &EncoderKind) -> Result<Vec<(String, Tensor)>> {
+        T::FACES.exchange.map_or(Ok(Vec::new()), |exchange| (exchange.export)(&self.task, self.head()?, encoder))
     }
 }

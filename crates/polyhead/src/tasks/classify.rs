@@ -395,7 +395,11 @@ impl Pipeline for Classify {
 impl Exchange for Classify {
     const ARCHITECTURE: &'static str = exchange::ARCHITECTURE;
 
-    fn export(&self, head: &Head, encoder: &EncoderKind) -> Result<SingleTask> {
+    fn single(&self, encoder: &EncoderKind) -> SingleTask {
+        exchange::single(self, encoder)
+    }
+
+    fn export(&self, head: &Head, encoder: &EncoderKind) -> Result<Vec<(String, Tensor)>> {
         exchange::export(self, head, encoder)
     }
 

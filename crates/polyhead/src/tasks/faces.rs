@@ -72,8 +72,13 @@ pub trait Pipeline: Task {
 pub trait Exchange: Task {
     /// The end of the name of its single-task model there: `ForTokenClassification`.
     const ARCHITECTURE: &'static str;
-    /// The head as that model has it, whose names may depend on the encoder.
-    fn export(&self, head: &Self::Head, encoder: &EncoderKind) -> Result<SingleTask>;
+    /// What that model says of itself, whose names may depend on the encoder.
+    fn single(&self, encoder: &EncoderKind) -> SingleTask;
+    /// The head's tensors, as that model names them.
+    ///
+    /// # Errors
+    /// That model has another head.
+    fn export(&self, head: &Self::Head, encoder: &EncoderKind) -> Result<Vec<(String, Tensor)>>;
     /// Opens the task from a folder of that model, renaming the head's tensors to `heads.{KIND}. ...`; `None` if the folder is
     /// of another model.
     fn import(folder: &SingleTaskFolder, weights: &mut Weights) -> Option<Result<Self>>;
@@ -128,7 +133,8 @@ pub(super) struct PipelineOf<T: Task> {
 
 pub(super) struct ExchangeOf<T: Task> {
     pub architecture: &'static str,
-    pub export: fn(&T, &T::Head, &EncoderKind) -> Result<SingleTask>,
+    pub single: fn(&T, &EncoderKind) -> SingleTask,
+    pub export: fn(&T, &T::Head, &EncoderKind) -> Result<Vec<(String, Tensor)>>,
     pub import: fn(&SingleTaskFolder, &mut Weights) -> Option<Result<T>>,
 }
 
@@ -194,7 +200,12 @@ impl<T: Task> Faces<T> {
     where
         T: Exchange,
     {
-        let exchange = ExchangeOf { architecture: T::ARCHITECTURE, export: T::export, import: T::import };
+        let exchange = ExchangeOf {
+            architecture: T::ARCHITECTURE,
+            single: T::single,
+            export: T::export,
+            import: T::import,
+        };
         Self { exchange: Some(exchange), ..self }
     }
 

@@ -388,15 +388,15 @@ pub fn softmax(logits: &[f32]) -> Vec<f64> {
     weights.into_iter().map(|weight| weight / sum).collect()
 }
 
-/// A head in the form of a single-task model of transformers.
+/// What a task is as a single-task model of transformers, its tensors aside.
 #[derive(Debug, Clone)]
 pub struct SingleTask {
     /// The architecture without the encoder's name: `ForTokenClassification`.
     pub architecture: &'static str,
     /// The pipeline that serves it: `token-classification`.
     pub pipeline: &'static str,
-    /// Its tensors, as transformers names them.
-    pub tensors: Vec<(String, Tensor)>,
+    /// What its ONNX files call its logits: one name, or one for each column.
+    pub outputs: &'static [&'static str],
     /// Fields for `config.json`.
     pub config: serde_json::Map<String, Value>,
 }

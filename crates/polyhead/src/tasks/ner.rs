@@ -486,8 +486,12 @@ impl Pipeline for Ner {
 impl Exchange for Ner {
     const ARCHITECTURE: &'static str = token_classification::ARCHITECTURE;
 
-    fn export(&self, head: &LinearHead, encoder: &EncoderKind) -> Result<SingleTask> {
-        token_classification::export(head, encoder, &self.config.labels, self.config.dropout)
+    fn single(&self, _: &EncoderKind) -> SingleTask {
+        token_classification::single(&self.config.labels, self.config.dropout)
+    }
+
+    fn export(&self, head: &LinearHead, encoder: &EncoderKind) -> Result<Vec<(String, Tensor)>> {
+        token_classification::export(head, encoder)
     }
 
     fn import(folder: &SingleTaskFolder, weights: &mut Weights) -> Option<Result<Self>> {

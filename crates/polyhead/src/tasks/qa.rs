@@ -390,7 +390,11 @@ impl Pipeline for Qa {
 impl Exchange for Qa {
     const ARCHITECTURE: &'static str = exchange::ARCHITECTURE;
 
-    fn export(&self, head: &LinearHead, encoder: &EncoderKind) -> Result<SingleTask> {
+    fn single(&self, _: &EncoderKind) -> SingleTask {
+        exchange::single()
+    }
+
+    fn export(&self, head: &LinearHead, encoder: &EncoderKind) -> Result<Vec<(String, Tensor)>> {
         exchange::export(head, encoder)
     }
 

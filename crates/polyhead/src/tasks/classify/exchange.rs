@@ -22,21 +22,24 @@ const HEAD: &str = "heads.classify";
 /// What transformers calls the only output of a model that predicts a number.
 pub(super) const UNNAMED: &str = "LABEL_0";
 
-pub(super) fn export(task: &Classify, head: &Head, encoder: &EncoderKind) -> Result<SingleTask> {
+pub(super) fn export(task: &Classify, head: &Head, encoder: &EncoderKind) -> Result<Vec<(String, Tensor)>> {
     let pooling = task.config.pooling;
     if pooling != Pooling::First && encoder.head_transform.is_none() {
         let message =
             format!("{}{ARCHITECTURE} of transformers reads the first token, this head the mean", encoder.name.class);
         return Err(Error::usage(message).hint("train it without `pooling`"));
     }
-    let tensors = match encoder.sequence_head {
-        Some(names) => with_pooler(task, head, encoder, names)?,
-        None if head.pooler.is_none() => head.classifier.export(encoder, ARCHITECTURE, "classifier")?,
+    match encoder.sequence_head {
+        Some(names) => with_pooler(task, head, encoder, names),
+        None if head.pooler.is_none() => head.classifier.export(encoder, ARCHITECTURE, "classifier"),
         None => {
             let message = format!("{}{ARCHITECTURE} of transformers has no pooler", encoder.name.class);
-            return Err(Error::usage(message).hint("train it with `transform = true` in place of `pooler`"));
+            Err(Error::usage(message).hint("train it with `transform = true` in place of `pooler`"))
         }
-    };
+    }
+}
+
+pub(super) fn single(task: &Classify, encoder: &EncoderKind) -> SingleTask {
     let names = named(task);
     let names = || names.iter().enumerate();
     let mut config = Map::new();
@@ -50,10 +53,10 @@ pub(super) fn export(task: &Classify, head: &Head, encoder: &EncoderKind) -> Res
         config.insert(dropout.into(), json!(task.config.dropout));
     }
     if encoder.head_transform.is_some() {
-        config.insert(POOLING.into(), json!(pooling.hugging_face()));
+        config.insert(POOLING.into(), json!(task.config.pooling.hugging_face()));
     }
     config.insert("problem_type".into(), json!(task.problem().hugging_face()));
-    Ok(SingleTask { architecture: ARCHITECTURE, pipeline: "text-classification", tensors, config })
+    SingleTask { architecture: ARCHITECTURE, pipeline: "text-classification", outputs: &["logits"], config }
 }
 
 /// The tensors of a head whose dense layer is a pooler.

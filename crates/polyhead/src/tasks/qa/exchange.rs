@@ -5,6 +5,7 @@ use crate::encoders::EncoderKind;
 use crate::error::{Error, Result};
 use crate::parameters::Weights;
 use crate::tasks::{LinearHead, SingleTask, SingleTaskFolder};
+use candle_core::Tensor;
 
 /// The end of its name.
 pub(super) const ARCHITECTURE: &str = "ForQuestionAnswering";
@@ -12,10 +13,13 @@ pub(super) const ARCHITECTURE: &str = "ForQuestionAnswering";
 /// Its linear layer, in most classes.
 const OUTPUT: &str = "qa_outputs";
 
-pub(super) fn export(head: &LinearHead, encoder: &EncoderKind) -> Result<SingleTask> {
-    let tensors = head.export(encoder, ARCHITECTURE, OUTPUT)?;
-    let config = serde_json::Map::new();
-    Ok(SingleTask { architecture: ARCHITECTURE, pipeline: "question-answering", tensors, config })
+pub(super) fn single() -> SingleTask {
+    let outputs = &["start_logits", "end_logits"];
+    SingleTask { architecture: ARCHITECTURE, pipeline: "question-answering", outputs, config: serde_json::Map::new() }
+}
+
+pub(super) fn export(head: &LinearHead, encoder: &EncoderKind) -> Result<Vec<(String, Tensor)>> {
+    head.export(encoder, ARCHITECTURE, OUTPUT)
 }
 
 /// The configuration, with the head's tensors renamed.

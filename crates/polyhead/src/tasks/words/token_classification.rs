@@ -7,6 +7,7 @@ use crate::encoders::EncoderKind;
 use crate::error::Result;
 use crate::parameters::Weights;
 use crate::tasks::{LinearHead, SingleTask, SingleTaskFolder};
+use candle_core::Tensor;
 use serde_json::{Map, json};
 
 /// Its linear layer.
@@ -14,19 +15,19 @@ const OUTPUT: &str = "classifier";
 /// The end of its name.
 pub const ARCHITECTURE: &str = "ForTokenClassification";
 
-/// A head as that model has it.
-pub fn export(head: &LinearHead, encoder: &EncoderKind, labels: &[String], dropout: f64) -> Result<SingleTask> {
+/// A head with these labels as that model.
+pub fn single(labels: &[String], dropout: f64) -> SingleTask {
     let names = || labels.iter().enumerate();
     let mut config = Map::new();
     config.insert("id2label".into(), names().map(|(id, label)| (id.to_string(), json!(label))).collect());
     config.insert("label2id".into(), names().map(|(id, label)| (label.clone(), json!(id))).collect());
     config.insert("classifier_dropout".into(), json!(dropout));
-    Ok(SingleTask {
-        architecture: ARCHITECTURE,
-        pipeline: "token-classification",
-        tensors: head.export(encoder, ARCHITECTURE, OUTPUT)?,
-        config,
-    })
+    SingleTask { architecture: ARCHITECTURE, pipeline: "token-classification", outputs: &["logits"], config }
+}
+
+/// A head's tensors as that model names them.
+pub fn export(head: &LinearHead, encoder: &EncoderKind) -> Result<Vec<(String, Tensor)>> {
+    head.export(encoder, ARCHITECTURE, OUTPUT)
 }
 
 /// What a folder of that model says of its head.

@@ -1,0 +1,163 @@
+//! Weights of a graph in the type that is asked for, and the nodes that multiply with them.
+//!
+//! ```text
+//! f32    W                                       x W
+//! f16    W in f16, half the bytes                x Cast(W): computed in f32
+//! int8   W[i][j] = q[i][j] s[j], q from -127 to 127, s[j] = max |W[.][j]| / 127
+//!        x = (u - z) t, u from 0 to 255, t and z of the whole of x       (u - z) q  t s[j]: computed in whole numbers
+//! ```
+//!
+//! `int8` is the dynamic quantisation of ONNX Runtime: `DynamicQuantizeLinear` and `MatMulInteger`, weights with a scale for each output.
+//! Of an embedding each row has a scale of its own. Attention, LayerNorm, biases and heads stay in f32.
+
+use super::WeightType;
+use super::file::{Attribute, Numbers, Type};
+use super::graph::Graph;
+use candle_core::{Device, Result, Tensor};
+use polyhead_kernels::{LowRank, Weight};
+
+const TO_FLOAT: Attribute = Attribute::Int("to", Type::Float as i64);
+
+impl Graph {
+    /// A weight under its own name, in f32 where it is used.
+    pub(super) fn weight(&mut self, weight: &Weight) -> Result<String> {
+        let tensor = weight.tensor()?.detach();
+        Ok(self.once(&format!("weight {}", weight.name()), |graph| graph.in_type(weight.name(), tensor)))
+    }
+
+    /// A new initialiser of this name in the type of weights, and its numbers in f32. Vectors are always f32.
+    fn in_type(&mut self, name: &str, tensor: Tensor) -> String {
+        if self.weight_type != WeightType::F16 || tensor.rank() < 2 {
+            return self.initializer(name, Numbers::Tensor(tensor));
+        }
+        let half = self.initializer(name, Numbers::Half(tensor));
+        self.emit("Cast", name, &[&half], &[TO_FLOAT])
+    }
+
+    /// The rows of a table that an index names: `[batch_size, sequence_length, columns]`.
+    pub(super) fn rows_of(&mut self, table: &Weight, rows: &str) -> Result<String> {
+        let (name, at) = (table.name(), table.name().trim_end_matches(".weight"));
+        let tensor = table.tensor()?.detach();
+        match self.weight_type {
+            WeightType::F32 => {
+                let table = self.weight(table)?;
+                Ok(self.emit("Gather", at, &[&table, rows], &[]))
+            }
+            WeightType::F16 => {
+                let table = self.once(&format!("half {name}"), |graph| graph.initializer(name, Numbers::Half(tensor)));
+                let chosen = self.emit("Gather", at, &[&table, rows], &[]);
+                Ok(self.emit("Cast", at, &[&chosen], &[TO_FLOAT]))
+            }
+            WeightType::Int8 => {
+                let Quantized { values, scales } = Quantized::by_row(&tensor)?;
+                let (dims, scale_dims) = (tensor.dims().to_vec(), (scales.len(), 1));
+                let scales = Tensor::from_vec(scales, scale_dims, &Device::Cpu)?;
+                let values = self.once(&format!("bytes of {name}"), |graph| {
+                    graph.initializer(&format!("{name}_quantized"), Numbers::Bytes(values, dims))
+                });
+                let scales = self.once(&format!("scales of {name}"), |graph| {
+                    graph.initializer(&format!("{name}_scale"), Numbers::Tensor(scales))
+                });
+                let chosen = self.emit("Gather", at, &[&values, rows], &[]);
+                let chosen = self.emit("Cast", at, &[&chosen], &[TO_FLOAT]);
+                let scales = self.emit("Gather", at, &[&scales, rows], &[]);
+                Ok(self.emit("Mul", at, &[&chosen, &scales], &[]))
+            }
+        }
+    }
+
+    /// `x Wᵀ`, an addition merged into W.
+    pub(super) fn product(&mut self, x: &str, weight: &Weight, low_rank: Option<&LowRank>) -> Result<String> {
+        let name = weight.name();
+        let at = name.trim_end_matches(".weight").to_owned();
+        let matrix = merged(weight, low_rank)?;
+        if self.weight_type != WeightType::Int8 {
+            let matrix = matrix.t()?;
+            let matrix = self.once(&format!("transposed {name}"), |graph| graph.in_type(name, matrix));
+            return Ok(self.emit("MatMul", &at, &[x, &matrix], &[]));
+        }
+        let (outer, inner) = matrix.dims2()?;
+        let Quantized { values, scales } = Quantized::by_row(&matrix)?;
+        let across = (0..inner).flat_map(|i| values.iter().copied().skip(i).step_by(inner)).collect();
+        let scales = Tensor::from_vec(scales, outer, &Device::Cpu)?;
+        let matrix = self.once(&format!("bytes of {name}"), |graph| {
+            graph.initializer(&format!("{name}_quantized"), Numbers::Bytes(across, vec![inner, outer]))
+        });
+        let scales = self.once(&format!("scales of {name}"), |graph| {
+            graph.initializer(&format!("{name}_scale"), Numbers::Tensor(scales))
+        });
+        let [bytes, scale, zero] = self.quantized(x);
+        let sums = self.emit("MatMulInteger", &at, &[&bytes, &matrix, &zero], &[]);
+        let sums = self.emit("Cast", &at, &[&sums], &[TO_FLOAT]);
+        let scale = self.emit("Mul", &at, &[&scale, &scales], &[]);
+        Ok(self.emit("Mul", &at, &[&sums, &scale], &[]))
+    }
+
+    /// A value in bytes, its scale and its zero point: once for all layers that read it.
+    fn quantized(&mut self, x: &str) -> [String; 3] {
+        let names = ["output", "scale", "zero_point"];
+        let key = |which: &str| format!("quantized {x} {which}");
+        if let [Some(bytes), Some(scale), Some(zero)] = names.map(|which| self.known(&key(which))) {
+            return [bytes, scale, zero];
+        }
+        let at = x.split_once('/').map_or(x, |(at, _)| at).to_owned();
+        let made = self.emit_several("DynamicQuantizeLinear", &at, &[x], names, &[]);
+        for (which, made) in names.iter().zip(&made) {
+            self.once(&key(which), |_| made.clone());
+        }
+        made
+    }
+}
+
+/// `W + s B A`, as a matrix `[out, in]`.
+fn merged(weight: &Weight, low_rank: Option<&LowRank>) -> Result<Tensor> {
+    let matrix = weight.tensor()?.detach().flatten_from(1)?;
+    match low_rank {
+        None => Ok(matrix),
+        Some(LowRank { a, b, scale, .. }) => {
+            let addition = b.tensor()?.detach().matmul(&a.tensor()?.detach())?;
+            matrix + (addition * f64::from(*scale))?
+        }
+    }
+}
+
+/// A matrix in bytes, with a scale for each row: the largest number of a row becomes 127.
+struct Quantized {
+    values: Vec<i8>,
+    scales: Vec<f32>,
+}
+
+impl Quantized {
+    fn by_row(matrix: &Tensor) -> Result<Self> {
+        let (rows, columns) = matrix.dims2()?;
+        let numbers = matrix.flatten_all()?.to_vec1::<f32>()?;
+        let (mut values, mut scales) = (Vec::with_capacity(numbers.len()), Vec::with_capacity(rows));
+        for row in numbers.chunks_exact(columns.max(1)) {
+            let largest = row.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));
+            // A row of zeros has any scale.
+            let scale = if largest > 0.0 { largest / 127.0 } else { 1.0 };
+            scales.push(scale);
+            values.extend(row.iter().map(|x| (x / scale).round_ties_even().clamp(-127.0, 127.0) as i8));
+        }
+        Ok(Self { values, scales })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_row_in_bytes_is_within_half_a_step_of_itself() {
+        let rows = [[0.5_f32, -1.27, 0.004, 0.0], [0.0; 4], [1e-30, 2e-30, -3e-30, 0.0]];
+        let matrix = Tensor::new(&rows, &Device::Cpu).unwrap();
+        let Quantized { values, scales } = Quantized::by_row(&matrix).unwrap();
+        assert_eq!(values[..4], [50, -127, 0, 0]);
+        for ((row, values), scale) in rows.iter().zip(values.chunks(4)).zip(&scales) {
+            for (x, &value) in row.iter().zip(values) {
+                assert!((x - f32::from(value) * scale).abs() <= 0.5001 * scale, "{x} as {value} times {scale}");
+            }
+        }
+    }
+}
