@@ -56,6 +56,10 @@ pub(super) struct Items {
 }
 
 impl Graph {
+    pub(super) fn new(weight_type: WeightType) -> Self {
+        Self { weight_type, ..Self::default() }
+    }
+
     /// A name that no other has.
     fn unique(&mut self, wanted: &str) -> String {
         let others = (2..).map(|number| format!("{wanted}_{number}"));

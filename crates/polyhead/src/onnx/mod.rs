@@ -173,7 +173,7 @@ fn file(
     metadata: Vec<(String, String)>,
     format: Format,
 ) -> Result<File> {
-    let mut graph = Graph { weight_type: format.weights, ..Graph::default() };
+    let mut graph = Graph::new(format.weights);
     write(&mut graph)?;
     let inputs = graph.declared_inputs();
     let Graph { nodes, initializers, outputs, .. } = graph;

@@ -20,6 +20,7 @@ use crate::error::Result;
 use crate::parameters::Weights;
 use crate::text::Tokenizer;
 use crate::text::offsets::OffsetUnit;
+use candle_core::Tensor;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
