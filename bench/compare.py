@@ -46,13 +46,15 @@ REQUIREMENTS = ["torch==2.15.0", "transformers==5.23.0", "onnxruntime==1.32.0", 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "polyhead-bench"
 
 REFERENCE = "PyTorch f32"
-POLYHEAD = {"polyhead": "auto", "polyhead f32": "f32"}
+POLYHEAD = {"polyhead": "auto", "polyhead f32": "f32", "polyhead int8": "int8"}
 PEERS = {
     REFERENCE: "pytorch:f32",
     "PyTorch bf16 (autocast)": "pytorch:bf16-autocast",
     "PyTorch bf16 (weights)": "pytorch:bf16-weights",
     "ONNX Runtime f32": "onnx:f32",
     "ONNX Runtime int8": "onnx:int8",
+    "ONNX Runtime f32 on polyhead's file": "onnx:polyhead-f32",
+    "ONNX Runtime int8 on polyhead's file": "onnx:polyhead-int8",
 }
 
 
@@ -156,6 +158,9 @@ def inference(args) -> dict:
     model = make_model(args.binaries["polyhead"], args.encoder, args.scratch, args.threads)
     for task in ["ner", "qa"]:
         run([args.binaries["polyhead"], "export", model, "--task", task, "--to", args.scratch / task], args.threads)
+        for weights in ["f32", "int8"]:
+            to = args.scratch / task / f"polyhead-{weights}"
+            run([args.binaries["polyhead"], "export", model, "--task", task, "--onnx", to, "--weights", weights], args.threads)
     say("exporting to ONNX")
     run([args.python, ROOT / "bench/peers/infer.py", "export", args.scratch], args.threads)
     timed = workloads(args.binaries["dump_features"], RECIPE, args.encoder, args.data, args.threads, args.sentences,
@@ -165,6 +170,7 @@ def inference(args) -> dict:
     # Where bf16 is no faster, those sides show nothing; polyhead takes f32 by itself.
     faster = takes_bf16()
     sides = [side for side in [*PEERS, *POLYHEAD] if faster or ("bf16" not in side and side != "polyhead")]
+    sides = [side for side in sides if side == REFERENCE or any(part in side for part in args.sides)]
     runs, reference = {side: [] for side in sides}, None
     for number in range(args.inference_runs):
         first = number % len(sides)
@@ -223,6 +229,7 @@ def main() -> None:
     parser.add_argument("--sentences", type=int, default=512)
     parser.add_argument("--questions", type=int, default=64)
     parser.add_argument("--inference-runs", type=int, default=5)
+    parser.add_argument("--sides", nargs="+", default=[""], metavar="PART", help="of inference only sides with this in their name")
     parser.add_argument("--effort", type=float, default=1.0, help="of the timed rounds, this share (for trials)")
     parser.add_argument("--json", type=Path, help="also writes everything to this file")
     args = parser.parse_args()
@@ -239,7 +246,7 @@ def main() -> None:
         # Training first: the most memory of a process counts from what its parent had, and logits come in large lists.
         result["training"] = []
         if args.only != "inference":
-            short = [*POLYHEAD, "PyTorch tuned", "PyTorch seed"] if takes_bf16() else ["polyhead", "PyTorch tuned", "PyTorch seed"]
+            short = ["polyhead", "polyhead f32", "PyTorch tuned", "PyTorch seed"] if takes_bf16() else ["polyhead", "PyTorch tuned", "PyTorch seed"]
             plans = [(args.examples, args.epochs, ["polyhead", "PyTorch tuned"]), (args.short_examples, 1, short)]
             result["training"] = [job(args, *plan) for plan in plans if plan[0]]
         result["inference"] = inference(args) if args.only != "training" else None

@@ -136,8 +136,18 @@ def onnx_runtime(side: str, folder: Path, threads: int):
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    session = onnxruntime.InferenceSession(folder / f"{side}.onnx", options, providers=["CPUExecutionProvider"])
-    return lambda arrays: dict(zip(INPUTS, arrays)), lambda batch: session.run(None, batch), lambda output: output[0]
+    # A folder is one that `polyhead export --onnx` wrote.
+    file = folder / side / "model.onnx" if (folder / side).is_dir() else folder / f"{side}.onnx"
+    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    asked = {value.name for value in session.get_inputs()}
+
+    def prepare(arrays):
+        return {name: array for name, array in zip(INPUTS, arrays) if name in asked}
+
+    def logits(output):
+        return output[0] if len(output) == 1 else numpy.stack(output, axis=-1)
+
+    return prepare, lambda batch: session.run(None, batch), logits
 
 
 def measure(model, workload: dict) -> dict:
@@ -166,7 +176,7 @@ def main() -> None:
     what = parser.add_subparsers(dest="what", required=True)
     what.add_parser("export").add_argument("models", type=Path)
     timing = what.add_parser("time")
-    timing.add_argument("side", help="pytorch:{f32,bf16-autocast,bf16-weights} or onnx:{f32,int8}")
+    timing.add_argument("side", help="pytorch:{f32,bf16-autocast,bf16-weights}, or onnx: and the name of a file or a folder in MODELS/TASK")
     timing.add_argument("models", type=Path)
     timing.add_argument("workloads", type=Path)
     timing.add_argument("threads", type=int)

@@ -52,6 +52,44 @@ fn a_folder_that_exists_is_replaced_only_when_asked_and_only_if_it_is_a_model() 
 }
 
 #[test]
+fn a_model_is_written_as_onnx_with_all_heads_and_alone() {
+    let folder = model();
+    let onnx = |to: &std::path::Path, more: &[&str]| {
+        polyhead(&[&["export", &path(&folder), "--onnx", text(to)], more].concat())
+    };
+    let (all, one) = (folder.path().join("all"), folder.path().join("one"));
+    let ran = onnx(&all, &[]);
+    assert!(ran.stderr.contains("polyhead.onnx"), "{}", ran.stderr);
+    assert_eq!(ran.success(), "");
+    onnx(&one, &["--task", "ner", "--weights", "int8", "--opset", "20", "--external-data"]).success();
+    let files = |folder: &std::path::Path, names: &[&str]| {
+        for name in names {
+            assert!(folder.join(name).is_file(), "{}", folder.join(name).display());
+        }
+        assert!(!folder.join("model.safetensors").exists());
+    };
+    files(&all, &["polyhead.onnx", "config.json", "tokenizer.json", "README.md"]);
+    for task in ["ner", "qa"] {
+        files(&all.join(task), &["model.onnx", "config.json", "tokenizer.json", "README.md"]);
+    }
+    files(&one, &["model.onnx", "model.onnx_data", "config.json"]);
+    let config = std::fs::read_to_string(all.join("qa").join("config.json")).unwrap();
+    assert!(config.contains("BertForQuestionAnswering"), "{config}");
+    // As a model folder: only what is one of these is replaced.
+    assert!(onnx(&all, &[]).failure(73).contains("--overwrite"));
+    onnx(&all, &["--overwrite"]).success();
+    let refused = |more: &[&str], says: &str| {
+        let said = onnx(&folder.path().join("none"), more).failure(2);
+        assert!(said.contains(says), "{more:?}: {said}");
+    };
+    refused(&["--opset", "16"], "17 to 23");
+    refused(&["--task", "pos"], "pos");
+    refused(&["--to", "elsewhere"], "--to");
+    polyhead(&["export", &path(&folder), "--task", "ner", "--to", "x", "--weights", "int8"]).failure(2);
+    assert!(!folder.path().join("none").exists());
+}
+
+#[test]
 fn what_is_no_single_task_model_is_not_imported() {
     let folder = model();
     let to = folder.path().join("to");

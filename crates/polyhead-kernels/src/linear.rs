@@ -9,6 +9,8 @@
 //! and values). Each part has its own weights, trained or frozen, and may have a low-rank addition (`low_rank.rs`). Weights
 //! are rounded and brought into panels. Those of weights that a step changes are let go after their first product: most steps need no
 //! second one, and they take as much memory as the weights. All others are kept until their weights change.
+//!
+//! A layer [in int8](Linear::in_int8) multiplies bytes (`gemm/int8.rs`): for models that answer, not for training.
 
 mod low_rank;
 mod operator;
@@ -18,7 +20,8 @@ pub(crate) use low_rank::Operand;
 
 use crate::dropout::{self, Dropout};
 use crate::gemm::{
-    Epilogue, Matrix, MicroKernel, PackedA, PackedB, PackedElement, Precision, Store, Values, ViewA, product,
+    Epilogue, Int8Panels, Int8Rows, Matrix, MicroKernel, PackedA, PackedB, PackedElement, Precision, Store, Values,
+    ViewA, product, product_int8,
 };
 use crate::pass::DropoutAt;
 use crate::storage::with_f32s;
@@ -35,6 +38,8 @@ pub struct Linear {
     precision: Option<Precision>,
     in_f32: Packed<f32>,
     in_bf16: Packed<u32>,
+    /// Its panels in bytes and the version of the weights that they were made of, where it multiplies bytes.
+    in_int8: Option<Mutex<Option<(u64, Arc<Int8Panels>)>>>,
 }
 
 /// One layer: `x Wᵀ + b`, and what is added to it.
@@ -115,7 +120,13 @@ impl Linear {
         let inner = parts.first().map_or(0, |part| part.weight.dims().iter().skip(1).product());
         let outer = parts.iter().map(Part::outputs).sum();
         let (in_f32, in_bf16) = Default::default();
-        Self { parts, inner, outer, precision: None, in_f32, in_bf16 }
+        Self { parts, inner, outer, precision: None, in_f32, in_bf16, in_int8: None }
+    }
+
+    /// The same, with the product of an input in bytes: for a model that answers. There is no gradient of it.
+    #[must_use]
+    pub fn in_int8(self) -> Self {
+        Self { in_int8: Some(Mutex::default()), ..self }
     }
 
     /// The same, computed in this precision whatever that of the pass is: the layers of heads are f32.
@@ -179,6 +190,10 @@ impl Linear {
     pub(crate) fn forward<S: Epilogue>(&self, x: &Operand, epilogue: &S) -> Result<()> {
         let (x, keep) = (x.matrix()?, x.keep);
         self.check("input", x, self.width())?;
+        if let Some(cache) = &self.in_int8 {
+            product_int8(&Int8Rows::of(x), &*self.packed_int8(cache)?, epilogue);
+            return Ok(());
+        }
         match &x.values {
             Values::F32(elements) => {
                 self.multiply(x.rows, elements, &self.in_f32.forward, Side::Forward, keep, epilogue)
@@ -337,16 +352,35 @@ impl Linear {
         Ok(panels)
     }
 
+    /// The rows of all weights in bytes: rebuilt only when one has changed.
+    fn packed_int8(&self, cache: &Mutex<Option<(u64, Arc<Int8Panels>)>>) -> Result<Arc<Int8Panels>> {
+        let version = self.parts.iter().map(|part| part.weight.version()).sum::<u64>()
+            + self.additions().map(|low_rank| low_rank.b.version()).sum::<u64>();
+        let mut cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((known, panels)) = &*cache
+            && *known == version
+        {
+            return Ok(panels.clone());
+        }
+        let panels = Arc::new(self.with_rows(true, Int8Panels::of)?);
+        *cache = Some((version, panels.clone()));
+        Ok(panels)
+    }
+
     /// The rows of all weights in panels, made now.
     fn pack<T: PackedElement>(&self, side: Side) -> Result<PackedB<T>> {
-        if side == Side::Forward && self.width() > self.inner {
-            let whole = self.extended()?;
-            return Ok(PackedB::along(&rows_of(&[&whole], self.width())));
+        match side {
+            Side::Forward => self.with_rows(true, PackedB::along),
+            Side::Backward => self.with_rows(false, PackedB::across),
         }
-        let make = match side {
-            Side::Forward => PackedB::along,
-            Side::Backward => PackedB::across,
-        };
+    }
+
+    /// What `make` makes of the rows of all weights, with those of the additions beside them or without.
+    fn with_rows<R>(&self, additions: bool, make: impl Fn(&[&[f32]]) -> R) -> Result<R> {
+        if additions && self.width() > self.inner {
+            let whole = self.extended()?;
+            return Ok(make(&rows_of(&[&whole], self.width())));
+        }
         let tensors = self.parts.iter().map(|part| part.weight.tensor()).collect::<Result<Vec<_>>>()?;
         match tensors.as_slice() {
             &[a] => with_f32s([a], |[a]| Ok(make(&rows_of(&[a], self.inner)))),

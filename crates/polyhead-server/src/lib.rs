@@ -53,7 +53,7 @@ pub use limits::Limits;
 use access::Names;
 use access_log::AccessLog;
 use loaded::Loaded;
-use polyhead::encoders::Precision;
+use polyhead::infer::Products;
 use polyhead::tasks::TaskKind;
 use polyhead::{Error, Result};
 use state::App;
@@ -69,7 +69,7 @@ pub struct Options {
     /// The kinds of tasks that it may have: `polyhead::tasks::TASKS`, or a list of one's own.
     pub kinds: &'static [TaskKind],
     /// What matrix products are computed in.
-    pub precision: Precision,
+    pub precision: Products,
     /// Where to listen: an address, or a name of this machine.
     pub host: String,
     /// Which port; 0 takes a free one.
@@ -155,7 +155,7 @@ async fn run(
     address: SocketAddr,
     model: PathBuf,
     kinds: &'static [TaskKind],
-    precision: Precision,
+    precision: Products,
     notify: &mut dyn FnMut(Event),
 ) -> Result<()> {
     let fault = |cause: std::io::Error| Error::internal(format!("can't listen to signals: {cause}"));

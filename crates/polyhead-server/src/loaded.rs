@@ -3,13 +3,13 @@
 use crate::fields::OWN;
 use crate::redact::{names_only, paths_in};
 use polyhead::document::Block;
-use polyhead::encoders::Precision;
 use polyhead::model::{Model, NamedTask};
 use polyhead::parameters::Parameters;
 use polyhead::recipe::Recipe;
 use polyhead::report::{self, Depth, html};
 use polyhead::tasks::{Shape, TaskKind};
-use polyhead::{Error, Result, infer::Session};
+use polyhead::infer::{Products, Session};
+use polyhead::{Error, Result};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ use std::sync::OnceLock;
 /// A model with its folder.
 pub struct Loaded {
     session: Session,
-    precision: Precision,
+    precision: Products,
     path: PathBuf,
     kinds: &'static [TaskKind],
     report: OnceLock<Option<String>>,
@@ -81,7 +81,7 @@ pub struct TaskScores {
 
 impl Loaded {
     /// Loads a model folder, or the best model of a run folder.
-    pub fn open(path: &Path, kinds: &'static [TaskKind], precision: Precision) -> Result<Self> {
+    pub fn open(path: &Path, kinds: &'static [TaskKind], precision: Products) -> Result<Self> {
         let session = Session::open_in(path, kinds, precision)?;
         for named in &session.model.tasks {
             if let Some(taken) = named.task.fields().iter().find(|field| OWN.contains(&field.name)) {

@@ -132,7 +132,7 @@ fn serve(tasks: &[(&str, &str)]) -> (SocketAddr, tempfile::TempDir) {
     let options = Options {
         model: path,
         kinds: kinds(),
-        precision: Precision::F32,
+        precision: Precision::F32.into(),
         host: "localhost".into(),
         port: 0,
         key: None,

@@ -1,7 +1,7 @@
 //! Times a model on windows of token ids: `bench/compare.py` and `bench/scaling.py` drive it.
 //!
 //! ```text
-//! cargo run --release --example bench_inference -- MODEL_FOLDER WORKLOADS.json auto|f32
+//! cargo run --release --example bench_inference -- MODEL_FOLDER WORKLOADS.json auto|f32|int8
 //! ```
 //!
 //! The file holds a list of workloads, each `{"name", "task", "warmup", "rounds", "batches"}`; a batch is a list of
@@ -11,7 +11,7 @@
 
 use polyhead::batch::Features;
 use polyhead::encoders::Precision;
-use polyhead::infer::Session;
+use polyhead::infer::{Products, Session};
 use polyhead::tasks::{Logits, TASKS};
 use polyhead::{Error, Place, Result};
 use serde::Deserialize;
@@ -41,12 +41,13 @@ struct Window {
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [model, workloads, precision] = &arguments[..] else {
-        return Err(Error::usage("usage: bench_inference MODEL_FOLDER WORKLOADS.json auto|f32"));
+        return Err(Error::usage("usage: bench_inference MODEL_FOLDER WORKLOADS.json auto|f32|int8"));
     };
     let precision = match precision.as_str() {
-        "f32" => Precision::F32,
-        "auto" => Precision::auto(),
-        other => return Err(Error::usage(format!("precision: expected auto or f32, found `{other}`"))),
+        "f32" => Products::Of(Precision::F32),
+        "auto" => Products::Of(Precision::auto()),
+        "int8" => Products::Int8,
+        other => return Err(Error::usage(format!("precision: expected auto, f32 or int8, found `{other}`"))),
     };
     let session = Session::open_in(model, TASKS, precision)?;
     let measured = read(workloads.as_ref())?.into_iter().map(|workload| measure(&session, workload));

@@ -8,6 +8,32 @@ use crate::tasks::{Purpose, Score, TASKS, TaskKind};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
+/// What the matrix products of a model that answers are computed in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Products {
+    /// All of them in this precision.
+    Of(Precision),
+    /// Those of the encoder's linear layers in whole numbers: weights in bytes with a scale for each output, activations with one for
+    /// each token. All others as the processor is fastest.
+    Int8,
+}
+
+impl Products {
+    /// `f32`, `bf16` or `int8`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Of(precision) => precision.name(),
+            Self::Int8 => "int8",
+        }
+    }
+}
+
+impl From<Precision> for Products {
+    fn from(precision: Precision) -> Self {
+        Self::Of(precision)
+    }
+}
+
 /// A model in use.
 pub struct Session {
     /// The model.
@@ -38,8 +64,12 @@ impl Session {
     }
 
     /// The same with matrix products in this precision; the others take bf16 where the processor multiplies it natively.
-    pub fn open_in(folder: impl AsRef<Path>, kinds: &[TaskKind], precision: Precision) -> Result<Self> {
-        let adjust = EncoderOverrides { precision, ..EncoderOverrides::default() };
+    pub fn open_in(folder: impl AsRef<Path>, kinds: &[TaskKind], products: impl Into<Products>) -> Result<Self> {
+        let (precision, int8) = match products.into() {
+            Products::Of(precision) => (precision, false),
+            Products::Int8 => (Precision::auto(), true),
+        };
+        let adjust = EncoderOverrides { precision, int8, ..EncoderOverrides::default() };
         Ok(Self { model: Model::load_adjusted(folder.as_ref(), kinds, &adjust)? })
     }
 

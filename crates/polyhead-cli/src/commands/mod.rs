@@ -19,7 +19,7 @@ mod train;
 
 use crate::out::Out;
 use clap::Subcommand;
-use polyhead::infer::Session;
+use polyhead::infer::{Products, Session};
 use polyhead::model::{ALL_HEADS, Model, NamedTask, ONE_HEAD};
 use polyhead::recipe::PrecisionRecipe;
 use polyhead::tasks::TASKS;
@@ -98,7 +98,8 @@ pub struct Format {
 /// What matrix products are computed in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::Args)]
 pub struct Precision {
-    /// What matrix products are computed in; `auto` is bf16 where the processor multiplies it faster, else f32
+    /// What matrix products are computed in; `auto` is bf16 where the processor multiplies it faster, else f32. `int8`: those of
+    /// the encoder's layers in whole numbers, faster and a little less exact
     #[arg(long, value_enum, value_name = "PRECISION", default_value_t = PrecisionName::Auto)]
     precision: PrecisionName,
 }
@@ -109,17 +110,19 @@ enum PrecisionName {
     Auto,
     F32,
     Bf16,
+    Int8,
 }
 
 impl Precision {
     /// What it comes to on this machine.
-    pub fn resolve(self) -> polyhead::encoders::Precision {
-        match self.precision {
+    pub fn resolve(self) -> Products {
+        let recipe = match self.precision {
             PrecisionName::Auto => PrecisionRecipe::Auto,
             PrecisionName::F32 => PrecisionRecipe::F32,
             PrecisionName::Bf16 => PrecisionRecipe::Bf16,
-        }
-        .resolve()
+            PrecisionName::Int8 => return Products::Int8,
+        };
+        recipe.resolve().into()
     }
 
     /// Loads a model, or the best of a run, that computes so.

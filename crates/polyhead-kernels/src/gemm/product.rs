@@ -20,34 +20,66 @@ const MEETS: usize = 8;
 
 /// `A B`, handed to `epilogue` part by part.
 pub(crate) fn product<T: MicroKernel, S: Epilogue>(a: ViewA<T>, b: &PackedB<T>, epilogue: &S) {
-    let (m, n) = (a.rows, b.columns);
-    if m == 0 || n == 0 {
+    let (panels, height) = (b.columns.div_ceil(b.width), b.isa.rows());
+    let whole = Split { rows: a.rows, panels, height, tasks: T::TASKS, work: b.columns * b.depth };
+    // Tasks that share rows: A is brought into tiles for all of them.
+    let shared = !whole.has_many_rows() && a.rows > height;
+    let tiles =
+        if shared { in_tiles(a, 0..a.rows, 0..b.depth, panels, height, rayon::current_num_threads()) } else { None };
+    let a = tiles.as_ref().map_or(a, PackedA::left);
+    split(whole, |rows, panels| part(a, b, rows, panels, epilogue), |rows| epilogue.rows(rows));
+}
+
+/// A product to be split into tasks.
+#[derive(Clone, Copy)]
+pub(super) struct Split {
+    pub rows: usize,
+    pub panels: usize,
+    /// Rows of a tile.
+    pub height: usize,
+    /// How many tasks many rows are split into.
+    pub tasks: usize,
+    /// Products of elements for each row.
+    pub work: usize,
+}
+
+impl Split {
+    /// Whether a task makes all columns of its rows.
+    fn has_many_rows(self) -> bool {
+        const MANY: usize = 512;
+        self.rows >= MANY
+    }
+}
+
+/// Runs `part` for rows and panels, and `finish` for rows whose columns are all there.
+pub(super) fn split(
+    whole: Split,
+    part: impl Fn(Range<usize>, Range<usize>) + Sync,
+    finish: impl Fn(Range<usize>) + Sync,
+) {
+    let Split { rows: m, panels, height, tasks, work } = whole;
+    if m == 0 || panels == 0 {
         return;
     }
-    let (panels, height) = (n.div_ceil(b.width), b.isa.rows());
     let tallest = TALLEST.next_multiple_of(height);
     // Many rows: a task makes some rows from the first column to the last, and the epilogue sees them while they are in the
     // second cache. Few rows: tasks are blocks of both, so that there are enough of them.
-    const MANY: usize = 512;
-    if m >= MANY {
-        let block = (m / T::TASKS).clamp(TALLEST / 4, TALLEST).next_multiple_of(height);
+    if whole.has_many_rows() {
+        let block = (m / tasks).clamp(TALLEST / 4, TALLEST).next_multiple_of(height);
         (0..m.div_ceil(block)).into_par_iter().for_each(|task| {
             let rows = task * block..m.min((task + 1) * block);
-            part(a, b, rows.clone(), 0..panels, epilogue);
-            epilogue.rows(rows);
+            part(rows.clone(), 0..panels);
+            finish(rows);
         });
         return;
     }
-    // The tasks share rows: A is brought into tiles for all of them.
-    let tiles = if m > height { in_tiles(a, 0..m, 0..b.depth, panels, height, rayon::current_num_threads()) } else { None };
-    let a = tiles.as_ref().map_or(a, PackedA::left);
     let row_blocks = m.div_ceil(tallest);
-    let panel_block = if m * n * b.depth < 1 << 16 { panels } else { panels.div_ceil(16_usize.div_ceil(row_blocks)) };
+    let panel_block = if m * work < 1 << 16 { panels } else { panels.div_ceil(16_usize.div_ceil(row_blocks)) };
     let column_blocks = panels.div_ceil(panel_block);
     let run = |task: usize| {
         let (row_block, column_block) = (task % row_blocks, task / row_blocks);
         let rows = row_block * tallest..m.min((row_block + 1) * tallest);
-        part(a, b, rows, column_block * panel_block..panels.min((column_block + 1) * panel_block), epilogue);
+        part(rows, column_block * panel_block..panels.min((column_block + 1) * panel_block));
     };
     match row_blocks * column_blocks {
         1 => run(0),
@@ -55,8 +87,8 @@ pub(crate) fn product<T: MicroKernel, S: Epilogue>(a: ViewA<T>, b: &PackedB<T>, 
     }
     const FEW: usize = 16;
     match m.div_ceil(FEW) {
-        1 => epilogue.rows(0..m),
-        tasks => (0..tasks).into_par_iter().for_each(|task| epilogue.rows(task * FEW..m.min((task + 1) * FEW))),
+        1 => finish(0..m),
+        tasks => (0..tasks).into_par_iter().for_each(|task| finish(task * FEW..m.min((task + 1) * FEW))),
     }
 }
 

@@ -206,7 +206,8 @@ pub(super) fn linear_with(
         })
     };
     let parts = names.iter().map(&mut part).collect::<Result<Vec<_>>>()?;
-    Ok(Arc::new(Linear::new(parts)))
+    let layer = Linear::new(parts);
+    Ok(Arc::new(if weights.int8() { layer.in_int8() } else { layer }))
 }
 
 /// A LayerNorm of this name.

@@ -267,6 +267,8 @@ pub type OpenEncoder = fn(&EncoderKind, &Path, &Json, &EncoderOverrides, &mut We
 pub struct EncoderOverrides {
     /// What its matrix products are computed in.
     pub precision: Precision,
+    /// Whether its linear layers multiply bytes: of a model that answers.
+    pub int8: bool,
     /// Dropout of hidden states, instead of the checkpoint's own.
     pub dropout: Option<f64>,
     /// Dropout of attention probabilities, instead of the checkpoint's own.

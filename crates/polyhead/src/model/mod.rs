@@ -265,6 +265,7 @@ fn build(
 ) -> Result<Box<dyn Encoder>> {
     let kind = EncoderKind::of(path, config)?;
     weights.freeze(adjust.freeze);
+    weights.use_int8(adjust.int8);
     if let Some(lora) = &adjust.lora {
         weights.with_lora(lora.resolved(kind.lora_targets))?;
     }

@@ -102,6 +102,8 @@ pub struct Weights {
     owner: Owner,
     group: Group,
     freeze: Freeze,
+    /// Whether the encoder's linear layers multiply bytes.
+    int8: bool,
     pub(super) lora: Option<Declared>,
     heads: Heads,
     device: Device,
@@ -221,6 +223,7 @@ impl Weights {
             owner: Owner::Encoder,
             group: Group::Embeddings,
             freeze: Freeze::Nothing,
+            int8: false,
             lora: None,
             heads: Heads::Stored,
             device: Device::Cpu,
@@ -285,6 +288,16 @@ impl Weights {
     /// What is declared from here on is not trained where this says so.
     pub fn freeze(&mut self, freeze: Freeze) {
         self.freeze = freeze;
+    }
+
+    /// The encoder's linear layers are to multiply bytes.
+    pub fn use_int8(&mut self, int8: bool) {
+        self.int8 = int8;
+    }
+
+    /// Whether they do.
+    pub fn int8(&self) -> bool {
+        self.int8
     }
 
     /// Renames a tensor of the checkpoint, if it is there: single-task folders name their heads in their own way.
