@@ -118,7 +118,7 @@ pub fn start(limits: Limits) -> SocketAddr {
         let options = Options {
             model,
             kinds: TASKS,
-            precision: polyhead::encoders::Precision::F32,
+            precision: polyhead::encoders::Precision::F32.into(),
             host: "127.0.0.1".into(),
             port: 0,
             key: None,

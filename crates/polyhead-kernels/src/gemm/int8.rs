@@ -145,10 +145,9 @@ pub(crate) fn product_int8<S: Epilogue>(x: &Int8Rows, w: &Int8Panels, epilogue: 
     if let Some(own) = epilogue.bias() {
         bias[..own.len()].copy_from_slice(own);
     }
-    let place = epilogue.place();
     let panels = padded / w.width;
     let run = |rows: Range<usize>, panels: Range<usize>| {
-        let height = w.isa.rows();
+        let (height, place) = (w.isa.rows(), epilogue.place());
         let mut values = Buffer::uninit(if place.is_some() { 0 } else { height * w.width });
         for panel in panels {
             let column = panel * w.width;
@@ -163,6 +162,7 @@ pub(crate) fn product_int8<S: Epilogue>(x: &Int8Rows, w: &Int8Panels, epilogue: 
                     x: x.elements[first * x.depth..].as_ptr(),
                     row_scales: x.scales[first..first + count].as_ptr(),
                     w: w.elements[panel * w.depth * w.width..].as_ptr(),
+                    next: w.elements.as_ptr().wrapping_add(((panel + 1) * w.depth + first - rows.start) * w.width),
                     depth: w.depth,
                     starts: w.starts[column..].as_ptr(),
                     scales: w.scales[column..].as_ptr(),
@@ -177,7 +177,7 @@ pub(crate) fn product_int8<S: Epilogue>(x: &Int8Rows, w: &Int8Panels, epilogue: 
             }
         }
     };
-    assert!(place.is_none_or(|place| !place.adds), "a product in whole numbers is added to nothing");
+    assert!(epilogue.place().is_none_or(|place| !place.adds), "a product in whole numbers is added to nothing");
     let whole = Split { rows: x.scales.len(), panels, height: w.isa.rows(), tasks: 32, work: padded * w.depth };
     split(whole, run, |rows| epilogue.rows(rows));
 }

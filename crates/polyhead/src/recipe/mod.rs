@@ -303,6 +303,7 @@ impl Recipe {
     /// What the recipe changes about the checkpoint.
     pub fn adjust(&self) -> EncoderOverrides {
         EncoderOverrides {
+            int8: false,
             precision: self.train.precision.resolve(),
             dropout: self.encoder.dropout,
             attention_dropout: self.encoder.attention_dropout,

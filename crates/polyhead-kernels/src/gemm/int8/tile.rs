@@ -13,6 +13,8 @@ pub(super) struct Tile {
     pub row_scales: *const f32,
     /// `[depth][width]`
     pub w: *const u32,
+    /// As many steps along k of the next panel as the tile has rows, to be fetched meanwhile.
+    pub next: *const u32,
     pub depth: usize,
     /// Of each column of the panel.
     pub starts: *const i32,
@@ -109,19 +111,28 @@ impl Tile {
                 }
             }
             let (mut x, mut w) = (self.x, self.w);
-            for _ in 0..self.depth {
-                let mut right = [S::w(w); V];
-                for (v, right) in right.iter_mut().enumerate().skip(1) {
-                    *right = S::w(w.add(v * S::LANES));
-                }
-                for (r, sums) in sums.iter_mut().enumerate() {
-                    let left = S::x(x.add(r * self.depth));
-                    for (sum, right) in sums.iter_mut().zip(right) {
-                        *sum = sum.with(left, right);
+            let steps = self.depth / R;
+            for row in 0..=R {
+                let steps = if row < R { steps } else { self.depth - R * steps };
+                if row < R {
+                    for v in 0..V {
+                        S::fetch(self.next.wrapping_add((row * V + v) * S::LANES));
                     }
                 }
-                x = x.wrapping_add(1);
-                w = w.wrapping_add(V * S::LANES);
+                for _ in 0..steps {
+                    let mut right = [S::w(w); V];
+                    for (v, right) in right.iter_mut().enumerate().skip(1) {
+                        *right = S::w(w.add(v * S::LANES));
+                    }
+                    for (r, sums) in sums.iter_mut().enumerate() {
+                        let left = S::x(x.add(r * self.depth));
+                        for (sum, right) in sums.iter_mut().zip(right) {
+                            *sum = sum.with(left, right);
+                        }
+                    }
+                    x = x.wrapping_add(1);
+                    w = w.wrapping_add(V * S::LANES);
+                }
             }
             for (r, sums) in sums.iter().enumerate() {
                 let scale = *self.row_scales.add(r);

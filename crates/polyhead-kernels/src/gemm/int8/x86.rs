@@ -61,6 +61,12 @@ impl Sums for Sixteen {
             _mm512_mask_storeu_ps(to, mask, _mm512_add_ps(scaled, _mm512_loadu_ps(bias)));
         }
     }
+
+    #[inline(always)]
+    fn fetch(line: *const u32) {
+        // SAFETY: a hint, which never fails.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(line.cast()) }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -119,5 +125,11 @@ impl Sums for Eight {
             _mm256_storeu_ps(last.as_mut_ptr(), sum);
             std::ptr::copy_nonoverlapping(last.as_ptr(), to, count);
         }
+    }
+
+    #[inline(always)]
+    fn fetch(line: *const u32) {
+        // SAFETY: a hint, which never fails.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(line.cast()) }
     }
 }
