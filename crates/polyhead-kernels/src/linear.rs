@@ -38,8 +38,8 @@ pub struct Linear {
     precision: Option<Precision>,
     in_f32: Packed<f32>,
     in_bf16: Packed<u32>,
-    /// Its panels in bytes and the version of the weights that they were made of, where it multiplies bytes.
-    in_int8: Option<Mutex<Option<(u64, Arc<Int8Panels>)>>>,
+    /// Where it multiplies bytes.
+    in_int8: Option<Int8Cache>,
 }
 
 /// One layer: `x Wᵀ + b`, and what is added to it.
@@ -80,6 +80,9 @@ struct Packed<T: PackedElement> {
 
 /// Panels, if they were made.
 type Cache<T> = Mutex<Option<Cached<T>>>;
+
+/// Panels in bytes, if they were made, and of which version of the weights and additions.
+type Int8Cache = Mutex<Option<(u64, Arc<Int8Panels>)>>;
 
 /// Panels, and of which versions of the weights and of their additions they were made.
 struct Cached<T: PackedElement> {
@@ -353,7 +356,7 @@ impl Linear {
     }
 
     /// The rows of all weights in bytes: rebuilt only when one has changed.
-    fn packed_int8(&self, cache: &Mutex<Option<(u64, Arc<Int8Panels>)>>) -> Result<Arc<Int8Panels>> {
+    fn packed_int8(&self, cache: &Int8Cache) -> Result<Arc<Int8Panels>> {
         let version = self.parts.iter().map(|part| part.weight.version()).sum::<u64>()
             + self.additions().map(|low_rank| low_rank.b.version()).sum::<u64>();
         let mut cache = cache.lock().unwrap_or_else(PoisonError::into_inner);

@@ -3,12 +3,12 @@
 use crate::fields::OWN;
 use crate::redact::{names_only, paths_in};
 use polyhead::document::Block;
+use polyhead::infer::{Products, Session};
 use polyhead::model::{Model, NamedTask};
 use polyhead::parameters::Parameters;
 use polyhead::recipe::Recipe;
 use polyhead::report::{self, Depth, html};
 use polyhead::tasks::{Shape, TaskKind};
-use polyhead::infer::{Products, Session};
 use polyhead::{Error, Result};
 use schemars::JsonSchema;
 use serde::Serialize;

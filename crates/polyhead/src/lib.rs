@@ -17,6 +17,7 @@ pub mod document;
 pub mod encoders;
 pub mod error;
 pub mod events;
+pub mod export;
 pub mod hub;
 pub mod infer;
 pub mod init;

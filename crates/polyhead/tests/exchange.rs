@@ -10,7 +10,8 @@ use common::{error, fixture, floats, load, logits, read, windows};
 use polyhead::Key;
 use polyhead::batch::{Features, Padding};
 use polyhead::encoders::{ENCODERS, EncoderKind, EncoderOverrides, Pass};
-use polyhead::model::{KeepHeads, Model, NamedTask, Provenance, Start, export_single_task};
+use polyhead::export;
+use polyhead::model::{KeepHeads, Model, NamedTask, Provenance, Start};
 use polyhead::tasks::{Purpose, TASKS};
 use serde_json::Value;
 use std::fs;
@@ -70,7 +71,7 @@ fn an_exported_task_is_the_folder_that_transformers_saved() {
     for (kind, task) in each() {
         let (folder, model) = imported_of(kind, task);
         let exported = folder.path().join("exported");
-        export_single_task(&model, model.task(task).unwrap(), &exported).unwrap();
+        export::single_task(&model, model.task(task).unwrap(), &exported).unwrap();
         let (ours, theirs) = (exported.join("model.safetensors"), folder.path().join("model.safetensors"));
         let (ours, theirs) = (read(&ours), read(&theirs));
         assert_eq!(ours.keys().collect::<Vec<_>>(), theirs.keys().collect::<Vec<_>>(), "{task}");
@@ -105,7 +106,7 @@ fn a_classifier_of_transformers_answers_as_it_does_there_and_goes_back_as_it_cam
         let again = load(&saved);
         assert_eq!(floats(&found(&again)), floats(&found(&model)), "{class}");
         let exported = folder.path().join("exported");
-        export_single_task(&again, again.task("classify").unwrap(), &exported).unwrap();
+        export::single_task(&again, again.task("classify").unwrap(), &exported).unwrap();
         let tensors = |folder: &Path| read(&folder.join("model.safetensors"));
         let (ours, theirs) = (tensors(&exported), tensors(folder.path()));
         assert_eq!(ours.keys().collect::<Vec<_>>(), theirs.keys().collect::<Vec<_>>(), "{class}");
@@ -130,7 +131,7 @@ fn classifiers_that_read_the_mean_of_the_tokens_answer_as_in_transformers_and_ot
             with("mean");
             let model = load(folder.path());
             let exported = folder.path().join("exported");
-            export_single_task(&model, model.task(task).unwrap(), &exported).unwrap();
+            export::single_task(&model, model.task(task).unwrap(), &exported).unwrap();
             if task != "classify" {
                 continue;
             }
@@ -158,7 +159,7 @@ fn classifiers_that_read_the_mean_of_the_tokens_answer_as_in_transformers_and_ot
         fs::write(saved.join("config.json"), of_saved.to_string()).unwrap();
         let model = load(&saved);
         let exported = folder.path().join("exported");
-        export_single_task(&model, model.task("classify").unwrap(), &exported).unwrap();
+        export::single_task(&model, model.task("classify").unwrap(), &exported).unwrap();
         assert_eq!(config(&exported)["classifier_pooling"], "cls");
     }
 }
@@ -173,7 +174,7 @@ fn a_head_that_reads_the_mean_has_no_form_where_transformers_reads_the_first_tok
     fs::write(saved.join("config.json"), of_saved.to_string()).unwrap();
     let model = load(&saved);
     let exported = folder.path().join("exported");
-    let error = export_single_task(&model, model.task("classify").unwrap(), &exported).unwrap_err();
+    let error = export::single_task(&model, model.task("classify").unwrap(), &exported).unwrap_err();
     assert!(error.to_string().contains("reads the first token, this head the mean"), "{error}");
 }
 
@@ -218,7 +219,7 @@ fn a_model_of_several_labels_or_of_a_number_goes_both_ways_with_equal_logits() {
         let class = kind.name.class;
         assert!(error(&found(&model), &want) < 1e-5, "{class}: {:e}", error(&found(&model), &want));
         let exported = folder.path().join("exported");
-        export_single_task(&model, model.task("classify").unwrap(), &exported).unwrap();
+        export::single_task(&model, model.task("classify").unwrap(), &exported).unwrap();
         let (ours, theirs) = (config(&exported), config(folder.path()));
         for field in ["problem_type", "id2label", "label2id", "architectures"] {
             assert_eq!(ours[field], theirs[field], "{class} {problem}: {field}");
@@ -268,7 +269,7 @@ fn a_classifier_of_another_problem_or_without_a_pooler_is_refused_with_the_way_o
     tensors.retain(|name, _| !name.starts_with("heads.classify.pooler."));
     common::write(&saved.join("model.safetensors"), &tensors);
     let plain = load(&saved);
-    let error = export_single_task(&plain, plain.task("classify").unwrap(), &folder.path().join("no")).unwrap_err();
+    let error = export::single_task(&plain, plain.task("classify").unwrap(), &folder.path().join("no")).unwrap_err();
     assert!(error.to_string().contains("a layer between encoder and labels (the pooler)"), "{error}");
     assert!(error.hint_text().unwrap().contains("pooler = true"), "{error:?}");
 }
@@ -298,7 +299,7 @@ fn token_classification_with_labels_of_words_is_labelled_words_and_goes_back_as_
         };
         assert!(error(&found(&model), want) < 1e-5, "{}: {:e}", kind.name.class, error(&found(&model), want));
         let exported = folder.path().join("exported");
-        export_single_task(&model, model.task("tag").unwrap(), &exported).unwrap();
+        export::single_task(&model, model.task("tag").unwrap(), &exported).unwrap();
         let tensors = |folder: &Path| read(&folder.join("model.safetensors"));
         let (ours, theirs) = (tensors(&exported), tensors(folder.path()));
         assert_eq!(ours.keys().collect::<Vec<_>>(), theirs.keys().collect::<Vec<_>>());
@@ -362,11 +363,11 @@ fn a_task_of_a_multi_task_model_is_exported_alone_and_answers_as_before() {
         let exported = folder.path().join("exported");
         if kind.head_transform.is_some() {
             // Its classes have a layer that this head has not.
-            let error = export_single_task(&model, model.task(task).unwrap(), &exported).unwrap_err();
+            let error = export::single_task(&model, model.task(task).unwrap(), &exported).unwrap_err();
             assert!(error.hint_text().unwrap().contains("`transform = true`"), "{error}");
             continue;
         }
-        export_single_task(&model, model.task(task).unwrap(), &exported).unwrap();
+        export::single_task(&model, model.task(task).unwrap(), &exported).unwrap();
         let single = load(&exported);
         assert_eq!(single.tasks.len(), 1);
         assert_eq!(single.tasks[0].task.labels(), model.task(task).unwrap().task.labels());

@@ -19,7 +19,8 @@ fn fixtures() -> impl Iterator<Item = &'static str> {
 fn logits_are_near_those_of_f32_and_depend_on_nothing_else_in_the_batch() {
     let int8 = EncoderOverrides { int8: true, ..EncoderOverrides::default() };
     for name in fixtures() {
-        let ((exact, reference), (model, _)) = (tiny_adjusted(name, &EncoderOverrides::default()), tiny_adjusted(name, &int8));
+        let ((exact, reference), (model, _)) =
+            (tiny_adjusted(name, &EncoderOverrides::default()), tiny_adjusted(name, &int8));
         let windows = windows(&reference);
         for task in ["ner", "qa"] {
             let (want, found) = (logits(&exact, task, &windows), logits(&model, task, &windows));

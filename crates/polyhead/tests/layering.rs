@@ -32,6 +32,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("optim", &["error", "parameters"]),
     ("model", &["batch", "encoders", "error", "events", "hub", "io", "parameters", "tasks", "text"]),
     ("onnx", &["encoders", "error", "io", "model"]),
+    ("export", &["encoders", "error", "io", "model", "onnx", "tasks"]),
     (
         "recipe",
         &[

@@ -9,9 +9,10 @@ mod small;
 use common::{CLIP, DECAY, RATE, SCHEDULE, TRAIN, Tensors, error, fixture, floats, gradients, largest, loss, targets};
 use polyhead::batch::{Features, Padding};
 use polyhead::encoders::{ENCODERS, EncoderKind};
+use polyhead::export;
 use polyhead::infer::Session;
 use polyhead::io::sha256_file;
-use polyhead::model::{Model, export_single_task};
+use polyhead::model::Model;
 use polyhead::optim::Optimizer;
 use polyhead::parameters::Owner;
 use polyhead::recipe::Recipe;
@@ -277,7 +278,7 @@ fn a_folder_says_its_additions_and_loads_to_the_same_answers_merged_and_not() {
         assert!(apart(&logits(&prepared.model), &with) > 1e-2, "{}: training moved it", data.name);
         // transformers knows nothing of LoRA: an exported task is merged.
         let exported = folder.path().join(&data.name);
-        if export_single_task(&model, model.task(&data.name).unwrap(), &exported).is_ok() {
+        if export::single_task(&model, model.task(&data.name).unwrap(), &exported).is_ok() {
             assert!(apart(&logits(&common::load(&exported)), &with) < 1e-5, "{}: exported", data.name);
         }
     }

@@ -405,47 +405,44 @@ fn weights_in_half_or_a_quarter_of_the_bytes_give_nearly_the_same_logits() {
 fn assert_logits(model: &Model, reference: &Tensors, weights: WeightType, bound: f64) -> usize {
     let tasks: Vec<&NamedTask> = model.tasks.iter().collect();
     let bytes = polyhead::onnx::to_bytes(model, &tasks, Format { weights, ..Format::default() }).unwrap();
-    {
-        let graph = &Message::parse(&bytes).messages(7)[0];
-        let windows = windows(reference);
-        let lengths: BTreeSet<usize> = windows.iter().map(|window| window.ids.len()).collect();
-        assert!(lengths.len() > 2, "of several lengths: {lengths:?}");
-        for (batch, before) in [(&windows[..1], 0), (&windows[..], 0), (&windows[..], 3)] {
-            let longest = before + batch.iter().map(|window| window.ids.len()).max().unwrap();
-            // `before` padding tokens, the real ones, padding.
-            let padded = |values: &dyn Fn(&Features) -> Vec<f32>| {
-                let rows = batch.iter().flat_map(|window| {
-                    let mut row = vec![0.0; before];
-                    row.extend(values(window));
-                    row.resize(longest, 0.0);
-                    row
-                });
-                Tensor::from_vec(rows.collect(), (batch.len(), longest), &Device::Cpu).unwrap()
-            };
-            let numbers = |values: &[u32]| values.iter().map(|&value| value as f32).collect();
-            let inputs = [
-                ("input_ids", padded(&|window| numbers(&window.ids))),
-                ("attention_mask", padded(&|window| vec![1.0; window.ids.len()])),
-                ("token_type_ids", padded(&|window| numbers(&window.types))),
-            ];
-            // Another would not be read.
-            let read = inputs.into_iter().filter(|(name, _)| self::inputs(model).contains(name));
-            let inputs = read.map(|(name, tensor)| (name.to_owned(), tensor)).collect();
-            let values = interpret(graph, inputs);
-            for task in ["ner", "qa"] {
-                let found = &logits_of(&values, task);
-                for (row, want) in logits(model, task, batch).into_iter().enumerate() {
-                    let tokens = batch[row].ids.len();
-                    let found = found.get(row).unwrap().narrow(0, before, tokens).unwrap();
-                    let want = Tensor::from_vec(want, found.dims(), &Device::Cpu).unwrap();
-                    let far = f64::from(error(&found, &want));
-                    assert!(far <= bound, "{task}, {row}, {weights:?}: {far}");
-                }
+    let graph = &Message::parse(&bytes).messages(7)[0];
+    let windows = windows(reference);
+    let lengths: BTreeSet<usize> = windows.iter().map(|window| window.ids.len()).collect();
+    assert!(lengths.len() > 2, "of several lengths: {lengths:?}");
+    for (batch, before) in [(&windows[..1], 0), (&windows[..], 0), (&windows[..], 3)] {
+        let longest = before + batch.iter().map(|window| window.ids.len()).max().unwrap();
+        // `before` padding tokens, the real ones, padding.
+        let padded = |values: &dyn Fn(&Features) -> Vec<f32>| {
+            let rows = batch.iter().flat_map(|window| {
+                let mut row = vec![0.0; before];
+                row.extend(values(window));
+                row.resize(longest, 0.0);
+                row
+            });
+            Tensor::from_vec(rows.collect(), (batch.len(), longest), &Device::Cpu).unwrap()
+        };
+        let numbers = |values: &[u32]| values.iter().map(|&value| value as f32).collect();
+        let inputs = [
+            ("input_ids", padded(&|window| numbers(&window.ids))),
+            ("attention_mask", padded(&|window| vec![1.0; window.ids.len()])),
+            ("token_type_ids", padded(&|window| numbers(&window.types))),
+        ];
+        // Another would not be read.
+        let read = inputs.into_iter().filter(|(name, _)| self::inputs(model).contains(name));
+        let inputs = read.map(|(name, tensor)| (name.to_owned(), tensor)).collect();
+        let values = interpret(graph, inputs);
+        for task in ["ner", "qa"] {
+            let found = &logits_of(&values, task);
+            for (row, want) in logits(model, task, batch).into_iter().enumerate() {
+                let tokens = batch[row].ids.len();
+                let found = found.get(row).unwrap().narrow(0, before, tokens).unwrap();
+                let want = Tensor::from_vec(want, found.dims(), &Device::Cpu).unwrap();
+                let far = error(&found, &want);
+                assert!(far <= bound, "{task}, {row}, {weights:?}: {far}");
             }
         }
     }
-    let numbers = Message::parse(&bytes).messages(7)[0].messages(5);
-    numbers.iter().map(|tensor| tensor.bytes(9)[0].len()).sum()
+    graph.messages(5).iter().map(|tensor| tensor.bytes(9)[0].len()).sum()
 }
 
 /// A head that reads ranges and pairs of them, in a file: these are inputs, and there are so many rows of logits as pairs.

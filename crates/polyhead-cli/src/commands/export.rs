@@ -3,8 +3,8 @@
 use super::{Destination, Overwrite};
 use crate::out::Out;
 use clap::ValueEnum;
+use polyhead::export::{ALL_HEADS, all_heads_onnx, single_onnx, single_task};
 use polyhead::infer::Session;
-use polyhead::model::{ALL_HEADS, export_onnx, export_single_onnx, export_single_task};
 use polyhead::onnx::{Format, Opset, WeightType};
 use polyhead::{Error, Result};
 use std::path::PathBuf;
@@ -32,13 +32,13 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     onnx: Option<PathBuf>,
     /// What the encoder's weights are written in
-    #[arg(long, value_enum, default_value_t = Weights::F32, requires = "onnx")]
+    #[arg(long, value_enum, default_value_t = Weights::F32, conflicts_with = "to")]
     weights: Weights,
     /// The set of ONNX operators, 17 to 23
-    #[arg(long, value_name = "NUMBER", default_value = "17", requires = "onnx")]
+    #[arg(long, value_name = "NUMBER", default_value = "17", conflicts_with = "to")]
     opset: Opset,
     /// Put weights into a file beside the graph, as is done in any case beyond 2 GiB
-    #[arg(long, requires = "onnx")]
+    #[arg(long, conflicts_with = "to")]
     external_data: bool,
     #[command(flatten)]
     overwrite: Overwrite,
@@ -69,20 +69,18 @@ pub fn run(args: &Args, out: &mut Out) -> Result<()> {
     let (model, from) = (&session.model, args.model.display());
     match (&args.onnx, &args.to) {
         (Some(folder), _) => {
-            let format =
-                Format { opset: args.opset, weights: args.weights.into(), external_data: args.external_data };
+            let format = Format { opset: args.opset, weights: args.weights.into(), external_data: args.external_data };
             super::destination(folder, args.overwrite, Destination::Onnx)?;
             match &args.task {
                 Some(name) => {
                     let task = model.task(name)?;
-                    export_single_onnx(model, task, format, folder)?;
+                    single_onnx(model, task, format, folder)?;
                     out.note(format!("`{}` of {from} is in {}", task.name, folder.display()));
                 }
                 None => {
-                    let alone = export_onnx(model, format, folder)?;
+                    let alone = all_heads_onnx(model, format, folder)?;
                     let all = folder.join(ALL_HEADS);
-                    let alone: Vec<String> =
-                        alone.iter().map(|name| folder.join(name).display().to_string()).collect();
+                    let alone: Vec<String> = alone.iter().map(|name| folder.join(name).display().to_string()).collect();
                     let alone = if alone.is_empty() { String::new() } else { format!("; alone: {}", alone.join(", ")) };
                     out.note(format!("all tasks of {from} are in {}{alone}", all.display()));
                 }
@@ -91,7 +89,7 @@ pub fn run(args: &Args, out: &mut Out) -> Result<()> {
         (None, Some(folder)) => {
             let task = super::task(model, args.task.as_deref())?;
             super::destination(folder, args.overwrite, Destination::Model)?;
-            export_single_task(model, task, folder)?;
+            single_task(model, task, folder)?;
             out.note(format!("`{}` of {from} is in {}", task.name, folder.display()));
         }
         (None, None) => return Err(Error::usage("expected --to DIR or --onnx DIR")),

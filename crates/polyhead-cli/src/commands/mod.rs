@@ -19,8 +19,9 @@ mod train;
 
 use crate::out::Out;
 use clap::Subcommand;
+use polyhead::export::{ALL_HEADS, ONE_HEAD};
 use polyhead::infer::{Products, Session};
-use polyhead::model::{ALL_HEADS, Model, NamedTask, ONE_HEAD};
+use polyhead::model::{Model, NamedTask};
 use polyhead::recipe::PrecisionRecipe;
 use polyhead::tasks::TASKS;
 use polyhead::{Error, Place, Result};

@@ -1,6 +1,6 @@
 //! Model cards: the `README.md` of a model folder, with the front matter that the Hub reads.
 
-use super::{ALL_HEADS, Model, NamedTask, arguments};
+use super::{Model, NamedTask, arguments};
 use crate::parameters::Lora;
 use crate::tasks::SingleTask;
 use serde_json::Value;
@@ -72,13 +72,13 @@ pub fn single_onnx_card(model: &Model, task: &NamedTask, single: &SingleTask) ->
     card
 }
 
-/// The card of a model with all heads in one ONNX file.
-pub fn onnx_card(model: &Model, tasks: &[&NamedTask]) -> String {
+/// The card of a model with all heads in one ONNX file of this name.
+pub fn onnx_card(model: &Model, file: &str) -> String {
     let mut card = front_matter(model, None);
-    let names: Vec<&str> = tasks.iter().map(|task| task.name.as_str()).collect();
+    let names: Vec<&str> = model.tasks.iter().map(|task| task.name.as_str()).collect();
     let _ = write!(
         card,
-        "# One encoder, {} heads: {}\n\nA multi-task model trained with polyhead. `{ALL_HEADS}` has the encoder once and all heads: inputs \
+        "# One encoder, {} heads: {}\n\nA multi-task model trained with polyhead. `{file}` has the encoder once and all heads: inputs \
          `input_ids`, `attention_mask` and, where the encoder knows them, `token_type_ids`; of each task the output `TASK.logits`, of \
          questions `TASK.start_logits` and `TASK.end_logits`. Tokens are those of `tokenizer.json`; what the rows of logits mean is in \
          `config.json` under `polyhead`.\n\n",

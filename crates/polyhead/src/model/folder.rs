@@ -2,7 +2,7 @@
 //!
 //! The encoder's tensors keep the names that transformers gives them (`BertModel`), so `AutoModel.from_pretrained` loads the folder as
 //! an encoder; the heads are `heads.{task}. ...` beside them, and the field `polyhead` of `config.json` says what they
-//! are. Folders of single-task models of transformers load too; `export.rs` writes them.
+//! are. Folders of single-task models of transformers load too; `export.rs` of the crate writes them.
 
 use super::about::forget_paths;
 use super::{Model, NamedTask, Provenance, card};
@@ -181,7 +181,7 @@ impl Model {
     }
 
     /// `config.json` with what the heads are.
-    pub(super) fn config_with_tasks(&self, lora: Option<&Lora>) -> Value {
+    pub(crate) fn config_with_tasks(&self, lora: Option<&Lora>) -> Value {
         let tasks = self.tasks.iter().map(|NamedTask { name, task }| SavedTask {
             name: name.clone(),
             kind: task.kind().to_owned(),
@@ -213,13 +213,13 @@ impl Model {
         config
     }
 
-    pub(super) fn write(&self, folder: &Path, config: Value, tensors: &[(String, Tensor)], card: String) -> Result<()> {
+    pub(crate) fn write(&self, folder: &Path, config: Value, tensors: &[(String, Tensor)], card: String) -> Result<()> {
         self.write_beside(folder, config, card)?;
         write_tensors(&folder.join("model.safetensors"), tensors)
     }
 
     /// Writes what stands beside weights: `config.json`, the tokenizer's files, a model card.
-    pub(super) fn write_beside(&self, folder: &Path, mut config: Value, card: String) -> Result<()> {
+    pub(crate) fn write_beside(&self, folder: &Path, mut config: Value, card: String) -> Result<()> {
         let model_type = EncoderKind::of(&folder.join("config.json"), &config)?.name_in(&config).model_type;
         if let Some(fields) = config.as_object_mut() {
             // Without it transformers does not know what the folder is.
@@ -243,7 +243,7 @@ impl Model {
     }
 
     /// The class of transformers for this encoder: `BertModel`, `BertForTokenClassification`.
-    pub(super) fn architecture(&self, ending: &str) -> String {
+    pub(crate) fn architecture(&self, ending: &str) -> String {
         let kind = EncoderKind::of(Path::new("config.json"), &self.config);
         format!("{}{ending}", kind.map_or("", |kind| kind.name_in(&self.config).class))
     }

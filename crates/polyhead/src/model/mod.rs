@@ -3,7 +3,6 @@
 mod about;
 pub mod card;
 mod command;
-mod export;
 mod folder;
 mod shapes;
 mod start;
@@ -11,7 +10,6 @@ mod start;
 pub use about::Provenance;
 pub(crate) use about::without_path;
 pub use command::{arguments, shell_word};
-pub use export::{ALL_HEADS, ONE_HEAD, export_onnx, export_single_onnx, export_single_task};
 pub use folder::read_config;
 pub use shapes::{Share, shapes, shares};
 pub use start::{KeepHeads, Start};

@@ -168,11 +168,7 @@ pub fn network_to_bytes(
     file(write, metadata, Format::default())?.into_bytes()
 }
 
-fn file(
-    write: impl FnOnce(&mut Graph) -> Result<()>,
-    metadata: Vec<(String, String)>,
-    format: Format,
-) -> Result<File> {
+fn file(write: impl FnOnce(&mut Graph) -> Result<()>, metadata: Vec<(String, String)>, format: Format) -> Result<File> {
     let mut graph = Graph::new(format.weights);
     write(&mut graph)?;
     let inputs = graph.declared_inputs();

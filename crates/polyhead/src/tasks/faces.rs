@@ -118,6 +118,7 @@ type AnalyseFn<T> = fn(&T, &[(&<T as Task>::Example, <T as Task>::Prediction)]) 
 type AgainstTrainingFn<T> =
     fn(&T, &[<T as Task>::Example], &[(&<T as Task>::Example, <T as Task>::Prediction)]) -> Vec<Block>;
 type PairFn = fn(&str, &Span, &Span, OffsetUnit) -> Value;
+type ExportFn<T> = fn(&T, &<T as Task>::Head, &EncoderKind) -> Result<Vec<(String, Tensor)>>;
 type QueryFn<T> = fn(&Arc<T>, &Value, &Map<String, Value>, &Tokenizer) -> Result<Query>;
 
 pub(super) struct ChecksOf<T: Task> {
@@ -135,7 +136,7 @@ pub(super) struct PipelineOf<T: Task> {
 pub(super) struct ExchangeOf<T: Task> {
     pub architecture: &'static str,
     pub single: fn(&T, &EncoderKind) -> SingleTask,
-    pub export: fn(&T, &T::Head, &EncoderKind) -> Result<Vec<(String, Tensor)>>,
+    pub export: ExportFn<T>,
     pub import: fn(&SingleTaskFolder, &mut Weights) -> Option<Result<T>>,
 }
 
@@ -201,12 +202,8 @@ impl<T: Task> Faces<T> {
     where
         T: Exchange,
     {
-        let exchange = ExchangeOf {
-            architecture: T::ARCHITECTURE,
-            single: T::single,
-            export: T::export,
-            import: T::import,
-        };
+        let exchange =
+            ExchangeOf { architecture: T::ARCHITECTURE, single: T::single, export: T::export, import: T::import };
         Self { exchange: Some(exchange), ..self }
     }
 

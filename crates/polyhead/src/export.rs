@@ -1,16 +1,16 @@
 //! A model for other programs: single-task folders of transformers, and ONNX.
 //!
 //! ```text
-//! export_single_task   DIR/config.json, model.safetensors, the tokenizer's files, README.md
-//! export_onnx          DIR/polyhead.onnx with all heads, config.json, the tokenizer's files, README.md,
-//!                      and DIR/TASK/ of each task that transformers has a class for
-//! export_single_onnx   DIR/model.onnx in place of model.safetensors: the layout of Optimum
+//! single_task      DIR/config.json, model.safetensors, the tokenizer's files, README.md
+//! single_onnx      DIR/model.onnx in place of model.safetensors: the layout of Optimum
+//! all_heads_onnx   DIR/polyhead.onnx with all heads, config.json, the tokenizer's files, README.md,
+//!                  and DIR/TASK/, as single_onnx writes it, of each task that transformers has a class for
 //! ```
 
-use super::{Model, NamedTask, card};
 use crate::encoders::{EncoderKind, HeadTransform};
 use crate::error::{Error, Result};
 use crate::io::write_folder_atomic;
+use crate::model::{Model, NamedTask, card};
 use crate::onnx::{self, Format};
 use crate::tasks::SingleTask;
 use serde_json::{Value, json};
@@ -22,10 +22,10 @@ pub const ALL_HEADS: &str = "polyhead.onnx";
 pub const ONE_HEAD: &str = "model.onnx";
 
 /// A task as a single-task model of transformers, and `config.json` of that model.
-fn single_task(model: &Model, task: &NamedTask) -> Option<Result<(SingleTask, Value)>> {
-    let described = |encoder: &EncoderKind| {
+fn described(model: &Model, task: &NamedTask) -> Option<Result<(SingleTask, Value)>> {
+    let describe = |encoder: &EncoderKind| {
         let single = task.task.single(encoder)?;
-        let mut config = model.config.clone();
+        let mut config = model.config().clone();
         if let Some(fields) = config.as_object_mut() {
             for name in ["id2label", "label2id", "num_labels"] {
                 fields.shift_remove(name);
@@ -35,7 +35,7 @@ fn single_task(model: &Model, task: &NamedTask) -> Option<Result<(SingleTask, Va
         }
         Some((single, config))
     };
-    EncoderKind::of(Path::new("config.json"), &model.config).map(described).transpose()
+    EncoderKind::of(Path::new("config.json"), model.config()).map(describe).transpose()
 }
 
 fn no_single_task(task: &NamedTask) -> Error {
@@ -46,13 +46,13 @@ fn no_single_task(task: &NamedTask) -> Error {
 ///
 /// # Errors
 /// transformers has no class for it or one with another head, or the folder can't be written.
-pub fn export_single_task(model: &Model, task: &NamedTask, folder: &Path) -> Result<()> {
-    let (single, config) = single_task(model, task).ok_or_else(|| no_single_task(task))??;
+pub fn single_task(model: &Model, task: &NamedTask, folder: &Path) -> Result<()> {
+    let (single, config) = described(model, task).ok_or_else(|| no_single_task(task))??;
     let kind = EncoderKind::of(Path::new("config.json"), &config)?;
     let prefix = kind.naming.prefix;
     let head = task.task.export(kind)?;
     if kind.head_transform.is_some() {
-        HeadTransform::check(&model.config)?;
+        HeadTransform::check(model.config())?;
     }
     // These classes of transformers have no pooler, or one that is the head's, and know nothing of LoRA.
     let merged = model.parameters.merged(model.lora.as_ref())?;
@@ -68,32 +68,32 @@ pub fn export_single_task(model: &Model, task: &NamedTask, folder: &Path) -> Res
 ///
 /// # Errors
 /// They have no class for it, or the folder can't be written.
-pub fn export_single_onnx(model: &Model, task: &NamedTask, format: Format, folder: &Path) -> Result<()> {
+pub fn single_onnx(model: &Model, task: &NamedTask, format: Format, folder: &Path) -> Result<()> {
     model.parameters.check_finite()?;
     write_folder_atomic(folder, |folder| write_single_onnx(model, task, format, folder))
 }
 
 fn write_single_onnx(model: &Model, task: &NamedTask, format: Format, folder: &Path) -> Result<()> {
-    let (single, config) = single_task(model, task).ok_or_else(|| {
+    let (single, config) = described(model, task).ok_or_else(|| {
         no_single_task(task).hint(format!("without `--task` the model is written with all its heads: {ALL_HEADS}"))
     })??;
     model.write_beside(folder, config, card::single_onnx_card(model, task, &single))?;
     onnx::write_single(model, task, format, folder.join(ONE_HEAD))
 }
 
-/// Writes a model as one ONNX file with all heads, and beside it a folder for each task as [`export_single_onnx`] does, where
+/// Writes a model as one ONNX file with all heads, and beside it a folder for each task as [`single_onnx`] does, where
 /// there is a class for it. Returns the names of the tasks that have one.
 ///
 /// # Errors
 /// The folder can't be written.
-pub fn export_onnx<'a>(model: &'a Model, format: Format, folder: &Path) -> Result<Vec<&'a str>> {
+pub fn all_heads_onnx<'a>(model: &'a Model, format: Format, folder: &Path) -> Result<Vec<&'a str>> {
     model.parameters.check_finite()?;
     write_folder_atomic(folder, |folder| {
         let tasks: Vec<&NamedTask> = model.tasks.iter().collect();
-        model.write_beside(folder, model.config_with_tasks(None), card::onnx_card(model, &tasks))?;
+        model.write_beside(folder, model.config_with_tasks(None), card::onnx_card(model, ALL_HEADS))?;
         onnx::write(model, &tasks, format, folder.join(ALL_HEADS))?;
         let mut alone = Vec::new();
-        for task in tasks.into_iter().filter(|task| single_task(model, task).is_some()) {
+        for task in tasks.into_iter().filter(|task| described(model, task).is_some()) {
             let inside = folder.join(&task.name);
             std::fs::create_dir(&inside).map_err(|cause| Error::writing(&inside, cause))?;
             write_single_onnx(model, task, format, &inside)?;
