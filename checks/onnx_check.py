@@ -29,8 +29,9 @@ BATCHES = [1, 2, 5, 16]
 LENGTHS = [1, 2, 17, 64, 130, 512]
 OUTPUTS = ["ner.logits", "qa.start_logits", "qa.end_logits", "class.logits", "pos.logits", "rel.logits"]
 # Arguments of dump_onnx, and the bound of errors: f16 has 11 bits; bytes have 8, of weights and of what is multiplied with them, whose
-# scale the largest number of a whole batch decides: of it the root mean square is held to the bound.
-VARIANTS = [(["20"], TOLERANCE), (["21"], TOLERANCE), (["23"], TOLERANCE), (["external"], TOLERANCE), (["f16"], 5e-3), (["int8"], 0.15)]
+# scale the largest number of a whole batch decides. Of random words and heads it loses more than of real ones, so the root mean square
+# is held to a wide bound: that the graph is right; what it costs in scores is measured with trained models.
+VARIANTS = [(["20"], TOLERANCE), (["21"], TOLERANCE), (["23"], TOLERANCE), (["external"], TOLERANCE), (["f16"], 5e-3), (["int8"], 0.25)]
 RANK = 3  # of low-rank additions
 LABELS = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
 
@@ -141,7 +142,8 @@ def check(args, encoder, scratch):
     model = onnx.load(files[0])
     names = {tensor.name for tensor in model.graph.initializer}
     weights = set(load_file(folder / "model.safetensors"))
-    weights = {name for name in weights if not name.startswith("pooler.")}
+    # Low-rank additions are merged into the weights.
+    weights = {name for name in weights if not name.startswith("pooler.") and ".lora_" not in name}
     report(weights <= names, f"initialisers have the names of the weights; without: {sorted(weights - names) or 'none'}")
     inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
     report(len(inferred.graph.value_info) > 0, f"{len(model.graph.node)} nodes, {len(inferred.graph.value_info)} inferred shapes")
