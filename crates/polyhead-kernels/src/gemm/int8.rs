@@ -17,6 +17,9 @@ mod x86;
 pub(crate) use rows::Int8Rows;
 
 use super::epilogue::{Epilogue, Part, Place};
+#[cfg(target_arch = "x86_64")]
+use super::isa::{Isa, Precision};
+use super::packed::width_of;
 use super::product::{Split, split};
 use crate::workspace::Buffer;
 use rayon::prelude::*;
@@ -45,12 +48,9 @@ impl Int8Isa {
         let mut all = Vec::new();
         #[cfg(target_arch = "x86_64")]
         {
-            let wide = is_x86_feature_detected!("avx512f")
-                && is_x86_feature_detected!("avx512bw")
-                && is_x86_feature_detected!("avx512vl")
-                && is_x86_feature_detected!("avx512dq")
-                && is_x86_feature_detected!("avx512vnni");
-            let candidates = [(Self::Avx512Vnni, wide), (Self::Avx2, is_x86_feature_detected!("avx2"))];
+            let wide = Isa::all(Precision::F32).contains(&Isa::Avx512);
+            let vnni = wide && is_x86_feature_detected!("avx512vnni");
+            let candidates = [(Self::Avx512Vnni, vnni), (Self::Avx2, is_x86_feature_detected!("avx2"))];
             all.extend(candidates.into_iter().filter_map(|(isa, here)| here.then_some(isa)));
         }
         all.push(Self::Portable);
@@ -106,8 +106,7 @@ impl Int8Panels {
 
     fn of_for(rows: &[&[f32]], isa: Int8Isa) -> Self {
         let (columns, depth) = (rows.len(), rows.first().map_or(0, |row| row.len()).div_ceil(QUAD));
-        let (lanes, across) = isa.registers();
-        let width = columns.next_multiple_of(lanes).clamp(lanes, lanes * across);
+        let width = width_of(columns, isa.registers());
         let padded = columns.next_multiple_of(width);
         let mut elements = Buffer::uninit(padded * depth);
         let (mut scales, mut starts) = (vec![0.0; padded], vec![0; padded]);

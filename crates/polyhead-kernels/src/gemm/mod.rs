@@ -21,6 +21,7 @@ mod int8;
 mod isa;
 mod matrix;
 mod packed;
+mod prefetch;
 mod product;
 mod sums;
 mod tile;

@@ -167,7 +167,7 @@ pub(crate) struct PackedB<T: PackedElement> {
 
 impl<T: PackedElement> PackedB<T> {
     fn uninit(k: usize, columns: usize, isa: Isa) -> Self {
-        let (depth, width) = (k.div_ceil(T::DEPTH), width_of(columns, isa));
+        let (depth, width) = (k.div_ceil(T::DEPTH), width_of(columns, (isa.lanes(), isa.across())));
         let mut elements = Buffer::uninit(columns.div_ceil(width) * depth * width);
         // The columns that the last panel lacks: read, and their sums thrown away, but they must be numbers.
         if !columns.is_multiple_of(width) {
@@ -266,12 +266,14 @@ fn set_columns<T: PackedElement>(panel: &mut [T], width: usize, depth: usize, ro
     }
 }
 
-/// The width of panels for this many columns: whole registers, as many as leave the fewest columns empty.
-fn width_of(columns: usize, isa: Isa) -> usize {
-    let (lanes, widest) = (isa.lanes(), isa.lanes() * isa.across());
+/// The width of panels for this many columns, of numbers a register and registers across: whole registers, as many as leave the fewest columns empty.
+pub(super) fn width_of(columns: usize, (lanes, across): (usize, usize)) -> usize {
+    let widest = lanes * across;
     match columns.next_multiple_of(lanes).max(lanes) {
         whole if whole <= widest => whole,
-        _ if columns.next_multiple_of(widest - lanes) < columns.next_multiple_of(widest) => widest - lanes,
+        _ if across > 1 && columns.next_multiple_of(widest - lanes) < columns.next_multiple_of(widest) => {
+            widest - lanes
+        }
         _ => widest,
     }
 }

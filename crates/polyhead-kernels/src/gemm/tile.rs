@@ -12,6 +12,7 @@
 use super::arguments::{AccumulatorInit, Arguments, Target};
 use super::element::PackedElement;
 use super::isa::ROWS_PORTABLE;
+use super::prefetch::{fetch, fetch_near};
 
 /// A register of f32 numbers.
 ///
@@ -23,12 +24,6 @@ pub(super) trait Register: Copy {
     unsafe fn zero() -> Self;
     unsafe fn load(from: *const f32, count: usize) -> Self;
     unsafe fn store(self, to: *mut f32, count: usize);
-    /// Brings a line of memory into the first cache. Any address will do: what is not there is not fetched.
-    #[inline(always)]
-    fn fetch_near(_line: *const f32) {}
-    /// The same into the second cache.
-    #[inline(always)]
-    fn fetch<T>(_line: *const T) {}
 }
 
 /// What a tile fetches while it multiplies: it would wait for both, since they come from far.
@@ -138,8 +133,8 @@ unsafe fn fixed<S: Multiply<T>, T: PackedElement, const R: usize, const V: usize
             let steps = if row < R { steps } else { arguments.depth - R * steps };
             if row < R {
                 for v in 0..V {
-                    S::fetch_near(ahead.c.wrapping_add(row * stride + v * S::LANES));
-                    S::fetch(ahead.b.wrapping_add((row * V + v) * S::LANES));
+                    fetch_near(ahead.c.wrapping_add(row * stride + v * S::LANES));
+                    fetch(ahead.b.wrapping_add((row * V + v) * S::LANES));
                 }
             }
             for _ in 0..steps {

@@ -58,22 +58,10 @@ impl Register for __m512 {
         // SAFETY: as above.
         unsafe { _mm512_mask_storeu_ps(to, mask(count), self) }
     }
-
-    #[inline(always)]
-    fn fetch_near(line: *const f32) {
-        // SAFETY: a hint, which never fails.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) }
-    }
-
-    #[inline(always)]
-    fn fetch<T>(line: *const T) {
-        // SAFETY: as above.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(line.cast()) }
-    }
 }
 
 #[inline(always)]
-fn mask(count: usize) -> u16 {
+pub(super) fn mask(count: usize) -> u16 {
     (0xffff_u32 >> (16 - count as u32)) as u16
 }
 
@@ -154,18 +142,6 @@ impl Register for Pairs {
         // SAFETY: the caller's promise.
         unsafe { self.0.store(to, count) }
     }
-
-    #[inline(always)]
-    fn fetch_near(line: *const f32) {
-        // SAFETY: a hint, which never fails.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) }
-    }
-
-    #[inline(always)]
-    fn fetch<T>(line: *const T) {
-        // SAFETY: as above.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(line.cast()) }
-    }
 }
 
 impl Multiply<u32> for Pairs {
@@ -221,18 +197,6 @@ impl Register for __m256 {
                 _ => _mm256_maskstore_ps(to, lanes_below(count), self),
             }
         }
-    }
-
-    #[inline(always)]
-    fn fetch_near(line: *const f32) {
-        // SAFETY: a hint, which never fails.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) }
-    }
-
-    #[inline(always)]
-    fn fetch<T>(line: *const T) {
-        // SAFETY: as above.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(line.cast()) }
     }
 }
 

@@ -49,15 +49,11 @@ impl Graph {
                 Ok(self.emit("Cast", at, &[&chosen], &[TO_FLOAT]))
             }
             WeightType::Int8 => {
-                let Quantized { values, scales } = Quantized::by_row(&tensor)?;
-                let (dims, scale_dims) = (tensor.dims().to_vec(), (scales.len(), 1));
-                let scales = Tensor::from_vec(scales, scale_dims, &Device::Cpu)?;
-                let values = self.once(&format!("bytes of {name}"), |graph| {
-                    graph.initializer(&format!("{name}_quantized"), Numbers::Bytes(values, dims))
-                });
-                let scales = self.once(&format!("scales of {name}"), |graph| {
-                    graph.initializer(&format!("{name}_scale"), Numbers::Tensor(scales))
-                });
+                let [values, scales] = self.in_bytes(name, || {
+                    let Quantized { values, scales } = Quantized::by_row(&tensor)?;
+                    let scales = Tensor::from_vec(scales, (tensor.dim(0)?, 1), &Device::Cpu)?;
+                    Ok((Numbers::Bytes(values, tensor.dims().to_vec()), scales))
+                })?;
                 let chosen = self.emit("Gather", at, &[&values, rows], &[]);
                 let chosen = self.emit("Cast", at, &[&chosen], &[TO_FLOAT]);
                 let scales = self.emit("Gather", at, &[&scales, rows], &[]);
@@ -76,21 +72,30 @@ impl Graph {
             let matrix = self.once(&format!("transposed {name}"), |graph| graph.in_type(name, matrix));
             return Ok(self.emit("MatMul", &at, &[x, &matrix], &[]));
         }
-        let (outer, inner) = matrix.dims2()?;
-        let Quantized { values, scales } = Quantized::by_row(&matrix)?;
-        let across = (0..inner).flat_map(|i| values.iter().copied().skip(i).step_by(inner)).collect();
-        let scales = Tensor::from_vec(scales, outer, &Device::Cpu)?;
-        let matrix = self.once(&format!("bytes of {name}"), |graph| {
-            graph.initializer(&format!("{name}_quantized"), Numbers::Bytes(across, vec![inner, outer]))
-        });
-        let scales = self.once(&format!("scales of {name}"), |graph| {
-            graph.initializer(&format!("{name}_scale"), Numbers::Tensor(scales))
-        });
+        let [matrix, scales] = self.in_bytes(name, || {
+            let (outer, inner) = matrix.dims2()?;
+            let Quantized { values, scales } = Quantized::by_row(&matrix)?;
+            let across = (0..inner).flat_map(|i| values.iter().copied().skip(i).step_by(inner)).collect();
+            Ok((Numbers::Bytes(across, vec![inner, outer]), Tensor::from_vec(scales, outer, &Device::Cpu)?))
+        })?;
         let [bytes, scale, zero] = self.quantized(x);
         let sums = self.emit("MatMulInteger", &at, &[&bytes, &matrix, &zero], &[]);
         let sums = self.emit("Cast", &at, &[&sums], &[TO_FLOAT]);
         let scale = self.emit("Mul", &at, &[&scale, &scales], &[]);
         Ok(self.emit("Mul", &at, &[&sums, &scale], &[]))
+    }
+
+    /// The initialisers of a weight in bytes and of its scales, which `make` makes where they are not there yet.
+    fn in_bytes(&mut self, name: &str, make: impl FnOnce() -> Result<(Numbers, Tensor)>) -> Result<[String; 2]> {
+        let keys = [format!("bytes of {name}"), format!("scales of {name}")];
+        if let [Some(bytes), Some(scales)] = keys.each_ref().map(|key| self.known(key)) {
+            return Ok([bytes, scales]);
+        }
+        let (bytes, scales) = make()?;
+        let bytes = self.once(&keys[0], |graph| graph.initializer(&format!("{name}_quantized"), bytes));
+        let numbers = Numbers::Tensor(scales);
+        let scales = self.once(&keys[1], |graph| graph.initializer(&format!("{name}_scale"), numbers));
+        Ok([bytes, scales])
     }
 
     /// A value in bytes, its scale and its zero point: once for all layers that read it.

@@ -1,6 +1,7 @@
 //! A tile of a product in whole numbers: some rows and up to three registers of columns, all of k.
 
 use super::Int8Isa;
+use crate::gemm::prefetch::fetch;
 
 /// Rows of a tile where there are sixteen registers.
 pub(super) const ROWS_NARROW: usize = 4;
@@ -47,9 +48,6 @@ pub(super) trait Sums: Copy {
     unsafe fn with(self, x: Self::X, w: Self::W) -> Self;
     /// Stores `sum (scale scales) + bias`.
     unsafe fn store(self, scale: f32, scales: *const f32, bias: *const f32, to: *mut f32, count: usize);
-    /// Brings a line of memory into the second cache, whatever address it is.
-    #[inline(always)]
-    fn fetch(_line: *const u32) {}
 }
 
 impl Tile {
@@ -116,7 +114,7 @@ impl Tile {
                 let steps = if row < R { steps } else { self.depth - R * steps };
                 if row < R {
                     for v in 0..V {
-                        S::fetch(self.next.wrapping_add((row * V + v) * S::LANES));
+                        fetch(self.next.wrapping_add((row * V + v) * S::LANES));
                     }
                 }
                 for _ in 0..steps {

@@ -1,6 +1,7 @@
 //! Sums of products of bytes in the registers of x86-64.
 
 use super::tile::{ROWS_NARROW, Sums, Target, Tile};
+use crate::gemm::x86::mask;
 use std::arch::x86_64::*;
 
 /// # Safety
@@ -57,15 +58,8 @@ impl Sums for Sixteen {
         unsafe {
             let scales = _mm512_mul_ps(_mm512_set1_ps(scale), _mm512_loadu_ps(scales));
             let scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(self.0), scales);
-            let mask = (0xffff_u32 >> (16 - count as u32)) as u16;
-            _mm512_mask_storeu_ps(to, mask, _mm512_add_ps(scaled, _mm512_loadu_ps(bias)));
+            _mm512_mask_storeu_ps(to, mask(count), _mm512_add_ps(scaled, _mm512_loadu_ps(bias)));
         }
-    }
-
-    #[inline(always)]
-    fn fetch(line: *const u32) {
-        // SAFETY: a hint, which never fails.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(line.cast()) }
     }
 }
 
@@ -125,11 +119,5 @@ impl Sums for Eight {
             _mm256_storeu_ps(last.as_mut_ptr(), sum);
             std::ptr::copy_nonoverlapping(last.as_ptr(), to, count);
         }
-    }
-
-    #[inline(always)]
-    fn fetch(line: *const u32) {
-        // SAFETY: a hint, which never fails.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(line.cast()) }
     }
 }
