@@ -3,16 +3,17 @@
 
     python3 bench/families.py --data DATA_DIR --tokenizer MINILM_DIR --peer VENV/bin/python [FAMILY ...] [--results FILE]
 
-Of each family both sides train recipes/report.toml on the first --examples sentences and questions, one epoch, in turn, --runs times:
-`polyhead train` and peers/train_pytorch.py (`tuned`), on the same windows, with the same steps and real tokens. Memory is that of a job
+Both sides train each family by recipes/report.toml on the first --examples sentences and questions, one epoch, in turn:
+`polyhead train` and peers/train_pytorch.py (`tuned`), on the same windows, with the same steps and real tokens. The families take turns,
+--runs times, so that ratios of one round are of one state of the machine. Memory is that of a job
 whose largest batch is 16 windows of 384 tokens: the peak of the process less weights, gradients and moments
 (16 bytes a parameter); of polyhead also with `train.recompute`. Then both answer 64 sentences and 16 questions with one model
 (bench_inference, peers/infer.py), whose logits must be equal. Weights are random
 (peers/random_encoder.py): they decide nothing about the time. PyTorch's attention is SDPA where transformers has it for the family, else
 eager. Both sides compute in f32 where bf16 is not faster.
 
-Each figure goes into FILE as soon as it is known and is not taken again; --until begins no family after that time. --table prints those
-that are whole. DATA_DIR as for compare.py. The peer's Python has torch and transformers; this script needs the standard library.
+Each figure goes into FILE as soon as it is known and is not taken again; --until begins none after that time. --table prints what there is.
+DATA_DIR as for compare.py. The peer's Python has torch and transformers; this script needs the standard library.
 """
 import argparse
 import json
@@ -89,57 +90,79 @@ def memory(args, encoder: Path, precision: str) -> dict:
     return peaks | {"PyTorch": round(peer(args, changes, precision)["memory"])}
 
 
-def training(args, encoder: Path) -> list[dict]:
-    runs = []
+def training(args, encoder: Path) -> dict:
+    busy = Busy()
     changes = overrides(encoder, args.data, args.examples)
+    ours = train_polyhead(args.polyhead, RECIPE, changes, args.work / "runs", "auto", args.threads)
+    theirs = peer(args, changes, ours["precision"])
+    if (ours["steps"], ours["tokens"]) != (theirs["steps"], theirs["tokens"]):
+        sys.exit(f"{encoder.name}: expected the same steps and real tokens, found {ours} and {theirs}")
+    seconds = {side: round(found["seconds"], 2) for side, found in [("polyhead", ours), ("PyTorch", theirs)]}
+    return {"precision": ours["precision"], "tokens": ours["tokens"], "others": busy.others(), "seconds": seconds}
+
+
+def measure(args, families: list[str], found: dict) -> None:
+    """Adds what is not there, and keeps each figure as soon as it is known."""
+    parts = {family: found["parts"].setdefault(family, {"runs": []}) for family in families}
+    encoders = {family: args.work / family for family in families}
+    for family, encoder in encoders.items():
+        run([args.peer, ROOT / "bench/peers/random_encoder.py", family, args.tokenizer, encoder], args.threads)
+        parts[family]["parameters"] = parameters(encoder)
     for number in range(args.runs):
-        say(f"{encoder.name}, run {number + 1} of {args.runs}")
-        busy = Busy()
-        ours = train_polyhead(args.polyhead, RECIPE, changes, args.work / "runs", "auto", args.threads)
-        theirs = peer(args, changes, ours["precision"])
-        if (ours["steps"], ours["tokens"]) != (theirs["steps"], theirs["tokens"]):
-            sys.exit(f"{encoder.name}: expected the same steps and real tokens, found {ours} and {theirs}")
-        seconds = {side: round(found["seconds"], 2) for side, found in [("polyhead", ours), ("PyTorch", theirs)]}
-        runs.append({"precision": ours["precision"], "tokens": ours["tokens"], "others": busy.others(), "seconds": seconds})
-    return runs
+        for family, part in parts.items():
+            if len(part["runs"]) == number and not is_past(args.until):
+                say(f"{family}, training, run {number + 1} of {args.runs}")
+                part["runs"].append(training(args, encoders[family]))
+                keep(args.results, found)
+    for family, part in parts.items():
+        steps = {
+            "memory": lambda: memory(args, encoders[family], part["runs"][0]["precision"]),
+            "inference": lambda: inference(args, encoders[family], args.runs),
+        }
+        for name, step in steps.items():
+            if part["runs"] and name not in part and not is_past(args.until):
+                say(f"{family}, {name}")
+                part[name] = step()
+                keep(args.results, found)
+    for encoder in encoders.values():
+        shutil.rmtree(encoder)
 
 
-def measure(args, family: str, found: dict) -> None:
-    """Adds to a family's part what is not there, and keeps each figure as soon as it is known."""
-    part = found["parts"].setdefault(family, {})
-    encoder = args.work / family
-    run([args.peer, ROOT / "bench/peers/random_encoder.py", family, args.tokenizer, encoder], args.threads)
-    steps = {
-        "parameters": lambda: parameters(encoder),
-        "runs": lambda: training(args, encoder),
-        "memory": lambda: memory(args, encoder, part["runs"][0]["precision"]),
-        "inference": lambda: inference(args, encoder, args.runs),
-    }
-    for name, step in steps.items():
-        if name not in part:
-            say(f"{family}, {name}")
-            part[name] = step()
-            keep(args.results, found)
-    shutil.rmtree(encoder)
+def training_cells(part: dict, bert: list[dict]) -> list[str]:
+    runs = part["runs"]
+    if not runs:
+        return [""] * 4
+    ratios = [times_as_fast(run) for run in runs]
+    beside = [ratio / times_as_fast(run) for ratio, run in zip(ratios, bert)]
+    rate = statistics.median(run["tokens"] / run["seconds"]["polyhead"] for run in runs)
+    return [runs[0]["precision"], f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}, {len(ratios)})",
+            f"{statistics.median(beside):.2f}" if beside else "", f"{rate:,.0f}"]
+
+
+def times_as_fast(run: dict) -> float:
+    return run["seconds"]["PyTorch"] / run["seconds"]["polyhead"]
+
+
+def answer_cells(part: dict) -> list[str]:
+    if "inference" not in part:
+        return [""] * 2
+    of_workload = zip(*(zip(run["seconds"]["polyhead"], run["seconds"]["PyTorch"]) for run in part["inference"]))
+    return [f"{statistics.median(theirs / ours for ours, theirs in pairs):.2f}" for pairs in of_workload]
+
+
+def memory_cells(part: dict) -> list[str]:
+    if "memory" not in part:
+        return [""] * 3
+    beyond = {side: peak - 16 * part["parameters"] / 2**20 for side, peak in part["memory"].items()}
+    shares = [f"{beyond[side] / beyond['PyTorch']:.2f}" for side in ("polyhead", "recompute")]
+    return [f"{beyond['polyhead']:,.0f}", *shares]
 
 
 def show(found: dict) -> None:
-    lines = []
-    for family, part in found["parts"].items():
-        if "inference" not in part:
-            continue
-        runs = part["runs"]
-        beyond = {side: peak - 16 * part["parameters"] / 2**20 for side, peak in part["memory"].items()}
-        ratios = [run["seconds"]["PyTorch"] / run["seconds"]["polyhead"] for run in runs]
-        rate = statistics.median(run["tokens"] / run["seconds"]["polyhead"] for run in runs)
-        of_workload = zip(*(zip(run["seconds"]["polyhead"], run["seconds"]["PyTorch"]) for run in part["inference"]))
-        answers = [statistics.median(theirs / ours for ours, theirs in pairs) for pairs in of_workload]
-        cells = [f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})", f"{rate:,.0f}",
-                 *(f"{ratio:.2f}" for ratio in answers), f"{beyond['polyhead']:,.0f}",
-                 *(f"{beyond[side] / beyond['PyTorch']:.2f}" for side in ("polyhead", "recompute"))]
-        lines.append([family, runs[0]["precision"], *cells])
-    columns = ["family", "precision", "training, times PyTorch's tokens/s", "real tokens/s", "sentences", "questions", "memory beyond, MiB",
-               "share of PyTorch's", "with recompute"]
+    bert = found["parts"].get("bert", {"runs": []})["runs"]
+    lines = [[family, *training_cells(part, bert), *answer_cells(part), *memory_cells(part)] for family, part in found["parts"].items()]
+    columns = ["family", "precision", "training, times PyTorch's tokens/s (runs)", "times bert's ratio of the same round", "real tokens/s",
+               "sentences", "questions", "memory beyond, MiB", "share of PyTorch's", "with recompute"]
     print(table(columns, lines))
 
 
@@ -168,9 +191,7 @@ def main() -> None:
             parser.error("expected --data, --tokenizer and --peer")
         args.binaries = build("bench_inference", "dump_features")
         args.data, args.tokenizer, args.work = args.data.resolve(), args.tokenizer.resolve(), args.work.resolve()
-        for family in args.families or FAMILIES:
-            if "inference" not in found["parts"].get(family, {}) and not is_past(args.until):
-                measure(args, family, found)
+        measure(args, args.families or FAMILIES, found)
     show(found)
 
 
