@@ -160,7 +160,8 @@ def inference(args) -> dict:
         run([args.binaries["polyhead"], "export", model, "--task", task, "--to", args.scratch / task], args.threads)
         for weights in ["f32", "int8"]:
             to = args.scratch / task / f"polyhead-{weights}"
-            run([args.binaries["polyhead"], "export", model, "--task", task, "--onnx", to, "--weights", weights], args.threads)
+            command = [args.binaries["polyhead"], "export", model, "--task", task, "--onnx", to, "--weights", weights, "--fused-attention"]
+            run(command, args.threads)
     say("exporting to ONNX")
     run([args.python, ROOT / "bench/peers/infer.py", "export", args.scratch], args.threads)
     timed = workloads(args.binaries["dump_features"], RECIPE, args.encoder, args.data, args.threads, args.sentences,

@@ -31,7 +31,8 @@ OUTPUTS = ["ner.logits", "qa.start_logits", "qa.end_logits", "class.logits", "po
 # Arguments of dump_onnx, and the bound of errors: f16 has 11 bits; bytes have 8, of weights and of what is multiplied with them, whose
 # scale the largest number of a whole batch decides. Of random words and heads it loses more than of real ones, so the root mean square
 # is held to a wide bound: that the graph is right; what it costs in scores is measured with trained models.
-VARIANTS = [(["20"], TOLERANCE), (["21"], TOLERANCE), (["23"], TOLERANCE), (["external"], TOLERANCE), (["f16"], 5e-3), (["int8"], 0.25)]
+VARIANTS = [(["20"], TOLERANCE), (["21"], TOLERANCE), (["23"], TOLERANCE), (["external"], TOLERANCE), (["f16"], 5e-3), (["int8"], 0.25),
+            (["fused"], TOLERANCE), (["fused", "f16"], 5e-3), (["fused", "int8"], 0.25)]
 RANK = 3  # of low-rank additions
 LABELS = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
 

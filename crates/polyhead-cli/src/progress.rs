@@ -26,6 +26,15 @@ pub fn counter(what: &str) -> ProgressBar {
 
 /// Tells what the Hub tells: a bar for each file on a terminal, a line elsewhere.
 pub fn downloads(out: &Out) -> impl FnMut(HubEvent) + '_ {
+    transfers(out, "downloading")
+}
+
+/// The same of what goes to the Hub.
+pub fn uploads(out: &Out) -> impl FnMut(HubEvent) + '_ {
+    transfers(out, "sending")
+}
+
+fn transfers<'a>(out: &'a Out, doing: &'a str) -> impl FnMut(HubEvent) + 'a {
     let mut bar = ProgressBar::hidden();
     move |event| match event {
         HubEvent::Note(note) => bar.suspend(|| out.note(note)),
@@ -34,7 +43,7 @@ pub fn downloads(out: &Out) -> impl FnMut(HubEvent) + '_ {
             bar.set_style(style("{wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta} {msg}"));
             bar.set_message(printable(&file));
             if !std::io::stderr().is_terminal() {
-                out.note(format!("downloading {file}"));
+                out.note(format!("{doing} {file}"));
             }
         }
         HubEvent::Progress { done, .. } => bar.set_position(done),

@@ -17,9 +17,12 @@ fn version_and_help_go_to_standard_output() {
     }
 }
 
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 19] = [
     "init",
     "merge",
+    "quantize",
+    "push",
+    "pull",
     "train",
     "compare",
     "data",

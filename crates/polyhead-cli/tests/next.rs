@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod support;
+use serde_json::json;
 use support::{Ran, file, polyhead, text, tiny_bert};
 use tempfile::TempDir;
 
@@ -58,4 +59,27 @@ fn a_sentence_that_looks_like_a_flag_or_is_long_is_not_offered() {
         assert!(said.contains("next:  polyhead inspect "), "{said}");
         pasted(&said).success();
     }
+}
+
+#[test]
+fn a_quantised_model_is_told_with_its_scores_and_replaced_only_when_asked() {
+    let (folder, _) = trained("In Köln steht's heute schön");
+    let [run, to] = ["my runs/eigen", "int8"].map(|name| text(&folder.path().join(name)).to_owned());
+    let call = ["quantize", &run, &to, "--examples", "4", "--max-loss", "100"];
+    let told = polyhead(&call).success();
+    for part in ["Training examples", "Validation data", "18 of 18 linear layers in bytes", "MB in f32"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    assert!(polyhead(&call).failure(73).contains("--overwrite"));
+    let told = polyhead(&[&call[..], &["--overwrite", "--json"]].concat()).json();
+    assert_eq!((&told["kept"], &told["linear_layers"]), (&json!([]), &json!(18)), "{told}");
+    assert_eq!(told["validation"][0]["task"], "ner");
+    assert!(polyhead(&["inspect", &to]).success().contains("18 of 18 linear layers"));
+    assert_eq!(polyhead(&["inspect", &to, "--json"]).json()["int8"]["kept"], json!([]));
+    let data = text(&folder.path().join("train.conll")).to_owned();
+    for (precision, name) in [("auto", "int8"), ("int8", "int8"), ("f32", "f32")] {
+        let scored = polyhead(&["eval", &to, "--data", &data, "--json", "--precision", precision]).json();
+        assert_eq!(scored["precision"], name);
+    }
+    assert!(polyhead(&["quantize", &to, &run, "--max-loss", "-1"]).failure(2).contains("0 or more"));
 }

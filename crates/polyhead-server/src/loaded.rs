@@ -19,7 +19,6 @@ use std::sync::OnceLock;
 /// A model with its folder.
 pub struct Loaded {
     session: Session,
-    precision: Products,
     path: PathBuf,
     kinds: &'static [TaskKind],
     report: OnceLock<Option<String>>,
@@ -89,7 +88,7 @@ impl Loaded {
                 return Err(Error::usage(message).hint("a server takes that name for itself: rename the field"));
             }
         }
-        Ok(Self { session, precision, path: path.to_owned(), kinds, report: OnceLock::new() })
+        Ok(Self { session, path: path.to_owned(), kinds, report: OnceLock::new() })
     }
 
     /// The model.
@@ -116,7 +115,7 @@ impl Loaded {
             name: folder_name(&folder).unwrap_or_else(|| "model".into()),
             encoder: recipe.and_then(|recipe| checkpoint_name(&recipe.encoder.checkpoint)),
             parameters: Parameters::count(self.model().parameters.iter()),
-            precision: self.precision.name().to_owned(),
+            precision: self.session.products().name().to_owned(),
             epoch: about.epoch,
             scores: self.scores(),
         }

@@ -1,7 +1,7 @@
 //! Writes a model folder as an ONNX file: `checks/onnx_check.py` drives it.
 //!
 //! ```text
-//! cargo run --release --example dump_onnx -- MODEL_FOLDER MODEL.onnx [f32 | f16 | int8] [OPSET] [external]
+//! cargo run --release --example dump_onnx -- MODEL_FOLDER MODEL.onnx [f32 | f16 | int8] [OPSET] [external] [fused]
 //! ```
 
 use polyhead::model::Model;
@@ -22,9 +22,11 @@ fn main() -> Result<()> {
             "f16" => format.weights = WeightType::F16,
             "int8" => format.weights = WeightType::Int8,
             "external" => format.external_data = true,
+            "fused" => format.fused_attention = true,
             opset => format.opset = opset.parse().map_err(Error::usage)?,
         }
     }
     let model = Model::load(Path::new(folder), TASKS)?;
-    polyhead::onnx::write(&model, &model.tasks.iter().collect::<Vec<_>>(), format, file)
+    polyhead::onnx::write(&model, &model.tasks.iter().collect::<Vec<_>>(), format, file)?;
+    Ok(())
 }

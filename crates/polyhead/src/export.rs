@@ -2,14 +2,14 @@
 //!
 //! ```text
 //! single_task      DIR/config.json, model.safetensors, the tokenizer's files, README.md
-//! single_onnx      DIR/model.onnx in place of model.safetensors: the layout of Optimum
+//! single_onnx      DIR/model.onnx in place of model.safetensors: the layout of Optimum; and config.pbtxt, for Triton
 //! all_heads_onnx   DIR/polyhead.onnx with all heads, config.json, the tokenizer's files, README.md,
 //!                  and DIR/TASK/, as single_onnx writes it, of each task that transformers has a class for
 //! ```
 
 use crate::encoders::{EncoderKind, HeadTransform};
 use crate::error::{Error, Result};
-use crate::io::write_folder_atomic;
+use crate::io::{write_atomic, write_folder_atomic};
 use crate::model::{Model, NamedTask, card};
 use crate::onnx::{self, Format};
 use crate::tasks::SingleTask;
@@ -20,6 +20,8 @@ use std::path::Path;
 pub const ALL_HEADS: &str = "polyhead.onnx";
 /// The file of one task, as Optimum names it.
 pub const ONE_HEAD: &str = "model.onnx";
+/// What Triton asks to know of either.
+const TRITON: &str = "config.pbtxt";
 
 /// A task as a single-task model of transformers, and `config.json` of that model.
 fn described(model: &Model, task: &NamedTask) -> Option<Result<(SingleTask, Value)>> {
@@ -78,7 +80,8 @@ fn write_single_onnx(model: &Model, task: &NamedTask, format: Format, folder: &P
         no_single_task(task).hint(format!("without `--task` the model is written with all its heads: {ALL_HEADS}"))
     })??;
     model.write_beside(folder, config, card::single_onnx_card(model, task, &single))?;
-    onnx::write_single(model, task, format, folder.join(ONE_HEAD))
+    let signature = onnx::write_single(model, task, format, folder.join(ONE_HEAD))?;
+    write_atomic(folder.join(TRITON), signature.triton_config())
 }
 
 /// Writes a model as one ONNX file with all heads, and beside it a folder for each task as [`single_onnx`] does, where
@@ -90,8 +93,9 @@ pub fn all_heads_onnx<'a>(model: &'a Model, format: Format, folder: &Path) -> Re
     model.parameters.check_finite()?;
     write_folder_atomic(folder, |folder| {
         let tasks: Vec<&NamedTask> = model.tasks.iter().collect();
-        model.write_beside(folder, model.config_with_tasks(None), card::onnx_card(model, ALL_HEADS))?;
-        onnx::write(model, &tasks, format, folder.join(ALL_HEADS))?;
+        model.write_beside(folder, model.config_with_tasks(None, None), card::onnx_card(model, ALL_HEADS))?;
+        let signature = onnx::write(model, &tasks, format, folder.join(ALL_HEADS))?;
+        write_atomic(folder.join(TRITON), signature.triton_config())?;
         let mut alone = Vec::new();
         for task in tasks.into_iter().filter(|task| described(model, task).is_some()) {
             let inside = folder.join(&task.name);

@@ -4,6 +4,7 @@ use crate::data::{Layout, Skipped};
 use crate::encoders::{EncoderOverrides, Precision};
 use crate::error::{Error, Place, Result};
 use crate::model::Model;
+use crate::parameters::Int8;
 use crate::tasks::{Purpose, Score, TASKS, TaskKind};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -16,14 +17,17 @@ pub enum Products {
     /// Those of the encoder's linear layers in whole numbers: weights in bytes with a scale for each output, activations with one for
     /// each token. All others as the processor is fastest.
     Int8,
+    /// What the model folder says: those of a quantised model in whole numbers, all others as the processor is fastest.
+    AsStored,
 }
 
 impl Products {
-    /// `f32`, `bf16` or `int8`.
+    /// `f32`, `bf16`, `int8` or `auto`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Of(precision) => precision.name(),
             Self::Int8 => "int8",
+            Self::AsStored => "auto",
         }
     }
 }
@@ -60,17 +64,26 @@ impl Session {
 
     /// Loads a model folder whose tasks may be of kinds of one's own.
     pub fn open_with(folder: impl AsRef<Path>, kinds: &[TaskKind]) -> Result<Self> {
-        Self::open_in(folder, kinds, Precision::auto())
+        Self::open_in(folder, kinds, Products::AsStored)
     }
 
     /// The same with matrix products in this precision; the others take bf16 where the processor multiplies it natively.
     pub fn open_in(folder: impl AsRef<Path>, kinds: &[TaskKind], products: impl Into<Products>) -> Result<Self> {
         let (precision, int8) = match products.into() {
-            Products::Of(precision) => (precision, false),
-            Products::Int8 => (Precision::auto(), true),
+            Products::Of(precision) => (precision, Int8::No),
+            Products::Int8 => (Precision::auto(), Int8::Yes),
+            Products::AsStored => (Precision::auto(), Int8::AsStored),
         };
         let adjust = EncoderOverrides { precision, int8, ..EncoderOverrides::default() };
         Ok(Self { model: Model::load_adjusted(folder.as_ref(), kinds, &adjust)? })
+    }
+
+    /// What its matrix products are computed in.
+    pub fn products(&self) -> Products {
+        match self.model.int8 {
+            Int8::No => Products::Of(self.model.encoder.precision()),
+            _ => Products::Int8,
+        }
     }
 
     /// Answers one request, an object with the fields of the task ([`crate::tasks::AnyTask::fields`]): `{"text": ...}`. The

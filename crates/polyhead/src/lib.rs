@@ -28,6 +28,7 @@ pub mod onnx;
 pub mod optim;
 pub mod order;
 pub mod parameters;
+pub mod quantize;
 pub mod recipe;
 pub mod report;
 pub mod sample;

@@ -3,12 +3,14 @@
 //! [`Parameters`] is an ordered list (order decides every sum over parameters, so it must not change from process to
 //! process). [`Weights`] hands the tensors of a checkpoint to whoever declares them, and checks names and shapes.
 
+mod int8;
 mod lora;
 mod safetensors_file;
 mod weights;
 
+pub use int8::{Int8, Quantized};
 pub use lora::Lora;
-pub use safetensors_file::{write_numbers, write_tensors};
+pub use safetensors_file::{write_numbers, write_tensors, write_tensors_in_bytes};
 pub use weights::{Heads, Init, Naming, Weights};
 
 use crate::error::{Error, Result};

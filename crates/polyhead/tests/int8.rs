@@ -8,6 +8,7 @@ mod common;
 use common::{OPTIONS, fixture, logits, tiny_adjusted, windows};
 use polyhead::encoders::{ENCODERS, EncoderOverrides};
 use polyhead::infer::{Products, Session};
+use polyhead::parameters::Int8;
 use polyhead::tasks::TASKS;
 
 /// Every encoder, and those with odd options.
@@ -17,7 +18,7 @@ fn fixtures() -> impl Iterator<Item = &'static str> {
 
 #[test]
 fn logits_are_near_those_of_f32_and_depend_on_nothing_else_in_the_batch() {
-    let int8 = EncoderOverrides { int8: true, ..EncoderOverrides::default() };
+    let int8 = EncoderOverrides { int8: Int8::Yes, ..EncoderOverrides::default() };
     for name in fixtures() {
         let ((exact, reference), (model, _)) =
             (tiny_adjusted(name, &EncoderOverrides::default()), tiny_adjusted(name, &int8));
@@ -38,7 +39,7 @@ fn logits_are_near_those_of_f32_and_depend_on_nothing_else_in_the_batch() {
 
 #[test]
 fn any_number_of_threads_gives_the_same_bits() {
-    let int8 = EncoderOverrides { int8: true, ..EncoderOverrides::default() };
+    let int8 = EncoderOverrides { int8: Int8::Yes, ..EncoderOverrides::default() };
     let (model, reference) = tiny_adjusted("tiny-bert", &int8);
     let windows = windows(&reference);
     let run = |threads| {

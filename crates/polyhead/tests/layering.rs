@@ -31,7 +31,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("hub", &["data", "encoders", "error", "events", "io", "text"]),
     ("optim", &["error", "parameters"]),
     ("model", &["batch", "encoders", "error", "events", "hub", "io", "parameters", "tasks", "text"]),
-    ("onnx", &["encoders", "error", "io", "model"]),
+    ("onnx", &["encoders", "error", "io", "model", "parameters"]),
     ("export", &["encoders", "error", "io", "model", "onnx", "tasks"]),
     (
         "recipe",
@@ -71,7 +71,11 @@ const MODULES: &[(&str, &[&str])] = &[
             "text",
         ],
     ),
-    ("infer", &["data", "encoders", "error", "model", "tasks"]),
+    ("infer", &["data", "encoders", "error", "model", "parameters", "tasks"]),
+    (
+        "quantize",
+        &["batch", "encoders", "error", "hub", "infer", "io", "model", "parameters", "recipe", "tasks", "train"],
+    ),
     ("suite", &["error", "infer", "metrics", "model", "tasks", "text"]),
     (
         "report",

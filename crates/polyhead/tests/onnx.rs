@@ -139,6 +139,8 @@ fn half(bits: u16) -> f32 {
 fn interpret(graph: &Message, inputs: BTreeMap<String, Tensor>) -> BTreeMap<String, Tensor> {
     let mut values = initializers(graph);
     values.extend(inputs);
+    // An input that is left out.
+    values.insert(String::new(), Tensor::new(0.0_f32, &Device::Cpu).unwrap());
     for node in graph.messages(1) {
         let x: Vec<&Tensor> = node.texts(1).into_iter().map(|name| &values[name]).collect();
         let attributes: BTreeMap<&str, Message> =
@@ -154,7 +156,7 @@ fn interpret(graph: &Message, inputs: BTreeMap<String, Tensor>) -> BTreeMap<Stri
             "Erf" => x[0].erf(),
             "Identity" => Ok(x[0].clone()),
             "Cast" => {
-                assert_eq!(attributes["to"].numbers(3), [1]);
+                assert!([1, 6].contains(&attributes["to"].numbers(3)[0]));
                 Ok(x[0].clone())
             }
             "MatMul" => x[0].contiguous().unwrap().broadcast_matmul(&x[1].contiguous().unwrap()),
@@ -294,12 +296,47 @@ fn interpret(graph: &Message, inputs: BTreeMap<String, Tensor>) -> BTreeMap<Stri
                 let scaled = normal.broadcast_mul(x[1]).unwrap();
                 x.get(2).map_or(Ok(scaled.clone()), |bias| scaled.broadcast_add(bias))
             }
+            "Attention" | "MultiHeadAttention" => {
+                assert_eq!(node.texts(7), ["com.microsoft"]);
+                assert_eq!(attributes["mask_filter_value"].float(2), f32::MIN);
+                let heads = attributes["num_heads"].numbers(3)[0] as usize;
+                match node.text(4) {
+                    "Attention" => {
+                        let projected = x[0].broadcast_matmul(x[1]).unwrap().broadcast_add(x[2]).unwrap();
+                        let parts = projected.chunk(3, D::Minus1).unwrap();
+                        fused_attention([&parts[0], &parts[1], &parts[2]], x[3], x.get(5).copied(), heads)
+                    }
+                    _ => fused_attention([x[0], x[1], x[2]], x[4], x.get(5).copied(), heads),
+                }
+            }
             other => panic!("{other} is not one of the operators of these graphs"),
         };
         let y = y.unwrap_or_else(|failed| panic!("{}: {failed}", node.text(3)));
         assert!(values.insert(node.text(2).to_owned(), y).is_none(), "{} is made twice", node.text(2));
     }
     values
+}
+
+/// What ONNX Runtime's operators of attention compute, as its documentation of operators has it.
+fn fused_attention(
+    qkv: [&Tensor; 3],
+    mask: &Tensor,
+    added: Option<&Tensor>,
+    heads: usize,
+) -> candle_core::Result<Tensor> {
+    let (batch, length, hidden) = qkv[0].dims3()?;
+    let size = hidden / heads;
+    let [q, k, v] = qkv.map(|x| x.reshape((batch, length, heads, size))?.transpose(1, 2)?.contiguous());
+    let (q, k, v) = (q?, k?, v?);
+    let mut scores = (q.matmul(&k.t()?.contiguous()?)? / (size as f64).sqrt())?;
+    if let Some(added) = added {
+        scores = scores.broadcast_add(added)?;
+    }
+    let hidden_keys = ((1.0 - mask)? * f64::from(f32::MIN))?.reshape((batch, 1, 1, length))?;
+    let scores = scores.broadcast_add(&hidden_keys)?;
+    let weights = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?)?.exp()?;
+    let weights = weights.broadcast_div(&weights.sum_keepdim(D::Minus1)?)?;
+    weights.matmul(&v)?.transpose(1, 2)?.reshape((batch, length, hidden))
 }
 
 /// Inputs (field 11) or outputs (12) of a graph: name, type of elements, lengths.
@@ -385,7 +422,26 @@ fn logits_of(values: &BTreeMap<String, Tensor>, task: &str) -> Tensor {
 #[test]
 fn a_file_computes_the_logits_of_the_model_whatever_the_padding() {
     for (_, model, reference) in each_fixture() {
-        assert_logits(&model, &reference, WeightType::F32, 1e-5);
+        assert_logits(&model, &reference, Format::default(), 1e-5);
+    }
+}
+
+/// One operator a layer, and the set that it is of; none where positions need more than a bias.
+#[test]
+fn fused_attention_computes_the_same() {
+    for (fixture, model, reference) in each_fixture() {
+        let fused = Format { fused_attention: true, ..Format::default() };
+        assert_logits(&model, &reference, fused, 1e-5);
+        assert_logits(&model, &reference, Format { weights: WeightType::Int8, ..fused }, 0.2);
+        for (weights, op) in [(WeightType::F32, "Attention"), (WeightType::Int8, "MultiHeadAttention")] {
+            let tasks: Vec<&NamedTask> = model.tasks.iter().collect();
+            let bytes = polyhead::onnx::to_bytes(&model, &tasks, Format { weights, ..fused }).unwrap();
+            let file = Message::parse(&bytes);
+            let layers = file.messages(7)[0].messages(1).iter().filter(|node| node.text(4) == op).count();
+            let sets = file.messages(8).iter().filter(|set| set.text(1) == "com.microsoft").count();
+            let is_fused = !["deberta", "modernbert"].iter().any(|family| fixture.contains(family));
+            assert_eq!((layers, sets), if is_fused { (model.encoder.layers(), 1) } else { (0, 0) }, "{fixture}");
+        }
     }
 }
 
@@ -393,18 +449,18 @@ fn a_file_computes_the_logits_of_the_model_whatever_the_padding() {
 #[test]
 fn weights_in_half_or_a_quarter_of_the_bytes_give_nearly_the_same_logits() {
     for (fixture, model, reference) in each_fixture() {
-        let whole = assert_logits(&model, &reference, WeightType::F32, 1e-5);
+        let whole = assert_logits(&model, &reference, Format::default(), 1e-5);
         for (weights, share, bound) in [(WeightType::F16, 0.75, 5e-3), (WeightType::Int8, 0.6, 0.2)] {
-            let found = assert_logits(&model, &reference, weights, bound);
+            let found = assert_logits(&model, &reference, Format { weights, ..Format::default() }, bound);
             assert!((found as f64) < share * whole as f64, "{fixture} in {weights:?}: {found} of {whole} bytes");
         }
     }
 }
 
 /// Holds the logits of a file against the model's; returns how many bytes its initialisers have.
-fn assert_logits(model: &Model, reference: &Tensors, weights: WeightType, bound: f64) -> usize {
+fn assert_logits(model: &Model, reference: &Tensors, format: Format, bound: f64) -> usize {
     let tasks: Vec<&NamedTask> = model.tasks.iter().collect();
-    let bytes = polyhead::onnx::to_bytes(model, &tasks, Format { weights, ..Format::default() }).unwrap();
+    let bytes = polyhead::onnx::to_bytes(model, &tasks, format).unwrap();
     let graph = &Message::parse(&bytes).messages(7)[0];
     let windows = windows(reference);
     let lengths: BTreeSet<usize> = windows.iter().map(|window| window.ids.len()).collect();
@@ -438,7 +494,7 @@ fn assert_logits(model: &Model, reference: &Tensors, weights: WeightType, bound:
                 let found = found.get(row).unwrap().narrow(0, before, tokens).unwrap();
                 let want = Tensor::from_vec(want, found.dims(), &Device::Cpu).unwrap();
                 let far = error(&found, &want);
-                assert!(far <= bound, "{task}, {row}, {weights:?}: {far}");
+                assert!(far <= bound, "{task}, {row}, {format:?}: {far}");
             }
         }
     }

@@ -107,7 +107,7 @@ pub fn run(args: &Args, out: &mut Out) -> Result<()> {
         write_atomic(path, format!("{}\n", Value::Object(squad)))?;
     }
     if args.format.json {
-        return out.json(&report(args, &named, &task.name, task.task.kind(), &evaluation));
+        return out.json(&report(args, &named, task, session.products().name(), &evaluation));
     }
     let Evaluation { score, skipped, notes, examples } = &evaluation;
     tell_left_out(skipped, notes, out);
@@ -148,14 +148,14 @@ pub fn tell_left_out(skipped: &[Skipped], notes: &[String], out: &Out) {
     }
 }
 
-fn report(args: &Args, data: &Files, name: &str, kind: &str, evaluation: &Evaluation) -> Value {
+fn report(args: &Args, data: &Files, task: &NamedTask, precision: &str, evaluation: &Evaluation) -> Value {
     let Evaluation { score, skipped, notes, examples } = evaluation;
     json!({
         "model": args.model,
-        "task": name,
-        "kind": kind,
+        "task": task.name,
+        "kind": task.task.kind(),
         "data": data,
-        "precision": args.precision.resolve().name(),
+        "precision": precision,
         "examples": examples,
         "skipped": skipped,
         "notes": notes,

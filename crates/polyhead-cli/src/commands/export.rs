@@ -37,6 +37,9 @@ pub struct Args {
     /// The set of ONNX operators, 17 to 23
     #[arg(long, value_name = "NUMBER", default_value = "17", conflicts_with = "to")]
     opset: Opset,
+    /// Write attention as one operator of ONNX Runtime: faster there, and other runtimes do not read it
+    #[arg(long, conflicts_with = "to")]
+    fused_attention: bool,
     /// Put weights into a file beside the graph, as is done in any case beyond 2 GiB
     #[arg(long, conflicts_with = "to")]
     external_data: bool,
@@ -69,7 +72,12 @@ pub fn run(args: &Args, out: &mut Out) -> Result<()> {
     let (model, from) = (&session.model, args.model.display());
     match (&args.onnx, &args.to) {
         (Some(folder), _) => {
-            let format = Format { opset: args.opset, weights: args.weights.into(), external_data: args.external_data };
+            let format = Format {
+                opset: args.opset,
+                weights: args.weights.into(),
+                fused_attention: args.fused_attention,
+                external_data: args.external_data,
+            };
             super::destination(folder, args.overwrite, Destination::Onnx)?;
             match &args.task {
                 Some(name) => {

@@ -8,9 +8,9 @@ use crate::scores;
 use crate::table::{Align, Table, count, counted, percent};
 use polyhead::encoders::EncoderOverrides;
 use polyhead::hub::{self, HubOptions, Source};
-use polyhead::io::sha256_file;
+use polyhead::io::{INT8_WEIGHTS, sha256_file};
 use polyhead::model::{Model, NamedTask, Provenance, Share, read_config, shapes, shares};
-use polyhead::parameters::{Lora, Owner};
+use polyhead::parameters::{Int8, Lora, Owner};
 use polyhead::tasks::{TASKS, TaskKind};
 use polyhead::{Error, Key, Result};
 use serde_json::{Map, Value, json};
@@ -47,6 +47,8 @@ struct Facts {
     tasks: Vec<(String, &'static str, Vec<String>, Value)>,
     about: Provenance,
     lora: Option<Lora>,
+    /// Of a model in bytes: how many linear layers its encoder has, and those that are kept as they were.
+    int8: Option<(usize, Vec<String>)>,
     /// The digest of its weights, where `about` does not have it.
     sha256: Option<String>,
 }
@@ -61,7 +63,8 @@ fn facts(args: &Args, out: &Out) -> Result<Facts> {
     if path.is_file() {
         let shares = shares(&shapes(path, new_heads(args.labels)?)?);
         let (config, about) = (read_config(path)?, Provenance::default());
-        return Ok(Facts { shares, config, tokenizer: None, tasks: Vec::new(), about, lora: None, sha256: None });
+        let (tasks, tokenizer) = (Vec::new(), None);
+        return Ok(Facts { shares, config, tokenizer, tasks, about, lora: None, int8: None, sha256: None });
     }
     let local = hub::model_folder(path);
     let (folder, source) = match local.is_dir() && has_heads(&local)? {
@@ -76,7 +79,8 @@ fn facts(args: &Args, out: &Out) -> Result<Facts> {
             return Err(Error::usage("--labels is for an encoder without heads; this model has its own")
                 .hint("leave --labels out"));
         }
-        let mut model = Model::load(&folder, TASKS)?;
+        let as_stored = EncoderOverrides { int8: Int8::AsStored, ..EncoderOverrides::default() };
+        let mut model = Model::load_adjusted(&folder, TASKS, &as_stored)?;
         if model.about.source.is_none() {
             model.about.source = source;
             model.about = model.about.without_paths();
@@ -84,9 +88,9 @@ fn facts(args: &Args, out: &Out) -> Result<Facts> {
         let task =
             |NamedTask { name, task }: &NamedTask| (name.clone(), task.kind(), task.labels().to_vec(), task.config());
         let tasks = model.tasks.iter().map(task).collect();
-        let weights = folder.join("model.safetensors");
         // Weights in several files have no digest of their own.
-        let sha256 = if weights.is_file() { Some(sha256_file(weights)?) } else { None };
+        let weights = ["model.safetensors", INT8_WEIGHTS].map(|name| folder.join(name));
+        let sha256 = weights.iter().find(|weights| weights.is_file()).map(sha256_file).transpose()?;
         return Ok(of_model(model, tasks, sha256));
     }
     let about = Provenance { source, ..Provenance::default() };
@@ -96,6 +100,10 @@ fn facts(args: &Args, out: &Out) -> Result<Facts> {
 
 fn of_model(model: Model, tasks: Vec<(String, &'static str, Vec<String>, Value)>, sha256: Option<String>) -> Facts {
     let tokenizer = Some((model.tokenizer.model(), model.tokenizer.vocabulary()));
+    let int8 = match &model.int8 {
+        Int8::AllBut(kept) => Some((model.linear_layers.iter().map(Vec::len).sum(), kept.iter().cloned().collect())),
+        Int8::No | Int8::AsStored | Int8::Yes => None,
+    };
     Facts {
         shares: shares(&model.shapes()),
         config: model.config().clone(),
@@ -103,6 +111,7 @@ fn of_model(model: Model, tasks: Vec<(String, &'static str, Vec<String>, Value)>
         tasks,
         about: model.about,
         lora: model.lora,
+        int8,
         sha256,
     }
 }
@@ -152,6 +161,12 @@ fn print(name: &str, facts: &Facts, out: &mut Out) -> Result<()> {
     if let Some(Lora { rank, alpha, dropout, targets }) = &facts.lora {
         encoder.row(["LoRA".to_owned(), format!("rank {rank}, alpha {alpha}, dropout {dropout}")]);
         encoder.row(["on the layers".to_owned(), targets.as_deref().unwrap_or_default().join(", ")]);
+    }
+    if let Some((layers, kept)) = &facts.int8 {
+        let as_they_were = if kept.is_empty() { "none".to_owned() } else { kept.join(", ") };
+        encoder
+            .row(["in bytes".to_owned(), format!("{} of {layers} linear layers, and embeddings", layers - kept.len())]);
+        encoder.row(["kept as they were".to_owned(), as_they_were]);
     }
     out.line(encoder)?;
     for (name, kind, labels, config) in &facts.tasks {
@@ -272,6 +287,7 @@ fn json(name: &str, facts: &Facts) -> Value {
             "example": facts.about.examples.get(name),
         })).collect::<Vec<_>>(),
         "lora": facts.lora,
+        "int8": facts.int8.as_ref().map(|(layers, kept)| json!({ "linear_layers": layers, "kept": kept })),
         "sha256": facts.sha256,
         "epoch": facts.about.epoch,
         "source": facts.about.source,

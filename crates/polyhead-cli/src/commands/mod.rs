@@ -12,6 +12,9 @@ mod inspect;
 mod man;
 mod merge;
 mod predict;
+mod pull;
+mod push;
+mod quantize;
 mod report;
 mod serve;
 mod suite;
@@ -21,6 +24,7 @@ use crate::out::Out;
 use clap::Subcommand;
 use polyhead::export::{ALL_HEADS, ONE_HEAD};
 use polyhead::infer::{Products, Session};
+use polyhead::io::INT8_WEIGHTS;
 use polyhead::model::{Model, NamedTask};
 use polyhead::recipe::PrecisionRecipe;
 use polyhead::tasks::TASKS;
@@ -58,6 +62,12 @@ pub enum Command {
     Import(import::Args),
     /// Merge LoRA into the encoder: a plain model
     Merge(merge::Args),
+    /// Write a model a quarter of the size, whose encoder multiplies bytes, and say what that does to its scores
+    Quantize(quantize::Args),
+    /// Put a model on the Hugging Face Hub
+    Push(push::Args),
+    /// Bring a model from the Hugging Face Hub
+    Pull(pull::Args),
     /// Print the completions of a shell
     Completions(completions::Args),
     /// Write the man pages
@@ -82,6 +92,9 @@ impl Command {
             Command::Export(args) => export::run(&args, out),
             Command::Import(args) => import::run(&args, out),
             Command::Merge(args) => merge::run(&args, out),
+            Command::Quantize(args) => quantize::run(&args, out),
+            Command::Push(args) => push::run(&args, out),
+            Command::Pull(args) => pull::run(&args, out),
             Command::Completions(args) => completions::run(&args, out),
             Command::Man(args) => man::run(&args, out),
         }
@@ -99,8 +112,8 @@ pub struct Format {
 /// What matrix products are computed in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::Args)]
 pub struct Precision {
-    /// What matrix products are computed in; `auto` is bf16 where the processor multiplies it faster, else f32. `int8`: those of
-    /// the encoder's layers in whole numbers, faster and a little less exact
+    /// What matrix products are computed in; `auto` is what the model was quantised to, else bf16 where the processor multiplies
+    /// it faster, else f32. `int8`: those of the encoder's layers in whole numbers, faster and a little less exact
     #[arg(long, value_enum, value_name = "PRECISION", default_value_t = PrecisionName::Auto)]
     precision: PrecisionName,
 }
@@ -115,10 +128,10 @@ enum PrecisionName {
 }
 
 impl Precision {
-    /// What it comes to on this machine.
+    /// What a model is to compute in.
     pub fn resolve(self) -> Products {
         let recipe = match self.precision {
-            PrecisionName::Auto => PrecisionRecipe::Auto,
+            PrecisionName::Auto => return Products::AsStored,
             PrecisionName::F32 => PrecisionRecipe::F32,
             PrecisionName::Bf16 => PrecisionRecipe::Bf16,
             PrecisionName::Int8 => return Products::Int8,
@@ -155,7 +168,7 @@ impl Destination {
     /// One of these is in such a folder.
     fn files(self) -> &'static [&'static str] {
         match self {
-            Self::Model => &["model.safetensors"],
+            Self::Model => &["model.safetensors", INT8_WEIGHTS],
             Self::Onnx => &[ALL_HEADS, ONE_HEAD],
         }
     }

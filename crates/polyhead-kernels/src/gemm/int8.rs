@@ -9,6 +9,8 @@
 //! Four bytes that are neighbours along k are an element: x `[rows][k / 4]`, W in panels `[n / width][k / 4][width]`. Sums are
 //! whole numbers, so every instruction set gives the same bits. They do not overflow below k = 66,000.
 
+#[cfg(target_arch = "aarch64")]
+mod arm;
 mod rows;
 mod tile;
 #[cfg(target_arch = "x86_64")]
@@ -39,6 +41,9 @@ pub(crate) enum Int8Isa {
     /// `vpmaddwd` of bytes that are widened: 16 products an instruction, none of which saturates.
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    /// `sdot`: 16 products an instruction.
+    #[cfg(target_arch = "aarch64")]
+    Dotprod,
     Portable,
 }
 
@@ -52,6 +57,10 @@ impl Int8Isa {
             let vnni = wide && is_x86_feature_detected!("avx512vnni");
             let candidates = [(Self::Avx512Vnni, vnni), (Self::Avx2, is_x86_feature_detected!("avx2"))];
             all.extend(candidates.into_iter().filter_map(|(isa, here)| here.then_some(isa)));
+        }
+        #[cfg(target_arch = "aarch64")]
+        if std::arch::is_aarch64_feature_detected!("dotprod") {
+            all.push(Self::Dotprod);
         }
         all.push(Self::Portable);
         all
@@ -69,6 +78,8 @@ impl Int8Isa {
             Self::Avx512Vnni => 8,
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => tile::ROWS_NARROW,
+            #[cfg(target_arch = "aarch64")]
+            Self::Dotprod => 8,
             Self::Portable => tile::ROWS_NARROW,
         }
     }
@@ -80,6 +91,8 @@ impl Int8Isa {
             Self::Avx512Vnni => (16, 3),
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => (8, 2),
+            #[cfg(target_arch = "aarch64")]
+            Self::Dotprod => (4, 3),
             Self::Portable => (8, 1),
         }
     }

@@ -207,7 +207,7 @@ pub(super) fn linear_with(
     };
     let parts = names.iter().map(&mut part).collect::<Result<Vec<_>>>()?;
     let layer = Linear::new(parts);
-    Ok(Arc::new(if weights.int8() { layer.in_int8() } else { layer }))
+    Ok(Arc::new(if weights.linear_layer(names) { layer.in_int8() } else { layer }))
 }
 
 /// A LayerNorm of this name.

@@ -18,7 +18,7 @@ pub mod roberta;
 
 use crate::batch::{Batch, HeadInputs};
 use crate::error::{Error, Place, Result};
-use crate::parameters::{Freeze, Lora, Naming, Weights};
+use crate::parameters::{Freeze, Int8, Lora, Naming, Weights};
 use candle_core::{Device, Tensor};
 use polyhead_kernels::tape::in_pool;
 pub use polyhead_kernels::{Activation, Offset, Pass, Precision};
@@ -267,8 +267,8 @@ pub type OpenEncoder = fn(&EncoderKind, &Path, &Json, &EncoderOverrides, &mut We
 pub struct EncoderOverrides {
     /// What its matrix products are computed in.
     pub precision: Precision,
-    /// Whether its linear layers multiply bytes: of a model that answers.
-    pub int8: bool,
+    /// Which of its linear layers multiply bytes: of a model that answers.
+    pub int8: Int8,
     /// Dropout of hidden states, instead of the checkpoint's own.
     pub dropout: Option<f64>,
     /// Dropout of attention probabilities, instead of the checkpoint's own.

@@ -12,12 +12,17 @@ use super::digest::Digest;
 use super::name::Repository;
 use super::{HubOptions, Proxy};
 use crate::error::{Error, Result};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value as Json;
 use std::cell::Cell;
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use ureq::http::{HeaderMap, Response, Uri, header};
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
-use ureq::{Agent, Body};
+use ureq::{Agent, Body, SendBody};
 
 /// Redirects that are followed for one request.
 const REDIRECTS: usize = 8;
@@ -144,12 +149,126 @@ impl Client {
         Err(Failure::Unreachable("too many redirects".to_owned()))
     }
 
+    /// The names of all files of a model at a revision, and the commit that this is.
+    pub fn listing(&self, repository: &Repository) -> Result<(String, Vec<String>), Failure> {
+        #[derive(Deserialize)]
+        struct Listing {
+            sha: String,
+            siblings: Vec<Sibling>,
+        }
+        #[derive(Deserialize)]
+        struct Sibling {
+            rfilename: String,
+        }
+        let revision = repository.revision.replace('/', "%2F");
+        let address = self.parsed(&format!("{}/api/models/{}/revision/{revision}", self.endpoint, repository.id))?;
+        let answer = self.send(Method::Get(0), &address, &address)?;
+        self.check_status(&answer, repository, "the list of files")?;
+        let Listing { sha, siblings } = read_json(answer)?;
+        if !is_commit(&sha) {
+            return Err(Failure::Unreachable("answered, but not as the Hub does (no commit)".to_owned()));
+        }
+        self.is_hub.set(Known::Hub);
+        Ok((sha, siblings.into_iter().map(|file| file.rfilename).collect()))
+    }
+
+    /// Sends JSON; reads the answer.
+    pub fn post_json<T: DeserializeOwned>(&self, to: &str, body: &Json, of: &Repository) -> Result<T, Failure> {
+        self.post(to, "application/json", body.to_string().as_bytes(), of)
+    }
+
+    /// The same as a message of git LFS.
+    pub fn post_lfs<T: DeserializeOwned>(&self, to: &str, body: &Json, of: &Repository) -> Result<T, Failure> {
+        self.post(to, LFS, body.to_string().as_bytes(), of)
+    }
+
+    /// Sends a body of this type; reads the answer.
+    pub fn post<T: DeserializeOwned>(
+        &self,
+        to: &str,
+        of_type: &str,
+        body: &[u8],
+        of: &Repository,
+    ) -> Result<T, Failure> {
+        read_json(self.posted(to, of_type, body, of)?)
+    }
+
+    /// The same where nothing is to be read.
+    pub fn post_unread(&self, to: &str, of_type: &str, body: &[u8], of: &Repository) -> Result<(), Failure> {
+        self.posted(to, of_type, body, of).map(drop)
+    }
+
+    /// Asks for a repository; one that is there is as good.
+    pub fn create(&self, to: &str, body: &Json, of: &Repository) -> Result<(), Failure> {
+        let answer = self.unchecked(to, "application/json", body.to_string().as_bytes())?;
+        if answer.status().as_u16() == 409 { Ok(()) } else { self.check_written(answer, of).map(drop) }
+    }
+
+    /// Sends the bytes of a large file; the ETag of the answer. The address was made for this file alone and bears its own leave: the token
+    /// does not go there.
+    pub fn put(&self, to: &str, bytes: &mut dyn Read, size: u64) -> Result<Option<String>, Failure> {
+        let request = self.agent.put(self.parsed(to)?).header(header::CONTENT_LENGTH, size);
+        let request = request.config().timeout_recv_response(Some(WRITTEN)).build();
+        let answer =
+            request.send(SendBody::from_reader(bytes)).map_err(|error| Failure::Unreachable(error.to_string()))?;
+        match answer.status().is_success() {
+            true => Ok(text(answer.headers(), "etag").map(str::to_owned)),
+            false => Err(Failure::Unreachable(format!("the store for large files answered {}", answer.status()))),
+        }
+    }
+
+    fn posted(&self, to: &str, of_type: &str, body: &[u8], of: &Repository) -> Result<Response<Body>, Failure> {
+        self.check_written(self.unchecked(to, of_type, body)?, of)
+    }
+
+    fn unchecked(&self, to: &str, of_type: &str, body: &[u8]) -> Result<Response<Body>, Failure> {
+        let (to, hub) = (self.parsed(to)?, self.parsed(&self.endpoint)?);
+        let mut request = self.agent.post(&to).header(header::CONTENT_TYPE, of_type);
+        if of_type == LFS {
+            request = request.header(header::ACCEPT, LFS);
+        }
+        if let Some(authorization) = self.authorization.as_ref().filter(|_| same_server(&to, &hub)) {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
+        let request = request.config().timeout_recv_response(Some(WRITTEN)).build();
+        request.send(body).map_err(|error| Failure::Unreachable(error.to_string()))
+    }
+
+    /// Refusals of what is to be written, with the reason that the Hub gives.
+    fn check_written(&self, mut answer: Response<Body>, of: &Repository) -> Result<Response<Body>, Failure> {
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(answer);
+        }
+        let said = text(answer.headers(), "x-error-message").map(str::to_owned);
+        let code = text(answer.headers(), "x-error-code").map(str::to_owned);
+        let body = answer.body_mut().with_config().limit(64 << 10).read_to_vec().unwrap_or_default();
+        let body: Json = serde_json::from_slice(&body).unwrap_or_default();
+        let said = said.or_else(|| Some(body.get("error")?.as_str()?.to_owned()));
+        let why = said.map_or(String::new(), |said| format!(": {}", said.chars().take(300).collect::<String>()));
+        let name = of.said();
+        match (status.as_u16(), code.as_deref()) {
+            (404, Some("RevisionNotFound")) => Err(Failure::Absent),
+            (401 | 403, _) => {
+                Err(Error::missing(format!("the Hub does not let this token write to {name} ({status}){why}"))
+                    .hint("HF_TOKEN must be a token with the right to write there (huggingface.co/settings/tokens)")
+                    .into())
+            }
+            (400..=499, _) => Err(Error::data(format!("the Hub refuses this for {name} ({status}){why}")).into()),
+            _ => Err(Failure::Unreachable(format!("answered {status}{why}"))),
+        }
+    }
+
+    fn parsed(&self, address: &str) -> Result<Uri, Failure> {
+        address.parse().map_err(|_| Error::usage(format!("`{address}` is no address; check HF_ENDPOINT")).into())
+    }
+
     fn address(&self, repository: &Repository, revision: &str, path: &str) -> Result<Uri, Failure> {
         let at = Repository { revision: revision.to_owned(), ..repository.clone() };
         let repo = described(&at);
         let address =
             format!("{}/{}/resolve/{}/{}", self.endpoint, repo.url(), repo.url_revision(), percent_encoded(path));
-        address.parse().map_err(|_| Error::usage(format!("`{address}` is no address; check HF_ENDPOINT")).into())
+        self.parsed(&address)
     }
 
     fn send(&self, method: Method, to: &Uri, start: &Uri) -> Result<Response<Body>, Failure> {
@@ -231,6 +350,19 @@ impl Client {
             .ok_or_else(|| odd("ETag", "a digest of 64 (SHA-256) or 40 (git) hexadecimal digits", &etag))?;
         Ok(Description { digest, bytes: marks.linked_size.or(length), commit })
     }
+}
+
+/// The type of messages of git LFS.
+pub(super) const LFS: &str = "application/vnd.git-lfs+json";
+
+/// Limit for the head of an answer to what is written: the Hub stores it first.
+const WRITTEN: Duration = Duration::from_secs(120);
+
+fn read_json<T: DeserializeOwned>(mut answer: Response<Body>) -> Result<T, Failure> {
+    let bytes = answer.body_mut().with_config().limit(16 << 20).read_to_vec();
+    let bytes = bytes.map_err(|cause| Failure::Unreachable(cause.to_string()))?;
+    let odd = |cause| Failure::Unreachable(format!("answered, but not as the Hub does: {cause}"));
+    serde_json::from_slice(&bytes).map_err(odd)
 }
 
 #[derive(Clone, Copy)]

@@ -4,7 +4,7 @@ use super::{Checkpoint, OPTIONAL, REQUIRED, Source, SourceFile, SourceKind, TOKE
 use crate::encoders::Vocabulary;
 use crate::error::{Error, Place, Result};
 use crate::events::is_finished;
-use crate::io::{SHARD_INDEX, ShardIndex, sha256_file};
+use crate::io::{INT8_WEIGHTS, SHARD_INDEX, ShardIndex, sha256_file};
 use crate::text::vocabulary::COMMAND;
 use std::path::{Path, PathBuf};
 
@@ -63,7 +63,7 @@ pub(super) fn checkpoint(folder: &Path) -> Result<Checkpoint> {
     }
     for name in REQUIRED {
         let otherwise = match name {
-            WEIGHTS => folder.join(SHARD_INDEX).is_file(),
+            WEIGHTS => [SHARD_INDEX, INT8_WEIGHTS].iter().any(|name| folder.join(name).is_file()),
             TOKENIZER => vocabulary_in(&folder).is_some(),
             _ => false,
         };
@@ -89,11 +89,14 @@ pub(super) fn vocabulary_in(folder: &Path) -> Option<&'static [&'static str]> {
 /// The required files, and the optional ones that are there, with their digests.
 pub(super) fn described(folder: &Path) -> Result<Vec<SourceFile>> {
     let index = folder.join(SHARD_INDEX);
-    let sharded = !folder.join(WEIGHTS).is_file() && index.is_file();
+    let whole = folder.join(WEIGHTS).is_file();
+    let in_bytes = !whole && folder.join(INT8_WEIGHTS).is_file();
+    let sharded = !whole && !in_bytes && index.is_file();
     let mut names: Vec<String> = Vec::new();
     for name in REQUIRED {
         match name {
             WEIGHTS if sharded => {}
+            WEIGHTS if in_bytes => names.push(INT8_WEIGHTS.to_owned()),
             TOKENIZER if !folder.join(TOKENIZER).is_file() => {
                 names.extend(vocabulary_in(folder).unwrap_or(&[TOKENIZER]).iter().map(|&name| name.to_owned()));
             }

@@ -25,6 +25,8 @@ mod download;
 #[cfg(feature = "hub")]
 mod pip;
 #[cfg(feature = "hub")]
+mod push;
+#[cfg(feature = "hub")]
 mod pypi;
 #[cfg(feature = "hub")]
 mod remote;
@@ -37,7 +39,7 @@ pub use packages::{PACKAGES, Package, PackageFile};
 use crate::error::Result;
 use name::Checkpoint as Named;
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The weights; several files of them are listed in an index ([`crate::io::SHARD_INDEX`]).
 pub const WEIGHTS: &str = "model.safetensors";
@@ -127,6 +129,73 @@ pub enum HubEvent {
         /// The file's name.
         file: String,
     },
+}
+
+/// Who sees a new repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Visibility {
+    /// Everyone.
+    Public,
+    /// Its owner.
+    Private,
+}
+
+/// What became of a folder on the Hub.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Pushed {
+    /// The page of the commit.
+    pub url: String,
+    /// The commit.
+    pub commit: String,
+    /// Files in it.
+    pub files: usize,
+}
+
+/// What came from the Hub.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Pulled {
+    /// The commit.
+    pub commit: String,
+    /// The names of the files.
+    pub files: Vec<String>,
+}
+
+/// Puts the files of a model folder (or the best model of a run) into the repository `owner/name`, or `owner/name@branch`, which is made if
+/// it is not there. `message` names the commit.
+///
+/// # Errors
+/// There is no model, no token, or the Hub refuses.
+pub fn push(
+    folder: &Path,
+    name: &str,
+    visibility: Visibility,
+    message: &str,
+    options: &HubOptions,
+    notify: &mut dyn FnMut(HubEvent),
+) -> Result<Pushed> {
+    let repository = name::model(name)?;
+    #[cfg(feature = "hub")]
+    return push::push(folder, &repository, visibility, message, options, notify);
+    #[cfg(not(feature = "hub"))]
+    {
+        let _ = (folder, visibility, message);
+        Err(without_downloads(&repository.said(), options, notify))
+    }
+}
+
+/// Brings the model `owner/name`, or `owner/name@revision`, into a new folder, every digest checked.
+///
+/// # Errors
+/// There is no such model, the Hub can't be reached or refuses, or the folder can't be written.
+pub fn pull(name: &str, to: &Path, options: &HubOptions, notify: &mut dyn FnMut(HubEvent)) -> Result<Pulled> {
+    let repository = name::model(name)?;
+    #[cfg(feature = "hub")]
+    return remote::pull(&repository, to, options, notify);
+    #[cfg(not(feature = "hub"))]
+    {
+        let _ = to;
+        Err(without_downloads(&repository.said(), options, notify))
+    }
 }
 
 /// The folder of a pretrained encoder: `checkpoint` is a local folder, or a name on the Hub, `owner/name` or `name`,

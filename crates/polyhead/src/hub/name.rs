@@ -70,6 +70,15 @@ pub(super) fn checkpoint(text: &str) -> Result<Checkpoint> {
     Ok(Checkpoint::Hub(repository(Kind::Model, id, revision)?))
 }
 
+/// Reads the name of a model on the Hub: `owner/name`, or `owner/name@revision`.
+pub(super) fn model(text: &str) -> Result<Repository> {
+    let (id, revision) = text.trim().split_once('@').unwrap_or((text.trim(), "main"));
+    if id.split('/').count() != 2 {
+        return Err(Error::usage(format!("expected a name on the Hub, `owner/name`, found `{text}`")));
+    }
+    repository(Kind::Model, id, revision)
+}
+
 /// Reads `hf://datasets/OWNER/NAME[@REVISION]/PATH`. As in `datasets`, `/` within a revision is written `%2F`, except in
 /// `refs/convert/NAME` and `refs/pr/NUMBER`.
 pub(super) fn dataset_file(uri: &str) -> Result<RepositoryFile> {
@@ -122,7 +131,7 @@ fn is_name(part: &str) -> bool {
 }
 
 /// A name that may become a part of a path on any system.
-fn is_name_of_file(part: &str) -> bool {
+pub(super) fn is_name_of_file(part: &str) -> bool {
     let bad = |c: char| c.is_control() || matches!(c, '\\' | ':');
     !part.is_empty() && part.len() <= 255 && part != "." && part != ".." && !part.contains(bad)
 }

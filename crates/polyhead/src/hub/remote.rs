@@ -4,15 +4,15 @@ use super::cache::{Cached, RepositoryCache};
 use super::client::{Client, Description, Failure};
 use super::download::{Job, fetch};
 use super::local;
-use super::name::{Repository, RepositoryFile};
+use super::name::{Repository, RepositoryFile, is_name_of_file};
 use super::{
-    Checkpoint, HubEvent, HubOptions, Network, OPTIONAL, PACKAGES, REQUIRED, Source, SourceKind, TOKENIZER, WEIGHTS,
-    pypi,
+    Checkpoint, HubEvent, HubOptions, Network, OPTIONAL, PACKAGES, Pulled, REQUIRED, Source, SourceKind, TOKENIZER,
+    WEIGHTS, pypi,
 };
 use crate::encoders::Vocabulary;
 use crate::error::{Error, Result};
-use crate::io::{SHARD_INDEX, ShardIndex};
-use std::path::PathBuf;
+use crate::io::{SHARD_INDEX, ShardIndex, write_folder_atomic};
+use std::path::{Path, PathBuf};
 
 /// Why a file of the cache can't be checked.
 const NO_DIGEST: &str = "it is a copy, and nothing in the cache says which digest it should have";
@@ -101,6 +101,61 @@ pub(super) fn dataset_file(
         "reach the Hub (HF_ENDPOINT, HF_TOKEN, HTTPS_PROXY), set HF_HOME to a cache that holds it, or give the path of \
          a file on this machine",
     ))
+}
+
+/// See [`super::pull`].
+pub(super) fn pull(
+    repository: &Repository,
+    to: &Path,
+    options: &HubOptions,
+    notify: &mut dyn FnMut(HubEvent),
+) -> Result<Pulled> {
+    let brought = online(options).and_then(|()| bring_all(repository, options, notify));
+    let (commit, files) = match brought {
+        Ok(brought) => brought,
+        Err(failure) => {
+            let why = unreachable_because(failure, options)?;
+            return Err(Error::unavailable(format!("{} can't be had: {why}", repository.said()))
+                .hint("reach the Hub: HF_ENDPOINT, HF_TOKEN, HTTPS_PROXY"));
+        }
+    };
+    write_folder_atomic(to, |folder| {
+        for (name, path) in &files {
+            let to = folder.join(name);
+            std::fs::copy(path, &to).map_err(|cause| Error::writing(&to, cause))?;
+        }
+        Ok(())
+    })?;
+    Ok(Pulled { commit, files: files.into_iter().map(|(name, _)| name).collect() })
+}
+
+/// The files of a model into the cache: those beside its `config.json` but for weights that are not read. The commit, and where
+/// each file is.
+fn bring_all(
+    repository: &Repository,
+    options: &HubOptions,
+    notify: &mut dyn FnMut(HubEvent),
+) -> Result<(String, Vec<(String, PathBuf)>), Failure> {
+    let client = Client::new(options)?;
+    let cache = RepositoryCache::new(&options.cache, repository);
+    let (commit, names) = client.listing(repository)?;
+    let wanted = |name: &&String| {
+        let plain = !name.contains('/') && !name.starts_with('.') && is_name_of_file(name);
+        plain && !OTHER_WEIGHTS.contains(&name.as_str())
+    };
+    let names: Vec<&String> = names.iter().filter(wanted).collect();
+    if !names.iter().any(|name| *name == "config.json") {
+        return Err(lacks(&client, repository, &commit, "config.json"));
+    }
+    let mut files = Vec::with_capacity(names.len());
+    for name in names {
+        let description = client.describe(repository, &commit, name)?;
+        let description = &description;
+        let job = Job { client: &client, cache: &cache, repository, name, description, retries: options.retries };
+        files.push((name.clone(), fetch(&job, notify)?));
+    }
+    cache.note_commit(&repository.revision, &commit)?;
+    Ok((commit, files))
 }
 
 fn online(options: &HubOptions) -> Result<(), Failure> {

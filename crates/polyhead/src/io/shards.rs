@@ -12,6 +12,9 @@ use std::path::Path;
 /// The name of an index.
 pub const SHARD_INDEX: &str = "model.safetensors.index.json";
 
+/// The name of weights whose matrices are in bytes: another one, since transformers would take the bytes for the numbers.
+pub const INT8_WEIGHTS: &str = "model_int8.safetensors";
+
 /// An index.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct ShardIndex {

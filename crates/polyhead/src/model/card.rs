@@ -1,10 +1,13 @@
 //! Model cards: the `README.md` of a model folder, with the front matter that the Hub reads.
 
 use super::{Model, NamedTask, arguments};
+use crate::encoders::EncoderKind;
 use crate::parameters::Lora;
 use crate::tasks::SingleTask;
-use serde_json::Value;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::fmt::Write;
+use std::path::Path;
 
 /// The card of a whole model: what it does, its scores, how it was made and how it is used; of one whose folder has LoRA, or not.
 pub fn model_card(model: &Model, lora: Option<&Lora>) -> String {
@@ -34,15 +37,37 @@ pub fn model_card(model: &Model, lora: Option<&Lora>) -> String {
         );
     }
     scores(model, &mut card);
-    let _ = write!(card, "## Use\n\n```\n");
-    for task in &model.tasks {
-        let call = arguments(task, model.about.examples.get(&task.name));
-        let _ = writeln!(card, "polyhead predict THIS_FOLDER {call}");
-    }
+    usage(model, &mut card);
     let _ = write!(
         card,
-        "```\n\n`transformers.AutoModel.from_pretrained(THIS_FOLDER)` loads the encoder; `polyhead export` writes a task as a \
+        "`transformers.AutoModel.from_pretrained(THIS_FOLDER)` loads the encoder; `polyhead export` writes a task as a \
          single-task model of transformers.\n\n"
+    );
+    origin(model, &mut card);
+    card
+}
+
+/// The card of a whole model whose encoder is in bytes, but for the linear layers that are kept.
+pub fn card_in_bytes(model: &Model, kept: &BTreeSet<String>) -> String {
+    let mut card = front_matter(model, None);
+    let tasks: Vec<&str> = model.tasks.iter().map(|task| task.name.as_str()).collect();
+    let but = match kept.len() {
+        0 => String::new(),
+        _ => format!(", but for {}", kept.iter().map(String::as_str).collect::<Vec<_>>().join(", ")),
+    };
+    let _ = write!(
+        card,
+        "# One encoder in bytes, {} heads: {}\n\nTrained with polyhead {} and quantised: the linear layers of the encoder multiply bytes{but}, \
+         each output with a scale of its own, each token with another. Scores are those of the quantised model.\n\n",
+        tasks.len(),
+        tasks.join(", "),
+        env!("CARGO_PKG_VERSION"),
+    );
+    scores(model, &mut card);
+    usage(model, &mut card);
+    let _ = write!(
+        card,
+        "Other programs don't read these weights; `polyhead export` writes them in f32, and as ONNX in bytes.\n\n"
     );
     origin(model, &mut card);
     card
@@ -90,6 +115,15 @@ pub fn onnx_card(model: &Model, file: &str) -> String {
     card
 }
 
+fn usage(model: &Model, card: &mut String) {
+    let _ = write!(card, "## Use\n\n```\n");
+    for task in &model.tasks {
+        let call = arguments(task, model.about.examples.get(&task.name));
+        let _ = writeln!(card, "polyhead predict THIS_FOLDER {call}");
+    }
+    let _ = write!(card, "```\n\n");
+}
+
 fn title(card: &mut String, task: &NamedTask, single: &SingleTask) {
     let _ = write!(
         card,
@@ -107,7 +141,50 @@ fn front_matter(model: &Model, pipeline: Option<&str>) -> String {
     for task in &model.tasks {
         let _ = writeln!(card, "- {}", task.name);
     }
-    card + "---\n\n"
+    card + &model_index(model) + "---\n\n"
+}
+
+/// The measures that the Hub knows, by what the names of ours end with or contain.
+const MEASURES: [(&str, &str); 6] = [
+    ("f1", "f1"),
+    ("exact_match", "exact_match"),
+    ("precision", "precision"),
+    ("recall", "recall"),
+    ("accuracy", "accuracy"),
+    ("mcc", "matthews_correlation"),
+];
+
+/// The scores as the Hub lists them (`model-index` of a model card); empty where there are none. Text is quoted as JSON does it, which YAML reads.
+fn model_index(model: &Model) -> String {
+    let encoder = EncoderKind::of(Path::new("config.json"), model.config()).ok();
+    let mut results = String::new();
+    for NamedTask { name, task } in &model.tasks {
+        let known = model.about.scores.get(name).into_iter().flatten().filter_map(|(measure, value)| {
+            let (_, known) = MEASURES.iter().find(|(part, _)| measure.contains(part))?;
+            Some((known, measure, value.as_f64()?))
+        });
+        let metrics: String = known
+            .map(|(known, measure, value)| {
+                format!("    - type: {known}\n      name: {}\n      value: {value:.2}\n", json!(measure))
+            })
+            .collect();
+        if !metrics.is_empty() {
+            let single = encoder.and_then(|encoder| task.single(encoder));
+            let pipeline = single.map_or(task.kind(), |single| single.pipeline);
+            let _ = write!(
+                results,
+                "  - task:\n      type: {pipeline}\n      name: {}\n    dataset:\n      type: validation\n      name: the validation data \
+                 of its recipe\n    metrics:\n{metrics}",
+                json!(name),
+            );
+        }
+    }
+    if results.is_empty() {
+        return results;
+    }
+    let recipe = model.about.recipe.as_ref().and_then(|text| toml::from_str::<toml::Table>(text).ok());
+    let name = recipe.and_then(|recipe| Some(recipe.get("name")?.as_str()?.to_owned()));
+    format!("model-index:\n- name: {}\n  results:\n{results}", json!(name.as_deref().unwrap_or("polyhead")))
 }
 
 fn scores(model: &Model, card: &mut String) {

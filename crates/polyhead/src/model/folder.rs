@@ -17,6 +17,7 @@ use crate::text::vocabulary;
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// The field `polyhead` of `config.json`.
@@ -27,8 +28,17 @@ pub(super) struct Polyhead {
     /// The low-rank additions whose tensors stand beside those of the encoder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) lora: Option<Lora>,
+    /// Where its weights are in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) int8: Option<SavedInt8>,
     #[serde(flatten)]
     pub(super) about: Provenance,
+}
+
+/// The linear layers of an encoder multiply bytes, but for these.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct SavedInt8 {
+    pub(super) kept: BTreeSet<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -140,14 +150,15 @@ impl Model {
         let mut config = read_config(&path)?;
         let naming = EncoderKind::of(&path, &config)?.naming;
         let mut weights = Weights::read(&folder.join("model.safetensors"), naming, Heads::Stored, &Device::Cpu)?;
-        let (tasks, lora, about) = match Polyhead::take(&mut config, &path)? {
-            Some(Polyhead { tasks, lora, about, .. }) => {
+        let (tasks, lora, int8, about) = match Polyhead::take(&mut config, &path)? {
+            Some(Polyhead { tasks, lora, int8, about, .. }) => {
                 let tasks = tasks.into_iter().map(|task| task.open(kinds, &path));
-                (tasks.collect::<Result<Vec<_>>>()?, lora, about)
+                (tasks.collect::<Result<Vec<_>>>()?, lora, int8, about)
             }
-            None => (vec![import(folder, &config, kinds, &mut weights)?], None, Provenance::default()),
+            None => (vec![import(folder, &config, kinds, &mut weights)?], None, None, Provenance::default()),
         };
-        let adjust = EncoderOverrides { lora, ..adjust.clone() };
+        let int8 = adjust.int8.resolved(int8.as_ref().map(|int8| &int8.kept));
+        let adjust = EncoderOverrides { lora, int8, ..adjust.clone() };
         // Said of a recipe elsewhere.
         let of_lora = |error: Error| match error.to_string().strip_prefix("encoder.lora.") {
             Some(message) => Error::data(message).at(Place::field(&path, "polyhead.lora")),
@@ -177,18 +188,19 @@ impl Model {
 
     fn save_tensors(&self, folder: &Path, lora: Option<&Lora>, tensors: Vec<(String, Tensor)>) -> Result<()> {
         self.parameters.check_finite()?;
-        self.write(folder, self.config_with_tasks(lora), &tensors, card::model_card(self, lora))
+        self.write(folder, self.config_with_tasks(lora, None), &tensors, card::model_card(self, lora))
     }
 
-    /// `config.json` with what the heads are.
-    pub(crate) fn config_with_tasks(&self, lora: Option<&Lora>) -> Value {
+    /// `config.json` with what the heads are, the encoder's additions, and for an encoder in bytes the layers that are kept.
+    pub(crate) fn config_with_tasks(&self, lora: Option<&Lora>, kept: Option<&BTreeSet<String>>) -> Value {
         let tasks = self.tasks.iter().map(|NamedTask { name, task }| SavedTask {
             name: name.clone(),
             kind: task.kind().to_owned(),
             config: task.config(),
         });
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        let ours = Polyhead { version, tasks: tasks.collect(), lora: lora.cloned(), about: self.about.clone() };
+        let int8 = kept.map(|kept| SavedInt8 { kept: kept.clone() });
+        let ours = Polyhead { version, tasks: tasks.collect(), lora: lora.cloned(), int8, about: self.about.clone() };
         let mut config = self.config.clone();
         if let Some(fields) = config.as_object_mut() {
             fields.insert("architectures".into(), json!([self.architecture("Model")]));

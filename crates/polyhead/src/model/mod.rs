@@ -4,6 +4,7 @@ mod about;
 pub mod card;
 mod command;
 mod folder;
+mod quantized;
 mod shapes;
 mod start;
 
@@ -17,7 +18,7 @@ pub use start::{KeepHeads, Start};
 use crate::batch::{Batch, Features, HeadInputs, Merge, Padding, Targets};
 use crate::encoders::{self, Encoder, EncoderKind, EncoderOverrides, Offset, Output, Pass, Reads};
 use crate::error::{Error, Place, Result};
-use crate::parameters::{Freeze, Lora, Owner, Parameters, Weights};
+use crate::parameters::{Freeze, Int8, Lora, Owner, Parameters, Weights};
 use crate::tasks::{AnyTask, HeadShape, Logits, LogitsFn};
 use crate::text::Tokenizer;
 use candle_core::Tensor;
@@ -50,6 +51,10 @@ pub struct Model {
     pub about: Provenance,
     /// The low-rank additions of its encoder.
     pub lora: Option<Lora>,
+    /// Which of the encoder's linear layers multiply bytes.
+    pub int8: Int8,
+    /// These layers: the names of each that stand side by side in one product.
+    pub linear_layers: Vec<Vec<String>>,
     /// The encoder's `config.json`.
     config: Json,
     /// The tokenizer's files, kept as they were: name and bytes.
@@ -100,6 +105,7 @@ impl Model {
         let encoder = build(&folder.join("config.json"), &config, adjust, &mut tasks, &mut weights)?;
         let left = Left { aside: weights.left_aside().into_iter().map(str::to_owned).collect() };
         let lora = weights.declared_lora()?;
+        let (int8, linear_layers) = (adjust.int8.clone(), weights.linear_layers().to_vec());
         let parameters = weights.finish()?;
         for NamedTask { name, task } in &tasks {
             let (most, found) = (encoder.max_tokens(), task.max_length());
@@ -121,7 +127,8 @@ impl Model {
                 .at(Place::file(&read.made_of))
                 .hint("tokenizer and weights must be of one model"));
         }
-        Ok((Self { tokenizer, encoder, parameters, tasks, about, lora, config, files: read.files }, left))
+        let files = read.files;
+        Ok((Self { tokenizer, encoder, parameters, tasks, about, lora, int8, linear_layers, config, files }, left))
     }
 
     /// The encoder's `config.json`.
@@ -263,7 +270,7 @@ fn build(
 ) -> Result<Box<dyn Encoder>> {
     let kind = EncoderKind::of(path, config)?;
     weights.freeze(adjust.freeze);
-    weights.use_int8(adjust.int8);
+    weights.use_int8(adjust.int8.clone());
     if let Some(lora) = &adjust.lora {
         weights.with_lora(lora.resolved(kind.lora_targets))?;
     }

@@ -12,7 +12,7 @@ use super::file::{Attribute, Numbers, Type};
 use super::graph::{Graph, MASK};
 use candle_core::{Device, Result, Tensor};
 use polyhead_kernels::attention::positions::{angle_steps, bias_row};
-use polyhead_kernels::{Attention, Disentangled, Distances, GraphNode, Positions};
+use polyhead_kernels::{Attention, Disentangled, Distances, GraphNode, Positions, Weight};
 
 /// Distances beyond this one share the last bucket of biases on either side.
 const BIAS_REACH: usize = 128;
@@ -23,9 +23,13 @@ impl Graph {
         &mut self,
         at: &str,
         [q, k, v]: [&str; 3],
-        Attention { heads, positions, window, .. }: Attention,
+        attention: Attention,
         hidden: usize,
     ) -> Result<String> {
+        if let Some(name) = self.fused_heads(at, [q, k, v], attention)? {
+            return Ok(name);
+        }
+        let Attention { heads, positions, window, .. } = attention;
         let size = hidden / heads;
         let apart = self.ints(&format!("shape_0_0_{heads}_{size}"), &[0, 0, heads as i64, size as i64]);
         let together = self.ints(&format!("shape_0_0_{hidden}"), &[0, 0, hidden as i64]);
@@ -48,14 +52,7 @@ impl Graph {
         let root = self.float(&format!("root_{}", terms * size as f64), (terms * size as f64).sqrt() as f32);
         scores = self.emit("Div", at, &[&scores, &root], &[]);
         if let Positions::Bias(table) = positions {
-            let reach = BIAS_REACH as i64;
-            let rows: Vec<i64> = (-reach..=reach).map(|distance| bias_row(-distance) as i64).collect();
-            let rows = self.rows_of_distances("bias", BIAS_REACH, &rows);
-            let table = self.weight(table)?;
-            let bias = self.once("bias of scores", |graph| {
-                let bias = graph.emit("Gather", "bias", &[&table, &rows], &[]);
-                graph.emit("Transpose", "bias", &[&bias], &[Attribute::Ints("perm", &[0, 3, 1, 2])])
-            });
+            let bias = self.bias_of_scores(table)?;
             scores = self.emit("Add", at, &[&scores, &bias], &[]);
         }
         let mask = self.mask_of_scores(window);
@@ -66,8 +63,20 @@ impl Graph {
         Ok(self.emit("Reshape", at, &[&mixed, &together], &[]))
     }
 
+    /// What a table adds to scores by distance: `[batch_size, heads, sequence_length, sequence_length]`.
+    pub(super) fn bias_of_scores(&mut self, table: &Weight) -> Result<String> {
+        let reach = BIAS_REACH as i64;
+        let rows: Vec<i64> = (-reach..=reach).map(|distance| bias_row(-distance) as i64).collect();
+        let rows = self.rows_of_distances("bias", BIAS_REACH, &rows);
+        let table = self.weight(table)?;
+        Ok(self.once("bias of scores", |graph| {
+            let bias = graph.emit("Gather", "bias", &[&table, &rows], &[]);
+            graph.emit("Transpose", "bias", &[&bias], &[Attribute::Ints("perm", &[0, 3, 1, 2])])
+        }))
+    }
+
     /// What is added to scores: 0 for tokens that see each other, a very low number for the others and for padding.
-    fn mask_of_scores(&mut self, window: Option<usize>) -> String {
+    pub(super) fn mask_of_scores(&mut self, window: Option<usize>) -> String {
         let padding = self.once("padding of scores", |graph| {
             let mask = graph.input(MASK);
             let mask = graph.emit("Cast", "mask", &[mask], &[Attribute::Int("to", Type::Float as i64)]);

@@ -20,6 +20,7 @@ use std::path::Path;
 pub(super) enum Type {
     Float = 1,
     Int8 = 3,
+    Int32 = 6,
     Int64 = 7,
     Float16 = 10,
 }
@@ -54,23 +55,49 @@ pub(super) fn node(op: &str, name: &str, inputs: &[&str], outputs: &[&str], attr
     attributes.iter().fold(message, |message, attribute| message.message(5, &attribute.message()))
 }
 
-/// A length, known or named.
-pub(super) enum Dimension<'a> {
+/// The same of an operator that is not of ONNX's own.
+pub(super) fn node_of(
+    domain: &str,
+    op: &str,
+    name: &str,
+    inputs: &[&str],
+    output: &str,
+    attributes: &[Attribute],
+) -> Message {
+    node(op, name, inputs, &[output], attributes).text(7, domain)
+}
+
+/// The length of an axis, known or named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Length {
     Known(usize),
-    Named(&'a str),
+    Named(String),
 }
 
 /// An input or an output.
-pub(super) fn value(name: &str, of: Type, dimensions: &[Dimension]) -> Message {
-    let shape = dimensions.iter().fold(Message::default(), |shape, dimension| {
-        let dimension = match dimension {
-            Dimension::Known(length) => Message::default().int(1, *length as i64),
-            Dimension::Named(name) => Message::default().text(2, name),
-        };
-        shape.message(1, &dimension)
-    });
-    let tensor = Message::default().int(1, of as i64).message(2, &shape);
-    Message::default().text(1, name).message(2, &Message::default().message(1, &tensor))
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Port {
+    pub name: String,
+    pub of: Type,
+    pub lengths: Vec<Length>,
+}
+
+impl Port {
+    pub(super) fn new(name: &str, of: Type, lengths: Vec<Length>) -> Self {
+        Self { name: name.to_owned(), of, lengths }
+    }
+
+    fn message(&self) -> Message {
+        let shape = self.lengths.iter().fold(Message::default(), |shape, length| {
+            let length = match length {
+                Length::Known(length) => Message::default().int(1, *length as i64),
+                Length::Named(name) => Message::default().text(2, name),
+            };
+            shape.message(1, &length)
+        });
+        let tensor = Message::default().int(1, self.of as i64).message(2, &shape);
+        Message::default().text(1, &self.name).message(2, &Message::default().message(1, &tensor))
+    }
 }
 
 /// A tensor that is part of the file.
@@ -165,10 +192,12 @@ impl Initializer {
 /// A graph, and what a file says beside it.
 pub(super) struct File {
     pub opset: Opset,
+    /// The set of operators beside ONNX's own, if nodes are of it.
+    pub domain: Option<&'static str>,
     pub nodes: Vec<Message>,
     pub initializers: Vec<Initializer>,
-    pub inputs: Vec<Message>,
-    pub outputs: Vec<Message>,
+    pub inputs: Vec<Port>,
+    pub outputs: Vec<Port>,
     /// Names and values, in order.
     pub metadata: Vec<(String, String)>,
 }
@@ -251,8 +280,8 @@ impl File {
             graph = graph.message(1, node);
         }
         let graph = graph.text(2, "polyhead");
-        let ends = self.inputs.iter().fold(Message::default(), |ends, input| ends.message(11, input));
-        let ends = self.outputs.iter().fold(ends, |ends, output| ends.message(12, output));
+        let ends = self.inputs.iter().fold(Message::default(), |ends, input| ends.message(11, &input.message()));
+        let ends = self.outputs.iter().fold(ends, |ends, output| ends.message(12, &output.message()));
         let heads: Vec<(Message, Option<&Numbers>)> = self
             .places()
             .map(|(initializer, offset)| match (data, offset) {
@@ -275,8 +304,10 @@ impl File {
         }
         into.write_all(ends.bytes())?;
         let opset = Message::default().message(8, &Message::default().text(1, "").int(2, self.opset.number()));
+        let beside = |domain| Message::default().text(1, domain).int(2, 1);
+        let opsets = self.domain.map(beside).iter().fold(opset, |opsets, one| opsets.message(8, one));
         let entry = |(key, value): &(String, String)| Message::default().text(1, key).text(2, value);
-        let rest = self.metadata.iter().fold(opset, |rest, pair| rest.message(14, &entry(pair)));
+        let rest = self.metadata.iter().fold(opsets, |rest, pair| rest.message(14, &entry(pair)));
         into.write_all(rest.bytes())
     }
 }

@@ -11,9 +11,9 @@
 //! padding. Weights keep their names; those of linear layers lie transposed, `[in, out]`, as `MatMul` wants them, low-rank
 //! additions merged into them. In which numbers weights are written, `weights.rs` says.
 
-use super::WeightType;
-use super::file::{Attribute, Dimension, Initializer, Numbers, Type, node, value};
+use super::file::{Attribute, Initializer, Length, Numbers, Port, Type, node, node_of};
 use super::protobuf::Message;
+use super::{Format, WeightType};
 use candle_core::Result;
 use polyhead_kernels::activation;
 use polyhead_kernels::layer_norm::Norm;
@@ -34,9 +34,13 @@ const TYPES: &str = "token_type_ids";
 pub(super) struct Graph {
     pub nodes: Vec<Message>,
     pub initializers: Vec<Initializer>,
-    pub outputs: Vec<Message>,
+    pub outputs: Vec<Port>,
     /// What weights of the encoder are written in.
     pub weight_type: WeightType,
+    /// Whether attention is one operator where there is one.
+    pub fused_attention: bool,
+    /// The set of such operators, once one is there.
+    pub domain: Option<&'static str>,
     names: BTreeSet<String>,
     /// The head that is being written: what its inputs' names begin with.
     head: Option<String>,
@@ -56,8 +60,8 @@ pub(super) struct Items {
 }
 
 impl Graph {
-    pub(super) fn new(weight_type: WeightType) -> Self {
-        Self { weight_type, ..Self::default() }
+    pub(super) fn new(format: Format) -> Self {
+        Self { weight_type: format.weights, fused_attention: format.fused_attention, ..Self::default() }
     }
 
     /// A name that no other has.
@@ -90,6 +94,22 @@ impl Graph {
         let names: Vec<&str> = outputs.iter().map(String::as_str).collect();
         self.nodes.push(node(op, &name, inputs, &names, attributes));
         outputs
+    }
+
+    /// Adds a node of an operator of this set beside ONNX's own; returns its output's name.
+    pub(super) fn emit_of(
+        &mut self,
+        domain: &'static str,
+        op: &str,
+        at: &str,
+        inputs: &[&str],
+        attributes: &[Attribute],
+    ) -> String {
+        let name = self.unique(&format!("{at}/{op}"));
+        let output = self.unique(&format!("{name}_output"));
+        self.domain = Some(domain);
+        self.nodes.push(node_of(domain, op, &name, inputs, &output, attributes));
+        output
     }
 
     /// What is computed once for the whole graph and was already.
@@ -140,12 +160,12 @@ impl Graph {
     }
 
     /// The inputs as a file declares them: token ids and mask, token types where the graph reads them, then ranges and pairs.
-    pub(super) fn declared_inputs(&self) -> Vec<Message> {
-        let ends = [Dimension::Named(BATCH), Dimension::Named(SEQUENCE)];
+    pub(super) fn declared_inputs(&self) -> Vec<Port> {
+        let named = |name: &str| Length::Named(name.to_owned());
         let read = [IDS, MASK, TYPES].into_iter().filter(|name| *name != TYPES || self.inputs.contains(TYPES));
-        let of_tokens = read.map(|name| value(name, Type::Int64, &ends));
+        let of_tokens = read.map(|name| Port::new(name, Type::Int64, vec![named(BATCH), named(SEQUENCE)]));
         let items = self.items.iter().map(|Items { input, axis }| {
-            value(input, Type::Int64, &[Dimension::Named(BATCH), Dimension::Named(axis), Dimension::Known(2)])
+            Port::new(input, Type::Int64, vec![named(BATCH), named(axis), Length::Known(2)])
         });
         of_tokens.chain(items).collect()
     }
@@ -229,15 +249,16 @@ impl Graph {
             Rows::Tokens | Rows::Sequences | Rows::Table => None,
         };
         let between = match &items {
-            Some(Items { axis, .. }) => Some(Dimension::Named(axis)),
-            None => (rows == Rows::Tokens).then_some(Dimension::Named(SEQUENCE)),
+            Some(Items { axis, .. }) => Some(axis.as_str()),
+            None => (rows == Rows::Tokens).then_some(SEQUENCE),
         };
-        let mut dimensions: Vec<Dimension> = [Some(Dimension::Named(BATCH)), between].into_iter().flatten().collect();
+        let named = [Some(BATCH), between].into_iter().flatten();
+        let mut lengths: Vec<Length> = named.map(|name| Length::Named(name.to_owned())).collect();
         self.names.extend(names.iter().cloned());
         if let [name] = names {
             self.nodes.push(node("Identity", &format!("{name}/Identity"), &[&input], &[name], &[]));
-            dimensions.push(Dimension::Known(columns));
-            self.outputs.push(value(name, Type::Float, &dimensions));
+            lengths.push(Length::Known(columns));
+            self.outputs.push(Port::new(name, Type::Float, lengths));
             return Ok(());
         }
         if names.len() != columns {
@@ -247,7 +268,7 @@ impl Graph {
             let column = self.constant(&format!("int_{column}"), Numbers::Int(column as i64));
             let last = [Attribute::Int("axis", -1)];
             self.nodes.push(node("Gather", &format!("{name}/Gather"), &[&input, &column], &[name], &last));
-            self.outputs.push(value(name, Type::Float, &dimensions));
+            self.outputs.push(Port::new(name, Type::Float, lengths.clone()));
         }
         Ok(())
     }
@@ -402,10 +423,13 @@ impl Ops for Graph {
             return self.attention(&projected, attention);
         };
         let x = self.node(x)?;
+        let hidden = qkv.outputs() / 3;
         let at = query.weight.name().trim_end_matches(".weight");
         let at = at.rsplit_once('.').map_or("attention", |(at, _)| at).to_owned();
+        if let Some(name) = self.whole_attention(&at, &x.name, [query, key, value], attention)? {
+            return Ok(self.like(x, name, hidden));
+        }
         let (q, k, v) = (self.part(&x.name, query)?, self.part(&x.name, key)?, self.part(&x.name, value)?);
-        let hidden = qkv.outputs() / 3;
         let name = self.attend(&at, [&q, &k, &v], attention, hidden)?;
         Ok(self.like(x, name, hidden))
     }

@@ -14,10 +14,12 @@
 
 mod attention;
 mod file;
+mod fused_attention;
 mod graph;
 mod pair_dots;
 mod protobuf;
 mod ranges;
+mod triton;
 mod weights;
 
 use crate::encoders::{EncoderKind, Reads};
@@ -29,6 +31,7 @@ use polyhead_kernels::{Ops, Value};
 use serde_json::json;
 use std::path::Path;
 use std::str::FromStr;
+pub use triton::Signature;
 
 /// How a file is written.
 #[derive(Debug, Clone, Copy, Default)]
@@ -37,6 +40,8 @@ pub struct Format {
     pub opset: Opset,
     /// What the encoder's weights are written in.
     pub weights: WeightType,
+    /// Attention is one operator of ONNX Runtime (`com.microsoft`) where it has one: faster there, and other runtimes do not read it.
+    pub fused_attention: bool,
     /// Weights lie in a file beside it (`model.onnx_data`). Beyond 2 GiB they do in any case.
     pub external_data: bool,
 }
@@ -104,17 +109,22 @@ struct Head<'a> {
 ///
 /// # Errors
 /// The file can't be written.
-pub fn write(model: &Model, tasks: &[&NamedTask], format: Format, path: impl AsRef<Path>) -> Result<()> {
-    file_of(model, &heads(tasks), format)?.write(path.as_ref(), format.external_data)
+pub fn write(model: &Model, tasks: &[&NamedTask], format: Format, path: impl AsRef<Path>) -> Result<Signature> {
+    write_file(file_of(model, &heads(tasks), format)?, format, path.as_ref())
 }
 
 /// Writes the encoder with the head of one task: names are those of single-task models.
 ///
 /// # Errors
 /// The file can't be written.
-pub fn write_single(model: &Model, task: &NamedTask, format: Format, path: impl AsRef<Path>) -> Result<()> {
+pub fn write_single(model: &Model, task: &NamedTask, format: Format, path: impl AsRef<Path>) -> Result<Signature> {
     let head = Head { task, prefix: String::new() };
-    file_of(model, &[head], format)?.write(path.as_ref(), format.external_data)
+    write_file(file_of(model, &[head], format)?, format, path.as_ref())
+}
+
+fn write_file(file: File, format: Format, path: &Path) -> Result<Signature> {
+    file.write(path, format.external_data)?;
+    Ok(Signature { inputs: file.inputs, outputs: file.outputs })
 }
 
 /// The bytes of a file with the heads of these tasks.
@@ -169,9 +179,9 @@ pub fn network_to_bytes(
 }
 
 fn file(write: impl FnOnce(&mut Graph) -> Result<()>, metadata: Vec<(String, String)>, format: Format) -> Result<File> {
-    let mut graph = Graph::new(format.weights);
+    let mut graph = Graph::new(format);
     write(&mut graph)?;
     let inputs = graph.declared_inputs();
-    let Graph { nodes, initializers, outputs, .. } = graph;
-    Ok(File { opset: format.opset, nodes, initializers, inputs, outputs, metadata })
+    let Graph { domain, nodes, initializers, outputs, .. } = graph;
+    Ok(File { opset: format.opset, domain, nodes, initializers, inputs, outputs, metadata })
 }

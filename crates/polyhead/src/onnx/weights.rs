@@ -13,6 +13,7 @@
 use super::WeightType;
 use super::file::{Attribute, Numbers, Type};
 use super::graph::Graph;
+use crate::parameters::Quantized;
 use candle_core::{Device, Result, Tensor};
 use polyhead_kernels::{LowRank, Weight};
 
@@ -26,7 +27,7 @@ impl Graph {
     }
 
     /// A new initialiser of this name in the type of weights, and its numbers in f32. Vectors are always f32.
-    fn in_type(&mut self, name: &str, tensor: Tensor) -> String {
+    pub(super) fn in_type(&mut self, name: &str, tensor: Tensor) -> String {
         if self.weight_type != WeightType::F16 || tensor.rank() < 2 {
             return self.initializer(name, Numbers::Tensor(tensor));
         }
@@ -50,7 +51,7 @@ impl Graph {
             }
             WeightType::Int8 => {
                 let [values, scales] = self.in_bytes(name, || {
-                    let Quantized { values, scales } = Quantized::by_row(&tensor)?;
+                    let Quantized { values, scales, .. } = Quantized::by_row(&tensor)?;
                     let scales = Tensor::from_vec(scales, (tensor.dim(0)?, 1), &Device::Cpu)?;
                     Ok((Numbers::Bytes(values, tensor.dims().to_vec()), scales))
                 })?;
@@ -74,7 +75,7 @@ impl Graph {
         }
         let [matrix, scales] = self.in_bytes(name, || {
             let (outer, inner) = matrix.dims2()?;
-            let Quantized { values, scales } = Quantized::by_row(&matrix)?;
+            let Quantized { values, scales, .. } = Quantized::by_row(&matrix)?;
             let across = (0..inner).flat_map(|i| values.iter().copied().skip(i).step_by(inner)).collect();
             Ok((Numbers::Bytes(across, vec![inner, outer]), Tensor::from_vec(scales, outer, &Device::Cpu)?))
         })?;
@@ -115,54 +116,13 @@ impl Graph {
 }
 
 /// `W + s B A`, as a matrix `[out, in]`.
-fn merged(weight: &Weight, low_rank: Option<&LowRank>) -> Result<Tensor> {
+pub(super) fn merged(weight: &Weight, low_rank: Option<&LowRank>) -> Result<Tensor> {
     let matrix = weight.tensor()?.detach().flatten_from(1)?;
     match low_rank {
         None => Ok(matrix),
         Some(LowRank { a, b, scale, .. }) => {
             let addition = b.tensor()?.detach().matmul(&a.tensor()?.detach())?;
             matrix + (addition * f64::from(*scale))?
-        }
-    }
-}
-
-/// A matrix in bytes, with a scale for each row: the largest number of a row becomes 127.
-struct Quantized {
-    values: Vec<i8>,
-    scales: Vec<f32>,
-}
-
-impl Quantized {
-    fn by_row(matrix: &Tensor) -> Result<Self> {
-        let (rows, columns) = matrix.dims2()?;
-        let numbers = matrix.flatten_all()?.to_vec1::<f32>()?;
-        let (mut values, mut scales) = (Vec::with_capacity(numbers.len()), Vec::with_capacity(rows));
-        for row in numbers.chunks_exact(columns.max(1)) {
-            let largest = row.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));
-            // A row of zeros has any scale.
-            let scale = if largest > 0.0 { largest / 127.0 } else { 1.0 };
-            scales.push(scale);
-            values.extend(row.iter().map(|x| (x / scale).round_ties_even().clamp(-127.0, 127.0) as i8));
-        }
-        Ok(Self { values, scales })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn a_row_in_bytes_is_within_half_a_step_of_itself() {
-        let rows = [[0.5_f32, -1.27, 0.004, 0.0], [0.0; 4], [1e-30, 2e-30, -3e-30, 0.0]];
-        let matrix = Tensor::new(&rows, &Device::Cpu).unwrap();
-        let Quantized { values, scales } = Quantized::by_row(&matrix).unwrap();
-        assert_eq!(values[..4], [50, -127, 0, 0]);
-        for ((row, values), scale) in rows.iter().zip(values.chunks(4)).zip(&scales) {
-            for (x, &value) in row.iter().zip(values) {
-                assert!((x - f32::from(value) * scale).abs() <= 0.5001 * scale, "{x} as {value} times {scale}");
-            }
         }
     }
 }

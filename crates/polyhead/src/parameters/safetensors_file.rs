@@ -1,15 +1,17 @@
 //! Files of safetensors, written tensor by tensor: a model that is saved is not copied in memory.
 //!
 //! ```text
-//! length of the header (8 bytes)   header: JSON, {NAME: {dtype, shape, data_offsets}}   numbers: f32, little-endian, by name
+//! length of the header (8 bytes)   header: JSON, {NAME: {dtype, shape, data_offsets}}   numbers: f32, little-endian, or bytes, by name
 //! ```
 
+use super::int8::{Quantized, SCALE};
 use crate::error::{Error, Result};
 use crate::io::{CHUNK, write_atomic_with};
 use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 use std::collections::HashMap;
+use std::io::Write;
 use std::path::Path;
 
 /// The header is as long as a multiple of this, so that the numbers are aligned.
@@ -20,29 +22,97 @@ const ALIGNED: usize = 8;
 /// # Errors
 /// The file can't be written; the old one is then untouched.
 pub fn write_tensors(path: &Path, tensors: &[(String, Tensor)]) -> Result<()> {
+    write_tensors_in_bytes(path, tensors, &|_| false)
+}
+
+/// The same with the matrices of these names in bytes, each with its scales beside it (see `int8.rs`).
+///
+/// # Errors
+/// The file can't be written; the old one is then untouched.
+pub fn write_tensors_in_bytes(
+    path: &Path,
+    tensors: &[(String, Tensor)],
+    in_bytes: &dyn Fn(&str) -> bool,
+) -> Result<()> {
     let plain = |tensor: &Tensor| tensor.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.contiguous();
-    let held = tensors.iter().map(|(_, tensor)| plain(tensor)).collect::<candle_core::Result<Vec<_>>>()?;
+    let (small, whole): (Vec<_>, Vec<_>) = tensors.iter().partition(|(name, _)| in_bytes(name));
+    let quantized = small.iter().map(|(name, tensor)| Ok((name, Quantized::by_row(&plain(tensor)?)?)));
+    let quantized = quantized.collect::<Result<Vec<_>>>()?;
+    let held = whole.iter().map(|(_, tensor)| plain(tensor)).collect::<candle_core::Result<Vec<_>>>()?;
     let guards: Vec<_> = held.iter().map(Tensor::storage_and_layout).collect();
     let mut all = Vec::with_capacity(tensors.len());
-    for ((name, _), (storage, layout)) in tensors.iter().zip(&guards) {
+    let rows: Vec<_> = quantized.iter().map(|(_, matrix)| [matrix.dims[0]]).collect();
+    for ((name, matrix), rows) in quantized.iter().zip(&rows) {
+        all.push(((*name).clone(), &matrix.dims[..], Numbers::Bytes(&matrix.values)));
+        all.push((format!("{name}{SCALE}"), rows, Numbers::F32(&matrix.scales)));
+    }
+    for ((name, _), (storage, layout)) in whole.iter().zip(&guards) {
         let numbers = match (&**storage, layout.contiguous_offsets()) {
             (Storage::Cpu(CpuStorage::F32(numbers)), Some((start, end))) => numbers.get(start..end),
             _ => None,
         };
         let numbers = numbers.ok_or_else(|| Error::internal(format!("`{name}` can't be read to be saved")))?;
-        all.push((name.clone(), layout.dims(), numbers));
+        all.push((name.clone(), layout.dims(), Numbers::F32(numbers)));
     }
-    write_numbers(path, all)
+    write(path, all)
 }
 
 /// The same of plain numbers: name, shape, values.
-pub fn write_numbers(path: &Path, mut tensors: Vec<(String, &[usize], &[f32])>) -> Result<()> {
-    tensors.sort_by(|(a, ..), (b, ..)| a.cmp(b));
+pub fn write_numbers(path: &Path, tensors: Vec<(String, &[usize], &[f32])>) -> Result<()> {
+    write(path, tensors.into_iter().map(|(name, shape, values)| (name, shape, Numbers::F32(values))).collect())
+}
+
+/// The numbers of a tensor.
+enum Numbers<'a> {
+    F32(&'a [f32]),
+    Bytes(&'a [i8]),
+}
+
+impl Numbers<'_> {
+    fn dtype(&self) -> Dtype {
+        match self {
+            Self::F32(_) => Dtype::F32,
+            Self::Bytes(_) => Dtype::I8,
+        }
+    }
+
+    fn size(&self) -> usize {
+        match self {
+            Self::F32(numbers) => size_of_val(*numbers),
+            Self::Bytes(numbers) => numbers.len(),
+        }
+    }
+
+    fn write(&self, file: &mut dyn Write) -> std::io::Result<()> {
+        match self {
+            Self::F32(numbers) => {
+                let mut bytes = vec![[0; size_of::<f32>()]; CHUNK.min(numbers.len())];
+                for piece in numbers.chunks(CHUNK) {
+                    for (bytes, value) in bytes.iter_mut().zip(piece) {
+                        *bytes = value.to_le_bytes();
+                    }
+                    file.write_all(bytes[..piece.len()].as_flattened())?;
+                }
+            }
+            Self::Bytes(numbers) => {
+                for piece in numbers.chunks(CHUNK) {
+                    let bytes: Vec<u8> = piece.iter().map(|byte| byte.cast_unsigned()).collect();
+                    file.write_all(&bytes)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn write(path: &Path, mut tensors: Vec<(String, &[usize], Numbers)>) -> Result<()> {
+    // Numbers of four bytes first, so that all of them are aligned.
+    tensors.sort_by(|(a, _, x), (b, _, y)| (y.dtype(), a).cmp(&(x.dtype(), b)));
     let mut end = 0;
     let infos = tensors.iter().map(|(name, shape, values)| {
         let start = end;
-        end += size_of_val(*values);
-        (name.clone(), TensorInfo { dtype: Dtype::F32, shape: shape.to_vec(), data_offsets: (start, end) })
+        end += values.size();
+        (name.clone(), TensorInfo { dtype: values.dtype(), shape: shape.to_vec(), data_offsets: (start, end) })
     });
     // transformers refuses files that do not say which framework's layout they follow.
     let about = HashMap::from([("format".to_owned(), "pt".to_owned())]);
@@ -53,13 +123,6 @@ pub fn write_numbers(path: &Path, mut tensors: Vec<(String, &[usize], &[f32])>) 
     write_atomic_with(path, |file| {
         file.write_all(&(header.len() as u64).to_le_bytes())?;
         file.write_all(&header)?;
-        let mut bytes = vec![[0; size_of::<f32>()]; CHUNK];
-        for piece in tensors.iter().flat_map(|(_, _, values)| values.chunks(CHUNK)) {
-            for (bytes, value) in bytes.iter_mut().zip(piece) {
-                *bytes = value.to_le_bytes();
-            }
-            file.write_all(bytes[..piece.len()].as_flattened())?;
-        }
-        Ok(())
+        tensors.iter().try_for_each(|(_, _, values)| values.write(file))
     })
 }

@@ -6,10 +6,11 @@
 //! classifier.weight                                                                        of a head that is not ours
 //! ```
 
+use super::int8::{Int8, Quantized};
 use super::lora::Declared;
 use super::{Freeze, Group, HeadTensor, Owner, Parameter, Parameters, Role, Shape, Train};
 use crate::error::{Error, Place, Result};
-use crate::io::{SHARD_INDEX, ShardIndex};
+use crate::io::{INT8_WEIGHTS, SHARD_INDEX, ShardIndex};
 use candle_core::{DType, Device, Tensor};
 use polyhead_kernels::Weight;
 use polyhead_kernels::rng::Key;
@@ -102,8 +103,10 @@ pub struct Weights {
     owner: Owner,
     group: Group,
     freeze: Freeze,
-    /// Whether the encoder's linear layers multiply bytes.
-    int8: bool,
+    /// Which of the encoder's linear layers multiply bytes.
+    int8: Int8,
+    /// Those layers, as they were declared: the names of each that stand side by side in one product.
+    layers: Vec<Vec<String>>,
     pub(super) lora: Option<Declared>,
     heads: Heads,
     device: Device,
@@ -123,8 +126,10 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// Reads `model.safetensors`, or the files that an index beside it lists. Names are brought to the one form of [`Naming`].
+    /// Reads `model.safetensors`, or, where that is not there, the file in bytes beside it, or those that an index lists. Names are brought to the one form of [`Naming`].
     pub fn read(path: &Path, naming: Naming, heads: Heads, device: &Device) -> Result<Self> {
+        let in_bytes = path.with_file_name(INT8_WEIGHTS);
+        let path = if !path.exists() && in_bytes.is_file() { &in_bytes } else { path };
         let mut weights = Self { path: path.to_owned(), heads, device: device.clone(), ..Self::empty() };
         let index = path.with_file_name(SHARD_INDEX);
         if path.exists() || !index.is_file() {
@@ -175,26 +180,36 @@ impl Weights {
         })?;
         for (name, view) in file.tensors() {
             let (plain, side) = naming.plain(&name);
-            if !is_meant(&name) || self.is_left_out(naming, &plain) {
+            if !is_meant(&name) || self.is_left_out(naming, &plain) || Quantized::is_scale(&file, &name) {
                 continue;
             }
             let place = || Place::tensor(path, &name);
-            let dtype = match view.dtype() {
-                Dtype::F32 => DType::F32,
-                Dtype::F16 => DType::F16,
-                Dtype::BF16 => DType::BF16,
-                Dtype::F64 => DType::F64,
+            let in_f32 = |dtype| {
+                let tensor = Tensor::from_raw_buffer(view.data(), dtype, view.shape(), &self.device)?;
+                tensor.to_dtype(DType::F32)
+            };
+            let in_bytes = Quantized::read(&file, &name, path, &self.device)?;
+            let tensor = match (view.dtype(), in_bytes) {
+                (_, Some(tensor)) => tensor,
+                (Dtype::F32, _) => in_f32(DType::F32)?,
+                (Dtype::F16, _) => in_f32(DType::F16)?,
+                (Dtype::BF16, _) => in_f32(DType::BF16)?,
+                (Dtype::F64, _) => in_f32(DType::F64)?,
                 // Counters of a head that is left aside anyway.
-                _ if side == Side::Foreign => {
+                (_, None) if side == Side::Foreign => {
                     self.whole_numbers.push(plain);
                     continue;
                 }
-                other => {
+                (Dtype::I8, None) => {
+                    let message = format!("expected its scales beside it, `{name}_scale`, found none");
+                    return Err(Error::data(message)
+                        .at(place())
+                        .hint("`polyhead quantize` writes bytes with their scales"));
+                }
+                (other, None) => {
                     return Err(Error::data(format!("expected floating point numbers, found {other:?}")).at(place()));
                 }
             };
-            let tensor =
-                Tensor::from_raw_buffer(view.data(), dtype, view.shape(), &self.device)?.to_dtype(DType::F32)?;
             // Nothing but NaN and infinity differs from 0 after a product with 0 (a plain sum may overflow).
             if tensor.affine(0.0, 0.0)?.sum_all()?.to_scalar::<f32>()? != 0.0 {
                 return Err(Error::data("expected finite numbers, found NaN or infinity").at(place()));
@@ -223,7 +238,8 @@ impl Weights {
             owner: Owner::Encoder,
             group: Group::Embeddings,
             freeze: Freeze::Nothing,
-            int8: false,
+            int8: Int8::No,
+            layers: Vec::new(),
             lora: None,
             heads: Heads::Stored,
             device: Device::Cpu,
@@ -290,14 +306,20 @@ impl Weights {
         self.freeze = freeze;
     }
 
-    /// The encoder's linear layers are to multiply bytes.
-    pub fn use_int8(&mut self, int8: bool) {
+    /// These linear layers of the encoder are to multiply bytes.
+    pub fn use_int8(&mut self, int8: Int8) {
         self.int8 = int8;
     }
 
-    /// Whether they do.
-    pub fn int8(&self) -> bool {
-        self.int8
+    /// Notes a linear layer of the encoder, or several side by side in one product; whether it multiplies bytes.
+    pub fn linear_layer(&mut self, names: &[String]) -> bool {
+        self.layers.push(names.to_vec());
+        self.int8.holds(names)
+    }
+
+    /// The linear layers of the encoder that were noted.
+    pub fn linear_layers(&self) -> &[Vec<String>] {
+        &self.layers
     }
 
     /// Renames a tensor of the checkpoint, if it is there: single-task folders name their heads in their own way.

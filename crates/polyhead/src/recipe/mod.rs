@@ -25,7 +25,7 @@ use crate::encoders::{EncoderOverrides, Precision};
 use crate::error::{Error, Place, Result};
 use crate::model::KeepHeads;
 use crate::order::Order;
-use crate::parameters::{Freeze, Lora};
+use crate::parameters::{Freeze, Int8, Lora};
 use crate::strategy::Strategy;
 use serde::{Deserialize, Serialize};
 use source::Source;
@@ -303,7 +303,7 @@ impl Recipe {
     /// What the recipe changes about the checkpoint.
     pub fn adjust(&self) -> EncoderOverrides {
         EncoderOverrides {
-            int8: false,
+            int8: Int8::No,
             precision: self.train.precision.resolve(),
             dropout: self.encoder.dropout,
             attention_dropout: self.encoder.attention_dropout,

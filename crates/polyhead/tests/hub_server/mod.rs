@@ -4,8 +4,10 @@
 //! (ETag: git's SHA-1), and large ones to another server, which refuses requests that bear a token
 //! (`x-linked-etag`: SHA-256). Every answer of the Hub bears `x-repo-commit`, every refusal `x-error-code`.
 
+mod write;
+
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -20,6 +22,9 @@ pub struct Repo {
     pub token: Option<String>,
     /// Where it moved.
     pub moved_to: Option<String>,
+    pub private: bool,
+    /// What the last commit was called.
+    pub summary: String,
 }
 
 /// What the server does; tests change it as they go.
@@ -37,6 +42,14 @@ pub struct State {
     pub headers: BTreeMap<String, String>,
     /// Method, path and range of every request.
     pub log: Vec<String>,
+    /// Its own address.
+    pub endpoint: String,
+    /// Bytes that were put where large files go, by their SHA-256.
+    pub stored: BTreeMap<String, Vec<u8>>,
+    /// Large files are asked for in parts of so many bytes.
+    pub part: Option<usize>,
+    /// The token that may write; anyone may if there is none.
+    pub writer: Option<String>,
 }
 
 #[derive(Default, Clone, Copy, PartialEq)]
@@ -69,6 +82,7 @@ impl Server {
         let state = Arc::new(Mutex::new(State::default()));
         let cdn = listen(state.clone(), None);
         let endpoint = listen(state.clone(), Some(cdn));
+        state.lock().unwrap().endpoint.clone_from(&endpoint);
         Self { endpoint, state }
     }
     pub fn state(&self) -> MutexGuard<'_, State> {
@@ -104,23 +118,36 @@ struct Request {
     path: String,
     token: Option<String>,
     from: Option<usize>,
+    body: Vec<u8>,
 }
 
 fn read_request(stream: &TcpStream) -> Option<Request> {
-    let mut lines = BufReader::new(stream).lines();
-    let first = lines.next()?.ok()?;
+    let mut reader = BufReader::new(stream);
+    let mut line = || {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok()?;
+        Some(line)
+    };
+    let first = line()?;
     let mut words = first.split(' ').map(str::to_owned);
-    let mut request = Request { method: words.next()?, path: decoded(&words.next()?), token: None, from: None };
-    for line in lines {
-        let line = line.ok()?;
-        let Some((name, value)) = line.split_once(':') else { return Some(request) };
+    let (method, path) = (words.next()?, decoded(&words.next()?));
+    let path = path.split('?').next()?.to_owned();
+    let mut request = Request { method, path, token: None, from: None, body: Vec::new() };
+    let mut length = 0;
+    loop {
+        let line = line()?;
+        let Some((name, value)) = line.split_once(':') else { break };
         match name.to_ascii_lowercase().as_str() {
+            "content-length" => length = value.trim().parse().ok()?,
             "authorization" => request.token = value.trim().strip_prefix("Bearer ").map(str::to_owned),
             "range" => request.from = value.trim().strip_prefix("bytes=")?.split('-').next()?.parse().ok(),
+            "transfer-encoding" => panic!("a store for large files takes no {value}"),
             _ => {}
         }
     }
-    None
+    request.body = vec![0; length];
+    reader.read_exact(&mut request.body).ok()?;
+    Some(request)
 }
 
 fn decoded(path: &str) -> String {
@@ -157,11 +184,20 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>, cdn: Option<&str>) -> std:
         if request.token.is_some() {
             return head(&mut stream, "400 Bad Request", &[], "a token does not belong here");
         }
+        if let Some(to) = request.path.strip_prefix("/store/") {
+            let etag = format!("\"{}\"", &sha256(&request.body)[..8]);
+            state.stored.insert(to.to_owned(), request.body);
+            return head(&mut stream, "200 OK", &[("ETag", etag)], "");
+        }
         let (_, rest) = request.path.split_once("/cdn/").unwrap();
         let (id, name) = rest.split_once("//").unwrap();
         let bytes = state.repos[id].files[name].clone();
         return body(&mut stream, &mut state, &request, name, &bytes, &[("ETag", "\"of-the-cdn\"".into())]);
     };
+    if let Some(answer) = write::answer(&request, &mut state, cdn) {
+        let (status, body) = answer.unwrap_or_else(|refused| refused);
+        return head(&mut stream, status, &[("Content-Type", "application/json".into())], &body.to_string());
+    }
     if let Some(rest) = request.path.strip_prefix("/api/resolve-cache/") {
         let (id, name) = rest.split_once("//").unwrap();
         let repo = state.repos[id].clone();

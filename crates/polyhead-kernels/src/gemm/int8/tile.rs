@@ -63,6 +63,8 @@ impl Tile {
                 Int8Isa::Avx512Vnni => super::x86::avx512_vnni(self, rows, width, target),
                 #[cfg(target_arch = "x86_64")]
                 Int8Isa::Avx2 => super::x86::avx2(self, rows, width, target),
+                #[cfg(target_arch = "aarch64")]
+                Int8Isa::Dotprod => super::arm::dotprod(self, rows, width, target),
                 Int8Isa::Portable => self.of_rows::<Eight, ROWS_NARROW>(rows, width, target),
             }
         }
