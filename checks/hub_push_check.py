@@ -17,19 +17,18 @@ from pathlib import Path
 
 os.environ["HF_HUB_DISABLE_XET"] = "1"
 
-from huggingface_hub import HfApi, ModelCard, snapshot_download  # noqa: E402 (it reads the environment once)
+from huggingface_hub import HfApi, ModelCard, hf_hub_download  # noqa: E402 (it reads the environment once)
 
 
 def push_and_read(folder: Path, ours: str, theirs: str) -> None:
     api = HfApi(token="hf_write")
     api.create_repo(theirs, private=True)
     api.upload_folder(repo_id=theirs, folder_path=folder, commit_message="the first")
-    read = Path(snapshot_download(ours))
     names = sorted(path.name for path in folder.iterdir() if path.is_file() and path.name != "ignored.txt")
-    found = sorted(path.name for path in read.iterdir())
+    found = sorted(file.rfilename for file in api.model_info(ours, revision="main").siblings)
     assert found == names, f"expected {names}, found {found}"
     for name in names:
-        assert (read / name).read_bytes() == (folder / name).read_bytes(), name
+        assert Path(hf_hub_download(ours, name)).read_bytes() == (folder / name).read_bytes(), name
     print(f"ok     {ours}: {len(names)} files")
 
 

@@ -36,8 +36,11 @@ fn answers(session: &Session) -> [Value; 2] {
     ["ner", "qa"].map(|task| session.ask(task, &(small::kind(task).request)(TEXT)).unwrap())
 }
 
+/// The tensors of a file by name: type, shape and bytes.
+type Tensors = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
+
 /// The tensors of a file, changed.
-fn rewrite(file: &Path, change: impl Fn(&mut BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>)) {
+fn rewrite(file: &Path, change: impl Fn(&mut Tensors)) {
     let bytes = fs::read(file).unwrap();
     let read = SafeTensors::deserialize(&bytes).unwrap();
     let plain =
@@ -72,12 +75,20 @@ fn a_model_in_bytes_answers_as_its_folder_says_and_its_scores_are_those_that_wer
     assert_eq!(session.products(), Products::Int8);
     for (changes, part) in [(&done.training, "train"), (&done.validation, "validation")] {
         for change in changes {
-            let file = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
             let kind = small::kind(&change.task);
-            let file = file.filter(|path| path.extension().is_some_and(|found| found == kind.extension));
-            let file = file.filter(|path| path.file_stem().unwrap().to_str().unwrap().contains(part)).next().unwrap();
+            let file = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).find(|path| {
+                let name = path.file_name().unwrap().to_str().unwrap();
+                name.contains(part) && name.ends_with(kind.extension)
+            });
+            let file = file.unwrap();
             let score = |session: &Session| {
-                let found = session.evaluate(&change.task, &[file.clone()], None, &Default::default(), &mut |_, _| ());
+                let found = session.evaluate(
+                    &change.task,
+                    std::slice::from_ref(&file),
+                    None,
+                    &Default::default(),
+                    &mut |_, _| (),
+                );
                 found.unwrap().score
             };
             let (now, before) = (score(&session), score(&Session::open_in(&run, TASKS, Precision::auto()).unwrap()));
@@ -155,7 +166,7 @@ fn bytes_without_scales_or_with_others_are_told_by_name() {
     let good = fs::read(&file).unwrap();
     let name = "encoder.layer.1.output.dense.weight";
     let scale = format!("{name}_scale");
-    let fault = |change: &dyn Fn(&mut BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>)| {
+    let fault = |change: &dyn Fn(&mut Tensors)| {
         fs::write(&file, &good).unwrap();
         rewrite(&file, change);
         Session::open(&to).err().expect("a fault").to_string()

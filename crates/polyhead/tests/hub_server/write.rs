@@ -29,6 +29,10 @@ pub(super) fn answer(request: &Request, state: &mut State, store: &str) -> Optio
     if state.writer.is_some() && request.token != state.writer {
         return Some(Err(refused("403 Forbidden", "this token may only read")));
     }
+    // Whether a model card is one: huggingface_hub asks first.
+    if path == "api/validate-yaml" {
+        return Some(Ok(("200 OK", json!({ "errors": [], "warnings": [] }))));
+    }
     if path == "api/repos/create" {
         return Some(create(state, &body()));
     }
@@ -69,7 +73,7 @@ fn create(state: &mut State, body: &Value) -> Answer {
     let private = body["private"] == json!(true) || body["visibility"] == json!("private");
     let repo = Repo { commit: "0".repeat(40), private, ..Repo::default() };
     state.repos.insert(id.clone(), repo);
-    Ok(("200 OK", json!({ "url": format!("http://hub/{id}"), "id": id, "name": id })))
+    Ok(("200 OK", json!({ "url": format!("{}/{id}", state.endpoint), "id": id, "name": id })))
 }
 
 fn mode(file: &Value) -> Value {
@@ -141,7 +145,7 @@ fn commit(state: &mut State, id: &str, branch: &str, body: &[u8]) -> Answer {
     if let Some(repo) = state.repos.get_mut(id) {
         (repo.files, repo.summary, repo.commit) = (files, summary, oid.clone());
     }
-    let url = format!("http://hub/{id}/commit/{oid}");
+    let url = format!("{}/{id}/commit/{oid}", state.endpoint);
     Ok(("200 OK", json!({ "success": true, "commitOid": oid, "commitUrl": url })))
 }
 
