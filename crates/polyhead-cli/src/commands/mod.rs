@@ -26,7 +26,6 @@ use polyhead::export::{ALL_HEADS, ONE_HEAD};
 use polyhead::infer::{Products, Session};
 use polyhead::io::INT8_WEIGHTS;
 use polyhead::model::{Model, NamedTask};
-use polyhead::recipe::PrecisionRecipe;
 use polyhead::tasks::TASKS;
 use polyhead::{Error, Place, Result};
 use std::path::Path;
@@ -130,13 +129,12 @@ enum PrecisionName {
 impl Precision {
     /// What a model is to compute in.
     pub fn resolve(self) -> Products {
-        let recipe = match self.precision {
-            PrecisionName::Auto => return Products::AsStored,
-            PrecisionName::F32 => PrecisionRecipe::F32,
-            PrecisionName::Bf16 => PrecisionRecipe::Bf16,
-            PrecisionName::Int8 => return Products::Int8,
-        };
-        recipe.resolve().into()
+        match self.precision {
+            PrecisionName::Auto => Products::AsStored,
+            PrecisionName::F32 => Products::Of(polyhead::encoders::Precision::F32),
+            PrecisionName::Bf16 => Products::Of(polyhead::encoders::Precision::Bf16),
+            PrecisionName::Int8 => Products::Int8,
+        }
     }
 
     /// Loads a model, or the best of a run, that computes so.

@@ -160,8 +160,7 @@ impl Client {
         struct Sibling {
             rfilename: String,
         }
-        let revision = repository.revision.replace('/', "%2F");
-        let address = self.parsed(&format!("{}/api/models/{}/revision/{revision}", self.endpoint, repository.id))?;
+        let address = self.parsed(&format!("{}/api/{}", self.endpoint, described(repository).api_url()))?;
         let answer = self.send(Method::Get(0), &address, &address)?;
         self.check_status(&answer, repository, "the list of files")?;
         let Listing { sha, siblings } = read_json(answer)?;

@@ -10,6 +10,7 @@
 //!
 //! Until the commit nothing of the repository changes. The protocol is that of `huggingface_hub` (`create_commit`) and of git LFS.
 
+use super::cache::described;
 use super::client::{Client, Failure, LFS};
 use super::name::Repository;
 use super::{HubEvent, HubOptions, Network, Pushed, Visibility, local};
@@ -180,14 +181,14 @@ impl Hub<'_> {
         message: &str,
         notify: &mut dyn FnMut(HubEvent),
     ) -> Result<Pushed, Failure> {
-        let id = &self.repository.id;
+        let (id, branch) = (&self.repository.id, described(self.repository).url_revision());
         self.create(visibility)?;
         let mut asked = Vec::with_capacity(files.len());
         for file in files {
             let sample = STANDARD.encode(file.first_bytes(SAMPLE)?);
             asked.push(json!({ "path": file.name, "size": file.size, "sample": sample }));
         }
-        let address = format!("{}/api/models/{id}/preupload/{}", self.endpoint, self.branch());
+        let address = format!("{}/api/models/{id}/preupload/{branch}", self.endpoint);
         let told: Preupload = self.client.post_json(&address, &json!({ "files": asked }), self.repository)?;
         let mode = |name: &str| told.files.iter().find(|mode| mode.path == name);
         let mut lines = vec![json!({ "key": "header", "value": { "summary": message, "description": "" } })];
@@ -218,14 +219,10 @@ impl Hub<'_> {
         }
         let files = lines.len() - 1;
         let body: String = lines.iter().map(|line| format!("{line}\n")).collect();
-        let address = format!("{}/api/models/{id}/commit/{}", self.endpoint, self.branch());
+        let address = format!("{}/api/models/{id}/commit/{branch}", self.endpoint);
         let Committed { commit_url, commit_oid } =
             self.client.post(&address, "application/x-ndjson", body.as_bytes(), self.repository)?;
         Ok(Pushed { url: commit_url, commit: commit_oid, files })
-    }
-
-    fn branch(&self) -> String {
-        self.repository.revision.replace('/', "%2F")
     }
 
     /// Makes the repository, unless it is there.
