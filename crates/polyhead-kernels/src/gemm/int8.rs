@@ -1,13 +1,13 @@
 //! Products in whole numbers, for models that answer: both factors in bytes, sums exact in i32.
 //!
 //! ```text
-//! x[r][p] = (u[r][p] - 128) s[r]    u from 1 to 255, s[r] = max |x[r]| / 127: a scale for each token
+//! x[r][p] = (u[r][p] - z[r]) s[r]   u from 0 to 255, s[r] = (max x[r] - min x[r]) / 255, of these and 0: a scale for each token
 //! W[j][p] = q[j][p] t[j]            q from -127 to 127, t[j] = max |W[j]| / 127: a scale for each output
-//! y[r][j] = (Σ u q - 128 Σ q[j]) (s[r] t[j]) + b[j]
+//! y[r][j] = (Σ u q - z[r] Σ q[j]) (s[r] t[j]) + b[j]
 //! ```
 //!
 //! Four bytes that are neighbours along k are an element: x `[rows][k / 4]`, W in panels `[n / width][k / 4][width]`. Sums are
-//! whole numbers, so every instruction set gives the same bits. They do not overflow below k = 66,000.
+//! whole numbers, so every instruction set gives the same bits. They do not overflow below k = 33,000.
 
 #[cfg(target_arch = "aarch64")]
 mod arm;
@@ -25,7 +25,7 @@ use super::packed::width_of;
 use super::product::{Split, split};
 use crate::workspace::Buffer;
 use rayon::prelude::*;
-use rows::quantize;
+use rows::quantize_weights;
 use std::ops::Range;
 use tile::{Target, Tile};
 
@@ -103,8 +103,8 @@ pub(crate) struct Int8Panels {
     elements: Buffer<u32>,
     /// Of each output, and zeros for those that the last panel lacks.
     scales: Vec<f32>,
-    /// What sums begin with: `-128 Σ q[j]`.
-    starts: Vec<i32>,
+    /// `Σ q[j]`
+    sums: Vec<i32>,
     depth: usize,
     columns: usize,
     width: usize,
@@ -122,24 +122,24 @@ impl Int8Panels {
         let width = width_of(columns, isa.registers());
         let padded = columns.next_multiple_of(width);
         let mut elements = Buffer::uninit(padded * depth);
-        let (mut scales, mut starts) = (vec![0.0; padded], vec![0; padded]);
+        let (mut scales, mut sums) = (vec![0.0; padded], vec![0; padded]);
         elements
             .par_chunks_mut((depth * width).max(1))
-            .zip(scales.par_chunks_mut(width).zip(starts.par_chunks_mut(width)))
+            .zip(scales.par_chunks_mut(width).zip(sums.par_chunks_mut(width)))
             .zip(rows.par_chunks(width))
-            .for_each(|((panel, (scales, starts)), rows)| {
+            .for_each(|((panel, (scales, sums)), rows)| {
                 panel.fill(0);
                 let mut bytes = vec![0; depth * QUAD];
                 for (j, row) in rows.iter().enumerate() {
-                    scales[j] = quantize(&mut bytes, row);
+                    scales[j] = quantize_weights(&mut bytes, row);
                     for (p, quad) in bytes.chunks_exact(QUAD).enumerate() {
                         let signed = [0, 1, 2, 3].map(|at| quad[at] ^ 0x80);
-                        starts[j] -= 128 * signed.iter().map(|byte| i32::from(byte.cast_signed())).sum::<i32>();
+                        sums[j] += signed.iter().map(|byte| i32::from(byte.cast_signed())).sum::<i32>();
                         panel[p * width + j] = u32::from_le_bytes(signed);
                     }
                 }
             });
-        Self { elements, scales, starts, depth, columns, width, isa }
+        Self { elements, scales, sums, depth, columns, width, isa }
     }
 
     /// Bytes that they take.
@@ -173,10 +173,11 @@ pub(crate) fn product_int8<S: Epilogue>(x: &Int8Rows, w: &Int8Panels, epilogue: 
                 let tile = Tile {
                     x: x.elements[first * x.depth..].as_ptr(),
                     row_scales: x.scales[first..first + count].as_ptr(),
+                    row_zeros: x.zeros[first..first + count].as_ptr(),
                     w: w.elements[panel * w.depth * w.width..].as_ptr(),
                     next: w.elements.as_ptr().wrapping_add(((panel + 1) * w.depth + first - rows.start) * w.width),
                     depth: w.depth,
-                    starts: w.starts[column..].as_ptr(),
+                    sums: w.sums[column..].as_ptr(),
                     scales: w.scales[column..].as_ptr(),
                     bias: bias[column..].as_ptr(),
                 };
@@ -206,12 +207,19 @@ mod tests {
 
     /// The definition, in loops.
     fn reference([m, n, k]: [usize; 3], x: &[f32], w: &[f32], bias: &[f32]) -> Vec<f32> {
-        let bytes = |row: &[f32]| {
+        let of_weights = |row: &[f32]| {
             let largest = row.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));
             let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
             (row.iter().map(|x| (x * inverse).round_ties_even() as i64).collect::<Vec<_>>(), largest / 127.0)
         };
-        let (x, w): (Vec<_>, Vec<_>) = (x.chunks(k).map(bytes).collect(), w.chunks(k).map(bytes).collect());
+        let of_tokens = |row: &[f32]| {
+            let (low, high) = row.iter().fold((0.0_f32, 0.0_f32), |(low, high), &x| (low.min(x), high.max(x)));
+            let inverse = if high > low { 255.0 / (high - low) } else { 0.0 };
+            let zero = (-low * inverse).round_ties_even();
+            let byte = |x: &f32| (f64::from(x * inverse) + f64::from(zero)).round_ties_even().clamp(0.0, 255.0) as i64;
+            (row.iter().map(|x| byte(x) - zero as i64).collect::<Vec<_>>(), (high - low) / 255.0)
+        };
+        let (x, w): (Vec<_>, Vec<_>) = (x.chunks(k).map(of_tokens).collect(), w.chunks(k).map(of_weights).collect());
         let one = |(x, s): &(Vec<i64>, f32), (w, t): &(Vec<i64>, f32), bias: f32| {
             x.iter().zip(w).map(|(x, w)| x * w).sum::<i64>() as f32 * (s * t) + bias
         };
@@ -224,6 +232,10 @@ mod tests {
             let [m, n, k] = shape;
             let (mut x, w, bias) = (normal(1, m * k), normal(2, n * k), normal(3, n));
             x[..k].fill(0.0); // a row of padding
+            if m > 2 {
+                x[k..2 * k].iter_mut().for_each(|x| *x = x.max(-0.17)); // as behind GELU
+                x[2 * k..3 * k].iter_mut().for_each(|x| *x = -x.abs()); // of one sign
+            }
             let want = reference(shape, &x, &w, &bias);
             for isa in Int8Isa::all() {
                 let panels = Int8Panels::of_for(&w.chunks(k).collect::<Vec<_>>(), isa);
@@ -249,6 +261,6 @@ mod tests {
         let narrow = Matrix::rounded(Precision::Bf16, m, k, &normal(4, m * k));
         let wide = Matrix::rounded(Precision::F32, m, k, &narrow.to_vec());
         let (narrow, wide) = (Int8Rows::of(&narrow), Int8Rows::of(&wide));
-        assert!(narrow.elements[..] == wide.elements[..] && narrow.scales == wide.scales);
+        assert!(narrow.elements[..] == wide.elements[..] && narrow.scales == wide.scales && narrow.zeros == wide.zeros);
     }
 }

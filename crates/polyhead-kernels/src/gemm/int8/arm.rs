@@ -20,11 +20,11 @@ impl Sums for Four {
     type X = int8x16_t;
     type W = int8x16_t;
 
-    /// Both factors have signs here: nothing is to be taken off.
+    /// Bytes have signs here, 128 less than they are.
     #[inline(always)]
-    unsafe fn start(_starts: *const i32) -> Self {
+    unsafe fn start(sums: *const i32, zero: i32) -> Self {
         // SAFETY: the caller's promise.
-        Self(unsafe { vdupq_n_s32(0) })
+        Self(unsafe { vmulq_n_s32(vld1q_s32(sums), 128 - zero) })
     }
 
     #[inline(always)]

@@ -1,4 +1,4 @@
-//! Activations in bytes: each row with a scale of its own.
+//! Activations in bytes: each row with a scale and a zero of its own.
 
 use super::QUAD;
 use crate::gemm::matrix::{Matrix, Values};
@@ -6,12 +6,14 @@ use crate::math::simd;
 use crate::workspace::Buffer;
 use rayon::prelude::*;
 
-/// Rows of bytes, 128 more than what they stand for.
+/// Rows of bytes.
 pub(crate) struct Int8Rows {
     /// `[rows][depth]`
     pub(super) elements: Buffer<u32>,
     /// What a byte counts in each row.
     pub(super) scales: Vec<f32>,
+    /// The byte of 0 in each row.
+    pub(super) zeros: Vec<i32>,
     pub(super) depth: usize,
 }
 
@@ -22,24 +24,24 @@ impl Int8Rows {
         const TASK: usize = 1 << 15;
         let (columns, depth) = (matrix.columns, matrix.columns.div_ceil(QUAD));
         let mut elements = Buffer::uninit(matrix.rows * depth);
-        let mut scales = vec![0.0; matrix.rows];
+        let (mut scales, mut zeros) = (vec![0.0; matrix.rows], vec![0; matrix.rows]);
         elements
             .par_chunks_mut(depth.max(1))
-            .zip(&mut scales)
+            .zip(scales.par_iter_mut().zip(&mut zeros))
             .enumerate()
             .with_min_len(TASK.div_ceil(columns.max(1)))
-            .for_each_init(Vec::new, |wide, (row, (elements, scale))| {
+            .for_each_init(Vec::new, |wide, (row, (elements, (scale, zero)))| {
                 let bytes = bytes_of(elements);
-                *scale = match &matrix.values {
-                    Values::F32(values) => quantize(bytes, &values[row * columns..][..columns]),
+                (*scale, *zero) = match &matrix.values {
+                    Values::F32(values) => quantize_row(bytes, &values[row * columns..][..columns]),
                     Values::Bf16(_) => {
                         wide.resize(columns, 0.0);
                         matrix.read(row, 0, wide);
-                        quantize(bytes, wide)
+                        quantize_row(bytes, wide)
                     }
                 };
             });
-        Self { elements, scales, depth }
+        Self { elements, scales, zeros, depth }
     }
 }
 
@@ -48,16 +50,40 @@ fn bytes_of(elements: &mut [u32]) -> &mut [u8] {
     unsafe { std::slice::from_raw_parts_mut(elements.as_mut_ptr().cast(), 4 * elements.len()) }
 }
 
+/// 1.5 2²³: the last bits of a sum with it are the whole number that is nearest.
+const ROUND: f32 = 12_582_912.0;
+
+simd! {
+    /// Numbers in bytes (0 where there are more bytes); returns what a byte counts, and the byte of 0. The least number, or 0, becomes
+    /// 0, and the largest, or 0, 255; ties go to the even byte.
+    pub(super) fn quantize_row(bytes: &mut [u8], values: &[f32]) -> (f32, i32) {
+        // Whole numbers in the order of the numbers, so that the least and the largest are found many at a time.
+        let ordered = |bits: i32| bits ^ (bits >> 31 & 0x7fff_ffff);
+        let (low, high) = values.iter().fold((0, 0), |(low, high), x| {
+            let x = ordered(x.to_bits().cast_signed());
+            (x.min(low), x.max(high))
+        });
+        let [low, high] = [low, high].map(|x: i32| f32::from_bits(ordered(x).cast_unsigned()));
+        let inverse = if high > low { 255.0 / (high - low) } else { 0.0 };
+        let zero = (-low * inverse).round_ties_even();
+        let (own, rest) = bytes.split_at_mut(values.len());
+        for (byte, x) in own.iter_mut().zip(values) {
+            // Both ends are rounded: one more than 255 may come of it.
+            *byte = ((x * inverse + (ROUND + zero)).to_bits() & 0x1ff).min(255) as u8;
+        }
+        rest.fill(0);
+        ((high - low) / 255.0, zero as i32)
+    }
+}
+
 simd! {
     /// Numbers in bytes, 128 more than what they stand for (also where there are more bytes); returns what a byte counts. The largest
     /// number becomes 127; ties go to the even byte.
-    pub(super) fn quantize(bytes: &mut [u8], values: &[f32]) -> f32 {
+    pub(super) fn quantize_weights(bytes: &mut [u8], values: &[f32]) -> f32 {
         // Of numbers without sign the order is that of their bits.
         let largest = values.iter().fold(0, |largest, x| largest.max(x.to_bits() & 0x7fff_ffff));
         let largest = f32::from_bits(largest);
         let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
-        // 1.5 2²³: the last bits of a sum with it are the whole number that is nearest.
-        const ROUND: f32 = 12_582_912.0;
         let (own, rest) = bytes.split_at_mut(values.len());
         for (byte, x) in own.iter_mut().zip(values) {
             *byte = ((x * inverse + ROUND).to_bits() as u8) ^ 0x80;

@@ -12,13 +12,14 @@ pub(super) struct Tile {
     /// `[rows][depth]`
     pub x: *const u32,
     pub row_scales: *const f32,
+    pub row_zeros: *const i32,
     /// `[depth][width]`
     pub w: *const u32,
     /// As many steps along k of the next panel as the tile has rows, to be fetched meanwhile.
     pub next: *const u32,
     pub depth: usize,
     /// Of each column of the panel.
-    pub starts: *const i32,
+    pub sums: *const i32,
     pub scales: *const f32,
     pub bias: *const f32,
 }
@@ -40,7 +41,8 @@ pub(super) trait Sums: Copy {
     const LANES: usize;
     type X: Copy;
     type W: Copy;
-    unsafe fn start(starts: *const i32) -> Self;
+    /// What sums begin with where 0 has this byte: less `zero` times the sums of the weights.
+    unsafe fn start(sums: *const i32, zero: i32) -> Self;
     /// One element, for all lanes.
     unsafe fn x(element: *const u32) -> Self::X;
     unsafe fn w(elements: *const u32) -> Self::W;
@@ -103,11 +105,10 @@ impl Tile {
     unsafe fn fixed<S: Sums, const R: usize, const V: usize>(self, Target { c, stride, columns }: Target) {
         // SAFETY: the caller's promise.
         unsafe {
-            let mut sums = [[S::start(self.starts); V]; R];
-            for v in 1..V {
-                let start = S::start(self.starts.add(v * S::LANES));
-                for sums in &mut sums {
-                    sums[v] = start;
+            let mut sums = [[S::start(self.sums, 0); V]; R];
+            for (r, sums) in sums.iter_mut().enumerate() {
+                for (v, sum) in sums.iter_mut().enumerate() {
+                    *sum = S::start(self.sums.add(v * S::LANES), *self.row_zeros.add(r));
                 }
             }
             let (mut x, mut w) = (self.x, self.w);
@@ -156,9 +157,9 @@ impl Sums for Eight {
     type W = [u32; 8];
 
     #[inline(always)]
-    unsafe fn start(starts: *const i32) -> Self {
+    unsafe fn start(sums: *const i32, zero: i32) -> Self {
         // SAFETY: the caller's promise.
-        Self(unsafe { starts.cast::<[i32; 8]>().read_unaligned() })
+        Self(unsafe { sums.cast::<[i32; 8]>().read_unaligned() }.map(|sum| -zero * sum))
     }
 
     #[inline(always)]

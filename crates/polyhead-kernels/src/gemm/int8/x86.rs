@@ -29,9 +29,9 @@ impl Sums for Sixteen {
     type W = __m512i;
 
     #[inline(always)]
-    unsafe fn start(starts: *const i32) -> Self {
+    unsafe fn start(sums: *const i32, zero: i32) -> Self {
         // SAFETY: the caller's promise.
-        Self(unsafe { _mm512_loadu_si512(starts.cast()) })
+        Self(unsafe { _mm512_mullo_epi32(_mm512_loadu_si512(sums.cast()), _mm512_set1_epi32(-zero)) })
     }
 
     #[inline(always)]
@@ -73,9 +73,9 @@ impl Sums for Eight {
     type W = [__m256i; 2];
 
     #[inline(always)]
-    unsafe fn start(starts: *const i32) -> Self {
+    unsafe fn start(sums: *const i32, zero: i32) -> Self {
         // SAFETY: the caller's promise.
-        Self(unsafe { _mm256_loadu_si256(starts.cast()) })
+        Self(unsafe { _mm256_mullo_epi32(_mm256_loadu_si256(sums.cast()), _mm256_set1_epi32(-zero)) })
     }
 
     #[inline(always)]
