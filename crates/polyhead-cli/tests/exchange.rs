@@ -85,6 +85,7 @@ fn a_model_is_written_as_onnx_with_all_heads_and_alone() {
     refused(&["--opset", "16"], "17 to 23");
     refused(&["--task", "pos"], "pos");
     refused(&["--to", "elsewhere"], "--to");
+    refused(&["--recipe", "x.toml"], "--weights qdq");
     polyhead(&["export", &path(&folder), "--task", "ner", "--to", "x", "--weights", "int8"]).failure(2);
     assert!(!folder.path().join("none").exists());
 }
@@ -137,6 +138,22 @@ fn a_model_with_lora_is_merged_into_a_plain_one_with_the_same_answers() {
         let apart = before["score"].as_f64().unwrap() - after["score"].as_f64().unwrap();
         assert!(apart.abs() < 1e-5, "{before} and {after}");
     }
+
+    // Its training data say what range the inputs of its layers have.
+    let ranges = folder.path().join("qdq");
+    let export = |model: &std::path::Path, more: &[&str]| {
+        polyhead(&[&["export", text(model), "--onnx", text(&ranges), "--weights", "qdq"], more].concat())
+    };
+    assert!(export(&merged, &[]).failure(66).contains("--recipe FILE"));
+    assert!(!ranges.exists());
+    let ran = export(&run, &["--examples", "5"]);
+    assert!(ran.stderr.contains("ner: 5 of 8 training examples"), "{}", ran.stderr);
+    ran.success();
+    let file = std::fs::read(ranges.join("polyhead.onnx")).unwrap();
+    let ops = |op: &[u8]| file.windows(op.len()).filter(|bytes| *bytes == op).count();
+    assert!(ops(b"DequantizeLinear") > 12 && ops(b"DynamicQuantizeLinear") == 0);
+    export(&merged, &["--recipe", &recipe, "--overwrite"]).success();
+
     assert!(polyhead(&["merge", text(&run), text(&merged)]).failure(73).contains("--overwrite"));
     polyhead(&["merge", text(&run), text(&merged), "--overwrite"]).success();
     assert!(

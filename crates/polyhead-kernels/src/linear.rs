@@ -14,6 +14,7 @@
 
 mod low_rank;
 mod operator;
+mod range;
 
 pub use low_rank::LowRank;
 pub(crate) use low_rank::Operand;
@@ -27,6 +28,7 @@ use crate::pass::DropoutAt;
 use crate::storage::with_f32s;
 use crate::weight::Weight;
 use candle_core::{Result, Tensor};
+use range::InputRange;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Linear layers side by side, on one input.
@@ -40,6 +42,8 @@ pub struct Linear {
     in_bf16: Packed<u32>,
     /// Where it multiplies bytes.
     in_int8: Option<Int8Cache>,
+    /// Where its inputs are watched.
+    inputs: Option<InputRange>,
 }
 
 /// One layer: `x Wᵀ + b`, and what is added to it.
@@ -99,12 +103,18 @@ pub(crate) enum Keep {
     All,
     /// Those that are made a second time of the same weights: of layers that are used several times a step, or of several tasks.
     FromSecond,
+    /// None: a pass that computes parts twice makes each product twice, so that all would be kept.
+    Nothing,
 }
 
 impl Keep {
     /// In training weights change after each step, where they are trained.
-    fn of(layer: &Linear, trains: bool) -> Self {
-        if trains && layer.trains_a_weight() { Self::FromSecond } else { Self::All }
+    fn of(layer: &Linear, trains: bool, recomputes: bool) -> Self {
+        match trains && layer.trains_a_weight() {
+            true if recomputes => Self::Nothing,
+            true => Self::FromSecond,
+            false => Self::All,
+        }
     }
 }
 
@@ -123,13 +133,24 @@ impl Linear {
         let inner = parts.first().map_or(0, |part| part.weight.dims().iter().skip(1).product());
         let outer = parts.iter().map(Part::outputs).sum();
         let (in_f32, in_bf16) = Default::default();
-        Self { parts, inner, outer, precision: None, in_f32, in_bf16, in_int8: None }
+        Self { parts, inner, outer, precision: None, in_f32, in_bf16, in_int8: None, inputs: None }
     }
 
     /// The same, with the product of an input in bytes: for a model that answers. There is no gradient of it.
     #[must_use]
     pub fn in_int8(self) -> Self {
         Self { in_int8: Some(Mutex::default()), ..self }
+    }
+
+    /// The same, which takes note of the range of its inputs.
+    #[must_use]
+    pub fn watching_inputs(self) -> Self {
+        Self { inputs: Some(InputRange::default()), ..self }
+    }
+
+    /// The least and the largest number of the inputs that it had since [`Linear::watching_inputs`]; none where it had none.
+    pub fn input_range(&self) -> Option<[f32; 2]> {
+        self.inputs.as_ref().and_then(InputRange::get)
     }
 
     /// The same, computed in this precision whatever that of the pass is: the layers of heads are f32.
@@ -193,6 +214,9 @@ impl Linear {
     pub(crate) fn forward<S: Epilogue>(&self, x: &Operand, epilogue: &S) -> Result<()> {
         let (x, keep) = (x.matrix()?, x.keep);
         self.check("input", x, self.width())?;
+        if let Some(inputs) = &self.inputs {
+            inputs.widen(x, self.inner);
+        }
         if let Some(cache) = &self.in_int8 {
             product_int8(&Int8Rows::of(x), &*self.packed_int8(cache)?, epilogue);
             return Ok(());
@@ -210,7 +234,7 @@ impl Linear {
     /// `dy W`.
     pub(crate) fn backward_input<S: Epilogue>(&self, dy: &Matrix, epilogue: &S) -> Result<()> {
         self.check("output gradient", dy, self.outer)?;
-        let keep = Keep::of(self, true);
+        let keep = Keep::of(self, true, false);
         match &dy.values {
             Values::F32(elements) => {
                 self.multiply(dy.rows, elements, &self.in_f32.backward, Side::Backward, keep, epilogue)
@@ -350,7 +374,8 @@ impl Linear {
                 Arc::new(self.pack(side)?)
             }
         };
-        let kept = (keep == Keep::All || again).then(|| panels.clone());
+        let keeps = keep == Keep::All || keep == Keep::FromSecond && again;
+        let kept = keeps.then(|| panels.clone());
         *cache = Some(Cached { weights, additions, panels: kept });
         Ok(panels)
     }

@@ -270,6 +270,8 @@ impl Index {
 pub(crate) struct Setting {
     pub pass: Pass,
     pub inputs: Arc<Inputs>,
+    /// Whether parts that can be computed again are (see `recompute.rs`): memory counts more than time.
+    pub recomputes: bool,
 }
 
 impl Setting {

@@ -26,7 +26,7 @@ pub struct Plain {
 impl Plain {
     /// For one pass over a batch, on the device of the weights.
     pub fn new(pass: Pass, inputs: Arc<Inputs>) -> Self {
-        Self { setting: Setting { pass, inputs } }
+        Self { setting: Setting { pass, inputs, recomputes: false } }
     }
 
     /// What a head reads of the hidden states of the whole batch, as [`crate::Tape::for_head`].
@@ -35,7 +35,7 @@ impl Plain {
             Some(rows) => Value::Tensor(rows_of(hidden.tensor()?, rows)?, Rows::Tokens),
             None => hidden.clone(),
         };
-        self.setting = Setting { pass, inputs };
+        self.setting = Setting { pass, inputs, ..self.setting };
         Ok(own)
     }
 

@@ -24,8 +24,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub struct Tape {
     pub(crate) precision: Precision,
     pub(crate) setting: Setting,
-    /// Whether parts that can be computed again are (see `recompute.rs`).
-    pub(crate) recomputes: bool,
     /// Whether what is recorded is kept.
     keeps: bool,
     values: usize,
@@ -45,19 +43,20 @@ impl Tape {
     /// A tape for one pass over a batch; products are in this precision where their layer does not say otherwise. One that
     /// does not train keeps nothing for a backward pass.
     pub fn new(precision: Precision, pass: Pass, inputs: Arc<Inputs>) -> Self {
-        let setting = Setting { pass, inputs };
-        Self { precision, setting, recomputes: false, keeps: true, values: 0, steps: Vec::new() }
+        let setting = Setting { pass, inputs, recomputes: false };
+        Self { precision, setting, keeps: true, values: 0, steps: Vec::new() }
     }
 
     /// The same, which keeps less for its backward pass and computes more in it, where a network says how ([`crate::Ops::recomputed`]).
     #[must_use]
-    pub fn recomputing(self, recomputes: bool) -> Self {
-        Self { recomputes, ..self }
+    pub fn recomputing(mut self, recomputes: bool) -> Self {
+        self.setting.recomputes = recomputes;
+        self
     }
 
     /// A tape for a part of a network, and the inputs of the part as its first values.
     pub(crate) fn of_part(precision: Precision, setting: Setting, inputs: &[Fused], keeps: bool) -> (Self, Vec<Value>) {
-        let tape = Self { precision, setting, recomputes: false, keeps, values: inputs.len(), steps: Vec::new() };
+        let tape = Self { precision, setting, keeps, values: inputs.len(), steps: Vec::new() };
         let own = |(index, input): (usize, &Fused)| Value::Fused(input.as_node(Node { index, ..input.node }));
         (tape, inputs.iter().enumerate().map(own).collect())
     }
@@ -173,7 +172,7 @@ impl Tape {
             Some(rows) => self.fused_select_rows(hidden.fused()?, rows.to_vec(), Rows::Tokens)?,
             None => hidden.clone(),
         };
-        self.setting = Setting { pass, inputs };
+        self.setting = Setting { pass, inputs, ..self.setting };
         Ok(own)
     }
 

@@ -111,7 +111,7 @@ impl Ops for Tape {
     }
 
     fn recomputed(&mut self, x: &Value, beside: &[Value], body: Body) -> Result<Value> {
-        if self.trains() && self.recomputes {
+        if self.trains() && self.setting.recomputes {
             return self.fused_recomputed(x, beside, body);
         }
         body(self, x, beside)

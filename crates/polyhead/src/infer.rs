@@ -81,7 +81,7 @@ impl Session {
     /// What its matrix products are computed in.
     pub fn products(&self) -> Products {
         match self.model.int8 {
-            Int8::No => Products::Of(self.model.encoder.precision()),
+            Int8::No | Int8::Watched => Products::Of(self.model.encoder.precision()),
             _ => Products::Int8,
         }
     }

@@ -8,7 +8,7 @@ mod lora;
 mod safetensors_file;
 mod weights;
 
-pub use int8::{Int8, Quantized};
+pub use int8::{Int8, Multiplies, Quantized};
 pub use lora::Lora;
 pub use safetensors_file::{write_numbers, write_tensors, write_tensors_in_bytes};
 pub use weights::{Heads, Init, Naming, Weights};

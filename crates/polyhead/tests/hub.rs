@@ -463,6 +463,21 @@ fn weights_in_several_files_come_with_the_index_that_lists_them() {
 }
 
 #[test]
+fn an_encoder_in_bytes_comes_as_one_in_numbers_does() {
+    let (server, root) = (Server::start(), tempfile::tempdir().unwrap());
+    let files: [(&str, &[u8]); 3] =
+        [("config.json", b"{}"), ("tokenizer.json", b"{}"), ("model_int8.safetensors", b"bytes")];
+    server.repo(ID, 'a', &files);
+    let mut options = options(&server, root.path());
+    let found = fetch(ID, &options).unwrap();
+    assert_eq!(fs::read(found.folder.join("model_int8.safetensors")).unwrap(), b"bytes");
+    assert!(found.source.files.iter().any(|file| file.name == "model_int8.safetensors"));
+    options.network = Network::Offline;
+    let offline = fetch(ID, &options).unwrap();
+    assert_eq!((offline.source.kind, offline.source.files), (SourceKind::HubCache, found.source.files));
+}
+
+#[test]
 fn a_repository_without_a_tokenizer_brings_the_vocabulary_that_one_is_made_of() {
     for names in [&["vocab.txt"][..], &["vocab.json", "merges.txt"]] {
         let (server, root) = (Server::start(), tempfile::tempdir().unwrap());

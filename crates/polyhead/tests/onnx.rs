@@ -6,11 +6,12 @@
 mod common;
 
 use candle_core::{D, DType, Device, Tensor};
-use common::{Tensors, each_fixture, error, logits, tiny_named, windows};
+use common::{Tensors, each_fixture, error, logits, tiny_adjusted, tiny_named, windows};
 use polyhead::batch::Features;
-use polyhead::encoders::EncoderOverrides;
+use polyhead::encoders::{ENCODERS, EncoderOverrides};
 use polyhead::model::{Model, NamedTask, Provenance};
 use polyhead::onnx::{Format, WeightType};
+use polyhead::parameters::Int8;
 use polyhead::tasks::TASKS;
 use polyhead_kernels::layer_norm::Norm;
 use polyhead_kernels::rng::Key;
@@ -113,6 +114,7 @@ fn initializers(graph: &Message) -> BTreeMap<String, Tensor> {
         let raw = tensor.bytes(9)[0];
         let values: Vec<f32> = match tensor.numbers(2)[0] {
             1 => raw.chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap())).collect(),
+            2 => raw.iter().map(|&byte| f32::from(byte)).collect(),
             3 => raw.iter().map(|&byte| f32::from(byte.cast_signed())).collect(),
             7 => raw.chunks_exact(8).map(|bytes| i64::from_le_bytes(bytes.try_into().unwrap()) as f32).collect(),
             10 => raw.chunks_exact(2).map(|bytes| half(u16::from_le_bytes(bytes.try_into().unwrap()))).collect(),
@@ -261,6 +263,16 @@ fn interpret(graph: &Message, inputs: BTreeMap<String, Tensor>) -> BTreeMap<Stri
                 values.extend(node.texts(2)[1..].iter().map(|name| (*name).to_owned()).zip(numbers));
                 Ok(bytes)
             }
+            "QuantizeLinear" => {
+                let scaled = x[0].broadcast_div(x[1]).unwrap().round().unwrap();
+                scaled.broadcast_add(x[2]).unwrap().clamp(0.0, 255.0)
+            }
+            // Of a weight: a scale for each column, no zero.
+            "DequantizeLinear" if attributes.contains_key("axis") => {
+                assert_eq!((attributes["axis"].numbers(3), x.len()), (vec![1], 2));
+                x[0].broadcast_mul(x[1])
+            }
+            "DequantizeLinear" => x[0].broadcast_sub(x[2]).unwrap().broadcast_mul(x[1]),
             "MatMulInteger" => {
                 let x0 = x[0].broadcast_sub(x[2]).unwrap().contiguous().unwrap();
                 x0.broadcast_matmul(&x[1].contiguous().unwrap())
@@ -454,6 +466,30 @@ fn weights_in_half_or_a_quarter_of_the_bytes_give_nearly_the_same_logits() {
             let found = assert_logits(&model, &reference, Format { weights, ..Format::default() }, bound);
             assert!((found as f64) < share * whole as f64, "{fixture} in {weights:?}: {found} of {whole} bytes");
         }
+    }
+}
+
+/// Once its layers were watched, all of them are in bytes; before, none is.
+#[test]
+fn inputs_in_bytes_of_the_ranges_that_they_had_give_nearly_the_same_logits() {
+    let watched = EncoderOverrides { int8: Int8::Watched, ..EncoderOverrides::default() };
+    let format = Format { weights: WeightType::Qdq, ..Format::default() };
+    for fixture in ENCODERS.iter().map(|kind| kind.fixture) {
+        let (model, reference) = tiny_adjusted(fixture, &watched);
+        let in_bytes = || {
+            let tasks: Vec<&NamedTask> = model.tasks.iter().collect();
+            let bytes = polyhead::onnx::to_bytes(&model, &tasks, format).unwrap();
+            let nodes = Message::parse(&bytes).messages(7)[0].messages(1);
+            // Those of weights have an axis.
+            nodes.iter().filter(|node| node.text(4) == "DequantizeLinear" && !node.bytes(5).is_empty()).count()
+        };
+        assert_eq!(in_bytes(), 0, "{fixture}");
+        for task in ["ner", "qa"] {
+            logits(&model, task, &windows(&reference));
+        }
+        let layers: BTreeSet<&String> = model.linear_layers.iter().flatten().collect();
+        assert_eq!(in_bytes(), layers.len(), "{fixture}");
+        assert_logits(&model, &reference, format, 0.2);
     }
 }
 

@@ -6,6 +6,7 @@ use clap::ValueEnum;
 use polyhead::export::{ALL_HEADS, all_heads_onnx, single_onnx, single_task};
 use polyhead::infer::Session;
 use polyhead::onnx::{Format, Opset, WeightType};
+use polyhead::quantize::{Settings, with_input_ranges};
 use polyhead::{Error, Result};
 use std::path::PathBuf;
 
@@ -15,7 +16,8 @@ Examples:
   python -c \"from transformers import pipeline; print(pipeline('token-classification', 'exported/ner')('...'))\"
 
   polyhead export runs/quickstart --onnx exported/onnx                       all heads in one file, and a folder for each task
-  polyhead export runs/quickstart --onnx exported/ner-int8 --task ner --weights int8";
+  polyhead export runs/quickstart --onnx exported/ner-int8 --task ner --weights int8
+  polyhead export runs/quickstart --onnx exported/ner-qdq --task ner --weights qdq     ranges of inputs come from its training data";
 
 #[derive(clap::Args)]
 #[command(after_help = HELP)]
@@ -34,6 +36,12 @@ pub struct Args {
     /// What the encoder's weights are written in
     #[arg(long, value_enum, default_value_t = Weights::F32, conflicts_with = "to")]
     weights: Weights,
+    /// With --weights qdq: the recipe that names data for its tasks; that of the run if it is left out
+    #[arg(long, value_name = "FILE", conflicts_with = "to")]
+    recipe: Option<PathBuf>,
+    /// With --weights qdq: on about how many training examples of each task ranges are measured
+    #[arg(long, value_name = "N", conflicts_with = "to", default_value_t = Settings::default().examples as u64, value_parser = clap::value_parser!(u64).range(1..))]
+    examples: u64,
     /// The set of ONNX operators, 17 to 23
     #[arg(long, value_name = "NUMBER", default_value = "17", conflicts_with = "to")]
     opset: Opset,
@@ -55,6 +63,8 @@ enum Weights {
     F16,
     /// A quarter of the bytes; multiplied in whole numbers (dynamic quantisation)
     Int8,
+    /// The same, with ranges of what they are multiplied with measured on training data (static quantisation)
+    Qdq,
 }
 
 impl From<Weights> for WeightType {
@@ -63,12 +73,25 @@ impl From<Weights> for WeightType {
             Weights::F32 => Self::F32,
             Weights::F16 => Self::F16,
             Weights::Int8 => Self::Int8,
+            Weights::Qdq => Self::Qdq,
         }
     }
 }
 
+/// The model, whose layers know the ranges of their inputs where these are written.
+fn session(args: &Args, out: &mut Out) -> Result<Session> {
+    match (args.weights, &args.recipe) {
+        (Weights::Qdq, recipe) => {
+            let examples = usize::try_from(args.examples).unwrap_or(usize::MAX);
+            with_input_ranges(&args.model, recipe.as_deref(), examples, &mut |line| out.note(line))
+        }
+        (_, Some(_)) => Err(Error::usage("--recipe is for --weights qdq: other weights need no data")),
+        (_, None) => Session::open(&args.model),
+    }
+}
+
 pub fn run(args: &Args, out: &mut Out) -> Result<()> {
-    let session = Session::open(&args.model)?;
+    let session = session(args, out)?;
     let (model, from) = (&session.model, args.model.display());
     match (&args.onnx, &args.to) {
         (Some(folder), _) => {

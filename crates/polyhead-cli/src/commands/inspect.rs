@@ -102,7 +102,7 @@ fn of_model(model: Model, tasks: Vec<(String, &'static str, Vec<String>, Value)>
     let tokenizer = Some((model.tokenizer.model(), model.tokenizer.vocabulary()));
     let int8 = match &model.int8 {
         Int8::AllBut(kept) => Some((model.linear_layers.iter().map(Vec::len).sum(), kept.iter().cloned().collect())),
-        Int8::No | Int8::AsStored | Int8::Yes => None,
+        Int8::No | Int8::AsStored | Int8::Yes | Int8::Watched => None,
     };
     Facts {
         shares: shares(&model.shapes()),

@@ -134,7 +134,7 @@ impl Linear {
 
     /// The input as the product reads it.
     pub(crate) fn operand(&self, x: Arc<Matrix>, rows_of: Rows, setting: &Setting) -> Result<Operand> {
-        let (width, keep) = (self.width(), Keep::of(self, setting.pass.trains()));
+        let (width, keep) = (self.width(), Keep::of(self, setting.pass.trains(), setting.recomputes));
         if width == self.inner {
             return Ok(Operand { matrix: Some(x), remake: None, additions: Vec::new(), keep });
         }
@@ -407,14 +407,16 @@ mod tests {
             layer.packed(&cache, Side::Forward, keep).unwrap();
             cache.lock().unwrap().as_ref().is_some_and(|cached| cached.panels.is_some())
         };
-        assert!(Keep::of(&layer, true) == Keep::FromSecond && Keep::of(&layer, false) == Keep::All);
+        assert!(Keep::of(&layer, true, false) == Keep::FromSecond && Keep::of(&layer, false, false) == Keep::All);
+        assert!(Keep::of(&layer, true, true) == Keep::Nothing);
         for _ in 0..2 {
             assert_eq!([Keep::FromSecond; 3].map(held), [false, true, true]);
+            assert!(!held(Keep::Nothing));
             weight.set(&normal(2, &[18, 34])).unwrap();
         }
         assert!(held(Keep::All));
         weight.freeze();
-        assert!(Keep::of(&layer, true) == Keep::All);
+        assert!(Keep::of(&layer, true, true) == Keep::All);
     }
 
     /// Where the input needs no gradient (frozen embeddings), the gradients of the additions are bit-identical.
@@ -450,7 +452,7 @@ mod tests {
     fn what_only_frozen_weights_would_need_is_not_kept() {
         let x = || Arc::new(Matrix::rounded(Precision::F32, 70, 34, &vec![1.0; 70 * 34]));
         let inputs = Arc::new(Inputs::of_rows(Segments::packed(&[70])));
-        let setting = Setting { pass: Pass::train(Key::seed(1)), inputs };
+        let setting = Setting { pass: Pass::train(Key::seed(1)), inputs, recomputes: false };
         let held = |part: Part, frozen: bool| {
             if frozen {
                 part.weight.freeze();

@@ -4,7 +4,7 @@
 
 use super::{EncoderFacts, EncoderKind, EncoderOverrides, Precision};
 use crate::error::{Error, Place, Result};
-use crate::parameters::{Role, Weights};
+use crate::parameters::{Multiplies, Role, Weights};
 use polyhead_kernels::layer_norm::Norm;
 use polyhead_kernels::{Activation, Linear, Part, Weight};
 use serde::Deserialize;
@@ -207,7 +207,11 @@ pub(super) fn linear_with(
     };
     let parts = names.iter().map(&mut part).collect::<Result<Vec<_>>>()?;
     let layer = Linear::new(parts);
-    Ok(Arc::new(if weights.linear_layer(names) { layer.in_int8() } else { layer }))
+    Ok(Arc::new(match weights.linear_layer(names) {
+        Multiplies::Numbers => layer,
+        Multiplies::Bytes => layer.in_int8(),
+        Multiplies::Watched => layer.watching_inputs(),
+    }))
 }
 
 /// A LayerNorm of this name.

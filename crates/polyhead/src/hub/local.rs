@@ -1,6 +1,6 @@
 //! A checkpoint in a folder of the user's: are the files there, and are the weights safetensors?
 
-use super::{Checkpoint, OPTIONAL, REQUIRED, Source, SourceFile, SourceKind, TOKENIZER, WEIGHTS};
+use super::{Checkpoint, INSTEAD_OF_WEIGHTS, OPTIONAL, REQUIRED, Source, SourceFile, SourceKind, TOKENIZER, WEIGHTS};
 use crate::encoders::Vocabulary;
 use crate::error::{Error, Place, Result};
 use crate::events::is_finished;
@@ -63,7 +63,7 @@ pub(super) fn checkpoint(folder: &Path) -> Result<Checkpoint> {
     }
     for name in REQUIRED {
         let otherwise = match name {
-            WEIGHTS => [SHARD_INDEX, INT8_WEIGHTS].iter().any(|name| folder.join(name).is_file()),
+            WEIGHTS => INSTEAD_OF_WEIGHTS.iter().any(|name| folder.join(name).is_file()),
             TOKENIZER => vocabulary_in(&folder).is_some(),
             _ => false,
         };

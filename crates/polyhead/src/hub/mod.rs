@@ -37,12 +37,15 @@ pub use options::{HubOptions, Network, Proxy};
 pub use packages::{PACKAGES, Package, PackageFile};
 
 use crate::error::Result;
+use crate::io::{INT8_WEIGHTS, SHARD_INDEX};
 use name::Checkpoint as Named;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// The weights; several files of them are listed in an index ([`crate::io::SHARD_INDEX`]).
+/// The weights.
 pub const WEIGHTS: &str = "model.safetensors";
+/// What stands for them where they are not there: the first of these that is. An index lists several files.
+pub const INSTEAD_OF_WEIGHTS: [&str; 2] = [INT8_WEIGHTS, SHARD_INDEX];
 /// The tokenizer; where there is none, the files of a [`Vocabulary`](crate::encoders::Vocabulary).
 pub const TOKENIZER: &str = "tokenizer.json";
 /// The files without which an encoder can't be used.

@@ -6,8 +6,8 @@ use super::download::{Job, fetch};
 use super::local;
 use super::name::{Repository, RepositoryFile, is_name_of_file};
 use super::{
-    Checkpoint, HubEvent, HubOptions, Network, OPTIONAL, PACKAGES, Pulled, REQUIRED, Source, SourceKind, TOKENIZER,
-    WEIGHTS, pypi,
+    Checkpoint, HubEvent, HubOptions, INSTEAD_OF_WEIGHTS, Network, OPTIONAL, PACKAGES, Pulled, REQUIRED, Source,
+    SourceKind, TOKENIZER, WEIGHTS, pypi,
 };
 use crate::encoders::Vocabulary;
 use crate::error::{Error, Result};
@@ -198,9 +198,7 @@ fn from_hub(
                 wanted.extend(vocabulary(&client, repository, &revision)?);
                 continue;
             }
-            Err(Failure::Absent) if name == WEIGHTS => {
-                client.describe(repository, &revision, SHARD_INDEX).map(|index| (SHARD_INDEX, index))
-            }
+            Err(Failure::Absent) if name == WEIGHTS => instead_of_weights(&client, repository, &revision),
             found => found.map(|description| (name, description)),
         };
         match found {
@@ -234,6 +232,21 @@ fn from_hub(
     let said = format!("Hub: {} at commit {revision}, every digest checked", repository.said());
     let files = local::described(&folder)?;
     Ok(Checkpoint { source: Source { kind: SourceKind::Hub, said, revision: Some(revision), files }, folder })
+}
+
+/// What stands for the file of weights, in a repository that has none.
+fn instead_of_weights(
+    client: &Client,
+    repository: &Repository,
+    revision: &str,
+) -> Result<(&'static str, Description), Failure> {
+    for name in INSTEAD_OF_WEIGHTS {
+        match client.describe(repository, revision, name) {
+            Err(Failure::Absent) => {}
+            found => return found.map(|description| (name, description)),
+        }
+    }
+    Err(Failure::Absent)
 }
 
 /// The files that a tokenizer can be made of, in a repository that has none.
@@ -284,11 +297,19 @@ fn from_cache(
         let name = names.remove(0);
         let found = match cache.find(&commit, &name)? {
             Cached::Absent if name == WEIGHTS => {
-                let index = cache.find(&commit, SHARD_INDEX)?;
-                if let Cached::Whole(path) | Cached::Unchecked(path) = &index {
-                    names.splice(0..0, ShardIndex::read(path)?.names().into_iter().map(str::to_owned));
+                let mut found = Cached::Absent;
+                for name in INSTEAD_OF_WEIGHTS {
+                    found = cache.find(&commit, name)?;
+                    match &found {
+                        Cached::Absent => continue,
+                        Cached::Whole(path) | Cached::Unchecked(path) if name == SHARD_INDEX => {
+                            names.splice(0..0, ShardIndex::read(path)?.names().into_iter().map(str::to_owned));
+                        }
+                        _ => {}
+                    }
+                    break;
                 }
-                index
+                found
             }
             Cached::Absent if name == TOKENIZER => {
                 let Some(files) = local::vocabulary_in(&cache.snapshot(&commit)) else {

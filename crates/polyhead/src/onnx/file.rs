@@ -19,6 +19,7 @@ use std::path::Path;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Type {
     Float = 1,
+    Uint8 = 2,
     Int8 = 3,
     Int32 = 6,
     Int64 = 7,
@@ -116,6 +117,8 @@ pub(super) enum Numbers {
     Bytes(Vec<i8>, Vec<usize>),
     /// A number.
     Float(f32),
+    /// A byte without sign.
+    Byte(u8),
     /// A whole number.
     Int(i64),
     /// Whole numbers, of one axis.
@@ -129,6 +132,7 @@ impl Numbers {
             Self::Half(tensor) => (tensor.dims().to_vec(), Type::Float16, 2 * tensor.elem_count()),
             Self::Bytes(values, dims) => (dims.clone(), Type::Int8, values.len()),
             Self::Float(_) => (Vec::new(), Type::Float, 4),
+            Self::Byte(_) => (Vec::new(), Type::Uint8, 1),
             Self::Int(_) => (Vec::new(), Type::Int64, 8),
             Self::Ints(values) => (vec![values.len()], Type::Int64, 8 * values.len()),
         }
@@ -148,6 +152,7 @@ impl Numbers {
             }
             Self::Bytes(values, _) => values.iter().try_for_each(|value| into.write_all(&value.to_le_bytes())),
             Self::Float(value) => into.write_all(&value.to_le_bytes()),
+            Self::Byte(value) => into.write_all(&[*value]),
             Self::Int(value) => into.write_all(&value.to_le_bytes()),
             Self::Ints(values) => values.iter().try_for_each(|value| into.write_all(&value.to_le_bytes())),
         }

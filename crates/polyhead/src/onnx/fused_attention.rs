@@ -28,7 +28,7 @@ impl Graph {
     ) -> Result<Option<String>> {
         let biases = parts.map(|part| part.bias.as_ref());
         let [Some(q), Some(k), Some(v)] = biases else { return Ok(None) };
-        if !self.is_fused(attention) || self.weight_type == WeightType::Int8 {
+        if !self.is_fused(attention) || matches!(self.weight_type, WeightType::Int8 | WeightType::Qdq) {
             return Ok(None);
         }
         let columns = parts.map(|part| merged(&part.weight, part.low_rank.as_ref())?.t());

@@ -273,9 +273,9 @@ impl Graph {
         Ok(())
     }
 
-    /// `x Wᵀ + b` of one part, with its addition.
-    fn part(&mut self, x: &str, Part { weight, bias, low_rank }: &Part) -> Result<String> {
-        let y = self.product(x, weight, low_rank.as_ref())?;
+    /// `x Wᵀ + b` of one part of a layer, with its addition.
+    fn part(&mut self, x: &str, layer: &Linear, Part { weight, bias, low_rank }: &Part) -> Result<String> {
+        let y = self.product(x, weight, low_rank.as_ref(), layer.input_range())?;
         let Some(bias) = bias else { return Ok(y) };
         let at = weight.name().trim_end_matches(".weight");
         let bias = self.weight(bias)?;
@@ -351,7 +351,7 @@ impl Ops for Graph {
 
     fn linear(&mut self, x: &Value, layer: &Arc<Linear>) -> Result<Value> {
         let x = self.node(x)?;
-        let parts = layer.parts().iter().map(|part| self.part(&x.name, part)).collect::<Result<Vec<_>>>()?;
+        let parts = layer.parts().iter().map(|part| self.part(&x.name, layer, part)).collect::<Result<Vec<_>>>()?;
         let names: Vec<&str> = parts.iter().map(String::as_str).collect();
         let name = match names.as_slice() {
             [only] => (*only).to_owned(),
@@ -429,7 +429,8 @@ impl Ops for Graph {
         if let Some(name) = self.whole_attention(&at, &x.name, [query, key, value], attention)? {
             return Ok(self.like(x, name, hidden));
         }
-        let (q, k, v) = (self.part(&x.name, query)?, self.part(&x.name, key)?, self.part(&x.name, value)?);
+        let [q, k, v] = [query, key, value].map(|part| self.part(&x.name, qkv, part));
+        let (q, k, v) = (q?, k?, v?);
         let name = self.attend(&at, [&q, &k, &v], attention, hidden)?;
         Ok(self.like(x, name, hidden))
     }

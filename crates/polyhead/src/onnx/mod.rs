@@ -96,6 +96,9 @@ pub enum WeightType {
     F16,
     /// Bytes with a scale for each output, a quarter of the bytes; multiplied in whole numbers (dynamic quantisation).
     Int8,
+    /// Bytes, and what they are multiplied with in bytes of one range for all inputs (static quantisation: pairs of `QuantizeLinear` and
+    /// `DequantizeLinear`), which [`crate::quantize::with_input_ranges`] measures; layers without a range stay in f32.
+    Qdq,
 }
 
 /// A head of a file.

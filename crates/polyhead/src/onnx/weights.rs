@@ -5,9 +5,12 @@
 //! f16    W in f16, half the bytes                x Cast(W): computed in f32
 //! int8   W[i][j] = q[i][j] s[j], q from -127 to 127, s[j] = max |W[.][j]| / 127
 //!        x = (u - z) t, u from 0 to 255, t and z of the whole of x       (u - z) q  t s[j]: computed in whole numbers
+//! qdq    the same, t and z of the inputs that the layer had while it was watched
 //! ```
 //!
 //! `int8` is the dynamic quantisation of ONNX Runtime: `DynamicQuantizeLinear` and `MatMulInteger`, weights with a scale for each output.
+//! `qdq` is its static
+//! quantisation: pairs of `QuantizeLinear` and `DequantizeLinear` say what is in bytes, and a runtime that knows how multiplies these.
 //! Of an embedding each row has a scale of its own. Attention, LayerNorm, biases and heads stay in f32.
 
 use super::WeightType;
@@ -49,7 +52,7 @@ impl Graph {
                 let chosen = self.emit("Gather", at, &[&table, rows], &[]);
                 Ok(self.emit("Cast", at, &[&chosen], &[TO_FLOAT]))
             }
-            WeightType::Int8 => {
+            WeightType::Int8 | WeightType::Qdq => {
                 let [values, scales] = self.in_bytes(name, || {
                     let Quantized { values, scales, .. } = Quantized::by_row(&tensor)?;
                     let scales = Tensor::from_vec(scales, (tensor.dim(0)?, 1), &Device::Cpu)?;
@@ -63,22 +66,39 @@ impl Graph {
         }
     }
 
-    /// `x Wᵀ`, an addition merged into W.
-    pub(super) fn product(&mut self, x: &str, weight: &Weight, low_rank: Option<&LowRank>) -> Result<String> {
+    /// `x Wᵀ`, an addition merged into W; `range` is that of x, where it is known.
+    pub(super) fn product(
+        &mut self,
+        x: &str,
+        weight: &Weight,
+        low_rank: Option<&LowRank>,
+        range: Option<[f32; 2]>,
+    ) -> Result<String> {
         let name = weight.name();
         let at = name.trim_end_matches(".weight").to_owned();
         let matrix = merged(weight, low_rank)?;
-        if self.weight_type != WeightType::Int8 {
-            let matrix = matrix.t()?;
-            let matrix = self.once(&format!("transposed {name}"), |graph| graph.in_type(name, matrix));
-            return Ok(self.emit("MatMul", &at, &[x, &matrix], &[]));
-        }
+        let range = match self.weight_type {
+            WeightType::Int8 => None,
+            WeightType::Qdq if range.is_some() => range,
+            WeightType::Qdq | WeightType::F32 | WeightType::F16 => {
+                let matrix = matrix.t()?;
+                let matrix = self.once(&format!("transposed {name}"), |graph| graph.in_type(name, matrix));
+                return Ok(self.emit("MatMul", &at, &[x, &matrix], &[]));
+            }
+        };
         let [matrix, scales] = self.in_bytes(name, || {
             let (outer, inner) = matrix.dims2()?;
             let Quantized { values, scales, .. } = Quantized::by_row(&matrix)?;
             let across = (0..inner).flat_map(|i| values.iter().copied().skip(i).step_by(inner)).collect();
             Ok((Numbers::Bytes(across, vec![inner, outer]), Tensor::from_vec(scales, outer, &Device::Cpu)?))
         })?;
+        if let Some(range) = range {
+            let x = self.through_bytes(x, range);
+            let matrix = self.once(&format!("numbers of {name}"), |graph| {
+                graph.emit("DequantizeLinear", &at, &[&matrix, &scales], &[Attribute::Int("axis", 1)])
+            });
+            return Ok(self.emit("MatMul", &at, &[&x, &matrix], &[]));
+        }
         let [bytes, scale, zero] = self.quantized(x);
         let sums = self.emit("MatMulInteger", &at, &[&bytes, &matrix, &zero], &[]);
         let sums = self.emit("Cast", &at, &[&sums], &[TO_FLOAT]);
@@ -99,6 +119,20 @@ impl Graph {
         Ok([bytes, scales])
     }
 
+    /// The numbers that the bytes of a value stand for: once for all layers that read it. 0 is a byte, whatever the range.
+    fn through_bytes(&mut self, x: &str, [low, high]: [f32; 2]) -> String {
+        self.once(&format!("through bytes {x}"), |graph| {
+            let (low, high) = (low.min(0.0), high.max(0.0));
+            let scale = if high > low { (high - low) / 255.0 } else { 1.0 };
+            let zero = (-low / scale).round_ties_even().clamp(0.0, 255.0) as u8;
+            let at = at_of(x);
+            let scale = graph.initializer(&format!("{x}_scale"), Numbers::Float(scale));
+            let zero = graph.initializer(&format!("{x}_zero_point"), Numbers::Byte(zero));
+            let bytes = graph.emit("QuantizeLinear", at, &[x, &scale, &zero], &[]);
+            graph.emit("DequantizeLinear", at, &[&bytes, &scale, &zero], &[])
+        })
+    }
+
     /// A value in bytes, its scale and its zero point: once for all layers that read it.
     fn quantized(&mut self, x: &str) -> [String; 3] {
         let names = ["output", "scale", "zero_point"];
@@ -106,13 +140,17 @@ impl Graph {
         if let [Some(bytes), Some(scale), Some(zero)] = names.map(|which| self.known(&key(which))) {
             return [bytes, scale, zero];
         }
-        let at = x.split_once('/').map_or(x, |(at, _)| at).to_owned();
-        let made = self.emit_several("DynamicQuantizeLinear", &at, &[x], names, &[]);
+        let made = self.emit_several("DynamicQuantizeLinear", at_of(x), &[x], names, &[]);
         for (which, made) in names.iter().zip(&made) {
             self.once(&key(which), |_| made.clone());
         }
         made
     }
+}
+
+/// The part of the network that a value is of, as its name says.
+fn at_of(x: &str) -> &str {
+    x.split_once('/').map_or(x, |(at, _)| at)
 }
 
 /// `W + s B A`, as a matrix `[out, in]`.

@@ -26,6 +26,19 @@ pub enum Int8 {
     Yes,
     /// All but these, by their names in the model folder without `.weight`.
     AllBut(BTreeSet<String>),
+    /// None, and the range of the inputs of each is noted: for static quantisation.
+    Watched,
+}
+
+/// How a linear layer is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Multiplies {
+    /// In the precision of the encoder.
+    Numbers,
+    /// The same, and the range of its inputs is noted.
+    Watched,
+    /// In bytes.
+    Bytes,
 }
 
 impl Int8 {
@@ -40,12 +53,13 @@ impl Int8 {
         }
     }
 
-    /// Whether layers of these names, side by side in one product, multiply bytes.
-    pub fn holds(&self, names: &[String]) -> bool {
+    /// How layers of these names are computed, side by side in one product.
+    pub fn of(&self, names: &[String]) -> Multiplies {
         match self {
-            Self::No | Self::AsStored => false,
-            Self::Yes => true,
-            Self::AllBut(kept) => !names.iter().any(|name| kept.contains(name)),
+            Self::No | Self::AsStored => Multiplies::Numbers,
+            Self::Watched => Multiplies::Watched,
+            Self::AllBut(kept) if names.iter().any(|name| kept.contains(name)) => Multiplies::Numbers,
+            Self::Yes | Self::AllBut(_) => Multiplies::Bytes,
         }
     }
 }
@@ -148,7 +162,7 @@ mod tests {
         let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<BTreeSet<_>>();
         let kept = names(&["b"]);
         let layers = |name: &str| vec!["a".to_owned(), name.to_owned()];
-        for (int8, stored, holds) in [
+        for (int8, stored, in_bytes) in [
             (Int8::No, Some(&kept), [false, false]),
             (Int8::AsStored, None, [false, false]),
             (Int8::AsStored, Some(&kept), [false, true]),
@@ -157,7 +171,8 @@ mod tests {
             (Int8::AllBut(names(&["c"])), Some(&kept), [true, false]),
         ] {
             let int8 = int8.resolved(stored);
-            assert_eq!([int8.holds(&layers("b")), int8.holds(&layers("c"))], holds, "{int8:?}");
+            let found = ["b", "c"].map(|name| int8.of(&layers(name)) == Multiplies::Bytes);
+            assert_eq!(found, in_bytes, "{int8:?}");
         }
     }
 }

@@ -6,7 +6,7 @@
 //! classifier.weight                                                                        of a head that is not ours
 //! ```
 
-use super::int8::{Int8, Quantized};
+use super::int8::{Int8, Multiplies, Quantized};
 use super::lora::Declared;
 use super::{Freeze, Group, HeadTensor, Owner, Parameter, Parameters, Role, Shape, Train};
 use crate::error::{Error, Place, Result};
@@ -311,10 +311,10 @@ impl Weights {
         self.int8 = int8;
     }
 
-    /// Notes a linear layer of the encoder, or several side by side in one product; whether it multiplies bytes.
-    pub fn linear_layer(&mut self, names: &[String]) -> bool {
+    /// Notes a linear layer of the encoder, or several side by side in one product; how it is computed.
+    pub fn linear_layer(&mut self, names: &[String]) -> Multiplies {
         self.layers.push(names.to_vec());
-        self.int8.holds(names)
+        self.int8.of(names)
     }
 
     /// The linear layers of the encoder that were noted.

@@ -7,26 +7,25 @@
 //! validation examples -> both scores, for people: nothing is chosen on them
 //! ```
 
-use crate::batch::Features;
+mod data;
+mod ranges;
+
 use crate::encoders::{EncoderOverrides, Precision};
-use crate::error::{Error, Place, Result};
-use crate::hub::{HubOptions, model_folder};
+use crate::error::{Error, Result};
+use crate::hub::model_folder;
 use crate::infer::Session;
 use crate::io::{INT8_WEIGHTS, write_folder_atomic};
-use crate::model::{Model, NamedTask};
+use crate::model::Model;
 use crate::parameters::Int8;
-use crate::recipe::{DataRecipe, Recipe};
-use crate::tasks::{Examples, Logits, Purpose, Score, TASKS};
-use crate::train::{DataSource, Origin};
-use polyhead_kernels::rng::Key;
+use crate::tasks::{Logits, Score, TASKS};
+use data::{Data, Sample};
+pub use ranges::with_input_ranges;
 use serde::Serialize;
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// How far a layer moves the logits is measured on so many windows of each task,
+/// How far a layer moves the logits is measured on so many windows of each task.
 const WINDOWS: usize = 64;
-/// so many of them at a time.
-const TOGETHER: usize = 16;
 
 /// What is asked of a model in bytes.
 #[derive(Debug, Clone, Copy)]
@@ -211,7 +210,7 @@ fn most_harmful_first(
     samples: &[Sample],
     notify: &mut dyn FnMut(&str),
 ) -> Result<Vec<Vec<String>>> {
-    let windows = samples.iter().map(|sample| sample.windows(&exact.model)).collect::<Result<Vec<_>>>()?;
+    let windows = samples.iter().map(|sample| sample.windows(&exact.model, WINDOWS)).collect::<Result<Vec<_>>>()?;
     let logits = |model: &Model| -> Result<Vec<Vec<Logits>>> {
         samples.iter().zip(&windows).map(|(sample, windows)| sample.logits(model, windows)).collect()
     };
@@ -237,117 +236,6 @@ fn relative_error(want: &[Logits], found: &[Logits]) -> f64 {
     let error: f64 = want.iter().zip(&found).map(|(want, found)| (want - found).powi(2)).sum();
     let size: f64 = want.iter().map(|want| want * want).sum();
     if size > 0.0 { error / size } else { 0.0 }
-}
-
-/// Examples of a task with gold answers.
-struct Sample {
-    task: String,
-    examples: Examples,
-}
-
-impl Sample {
-    fn score(&self, session: &Session) -> Result<Score> {
-        let named = session.model.task(&self.task)?;
-        session.model.run(named, |task, runner| task.evaluate(&self.examples, runner, &mut |_, _| ()))
-    }
-
-    /// The windows of the first of them.
-    fn windows(&self, model: &Model) -> Result<Vec<Features>> {
-        let task = &model.task(&self.task)?.task;
-        let mut windows = Vec::new();
-        for index in 0..self.examples.len {
-            if windows.len() >= WINDOWS {
-                break;
-            }
-            windows.extend(task.features(&self.examples, index, &model.tokenizer, Purpose::Predict)?.windows);
-        }
-        windows.truncate(WINDOWS);
-        Ok(windows)
-    }
-
-    fn logits(&self, model: &Model, windows: &[Features]) -> Result<Vec<Logits>> {
-        let task = model.task(&self.task)?;
-        let batches = windows.chunks(TOGETHER).map(|batch| model.logits(task, &batch.iter().collect::<Vec<_>>()));
-        Ok(batches.collect::<Result<Vec<_>>>()?.concat())
-    }
-}
-
-/// The data of a recipe.
-struct Data {
-    recipe: Recipe,
-    origin: Origin,
-    path: PathBuf,
-    options: HubOptions,
-}
-
-impl Data {
-    /// Of this recipe; else of the run that a model folder is of.
-    fn of(folder: &Path, recipe: Option<&Path>) -> Result<Self> {
-        let options = HubOptions::from_env();
-        if let Some(path) = recipe {
-            let recipe = Recipe::read(path, &[])?;
-            return Ok(Self { recipe, origin: Origin::default(), path: path.to_owned(), options });
-        }
-        let whole = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
-        let run = whole.parent().filter(|run| run.join("recipe.toml").is_file());
-        let run = run.ok_or_else(|| {
-            Error::missing("expected the model of a run, whose recipe.toml names its data, found none")
-                .at(Place::file(folder))
-                .hint("--recipe FILE names data for its tasks")
-        })?;
-        let path = run.join("recipe.toml");
-        Ok(Self { recipe: Recipe::read(&path, &[])?, origin: Origin::of(run), path, options })
-    }
-
-    /// The data of each task of the model that the recipe has some for.
-    fn tasks<'a>(&'a self, model: &'a Model) -> impl Iterator<Item = (&'a NamedTask, &'a DataRecipe)> {
-        model.tasks.iter().filter_map(|named| Some((named, self.recipe.data.get(&named.name)?)))
-    }
-
-    /// About so many training examples of each task, drawn from all.
-    fn samples(&self, model: &Model, count: usize, notify: &mut dyn FnMut(&str)) -> Result<Vec<Sample>> {
-        let mut samples = Vec::new();
-        for (NamedTask { name, task }, data) in self.tasks(model) {
-            let mut source = DataSource { origin: &self.origin, options: &self.options, notify: &mut |_| () };
-            let all = source.training(&self.recipe, data, &**task)?;
-            let (len, share) = (all.len, count as f64 / all.len.max(1) as f64);
-            let key = Key::seed(self.recipe.seed).purpose("quantize");
-            let mut examples = match share < 1.0 {
-                false => all,
-                true => match task.hold_out(all, share, key) {
-                    Ok((_, examples)) => examples,
-                    // Too few different texts to draw from.
-                    Err(_) => {
-                        source.training(&self.recipe, &DataRecipe { limit: Some(count), ..data.clone() }, &**task)?
-                    }
-                },
-            };
-            task.review(&mut examples, &model.tokenizer, Purpose::Predict)?;
-            notify(&format!("{name}: {} of {len} training examples", examples.len));
-            if examples.len > 0 {
-                samples.push(Sample { task: name.clone(), examples });
-            }
-        }
-        if samples.is_empty() {
-            let tasks: Vec<&str> = model.tasks.iter().map(|task| task.name.as_str()).collect();
-            let message = format!("expected data for one of the model's tasks ({}), found none", tasks.join(", "));
-            return Err(Error::data(message).at(Place::file(&self.path)));
-        }
-        Ok(samples)
-    }
-
-    /// The validation examples of each task that has some.
-    fn validation(&self, model: &Model) -> Result<Vec<Sample>> {
-        let mut samples = Vec::new();
-        for (NamedTask { name, task }, data) in self.tasks(model) {
-            let mut source = DataSource { origin: &self.origin, options: &self.options, notify: &mut |_| () };
-            if let Some(mut examples) = source.validation(&self.recipe, data, &**task)? {
-                task.review(&mut examples, &model.tokenizer, Purpose::Predict)?;
-                samples.push(Sample { task: name.clone(), examples });
-            }
-        }
-        Ok(samples)
-    }
 }
 
 #[cfg(test)]
