@@ -10,16 +10,30 @@
 use crate::error::exception;
 use polyhead::{Error, Result};
 use polyhead_cli::fault;
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError};
 use pyo3::prelude::*;
 use rayon::ThreadPool;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// How long Ctrl-C may go unnoticed.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// The process that computes first.
+static PROCESS: OnceLock<u32> = OnceLock::new();
+
+/// A fork has the memory of its parent and none of its threads: whoever waited for these would wait for ever.
+fn check_process() -> Result<()> {
+    let (first, this) = (*PROCESS.get_or_init(std::process::id), std::process::id());
+    if first == this {
+        return Ok(());
+    }
+    let message =
+        "expected the process in which polyhead was first used, found a fork of it, which has none of its threads";
+    Err(Error::usage(message).hint("start processes with multiprocessing.get_context(\"spawn\")"))
+}
 
 /// The worker's side.
 pub struct Worker<M> {
@@ -66,8 +80,8 @@ pub enum Interrupted {
     Waits,
 }
 
-/// Runs `work` on another thread, in `pool` if one is given, and hands `each` what it tells. An exception of `each`, and Ctrl-C, ask it to
-/// stop and are raised in place of its outcome. After an exception of its own `each` gets nothing more.
+/// Runs `work` on another thread, in `pool` if one is given, and hands `each` what it tells. An exception of `each`, and Ctrl-C,
+/// ask it to stop and are raised in place of its outcome. After an exception of its own `each` gets nothing more.
 pub fn attend<M: Send + 'static, T: Send + 'static>(
     py: Python<'_>,
     pool: Option<Arc<ThreadPool>>,
@@ -75,6 +89,7 @@ pub fn attend<M: Send + 'static, T: Send + 'static>(
     work: impl FnOnce(&Worker<M>) -> Result<T> + Send + 'static,
     mut each: impl FnMut(Python<'_>, M) -> PyResult<()>,
 ) -> PyResult<T> {
+    check_process().map_err(|error| exception(py, &error))?;
     let (tell, mut told) = sync_channel(0);
     let (handled, hear) = sync_channel(0);
     let stop = Arc::new(AtomicBool::new(false));
@@ -96,24 +111,28 @@ pub fn attend<M: Send + 'static, T: Send + 'static>(
             let next = told.recv_timeout(LOOK_EVERY);
             (told, next)
         });
-        match next {
-            Ok(Told::Message(message)) => {
-                if handles && let Err(exception) = each(py, message) {
-                    stop.store(true, Ordering::SeqCst);
-                    handles = false;
-                    raised.get_or_insert(exception);
-                }
-                let _ = handled.send(()); // the worker has gone
-            }
-            Ok(Told::End) | Err(RecvTimeoutError::Disconnected) => break,
-            Err(RecvTimeoutError::Timeout) => {}
-        }
         if let Err(interrupt) = py.check_signals() {
             stop.store(true, Ordering::SeqCst);
             if raised.is_some() || interrupted == Interrupted::Leaves {
                 return Err(interrupt);
             }
             raised = Some(interrupt);
+        }
+        match next {
+            Ok(Told::Message(message)) => {
+                if handles && let Err(exception) = each(py, message) {
+                    stop.store(true, Ordering::SeqCst);
+                    // Ctrl-C may come while `each` runs: that is none of its own.
+                    handles = exception.is_instance_of::<PyKeyboardInterrupt>(py);
+                    if handles && raised.is_some() {
+                        return Err(exception);
+                    }
+                    raised.get_or_insert(exception);
+                }
+                let _ = handled.send(()); // the worker has gone
+            }
+            Ok(Told::End) | Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => {}
         }
     }
     let outcome = py.detach(|| thread.join());

@@ -1,10 +1,10 @@
-//! The extension module of the Python package: what of polyhead has to be compiled. All else (arguments, answers, notebooks, spaCy) is
-//! Python, in `python/polyhead/`.
+//! The extension module of the Python package: what of polyhead has to be compiled. All else (arguments, answers, notebooks,
+//! spaCy) is Python, in `python/polyhead/`.
 //!
-//! Requests, answers, recipes and events pass through here as text in JSON, as they do through the command line and over HTTP: the three
-//! have the same fields, and the same digits, because one code writes them. Next to a pass through an encoder that text costs nothing.
-//! Arrays pass as bytes with their shape: `numpy.frombuffer` takes them as they are, so that neither this module nor whoever wants no
-//! array needs NumPy.
+//! Requests, answers, recipes and events pass through here as text in JSON, as they do through the command line and over HTTP: the
+//! three have the same fields, and the same digits, because one code writes them. Next to a pass through an encoder that text costs
+//! nothing. Arrays pass as bytes with their shape: `numpy.frombuffer` takes them as they are, so that neither this module nor
+//! whoever wants no array needs NumPy.
 //!
 //! Whatever takes time runs on a thread of its own (`attend.rs`): the caller's holds no lock meanwhile, and looks for Ctrl-C.
 

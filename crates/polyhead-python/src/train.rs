@@ -28,8 +28,8 @@ struct Source {
     resume: Option<PathBuf>,
 }
 
-/// Trains, and returns the event `finished` as JSON. `recipe` is a recipe in JSON, `overrides` an object of dotted keys and values, in JSON
-/// too. A stopped run returns nothing: whatever stopped it is raised.
+/// Trains, and returns the event `finished` as JSON. `recipe` is a recipe in JSON, `overrides` an object of dotted keys and values,
+/// in JSON too. A stopped run returns nothing: whatever stopped it is raised.
 #[pyfunction]
 #[allow(clippy::too_many_arguments)] // Each is an argument of `polyhead.train`.
 pub fn train(

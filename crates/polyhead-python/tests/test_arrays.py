@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import QUESTIONS, TEXTS
+from conftest import QUESTIONS, TEXTS, tensors
 
 import polyhead
 
 np = pytest.importorskip("numpy")
-
-
-def tensors(folder: str) -> dict[str, Any]:
-    """The weights of a model folder, read as the format is described."""
-    raw = (Path(folder) / "model.safetensors").read_bytes()
-    length = int.from_bytes(raw[:8], "little")
-    header = {name: facts for name, facts in json.loads(raw[8 : 8 + length]).items() if name != "__metadata__"}
-    begins = {name: (8 + length + facts["data_offsets"][0], facts["shape"]) for name, facts in header.items()}
-    return {name: np.frombuffer(raw, "<f4", int(np.prod(shape)), at).reshape(shape) for name, (at, shape) in begins.items()}
 
 
 def softmax(logits: Any) -> Any:
@@ -49,8 +38,9 @@ def test_logits_are_those_that_answers_are_made_of(model: polyhead.Model) -> Non
 
 def test_embeddings_are_the_mean_of_the_hidden_states(model: polyhead.Model, run: polyhead.Run) -> None:
     """The head of entities is a linear layer: the mean of its logits is that layer on the mean of the hidden states."""
-    weights = tensors(run.model)
-    weight, bias = weights["heads.ner.weight"], weights["heads.ner.bias"]
+    raw, places = tensors(run.model)
+    (at, shape), (of_bias, (labels,)) = places["heads.ner.weight"], places["heads.ner.bias"]
+    weight, bias = np.frombuffer(raw, "<f4", labels * shape[1], at).reshape(shape), np.frombuffer(raw, "<f4", labels, of_bias)
     texts = ["Ada Lovelace worked with Charles Babbage in London .", "She left ."]
     embedded = model.embed(texts)
     assert (embedded.dtype, embedded.shape) == (np.float32, (2, weight.shape[1]))

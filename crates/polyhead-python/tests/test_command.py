@@ -27,8 +27,8 @@ def test_exit_codes_and_streams(command: Command, run: polyhead.Run) -> None:
 
 
 def test_a_reader_that_goes_away_is_no_error(run: polyhead.Run) -> None:
-    call = f"yes Ada left London. | head -n 3000 | '{COMMAND}' predict '{run.model}' --task sentiment | head -n 1; exit ${{PIPESTATUS[2]}}"
-    done = subprocess.run(["bash", "-c", call], capture_output=True, text=True, timeout=120)
+    call = 'yes Ada left London. | head -n 3000 | "$0" predict "$1" --task sentiment | head -n 1; exit ${PIPESTATUS[2]}'
+    done = subprocess.run(["bash", "-c", call, str(COMMAND), run.model], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -36,8 +36,9 @@ def test_a_reader_that_goes_away_is_no_error(run: polyhead.Run) -> None:
 def test_a_signal_saves_a_checkpoint(tmp_path: Path, number: signal.Signals, code: int) -> None:
     begun = polyhead.train(recipe(tmp_path, max_steps=1))
     file, output = Path(begun.folder) / "recipe.toml", tmp_path / "stopped"
-    call = [COMMAND, "train", file, "--json", "--set", "train.max_steps=100000", "--set", "train.epochs=1000", "--set", f"output={output}"]
-    training = subprocess.Popen([str(one) for one in call], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    longer = ["train.max_steps=100000", "train.epochs=1000", f"output={output}"]
+    call = [str(COMMAND), "train", str(file), "--json", *(word for pair in longer for word in ("--set", pair))]
+    training = subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert training.stdout is not None
     for line in training.stdout:
         if json.loads(line)["event"] == "step":

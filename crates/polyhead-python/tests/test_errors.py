@@ -39,7 +39,7 @@ def test_text_and_parts_are_those_of_the_command(command: Command, model: polyhe
 @pytest.mark.parametrize(
     ("inputs", "place", "words"),
     [
-        (["Ada", {"txt": "Ada"}], "inputs[1]", "`text`"),
+        (["Ada", {"txt": "Ada"}], "inputs[1]", '{"text": "..."}'),
         ([{"text": 3}], "inputs[0]", "3"),
         (["Ada", {"text": "Ada", "offset_unit": "miles"}], "inputs[1]", "miles"),
         (["\ud800"], "inputs[0]", "not valid JSON"),

@@ -95,7 +95,8 @@ def test_colours_do_on_light_and_dark_ground() -> None:
 def test_every_shape_has_a_short_repr(model: polyhead.Model) -> None:
     assert repr(spans("Ada left London.", (0, 3, "PER"), (9, 15, "LOC"))) == "Ada [PER], London [LOC]"
     assert repr(spans("nothing")) == "no entity"
-    assert repr(answer_of("number", {"value": 2.5})) == "2.5" and float(answer_of("number", {"value": 2.5})) == 2.5  # type: ignore[arg-type]
+    number = answer_of("number", {"value": 2.5})
+    assert isinstance(number, polyhead.Number) and repr(number) == "2.5" and float(number) == 2.5
     assert repr(answer_of("edges", SHAPES["edges"])) == f"{HOSTILE} -is-> x"
     assert repr(answer_of("tree", SHAPES["tree"])) == f"{HOSTILE} <-root- ROOT"
     assert repr(answer_of("labels", SHAPES["labels"])) == f"{HOSTILE} (0.50) *"

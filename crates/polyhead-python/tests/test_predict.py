@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import pickle
 import threading
 import time
@@ -144,6 +145,27 @@ def test_a_model_answers_several_threads_at_a_time(model: polyhead.Model) -> Non
     [thread.start() for thread in threads]  # type: ignore[func-returns-value]
     [thread.join() for thread in threads]  # type: ignore[func-returns-value]
     assert found == [[expected] * 3] * len(found)
+
+
+def test_a_pickled_model_is_loaded_again(model: polyhead.Model) -> None:
+    again = pickle.loads(pickle.dumps(model))
+    assert again.precision == "f32" and again.predict("ner", TEXTS) == model.predict("ner", TEXTS)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_fork_is_told_that_its_threads_are_gone(model: polyhead.Model) -> None:
+    """It would wait for them for ever."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            model.ner("Ada")
+        except polyhead.UsageError as error:
+            code = 0 if "spawn" in str(error) else 2
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_scores_are_those_of_the_command(model: polyhead.Model, run: polyhead.Run, command: Command) -> None:

@@ -39,6 +39,7 @@ def test_programs_are_checked_against_it(tmp_path: Path) -> None:
         "    reveal_type(answer.entities[0].start)\n"
         "reveal_type(model.embed(['Ada']))\n"
         "model.predict('ner', 3)\n"
+        "print(model.ner('Ada').entities)\n"
         "polyhead.train('recipe.toml', on_event=lambda event: print(event['event'])).load()\n"
     )
     done = mypy("mypy", "--strict", "--cache-dir", str(tmp_path), "program.py", folder=tmp_path)

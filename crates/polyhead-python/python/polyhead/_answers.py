@@ -1,14 +1,15 @@
 """Answers: dictionaries with the fields of ``polyhead predict --json`` and of the HTTP API, whose fields are attributes too.
 
-They are dictionaries because that is what they are everywhere else: ``json.dumps(answer)``, ``pandas.DataFrame(answer.entities)``
-and a comparison with what a server said work as they are. The attributes are for people and for type checkers: ``answer.entities[0].text``.
-Offsets count characters as Python does (code points), so that ``text[span.start:span.end] == span.text``.
+They are dictionaries because that is what they are everywhere else: ``json.dumps(answer)``,
+``pandas.DataFrame(answer.entities)`` and a comparison with what a server said work as they are. The attributes are for people
+and for type checkers: ``answer.entities[0].text``. Offsets count characters as Python does (code points), so that
+``text[span.start:span.end] == span.text``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Generic, Optional, TypeVar, Union, overload
+from typing import TYPE_CHECKING, Any, Generic, Optional, TypeVar, Union, overload
 
 from ._html import entities_html, rows_html, tree_html
 
@@ -124,6 +125,11 @@ class Word(Fields):
 
 class Answer(Fields):
     """An answer: of one of the classes below, by the shape of its task's answers."""
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Which fields it has is known when its task is; after ``isinstance(answer, polyhead.Spans)`` their types are."""
 
     def __str__(self) -> str:
         return repr(self)

@@ -16,16 +16,18 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 Path = Union[str, "os.PathLike[str]"]
-#: A request: a text; the fields of the task in order, or the words of a text; or an object as ``polyhead predict --input`` reads it.
+#: A request: a text; the fields of the task in order, or the words of a text; or an object as ``polyhead predict --input``
+#: reads it.
 Request = Union[str, Sequence[str], Mapping[str, Any]]
 
 
 def load(model: Path, *, precision: str = "auto", threads: Optional[int] = None) -> Model:
     """Loads a model folder, or the best model of a run folder.
 
-    ``precision`` is what matrix products are computed in: ``auto`` (what the model was quantised to, else bf16 where the processor multiplies it
-    faster, else f32), ``f32``, ``bf16`` or ``int8``. ``threads`` gives the model threads of its own; left out, all models share those of
-    the process: ``RAYON_NUM_THREADS``, or one for each processor. Answers are the same with any number.
+    ``precision`` is what matrix products are computed in: ``auto`` (what the model was quantised to, else bf16 where the
+    processor multiplies it faster, else f32), ``f32``, ``bf16`` or ``int8``. ``threads`` gives the model threads of its own;
+    left out, all models share those of the process: ``RAYON_NUM_THREADS``, or one for each processor. Answers are the same with
+    any number.
     """
     return Model(model, precision=precision, threads=threads)
 
@@ -116,14 +118,17 @@ class Task:
 
 
 class Model:
-    """A loaded model, which answers with each of its tasks: ``model.ner("...")``, or ``model.predict("ner", [...])`` for many texts.
+    """A loaded model.
+
+    It answers with each of its tasks: ``model.ner("...")``, or ``model.predict("ner", [...])`` for many texts. A task whose
+    name is no attribute (``my-task``, ``predict``) is ``model.tasks[name]``.
 
     It may be used from several threads at a time: while it computes, Python goes on.
     """
 
     def __init__(self, model: Path, *, precision: str = "auto", threads: Optional[int] = None) -> None:
         self._session = Session.open(model, precision, threads)
-        self._folder = os.fspath(model)
+        self._folder, self._options = os.fspath(model), (precision, threads)
         facts = json.loads(self._session.tasks())
         #: The tasks by name, in the order of the recipe.
         self.tasks: dict[str, Task] = {one["name"]: Task(self._session, one) for one in facts}
@@ -145,29 +150,34 @@ class Model:
     def predict(self, task: str, inputs: Iterable[Request]) -> list[Answer]:
         """Answers requests in order.
 
-        An input is a text (any sequence of ``str`` will do: a list, an array of NumPy, a column of pandas); for a task of several fields a
-        tuple of them, ``(question, context)``; for a task that reads words a list of these; or a dict, as ``polyhead predict --input`` and
-        the HTTP API read it, ``{"text": ..., "offset_unit": "utf16"}``. A malformed one raises, and names its place: ``inputs[3]``.
+        An input is a text (any sequence of ``str`` will do: a list, an array of NumPy, a column of pandas); for a task of
+        several fields a tuple of them, ``(question, context)``; for a task that reads words a list of these; or a dict, as
+        ``polyhead predict --input`` and the HTTP API read it, ``{"text": ..., "offset_unit": "utf16"}``. A malformed one
+        raises, and names its place: ``inputs[3]``.
         """
         return self.task(task).predict(inputs)
 
     def logits(self, task: str, inputs: Iterable[Request]) -> list[npt.NDArray[np.float32]]:
         """What the head of the task makes of each input: a float32 array ``[rows, outputs]``.
 
-        A row is what the head reads: a token (special ones included), a text, a word, a pair. Of a long text the rows of its windows follow
-        each other.
+        A row is what the head reads: a token (special ones included), a text, a word, a pair. Of a long text the rows of its
+        windows follow each other.
         """
         return self.task(task).logits(inputs)
 
     def probabilities(self, task: str, inputs: Iterable[Request]) -> npt.NDArray[np.float32]:
-        """The probability of each label for each input: a float32 array ``[inputs, labels]``, in the order of ``tasks[task].labels``."""
+        """The probability of each label for each input: a float32 array ``[inputs, labels]``.
+
+        The order of the labels is that of ``tasks[task].labels``.
+        """
         return self.task(task).probabilities(inputs)
 
     def embed(self, texts: Iterable[str], *, max_length: int = 512, normalize: bool = False) -> npt.NDArray[np.float32]:
         """The mean of the encoder's last hidden states over the tokens of each text: a float32 array ``[texts, hidden]``.
 
-        As sentence-transformers' mean pooling, special tokens included; a text of more tokens than ``max_length`` is read in parts, and the
-        mean is over all of them. ``normalize`` makes the length of each row 1. The encoder is the one that was trained for the model's tasks.
+        As sentence-transformers' mean pooling, special tokens included; a text of more tokens than ``max_length`` is read in
+        parts, and the mean is over all of them. ``normalize`` makes the length of each row 1. The encoder is the one that was
+        trained for the model's tasks.
         """
         if isinstance(texts, str):
             raise TypeError("expected a list of texts, found one text")
@@ -191,7 +201,8 @@ class Model:
     ) -> Fields:
         """All scores of a task on files with gold answers: the fields of ``polyhead eval --json``.
 
-        ``data`` is a file, a folder, a pattern, ``hf://datasets/OWNER/NAME/PATH``, or several. The options are those of a recipe's data.
+        ``data`` is a file, a folder, a pattern, ``hf://datasets/OWNER/NAME/PATH``, or several. The options are those of a
+        recipe's data.
         """
         files = [data] if isinstance(data, (str, os.PathLike)) else list(data)
         options = {
@@ -205,6 +216,10 @@ class Model:
         name = self.task(task).name
         found = self._session.evaluate(name, [os.fspath(file) for file in files], json.dumps(options))
         return Fields({"model": self._folder, **json.loads(found)})
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Another process loads it again.
+        return _again, (self._folder, *self._options)
 
     def __getattr__(self, name: str) -> Task:
         task = self.__dict__.get("tasks", {}).get(name)
@@ -220,6 +235,10 @@ class Model:
     def __repr__(self) -> str:
         tasks = ", ".join(f"{task.name} ({task.kind})" for task in self.tasks.values())
         return f"<Model {self._folder}: {tasks}; {self.precision}>"
+
+
+def _again(model: str, precision: str, threads: Optional[int]) -> Model:
+    return load(model, precision=precision, threads=threads)
 
 
 def _plain(value: object) -> object:

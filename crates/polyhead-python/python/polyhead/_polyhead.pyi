@@ -3,6 +3,8 @@
 import os
 from typing import Callable, Optional, final
 
+__all__ = ["Session", "__version__", "run_command", "train"]
+
 __version__: str
 
 def run_command(arguments: list[str]) -> int: ...

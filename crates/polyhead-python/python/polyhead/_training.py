@@ -57,17 +57,17 @@ def train(
 ) -> Run:
     """Trains one encoder with a head for each task of a recipe, as ``polyhead train`` does, bit for bit.
 
-    ``recipe`` is a file, or a dict with the same keys; ``overrides`` sets dotted keys, ``{"train.epochs": 1}``. ``resume`` goes on with a run folder from
-    its newest checkpoint. ``on_event`` gets each event as it happens, and training goes on when it returns; an exception that it
-    raises stops the run and is raised. Notes go to the logger ``polyhead``.
+    ``recipe`` is a file, or a dict with the same keys; ``overrides`` sets dotted keys, ``{"train.epochs": 1}``. ``resume`` goes
+    on with a run folder from its newest checkpoint. ``on_event`` gets each event as it happens, and training goes on when it
+    returns; an exception that it raises stops the run and is raised. Notes go to the logger ``polyhead``.
 
-    Ctrl-C stops after the step under way, saves a checkpoint and raises KeyboardInterrupt: ``train(resume=folder)`` goes on, bit-identical. A
-    second one raises at once, and leaves the run to save by itself.
+    Ctrl-C stops after the step under way, saves a checkpoint and raises KeyboardInterrupt: ``train(resume=folder)`` goes on,
+    bit-identical. A second one raises at once, and leaves the run to save by itself.
     """
-    tables = isinstance(recipe, Mapping)
+    file, text = (None, json.dumps(recipe, default=_plain)) if isinstance(recipe, Mapping) else (recipe, None)
     finished = _polyhead.train(
-        None if tables else recipe,  # type: ignore[arg-type]
-        json.dumps(recipe, default=_plain) if tables else None,
+        file,
+        text,
         json.dumps(dict(overrides or {}), default=_plain),
         resume,
         threads,

@@ -3,10 +3,11 @@
     nlp = spacy.blank("en")
     nlp.add_pipe("polyhead", config={"model": "runs/quickstart", "task": "ner"})
 
-Without ``task`` it is the model's only one that answers with spans. spaCy finds the component by the entry point ``spacy_factories``; this package does not need spaCy. The tokens of spaCy are kept: a span that does not
-begin and end with tokens is widened to the tokens that it touches (``alignment="expand"``), narrowed to those it holds (``"contract"``) or left out
-(``"strict"``). Of spans that then overlap, in a document or with entities that are there already, the first set and the longest stay, as ``doc.ents``
-takes no others.
+Without ``task`` it is the model's only one that answers with spans. spaCy finds the component by the entry point
+``spacy_factories``; this package does not need spaCy. The tokens of spaCy are kept: a span that does not begin and end with
+tokens is widened to the tokens that it touches (``alignment="expand"``), narrowed to those it holds (``"contract"``) or left
+out (``"strict"``). Of spans that then overlap, in a document or with entities that are there already, the first set and the
+longest stay, as ``doc.ents`` takes no others.
 """
 
 from __future__ import annotations
