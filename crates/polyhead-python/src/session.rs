@@ -90,11 +90,9 @@ impl Session {
     /// The logits of each request.
     fn logits<'py>(&self, py: Python<'py>, task: String, requests: Vec<String>) -> PyResult<Vec<Array<'py>>> {
         let all = self.attend(py, move |session, worker| {
-            let logits = |(at, text): (usize, &String)| {
-                worker.check()?;
-                session.logits(&task, &read(at, text)?, place(at))
-            };
-            requests.iter().enumerate().map(logits).collect::<Result<Vec<_>>>()
+            let read = |(at, text): (usize, &String)| Ok((read(at, text)?, place(at)));
+            let requests = requests.iter().enumerate().map(read).collect::<Result<Vec<_>>>()?;
+            session.logits(&task, &requests, &|| worker.check())
         })?;
         Ok(all.iter().map(|logits| array(py, logits.values(), logits.outputs())).collect())
     }

@@ -48,6 +48,8 @@ def test_text_and_parts_are_those_of_the_command(command: Command, model: polyhe
 def test_a_malformed_request_is_named(model: polyhead.Model, inputs: list[Any], place: str, words: str) -> None:
     error = raised(lambda: model.predict("ner", inputs))
     assert isinstance(error, polyhead.DataError) and error.kind == "data"
+    of_logits = raised(lambda: model.logits("ner", inputs))
+    assert (of_logits.place, of_logits.kind) == (error.place, error.kind)
     assert error.place == place and str(error).startswith(f"{place}: ") and words in str(error)
 
 

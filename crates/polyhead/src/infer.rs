@@ -13,8 +13,8 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-/// Texts whose hidden states are computed at a time.
-const TEXTS: usize = 64;
+/// Texts that are read before the first of them goes through the model.
+const TOGETHER: usize = 64;
 
 /// What the matrix products of a model that answers are computed in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,13 +144,24 @@ impl Session {
         self.model.run(self.model.task(task)?, |task, runner| task.records(requests, runner, each))
     }
 
-    /// The logits of a request, `[rows, outputs]`: a row for each token, sequence, range or pair that the head of its task reads, in the
-    /// order of the request's windows. Special tokens have rows too.
-    pub fn logits(&self, task: &str, request: &Value, place: Place) -> Result<Logits> {
-        let query = |error: Error| error.at_least(place);
+    /// The logits of each request, `[rows, outputs]`: a row for each token, sequence, range or pair that the head of its task reads, in
+    /// the order of the request's windows. Special tokens have rows too.
+    pub fn logits(&self, task: &str, requests: &[(Value, Place)], go_on: GoOn) -> Result<Vec<Logits>> {
         self.model.run(self.model.task(task)?, |task, runner| {
-            let query = task.query(request, runner.tokenizer).map_err(query)?;
-            Ok(Logits::joined(&logits_of(&query.windows.iter().collect::<Vec<_>>(), runner)?))
+            let asking = |windows: &[&Features]| go_on().and_then(|()| (runner.logits)(windows));
+            let runner = LogitsFn { tokenizer: runner.tokenizer, logits: &asking };
+            let query = |(request, place): &(Value, Place)| {
+                task.query(request, runner.tokenizer).map_err(|error| error.at(place.clone()))
+            };
+            let mut found = Vec::with_capacity(requests.len());
+            for requests in requests.chunks(TOGETHER) {
+                let queries = requests.iter().map(query).collect::<Result<Vec<_>>>()?;
+                let windows: Vec<&Features> = queries.iter().flat_map(|query| &query.windows).collect();
+                let mut logits = logits_of(&windows, &runner)?.into_iter();
+                let mut next = |count: usize| Logits::joined(&logits.by_ref().take(count).collect::<Vec<_>>());
+                found.extend(queries.iter().map(|query| next(query.windows.len())));
+            }
+            Ok(found)
         })
     }
 
@@ -170,14 +181,11 @@ impl Session {
                 .map(|part| Features { ids: part.ids, types: part.types, ..Features::default() })
                 .collect())
         };
-        let hidden = |windows: &[&Features]| {
-            go_on()?;
-            self.model.hidden(windows)
-        };
+        let hidden = |windows: &[&Features]| go_on().and_then(|()| self.model.hidden(windows));
         let runner = LogitsFn { tokenizer, logits: &hidden };
         let mut means = Vec::with_capacity(texts.len());
         // Several texts share a pass; what is held at a time is their hidden states.
-        for texts in texts.chunks(TEXTS) {
+        for texts in texts.chunks(TOGETHER) {
             let parts = texts.iter().map(parts).collect::<Result<Vec<_>>>()?;
             let states = logits_of(&parts.iter().flatten().collect::<Vec<_>>(), &runner)?;
             let mut states = states.iter();
@@ -212,11 +220,8 @@ impl Session {
         self.model.run(self.model.task(task)?, |task, runner| {
             let (mut examples, _) = task.read_all(data, limit, layout)?;
             task.review(&mut examples, runner.tokenizer, Purpose::Predict)?;
-            let logits = |windows: &[&Features]| {
-                go_on()?;
-                (runner.logits)(windows)
-            };
-            let score = task.evaluate(&examples, &LogitsFn { tokenizer: runner.tokenizer, logits: &logits }, each)?;
+            let asking = |windows: &[&Features]| go_on().and_then(|()| (runner.logits)(windows));
+            let score = task.evaluate(&examples, &LogitsFn { tokenizer: runner.tokenizer, logits: &asking }, each)?;
             Ok(Evaluation { examples: examples.len, skipped: examples.skipped, notes: examples.notes, score })
         })
     }

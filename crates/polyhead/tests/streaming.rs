@@ -67,12 +67,18 @@ fn twenty_thousand_requests_are_answered_in_order_with_their_ids_and_none_is_hel
 fn logits_have_a_row_for_whatever_the_head_reads_and_as_many_columns_as_it_has_outputs() {
     let session = session();
     for task in &session.model.tasks {
-        let request = (small::kind(&task.name).request)("ada met the queen of paris");
-        let logits = session.logits(&task.name, &request, Place::file("request")).unwrap();
-        let rows: Vec<&[f32]> = logits.rows().collect();
-        assert_eq!(rows.concat(), logits.values(), "{}", task.name);
-        assert!(!rows.is_empty() && rows.iter().all(|row| row.len() == logits.outputs()), "{}", task.name);
-        let error = session.logits(&task.name, &json!({ "colour": 1 }), Place::file("inputs[3]")).unwrap_err();
+        let request = |text: &str| ((small::kind(&task.name).request)(text), Place::file("request"));
+        let requests = [request("ada met the queen of paris"), request("ada")];
+        let found = session.logits(&task.name, &requests, &|| Ok(())).unwrap();
+        let alone = session.logits(&task.name, &requests[1..], &|| Ok(())).unwrap();
+        assert_eq!((found.len(), found[1].values().len()), (2, alone[0].values().len()), "{}", task.name);
+        let near = found[1].values().iter().zip(alone[0].values()).all(|(a, b)| (a - b).abs() < 1e-4);
+        assert!(near, "{}", task.name);
+        let rows: Vec<&[f32]> = found[0].rows().collect();
+        assert_eq!(rows.concat(), found[0].values(), "{}", task.name);
+        assert!(!rows.is_empty() && rows.iter().all(|row| row.len() == found[0].outputs()), "{}", task.name);
+        let wrong = [requests[0].clone(), (json!({ "colour": 1 }), Place::file("inputs[3]"))];
+        let error = session.logits(&task.name, &wrong, &|| Ok(())).unwrap_err();
         assert!(error.to_string().starts_with("inputs[3]"), "{}: {error}", task.name);
     }
 }
