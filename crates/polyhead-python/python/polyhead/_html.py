@@ -46,7 +46,7 @@ def rows_html(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A table."""
     head = "".join(f'<th style="text-align:left">{escape(name)}</th>' for name in heads)
     body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<table style="color:inherit"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
 def tree_html(words: Sequence[Mapping[str, Any]]) -> str:
