@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Command, recipe
+from conftest import ROOT, Command, recipe
 
 import polyhead
 
@@ -98,6 +98,38 @@ def test_ctrl_c_saves_and_the_run_goes_on_to_the_same_bits(tmp_path: Path, when:
     assert [event["event"] for event in resumed][:2] == ["planned", "resumed"] and resumed[1]["step"] == step
     assert weights(gone_on.model) == weights(whole.model)
     assert gone_on.scores == whole.scores
+
+
+def test_a_second_ctrl_c_raises_at_once_and_the_run_saves_by_itself(tmp_path: Path) -> None:
+    told: list[str] = []
+
+    def on_event(event: polyhead.Event) -> None:
+        told.append(event["event"])
+        if event["event"] == "saved" or event.get("step") == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.1)
+
+    with pytest.raises(KeyboardInterrupt):
+        polyhead.train(recipe(tmp_path), on_event=on_event)
+    assert told[-1] == "saved", "nothing is told after the second"
+    for _ in range(100):
+        # The run holds its folder until it has ended.
+        try:
+            assert polyhead.train(resume=tmp_path / "tiny")["steps"] == 12
+            return
+        except polyhead.PolyheadError:
+            time.sleep(0.05)
+    pytest.fail("the run never let go of its folder")
+
+
+def test_ctrl_c_ends_an_evaluation_at_once(model: polyhead.Model) -> None:
+    timer = threading.Timer(0.2, os.kill, [os.getpid(), signal.SIGINT])
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        files = [ROOT / "samples/ner/train.conll"] * 200
+        model.evaluate("ner", files)
+        time.sleep(5)
+    timer.join()
 
 
 def test_ctrl_c_ends_a_prediction_at_once(model: polyhead.Model) -> None:
