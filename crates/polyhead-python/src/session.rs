@@ -1,4 +1,4 @@
-//! A loaded model. `Model` in `model.py` is what people see.
+//! A loaded model. `Model` in `_model.py` is what people see.
 
 use crate::attend::{Interrupted, Worker, attend};
 use crate::error::exception;
