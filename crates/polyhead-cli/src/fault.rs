@@ -7,7 +7,7 @@ use std::sync::Mutex;
 static LAST: Mutex<Option<String>> = Mutex::new(None);
 
 /// Runs `f`; a panic inside it, in any thread that passes it on, is an error that says where it happened.
-pub fn caught(f: impl FnOnce() -> Result<()>) -> Result<()> {
+pub fn caught<T>(f: impl FnOnce() -> Result<T>) -> Result<T> {
     // The library catches panics of others' parsers itself, so that nothing may be printed at this moment.
     set_hook(Box::new(|panic| {
         if let Ok(mut last) = LAST.lock() {
@@ -27,7 +27,7 @@ mod tests {
 
     #[test]
     fn a_panic_is_an_error_that_names_its_place() {
-        let error = caught(|| panic!("out of reach")).unwrap_err();
+        let error = caught::<()>(|| panic!("out of reach")).unwrap_err();
         assert_eq!(error.kind().exit_code(), 70);
         assert!(error.to_string().contains("fault.rs") && error.to_string().contains("out of reach"), "{error}");
     }

@@ -38,6 +38,18 @@ impl ErrorKind {
             ErrorKind::CannotWrite => 73,
         }
     }
+
+    /// What programs call it: `missing_input`.
+    pub fn name(self) -> &'static str {
+        match self {
+            ErrorKind::Usage => "usage",
+            ErrorKind::Data => "data",
+            ErrorKind::MissingInput => "missing_input",
+            ErrorKind::Unavailable => "unavailable",
+            ErrorKind::Internal => "internal",
+            ErrorKind::CannotWrite => "cannot_write",
+        }
+    }
 }
 
 /// Where in the input something stands: `train.conll:17`, `model.safetensors: tensor pooler.dense.weight`.
@@ -216,6 +228,11 @@ impl Error {
     pub fn place(&self) -> Option<&Place> {
         self.0.place.as_ref()
     }
+    /// What was expected and what was found, where the message says both: as all do that can, in these words, `expected ..., found ...`.
+    pub fn expected_and_found(&self) -> Option<(&str, &str)> {
+        let (_, rest) = self.0.message.split_once("expected ")?;
+        rest.rsplit_once(", found ")
+    }
     /// The way out, if we know one.
     pub fn hint_text(&self) -> Option<&str> {
         self.0.hint.as_deref()
@@ -226,5 +243,22 @@ impl Error {
 impl From<candle_core::Error> for Error {
     fn from(cause: candle_core::Error) -> Self {
         Self::internal(format!("tensor arithmetic: {cause}")).because(cause)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_expected_and_found_is_read_from_the_message() {
+        for (message, parts) in [
+            ("train.epochs: expected a whole number, found `x`", Some(("a whole number", "`x`"))),
+            ("expected one of ner, qa, found `nre`", Some(("one of ner, qa", "`nre`"))),
+            ("expected a recipe, or --resume RUN", None),
+            ("no such file", None),
+        ] {
+            assert_eq!(Error::usage(message).expected_and_found(), parts, "{message}");
+        }
     }
 }

@@ -1,13 +1,20 @@
 //! A loaded model that answers: text in, predictions out.
 
+use crate::batch::Features;
 use crate::data::{Layout, Skipped};
 use crate::encoders::{EncoderOverrides, Precision};
 use crate::error::{Error, Place, Result};
 use crate::model::Model;
 use crate::parameters::Int8;
-use crate::tasks::{Purpose, Score, TASKS, TaskKind};
+use crate::tasks::{Logits, LogitsFn, Purpose, Score, TASKS, TaskKind, logits_of};
+use crate::text::windows;
+use serde::Serialize;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// Texts that are read before the first of them goes through the model.
+const TOGETHER: usize = 64;
 
 /// What the matrix products of a model that answers are computed in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +39,21 @@ impl Products {
     }
 }
 
+/// Of its name, see [`Products::name`].
+impl FromStr for Products {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        match name {
+            "auto" => Ok(Self::AsStored),
+            "f32" => Ok(Self::Of(Precision::F32)),
+            "bf16" => Ok(Self::Of(Precision::Bf16)),
+            "int8" => Ok(Self::Int8),
+            other => Err(Error::usage(format!("precision: expected auto, f32, bf16 or int8, found `{other}`"))),
+        }
+    }
+}
+
 impl From<Precision> for Products {
     fn from(precision: Precision) -> Self {
         Self::Of(precision)
@@ -45,16 +67,20 @@ pub struct Session {
 }
 
 /// What an evaluation found.
+#[derive(Serialize)]
 pub struct Evaluation {
-    /// The score.
-    pub score: Score,
+    /// Examples that were scored.
+    pub examples: usize,
     /// Examples that could not be used, and why.
     pub skipped: Vec<Skipped>,
     /// What was changed while reading.
     pub notes: Vec<String>,
-    /// Examples that were scored.
-    pub examples: usize,
+    /// The score.
+    pub score: Score,
 }
+
+/// Whether to go on, asked before each pass through the model: an error ends what is under way.
+pub type GoOn<'a> = &'a dyn Fn() -> Result<()>;
 
 impl Session {
     /// Loads a model folder (or a run folder: then its best model).
@@ -118,6 +144,56 @@ impl Session {
         self.model.run(self.model.task(task)?, |task, runner| task.records(requests, runner, each))
     }
 
+    /// The logits of each request, `[rows, outputs]`: a row for each token, sequence, range or pair that the head of its task reads, in
+    /// the order of the request's windows. Special tokens have rows too.
+    pub fn logits(&self, task: &str, requests: &[(Value, Place)], go_on: GoOn) -> Result<Vec<Logits>> {
+        self.model.run(self.model.task(task)?, |task, runner| {
+            let asking = |windows: &[&Features]| go_on().and_then(|()| (runner.logits)(windows));
+            let runner = LogitsFn { tokenizer: runner.tokenizer, logits: &asking };
+            let query = |(request, place): &(Value, Place)| {
+                task.query(request, runner.tokenizer).map_err(|error| error.at(place.clone()))
+            };
+            let mut found = Vec::with_capacity(requests.len());
+            for requests in requests.chunks(TOGETHER) {
+                let queries = requests.iter().map(query).collect::<Result<Vec<_>>>()?;
+                let windows: Vec<&Features> = queries.iter().flat_map(|query| &query.windows).collect();
+                let mut logits = logits_of(&windows, &runner)?.into_iter();
+                let mut next = |count: usize| Logits::joined(&logits.by_ref().take(count).collect::<Vec<_>>());
+                found.extend(queries.iter().map(|query| next(query.windows.len())));
+            }
+            Ok(found)
+        })
+    }
+
+    /// The mean of the encoder's last hidden states over the tokens of each text, special ones included: `hidden` numbers each, as
+    /// mean pooling makes them in sentence-transformers. A text of more tokens than `max_length` goes through the encoder in parts, and
+    /// the mean is over all of them. `go_on` is asked now and then.
+    pub fn embed(&self, texts: &[String], max_length: usize, go_on: GoOn) -> Result<Vec<Vec<f32>>> {
+        let tokenizer = &self.model.tokenizer;
+        let room = tokenizer.single().room(max_length.min(self.model.encoder.max_tokens()), 0)?;
+        let parts = |text: &String| -> Result<Vec<Features>> {
+            let pieces = tokenizer.text(text)?;
+            let ranges = windows::windows(pieces.len(), room, 0);
+            let window = |range| tokenizer.single().window([pieces.get(range).unwrap_or_default()]);
+            Ok(ranges
+                .into_iter()
+                .map(window)
+                .map(|part| Features { ids: part.ids, types: part.types, ..Features::default() })
+                .collect())
+        };
+        let hidden = |windows: &[&Features]| go_on().and_then(|()| self.model.hidden(windows));
+        let runner = LogitsFn { tokenizer, logits: &hidden };
+        let mut means = Vec::with_capacity(texts.len());
+        // Several texts share a pass; what is held at a time is their hidden states.
+        for texts in texts.chunks(TOGETHER) {
+            let parts = texts.iter().map(parts).collect::<Result<Vec<_>>>()?;
+            let states = logits_of(&parts.iter().flatten().collect::<Vec<_>>(), &runner)?;
+            let mut states = states.iter();
+            means.extend(parts.iter().map(|parts| mean(states.by_ref().take(parts.len()))));
+        }
+        Ok(means)
+    }
+
     /// Scores the model on files of examples with gold answers; `limit` takes the first so many of all, `layout` tells
     /// what their extensions do not. `each` sees every answer and its one-line description.
     pub fn evaluate(
@@ -128,11 +204,36 @@ impl Session {
         layout: &Layout,
         each: &mut dyn FnMut(Value, String),
     ) -> Result<Evaluation> {
+        self.evaluate_while(&|| Ok(()), task, data, limit, layout, each)
+    }
+
+    /// The same, as long as `go_on` has no error.
+    pub fn evaluate_while(
+        &self,
+        go_on: GoOn,
+        task: &str,
+        data: &[PathBuf],
+        limit: Option<usize>,
+        layout: &Layout,
+        each: &mut dyn FnMut(Value, String),
+    ) -> Result<Evaluation> {
         self.model.run(self.model.task(task)?, |task, runner| {
             let (mut examples, _) = task.read_all(data, limit, layout)?;
             task.review(&mut examples, runner.tokenizer, Purpose::Predict)?;
-            let score = task.evaluate(&examples, runner, each)?;
-            Ok(Evaluation { score, examples: examples.len, skipped: examples.skipped, notes: examples.notes })
+            let asking = |windows: &[&Features]| go_on().and_then(|()| (runner.logits)(windows));
+            let score = task.evaluate(&examples, &LogitsFn { tokenizer: runner.tokenizer, logits: &asking }, each)?;
+            Ok(Evaluation { examples: examples.len, skipped: examples.skipped, notes: examples.notes, score })
         })
     }
+}
+
+/// The mean of all rows.
+fn mean<'a>(parts: impl Iterator<Item = &'a Logits>) -> Vec<f32> {
+    let (mut sum, mut count) = (Vec::new(), 0usize);
+    for row in parts.flat_map(Logits::rows) {
+        sum.resize(row.len(), 0.0);
+        sum.iter_mut().zip(row).for_each(|(sum, value)| *sum += f64::from(*value));
+        count += 1;
+    }
+    sum.into_iter().map(|sum| (sum / count.max(1) as f64) as f32).collect()
 }

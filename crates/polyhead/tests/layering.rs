@@ -71,7 +71,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "text",
         ],
     ),
-    ("infer", &["data", "encoders", "error", "model", "parameters", "tasks"]),
+    ("infer", &["batch", "data", "encoders", "error", "model", "parameters", "tasks", "text"]),
     (
         "quantize",
         &["batch", "encoders", "error", "hub", "infer", "io", "model", "parameters", "recipe", "tasks", "train"],

@@ -5,6 +5,7 @@
 mod cut;
 mod small;
 
+use polyhead::batch::Features;
 use polyhead::data::Layout;
 use polyhead::encoders::EncoderOverrides;
 use polyhead::infer::Session;
@@ -60,6 +61,49 @@ fn twenty_thousand_requests_are_answered_in_order_with_their_ids_and_none_is_hel
         assert_eq!((asked.get(), answered.get()), (count, count));
         assert!(furthest.get() <= AHEAD, "{task}: {} requests ahead of their answers", furthest.get());
     }
+}
+
+#[test]
+fn logits_have_a_row_for_whatever_the_head_reads_and_as_many_columns_as_it_has_outputs() {
+    let session = session();
+    for task in &session.model.tasks {
+        let request = |text: &str| ((small::kind(&task.name).request)(text), Place::file("request"));
+        let requests = [request("ada met the queen of paris"), request("ada")];
+        let found = session.logits(&task.name, &requests, &|| Ok(())).unwrap();
+        let alone = session.logits(&task.name, &requests[1..], &|| Ok(())).unwrap();
+        assert_eq!((found.len(), found[1].values().len()), (2, alone[0].values().len()), "{}", task.name);
+        let near = found[1].values().iter().zip(alone[0].values()).all(|(a, b)| (a - b).abs() < 1e-4);
+        assert!(near, "{}", task.name);
+        let rows: Vec<&[f32]> = found[0].rows().collect();
+        assert_eq!(rows.concat(), found[0].values(), "{}", task.name);
+        assert!(!rows.is_empty() && rows.iter().all(|row| row.len() == found[0].outputs()), "{}", task.name);
+        let wrong = [requests[0].clone(), (json!({ "colour": 1 }), Place::file("inputs[3]"))];
+        let error = session.logits(&task.name, &wrong, &|| Ok(())).unwrap_err();
+        assert!(error.to_string().starts_with("inputs[3]"), "{}: {error}", task.name);
+    }
+}
+
+#[test]
+fn a_text_has_the_embedding_that_its_hidden_states_have_as_their_mean_whatever_stands_beside_it() {
+    let session = session();
+    let texts = ["ada", "", "the queen of paris met ada"].map(str::to_owned);
+    let go_on = || Ok(());
+    let together = session.embed(&texts, 512, &go_on).unwrap();
+    assert_eq!(together.len(), 3);
+    let near = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-5);
+    for (text, found) in texts.iter().zip(&together) {
+        assert!(near(&session.embed(std::slice::from_ref(text), 512, &go_on).unwrap()[0], found), "{text:?}");
+        let tokenizer = &session.model.tokenizer;
+        let window = tokenizer.single().window([&tokenizer.text(text).unwrap()]);
+        let features = Features { ids: window.ids, types: window.types, ..Features::default() };
+        let hidden = session.model.hidden(&[&features]).unwrap().remove(0);
+        assert_eq!((hidden.rows().len(), hidden.outputs()), (features.ids.len(), session.model.encoder.hidden_size()));
+        let count = hidden.rows().len() as f32;
+        let mean = |at: usize| hidden.rows().map(|row| row[at]).sum::<f32>() / count;
+        assert!(near(&(0..hidden.outputs()).map(mean).collect::<Vec<_>>(), found), "{text:?}");
+    }
+    let stopped = session.embed(&texts, 512, &|| Err(Error::internal("enough"))).unwrap_err();
+    assert_eq!(stopped.to_string(), "enough");
 }
 
 #[test]

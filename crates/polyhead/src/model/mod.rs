@@ -233,6 +233,14 @@ impl Model {
         Ok(outputs.iter().map(Logits::split).collect::<Result<Vec<_>>>()?.concat())
     }
 
+    /// The encoder's last hidden states of each window, `[tokens, hidden]`.
+    pub fn hidden(&self, windows: &[&Features]) -> Result<Vec<Logits>> {
+        let batch = Batch::new(windows, Padding::Packed, 0, self.tokenizer.pad);
+        let as_they_are = |_: usize, hidden: &Value, _: &mut dyn Ops| Ok(hidden.clone());
+        let outputs = encoders::run(&*self.encoder, &batch, Pass::Evaluate, Reads::AllTokens, &as_they_are)?;
+        Ok(outputs.iter().map(Logits::split).collect::<Result<Vec<_>>>()?.concat())
+    }
+
     /// The logits of windows of several tasks, told by their index, in one pass of the encoder. Windows that are the same to
     /// the token are encoded once, whatever tasks they are of; each head computes its own.
     pub fn logits_together(&self, windows: &[(usize, &Features)]) -> Result<Vec<Logits>> {

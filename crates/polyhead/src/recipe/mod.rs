@@ -276,11 +276,19 @@ impl Recipe {
 
     /// The same from a text; `path` is for errors.
     pub fn parse(text: &str, path: &Path, overrides: &[String]) -> Result<Self> {
-        let overrides: Vec<String> = overrides.iter().map(|pair| renamed::in_override(pair)).collect();
-        let source = Source::new(path, text, &overrides);
-        let mut table: toml::Table = toml::from_str(text).map_err(|cause| source.malformed(&cause))?;
+        let source = Source::new(path, text, &renamed::in_overrides(overrides));
+        let table: toml::Table = toml::from_str(text).map_err(|cause| source.malformed(&cause))?;
+        Self::of(table, source)
+    }
+
+    /// The same from a table that some other program made; `name` stands for it in errors.
+    pub fn from_table(table: toml::Table, name: &str, overrides: &[String]) -> Result<Self> {
+        Self::of(table, Source::new(name.as_ref(), "", &renamed::in_overrides(overrides)))
+    }
+
+    fn of(mut table: toml::Table, source: Source) -> Result<Self> {
         renamed::in_table(&mut table, |key| source.place(key))?;
-        for pair in &overrides {
+        for pair in source.overrides() {
             overrides::set(&mut table, pair)?;
         }
         unknown::check(&table, &source)?;
@@ -356,6 +364,22 @@ epochs = 2
         assert_eq!((recipe.seed, recipe.train.epochs, recipe.train.learning_rate), (42, 2, 5e-5));
         let text = recipe.to_toml().unwrap();
         assert_eq!(parse(&text, &[]).unwrap().to_toml().unwrap(), text);
+    }
+
+    #[test]
+    fn a_table_is_a_recipe_as_its_text_is_and_what_is_wrong_in_it_has_its_key() {
+        let table = |text: &str| toml::from_str::<toml::Table>(text).unwrap();
+        let overrides = ["train.mix=proportional".to_owned(), "train.epochs=3".to_owned()];
+        let read = Recipe::from_table(table(RECIPE), "recipe", &overrides).unwrap();
+        let text = parse(RECIPE, &["train.sample=proportional", "train.epochs=3"]).unwrap();
+        assert_eq!(read.to_toml().unwrap(), text.to_toml().unwrap());
+        for (old, new, message) in [
+            ("epochs", "epoch", "recipe: unknown key `epoch` in [train]"),
+            ("epochs = 2", "epochs = 'x'", "recipe: train.epochs: expected a whole number"),
+        ] {
+            let error = Recipe::from_table(table(&RECIPE.replacen(old, new, 1)), "recipe", &[]).unwrap_err();
+            assert!(error.to_string().starts_with(message), "{error}");
+        }
     }
 
     #[test]

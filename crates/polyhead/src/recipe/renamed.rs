@@ -12,7 +12,11 @@ pub(super) fn old_name(key: &str) -> Option<&'static str> {
 }
 
 /// `train.mix=x` as `train.sample=x`.
-pub(super) fn in_override(pair: &str) -> String {
+pub(super) fn in_overrides(pairs: &[String]) -> Vec<String> {
+    pairs.iter().map(|pair| in_override(pair)).collect()
+}
+
+fn in_override(pair: &str) -> String {
     let (key, rest) = pair.split_at(pair.find('=').unwrap_or(pair.len()));
     match RENAMED.iter().find(|(old, _)| *old == key.trim()) {
         Some((_, new)) => format!("{new}{rest}"),

@@ -21,6 +21,11 @@ impl Source {
         Self { path: path.to_owned(), text: text.to_owned(), overrides: overrides.to_vec() }
     }
 
+    /// The overrides, in order.
+    pub fn overrides(&self) -> &[String] {
+        &self.overrides
+    }
+
     /// The override that sets a key or a table around it, else its line, else the override that made it a table; then the
     /// same of the table that it stands in, else the file.
     pub fn place(&self, key: &str) -> Place {

@@ -56,6 +56,22 @@ pub struct LogitsFn<'a> {
     pub logits: &'a dyn Fn(&[&Features]) -> Result<Vec<Logits>>,
 }
 
+/// The logits of each window, in batches of a bounded number of tokens: one very long example is run in parts.
+pub(crate) fn logits_of(windows: &[&Features], runner: &LogitsFn) -> Result<Vec<Logits>> {
+    let mut logits = Vec::with_capacity(windows.len());
+    let mut start = 0;
+    while start < windows.len() {
+        let (mut end, mut tokens) = (start, 0);
+        while end < windows.len() && (end == start || tokens + windows[end].ids.len() <= TOKENS) {
+            tokens += windows[end].ids.len();
+            end += 1;
+        }
+        logits.extend((runner.logits)(&windows[start..end])?);
+        start = end;
+    }
+    Ok(logits)
+}
+
 /// Requests with what is to be returned beside each answer.
 pub type Requests<'a> = &'a mut dyn Iterator<Item = Result<(Value, Place)>>;
 
@@ -224,19 +240,7 @@ impl<T: Task> Bound<T> {
         each: Each<X, T::Prediction>,
     ) -> Result<()> {
         let all: Vec<&Features> = pack.iter().flat_map(|(_, windows)| windows).collect();
-        let mut logits = Vec::with_capacity(all.len());
-        let mut start = 0;
-        while start < all.len() {
-            // One very long example is run in parts, so that memory stays bounded.
-            let (mut end, mut tokens) = (start, 0);
-            while end < all.len() && (end == start || tokens + all[end].ids.len() <= TOKENS) {
-                tokens += all[end].ids.len();
-                end += 1;
-            }
-            logits.extend((runner.logits)(&all[start..end])?);
-            start = end;
-        }
-        let mut logits = logits.into_iter();
+        let mut logits = logits_of(&all, runner)?.into_iter();
         for (example, windows) in pack {
             let windows: Vec<Window> = windows
                 .into_iter()

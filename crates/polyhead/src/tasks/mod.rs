@@ -28,6 +28,7 @@ pub mod tag;
 mod words;
 
 pub use answer::{Answer, Shape};
+pub(crate) use any::logits_of;
 pub use any::{Analysis, AnyTask, Examples, LogitsFn, TrainingExamples};
 pub use faces::{AgainstTraining, Analyse, Checks, Exchange, Faces, Pairs, Pipeline, Tune};
 pub use fields::{Field, found, offset_unit, parameters, within};
@@ -333,6 +334,22 @@ impl Logits {
     /// Of these values, row by row.
     pub fn new(values: Vec<f32>, outputs: usize) -> Self {
         Self { values, outputs: outputs.max(1) }
+    }
+
+    /// The rows of several windows, one after the other.
+    pub fn joined(windows: &[Self]) -> Self {
+        let outputs = windows.first().map_or(0, |window| window.outputs);
+        Self::new(windows.iter().flat_map(|window| &window.values).copied().collect(), outputs)
+    }
+
+    /// The numbers of a row.
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// All rows, one after the other.
+    pub fn values(&self) -> &[f32] {
+        &self.values
     }
 
     /// The rows, in order.
