@@ -11,6 +11,7 @@
 
 import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
+import { request } from "node:http";
 import path from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -76,7 +77,16 @@ async function serve() {
   throw new Error("the server ended before it listened");
 }
 
-const post = async (url, body) => (await fetch(new URL("analyze", url), { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) })).json();
+/** Asks the server, on a connection of its own: it closes those that are idle while this process computes. */
+const call = (url, body) => new Promise((resolve, reject) => {
+  const sent = request(url, { method: body === undefined ? "GET" : "POST", agent: false, headers: { "content-type": "application/json" } }, async (answer) => {
+    let text = "";
+    for await (const part of answer.setEncoding("utf8")) text += part;
+    resolve(JSON.parse(text));
+  });
+  sent.on("error", reject).end(body === undefined ? undefined : JSON.stringify(body));
+});
+const post = (url, body) => call(new URL("analyze", url), body);
 
 /** What the folder answers, in the server's form. */
 async function ask(model, body) {
@@ -116,7 +126,7 @@ const model = await Polyhead.open(pathToFileURL(path.resolve(web)));
 console.log(`opened in ${((performance.now() - opened) / 1000).toFixed(2)} s: ${model.tasks.map(({ name, kind }) => `${name} (${kind})`).join(", ")}`);
 const server = await serve();
 try {
-  const info = await (await fetch(new URL("info", server.url))).json();
+  const info = await call(new URL("info", server.url));
   check("the tasks are those that the server tells of", differences(model.tasks, info.tasks).length === 0, differences(model.tasks, info.tasks));
   const { precision, ...about } = info.model;
   const { precision: _, ...own } = model.info.model;
@@ -125,14 +135,20 @@ try {
   const all = requests(Number(options.texts));
   const kinds = { answered: 0, refused: 0, windows: 0 };
   const agreed = new Map();
-  let [wrong, tokens, here, there] = [0, 0, 0, 0];
-  for (const request of all) {
-    const expected = await post(server.url, request);
-    const found = await ask(model, request);
-    if (expected.error) kinds.refused += 1;
+  let [wrong, tokens, processor] = [0, 0, 0];
+  for (const asked of all) {
+    const expected = await post(server.url, asked);
+    const before = process.cpuUsage();
+    const found = await ask(model, asked);
+    const { user, system } = process.cpuUsage(before);
+    if (expected.error) {
+      kinds.refused += 1;
+      // A question too long for this model, say: the text alone may be answered.
+      if (asked.question) all.push({ text: asked.text, offset_unit: asked.offset_unit });
+    }
     else {
       kinds.answered += 1;
-      [tokens, here, there] = [tokens + expected.tokens, here + found.seconds, there + expected.seconds];
+      [tokens, processor] = [tokens + expected.tokens, processor + (user + system) / 1e6];
       if (expected.tokens > 3 * 512) kinds.windows += 1;
     }
     const different = differences(withoutTime(found), withoutTime(expected));
@@ -143,15 +159,15 @@ try {
       }
     } else if (different.length) {
       wrong += 1;
-      if (wrong <= 5) console.log(`      ${JSON.stringify(request).slice(0, 200)}: ${JSON.stringify(different).slice(0, 600)}`);
+      if (wrong <= 5) console.log(`      ${JSON.stringify(asked).slice(0, 200)}: ${JSON.stringify(different).slice(0, 600)}`);
     }
   }
-  const of = `${all.length} requests (${kinds.answered} answered, ${kinds.refused} refused, ${kinds.windows} of more than 1,536 tokens)`;
+  const of = `${options.texts} texts, ${all.length} requests (${kinds.answered} answered, ${kinds.refused} refused, ${kinds.windows} of more than 1,536 tokens)`;
   if (options.int8) {
     check(`${of}: the same ones are answered`, wrong === 0, wrong);
     for (const [task, { same, of }] of agreed) console.log(`      ${task}: the same answer in ${same} of ${of} texts (${((100 * same) / of).toFixed(1)} %)`);
-  } else check(`${of}: the same answers, scores within ${TOLERANCE} (largest difference ${largest.toExponential(1)})`, wrong === 0 && kinds.answered > all.length / 2, wrong);
-  console.log(`      ${tokens} tokens: ${(tokens / here).toFixed(0)} a second here, ${(tokens / there).toFixed(0)} on the server`);
+  } else check(`${of}: the same answers, scores within ${TOLERANCE} (largest difference ${largest.toExponential(1)})`, wrong === 0 && kinds.answered > 0.8 * Number(options.texts), wrong);
+  console.log(`      ${tokens} tokens, ${(tokens / processor).toFixed(0)} a second of processor time (one thread)`);
 
   // One task alone, requests side by side, and what no task can make anything of.
   const [first] = model.tasks;

@@ -197,7 +197,7 @@ export class Polyhead {
     Object.assign(model, { info: { ...info, tasks }, tasks, version });
     runtime = folderOf(runtime);
     const [script, binary] = RUNTIME;
-    const ort = await import(new URL(script, runtime).href).catch((cause) => missing(script, cause.message));
+    const ort = await import(new URL(script, runtime).href).catch(() => missing(script, "it is not there, or no program"));
     ort.env.wasm.wasmBinary = (await load(runtime, binary)).slice().buffer;
     if (threads ?? (isNode ? 1 : undefined)) ort.env.wasm.numThreads = threads ?? 1;
     const network = await load(folder, NETWORK);

@@ -22,7 +22,7 @@ fn tasks() -> Vec<NamedTask> {
     [
         ("names", "ner", json!({ "labels": labels, "max_length": 32, "stride": 4 })),
         ("answers", "qa", json!({ "max_length": 64, "stride": 8, "max_question_length": 16 })),
-        ("mood", "classify", json!({ "labels": ["bad", "good", "neither"], "max_length": 32 })),
+        ("mood", "classify", json!({ "labels": ["bad", "good", "neither"], "max_length": 32, "stride": 8 })),
         ("words", "tag", json!({ "labels": ["NOUN", "VERB", "X"], "max_length": 32, "stride": 4 })),
         (
             "relations",

@@ -40,7 +40,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR", conflicts_with_all = ["onnx", "task", "external_data"])]
     web: Option<PathBuf>,
     /// The module that browsers run, where it does not lie beside this program
-    #[arg(long, value_name = "FILE", requires = "web")]
+    #[arg(long, value_name = "FILE", requires = "web", conflicts_with_all = ["onnx", "to"])]
     wasm: Option<PathBuf>,
     /// What the encoder's weights are written in; left out, f32, and for browsers int8
     #[arg(long, value_enum, conflicts_with = "to")]
