@@ -27,7 +27,7 @@ fn tasks() -> Vec<NamedTask> {
         (
             "relations",
             "relation",
-            json!({ "labels": ["Other", "Lives-In(e1,e2)", "Lives-In(e2,e1)"], "max_length": 64 }),
+            json!({ "labels": ["Other", "Lives-In(e1,e2)", "Lives-In(e2,e1)"], "max_length": 64, "marker_tokens": ["$", "@"] }),
         ),
         ("tree", "parse", json!({ "labels": ["root", "nsubj", "obj"], "max_length": 64 })),
     ]
@@ -167,7 +167,7 @@ fn tasks_that_read_the_same_window_share_its_run_and_relations_come_in_a_second_
         answered(&mut model, &session.model, json!({ "text": text, "tasks": ["names", "relations"] }));
     let entities = found["results"]["names"]["entities"].as_array().unwrap().clone();
     assert!(entities.len() > 1, "the random head finds several: {entities:?}");
-    assert_eq!(rounds.len(), 2);
+    assert_eq!(rounds.len(), 2, "{found}");
     let edges = found["results"]["relations"]["edges"].as_array().unwrap();
     for edge in edges {
         assert!(entities.iter().any(|entity| entity["start"] == edge["from"]["start"]), "{edge}");
