@@ -245,7 +245,7 @@ fn what_is_wrong_is_said_and_nothing_panics() {
         (json!({ "text": "a", "tasks": ["none"] }), "expected one of this model's tasks"),
         (json!({ "txet": "a" }), "unknown field \"txet\""),
     ] {
-        let error = model.ask(request).err().expect("a failure").to_string();
+        let error = model.ask(request).expect_err("a failure").to_string();
         assert!(error.starts_with(said), "{error}");
     }
     assert!(matches!(model.ask(json!({ "text": "Ada", "tasks": ["names"] })).unwrap(), Step::Run { .. }));
