@@ -6,6 +6,7 @@
 //! something does, it is reported as a fault of ours, with exit code 70.
 
 mod answers;
+mod browser;
 mod commands;
 mod document;
 pub mod fault;

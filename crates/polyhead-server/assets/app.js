@@ -1,4 +1,4 @@
-// The page of `polyhead serve`: asks POST /analyze and draws what comes back.
+// The page of `polyhead serve`, and of `polyhead export --web`: asks POST /analyze (api.js) and draws what comes back.
 //
 //   {"text", "question", "tasks", "offset_unit": "utf16"} -> {"results": {TASK: answer}, tokens, seconds}
 //
@@ -6,9 +6,10 @@
 // edges are arcs over the text (arcs.js), trees are drawn (tree.js), labels and numbers are tables. No kind of task is known here.
 //
 // Offsets are asked for in UTF-16 units: those are what JavaScript's strings count. What a server or a user wrote goes into
-// the page as text nodes and attributes only, never as HTML. The parts: the API, the request, the result, the text with its
+// the page as text nodes and attributes only, never as HTML. The parts: the model, the request, the result, the text with its
 // marks, the tip, curl, the model's view, the tabs.
 
+import { HTTP, Problem, WAITING, authorization, call, hasKey, useKey } from "./api.js";
 import { withArcs } from "./arcs.js";
 import { treePicture } from "./tree.js";
 
@@ -64,63 +65,9 @@ function duration(seconds) {
   return seconds < 1 ? `${number(+(seconds * 1000).toPrecision(2))} ms` : `${seconds.toFixed(1)} s`;
 }
 
-// ---------------------------------------------------------------------------------------------------------------- the API
+// -------------------------------------------------------------------------------------------------------------- the model
 
-let key = null; // in memory only: not in the address, not in any storage
 let info = null; // what /info said, once it did
-
-/** What went wrong, in the server's form: {error, code, hint}, with the status and the seconds of Retry-After. */
-class Problem extends Error {
-  constructor({ error, hint, code, status, retry }) {
-    super(error);
-    Object.assign(this, { hint, code, status, retry });
-  }
-}
-
-function authorization() {
-  return key ? { authorization: `Bearer ${key}` } : {};
-}
-
-/** Seconds to wait, of a Retry-After in seconds or as a date. */
-function retrySeconds(header) {
-  if (!header) return null;
-  const seconds = /^\d+$/.test(header.trim()) ? Number(header) : Math.ceil((Date.parse(header) - Date.now()) / 1000);
-  return Number.isFinite(seconds) ? Math.max(seconds, 1) : null;
-}
-
-async function call(path, body, signal) {
-  let response, text;
-  try {
-    response = await fetch(path, {
-      method: body ? "POST" : "GET",
-      headers: { accept: "application/json", ...(body && { "content-type": "application/json" }), ...authorization() },
-      body: body && JSON.stringify(body),
-      cache: "no-store",
-      signal,
-    });
-    text = await response.text();
-  } catch (failure) {
-    if (signal?.aborted) throw failure;
-    throw new Problem({ error: "The server can't be reached.", hint: "Is polyhead serve still running, and this device still connected to it?" });
-  }
-  let value = null;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    // A proxy's page, say. What follows speaks of it by its status.
-  }
-  if (response.ok && value && typeof value === "object") return value;
-  const told = value && typeof value.error === "string";
-  throw new Problem({
-    error: told ? value.error
-      : response.ok ? "The server's answer is not in JSON."
-      : `The server answered ${response.status} ${response.statusText}`.trim() + ", and not why.",
-    hint: told && typeof value.hint === "string" ? value.hint : null,
-    code: told && typeof value.code === "string" ? value.code : null,
-    status: response.status,
-    retry: retrySeconds(response.headers.get("retry-after")),
-  });
-}
 
 /** The tasks of /info; null where the server has not told them yet. */
 const tasks = () => (Array.isArray(info?.tasks) ? info.tasks : null);
@@ -254,7 +201,7 @@ async function analyze() {
     if (!(problem instanceof Problem)) throw problem;
     showProblem(problem, analyze);
     clearFound();
-    $("found").append(el("div", {}, curlPart(body)));
+    $("found").append(...[curlPart(body)].filter(Boolean).map((part) => el("div", {}, part)));
     bringUp();
   } finally {
     clearTimeout(slow);
@@ -293,7 +240,7 @@ function busy(on) {
   const tick = () => (seconds.textContent = ` ${Math.floor((performance.now() - began) / 1000)} s `);
   ticking = setInterval(tick, 1000);
   tick();
-  $("status").replaceChildren("Waiting for the server …", seconds, el("button", { type: "button", id: "cancel", onclick: cancel }, "Cancel"));
+  $("status").replaceChildren(WAITING, seconds, el("button", { type: "button", id: "cancel", onclick: cancel }, "Cancel"));
 }
 
 function cancel() {
@@ -749,11 +696,12 @@ const quoted = (word) => `'${word.replaceAll("'", "'\\''")}'`;
 
 function curl(path, body) {
   return [`curl -s ${quoted(new URL(path, document.baseURI).href.replace(/#.*$/, ""))}`, "-H 'content-type: application/json'",
-    key && '-H "authorization: Bearer $POLYHEAD_KEY"', `-d ${quoted(JSON.stringify(body))}`].filter(Boolean).join(" \\\n  ");
+    hasKey() && '-H "authorization: Bearer $POLYHEAD_KEY"', `-d ${quoted(JSON.stringify(body))}`].filter(Boolean).join(" \\\n  ");
 }
 
 /** The request that was just made as commands: the same one, and the same question in the forms of Hugging Face's APIs. */
 function curlPart(body) {
+  if (!HTTP) return null;
   const asked = (tasks() ?? []).filter((task) => task.pipeline && (body.tasks ?? []).includes(task.name));
   // Without a name in the address the server tells the task by the form of what is asked: one text, or an object of fields.
   const form = (task) => ((task.fields ?? []).length === 1 ? "text" : task.fields.join());
@@ -765,7 +713,7 @@ function curlPart(body) {
     commands.push([`Hugging Face form, ${task.name}`, curl(alone(task) ? "./" : `tasks/${encodeURIComponent(task.name)}`, { inputs })]);
   }
   return el("details", { id: "curl" }, el("summary", {}, "The request in curl"),
-    key && el("p", { class: "note" }, "Put the key into the variable POLYHEAD_KEY of your shell first."),
+    hasKey() && el("p", { class: "note" }, "Put the key into the variable POLYHEAD_KEY of your shell first."),
     commands.map(([name, command]) => el("div", { class: "copyable" },
       el("div", { class: "label-row" }, el("span", {}, name), copyButton("Copy", () => command, `Copy: ${name}`)),
       el("pre", { tabindex: 0, "aria-label": name }, command))));
@@ -820,7 +768,7 @@ function about() {
       ["Kind", (task) => plain(task.kind)], ["Answers with", (task) => plain(task.shape)], ["Pipeline", (task) => plain(task.pipeline)], ["Fields", (task) => (task.fields ?? []).join(", ")],
       ["Labels", (task) => (task.labels ?? []).join(", ") || "–"], ["Tokens at a time", (task) => plain(task.max_tokens)],
     ].map(([name, cell]) => [name, ...(tasks() ?? []).map(cell)])),
-    el("details", { id: "limits" }, el("summary", {}, "Limits of this server"),
+    Object.keys(limits).length === 0 ? null : el("details", { id: "limits" }, el("summary", {}, "Limits of this server"),
       table("What the server takes; more is answered with an error that says so", [], Object.entries(limits).map(([name, value]) => {
         const [words, unit] = LIMITS[name] ?? [name.replaceAll("_", " "), ""];
         return [words, `${plain(value)} ${unit}`.trim()];
@@ -835,6 +783,7 @@ function about() {
  */
 async function showReport() {
   const place = $("report");
+  if (!place) return;
   let response = null, page = "";
   try {
     response = await fetch("report", { headers: authorization(), cache: "no-store" });
@@ -860,7 +809,7 @@ async function showReport() {
     window_?.addEventListener("load", () => write(window_), { once: true });
   };
   place.replaceChildren(
-    el("p", {}, key ? el("button", { type: "button", onclick: alone }, "Open the report alone")
+    el("p", {}, hasKey() ? el("button", { type: "button", onclick: alone }, "Open the report alone")
       : el("a", { href: "report", target: "_blank", rel: "noopener" }, "Open the report alone")),
     frame);
 }
@@ -868,7 +817,7 @@ async function showReport() {
 async function showModel() {
   if (!(await loadInfo())) return;
   $("about").replaceChildren(...about());
-  if (!$("report").querySelector("iframe")) await showReport();
+  if (!$("report")?.querySelector("iframe")) await showReport();
 }
 
 // --------------------------------------------------------------------------------------------------------------- the tabs
@@ -917,9 +866,9 @@ $("ask").addEventListener("keydown", (event) => {
     analyze();
   }
 });
-$("key-form").addEventListener("submit", async (event) => {
+$("key-form")?.addEventListener("submit", async (event) => {
   event.preventDefault();
-  key = $("key").value.trim() || null;
+  useKey($("key").value.trim());
   $("problem").replaceChildren();
   if (!(await loadInfo())) return;
   $("key-form").hidden = true;

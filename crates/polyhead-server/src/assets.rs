@@ -3,9 +3,10 @@
 /// Into this the page writes a report that it has fetched with the key: a frame can send none.
 const BLANK: &str = "<!doctype html><title>Report</title>";
 
-/// Name, content type, text.
+/// Name, content type, text. But for `report.html` and `api.js`, the page of a model in a browser has them too.
 pub const ASSETS: &[(&str, &str, &str)] = &[
     ("app.js", "text/javascript; charset=utf-8", include_str!("../assets/app.js")),
+    ("api.js", "text/javascript; charset=utf-8", include_str!("../assets/api.js")),
     ("arcs.js", "text/javascript; charset=utf-8", include_str!("../assets/arcs.js")),
     ("tree.js", "text/javascript; charset=utf-8", include_str!("../assets/tree.js")),
     ("app.css", "text/css; charset=utf-8", include_str!("../assets/app.css")),

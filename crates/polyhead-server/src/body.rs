@@ -5,6 +5,7 @@ use crate::limits::Limits;
 use axum::body::{Body, Bytes, HttpBody, to_bytes};
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use polyhead::ask::kind_of;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -76,21 +77,9 @@ pub fn parsed(bytes: &[u8]) -> Result<Value, ApiError> {
 /// A value as the fields that a route takes.
 pub fn fields<T: DeserializeOwned>(value: Value) -> Result<T, ApiError> {
     if !value.is_object() {
-        return Err(ApiError::invalid(format!("expected an object, found {}", kind(&value))));
+        return Err(ApiError::invalid(format!("expected an object, found {}", kind_of(&value))));
     }
     serde_json::from_value(value).map_err(|cause| ApiError::invalid(cause.to_string()))
-}
-
-/// What a value is, in a word.
-pub fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "true or false",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
-    }
 }
 
 /// Refuses a text that is too long, by its place in the request.

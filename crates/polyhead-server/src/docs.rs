@@ -2,11 +2,11 @@
 
 use crate::address::{canonical, split_port};
 use crate::error::{CODES, Code, Row};
-use crate::fields::{example, fields_of};
 use crate::loaded::Loaded;
 use crate::openapi::document;
 use crate::route::{ALWAYS, Route, own_failures};
 use crate::schemas::PLACE;
+use polyhead::ask::{example, fields_of};
 use polyhead::model::NamedTask;
 use polyhead::report::html::escape;
 use serde_json::{Map, Value, json};

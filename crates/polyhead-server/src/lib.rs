@@ -10,7 +10,6 @@
 //! | `error` | every failure, in one table |
 //! | `routes/` | every address, in one table; one kind a file |
 //! | `route` | what an address is: its forms, its failures |
-//! | `fields` | the fields of requests, those of all tasks together |
 //! | `assets` | the files of the page |
 //! | `engine/` | the queue, the batches, the thread that computes |
 //! | `connection` | accepting, timers, draining |
@@ -33,7 +32,6 @@ mod cors;
 mod docs;
 mod engine;
 pub mod error;
-mod fields;
 pub mod limits;
 mod loaded;
 mod metrics;
@@ -48,6 +46,7 @@ mod state;
 
 pub use access::ApiKey;
 pub use access_log::{LogFormat, LogOptions};
+pub use assets::ASSETS;
 pub use limits::Limits;
 
 use access::Names;

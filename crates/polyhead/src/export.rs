@@ -1,14 +1,17 @@
-//! A model for other programs: single-task folders of transformers, and ONNX.
+//! A model for other programs: single-task folders of transformers, ONNX, and a folder for browsers.
 //!
 //! ```text
 //! single_task      DIR/config.json, model.safetensors, the tokenizer's files, README.md
 //! single_onnx      DIR/model.onnx in place of model.safetensors: the layout of Optimum; and config.pbtxt, for Triton
 //! all_heads_onnx   DIR/polyhead.onnx with all heads, config.json, the tokenizer's files, README.md,
 //!                  and DIR/TASK/, as single_onnx writes it, of each task that transformers has a class for
+//! for_browsers     DIR/polyhead.onnx, config.json, the tokenizer's files, README.md, and info.json: what a server says of a model;
+//!                  and the page and the programs that answer with them
 //! ```
 
 use crate::encoders::{EncoderKind, HeadTransform};
-use crate::error::{Error, Result};
+use crate::error::{Error, Place, Result};
+use crate::info::ModelInfo;
 use crate::io::{write_atomic, write_folder_atomic};
 use crate::model::{Model, NamedTask, card};
 use crate::onnx::{self, Format};
@@ -22,6 +25,8 @@ pub const ALL_HEADS: &str = "polyhead.onnx";
 pub const ONE_HEAD: &str = "model.onnx";
 /// What Triton asks to know of either.
 const TRITON: &str = "config.pbtxt";
+/// What a folder for browsers says of its model, as `GET /info` of a server.
+pub const INFO: &str = "info.json";
 
 /// A task as a single-task model of transformers, and `config.json` of that model.
 fn described(model: &Model, task: &NamedTask) -> Option<Result<(SingleTask, Value)>> {
@@ -104,5 +109,41 @@ pub fn all_heads_onnx<'a>(model: &'a Model, format: Format, folder: &Path) -> Re
             alone.push(task.name.as_str());
         }
         Ok(alone)
+    })
+}
+
+/// Writes a model as a folder that browsers answer with: the file with all heads, what is needed to read texts, what there is to
+/// say of the model, and `beside` it the page and its programs, by name.
+///
+/// # Errors
+/// The model is larger than a browser can hold, or the folder can't be written.
+pub fn for_browsers(
+    model: &Model,
+    info: &ModelInfo,
+    format: Format,
+    beside: &[(String, &[u8])],
+    folder: &Path,
+) -> Result<()> {
+    model.parameters.check_finite()?;
+    write_folder_atomic(folder, |folder| {
+        let tasks: Vec<&NamedTask> = model.tasks.iter().collect();
+        model.write_beside(folder, model.config_with_tasks(None, None), card::browser_card(model, ALL_HEADS))?;
+        onnx::write(model, &tasks, Format { external_data: false, ..format }, folder.join(ALL_HEADS))?;
+        if folder.join(format!("{ALL_HEADS}_data")).exists() {
+            return Err(Error::usage(
+                "expected a model of at most 2 GiB, which a browser can hold, found a larger one",
+            )
+            .at(Place::file(ALL_HEADS))
+            .hint("in int8 it has a quarter of the bytes"));
+        }
+        let info = json!({ "name": "polyhead", "version": env!("CARGO_PKG_VERSION"), "model": info });
+        write_atomic(folder.join(INFO), format!("{info:#}\n"))?;
+        for (name, bytes) in beside {
+            let path = folder.join(name);
+            let inside = path.parent().unwrap_or(folder);
+            std::fs::create_dir_all(inside).map_err(|cause| Error::writing(inside, cause))?;
+            write_atomic(path, bytes)?;
+        }
+        Ok(())
     })
 }

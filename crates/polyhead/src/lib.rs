@@ -9,6 +9,7 @@
 //! file -> Example -> Features -> Batch -> Hidden -> Logits -> (Loss | Prediction) -> Counts -> Score
 //! ```
 
+pub mod ask;
 pub mod balance;
 pub mod batch;
 pub mod compare;
@@ -20,6 +21,7 @@ pub mod events;
 pub mod export;
 pub mod hub;
 pub mod infer;
+pub mod info;
 pub mod init;
 pub mod io;
 pub mod metrics;

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// The crates whose folders are looked at.
-const CRATES: &[&str] = &["polyhead", "polyhead-server", "polyhead-cli", "polyhead-python"];
+const CRATES: &[&str] = &["polyhead", "polyhead-server", "polyhead-web", "polyhead-cli", "polyhead-python"];
 
 /// Module -> the modules of the same folder that it uses.
 type Uses = BTreeMap<String, BTreeSet<String>>;

@@ -10,7 +10,7 @@ use sources::{crate_folder, files, names_after, without_tests};
 use std::path::{Path, PathBuf};
 
 /// The crates that must not know a kind.
-const CRATES: &[&str] = &["polyhead-kernels", "polyhead", "polyhead-server", "polyhead-cli", "polyhead-python"];
+const CRATES: &[&str] = &["polyhead", "polyhead-server", "polyhead-web", "polyhead-cli", "polyhead-python"];
 
 /// Names of columns and fields that files and tables have, which a kind happens to be called too.
 const IN_FILES: &[(&str, &str)] = &[

@@ -31,8 +31,8 @@ const MODULES: &[(&str, &[&str])] = &[
     ("hub", &["data", "encoders", "error", "events", "io", "text"]),
     ("optim", &["error", "parameters"]),
     ("model", &["batch", "encoders", "error", "events", "hub", "io", "parameters", "tasks", "text"]),
+    ("ask", &["error", "model", "tasks", "text"]),
     ("onnx", &["encoders", "error", "io", "model", "parameters"]),
-    ("export", &["encoders", "error", "io", "model", "onnx", "tasks"]),
     (
         "recipe",
         &[
@@ -49,6 +49,8 @@ const MODULES: &[(&str, &[&str])] = &[
             "tasks",
         ],
     ),
+    ("info", &["model", "parameters", "recipe", "tasks"]),
+    ("export", &["encoders", "error", "info", "io", "model", "onnx", "tasks"]),
     (
         "train",
         &[

@@ -1,10 +1,12 @@
-//! `polyhead export`: a model for other programs, as a single-task folder that transformers loads or as ONNX.
+//! `polyhead export`: a model for other programs, as a single-task folder that transformers loads, as ONNX, or as a folder for browsers.
 
 use super::{Destination, Overwrite};
+use crate::browser;
 use crate::out::Out;
 use clap::ValueEnum;
 use polyhead::export::{ALL_HEADS, all_heads_onnx, single_onnx, single_task};
 use polyhead::infer::Session;
+use polyhead::model::shell_word;
 use polyhead::onnx::{Format, Opset, WeightType};
 use polyhead::quantize::{Settings, with_input_ranges};
 use polyhead::{Error, Result};
@@ -17,7 +19,10 @@ Examples:
 
   polyhead export runs/quickstart --onnx exported/onnx                       all heads in one file, and a folder for each task
   polyhead export runs/quickstart --onnx exported/ner-int8 --task ner --weights int8
-  polyhead export runs/quickstart --onnx exported/ner-qdq --task ner --weights qdq     ranges of inputs come from its training data";
+  polyhead export runs/quickstart --onnx exported/ner-qdq --task ner --weights qdq     ranges of inputs come from its training data
+
+  polyhead export runs/quickstart --web exported/web                         a page that answers in the browser, with all heads
+  (cd exported/web && npm install) && python -m http.server -d exported/web";
 
 #[derive(clap::Args)]
 #[command(after_help = HELP)]
@@ -28,14 +33,20 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     task: Option<String>,
     /// The folder to write, for transformers
-    #[arg(long, value_name = "DIR", required_unless_present = "onnx", conflicts_with = "onnx")]
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["onnx", "web"], conflicts_with_all = ["onnx", "web"])]
     to: Option<PathBuf>,
     /// The folder to write, for programs that run ONNX
     #[arg(long, value_name = "DIR")]
     onnx: Option<PathBuf>,
-    /// What the encoder's weights are written in
-    #[arg(long, value_enum, default_value_t = Weights::F32, conflicts_with = "to")]
-    weights: Weights,
+    /// The folder to write, for browsers: a page that answers without a server, from any static file server
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["onnx", "task", "external_data"])]
+    web: Option<PathBuf>,
+    /// The module that browsers run, where it does not lie beside this program
+    #[arg(long, value_name = "FILE", requires = "web", conflicts_with_all = ["onnx", "to"])]
+    wasm: Option<PathBuf>,
+    /// What the encoder's weights are written in; left out, f32, and for browsers int8
+    #[arg(long, value_enum, conflicts_with = "to")]
+    weights: Option<Weights>,
     /// With --weights qdq: the recipe that names data for its tasks; that of the run if it is left out
     #[arg(long, value_name = "FILE", conflicts_with = "to")]
     recipe: Option<PathBuf>,
@@ -78,29 +89,35 @@ impl From<Weights> for WeightType {
     }
 }
 
-/// The model, whose layers know the ranges of their inputs where these are written.
-fn session(args: &Args, out: &mut Out) -> Result<Session> {
-    match (args.weights, &args.recipe) {
-        (Weights::Qdq, recipe) => {
-            let examples = usize::try_from(args.examples).unwrap_or(usize::MAX);
-            with_input_ranges(&args.model, recipe.as_deref(), examples, &mut |line| out.note(line))
+impl Args {
+    fn format(&self, weights: Weights) -> Format {
+        Format {
+            opset: self.opset,
+            weights: self.weights.unwrap_or(weights).into(),
+            fused_attention: self.fused_attention,
+            external_data: self.external_data,
         }
-        (_, Some(_)) => Err(Error::usage("--recipe is for --weights qdq: other weights need no data")),
-        (_, None) => Session::open(&args.model),
+    }
+
+    /// The model, whose layers know the ranges of their inputs where these are written.
+    fn session(&self, out: &mut Out) -> Result<Session> {
+        match (self.weights, &self.recipe) {
+            (Some(Weights::Qdq), recipe) => {
+                let examples = usize::try_from(self.examples).unwrap_or(usize::MAX);
+                with_input_ranges(&self.model, recipe.as_deref(), examples, &mut |line| out.note(line))
+            }
+            (_, Some(_)) => Err(Error::usage("--recipe is for --weights qdq: other weights need no data")),
+            (_, None) => Session::open(&self.model),
+        }
     }
 }
 
 pub fn run(args: &Args, out: &mut Out) -> Result<()> {
-    let session = session(args, out)?;
+    let session = args.session(out)?;
     let (model, from) = (&session.model, args.model.display());
-    match (&args.onnx, &args.to) {
-        (Some(folder), _) => {
-            let format = Format {
-                opset: args.opset,
-                weights: args.weights.into(),
-                fused_attention: args.fused_attention,
-                external_data: args.external_data,
-            };
+    match (&args.onnx, &args.web, &args.to) {
+        (Some(folder), ..) => {
+            let format = args.format(Weights::F32);
             super::destination(folder, args.overwrite, Destination::Onnx)?;
             match &args.task {
                 Some(name) => {
@@ -117,13 +134,22 @@ pub fn run(args: &Args, out: &mut Out) -> Result<()> {
                 }
             }
         }
-        (None, Some(folder)) => {
+        (None, Some(folder), _) => {
+            super::destination(folder, args.overwrite, Destination::Browser)?;
+            browser::export(&args.model, model, args.format(Weights::Int8), args.wasm.as_deref(), folder)?;
+            let there = shell_word(&folder.display().to_string());
+            out.note(format!("all tasks of {from} are in {}, for browsers", folder.display()));
+            out.note(format!(
+                "next: (cd {there} && npm install) brings ONNX Runtime; then any static file server will do"
+            ));
+        }
+        (None, None, Some(folder)) => {
             let task = super::task(model, args.task.as_deref())?;
             super::destination(folder, args.overwrite, Destination::Model)?;
             single_task(model, task, folder)?;
             out.note(format!("`{}` of {from} is in {}", task.name, folder.display()));
         }
-        (None, None) => return Err(Error::usage("expected --to DIR or --onnx DIR")),
+        (None, None, None) => return Err(Error::usage("expected --to DIR, --onnx DIR or --web DIR")),
     }
     Ok(())
 }

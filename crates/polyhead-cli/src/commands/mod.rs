@@ -22,7 +22,7 @@ mod train;
 
 use crate::out::Out;
 use clap::Subcommand;
-use polyhead::export::{ALL_HEADS, ONE_HEAD};
+use polyhead::export::{ALL_HEADS, INFO, ONE_HEAD};
 use polyhead::infer::{Products, Session};
 use polyhead::io::INT8_WEIGHTS;
 use polyhead::model::{Model, NamedTask};
@@ -160,6 +160,7 @@ fn task<'a>(model: &'a Model, name: Option<&str>) -> Result<&'a NamedTask> {
 enum Destination {
     Model,
     Onnx,
+    Browser,
 }
 
 impl Destination {
@@ -168,6 +169,7 @@ impl Destination {
         match self {
             Self::Model => &["model.safetensors", INT8_WEIGHTS],
             Self::Onnx => &[ALL_HEADS, ONE_HEAD],
+            Self::Browser => &[INFO],
         }
     }
 }

@@ -4,13 +4,14 @@ use super::{json, routes};
 use crate::docs::page;
 use crate::error::{ApiError, Code};
 use crate::limits::Limits;
-use crate::loaded::{Loaded, ModelInfo, TaskInfo};
+use crate::loaded::Loaded;
 use crate::openapi::document;
 use crate::schemas::Schemas;
 use crate::state::App;
 use axum::extract::State;
 use axum::http::{HeaderMap, header::HOST};
 use axum::response::{IntoResponse, Response};
+use polyhead::info::{ModelInfo, TaskInfo};
 use schemars::{JsonSchema, Schema};
 use serde::Serialize;
 

@@ -20,6 +20,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
+use polyhead::ask::kind_of;
 use polyhead::tasks::Field;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
@@ -299,7 +300,7 @@ pub async fn infer(
 /// A parameter that is true or false.
 fn flag(parameters: Option<&Map<String, Value>>, place: &str, name: &str) -> Result<Option<bool>, ApiError> {
     let Some(value) = parameters.and_then(|parameters| parameters.get(name)) else { return Ok(None) };
-    let fault = || ApiError::invalid(format!("{place}.{name}: expected true or false, found {}", body::kind(value)));
+    let fault = || ApiError::invalid(format!("{place}.{name}: expected true or false, found {}", kind_of(value)));
     value.as_bool().map(Some).ok_or_else(fault)
 }
 
@@ -394,7 +395,7 @@ fn flatten(data: &Value, into: &mut Vec<String>) -> Result<(), &'static str> {
                 flatten(item, into)?;
             }
         }
-        other => return Err(body::kind(other)),
+        other => return Err(kind_of(other)),
     }
     Ok(())
 }

@@ -21,6 +21,7 @@ use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use polyhead::ask;
 use std::any::Any;
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -202,12 +203,6 @@ fn with_tokens(mut response: Response, tokens: usize) -> Response {
 
 /// The task of a name in an address.
 fn task_named(loaded: &Loaded, name: &str) -> Result<usize, ApiError> {
-    let found = loaded.task(name).map(|(index, _)| index);
-    found.ok_or_else(|| {
-        let known: Vec<&str> = loaded.model().tasks.iter().map(|task| task.name.as_str()).collect();
-        ApiError::new(
-            Code::NotFound,
-            format!("expected one of this model's tasks ({}), found `{name}`", known.join(", ")),
-        )
-    })
+    let found = ask::task_named(&loaded.model().tasks, name);
+    found.map(|(index, _)| index).map_err(|error| ApiError::from(error).with_code(Code::NotFound))
 }

@@ -4,7 +4,6 @@ use super::{Named, answered, task_named};
 use crate::body::{self, Untyped};
 use crate::engine::Unread;
 use crate::error::ApiError;
-use crate::fields::example;
 use crate::limits::Limits;
 use crate::loaded::Loaded;
 use crate::schemas::{Schemas, any_object, one_of, type_name};
@@ -13,6 +12,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
+use polyhead::ask::{example, kind_of};
 use polyhead::model::NamedTask;
 use polyhead::tasks::Alone;
 use schemars::{Schema, json_schema};
@@ -136,7 +136,7 @@ fn told_by(loaded: &Loaded, input: &Value) -> Result<usize, ApiError> {
             let message = format!("several tasks take such inputs: `{}` is one of them", first.name);
             Err(ApiError::invalid(message).hint(format!("name the task in the address: /tasks/{}", first.name)))
         }
-        _ => Err(ApiError::invalid(format!("inputs: no task of this model takes {}", body::kind(input)))
+        _ => Err(ApiError::invalid(format!("inputs: no task of this model takes {}", kind_of(input)))
             .hint(forms(loaded.model().tasks.iter()))),
     }
 }
@@ -155,7 +155,7 @@ fn forms<'a>(tasks: impl Iterator<Item = &'a NamedTask>) -> String {
 }
 
 fn misshapen(named: &NamedTask, input: &Value) -> ApiError {
-    let found = body::kind(input);
+    let found = kind_of(input);
     match named.task.pipeline() {
         Some(pipeline) => ApiError::invalid(format!("inputs: expected what {} takes, found {found}", pipeline.name))
             .hint(forms(std::iter::once(named))),

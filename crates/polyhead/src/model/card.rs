@@ -115,6 +115,24 @@ pub fn onnx_card(model: &Model, file: &str) -> String {
     card
 }
 
+/// The card of a model for browsers, whose network is in a file of this name.
+pub fn browser_card(model: &Model, file: &str) -> String {
+    let mut card = front_matter(model, None);
+    let names: Vec<&str> = model.tasks.iter().map(|task| task.name.as_str()).collect();
+    let _ = write!(
+        card,
+        "# One encoder, {} heads, in the browser: {}\n\nA multi-task model trained with polyhead, as a folder for any static file server. Texts \
+         stay on the device of who types them. Run `npm install` once in this folder: it copies ONNX Runtime into `runtime/`. After that \
+         `node_modules` need not be served. `{file}` is the network; `polyhead.mjs` says how pages of your own use it:\n\n```\nimport \
+         {{ Polyhead }} from \"./polyhead.mjs\";\nconst model = await Polyhead.open(\"./\");\n```\n\n",
+        names.len(),
+        names.join(", "),
+    );
+    scores(model, &mut card);
+    origin(model, &mut card);
+    card
+}
+
 fn usage(model: &Model, card: &mut String) {
     let _ = write!(card, "## Use\n\n```\n");
     for task in &model.tasks {

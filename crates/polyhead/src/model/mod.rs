@@ -2,6 +2,7 @@
 
 mod about;
 pub mod card;
+mod codec;
 mod command;
 mod folder;
 mod quantized;
@@ -10,6 +11,7 @@ mod start;
 
 pub use about::Provenance;
 pub(crate) use about::without_path;
+pub use codec::Codec;
 pub use command::{arguments, shell_word};
 pub use folder::read_config;
 pub use shapes::{Share, shapes, shares};

@@ -13,7 +13,7 @@
 
 use super::file::{Attribute, Initializer, Length, Numbers, Port, Type, node, node_of};
 use super::protobuf::Message;
-use super::{Format, WeightType};
+use super::{Format, PAIRS, RANGES, WeightType};
 use candle_core::Result;
 use polyhead_kernels::activation;
 use polyhead_kernels::layer_norm::Norm;
@@ -244,8 +244,8 @@ impl Graph {
     pub(super) fn outputs(&mut self, found: &Value, names: &[String]) -> Result<()> {
         let GraphNode { name: input, columns, rows } = self.node(found)?.clone();
         let items = match rows {
-            Rows::Ranges => Some(self.items("ranges")),
-            Rows::Pairs => Some(self.items("pairs")),
+            Rows::Ranges => Some(self.items(RANGES)),
+            Rows::Pairs => Some(self.items(PAIRS)),
             Rows::Tokens | Rows::Sequences | Rows::Table => None,
         };
         let between = match &items {
@@ -439,9 +439,9 @@ impl Ops for Graph {
         index.check_rows_of(x)?;
         let x = self.node(x)?;
         match index {
-            Index::RangeStarts => return Ok(self.select_items(x, "ranges", 0, Rows::Ranges)),
-            Index::PairFirsts => return Ok(self.select_items(x, "pairs", 0, Rows::Pairs)),
-            Index::PairSeconds => return Ok(self.select_items(x, "pairs", 1, Rows::Pairs)),
+            Index::RangeStarts => return Ok(self.select_items(x, RANGES, 0, Rows::Ranges)),
+            Index::PairFirsts => return Ok(self.select_items(x, PAIRS, 0, Rows::Pairs)),
+            Index::PairSeconds => return Ok(self.select_items(x, PAIRS, 1, Rows::Pairs)),
             Index::PairSequences => return Ok(self.sequences_of_pairs(x)),
             Index::FirstTokens | Index::TokenIds | Index::PositionsFrom(_) | Index::TokenTypes | Index::FirstRow => {}
         }

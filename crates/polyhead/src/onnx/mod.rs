@@ -108,6 +108,45 @@ struct Head<'a> {
     prefix: String,
 }
 
+impl<'a> Head<'a> {
+    /// In a file with several.
+    fn of(task: &'a NamedTask) -> Self {
+        Self { task, prefix: format!("{}.", task.name) }
+    }
+
+    fn outputs(&self, encoder: &EncoderKind) -> Vec<String> {
+        let outputs = self.task.task.single(encoder).map_or(&["logits"][..], |single| single.outputs);
+        outputs.iter().map(|output| format!("{}{output}", self.prefix)).collect()
+    }
+
+    fn items(&self, what: &str) -> String {
+        format!("{}{what}", self.prefix)
+    }
+}
+
+/// What a file with several heads calls the inputs and outputs of one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeadNames {
+    /// Its logits: of one name, or of one for each column.
+    pub outputs: Vec<String>,
+    /// The ranges of tokens that it reads, if it reads any.
+    pub ranges: String,
+    /// The pairs of ranges.
+    pub pairs: String,
+}
+
+impl HeadNames {
+    /// Those of a task on such an encoder.
+    pub fn of(task: &NamedTask, encoder: &EncoderKind) -> Self {
+        let head = Head::of(task);
+        Self { outputs: head.outputs(encoder), ranges: head.items(RANGES), pairs: head.items(PAIRS) }
+    }
+}
+
+/// What names of inputs end with.
+const RANGES: &str = "ranges";
+const PAIRS: &str = "pairs";
+
 /// Writes the encoder with the heads of these tasks to a file: names begin with those of the tasks.
 ///
 /// # Errors
@@ -139,7 +178,7 @@ pub fn to_bytes(model: &Model, tasks: &[&NamedTask], format: Format) -> Result<V
 }
 
 fn heads<'a>(tasks: &[&'a NamedTask]) -> Vec<Head<'a>> {
-    tasks.iter().map(|&task| Head { task, prefix: format!("{}.", task.name) }).collect()
+    tasks.iter().map(|&task| Head::of(task)).collect()
 }
 
 fn file_of(model: &Model, heads: &[Head], format: Format) -> Result<File> {
@@ -153,12 +192,10 @@ fn file_of(model: &Model, heads: &[Head], format: Format) -> Result<File> {
     let metadata = vec![("polyhead.tasks".to_owned(), json!(described).to_string())];
     let network = |graph: &mut Graph| -> Result<()> {
         let hidden = model.encoder.forward(graph, Reads::AllTokens, None)?;
-        for Head { task: NamedTask { task, .. }, prefix } in heads {
-            graph.for_head(prefix.clone());
-            let logits = task.logits(&hidden, graph)?;
-            let outputs = task.single(encoder).map_or(&["logits"][..], |single| single.outputs);
-            let names: Vec<String> = outputs.iter().map(|output| format!("{prefix}{output}")).collect();
-            graph.outputs(&logits, &names)?;
+        for head in heads {
+            graph.for_head(head.prefix.clone());
+            let logits = head.task.task.logits(&hidden, graph)?;
+            graph.outputs(&logits, &head.outputs(encoder))?;
         }
         Ok(())
     };

@@ -6,6 +6,7 @@
 //! x y, last axes exchanged                -> [batch_size, ranges, ranges, outputs] -> [batch_size, pairs, outputs]
 //! ```
 
+use super::PAIRS;
 use super::file::Attribute;
 use super::graph::Graph;
 use polyhead_kernels::{GraphNode, Rows, Value};
@@ -17,7 +18,7 @@ impl Graph {
             candle_core::bail!("dot products are of rows that are {:?}, found {:?}", Rows::Ranges, other.rows);
         }
         let (width, outputs) = (y.columns, x.columns / y.columns.max(1));
-        let pairs = self.items("pairs").input;
+        let pairs = self.items(PAIRS).input;
         let blocks = self.ints(&format!("shape_0_0_{outputs}_{width}"), &[0, 0, outputs as i64, width as i64]);
         let x = self.emit("Reshape", &pairs, &[&x.name, &blocks], &[]);
         let y = self.emit("Transpose", &pairs, &[&y.name], &[Attribute::Ints("perm", &[0, 2, 1])]);

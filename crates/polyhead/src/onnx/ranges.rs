@@ -7,13 +7,14 @@
 
 use super::file::{Attribute, Numbers, Type};
 use super::graph::Graph;
+use super::{PAIRS, RANGES};
 use polyhead_kernels::{GraphNode, Index, Rows, Value};
 
 impl Graph {
     /// The mean of each range of a value of tokens.
     pub(super) fn mean_of_ranges(&mut self, x: &GraphNode) -> candle_core::Result<Value> {
         let (inside, counts) = self.inside_ranges()?;
-        let at = self.items("ranges").input;
+        let at = self.items(RANGES).input;
         let sums = self.emit("MatMul", &at, &[&inside, &x.name], &[]);
         let name = self.emit("Div", &at, &[&sums, &counts], &[]);
         Ok(Value::Node(GraphNode { name, columns: x.columns, rows: Rows::Ranges }))
@@ -22,7 +23,7 @@ impl Graph {
     /// Which tokens lie in each range of the head, and how many they are, at least 1: `[batch_size, ranges, 1]`.
     fn inside_ranges(&mut self) -> candle_core::Result<(String, String)> {
         let numbers = self.numbers_of_tokens()?;
-        let (at, axis) = (self.items("ranges").input, self.ints("axis_last", &[-1]));
+        let (at, axis) = (self.items(RANGES).input, self.ints("axis_last", &[-1]));
         let inside = self.once(&format!("{at} inside"), |graph| {
             let ends = [0, 1, 2].map(|end: i64| graph.ints(&format!("ints_{end}"), &[end]));
             let [start, end] =
@@ -55,7 +56,7 @@ impl Graph {
 
     /// The rows of a value of sequences, one for each pair of the head: `[batch_size, columns] -> [batch_size, pairs, columns]`.
     pub(super) fn sequences_of_pairs(&mut self, x: &GraphNode) -> Value {
-        let (at, axis) = (self.items("pairs").input, self.ints("axis_last", &[-1]));
+        let (at, axis) = (self.items(PAIRS).input, self.ints("axis_last", &[-1]));
         let zeros = self.once(&format!("{at} zeros"), |graph| {
             let [start, end] = [0, 1].map(|end: i64| graph.ints(&format!("ints_{end}"), &[end]));
             let firsts = graph.emit("Slice", &at, &[&at, &start, &end, &axis], &[]);

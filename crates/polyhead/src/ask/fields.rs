@@ -1,7 +1,7 @@
-//! The fields of requests: those of a model's tasks together, those that the server takes for itself, and an example.
+//! The fields of requests: those of a model's tasks together, those that belong to no task, and an example.
 
-use polyhead::model::NamedTask;
-use polyhead::tasks::Field;
+use crate::model::NamedTask;
+use crate::tasks::Field;
 use serde_json::{Map, Value};
 
 /// Fields of a request that are not those of a task.
