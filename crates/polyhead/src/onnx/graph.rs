@@ -13,7 +13,7 @@
 
 use super::file::{Attribute, Initializer, Length, Numbers, Port, Type, node, node_of};
 use super::protobuf::Message;
-use super::{Format, PAIRS, RANGES, WeightType};
+use super::{Format, Opset, PAIRS, RANGES, WeightType};
 use candle_core::Result;
 use polyhead_kernels::activation;
 use polyhead_kernels::layer_norm::Norm;
@@ -35,6 +35,7 @@ pub(super) struct Graph {
     pub nodes: Vec<Message>,
     pub initializers: Vec<Initializer>,
     pub outputs: Vec<Port>,
+    pub opset: Opset,
     /// What weights of the encoder are written in.
     pub weight_type: WeightType,
     /// Whether attention is one operator where there is one.
@@ -61,7 +62,8 @@ pub(super) struct Items {
 
 impl Graph {
     pub(super) fn new(format: Format) -> Self {
-        Self { weight_type: format.weights, fused_attention: format.fused_attention, ..Self::default() }
+        let Format { opset, weights: weight_type, fused_attention, .. } = format;
+        Self { opset, weight_type, fused_attention, ..Self::default() }
     }
 
     /// A name that no other has.
@@ -75,25 +77,11 @@ impl Graph {
 
     /// Adds a node; returns its output's name.
     pub(super) fn emit(&mut self, op: &str, at: &str, inputs: &[&str], attributes: &[Attribute]) -> String {
-        let [output] = self.emit_several(op, at, inputs, ["output"], attributes);
-        output
-    }
-
-    /// Adds a node with several outputs; returns their names.
-    pub(super) fn emit_several<const N: usize>(
-        &mut self,
-        op: &str,
-        at: &str,
-        inputs: &[&str],
-        outputs: [&str; N],
-        attributes: &[Attribute],
-    ) -> [String; N] {
         let name = self.unique(&if at.is_empty() { op.to_owned() } else { format!("{at}/{op}") });
-        let outputs = outputs.map(|output| format!("{name}_{output}"));
-        self.names.extend(outputs.iter().cloned());
-        let names: Vec<&str> = outputs.iter().map(String::as_str).collect();
-        self.nodes.push(node(op, &name, inputs, &names, attributes));
-        outputs
+        let output = format!("{name}_output");
+        self.names.insert(output.clone());
+        self.nodes.push(node(op, &name, inputs, &[&output], attributes));
+        output
     }
 
     /// Adds a node of an operator of this set beside ONNX's own; returns its output's name.

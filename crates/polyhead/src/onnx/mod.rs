@@ -94,7 +94,8 @@ pub enum WeightType {
     F32,
     /// f16, half the bytes; computed in f32.
     F16,
-    /// Bytes with a scale for each output, a quarter of the bytes; multiplied in whole numbers (dynamic quantisation).
+    /// Bytes with a scale for each output, a quarter of the bytes; multiplied in whole numbers (dynamic
+    /// quantisation, with a scale for each token).
     Int8,
     /// Bytes, and what they are multiplied with in bytes of one range for all inputs (static quantisation: pairs of `QuantizeLinear` and
     /// `DequantizeLinear`), which [`crate::quantize::with_input_ranges`] measures; layers without a range stay in f32.

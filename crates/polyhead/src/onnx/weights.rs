@@ -4,13 +4,13 @@
 //! f32    W                                       x W
 //! f16    W in f16, half the bytes                x Cast(W): computed in f32
 //! int8   W[i][j] = q[i][j] s[j], q from -127 to 127, s[j] = max |W[.][j]| / 127
-//!        x = (u - z) t, u from 0 to 255, t and z of the whole of x       (u - z) q  t s[j]: computed in whole numbers
-//! qdq    the same, t and z of the inputs that the layer had while it was watched
+//!        x[r] = (u[r] - 128) t[r], t[r] = max |x[r]| / 127           (u - 128) q  s[j] t[r]: computed in whole numbers
+//! qdq    the same W; x = (u - z) t, t and z of the inputs that the layer had while it was watched
 //! ```
 //!
-//! `int8` is the dynamic quantisation of ONNX Runtime: `DynamicQuantizeLinear` and `MatMulInteger`, weights with a scale for each output.
-//! `qdq` is its static
-//! quantisation: pairs of `QuantizeLinear` and `DequantizeLinear` say what is in bytes, and a runtime that knows how multiplies these.
+//! `int8` is dynamic quantisation with a scale for each token: `DynamicQuantizeLinear` has one for a whole batch, and logits are then more
+//! than twice as far off. `qdq` is static quantisation: pairs of `QuantizeLinear` and `DequantizeLinear` say what is in bytes, and a
+//! runtime that knows how multiplies these.
 //! Of an embedding each row has a scale of its own. Attention, LayerNorm, biases and heads stay in f32.
 
 use super::WeightType;
@@ -99,11 +99,11 @@ impl Graph {
             });
             return Ok(self.emit("MatMul", &at, &[&x, &matrix], &[]));
         }
-        let [bytes, scale, zero] = self.quantized(x);
+        let ([bytes, scale], zero) = (self.quantized(x), self.byte_of_zero());
         let sums = self.emit("MatMulInteger", &at, &[&bytes, &matrix, &zero], &[]);
         let sums = self.emit("Cast", &at, &[&sums], &[TO_FLOAT]);
-        let scale = self.emit("Mul", &at, &[&scale, &scales], &[]);
-        Ok(self.emit("Mul", &at, &[&sums, &scale], &[]))
+        let by_output = self.emit("Mul", &at, &[&sums, &scales], &[]);
+        Ok(self.emit("Mul", &at, &[&by_output, &scale], &[]))
     }
 
     /// The initialisers of a weight in bytes and of its scales, which `make` makes where they are not there yet.
@@ -133,18 +133,38 @@ impl Graph {
         })
     }
 
-    /// A value in bytes, its scale and its zero point: once for all layers that read it.
-    fn quantized(&mut self, x: &str) -> [String; 3] {
-        let names = ["output", "scale", "zero_point"];
-        let key = |which: &str| format!("quantized {x} {which}");
-        if let [Some(bytes), Some(scale), Some(zero)] = names.map(|which| self.known(&key(which))) {
-            return [bytes, scale, zero];
+    /// A value in bytes, 128 more than what they stand for, and the scale of each row: once for all layers that read it.
+    fn quantized(&mut self, x: &str) -> [String; 2] {
+        let at = at_of(x).to_owned();
+        let scale = self.once(&format!("scales of {x}"), |graph| {
+            let sizes = graph.emit("Abs", &at, &[x], &[]);
+            let largest = graph.largest_of_row(&sizes, &at);
+            let step = graph.float("step", 1.0 / 127.0);
+            let scale = graph.emit("Mul", &at, &[&largest, &step], &[]);
+            // A row of zeros has any scale.
+            let least = graph.float("least", f32::MIN_POSITIVE);
+            graph.emit("Max", &at, &[&scale, &least], &[])
+        });
+        let bytes = self.once(&format!("bytes of {x}"), |graph| {
+            let scaled = graph.emit("Div", &at, &[x, &scale], &[]);
+            let (one, zero) = (graph.float("float_1", 1.0), graph.byte_of_zero());
+            graph.emit("QuantizeLinear", &at, &[&scaled, &one, &zero], &[])
+        });
+        [bytes, scale]
+    }
+
+    fn byte_of_zero(&mut self) -> String {
+        self.constant("byte_128", Numbers::Byte(128))
+    }
+
+    /// `[.., columns] -> [.., 1]`. Axes are an input from this set of operators on.
+    fn largest_of_row(&mut self, x: &str, at: &str) -> String {
+        const AXES_ARE_AN_INPUT: i64 = 18;
+        if self.opset.number() < AXES_ARE_AN_INPUT {
+            return self.emit("ReduceMax", at, &[x], &[Attribute::Ints("axes", &[-1])]);
         }
-        let made = self.emit_several("DynamicQuantizeLinear", at_of(x), &[x], names, &[]);
-        for (which, made) in names.iter().zip(&made) {
-            self.once(&key(which), |_| made.clone());
-        }
-        made
+        let last = self.ints("axis_last", &[-1]);
+        self.emit("ReduceMax", at, &[x, &last], &[])
     }
 }
 
