@@ -6,7 +6,9 @@
 //!
 //! `polyhead export MODEL --web DIR` writes the folder that a static file server gives out. The module:
 //!
-//!     cargo rustc --profile web --target wasm32-wasip1 -p polyhead-web --crate-type cdylib
+//! ```text
+//! cargo rustc --profile web --target wasm32-wasip1 -p polyhead-web --crate-type cdylib
+//! ```
 //!
 //! | file | what |
 //! |---|---|

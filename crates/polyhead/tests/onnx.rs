@@ -455,8 +455,13 @@ fn weights_in_half_or_a_quarter_of_the_bytes_give_nearly_the_same_logits() {
         let whole = assert_logits(&model, &reference, Format::default(), 1e-5);
         for (weights, share, bound) in [(WeightType::F16, 0.75, 5e-3), (WeightType::Int8, 0.6, 0.2)] {
             let found = assert_logits(&model, &reference, Format { weights, ..Format::default() }, bound);
-            let newer = Format { weights, opset: "18".parse().unwrap(), ..Format::default() };
-            assert_eq!(assert_logits(&model, &reference, newer, bound), found, "{fixture} in {weights:?}");
+            // Operators whose axes are an input since.
+            assert_logits(
+                &model,
+                &reference,
+                Format { weights, opset: "18".parse().unwrap(), ..Format::default() },
+                bound,
+            );
             assert!((found as f64) < share * whole as f64, "{fixture} in {weights:?}: {found} of {whole} bytes");
         }
     }
