@@ -76,7 +76,20 @@ const MODULES: &[(&str, &[&str])] = &[
     ("infer", &["batch", "data", "encoders", "error", "model", "parameters", "tasks", "text"]),
     (
         "quantize",
-        &["batch", "encoders", "error", "hub", "infer", "io", "model", "parameters", "recipe", "tasks", "train"],
+        &[
+            "batch",
+            "encoders",
+            "error",
+            "hub",
+            "infer",
+            "io",
+            "metrics",
+            "model",
+            "parameters",
+            "recipe",
+            "tasks",
+            "train",
+        ],
     ),
     ("suite", &["error", "infer", "metrics", "model", "tasks", "text"]),
     (

@@ -16,7 +16,7 @@ Examples:
   polyhead quantize imported/ner models/ner-int8 --recipe ner.toml
 
 Weights of the encoder become bytes with a scale for each output. Training examples decide which linear layers have to stay as
-they are: as few as it takes for no task to lose more than --max-loss points on them. `predict`, `eval` and `serve` multiply
+they are: as few as it takes for no task to lose more than --max-loss points on them, unless chance explains it. `predict`, `eval` and `serve` multiply
 bytes with such a folder, without an option. Scores on validation data, before and after, are printed; nothing is chosen on them.";
 
 #[derive(clap::Args)]
@@ -82,9 +82,11 @@ fn table(changes: &[Change], precision: &str) -> Table {
         (precision, Align::Right),
         ("int8", Align::Right),
         ("change", Align::Right),
+        ("95 % interval", Align::Right),
     ]);
-    for Change { task, measure, examples, before, after } in changes {
-        let numbers = [decimal(*before), decimal(*after), format!("{:+.2}", after - before)];
+    for Change { task, measure, examples, before, after, interval: [low, high] } in changes {
+        let change = format!("{:+.2}", after - before);
+        let numbers = [decimal(*before), decimal(*after), change, format!("{low:+.2} to {high:+.2}")];
         table.row([vec![task.clone(), words(measure), count(*examples)], numbers.to_vec()].concat());
     }
     table

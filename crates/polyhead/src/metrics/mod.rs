@@ -3,6 +3,7 @@
 //! Counts add up over batches and are divided once, at the end, so that no score depends on the size of a batch.
 
 pub mod answers;
+pub mod bootstrap;
 pub mod classification;
 pub mod conll18;
 pub mod label_threshold;

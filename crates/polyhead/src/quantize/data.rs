@@ -4,6 +4,7 @@ use crate::batch::Features;
 use crate::error::{Error, Place, Result};
 use crate::hub::HubOptions;
 use crate::infer::Session;
+use crate::metrics::bootstrap;
 use crate::model::{Model, NamedTask};
 use crate::recipe::{DataRecipe, Recipe};
 use crate::tasks::{Examples, Logits, Purpose, Score};
@@ -92,6 +93,16 @@ impl Data {
     }
 }
 
+/// How often a score is taken of other samples of its examples.
+const SAMPLES: usize = 300;
+
+/// What a model scores on the examples of a task.
+pub(super) struct Measured {
+    pub score: Score,
+    /// What decides of it, on each sample of the examples: the same samples for every model.
+    pub on_samples: Vec<f64>,
+}
+
 /// Examples of a task with gold answers.
 pub(super) struct Sample {
     pub task: String,
@@ -99,9 +110,11 @@ pub(super) struct Sample {
 }
 
 impl Sample {
-    pub(super) fn score(&self, session: &Session) -> Result<Score> {
+    pub(super) fn score(&self, session: &Session) -> Result<Measured> {
         let named = session.model.task(&self.task)?;
-        session.model.run(named, |task, runner| task.evaluate(&self.examples, runner, &mut |_, _| ()))
+        let samples = bootstrap::samples(self.examples.len, SAMPLES, Key::seed(0).purpose("bootstrap"));
+        let measured = |(score, on_samples)| Measured { score, on_samples };
+        session.model.run(named, |task, runner| task.evaluate_samples(&self.examples, runner, &samples)).map(measured)
     }
 
     /// The windows of the first of them, so many at most.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! training examples of each task -> scores of the model as it is, and with all linear layers in bytes
-//!    more lost than is allowed: how far does each layer alone move the logits?
+//!    more lost than is allowed, and than chance explains: how far does each layer alone move the logits?
 //!    -> the layers that move them most are kept as they are, as few as it takes
 //! validation examples -> both scores, for people: nothing is chosen on them
 //! ```
@@ -15,10 +15,11 @@ use crate::error::{Error, Result};
 use crate::hub::model_folder;
 use crate::infer::Session;
 use crate::io::{INT8_WEIGHTS, write_folder_atomic};
+use crate::metrics::bootstrap;
 use crate::model::Model;
 use crate::parameters::Int8;
 use crate::tasks::{Logits, Score, TASKS};
-use data::{Data, Sample};
+use data::{Data, Measured, Sample};
 pub use ranges::with_input_ranges;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -32,7 +33,7 @@ const WINDOWS: usize = 64;
 pub struct Settings {
     /// About so many training examples of each task choose the layers that are kept.
     pub examples: usize,
-    /// The most that a task may lose on them: points of the score that decides which epoch is best.
+    /// The most that a task may lose on them, beyond what chance explains: points of the score that decides which epoch is best.
     pub max_loss: f64,
 }
 
@@ -55,23 +56,34 @@ pub struct Change {
     pub before: f64,
     /// That of the model in bytes.
     pub after: f64,
+    /// How far `after - before` may be off, since other examples might have been drawn: 95 % of paired bootstrap samples lie between.
+    pub interval: [f64; 2],
 }
 
 impl Change {
-    fn of(task: &str, examples: usize, before: &Score, after: &Score) -> Self {
-        let measure = before.headline.clone().into_owned();
+    fn of(sample: &Sample, before: &Measured, after: &Measured) -> Self {
+        let measure = before.score.headline.clone().into_owned();
+        let [from, to] = [before, after].map(|measured| measured.score.headline_value());
+        let differences = after.on_samples.iter().zip(&before.on_samples).map(|(after, before)| after - before);
         Self {
-            task: task.to_owned(),
+            task: sample.task.clone(),
             measure,
-            examples,
-            before: before.headline_value(),
-            after: after.headline_value(),
+            examples: sample.examples.len,
+            before: from,
+            after: to,
+            interval: bootstrap::interval(differences.collect()).unwrap_or([to - from; 2]),
         }
     }
 
     /// Points lost: less than 0 where the score is better now.
     pub fn lost(&self) -> f64 {
         if Score::more_is_better(&self.measure) { self.before - self.after } else { self.after - self.before }
+    }
+
+    /// The same, and not more than 0 where chance explains it.
+    fn lost_beyond_chance(&self) -> f64 {
+        let [low, high] = self.interval;
+        if low <= 0.0 && high >= 0.0 { self.lost().min(0.0) } else { self.lost() }
     }
 }
 
@@ -128,13 +140,15 @@ pub fn quantize(
             };
             exact.model.save_in_bytes(building, &kept)?;
             let session = Session::open(building)?;
-            let change = |(sample, before): (&Sample, &Score)| {
-                Ok(Change::of(&sample.task, sample.examples.len, before, &sample.score(&session)?))
-            };
+            let change =
+                |(sample, before): (&Sample, &Measured)| Ok(Change::of(sample, before, &sample.score(&session)?));
             let training = samples.iter().zip(&before).map(change).collect::<Result<Vec<_>>>()?;
             let candidate = Candidate { kept, training, session };
-            notify(&format!("{}: {:.2} points lost on training examples", candidate.said(), candidate.worst()));
-            Ok((candidate.worst() <= settings.max_loss, candidate))
+            let worst = |of: fn(&Change) -> f64| candidate.training.iter().map(of).fold(f64::NEG_INFINITY, f64::max);
+            let (lost, beyond_chance) = (worst(Change::lost), worst(Change::lost_beyond_chance));
+            let explained = if lost > beyond_chance.max(0.0) { ", as many as by chance" } else { "" };
+            notify(&format!("{}: {lost:.2} points lost on training examples{explained}", candidate.said()));
+            Ok((beyond_chance <= settings.max_loss, candidate))
         })?;
         let Some(Candidate { kept, training, mut session }) = chosen else {
             let message =
@@ -147,8 +161,8 @@ pub fn quantize(
         for sample in data.validation(&exact.model)? {
             notify(&format!("{}: scoring {} validation examples", sample.task, sample.examples.len));
             let [before, after] = [sample.score(&exact)?, sample.score(&session)?];
-            validation.push(Change::of(&sample.task, sample.examples.len, &before, &after));
-            session.model.about.scores.insert(sample.task, after.values);
+            validation.push(Change::of(&sample, &before, &after));
+            session.model.about.scores.insert(sample.task, after.score.values);
         }
         session.model.describe_in_bytes(building, &kept)?;
         let parameters = exact.model.shapes().iter().map(|shape| 4 * shape.count() as u64).sum();
@@ -168,11 +182,6 @@ struct Candidate {
 }
 
 impl Candidate {
-    /// The points that the task loses that loses most.
-    fn worst(&self) -> f64 {
-        self.training.iter().map(Change::lost).fold(f64::NEG_INFINITY, f64::max)
-    }
-
     fn said(&self) -> String {
         match self.kept.len() {
             0 => "all linear layers in bytes".to_owned(),
@@ -242,6 +251,28 @@ fn relative_error(want: &[Logits], found: &[Logits]) -> f64 {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn a_loss_whose_interval_holds_zero_is_chance() {
+        let change = |after: f64, interval, measure: &str| Change {
+            task: String::new(),
+            measure: measure.into(),
+            examples: 500,
+            before: 50.0,
+            after,
+            interval,
+        };
+        for (after, interval, measure, lost) in [
+            (49.0, [-1.5, -0.5], "f1", 1.0),
+            (49.0, [-2.5, 0.5], "f1", 0.0),
+            (51.0, [-0.5, 2.5], "f1", -1.0),
+            (51.0, [0.5, 1.5], "f1", -1.0),
+            (51.0, [0.5, 1.5], "loss", 1.0),
+            (51.0, [-0.5, 2.5], "loss", 0.0),
+        ] {
+            assert_eq!(change(after, interval, measure).lost_beyond_chance(), lost, "{after} {interval:?} {measure}");
+        }
+    }
 
     #[test]
     fn the_fewest_that_fit_are_found_in_few_attempts() {

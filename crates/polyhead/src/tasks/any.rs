@@ -146,7 +146,14 @@ pub trait AnyTask: Send + Sync {
     fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&Targets], count: f64) -> Result<Tensor>;
     /// Scores the examples; `each` sees the answers and their one-line descriptions in order.
     fn evaluate(&self, examples: &Examples, runner: &LogitsFn, each: &mut dyn FnMut(Value, String)) -> Result<Score>;
-    /// The same of validation data while training: what the task leaves to them ([`super::Tune`]) is chosen first, from the same
+    /// The same, and what decides of the score on other samples of the examples, each as their indices. All answers are held at once.
+    fn evaluate_samples(
+        &self,
+        examples: &Examples,
+        runner: &LogitsFn,
+        samples: &[Vec<usize>],
+    ) -> Result<(Score, Vec<f64>)>;
+    /// The same as `evaluate` of validation data while training: what the task leaves to them ([`super::Tune`]) is chosen first, from the same
     /// predictions, and comes back. Then all predictions are held at once, else it is `evaluate`.
     fn tune(
         &self,
@@ -611,6 +618,23 @@ impl<T: Task> AnyTask for Bound<T> {
             Ok(())
         })?;
         Ok(tally.score())
+    }
+
+    fn evaluate_samples(
+        &self,
+        examples: &Examples,
+        runner: &LogitsFn,
+        samples: &[Vec<usize>],
+    ) -> Result<(Score, Vec<f64>)> {
+        let (tally, predictions) = self.predictions(examples, runner)?;
+        let score_of = |sample: &Vec<usize>| {
+            let mut counts = self.task.counts();
+            for (example, prediction) in sample.iter().filter_map(|&index| predictions.get(index)) {
+                self.task.count(example, prediction, &mut counts);
+            }
+            self.task.score(&counts).headline_value()
+        };
+        Ok((tally.score(), samples.iter().map(score_of).collect()))
     }
 
     fn tune(
