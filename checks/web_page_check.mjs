@@ -62,7 +62,7 @@ async function open({ width = 1280, height = 900, scheme = "light", touch = fals
   const context = await browser.newContext({ viewport: { width, height }, colorScheme: scheme, hasTouch: touch, isMobile: touch, deviceScaleFactor: touch ? 2 : 1, permissions: ["clipboard-read", "clipboard-write"] });
   const page = await context.newPage();
   if (quiet) {
-    // Without a network the browser misses the icon of its own tab; what else fails is told by its address.
+    // Without a network the browser misses the icon of its own tab; what else fails is reported with its address.
     page.on("console", (message) => /ERR_INTERNET_DISCONNECTED/.test(message.text()) || noise.push(`console ${message.type()}: ${message.text()}`));
     page.on("pageerror", (error) => noise.push(`uncaught: ${error}`));
     page.on("requestfailed", (request) => /icon\.svg$/.test(request.url()) || noise.push(`failed: ${request.url()}`));

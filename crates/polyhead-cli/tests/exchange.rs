@@ -152,6 +152,7 @@ fn a_model_with_lora_is_merged_into_a_plain_one_with_the_same_answers() {
     let file = std::fs::read(ranges.join("polyhead.onnx")).unwrap();
     let ops = |op: &[u8]| file.windows(op.len()).filter(|bytes| *bytes == op).count();
     assert!(ops(b"DequantizeLinear") > 12 && ops(b"DynamicQuantizeLinear") == 0);
+    assert_eq!(ops(b"MatMulInteger"), 0, "that of dynamic quantisation");
     export(&merged, &["--recipe", &recipe, "--overwrite"]).success();
 
     assert!(polyhead(&["merge", text(&run), text(&merged)]).failure(73).contains("--overwrite"));

@@ -1,4 +1,4 @@
-//! What lies beside a model in a folder for browsers, the same for every model: page, module and what npm is told.
+//! What lies beside a model in a folder for browsers, the same for every model: page, module and npm's manifest.
 
 /// The file of the module that is compiled to WebAssembly.
 pub const MODULE: &str = "polyhead_web.wasm";

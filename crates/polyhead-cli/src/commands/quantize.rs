@@ -16,8 +16,9 @@ Examples:
   polyhead quantize imported/ner models/ner-int8 --recipe ner.toml
 
 Weights of the encoder become bytes with a scale for each output. Training examples decide which linear layers have to stay as
-they are: as few as it takes for no task to lose more than --max-loss points on them, unless chance explains it. `predict`, `eval` and `serve` multiply
-bytes with such a folder, without an option. Scores on validation data, before and after, are printed; nothing is chosen on them.";
+they are: as few as it takes for no task to lose more than --max-loss points on them, unless chance explains it. `predict`, `eval`
+and `serve` multiply bytes with such a folder, without an option. Scores on validation data, before and after, are printed;
+nothing is chosen on them.";
 
 #[derive(clap::Args)]
 #[command(after_help = HELP)]
