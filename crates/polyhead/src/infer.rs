@@ -29,6 +29,9 @@ pub enum Products {
 }
 
 impl Products {
+    /// What can be asked for.
+    pub const ALL: [Self; 4] = [Self::AsStored, Self::Of(Precision::F32), Self::Of(Precision::Bf16), Self::Int8];
+
     /// `f32`, `bf16`, `int8` or `auto`.
     pub fn name(self) -> &'static str {
         match self {
@@ -44,13 +47,8 @@ impl FromStr for Products {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self> {
-        match name {
-            "auto" => Ok(Self::AsStored),
-            "f32" => Ok(Self::Of(Precision::F32)),
-            "bf16" => Ok(Self::Of(Precision::Bf16)),
-            "int8" => Ok(Self::Int8),
-            other => Err(Error::usage(format!("precision: expected auto, f32, bf16 or int8, found `{other}`"))),
-        }
+        let known = Self::ALL.into_iter().find(|products| products.name() == name);
+        known.ok_or_else(|| Error::usage(format!("precision: expected auto, f32, bf16 or int8, found `{name}`")))
     }
 }
 

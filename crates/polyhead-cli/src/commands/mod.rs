@@ -22,6 +22,7 @@ mod train;
 
 use crate::out::Out;
 use clap::Subcommand;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use polyhead::export::{ALL_HEADS, INFO, ONE_HEAD};
 use polyhead::infer::{Products, Session};
 use polyhead::io::INT8_WEIGHTS;
@@ -113,28 +114,18 @@ pub struct Format {
 pub struct Precision {
     /// What matrix products are computed in; `auto` is what the model was quantised to, else bf16 where the processor multiplies
     /// it faster, else f32. `int8`: those of the encoder's layers in whole numbers, faster and a little less exact
-    #[arg(long, value_enum, value_name = "PRECISION", default_value_t = PrecisionName::Auto)]
-    precision: PrecisionName,
+    #[arg(long, value_name = "PRECISION", default_value = "auto", value_parser = precision())]
+    precision: Products,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum PrecisionName {
-    // Without documentation help lists them on one line.
-    Auto,
-    F32,
-    Bf16,
-    Int8,
+fn precision() -> impl TypedValueParser<Value = Products> {
+    PossibleValuesParser::new(Products::ALL.map(Products::name)).try_map(|name| name.parse())
 }
 
 impl Precision {
     /// What a model is to compute in.
     pub fn resolve(self) -> Products {
-        match self.precision {
-            PrecisionName::Auto => Products::AsStored,
-            PrecisionName::F32 => Products::Of(polyhead::encoders::Precision::F32),
-            PrecisionName::Bf16 => Products::Of(polyhead::encoders::Precision::Bf16),
-            PrecisionName::Int8 => Products::Int8,
-        }
+        self.precision
     }
 
     /// Loads a model, or the best of a run, that computes so.
