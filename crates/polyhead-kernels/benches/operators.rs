@@ -15,9 +15,9 @@
 use candle_core::{Device, Tensor};
 use polyhead_kernels::adamw::{AdamW, Moments, Update};
 use polyhead_kernels::cross_entropy::token_cross_entropy;
+use polyhead_kernels::in_pool;
 use polyhead_kernels::layer_norm::Norm;
 use polyhead_kernels::rng::Key;
-use polyhead_kernels::tape::in_pool;
 use polyhead_kernels::{
     Activation, Attention, Disentangled, Distances, DropoutAt, Gradient, Index, Inputs, Linear, Ops, Part, Pass,
     Positions, Precision, Segments, Tape, Value, Weight,

@@ -12,13 +12,13 @@ use crate::dropout::{Dropout, masked};
 use crate::gemm::{Matrix, add_to, sum_rows};
 use crate::layer_norm::{Norm, NormValues, gradient, normalise, scale};
 use crate::pass::{DropoutAt, Index};
+use crate::pool::for_each_of;
 use crate::storage::{Parts, with_all_f32s};
 use crate::tape::Tape;
 use crate::value::{Rows, Value};
 use crate::weight::Weight;
 use crate::workspace::Buffer;
 use candle_core::{Result, Tensor};
-use rayon::prelude::*;
 use std::borrow::Cow;
 
 impl Tape {
@@ -56,7 +56,7 @@ impl Tape {
             let parts = Parts::new(&mut h);
             let kept = kept.as_mut().map(|(n, inverse)| (Parts::new(n), Parts::new(inverse)));
             let writer = rounded.as_mut().map(Matrix::writer);
-            (0..tokens).into_par_iter().with_min_len(16).for_each(|t| {
+            for_each_of(tokens, 16, |t| {
                 // SAFETY: each token writes its own row.
                 let h = unsafe { parts.part(t * columns, columns) };
                 for (at, (table, rows)) in numbers.iter().zip(&rows).enumerate() {

@@ -9,10 +9,10 @@ use crate::activation::Activation;
 use crate::gemm::{Matrix, StoreMatrix, add_to, sum_rows};
 use crate::linear::Linear;
 use crate::math::simd;
+use crate::pool::for_each_of;
 use crate::tape::Tape;
 use crate::value::{Fused, Value};
 use candle_core::{Result, Tensor};
-use rayon::prelude::*;
 use std::sync::Arc;
 
 /// Columns that are brought to f32 at a time.
@@ -59,7 +59,7 @@ fn gated(halves: &Matrix, activation: Activation) -> Matrix {
     let (rows, columns) = (halves.rows, halves.columns / 2);
     let mut y = Matrix::uninit(halves.precision(), rows, columns);
     let writer = y.writer();
-    (0..rows).into_par_iter().with_min_len(GRAIN).for_each(|row| {
+    for_each_of(rows, GRAIN, |row| {
         let (mut a, mut g) = ([0.0; BLOCK], [0.0; BLOCK]);
         for start in (0..columns).step_by(BLOCK) {
             let length = BLOCK.min(columns - start);

@@ -10,11 +10,11 @@
 use crate::activation::Activation;
 use crate::gemm::{Epilogue, Matrix, Part, Precision, Writer, add_to, sum_rows};
 use crate::linear::Linear;
+use crate::pool::for_each_chunk;
 use crate::tape::Tape;
 use crate::value::{Fused, Value};
 use crate::workspace::Buffer;
 use candle_core::Result;
-use rayon::prelude::*;
 use std::sync::Arc;
 
 impl Tape {
@@ -58,7 +58,7 @@ impl Tape {
 /// `f(u)` of a matrix in f32.
 fn activated(u: &Matrix, activation: Activation) -> Matrix {
     let mut y = Buffer::uninit(u.rows * u.columns);
-    y.par_chunks_mut(u.columns.max(1)).with_min_len(16).enumerate().for_each(|(row, y)| {
+    for_each_chunk(&mut y, u.columns, 16, |row, y| {
         u.read(row, 0, y);
         activation.forward(y);
     });

@@ -12,12 +12,12 @@ use crate::gemm::{Epilogue, Matrix, Place, Precision, Values, Writer, add_to, co
 use crate::layer_norm::{Norm, NormValues, end_of_layer, gradient, normalise, scale};
 use crate::linear::Linear;
 use crate::pass::DropoutAt;
+use crate::pool::for_each_chunk;
 use crate::storage::Parts;
 use crate::tape::Tape;
 use crate::value::{Fused, Value};
 use crate::workspace::Buffer;
 use candle_core::Result;
-use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -118,9 +118,8 @@ impl Tape {
 /// LayerNorm of each row; written to `rounded`, too, where there is one.
 fn normalised(input: &[f32], columns: usize, values: &NormValues, rounded: Option<&Writer>) -> Matrix {
     let mut y = Buffer::uninit(input.len());
-    let rows = y.par_chunks_mut(columns.max(1)).zip(input.par_chunks(columns.max(1))).with_min_len(GRAIN);
-    rows.enumerate().for_each(|(row, (y, input))| {
-        y.copy_from_slice(input);
+    for_each_chunk(&mut y, columns, GRAIN, |row, y| {
+        y.copy_from_slice(&input[row * columns..][..columns]);
         normalise(y, values.epsilon);
         scale(y, &values.gamma, &values.beta);
         if let Some(writer) = rounded {

@@ -14,6 +14,7 @@ use crate::gemm::Matrix;
 use crate::math::{dot, simd};
 use crate::pass::{Inputs, Items};
 use crate::plain::rows_of;
+use crate::pool::for_each_chunk;
 use crate::storage::Parts;
 use crate::tape::Tape;
 use crate::value::{Fused, Rows, Value};
@@ -105,7 +106,8 @@ impl Tape {
         let (of_x, width) = (x.node.columns, y.node.columns);
         let (xs, ys, pairs) = (x.floats()?, y.floats()?, &inputs.pairs.items);
         let mut z = Buffer::uninit(pairs.len() * outputs);
-        z.par_chunks_mut(TOGETHER * outputs.max(1)).zip(pairs.par_chunks(TOGETHER)).for_each(|(z, pairs)| {
+        for_each_chunk(&mut z, TOGETHER * outputs, 1, |index, z| {
+            let pairs = &pairs[index * TOGETHER..pairs.len().min((index + 1) * TOGETHER)];
             for (z, &(first, second)) in z.chunks_exact_mut(outputs.max(1)).zip(pairs) {
                 products(row_of(xs, first, of_x), row_of(ys, second, width), z);
             }

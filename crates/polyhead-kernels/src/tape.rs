@@ -13,6 +13,7 @@
 use crate::gemm::{Matrix, Precision, Store, StoreMatrix, Values};
 use crate::linear::Linear;
 use crate::pass::{Inputs, Pass, Setting};
+use crate::pool::in_pool;
 use crate::storage::with_f32s;
 use crate::value::{Fused, Kind, Node, Rows, Value};
 use crate::weight::Weight;
@@ -242,11 +243,6 @@ impl CustomOp1 for Network {
         in_pool(|| buffers.run(steps))?;
         Ok(None)
     }
-}
-
-/// Runs `f` on a thread of the pool.
-pub fn in_pool<R: Send>(f: impl FnOnce() -> R + Send) -> R {
-    rayon::scope(|_| f())
 }
 
 /// The gradients of the values, while the backward pass runs.

@@ -14,10 +14,10 @@
 use super::positions::{BIAS_BUCKETS, Distances, bias_row};
 use super::{Job, Task};
 use crate::gemm::{AccumulatorInit, MicroKernel, PackedB, ViewA, product_into, tile_rows};
+use crate::pool::for_each;
 use crate::segments::Segment;
 use crate::storage::Parts;
 use crate::workspace::Buffer;
-use rayon::prelude::*;
 
 /// What is added to the scores of a batch.
 pub(super) enum Added {
@@ -333,7 +333,7 @@ fn gather_vectors(job: &Job, own: &Buffer<f32>, count: usize, distances: Distanc
     sums.fill(0.0);
     let size = job.hidden / job.heads;
     let parts = Parts::new(&mut sums);
-    (0..job.heads).into_par_iter().for_each(|head| {
+    for_each(job.heads, |head| {
         let mut start = 0;
         for Segment { tokens, .. } in job.segments.iter() {
             let rows = rows_of(tokens);

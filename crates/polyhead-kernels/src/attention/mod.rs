@@ -24,6 +24,7 @@ use crate::gemm::{Matrix, MicroKernel, StoreMatrix, Values, Writer, column_sums}
 use crate::linear::Linear;
 use crate::math::{dot, exp, max, simd, sum};
 use crate::ops::{Attention, Disentangled, Positions};
+use crate::pool::for_each_init;
 use crate::segments::{Segment, Segments};
 use crate::storage::Parts;
 use crate::tape::{GradientBuffers, Tape};
@@ -33,7 +34,6 @@ use crate::workspace::Buffer;
 use added::{Added, GradientParts};
 use candle_core::{D, Result, Shape, Tensor};
 use positions::PositionTensors;
-use rayon::prelude::*;
 use std::sync::Arc;
 use turn::{Direction, Turn};
 
@@ -360,11 +360,10 @@ impl Job {
 
     fn for_each_task<T: MicroKernel>(&self, run: impl Fn(Task, &mut head::Scratch<T>) + Send + Sync) {
         let (tasks, grain) = (self.tasks(), self.grain());
-        tasks
-            .into_par_iter()
-            .with_min_len(grain)
-            .with_max_len(grain)
-            .for_each_init(head::Scratch::default, |scratch, task| run(task, scratch));
+        let together: Vec<&[Task]> = tasks.chunks(grain).collect();
+        for_each_init(together.len(), head::Scratch::default, |scratch, index| {
+            together[index].iter().for_each(|&task| run(task, scratch));
+        });
     }
 
     /// Elements must not reach across heads.

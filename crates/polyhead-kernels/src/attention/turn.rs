@@ -8,8 +8,8 @@
 use super::{Job, positions::angles};
 use crate::gemm::Matrix;
 use crate::math::simd;
+use crate::pool::for_each_init;
 use crate::segments::{Segment, Segments};
-use rayon::prelude::*;
 
 /// The angles of all positions of a batch.
 pub(super) struct Turn {
@@ -43,24 +43,29 @@ impl Turn {
             }
         }
         let (half, both) = (self.half, 2 * job.hidden);
+        /// Rows that a thread takes at a time.
+        const TOGETHER: usize = 16;
         // Each thread reads and writes whole rows of its own.
         let shared = qkv.writer();
-        position_of.into_par_iter().enumerate().with_min_len(16).for_each_init(
+        for_each_init(
+            position_of.len().div_ceil(TOGETHER),
             || vec![0.0; both],
-            |values, (row, position)| {
-                let Some(position) = position else { return };
-                let [cosines, sines] = [&self.cosines, &self.sines].map(|all| &all[position * half..][..half]);
-                // SAFETY: this task alone reads and writes this row.
-                unsafe { shared.read(row, 0, values) };
-                for head in values.chunks_exact_mut(2 * half) {
-                    let (a, b) = head.split_at_mut(half);
-                    match direction {
-                        Direction::Forward => turn(a, b, cosines, sines),
-                        Direction::Backward => turn(b, a, cosines, sines),
+            |values, part| {
+                for (row, position) in position_of.iter().enumerate().skip(part * TOGETHER).take(TOGETHER) {
+                    let Some(position) = *position else { continue };
+                    let [cosines, sines] = [&self.cosines, &self.sines].map(|all| &all[position * half..][..half]);
+                    // SAFETY: this task alone reads and writes this row.
+                    unsafe { shared.read(row, 0, values) };
+                    for head in values.chunks_exact_mut(2 * half) {
+                        let (a, b) = head.split_at_mut(half);
+                        match direction {
+                            Direction::Forward => turn(a, b, cosines, sines),
+                            Direction::Backward => turn(b, a, cosines, sines),
+                        }
                     }
+                    // SAFETY: as above.
+                    unsafe { shared.write(row, 0, values) };
                 }
-                // SAFETY: as above.
-                unsafe { shared.write(row, 0, values) };
             },
         );
     }

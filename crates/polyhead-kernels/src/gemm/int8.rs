@@ -23,8 +23,9 @@ use super::epilogue::{Epilogue, Part, Place};
 use super::isa::{Isa, Precision};
 use super::packed::width_of;
 use super::product::{Split, split};
+use crate::pool::for_each_chunk;
+use crate::storage::Parts;
 use crate::workspace::Buffer;
-use rayon::prelude::*;
 use rows::quantize_weights;
 use std::ops::Range;
 use tile::{Target, Tile};
@@ -123,22 +124,21 @@ impl Int8Panels {
         let padded = columns.next_multiple_of(width);
         let mut elements = Buffer::uninit(padded * depth);
         let (mut scales, mut sums) = (vec![0.0; padded], vec![0; padded]);
-        elements
-            .par_chunks_mut((depth * width).max(1))
-            .zip(scales.par_chunks_mut(width).zip(sums.par_chunks_mut(width)))
-            .zip(rows.par_chunks(width))
-            .for_each(|((panel, (scales, sums)), rows)| {
-                panel.fill(0);
-                let mut bytes = vec![0; depth * QUAD];
-                for (j, row) in rows.iter().enumerate() {
-                    scales[j] = quantize_weights(&mut bytes, row);
-                    for (p, quad) in bytes.chunks_exact(QUAD).enumerate() {
-                        let signed = [0, 1, 2, 3].map(|at| quad[at] ^ 0x80);
-                        sums[j] += signed.iter().map(|byte| i32::from(byte.cast_signed())).sum::<i32>();
-                        panel[p * width + j] = u32::from_le_bytes(signed);
-                    }
+        let (of_scales, of_sums) = (Parts::new(&mut scales), Parts::new(&mut sums));
+        for_each_chunk(&mut elements, depth * width, 1, |index, panel| {
+            // SAFETY: each panel comes once.
+            let (scales, sums) = unsafe { (of_scales.part(index * width, width), of_sums.part(index * width, width)) };
+            panel.fill(0);
+            let mut bytes = vec![0; depth * QUAD];
+            for (j, row) in rows.iter().skip(index * width).take(width).enumerate() {
+                scales[j] = quantize_weights(&mut bytes, row);
+                for (p, quad) in bytes.chunks_exact(QUAD).enumerate() {
+                    let signed = [0, 1, 2, 3].map(|at| quad[at] ^ 0x80);
+                    sums[j] += signed.iter().map(|byte| i32::from(byte.cast_signed())).sum::<i32>();
+                    panel[p * width + j] = u32::from_le_bytes(signed);
                 }
-            });
+            }
+        });
         Self { elements, scales, sums, depth, columns, width, isa }
     }
 

@@ -7,9 +7,9 @@
 
 use super::element::{PackedElement, copy_few, turn};
 use super::isa::Isa;
+use crate::pool::{for_each_chunk, for_each_init};
 use crate::storage::Parts;
 use crate::workspace::Buffer;
-use rayon::prelude::*;
 use std::ops::Range;
 
 /// A, or a part of it: the element `p` of row `r` stands at `r * row + (p - start) * step`, within a tile if A is in tiles.
@@ -47,7 +47,7 @@ impl<'a, T: PackedElement> ViewA<'a, T> {
     pub(super) fn tiled(&self, rows: Range<usize>, depth: Range<usize>, height: usize, tasks: usize) -> PackedA<T> {
         let mut elements = Buffer::uninit(rows.len().div_ceil(height) * depth.len() * height);
         let size = (depth.len() * height).max(1);
-        let fill = |(index, tile): (usize, &mut [T])| {
+        let fill = |index: usize, tile: &mut [T]| {
             let first = rows.start + index * height;
             let count = height.min(rows.end - first);
             if self.step == 1 {
@@ -60,10 +60,10 @@ impl<'a, T: PackedElement> ViewA<'a, T> {
             }
         };
         match tasks {
-            1 => elements.chunks_exact_mut(size).enumerate().for_each(fill),
+            1 => elements.chunks_exact_mut(size).enumerate().for_each(|(index, tile)| fill(index, tile)),
             _ => {
-                let least = rows.len().div_ceil(height).div_ceil(tasks);
-                elements.par_chunks_exact_mut(size).with_min_len(least).enumerate().for_each(fill);
+                let tiles = rows.len().div_ceil(height);
+                for_each_chunk(&mut elements, size, tiles.div_ceil(tasks), fill);
             }
         }
         PackedA { elements, rows: rows.len(), start: depth.start, depth: depth.len(), height: Some(height) }
@@ -99,7 +99,7 @@ impl<T: PackedElement> PackedA<T> {
         let line = |across: &mut [T], p| {
             T::interleave(&mut across[..count], rows_of_element(matrix, p, rows, stride, start, take));
         };
-        (0..depth.div_ceil(BLOCK)).into_par_iter().for_each_init(Vec::new, |across, block| {
+        for_each_init(depth.div_ceil(BLOCK), Vec::new, |across, block| {
             let block = block * BLOCK..depth.min((block + 1) * BLOCK);
             if let Some(height) = height {
                 across.resize(whole, T::default());
@@ -186,8 +186,8 @@ impl<T: PackedElement> PackedB<T> {
         let k = rows.first().map_or(0, |row| row.len());
         let mut panels = Self::uninit(k, rows.len(), isa);
         let (depth, width) = (panels.depth, panels.width);
-        panels.elements.par_chunks_mut((depth * width).max(1)).zip(rows.par_chunks(width)).for_each(|(panel, rows)| {
-            set_columns(panel, width, depth, rows);
+        for_each_chunk(&mut panels.elements, depth * width, 1, |index, panel| {
+            set_columns(panel, width, depth, &rows[index * width..rows.len().min((index + 1) * width)]);
         });
         panels
     }
@@ -201,7 +201,7 @@ impl<T: PackedElement> PackedB<T> {
         let columns = rows.first().map_or(0, |row| row.len());
         let mut panels = Self::uninit(rows.len(), columns, isa);
         let (depth, width) = (panels.depth, panels.width);
-        panels.elements.par_chunks_mut((depth * width).max(1)).enumerate().for_each(|(index, panel)| {
+        for_each_chunk(&mut panels.elements, depth * width, 1, |index, panel| {
             let at = index * width..columns.min((index + 1) * width);
             for (panel, rows) in panel.chunks_exact_mut(width).zip(rows.chunks(T::DEPTH)) {
                 let second = rows.get(1).map(|row| &row[at.clone()]);
@@ -214,7 +214,8 @@ impl<T: PackedElement> PackedB<T> {
     /// Puts other numbers in: of [`PackedB::along`], `rows[j]` from the number `from` on, an even one.
     pub(crate) fn set_along(&mut self, from: usize, rows: &[&[f32]]) {
         let (depth, width, first) = (self.depth, self.width, from / T::DEPTH);
-        self.elements.par_chunks_mut((depth * width).max(1)).zip(rows.par_chunks(width)).for_each(|(panel, rows)| {
+        for_each_chunk(&mut self.elements, depth * width, 1, |index, panel| {
+            let rows = &rows[index * width..rows.len().min((index + 1) * width)];
             set_columns(&mut panel[first * width..], width, depth - first, rows);
         });
     }
@@ -242,7 +243,7 @@ impl<T: PackedElement> PackedB<T> {
     pub(crate) fn across_elements_for(matrix: &[T], rows: usize, columns: usize, stride: usize, isa: Isa) -> Self {
         let mut panels = Self::uninit(rows, columns, isa);
         let (depth, width) = (panels.depth, panels.width);
-        panels.elements.par_chunks_mut((depth * width).max(1)).enumerate().for_each(|(index, panel)| {
+        for_each_chunk(&mut panels.elements, depth * width, 1, |index, panel| {
             let (column, count) = (index * width, width.min(columns - index * width));
             let (start, take) = (column / T::DEPTH, count.div_ceil(T::DEPTH));
             for (p, panel) in panel.chunks_exact_mut(width).enumerate() {

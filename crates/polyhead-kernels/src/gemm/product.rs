@@ -8,8 +8,8 @@ use super::arguments::{AccumulatorInit, Arguments, Target};
 use super::dispatch::{self, MicroKernel};
 use super::epilogue::{Epilogue, Part, Place};
 use super::packed::{PackedA, PackedB, ViewA};
+use crate::pool::for_each;
 use crate::workspace::Buffer;
-use rayon::prelude::*;
 use std::ops::Range;
 
 /// The most rows that a task takes, about.
@@ -66,7 +66,7 @@ pub(super) fn split(
     // second cache. Few rows: tasks are blocks of both, so that there are enough of them.
     if whole.has_many_rows() {
         let block = (m / tasks).clamp(TALLEST / 4, TALLEST).next_multiple_of(height);
-        (0..m.div_ceil(block)).into_par_iter().for_each(|task| {
+        for_each(m.div_ceil(block), |task| {
             let rows = task * block..m.min((task + 1) * block);
             part(rows.clone(), 0..panels);
             finish(rows);
@@ -81,15 +81,9 @@ pub(super) fn split(
         let rows = row_block * tallest..m.min((row_block + 1) * tallest);
         part(rows, column_block * panel_block..panels.min((column_block + 1) * panel_block));
     };
-    match row_blocks * column_blocks {
-        1 => run(0),
-        tasks => (0..tasks).into_par_iter().for_each(run),
-    }
+    for_each(row_blocks * column_blocks, run);
     const FEW: usize = 16;
-    match m.div_ceil(FEW) {
-        1 => finish(0..m),
-        tasks => (0..tasks).into_par_iter().for_each(|task| finish(task * FEW..m.min((task + 1) * FEW))),
-    }
+    for_each(m.div_ceil(FEW), |task| finish(task * FEW..m.min((task + 1) * FEW)));
 }
 
 /// The same into a matrix of which a row takes `stride` numbers, in this thread.

@@ -20,9 +20,9 @@ use crate::batch::{Batch, HeadInputs};
 use crate::error::{Error, Place, Result};
 use crate::parameters::{Freeze, Int8, Lora, Naming, Weights};
 use candle_core::{Device, Tensor};
-use polyhead_kernels::tape::in_pool;
 pub use polyhead_kernels::{Activation, Offset, Pass, Precision};
 use polyhead_kernels::{Index, Ops, Plain, Segments, Tape, Value};
+use polyhead_kernels::{in_pool, in_team};
 use serde_json::{Value as Json, json};
 use std::path::Path;
 
@@ -380,8 +380,7 @@ pub fn run(encoder: &dyn Encoder, batch: &Batch, pass: Pass, reads: Reads, heads
         [HeadInputs { rows: None, .. }] => reads,
         _ => Reads::AllTokens,
     };
-    // In the pool: a parallel loop that starts there needs no thread to be woken first.
-    let (logits, values) = in_pool(|| {
+    let forward = || {
         let mut values = Vec::with_capacity(batch.heads.len());
         if encoder.device().is_cpu() {
             let tape = Tape::new(encoder.precision(), pass, batch.inputs.clone());
@@ -400,7 +399,11 @@ pub fn run(encoder: &dyn Encoder, batch: &Batch, pass: Pass, reads: Reads, heads
             values.push(heads(at, &own, &mut plain)?);
         }
         Ok((plain.finish(&values)?, values))
-    })?;
+    };
+    let (logits, values) = match pass {
+        Pass::Evaluate => in_team(forward),
+        Pass::Train { .. } => in_pool(forward),
+    }?;
     let segments = values.iter().zip(&batch.heads).map(|(value, head)| head.inputs.segments_of(value.rows_of()));
     let output = |(logits, segments)| Output { logits, segments };
     Ok(logits.into_iter().zip(segments).map(output).collect())

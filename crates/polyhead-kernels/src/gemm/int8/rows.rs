@@ -3,8 +3,9 @@
 use super::QUAD;
 use crate::gemm::matrix::{Matrix, Values};
 use crate::math::simd;
+use crate::pool::for_each_of;
+use crate::storage::Parts;
 use crate::workspace::Buffer;
-use rayon::prelude::*;
 
 /// Rows of bytes.
 pub(crate) struct Int8Rows {
@@ -25,22 +26,24 @@ impl Int8Rows {
         let (columns, depth) = (matrix.columns, matrix.columns.div_ceil(QUAD));
         let mut elements = Buffer::uninit(matrix.rows * depth);
         let (mut scales, mut zeros) = (vec![0.0; matrix.rows], vec![0; matrix.rows]);
-        elements
-            .par_chunks_mut(depth.max(1))
-            .zip(scales.par_iter_mut().zip(&mut zeros))
-            .enumerate()
-            .with_min_len(TASK.div_ceil(columns.max(1)))
-            .for_each_init(Vec::new, |wide, (row, (elements, (scale, zero)))| {
+        {
+            let (elements, scales, zeros) =
+                (Parts::new(&mut elements), Parts::new(&mut scales), Parts::new(&mut zeros));
+            for_each_of(matrix.rows, TASK.div_ceil(columns.max(1)), |row| {
+                // SAFETY: every row is visited once.
+                let (elements, scale, zero) =
+                    unsafe { (elements.part(row * depth, depth), scales.part(row, 1), zeros.part(row, 1)) };
                 let bytes = bytes_of(elements);
-                (*scale, *zero) = match &matrix.values {
+                (scale[0], zero[0]) = match &matrix.values {
                     Values::F32(values) => quantize_row(bytes, &values[row * columns..][..columns]),
                     Values::Bf16(_) => {
-                        wide.resize(columns, 0.0);
-                        matrix.read(row, 0, wide);
-                        quantize_row(bytes, wide)
+                        let mut wide = vec![0.0; columns];
+                        matrix.read(row, 0, &mut wide);
+                        quantize_row(bytes, &wide)
                     }
                 };
             });
+        }
         Self { elements, scales, zeros, depth }
     }
 }
