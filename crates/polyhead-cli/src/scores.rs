@@ -2,15 +2,25 @@
 
 use crate::table::{Align, Table, count, decimal};
 use polyhead::tasks::Score;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// The tables of a score, in order; those that would be empty are left out.
-pub fn tables(score: &Score) -> Vec<Table> {
-    let (mut means, rest) = means_and_rest(score);
+/// How far values may be off, by their names.
+pub type Intervals = BTreeMap<String, [f64; 2]>;
+
+/// The tables of a score, in order, each value with its interval where there is one; tables that would be empty are left out.
+pub fn tables(score: &Score, intervals: &Intervals) -> Vec<Table> {
+    let with_interval = |name: &str, value: String| match intervals.get(name) {
+        Some(&[low, high]) => {
+            let [low, high] = [low, high].map(|end| number(name, &json!(end)));
+            format!("{value} ({low} to {high})")
+        }
+        None => value,
+    };
+    let (mut means, rest) = means_and_rest(score, &with_interval);
     let mut other = Table::new(&[("measure", Align::Left), ("value", Align::Right)]);
     for (name, value) in rest {
-        other.row([words(name), number(name, value)]);
+        other.row([words(name), with_interval(name, number(name, value))]);
     }
     let mut types = Table::new(&[
         ("type", Align::Left),
@@ -45,7 +55,7 @@ pub fn tables(score: &Score) -> Vec<Table> {
 pub fn summary(scores: &BTreeMap<String, Score>) -> Table {
     let mut table = Table::new(&[("task", Align::Left), ("measure", Align::Left), ("value", Align::Right)]);
     for (task, score) in scores {
-        let (means, rest) = means_and_rest(score);
+        let (means, rest) = means_and_rest(score, &|_, value| value);
         let strict = !means.is_empty() && score.values.keys().any(|name| name.ends_with("_strict"));
         for (stem, [precision, recall, f1]) in means {
             let (mean, scheme) = match stem.strip_suffix("_strict") {
@@ -67,13 +77,16 @@ pub fn summary(scores: &BTreeMap<String, Score>) -> Table {
 
 type Means = Vec<(String, [String; 3])>;
 
-/// The triples `{stem}_precision{end}`, `{stem}_recall{end}`, `{stem}_f1{end}`, and what is in none of them.
-fn means_and_rest(score: &Score) -> (Means, Vec<(&str, &Value)>) {
+/// The triples `{stem}_precision{end}`, `{stem}_recall{end}`, `{stem}_f1{end}`, each value as `shown` has it, and what is in none of them.
+fn means_and_rest<'a>(score: &'a Score, shown: &dyn Fn(&str, String) -> String) -> (Means, Vec<(&'a str, &'a Value)>) {
     let (mut means, mut rest) = (Means::new(), Vec::new());
     for (name, value) in &score.values {
         let parts = name.split_once("_precision");
-        let value_of =
-            |measure: &str| parts.and_then(|(stem, end)| Some(decimal(score.get(&format!("{stem}_{measure}{end}"))?)));
+        let value_of = |measure: &str| {
+            let (stem, end) = parts?;
+            let name = format!("{stem}_{measure}{end}");
+            Some(shown(&name, decimal(score.get(&name)?)))
+        };
         match (parts, value_of("precision"), value_of("recall"), value_of("f1")) {
             (Some((stem, end)), Some(precision), Some(recall), Some(f1)) => {
                 means.push((format!("{stem}{end}"), [precision, recall, f1]));
@@ -112,7 +125,6 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use polyhead::tasks::TypeScore;
-    use serde_json::json;
 
     fn score(values: Value, types: Vec<TypeScore>) -> Score {
         Score { headline: "f1".into(), values: values.as_object().unwrap().clone(), types }
@@ -126,7 +138,8 @@ mod tests {
             "token_accuracy": 77.777,
         });
         let types = vec![TypeScore { name: "PER".into(), precision: 1.0, recall: 2.0, f1: 3.0, support: 1234 }];
-        let tables: Vec<String> = tables(&score(values, types)).iter().map(ToString::to_string).collect();
+        let tables: Vec<String> =
+            tables(&score(values, types), &Intervals::new()).iter().map(ToString::to_string).collect();
         assert_eq!(tables.len(), 3);
         assert!(tables[0].contains("micro, lenient") && tables[0].contains("micro, strict IOB2"));
         for value in ["11.11", "22.22", "33.33", "44.44", "55.5", "66.67", "77.78", "1,234"] {
@@ -140,9 +153,23 @@ mod tests {
 
     #[test]
     fn a_score_without_means_is_a_list() {
-        let tables = tables(&score(json!({"exact_match": 50.0, "f1": 60.0, "questions": 2000.0}), Vec::new()));
+        let tables = tables(
+            &score(json!({"exact_match": 50.0, "f1": 60.0, "questions": 2000.0}), Vec::new()),
+            &Intervals::new(),
+        );
         assert_eq!(tables.len(), 1);
         let text = tables[0].to_string();
         assert!(text.contains("exact match") && text.contains("F1") && text.contains("2,000"), "{text}");
+    }
+
+    #[test]
+    fn values_are_shown_with_their_intervals() {
+        let values = json!({ "micro_precision": 11.111, "micro_recall": 22.222, "micro_f1": 33.333, "loss": 0.5 });
+        let intervals = [("micro_f1", [31.0, 35.556]), ("loss", [0.25, 0.75])];
+        let intervals = intervals.map(|(name, ends)| (name.to_owned(), ends)).into();
+        let tables = tables(&score(values, Vec::new()), &intervals);
+        let [means, other] = [0, 1].map(|at| tables[at].to_string());
+        assert!(means.contains("22.22  33.33 (31.00 to 35.56)"), "{means}");
+        assert!(other.contains("0.5000 (0.2500 to 0.7500)"), "{other}");
     }
 }

@@ -96,6 +96,30 @@ fn the_tables_of_ner_scores_hold_the_values_at_their_names() {
     assert_eq!(row("PER"), ["0.00", "0.00", "0.00", "1"], "{shown}");
 }
 
+#[test]
+fn an_interval_says_how_far_each_score_may_be_off() {
+    let folder = model_of_one_tag("B-LOC");
+    // Half of the sentences are right in all, half in nothing: of n of them the share that is right has the error 1 / (2 sqrt n).
+    let sentences =
+        (0..200).map(|at| format!("{} {}\n\n", ["London", "left"][at % 2].repeat(1 + at), ["B-LOC", "O"][at % 2]));
+    let data = file(&folder, "halves.conll", &sentences.collect::<String>());
+    let call = ["eval", &path(&folder), "--task", "ner", "--data", &data, "--interval"];
+    let report = polyhead(&[&call[..], &["--json"]].concat()).json();
+    let ends = report["intervals"]["token_accuracy"].as_array().unwrap();
+    for (end, want) in ends.iter().zip([-1.0, 1.0].map(|side| 50.0 + side * 1.96 * 50.0 / 200_f64.sqrt())) {
+        assert!((end.as_f64().unwrap() - want).abs() < 1.5, "{ends:?} for {want}");
+    }
+    // Recall is 1 of all that is gold, on any sample.
+    assert_eq!(report["intervals"]["micro_recall"], json!([100.0, 100.0]));
+    let shown = polyhead(&call).success();
+    assert!(shown.contains("100.00 (100.00 to 100.00)"), "{shown}");
+    let without = polyhead(&[&call[..6], &["--json"]].concat()).json();
+    assert_eq!((&without["score"], &without["intervals"]), (&report["score"], &Value::Null));
+    // Answers are written all the same.
+    let (_, answers) = scored(&folder, "ner", &data, &["--interval"]);
+    assert_eq!(answers.len(), 200);
+}
+
 /// Words as the official script takes them: small letters, no punctuation, no articles.
 fn words(text: &str) -> Vec<String> {
     let plain = text.to_lowercase().replace(|letter: char| letter.is_ascii_punctuation(), "");

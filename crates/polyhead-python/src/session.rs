@@ -4,7 +4,7 @@ use crate::attend::{Interrupted, Worker, attend};
 use crate::error::exception;
 use polyhead::data::{Columns, Encoding, Files, Layout};
 use polyhead::hub::{self, HubOptions};
-use polyhead::infer::{self, Products};
+use polyhead::infer::{self, GoldData, Products};
 use polyhead::tasks::TASKS;
 use polyhead::{Error, Place, Result};
 use pyo3::prelude::*;
@@ -33,6 +33,7 @@ struct Options {
     tag_names: Vec<String>,
     label_names: Vec<String>,
     label_separator: Option<String>,
+    interval: bool,
 }
 
 /// Numbers of f32 in the machine's order of bytes, with rows and columns.
@@ -109,7 +110,7 @@ impl Session {
         self.attend(py, move |session, worker| {
             let options: Options =
                 serde_json::from_str(&options).map_err(|cause| Error::usage(format!("options: {cause}")))?;
-            let Options { limit, columns, encoding, tag_names, label_names, label_separator } = options;
+            let Options { limit, columns, encoding, tag_names, label_names, label_separator, interval } = options;
             let layout = Layout { columns, encoding, tag_names, label_names, label_separator, ..Layout::default() };
             let task = session.model.task(&task)?;
             let files = Files::new(data).ok_or_else(|| Error::usage("data: expected a file, found none"))?;
@@ -117,7 +118,8 @@ impl Session {
             let found = hub::data_files(&files, task.task.formats(), &here, &options, &mut |_| ())?;
             let found: Vec<PathBuf> = found.into_iter().map(|named| named.file).collect();
             let go_on = || worker.check();
-            let evaluation = session.evaluate_while(&go_on, &task.name, &found, limit, &layout, &mut |_, _| ())?;
+            let gold = GoldData { files: &found, limit, layout: &layout, intervals: interval };
+            let evaluation = session.evaluate_while(&go_on, &task.name, gold, &mut |_, _| ())?;
             let precision = session.products().name();
             let of = json!({ "task": task.name, "kind": task.task.kind(), "data": files, "precision": precision });
             Ok(merged(of, json!(evaluation)).to_string())

@@ -4,12 +4,14 @@ use crate::batch::Features;
 use crate::data::{Layout, Skipped};
 use crate::encoders::{EncoderOverrides, Precision};
 use crate::error::{Error, Place, Result};
+use crate::metrics::bootstrap;
 use crate::model::Model;
 use crate::parameters::Int8;
-use crate::tasks::{Logits, LogitsFn, Purpose, Score, TASKS, TaskKind, logits_of};
+use crate::tasks::{Examples, Logits, LogitsFn, Purpose, Score, TASKS, TaskKind, logits_of};
 use crate::text::windows;
 use serde::Serialize;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -75,6 +77,23 @@ pub struct Evaluation {
     pub notes: Vec<String>,
     /// The score.
     pub score: Score,
+    /// If asked for, how far each value of the score may be off, since other examples might have been drawn: 95 % of
+    /// [`bootstrap::SAMPLES`] bootstrap samples lie between.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub intervals: BTreeMap<String, [f64; 2]>,
+}
+
+/// Examples with gold answers, and what of them is asked.
+#[derive(Clone, Copy)]
+pub struct GoldData<'a> {
+    /// Their files.
+    pub files: &'a [PathBuf],
+    /// Takes the first so many of all.
+    pub limit: Option<usize>,
+    /// What their extensions do not tell.
+    pub layout: &'a Layout,
+    /// Whether each value of the score gets its interval: then all answers are held at once.
+    pub intervals: bool,
 }
 
 /// Whether to go on, asked before each pass through the model: an error ends what is under way.
@@ -202,7 +221,7 @@ impl Session {
         layout: &Layout,
         each: &mut dyn FnMut(Value, String),
     ) -> Result<Evaluation> {
-        self.evaluate_while(&|| Ok(()), task, data, limit, layout, each)
+        self.evaluate_while(&|| Ok(()), task, GoldData { files: data, limit, layout, intervals: false }, each)
     }
 
     /// The same, as long as `go_on` has no error.
@@ -210,17 +229,24 @@ impl Session {
         &self,
         go_on: GoOn,
         task: &str,
-        data: &[PathBuf],
-        limit: Option<usize>,
-        layout: &Layout,
+        data: GoldData,
         each: &mut dyn FnMut(Value, String),
     ) -> Result<Evaluation> {
         self.model.run(self.model.task(task)?, |task, runner| {
-            let (mut examples, _) = task.read_all(data, limit, layout)?;
+            let (mut examples, _) = task.read_all(data.files, data.limit, data.layout)?;
             task.review(&mut examples, runner.tokenizer, Purpose::Predict)?;
             let asking = |windows: &[&Features]| go_on().and_then(|()| (runner.logits)(windows));
-            let score = task.evaluate(&examples, &LogitsFn { tokenizer: runner.tokenizer, logits: &asking }, each)?;
-            Ok(Evaluation { examples: examples.len, skipped: examples.skipped, notes: examples.notes, score })
+            let runner = LogitsFn { tokenizer: runner.tokenizer, logits: &asking };
+            let (score, intervals) = if data.intervals {
+                let samples = bootstrap::samples(&task.groups(&examples)?, bootstrap::SAMPLES);
+                let (score, on_samples) = task.evaluate_samples(&examples, &runner, &samples, each)?;
+                let intervals = score.intervals(&on_samples);
+                (score, intervals)
+            } else {
+                (task.evaluate(&examples, &runner, each)?, BTreeMap::new())
+            };
+            let Examples { len: examples, skipped, notes, .. } = examples;
+            Ok(Evaluation { examples, skipped, notes, score, intervals })
         })
     }
 }

@@ -3,7 +3,7 @@
 use crate::error::{Error, Place, Result};
 use crate::parameters::{Gradients, Group, Parameters, write_numbers};
 use polyhead_kernels::adamw::{AdamW, Moments, Update, sum_of_squares};
-use polyhead_kernels::tape::in_pool;
+use polyhead_kernels::in_pool;
 use safetensors::{Dtype, SafeTensors};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;

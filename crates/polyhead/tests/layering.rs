@@ -73,7 +73,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "text",
         ],
     ),
-    ("infer", &["batch", "data", "encoders", "error", "model", "parameters", "tasks", "text"]),
+    ("infer", &["batch", "data", "encoders", "error", "metrics", "model", "parameters", "tasks", "text"]),
     (
         "quantize",
         &[

@@ -7,7 +7,7 @@ use crate::scores;
 use crate::table::{counted, start_of};
 use polyhead::data::{Columns, Encoding, Files, Layout, Skipped};
 use polyhead::hub::{self, HubOptions};
-use polyhead::infer::Evaluation;
+use polyhead::infer::{Evaluation, GoldData};
 use polyhead::io::write_atomic;
 use polyhead::model::NamedTask;
 use polyhead::{Error, Result};
@@ -63,6 +63,9 @@ pub struct Args {
     /// Write the answers to questions to this file as the official SQuAD scripts read them: {"id": "answer"}
     #[arg(long, value_name = "FILE")]
     squad_predictions: Option<PathBuf>,
+    /// Say how far each score may be off, since other examples might have been drawn: the middle 95 % of 1,000 bootstrap samples
+    #[arg(long)]
+    interval: bool,
     #[command(flatten)]
     precision: Precision,
     #[command(flatten)]
@@ -89,7 +92,8 @@ pub fn run(args: &Args, out: &mut Out) -> Result<()> {
         encoding: args.encoding,
         ..Layout::default()
     };
-    let evaluation = session.evaluate(&task.name, &files, limit, &layout, &mut |answer, _| {
+    let gold = GoldData { files: &files, limit, layout: &layout, intervals: args.interval };
+    let evaluation = session.evaluate_while(&|| Ok(()), &task.name, gold, &mut |answer, _| {
         bar.inc(1);
         if args.predictions.is_some() {
             predictions += &format!("{answer}\n");
@@ -109,7 +113,7 @@ pub fn run(args: &Args, out: &mut Out) -> Result<()> {
     if args.format.json {
         return out.json(&report(args, &named, task, session.products().name(), &evaluation));
     }
-    let Evaluation { score, skipped, notes, examples } = &evaluation;
+    let Evaluation { score, skipped, notes, examples, intervals } = &evaluation;
     tell_left_out(skipped, notes, out);
     out.heading(&format!("{} on {named}", task.name))?;
     let left_out = match skipped.len() {
@@ -117,7 +121,7 @@ pub fn run(args: &Args, out: &mut Out) -> Result<()> {
         number => format!("{} skipped", counted(number, "example")),
     };
     out.line(format!("{} scored, {left_out}", counted(*examples, "example")))?;
-    for table in scores::tables(score) {
+    for table in scores::tables(score, intervals) {
         out.line(format!("\n{table}"))?;
     }
     Ok(())
@@ -149,8 +153,8 @@ pub fn tell_left_out(skipped: &[Skipped], notes: &[String], out: &Out) {
 }
 
 fn report(args: &Args, data: &Files, task: &NamedTask, precision: &str, evaluation: &Evaluation) -> Value {
-    let Evaluation { score, skipped, notes, examples } = evaluation;
-    json!({
+    let Evaluation { score, skipped, notes, examples, intervals } = evaluation;
+    let mut report = json!({
         "model": args.model,
         "task": task.name,
         "kind": task.task.kind(),
@@ -160,5 +164,9 @@ fn report(args: &Args, data: &Files, task: &NamedTask, precision: &str, evaluati
         "skipped": skipped,
         "notes": notes,
         "score": score,
-    })
+    });
+    if let (Value::Object(fields), false) = (&mut report, intervals.is_empty()) {
+        fields.insert("intervals".to_owned(), json!(intervals));
+    }
+    report
 }

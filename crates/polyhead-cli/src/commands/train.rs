@@ -187,7 +187,8 @@ fn tell_epoch(evaluated: &Evaluated, patience: Option<usize>, out: &Out) {
     out.note(format!("mean training loss {}; evaluated in {}", losses.join(", "), duration(evaluated.seconds)));
     for (task, score) in &evaluated.scores {
         out.note(format!("\n{task}"));
-        let tables: Vec<String> = scores::tables(score).iter().map(ToString::to_string).collect();
+        let tables: Vec<String> =
+            scores::tables(score, &scores::Intervals::new()).iter().map(ToString::to_string).collect();
         out.note(tables.join("\n\n"));
     }
     if let Some(value) = evaluated.value {

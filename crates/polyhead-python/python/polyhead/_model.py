@@ -198,11 +198,13 @@ class Model:
         tag_names: Sequence[str] = (),
         label_names: Sequence[str] = (),
         label_separator: Optional[str] = None,
+        interval: bool = False,
     ) -> Fields:
         """All scores of a task on files with gold answers: the fields of ``polyhead eval --json``.
 
         ``data`` is a file, a folder, a pattern, ``hf://datasets/OWNER/NAME/PATH``, or several. The options are those of a
-        recipe's data.
+        recipe's data. With ``interval`` the field ``intervals`` says how far each score may be off, since other examples might
+        have been drawn: the middle 95 % of 1,000 bootstrap samples.
         """
         files = [data] if isinstance(data, (str, os.PathLike)) else list(data)
         options = {
@@ -212,6 +214,7 @@ class Model:
             "tag_names": list(tag_names),
             "label_names": list(label_names),
             "label_separator": label_separator,
+            "interval": interval,
         }
         name = self.task(task).name
         found = self._session.evaluate(name, [os.fspath(file) for file in files], json.dumps(options))

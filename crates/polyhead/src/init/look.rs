@@ -157,7 +157,7 @@ fn described(
         longest: words.last().copied().unwrap_or(0),
     };
     let distribution = task.distribution(&examples)?;
-    let groups = (0..examples.len).map(|index| task.group(&examples, index)).collect::<Result<BTreeSet<_>>>()?;
+    let groups = task.groups(&examples)?.into_iter().collect::<BTreeSet<_>>();
     let first_skipped =
         examples.skipped.first().map(|skipped| format!("{}: {}: {}", skipped.place, skipped.example, skipped.reason));
     let reading = Reading {

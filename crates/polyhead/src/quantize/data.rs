@@ -112,9 +112,11 @@ pub(super) struct Sample {
 impl Sample {
     pub(super) fn score(&self, session: &Session) -> Result<Measured> {
         let named = session.model.task(&self.task)?;
-        let samples = bootstrap::samples(self.examples.len, SAMPLES, Key::seed(0).purpose("bootstrap"));
-        let measured = |(score, on_samples)| Measured { score, on_samples };
-        session.model.run(named, |task, runner| task.evaluate_samples(&self.examples, runner, &samples)).map(measured)
+        session.model.run(named, |task, runner| {
+            let samples = bootstrap::samples(&task.groups(&self.examples)?, SAMPLES);
+            let (score, scores) = task.evaluate_samples(&self.examples, runner, &samples, &mut |_, _| ())?;
+            Ok(Measured { score, on_samples: scores.iter().map(Score::headline_value).collect() })
+        })
     }
 
     /// The windows of the first of them, so many at most.

@@ -112,8 +112,8 @@ pub trait AnyTask: Send + Sync {
     }
     /// Adds the examples of a further file.
     fn append(&self, examples: &mut Examples, more: Examples) -> Result<()>;
-    /// What an example stays together with when some are held out, see [`Outline::group`].
-    fn group(&self, examples: &Examples, index: usize) -> Result<String>;
+    /// What each example stays together with when some are held out, see [`Outline::group`].
+    fn groups(&self, examples: &Examples) -> Result<Vec<String>>;
     /// Takes about this share of the examples out, with all of the same text or group, see [`Outline::group`]: what stays, and what is
     /// held out. What had to be left out of the file, and the notes, stay with the first.
     fn hold_out(&self, examples: Examples, share: f64, key: Key) -> Result<(Examples, Examples)>;
@@ -146,13 +146,14 @@ pub trait AnyTask: Send + Sync {
     fn loss(&self, logits: &Tensor, segments: &Segments, targets: &[&Targets], count: f64) -> Result<Tensor>;
     /// Scores the examples; `each` sees the answers and their one-line descriptions in order.
     fn evaluate(&self, examples: &Examples, runner: &LogitsFn, each: &mut dyn FnMut(Value, String)) -> Result<Score>;
-    /// The same, and what decides of the score on other samples of the examples, each as their indices. All answers are held at once.
+    /// The same, and the scores on other samples of the examples, each as their indices. All answers are held at once.
     fn evaluate_samples(
         &self,
         examples: &Examples,
         runner: &LogitsFn,
         samples: &[Vec<usize>],
-    ) -> Result<(Score, Vec<f64>)>;
+        each: &mut dyn FnMut(Value, String),
+    ) -> Result<(Score, Vec<Score>)>;
     /// The same as `evaluate` of validation data while training: what the task leaves to them ([`super::Tune`]) is chosen first, from the same
     /// predictions, and comes back. Then all predictions are held at once, else it is `evaluate`.
     fn tune(
@@ -479,9 +480,8 @@ impl<T: Task> AnyTask for Bound<T> {
         Ok(())
     }
 
-    fn group(&self, examples: &Examples, index: usize) -> Result<String> {
-        let example = self.items(examples)?.get(index);
-        example.map(|example| self.group_of(example)).ok_or_else(|| Error::internal("an example beyond the end"))
+    fn groups(&self, examples: &Examples) -> Result<Vec<String>> {
+        Ok(self.items(examples)?.iter().map(|example| self.group_of(example)).collect())
     }
 
     fn hold_out(&self, examples: Examples, share: f64, key: Key) -> Result<(Examples, Examples)> {
@@ -625,14 +625,16 @@ impl<T: Task> AnyTask for Bound<T> {
         examples: &Examples,
         runner: &LogitsFn,
         samples: &[Vec<usize>],
-    ) -> Result<(Score, Vec<f64>)> {
+        each: &mut dyn FnMut(Value, String),
+    ) -> Result<(Score, Vec<Score>)> {
         let (tally, predictions) = self.predictions(examples, runner)?;
+        predictions.iter().for_each(|(example, prediction)| told(&*self.task, example, prediction, each));
         let score_of = |sample: &Vec<usize>| {
             let mut counts = self.task.counts();
             for (example, prediction) in sample.iter().filter_map(|&index| predictions.get(index)) {
                 self.task.count(example, prediction, &mut counts);
             }
-            self.task.score(&counts).headline_value()
+            self.task.score(&counts)
         };
         Ok((tally.score(), samples.iter().map(score_of).collect()))
     }

@@ -1,9 +1,11 @@
 //! What a task scored, by name: what evaluations write and reports show.
 
+use crate::metrics::bootstrap;
 use crate::metrics::tally::Scores;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 /// What a task scored on a data set. All values are percentages unless their name says otherwise: `loss`, where there is one, is a mean
 /// in nats, `mse` and `mae` are errors of numbers, in their units, and names that end in `threshold` are thresholds.
@@ -35,6 +37,14 @@ impl Score {
     /// Whether more of a value is better: not of losses, errors and thresholds.
     pub fn more_is_better(name: &str) -> bool {
         !matches!(name, "loss" | "mse" | "mae") && !name.ends_with("threshold")
+    }
+
+    /// How far each value may be off, by the scores of the same answers on other samples of the examples; nothing of counts and
+    /// thresholds, which estimate nothing.
+    pub fn intervals(&self, on_samples: &[Self]) -> BTreeMap<String, [f64; 2]> {
+        let names = self.values.keys().filter(|name| *name != "questions" && !name.ends_with("threshold"));
+        let of = |name: &str| bootstrap::interval(on_samples.iter().filter_map(|score| score.get(name)).collect());
+        names.filter_map(|name| Some((name.clone(), of(name)?))).collect()
     }
 
     /// A value by name.

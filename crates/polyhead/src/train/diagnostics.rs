@@ -11,7 +11,7 @@
 use crate::events::{Cosine, Diagnosis, Norms};
 use crate::optim::SquaredNorms;
 use crate::parameters::{Gradients, Group, Owner, Parameter, Parameters};
-use polyhead_kernels::tape::in_pool;
+use polyhead_kernels::in_pool;
 
 /// The groups of layers of a model: `embeddings`, `layer.0`, `layer.1`, ..., `heads.TASK`.
 pub struct Groups {
