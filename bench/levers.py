@@ -1,0 +1,214 @@
+#!/usr/bin/env python3
+"""What each lever of training is worth: one after the other on training data alone, then all of them on the validation sets.
+
+    python3 bench/levers.py screen --encoder MINILM_DIR --data DATA_DIR [--task ner | qa] [ROW ...]
+    python3 bench/levers.py confirm --encoder MINILM_DIR --data DATA_DIR [ROW ...]
+    python3 bench/levers.py --table
+
+`screen` trains one task alone on the first --ner 2,000 sentences or the first --qa 1,000 questions of the training files, and scores on
+the last of the same files (3,042 sentences; 1,014 questions about other articles), which nothing trains on. A row of SCREEN is what
+it sets over the row that it stands on. `confirm` trains recipes, both tasks on the first 2,000 examples, and scores on the whole
+validation sets. All scores are those after the last epoch.
+
+A part is one training. Its scores go into --results as soon as it is done, and a part that is there is not run again: the same command
+goes on. --until begins nothing after that time. Scores do not depend on what else runs; seconds do, and say what did.
+
+DATA_DIR holds conll2003/{train,valid}.txt and squad/{train,validation}-v1.1.json. This script needs the standard library alone.
+"""
+import argparse
+import json
+import shutil
+import statistics
+import time
+from pathlib import Path
+
+from harness import ROOT, Busy, is_past, keep, machine, run, say, table
+
+MEASURES = {"ner": ["micro_f1", "micro_f1_strict"], "qa": ["exact_match", "f1"]}
+HELD_OUT = {"ner": 3042, "qa": 5}  # sentences; articles
+# Each row: the task, the row that it stands on, and what it sets.
+SCREEN = {
+    "ner base": ("ner", None, {}),
+    "ner rate 1e-4": ("ner", "ner base", {"train.learning_rate": 1e-4}),
+    "ner rate 2.5e-4": ("ner", "ner base", {"train.learning_rate": 2.5e-4}),
+    "ner rate 5e-4": ("ner", "ner base", {"train.learning_rate": 5e-4}),
+    "ner batch 8": ("ner", "ner rate 2.5e-4", {"tasks.ner.batch_size": 8}),
+    "ner batch 4": ("ner", "ner rate 2.5e-4", {"tasks.ner.batch_size": 4}),
+    "ner batch 8, rate 5e-4": ("ner", "ner rate 5e-4", {"tasks.ner.batch_size": 8}),
+    "ner batch 8, rate 1e-4": ("ner", "ner rate 1e-4", {"tasks.ner.batch_size": 8}),
+    "ner order random": ("ner", "ner batch 8", {"train.order": "random"}),
+    "ner layer decay 0.9": ("ner", "ner batch 8", {"train.layer_decay": 0.9}),
+    "ner layer decay 0.8": ("ner", "ner batch 8", {"train.layer_decay": 0.8}),
+    "ner head rate 10": ("ner", "ner batch 8", {"train.head_rate": 10.0}),
+    "ner dropout 0": ("ner", "ner batch 8", {"encoder.dropout": 0.0, "encoder.attention_dropout": 0.0}),
+    "ner dropout 0, head too": ("ner", "ner dropout 0", {"tasks.ner.dropout": 0.0}),
+    "ner viterbi": ("ner", "ner batch 8", {"tasks.ner.decoding": "viterbi"}),
+    "ner document context": ("ner", "ner batch 8", {"tasks.ner.context": "document"}),
+    "ner weight decay 0.1": ("ner", "ner batch 8", {"train.weight_decay": 0.1}),
+    "ner warm-up 0.05": ("ner", "ner batch 8", {"train.warmup": 0.05}),
+    "ner warm-up 0.2": ("ner", "ner batch 8", {"train.warmup": 0.2}),
+    "qa base": ("qa", None, {}),
+    "qa rate 1e-4": ("qa", "qa base", {"train.learning_rate": 1e-4}),
+    "qa rate 2.5e-4": ("qa", "qa base", {"train.learning_rate": 2.5e-4}),
+    "qa rate 5e-4": ("qa", "qa base", {"train.learning_rate": 5e-4}),
+    "qa batch 8": ("qa", "qa rate 2.5e-4", {"tasks.qa.batch_size": 8}),
+    "qa batch 4": ("qa", "qa rate 2.5e-4", {"tasks.qa.batch_size": 4}),
+    "qa batch 8, rate 5e-4": ("qa", "qa rate 5e-4", {"tasks.qa.batch_size": 8}),
+    "qa batch 8, rate 1e-4": ("qa", "qa rate 1e-4", {"tasks.qa.batch_size": 8}),
+    "qa order random": ("qa", "qa batch 8", {"train.order": "random"}),
+    "qa layer decay 0.9": ("qa", "qa batch 8", {"train.layer_decay": 0.9}),
+    "qa head rate 10": ("qa", "qa batch 8", {"train.head_rate": 10.0}),
+    "qa dropout 0": ("qa", "qa batch 8", {"encoder.dropout": 0.0, "encoder.attention_dropout": 0.0}),
+    "qa dropout 0, head too": ("qa", "qa dropout 0", {"tasks.qa.dropout": 0.0}),
+    "qa joint": ("qa", "qa batch 8", {"tasks.qa.loss": "joint"}),
+    "qa warm-up 0.05": ("qa", "qa batch 8", {"train.warmup": 0.05}),
+    "qa warm-up 0.2": ("qa", "qa batch 8", {"train.warmup": 0.2}),
+}
+CONFIRM = {"report": "recipes/report.toml"}
+
+
+def settings(row: str) -> dict:
+    """What a row sets, with all that it stands on."""
+    _, below, own = SCREEN[row]
+    return (settings(below) if below else {}) | own
+
+
+def held_out(args, task: str) -> Path:
+    """The last examples of the training file, written beside the runs."""
+    args.work.mkdir(parents=True, exist_ok=True)
+    if task == "ner":
+        path = args.work / "held-out.conll"
+        sentences = (args.data / "conll2003/train.txt").read_text(encoding="utf-8").strip("\n").split("\n\n")
+        path.write_text("\n\n".join(sentences[-HELD_OUT[task]:]) + "\n", encoding="utf-8")
+    else:
+        path = args.work / "held-out.json"
+        squad = json.loads((args.data / "squad/train-v1.1.json").read_text(encoding="utf-8"))
+        path.write_text(json.dumps(squad | {"data": squad["data"][-HELD_OUT[task]:]}), encoding="utf-8")
+    return path
+
+
+def recipe_of(args, task: str) -> Path:
+    """That of the report, of one task."""
+    lines, keep_table = [], True
+    for line in (ROOT / "recipes/report.toml").read_text(encoding="utf-8").splitlines():
+        if line.startswith("["):
+            parts = line.strip("[]").split(".")
+            keep_table = len(parts) < 2 or parts[1] == task
+        if keep_table:
+            lines.append(line)
+    path = args.work / f"{task}.toml"
+    args.work.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def train(args, recipe: Path, name: str, overrides: dict) -> dict:
+    """Scores after the last epoch, seconds of training, tokens."""
+    folder = args.work / name
+    shutil.rmtree(folder, ignore_errors=True)
+    overrides = {"name": name, "output": args.work, "encoder.checkpoint": args.encoder} | overrides
+    pairs = [part for key, value in overrides.items() for part in ("--set", f"{key}={value}")]
+    busy = Busy()
+    output = run([args.polyhead, "train", recipe, *pairs, "--json", "--quiet"], args.threads).output
+    events = [json.loads(line) for line in output.splitlines()]
+    last = [event for event in events if event["event"] == "evaluated"][-1]
+    scores = {
+        f"{task} {measure}": round(last["scores"][task]["values"][measure], 4)
+        for task in MEASURES if task in last["scores"] for measure in MEASURES[task]
+    }
+    seconds = events[-1]["seconds"] - sum(event["seconds"] for event in events if event["event"] == "evaluated")
+    shutil.rmtree(folder)
+    return {"scores": scores, "seconds": round(seconds, 1), "tokens": events[-1]["tokens"], "others": busy.others()}
+
+
+def screened(args, row: str, seed: int) -> dict:
+    task = SCREEN[row][0]
+    train_file = {"ner": "conll2003/train.txt", "qa": "squad/train-v1.1.json"}[task]
+    overrides = {
+        "seed": seed, f"data.{task}.train": args.data / train_file, f"data.{task}.validation": held_out(args, task),
+        f"data.{task}.limit": getattr(args, task), f"data.{task}.validation_limit": 100_000,
+    }
+    return train(args, recipe_of(args, task), f"{task}-{seed}", overrides | settings(row))
+
+
+def confirmed(args, row: str, seed: int) -> dict:
+    overrides = {"seed": seed}
+    for task, folder, train_file, validation in [
+        ("ner", "conll2003", "train.txt", "valid.txt"),
+        ("qa", "squad", "train-v1.1.json", "validation-v1.1.json"),
+    ]:
+        overrides |= {f"data.{task}.train": args.data / folder / train_file, f"data.{task}.validation": args.data / folder / validation}
+        overrides |= {f"data.{task}.limit": 2000, f"data.{task}.validation_limit": 100_000}
+    return train(args, ROOT / CONFIRM[row], f"confirm-{seed}", overrides)
+
+
+def show(found: dict) -> None:
+    """A line for each row and measure: mean, standard deviation, what it is beside the row below it."""
+    lines = []
+    for stage, rows in [("screen", SCREEN), ("confirm", CONFIRM)]:
+        for row in rows:
+            parts = {key.rsplit(" ", 1)[1]: part for key, part in found["parts"].items() if key.rsplit(" ", 1)[0] == f"{stage} {row}"}
+            if not parts:
+                continue
+            below = SCREEN[row][1] if stage == "screen" else None
+            cells = []
+            for measure in next(iter(parts.values()))["scores"]:
+                values = [part["scores"][measure] for part in parts.values()]
+                spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+                gains = [part["scores"][measure] - found["parts"][f"{stage} {below} {seed}"]["scores"][measure]
+                         for seed, part in parts.items() if f"{stage} {below} {seed}" in found["parts"]]
+                gain = f" ({statistics.mean(gains):+.2f})" if gains else ""
+                cells.append(f"{measure.split(' ', 1)[1]} {statistics.mean(values):.2f}{spread}{gain}")
+            lines.append([row, below or "", str(len(parts)), *cells])
+    width = max((len(line) for line in lines), default=3)
+    lines = [line + [""] * (width - len(line)) for line in lines]
+    print(table(["row", "on", "seeds", *(["score"] * (width - 3))], lines))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("stage", nargs="?", choices=["screen", "confirm"])
+    parser.add_argument("rows", nargs="*", metavar="ROW", help="(all of the stage)")
+    parser.add_argument("--task", choices=list(MEASURES), help="the rows of this task alone")
+    parser.add_argument("--polyhead", default=ROOT / "target/release/polyhead", type=Path, help="(%(default)s)")
+    parser.add_argument("--encoder", type=Path)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[42])
+    parser.add_argument("--ner", type=int, default=2000, help="sentences of the screen (%(default)s)")
+    parser.add_argument("--qa", type=int, default=1000, help="questions of the screen (%(default)s)")
+    parser.add_argument("--threads", type=int, default=machine(1)["cores"], help="(all cores: %(default)s)")
+    parser.add_argument("--results", type=Path, default=ROOT / "bench/results/levers.json", help="(%(default)s)")
+    parser.add_argument("--work", type=Path, default=ROOT / "runs/levers", help="runs and held-out data (%(default)s)")
+    parser.add_argument("--until", metavar="HH:MM", help="begin nothing after this time of the day in UTC")
+    parser.add_argument("--table", action="store_true", help="print what there is")
+    args = parser.parse_args()
+    rows = {"screen": SCREEN, "confirm": CONFIRM}.get(args.stage, {})
+    if unknown := set(args.rows) - set(rows):
+        parser.error(f"expected rows of {', '.join(rows)}, found {', '.join(sorted(unknown))}")
+    found = json.loads(args.results.read_text(encoding="utf-8")) if args.results.exists() else {"machine": machine(args.threads), "parts": {}}
+    if args.stage:
+        if not (args.encoder and args.data):
+            parser.error("expected --encoder and --data")
+        args.encoder, args.data, args.work = args.encoder.resolve(), args.data.resolve(), args.work.resolve()
+        for seed in args.seeds:
+            for row in args.rows or rows:
+                key = f"{args.stage} {row} {seed}"
+                if key in found["parts"] or args.stage == "screen" and args.task not in (None, SCREEN[row][0]):
+                    continue
+                if is_past(args.until):
+                    say(f"stopped before {key}")
+                    break
+                began = time.perf_counter()
+                part = (screened if args.stage == "screen" else confirmed)(args, row, seed)
+                part["wall"] = round(time.perf_counter() - began, 1)
+                # Another that measures other rows may have written meanwhile.
+                if args.results.exists():
+                    found = json.loads(args.results.read_text(encoding="utf-8"))
+                found["parts"][key] = part
+                keep(args.results, found)
+                say(f"{key}: {part['scores']} in {part['wall']} s")
+    show(found)
+
+
+if __name__ == "__main__":
+    main()
