@@ -102,7 +102,7 @@ fn an_interval_says_how_far_each_score_may_be_off() {
     // Half of the sentences are right in all, half in nothing: of n of them the share that is right has the error 1 / (2 sqrt n).
     let sentences =
         (0..200).map(|at| format!("{} {}\n\n", ["London", "left"][at % 2].repeat(1 + at), ["B-LOC", "O"][at % 2]));
-    let data = file(&folder, "halves.conll", &sentences.collect::<String>());
+    let data = file(&folder, "halves.conll", sentences.collect::<String>());
     let call = ["eval", &path(&folder), "--task", "ner", "--data", &data, "--interval"];
     let report = polyhead(&[&call[..], &["--json"]].concat()).json();
     let ends = report["intervals"]["token_accuracy"].as_array().unwrap();

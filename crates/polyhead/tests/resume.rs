@@ -8,7 +8,7 @@ mod small;
 
 use polyhead::infer::Session;
 use polyhead::io::{fault, sha256_file};
-use polyhead::recipe::Recipe;
+use polyhead::recipe::{LearningRate, Recipe};
 use polyhead::tasks::{TASKS, TaskKind};
 use polyhead::train::{Event, Trainer};
 use polyhead::{Error, ErrorKind, Result};
@@ -323,6 +323,25 @@ fn two_trainers_on_one_run_are_one_too_many() {
     assert!(error.to_string().contains("another process") && error.hint_text().is_some(), "{error}");
     drop(first);
     finish(resume(&run, &[]).unwrap()).unwrap();
+}
+
+#[test]
+fn a_learning_rate_that_the_encoder_decides_is_kept_as_a_number() {
+    let _disk = DISK.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = tempfile::tempdir().unwrap();
+    let auto = || recipe(folder.path(), &["train.learning_rate=auto"]);
+    let run = run_folder(folder.path());
+    stop_after(small::trainer(auto()), 3);
+    let kept = Recipe::read(&run.join("recipe.toml"), &[]).unwrap();
+    // Of the narrow encoder of the tests, the most that there is.
+    assert_eq!(kept.train.learning_rate, LearningRate::Fixed(5e-4));
+    let file = folder.path().join("auto.toml");
+    fs::write(&file, auto().to_toml().unwrap()).unwrap();
+    assert!(fs::read_to_string(&file).unwrap().contains("learning_rate = \"auto\""));
+    let events = finish(Trainer::resume(&run, Some(&file), &[], TASKS, &mut |_| {}).unwrap()).unwrap();
+    let other = tempfile::tempdir().unwrap();
+    let whole = finish(small::trainer(recipe(other.path(), &["train.learning_rate=5e-4"]))).unwrap();
+    assert_eq!(rates(&events), rates(&whole)[3..]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What must hold of a recipe beyond the types of its values: names, ranges, and that its parts name each other.
 
-use super::{Recipe, TrainRecipe, words};
+use super::{LearningRate, Recipe, TrainRecipe, words};
 use crate::data::SENTENCES;
 use crate::error::{Error, Result};
 use crate::parameters::Freeze;
@@ -115,7 +115,8 @@ fn numbers(recipe: &Recipe) -> Result<(), Fault> {
         return Err(fault("train.epochs", "at least 1", "0"));
     }
     for (key, value) in [
-        ("train.learning_rate", learning_rate),
+        // One that is to be found is in its range.
+        ("train.learning_rate", learning_rate.fixed().unwrap_or(1.0)),
         ("train.weight_decay", weight_decay),
         ("train.max_grad_norm", max_grad_norm),
     ] {
@@ -123,7 +124,7 @@ fn numbers(recipe: &Recipe) -> Result<(), Fault> {
             return Err(fault(key, "a number of at least 0", value.to_string()));
         }
     }
-    if learning_rate == 0.0 {
+    if learning_rate == LearningRate::Fixed(0.0) {
         return Err(fault("train.learning_rate", "a number above 0", "0"));
     }
     let TrainRecipe { head_rate, layer_decay, .. } = recipe.train;

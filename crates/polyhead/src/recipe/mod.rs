@@ -7,6 +7,7 @@ mod check;
 mod differences;
 mod fault;
 mod keys;
+mod learning_rate;
 mod overrides;
 mod renamed;
 mod source;
@@ -17,6 +18,7 @@ mod words;
 
 pub(crate) use differences::{Difference, differences};
 pub use keys::{Key, keys};
+pub use learning_rate::LearningRate;
 pub use tasks::TaskRecipe;
 
 use crate::batch::Padding;
@@ -183,8 +185,8 @@ impl DataRecipe {
 pub struct TrainRecipe {
     /// Passes over the data.
     pub epochs: usize,
-    /// The peak of the learning rate.
-    pub learning_rate: f64,
+    /// The peak of the learning rate: a number, or `auto`.
+    pub learning_rate: LearningRate,
     /// What multiplies the learning rate of heads.
     pub head_rate: f64,
     /// What multiplies the learning rate from each layer of the encoder to the one below it.
@@ -239,7 +241,7 @@ impl Default for TrainRecipe {
     fn default() -> Self {
         Self {
             epochs: 3,
-            learning_rate: 5e-5,
+            learning_rate: LearningRate::Fixed(5e-5),
             head_rate: 1.0,
             layer_decay: 1.0,
             weight_decay: 0.01,
@@ -361,7 +363,7 @@ epochs = 2
         let tasks = recipe.tasks().unwrap();
         assert_eq!((tasks[0].kind.as_str(), tasks[0].batch_size, tasks[0].loss_weight), ("ner", 8, 1.0));
         assert_eq!(tasks[0].config, serde_json::json!({ "max_length": 64 }));
-        assert_eq!((recipe.seed, recipe.train.epochs, recipe.train.learning_rate), (42, 2, 5e-5));
+        assert_eq!((recipe.seed, recipe.train.epochs, recipe.train.learning_rate), (42, 2, LearningRate::Fixed(5e-5)));
         let text = recipe.to_toml().unwrap();
         assert_eq!(parse(&text, &[]).unwrap().to_toml().unwrap(), text);
     }

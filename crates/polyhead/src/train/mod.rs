@@ -53,7 +53,7 @@ use crate::balance::{Balancer, Needs};
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::optim::{Optimizer, Rates, Schedule};
-use crate::recipe::Recipe;
+use crate::recipe::{LearningRate, Recipe};
 use crate::tasks::{TASKS, TaskKind};
 use batches::Batches;
 use check::GradientFlowCheck;
@@ -79,6 +79,8 @@ pub struct Trainer {
     batches: Batches,
     balancer: Box<dyn Balancer>,
     schedule: Schedule,
+    /// The peak of the learning rate.
+    learning_rate: f64,
     optimizer: Optimizer,
     key: Key,
     run: RunFolder,
@@ -111,11 +113,18 @@ impl Trainer {
 
     /// Before the first step, in a folder that `open` makes or clears.
     fn begin(
-        recipe: Recipe,
+        mut recipe: Recipe,
         prepared: Prepared,
         notify: &mut dyn FnMut(&str),
         open: impl FnOnce(&Fixed, &mut dyn FnMut(&str)) -> Result<RunFolder>,
     ) -> Result<Self> {
+        if recipe.train.learning_rate == LearningRate::Auto {
+            // The run keeps the number: whatever a later version would choose, it goes on with this one.
+            let width = prepared.model.encoder.hidden_size();
+            let rate = recipe.train.learning_rate.of_width(width);
+            notify(&format!("train.learning_rate: {rate:e}, for an encoder with hidden states of {width} numbers"));
+            recipe.train.learning_rate = LearningRate::Fixed(rate);
+        }
         let plan = Plan::new(&recipe, &prepared)?;
         memory::check(&recipe, &prepared, notify)?;
         let environment = environment(&recipe, &plan, &prepared);
@@ -239,6 +248,7 @@ impl Trainer {
             batches,
             balancer,
             schedule: Schedule::new(plan.steps, recipe.train.warmup),
+            learning_rate: recipe.train.learning_rate.of_width(model.encoder.hidden_size()),
             optimizer: Optimizer::new(Default::default(), recipe.train.weight_decay, recipe.train.max_grad_norm)
                 .with_rates(Rates { head: recipe.train.head_rate, layer_decay: recipe.train.layer_decay }),
             key: Key::seed(recipe.seed),

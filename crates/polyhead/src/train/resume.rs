@@ -8,7 +8,7 @@ use super::run_folder::RECIPE;
 use crate::error::{Error, Place, Result};
 use crate::events::{Plan, is_finished};
 use crate::optim::Schedule;
-use crate::recipe::{Difference, Recipe, differences};
+use crate::recipe::{Difference, LearningRate, Recipe, differences};
 use std::path::Path;
 
 /// The recipe to go on with: that of a file, or the one in the run folder, with overrides. Every key in which it differs
@@ -26,6 +26,10 @@ pub(super) fn recipe(
         None if stored.is_file() => Recipe::read(&stored, overrides)?,
         None => Recipe::parse(&known.to_toml()?, &stored, overrides)?,
     };
+    if recipe.train.learning_rate == LearningRate::Auto {
+        // What it came to when the run began.
+        recipe.train.learning_rate = known.train.learning_rate;
+    }
     let named = |key: &str| {
         overrides.iter().filter_map(|pair| pair.split_once('=')).any(|(name, _)| {
             let name = name.trim();
@@ -166,7 +170,9 @@ pub(super) fn consequences(
         0 => now,
         steps => Schedule { steps, warmup: state.warmup_steps },
     };
-    let rate = |recipe: &Recipe, schedule: Schedule| recipe.train.learning_rate * schedule.factor(state.step);
+    // The run has a number, and `recipe` has put it in the place of `auto`.
+    let peak = |recipe: &Recipe| recipe.train.learning_rate.fixed().unwrap_or_default();
+    let rate = |recipe: &Recipe, schedule: Schedule| peak(recipe) * schedule.factor(state.step);
     let (was, is) = (rate(known, then), rate(new, now));
     if state.step < now.steps && (was - is).abs() > 1e-9 * was.abs().max(is.abs()) {
         let of = |schedule: Schedule| format!("{} steps, {} of them warm-up", schedule.steps, schedule.warmup);

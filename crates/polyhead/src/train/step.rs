@@ -24,7 +24,7 @@ impl Trainer {
             false => None,
         };
         let rate = self.schedule.factor(self.state.step);
-        let lr = self.recipe.train.learning_rate * rate;
+        let lr = self.learning_rate * rate;
         let stepped = self.optimizer.step(&self.model.parameters, &found.gradients, lr);
         let norms =
             stepped.map_err(|error| batches.iter().fold(error, |error, batch| error.adding(self.at_step(batch))))?;

@@ -1,0 +1,98 @@
+//! The learning rate of a recipe: a number, or one that follows from the encoder.
+
+use serde::de::{Unexpected, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+
+/// The peak of the learning rate.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum LearningRate {
+    /// This number.
+    Fixed(f64),
+    /// One that the width of the encoder decides when training begins.
+    Auto,
+}
+
+const AUTO: &str = "auto";
+
+impl LearningRate {
+    /// The number, for hidden states of so many numbers.
+    ///
+    /// ```text
+    /// 2.5e-4 (384 / width)^(3/2), at most 5e-4
+    /// ```
+    ///
+    /// Narrow encoders take higher rates: 2.5e-4 is measured with MiniLM (docs/accuracy.md), 8.8e-5 for a width of 768 and 5.7e-5 for
+    /// 1,024 are what ELECTRA and BERT take there (1e-4 and 5e-5; Clark et al. 2020, Devlin et al. 2019).
+    pub fn of_width(self, width: usize) -> f64 {
+        match self {
+            Self::Fixed(rate) => rate,
+            Self::Auto => {
+                let rate = 2.5e-4 * (384.0 / width.max(1) as f64).powf(1.5);
+                // Two digits, as people write rates.
+                let digit = 10_f64.powf(rate.log10().floor() - 1.0);
+                ((rate / digit).round() * digit).min(5e-4)
+            }
+        }
+    }
+
+    /// The number, if it is one.
+    pub fn fixed(self) -> Option<f64> {
+        match self {
+            Self::Fixed(rate) => Some(rate),
+            Self::Auto => None,
+        }
+    }
+}
+
+impl Serialize for LearningRate {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Fixed(rate) => serializer.serialize_f64(*rate),
+            Self::Auto => serializer.serialize_str(AUTO),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for LearningRate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Each;
+        impl Visitor<'_> for Each {
+            type Value = LearningRate;
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a number or \"auto\"")
+            }
+            fn visit_f64<E>(self, rate: f64) -> Result<LearningRate, E> {
+                Ok(LearningRate::Fixed(rate))
+            }
+            fn visit_u64<E>(self, rate: u64) -> Result<LearningRate, E> {
+                Ok(LearningRate::Fixed(rate as f64))
+            }
+            fn visit_i64<E>(self, rate: i64) -> Result<LearningRate, E> {
+                Ok(LearningRate::Fixed(rate as f64))
+            }
+            fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<LearningRate, E> {
+                match name {
+                    AUTO => Ok(LearningRate::Auto),
+                    _ => Err(E::invalid_value(Unexpected::Str(name), &self)),
+                }
+            }
+        }
+        deserializer.deserialize_any(Each)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_falls_with_the_width_of_the_encoder_and_a_number_stays() {
+        let widths = [32, 256, 384, 512, 768, 1024];
+        let rates = widths.map(|width| LearningRate::Auto.of_width(width));
+        for (rate, want) in rates.into_iter().zip([5e-4, 4.6e-4, 2.5e-4, 1.6e-4, 8.8e-5, 5.7e-5]) {
+            assert!((rate / want - 1.0).abs() < 1e-9, "{rates:?}");
+        }
+        assert_eq!(LearningRate::Fixed(3e-5).of_width(384), 3e-5);
+    }
+}
