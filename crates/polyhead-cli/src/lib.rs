@@ -13,6 +13,7 @@ pub mod fault;
 mod out;
 mod progress;
 mod requests;
+mod runs;
 mod scores;
 mod signals;
 mod table;

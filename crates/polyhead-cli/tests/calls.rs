@@ -17,13 +17,14 @@ fn version_and_help_go_to_standard_output() {
     }
 }
 
-const COMMANDS: [&str; 19] = [
+const COMMANDS: [&str; 20] = [
     "init",
     "merge",
     "quantize",
     "push",
     "pull",
     "train",
+    "tune",
     "compare",
     "data",
     "report",

@@ -39,6 +39,7 @@ pub mod suite;
 pub mod tasks;
 pub mod text;
 pub mod train;
+pub mod tune;
 
 pub use error::{Error, ErrorKind, Place, Result};
 pub use polyhead_kernels::rng::Key;

@@ -113,6 +113,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ),
     ("init", &["data", "document", "error", "recipe", "tasks"]),
     ("compare", &["document", "error", "events", "io", "model", "parameters", "recipe", "report", "tasks", "train"]),
+    ("tune", &["document", "error", "events", "io", "recipe", "report", "tasks", "train"]),
 ];
 
 /// Modules whose files are entries of one list and know nothing of each other; the files named here serve all of them.

@@ -3,13 +3,11 @@
 use super::Format;
 use crate::document;
 use crate::out::Out;
-use crate::progress::{Show, Training, duration};
-use crate::scores::words;
+use crate::progress::Show;
+use crate::runs::{self, Ending};
 use crate::signals::Signals;
-use crate::table::decimal;
 use polyhead::compare::{Comparison, Kept, Opened, default_seeds};
 use polyhead::recipe::Recipe;
-use polyhead::train::{Checkpoint, Evaluated, Event, Trainer};
 use polyhead::{Error, Place, Result};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -74,8 +72,8 @@ pub fn run(args: &Args, out: &mut Out) -> Result<()> {
             if show == Show::Progress {
                 out.note_heading(&format!("\n{place}"));
             }
-            if let Opened::Training(trainer) = comparison.open_run(run, &mut note).map_err(named)?
-                && train(*trainer, &signals, show, out)? == Ending::Stopped
+            if let Opened::Training(mut trainer) = comparison.open_run(run, &mut note).map_err(named)?
+                && runs::train(&mut trainer, &signals, show, out)? == Ending::Stopped
             {
                 note("the same command goes on with the comparison");
                 out.exit_with(signals.exit_code());
@@ -89,55 +87,4 @@ pub fn run(args: &Args, out: &mut Out) -> Result<()> {
         report
     };
     if args.format.json { out.json(&report) } else { document::print(&report.document(), out) }
-}
-
-/// How training ended.
-#[derive(PartialEq, Eq)]
-enum Ending {
-    Finished,
-    /// By a signal.
-    Stopped,
-}
-
-/// Trains one run to its end, or until a signal comes.
-fn train(mut trainer: Trainer, signals: &Signals, show: Show, out: &Out) -> Result<Ending> {
-    trainer.stop_when(signals.asked());
-    let folder = trainer.folder().to_owned();
-    let mut progress = Training::new(show);
-    for event in trainer {
-        match event.inspect_err(|_| progress.finish())? {
-            Event::Planned(plan) => progress.plan(&plan, out),
-            Event::Step(step) => progress.step(&step, out),
-            Event::Evaluated(evaluated) => {
-                progress.say(|| out.note(epoch(&evaluated)));
-                progress.evaluated(&evaluated, out);
-            }
-            Event::Resumed(Checkpoint { step, .. }) => progress.say(|| out.note(format!("resumed after step {step}"))),
-            Event::Diagnosed(_) | Event::Saved(_) | Event::Unknown => {}
-            Event::Stopped(Checkpoint { step, checkpoint }) => {
-                progress.finish();
-                progress.say(|| out.note(format!("stopped after step {step}; saved in {}", checkpoint.display())));
-                return Ok(Ending::Stopped);
-            }
-            Event::Finished(end) => {
-                progress.finish();
-                progress.say(|| out.note(progress.summary(end.steps)));
-                return Ok(Ending::Finished);
-            }
-        }
-    }
-    progress.finish();
-    Err(Error::internal("the run stopped before its end")
-        .at(Place::file(folder))
-        .hint("the same command goes on with the comparison"))
-}
-
-/// `epoch 1: ner micro F1 80.12, qa f1 44.10; evaluated in 4 s`
-fn epoch(evaluated: &Evaluated) -> String {
-    let scores: Vec<String> = evaluated
-        .scores
-        .iter()
-        .map(|(task, score)| format!("{task} {} {}", words(&score.headline), decimal(score.headline_value())))
-        .collect();
-    format!("epoch {}: {}; evaluated in {}", evaluated.epoch, scores.join(", "), duration(evaluated.seconds))
 }

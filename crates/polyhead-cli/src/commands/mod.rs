@@ -19,6 +19,7 @@ mod report;
 mod serve;
 mod suite;
 mod train;
+mod tune;
 
 use crate::out::Out;
 use clap::Subcommand;
@@ -40,6 +41,8 @@ pub enum Command {
     Train(train::Args),
     /// Train a recipe jointly and task by task, over several seeds: did sharing help, and what did it save?
     Compare(compare::Args),
+    /// Search for the learning rate, batch size and the like that suit a recipe, on its training data, within a budget
+    Tune(tune::Args),
     /// Show what a recipe will train on, and what had to be left out
     Data(data::Args),
     /// Write what came of a run, or of several, as HTML and Markdown
@@ -81,6 +84,7 @@ impl Command {
             Command::Init(args) => init::run(&args, out),
             Command::Train(args) => train::run(args, out),
             Command::Compare(args) => compare::run(&args, out),
+            Command::Tune(args) => tune::run(&args, out),
             Command::Data(args) => data::run(&args, out),
             Command::Report(args) => report::run(&args, out),
             Command::Eval(args) => eval::run(&args, out),

@@ -23,7 +23,6 @@
 //! ```
 
 mod folder;
-mod outcome;
 mod page;
 mod report;
 mod statistics;
@@ -32,13 +31,13 @@ pub use report::{Budget, Cost, Measure, Parameters, Report, RunReport, Seconds, 
 pub use statistics::{CONFIDENCE, Paired, Sample, Verdict, two_sided_quantile};
 
 use crate::error::{Error, Place, Result};
+use crate::events::Outcome;
 use crate::io::write_atomic;
 use crate::recipe::{DataRecipe, Recipe};
 use crate::report::{html, markdown};
 use crate::tasks::{TASKS, TaskKind};
 use crate::train::Trainer;
 use folder::Folder;
-use outcome::Outcome;
 use std::path::Path;
 
 /// What the joint run of a seed is called in place of a task.
@@ -194,7 +193,7 @@ impl Comparison {
     }
 
     fn outcome(&self, run: &Run) -> Result<Option<Outcome>> {
-        outcome::read(&self.folder.path.join(run.name()))
+        Outcome::read(&self.folder.path.join(run.name()))
     }
 
     /// The recipe of a run, with the updates that its budget allows.

@@ -1,10 +1,10 @@
 //! What a comparison found, as data: `comparison.json`. Scores are in per cent, their differences in points.
 
 use super::folder::Folder;
-use super::outcome::Outcome;
 use super::statistics::{CONFIDENCE, Paired, Sample, Verdict};
 use super::{Run, runs_of};
 use crate::error::{Error, Place, Result};
+use crate::events::Outcome;
 use crate::model::{Model, shares};
 use crate::parameters::Owner;
 use crate::recipe::Recipe;

@@ -10,12 +10,14 @@
 
 mod evaluated;
 mod heads;
+mod outcome;
 mod plan;
 mod read;
 mod step;
 
 pub use evaluated::{Counts, Evaluated, Finished, Sample};
 pub use heads::{Begins, HeadStart, listed};
+pub use outcome::Outcome;
 pub use plan::{Lost, ParameterCounts, Plan, TaskPlan, Warning, WarningKind};
 pub use read::{Record, is_finished};
 pub use step::{Cosine, Diagnosed, Diagnosis, Norms, Step, StepTask};

@@ -1,14 +1,14 @@
 //! What a finished run came to, out of its events: `updates of each task, scores, times`.
 
+use super::{Event, FILE, Record, Step, TaskPlan, is_finished};
 use crate::error::{Error, Place, Result};
-use crate::events::{Event, FILE, Record, Step, TaskPlan, is_finished};
 use crate::tasks::Score;
 use std::collections::BTreeMap;
 use std::path::Path;
 
 /// What a finished run came to.
 #[derive(Debug, Clone)]
-pub(super) struct Outcome {
+pub struct Outcome {
     /// What each task brought, in order.
     pub tasks: Vec<TaskPlan>,
     /// What matrix products were computed in.
@@ -23,6 +23,8 @@ pub(super) struct Outcome {
     pub best: BTreeMap<String, Score>,
     /// The scores after the last epoch.
     pub last: BTreeMap<String, Score>,
+    /// By what epochs were compared, after the last one; none where nothing was scored.
+    pub last_value: Option<f64>,
     /// Real tokens trained on.
     pub tokens: usize,
     /// What the updates took.
@@ -31,42 +33,47 @@ pub(super) struct Outcome {
     pub evaluation_seconds: f64,
 }
 
-/// The outcome of the run in this folder; none if there is no such run, or if it did not get to its end.
-pub(super) fn read(run: &Path) -> Result<Option<Outcome>> {
-    // The end is written last, whole and with its line end; what a killed process left may stop anywhere.
-    if !is_finished(run) {
-        return Ok(None);
-    }
-    let (mut planned, mut steps, mut evaluated, mut end) = (None, BTreeMap::new(), BTreeMap::new(), None);
-    for line in Record::read(run)?.lines {
-        match line.event {
-            Event::Planned(plan) => planned = Some(plan),
-            // By number, so that a step or epoch that was done again after an interruption counts once.
-            Event::Step(step) => drop(steps.insert(step.step, step)),
-            Event::Evaluated(of) => drop(evaluated.insert(of.epoch, of)),
-            Event::Finished(finished) => end = Some(finished),
-            _ => {}
+impl Outcome {
+    /// The outcome of the run in this folder; none if there is no such run, or if it did not get to its end.
+    pub fn read(run: &Path) -> Result<Option<Self>> {
+        // The end is written last, whole and with its line end; what a killed process left may stop anywhere.
+        if !is_finished(run) {
+            return Ok(None);
         }
+        let (mut planned, mut steps, mut evaluated, mut end) = (None, BTreeMap::new(), BTreeMap::new(), None);
+        for line in Record::read(run)?.lines {
+            match line.event {
+                Event::Planned(plan) => planned = Some(plan),
+                // By number, so that a step or epoch that was done again after an interruption counts once.
+                Event::Step(step) => drop(steps.insert(step.step, step)),
+                Event::Evaluated(of) => drop(evaluated.insert(of.epoch, of)),
+                Event::Finished(finished) => end = Some(finished),
+                _ => {}
+            }
+        }
+        let Some((planned, end)) = planned.zip(end) else {
+            return Err(Error::data("expected the event `planned`, found none").at(Place::file(run.join(FILE))));
+        };
+        let mut updates = BTreeMap::new();
+        for part in steps.values().flat_map(|step| &step.tasks) {
+            *updates.entry(part.task.clone()).or_default() += 1;
+        }
+        let (epochs, evaluation_seconds) = (evaluated.len(), evaluated.values().map(|of| of.seconds).sum());
+        let last = evaluated.pop_last().map(|(_, of)| of);
+        Ok(Some(Self {
+            tasks: planned.tasks,
+            precision: planned.precision,
+            updates,
+            epochs,
+            best_epoch: end.best_epoch,
+            best: end.scores,
+            tokens: steps.values().map(Step::tokens).sum(),
+            training_seconds: steps.values().map(|step| step.seconds).sum(),
+            evaluation_seconds,
+            last_value: last.as_ref().and_then(|of| of.value),
+            last: last.map(|of| of.scores).unwrap_or_default(),
+        }))
     }
-    let Some((planned, end)) = planned.zip(end) else {
-        return Err(Error::data("expected the event `planned`, found none").at(Place::file(run.join(FILE))));
-    };
-    let mut updates = BTreeMap::new();
-    for part in steps.values().flat_map(|step| &step.tasks) {
-        *updates.entry(part.task.clone()).or_default() += 1;
-    }
-    Ok(Some(Outcome {
-        tasks: planned.tasks,
-        precision: planned.precision,
-        updates,
-        epochs: evaluated.len(),
-        best_epoch: end.best_epoch,
-        best: end.scores,
-        tokens: steps.values().map(Step::tokens).sum(),
-        training_seconds: steps.values().map(|step| step.seconds).sum(),
-        evaluation_seconds: evaluated.values().map(|of| of.seconds).sum(),
-        last: evaluated.pop_last().map(|(_, of)| of.scores).unwrap_or_default(),
-    }))
 }
 
 #[cfg(test)]
@@ -87,7 +94,7 @@ mod tests {
     fn outcome(text: &str) -> Result<Option<Outcome>> {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(FILE), text).unwrap();
-        read(folder.path())
+        Outcome::read(folder.path())
     }
 
     #[test]
@@ -108,7 +115,7 @@ mod tests {
             assert!(outcome(&RUN[..length]).unwrap().is_none(), "{length}");
         }
         let folder = tempfile::tempdir().unwrap();
-        assert!(read(folder.path()).unwrap().is_none());
+        assert!(Outcome::read(folder.path()).unwrap().is_none());
         let again = format!("{RUN}{}\n", r#"{"event":"step","step":1,"task":"qa","tokens":5,"seconds":1.5}"#);
         assert!(outcome(&again).unwrap().is_none());
     }
