@@ -85,7 +85,8 @@ fn a_model_is_written_as_onnx_with_all_heads_and_alone() {
     refused(&["--opset", "16"], "17 to 23");
     refused(&["--task", "pos"], "pos");
     refused(&["--to", "elsewhere"], "--to");
-    refused(&["--recipe", "x.toml"], "--weights qdq");
+    refused(&["--recipe", "x.toml"], "--recipe is for --weights qdq");
+    refused(&["--examples", "7"], "--examples is for --weights qdq");
     polyhead(&["export", &path(&folder), "--task", "ner", "--to", "x", "--weights", "int8"]).failure(2);
     assert!(!folder.path().join("none").exists());
 }

@@ -50,9 +50,9 @@ pub struct Args {
     /// With --weights qdq: the recipe that names data for its tasks; that of the run if it is left out
     #[arg(long, value_name = "FILE", conflicts_with = "to")]
     recipe: Option<PathBuf>,
-    /// With --weights qdq: on about how many training examples of each task ranges are measured
-    #[arg(long, value_name = "N", conflicts_with = "to", default_value_t = Settings::default().examples as u64, value_parser = clap::value_parser!(u64).range(1..))]
-    examples: u64,
+    /// With --weights qdq: on about how many training examples of each task ranges are measured [default: 500]
+    #[arg(long, value_name = "N", conflicts_with = "to", value_parser = clap::value_parser!(u64).range(1..))]
+    examples: Option<u64>,
     /// The set of ONNX operators, 17 to 23
     #[arg(long, value_name = "NUMBER", default_value = "17", conflicts_with = "to")]
     opset: Opset,
@@ -101,13 +101,15 @@ impl Args {
 
     /// The model, whose layers know the ranges of their inputs where these are written.
     fn session(&self, out: &mut Out) -> Result<Session> {
-        match (self.weights, &self.recipe) {
-            (Some(Weights::Qdq), recipe) => {
-                let examples = usize::try_from(self.examples).unwrap_or(usize::MAX);
+        match (self.weights, &self.recipe, self.examples) {
+            (Some(Weights::Qdq), recipe, examples) => {
+                let examples = examples.map(|examples| usize::try_from(examples).unwrap_or(usize::MAX));
+                let examples = examples.unwrap_or(Settings::default().examples);
                 with_input_ranges(&self.model, recipe.as_deref(), examples, &mut |line| out.note(line))
             }
-            (_, Some(_)) => Err(Error::usage("--recipe is for --weights qdq: other weights need no data")),
-            (_, None) => Session::open(&self.model),
+            (_, Some(_), _) => Err(Error::usage("--recipe is for --weights qdq: other weights need no data")),
+            (_, _, Some(_)) => Err(Error::usage("--examples is for --weights qdq: other weights need no data")),
+            (_, None, None) => Session::open(&self.model),
         }
     }
 }
