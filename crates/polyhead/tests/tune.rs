@@ -212,7 +212,10 @@ fn a_budget_of_steps_or_minutes_is_kept() {
 fn another_search_in_the_same_folder_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let open = |more: &[&str], settings| open(recipe(folder.path(), more), settings);
-    open(&[], settings(Budget::Trainings(2.0))).unwrap();
+    // As long as nothing is trained, another search may take its place.
+    open(&["train.epochs=4"], settings(Budget::Trainings(2.0))).unwrap();
+    let tuning = open(&[], settings(Budget::Trainings(2.0))).unwrap();
+    drop(tuning.next(&mut |_| {}).unwrap());
     open(&[], settings(Budget::Trainings(2.0))).unwrap();
     let other_keys = Settings { keys: vec![SearchedKey::Epochs], ..settings(Budget::Trainings(2.0)) };
     for (refused, part) in [

@@ -74,7 +74,8 @@ impl Folder {
             std::thread::sleep(Duration::from_millis(200));
         };
         let file = path.join(SEARCH);
-        if known(&path) {
+        // What has no trial yet may still be anything, so that a slip does not stay.
+        if known(&path) && path.join(TRIALS).is_dir() {
             let text = fs::read_to_string(&file).map_err(|cause| Error::reading(&file, cause))?;
             let search: Search = serde_json::from_str(&text).map_err(|cause| {
                 Error::data(format!("expected the settings of a search: {cause}")).at(Place::file(&file))

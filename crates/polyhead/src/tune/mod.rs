@@ -176,8 +176,10 @@ impl Tuning {
         kinds: &[TaskKind],
         notify: &mut dyn FnMut(&str),
     ) -> Result<Self> {
-        if settings.keys.is_empty() {
-            return Err(Error::usage("keys: expected what to search, found nothing"));
+        // Whatever the width, before anything is written.
+        if Space::new(&recipe, &settings.keys, 1)?.names().is_empty() {
+            return Err(Error::usage("keys: expected what to search, found nothing that this recipe has")
+                .hint("a loss weight counts beside those of other tasks: of one task there is none"));
         }
         let folder = Folder::open(&recipe, &settings, notify, |notify| {
             // The whole recipe, so that a mistake in it is told now. What a trial does not read is not needed for that.
@@ -189,10 +191,6 @@ impl Tuning {
             Ok(Facts { width: prepared.model.encoder.hidden_size(), examples, steps })
         })?;
         let space = Space::new(&recipe, &settings.keys, folder.facts.width)?;
-        if space.names().is_empty() {
-            return Err(Error::usage("keys: expected what to search, found `loss_weight` alone, and one task")
-                .hint("a loss weight counts beside those of other tasks"));
-        }
         let tuning = Self { recipe, settings, kinds: kinds.to_vec(), folder, space };
         if let Some(budget) = tuning.budget(None) {
             tuning.affordable(budget)?;
