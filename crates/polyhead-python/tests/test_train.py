@@ -17,6 +17,9 @@ from conftest import ROOT, Command, recipe
 
 import polyhead
 
+# Whoever starts the tests in the background of a shell has Ctrl-C ignored, in this process too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 def weights(folder: str | Path) -> bytes:
     return (Path(folder) / "model.safetensors").read_bytes()
