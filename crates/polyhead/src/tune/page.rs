@@ -1,7 +1,7 @@
 //! What a search found: as data, `tune.json`, and for readers, a [`Document`].
 
 use super::halving::SHARES;
-use super::space::Setting;
+use super::space::{BATCHES, Setting};
 use super::{Budget, Ending, HELD_OUT, Rung, Settings, Trial, Tuning, described};
 use crate::document::number::{count, decimal, duration, words};
 use crate::document::{Block, Chart, Document, Plot, Section, Series, Table};
@@ -170,7 +170,7 @@ impl Report {
 
     fn importances(&self) -> Section {
         let mut bars: Vec<(String, f64)> =
-            self.importance.iter().map(|(key, share)| (key.clone(), 100.0 * share)).collect();
+            self.importance.iter().map(|(key, share)| (short(key), 100.0 * share)).collect();
         bars.sort_by(|(_, a), (_, b)| b.total_cmp(a));
         let block = match bars.is_empty() {
             true => Block::Missing("fewer than six trials were scored".to_owned()),
@@ -218,7 +218,12 @@ impl Report {
                     scored().filter(|(one, _)| one.trial.rung == rung).filter_map(point).collect();
                 points.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
                 let share = SHARES.get(rung).copied().unwrap_or(1.0);
-                Series::new(format!("{} of the examples", percent(share)), points)
+                let mean = |group: &[(f64, f64)]| {
+                    let sum = group.iter().fold((0.0, 0.0), |sum, point| (sum.0 + point.0, sum.1 + point.1));
+                    (sum.0 / group.len() as f64, sum.1 / group.len() as f64)
+                };
+                let means = groups(&points).into_iter().map(mean).collect();
+                Series { behind: points, ..Series::new(format!("{} of the examples", percent(share)), means) }
             };
             let lines: Vec<Series> = (0..SHARES.len()).map(of_rung).filter(|line| line.points.len() > 1).collect();
             if !lines.is_empty() {
@@ -227,7 +232,9 @@ impl Report {
                     x: name.clone(),
                     y: "score".to_owned(),
                     plot: Plot::Lines(lines),
-                    note: "A point is a trial; the other keys differ from trial to trial.".to_owned(),
+                    note: "The pale line goes from trial to trial; the other goes through the means of each value, or of the low, middle and high third. The other keys \
+                           differ from trial to trial."
+                        .to_owned(),
                 }));
             }
         }
@@ -270,8 +277,26 @@ impl Report {
     }
 }
 
+/// A key, as short as it can be told from others.
+fn short(key: &str) -> String {
+    match key {
+        BATCHES => "batch_size".to_owned(),
+        _ => key.trim_start_matches("train.").trim_start_matches("tasks.").to_owned(),
+    }
+}
+
 fn percent(share: f64) -> String {
     format!("{:.0} %", 100.0 * share)
+}
+
+/// Trials by the value of a setting, in order of it: those of each value, or, where there are many values, the low, middle and high third.
+fn groups(by_setting: &[(f64, f64)]) -> Vec<&[(f64, f64)]> {
+    let mut different: Vec<f64> = by_setting.iter().map(|(setting, _)| *setting).collect();
+    different.dedup();
+    match different.len() {
+        5.. => by_setting.chunks(by_setting.len().div_ceil(3)).collect(),
+        _ => by_setting.chunk_by(|a, b| a.0 == b.0).collect(),
+    }
 }
 
 /// The share of the variance of the values that each key explains: that between groups of its values (eta squared).
@@ -286,13 +311,7 @@ fn importance<'a>(trials: impl Iterator<Item = &'a TrialReport>) -> BTreeMap<Str
         let mut by_setting: Vec<(f64, f64)> =
             trials.iter().zip(&values).filter_map(|(trial, value)| Some((trial.keys.get(at)?.1, *value))).collect();
         by_setting.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let mut different: Vec<f64> = by_setting.iter().map(|(setting, _)| *setting).collect();
-        different.dedup();
-        let groups: Vec<&[(f64, f64)]> = match different.len() {
-            // As many values as trials: low, middle, high.
-            5.. => by_setting.chunks(by_setting.len().div_ceil(3)).collect(),
-            _ => by_setting.chunk_by(|a, b| a.0 == b.0).collect(),
-        };
+        let groups = groups(&by_setting);
         let between: f64 = groups
             .iter()
             .map(|group| {
