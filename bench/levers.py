@@ -22,7 +22,8 @@ import statistics
 import time
 from pathlib import Path
 
-from harness import ROOT, Busy, is_past, keep, machine, run, say, table
+import harness
+from harness import ROOT, Busy, is_past, keep, machine, say, table
 
 MEASURES = {"ner": ["micro_f1", "micro_f1_strict"], "qa": ["exact_match", "f1"]}
 HELD_OUT = {"ner": 3042, "qa": 5}  # sentences; articles
@@ -107,10 +108,8 @@ def train(args, recipe: Path, name: str, overrides: dict) -> dict:
     folder = args.work / name
     shutil.rmtree(folder, ignore_errors=True)
     overrides = {"name": name, "output": args.work, "encoder.checkpoint": args.encoder} | overrides
-    pairs = [part for key, value in overrides.items() for part in ("--set", f"{key}={value}")]
     busy = Busy()
-    output = run([args.polyhead, "train", recipe, *pairs, "--json", "--quiet"], args.threads).output
-    events = [json.loads(line) for line in output.splitlines()]
+    events, _ = harness.train(args.polyhead, recipe, overrides, args.threads)
     last = [event for event in events if event["event"] == "evaluated"][-1]
     scores = {
         f"{task} {measure}": round(last["scores"][task]["values"][measure], 4)

@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
-use support::{command, file, polyhead, text, tiny_bert};
+use support::{command, file, polyhead, text, tiny_bert, without_seconds};
 use tempfile::TempDir;
 
 /// A folder with a recipe and its data; searches are made in it.
@@ -27,21 +27,6 @@ fn recipe() -> (TempDir, String) {
     );
     let path = file(&folder, "recipe.toml", text);
     (folder, path)
-}
-
-fn without_seconds(mut value: Value) -> Value {
-    fn strip(value: &mut Value) {
-        match value {
-            Value::Object(fields) => {
-                fields.retain(|name, _| name != "seconds");
-                fields.values_mut().for_each(strip);
-            }
-            Value::Array(items) => items.iter_mut().for_each(strip),
-            _ => {}
-        }
-    }
-    strip(&mut value);
-    value
 }
 
 fn found(folder: &Path) -> Value {

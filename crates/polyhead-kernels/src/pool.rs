@@ -1,8 +1,8 @@
 //! The threads that share the loops of a pass.
 //!
 //! ```text
-//! training, packing weights ...   rayon's pool
-//! a pass that answers             the same number of threads of a team, held awake from its beginning to its end
+//! training, all else    rayon's pool
+//! a pass that answers   the same number of threads of a team, held awake from its beginning to its end
 //! ```
 //!
 //! A pass over a sentence is some sixty loops of ten microseconds, with serial stretches between them. Workers of a pool that runs out
@@ -38,8 +38,20 @@ pub(crate) fn for_each(count: usize, run: impl Fn(usize) + Sync) {
 
 /// Calls `run` with each index below `count`, in parallel, of which a thread takes so many at a time.
 pub(crate) fn for_each_of(count: usize, together: usize, run: impl Fn(usize) + Sync) {
+    for_each_of_init(count, together, || (), |(), index| run(index));
+}
+
+/// The same with something that each thread makes for itself first.
+pub(crate) fn for_each_of_init<S>(
+    count: usize,
+    together: usize,
+    init: impl Fn() -> S + Sync,
+    run: impl Fn(&mut S, usize) + Sync,
+) {
     let together = together.max(1);
-    for_each(count.div_ceil(together), |part| (part * together..count.min((part + 1) * together)).for_each(&run));
+    for_each_init(count.div_ceil(together), init, |own, part| {
+        (part * together..count.min((part + 1) * together)).for_each(|index| run(own, index));
+    });
 }
 
 /// Calls `run` with each part of a slice and its index, in parallel: parts of this size, the last one perhaps shorter, of which a thread
@@ -127,7 +139,7 @@ impl Drop for Held {
 }
 
 impl Team {
-    /// That of the process, with a helper for each thread of rayon's pool but one; none where helpers can't be had.
+    /// That of the process, with a helper for each thread of rayon's pool but one; none where there is one thread alone.
     fn get() -> Option<&'static Self> {
         static TEAM: OnceLock<Option<Team>> = OnceLock::new();
         static STARTED: OnceLock<()> = OnceLock::new();
@@ -150,7 +162,7 @@ impl Team {
         STARTED.get_or_init(|| {
             for number in 0..helpers {
                 let thread = std::thread::Builder::new().name(format!("helper-{number}"));
-                // One that can't be had is done without.
+                // Without one that can't be started the others do its work.
                 let _ = thread.spawn(|| team.help());
             }
         });

@@ -46,23 +46,6 @@ fn compare(recipe: Recipe, seeds: &[u64]) -> (Report, PathBuf) {
     (comparison.conclude().unwrap(), comparison.folder().to_owned())
 }
 
-/// `comparison.json` without what depends on the clock.
-fn timeless(folder: &Path) -> Value {
-    fn strip(value: &mut Value) {
-        match value {
-            Value::Object(fields) => {
-                fields.retain(|name, _| name != "seconds");
-                fields.values_mut().for_each(strip);
-            }
-            Value::Array(items) => items.iter_mut().for_each(strip),
-            _ => {}
-        }
-    }
-    let mut value = serde_json::from_str(&fs::read_to_string(folder.join("comparison.json")).unwrap()).unwrap();
-    strip(&mut value);
-    value
-}
-
 /// The steps of a run: task and tokens of each, out of its `metrics.jsonl`.
 fn steps(run: &Path) -> Vec<(String, u64)> {
     let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
@@ -193,7 +176,7 @@ fn finished_runs_leave_their_metrics_and_of_the_first_seed_their_models() {
 fn an_interrupted_comparison_goes_on_and_comes_to_the_same() {
     let whole = tempfile::tempdir().unwrap();
     let (_, expected) = compare(recipe(whole.path(), &[]), &[42, 43]);
-    let expected = timeless(&expected);
+    let expected = small::timeless(&expected.join("comparison.json"));
 
     let folder = tempfile::tempdir().unwrap();
     let recipe = recipe(folder.path(), &[]);
@@ -240,7 +223,7 @@ fn an_interrupted_comparison_goes_on_and_comes_to_the_same() {
     }
     assert_eq!(go_on(&comparison), ["qa-seed42", "joint-seed43", "ner-seed43", "qa-seed43"]);
     comparison.conclude().unwrap();
-    assert_eq!(timeless(comparison.folder()), expected);
+    assert_eq!(small::timeless(&comparison.folder().join("comparison.json")), expected);
     assert!(go_on(&comparison).is_empty(), "what is finished is not trained again");
 }
 

@@ -9,7 +9,6 @@ use polyhead::recipe::{LearningRate, Recipe};
 use polyhead::train::{Event, Trainer};
 use polyhead::tune::{Budget, Next, Report, SearchedKey, Settings, Tuning};
 use polyhead::{ErrorKind, Result};
-use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -53,23 +52,6 @@ fn search(recipe: Recipe, budget: Budget) -> (Report, Tuning) {
     let tuning = open(recipe, settings(budget)).unwrap();
     go_on(&tuning);
     (tuning.conclude().unwrap(), tuning)
-}
-
-/// `tune.json` without what depends on the clock.
-fn timeless(folder: &Path) -> Value {
-    fn strip(value: &mut Value) {
-        match value {
-            Value::Object(fields) => {
-                fields.retain(|name, _| name != "seconds");
-                fields.values_mut().for_each(strip);
-            }
-            Value::Array(items) => items.iter_mut().for_each(strip),
-            _ => {}
-        }
-    }
-    let mut value = serde_json::from_slice(&fs::read(folder.join("tune.json")).unwrap()).unwrap();
-    strip(&mut value);
-    value
 }
 
 #[test]
@@ -151,7 +133,7 @@ fn a_search_that_was_stopped_anywhere_comes_to_the_same_end() {
     };
     tuning.conclude().unwrap();
     assert!(cuts > 4, "{cuts}");
-    assert_eq!(timeless(tuning.folder()), timeless(whole.folder()));
+    assert_eq!(small::timeless(&tuning.folder().join("tune.json")), small::timeless(&whole.folder().join("tune.json")));
 }
 
 #[test]
@@ -170,7 +152,10 @@ fn several_processes_share_the_trials_and_find_what_one_finds() {
     let together = open(recipe, settings(Budget::Trainings(3.5))).unwrap();
     assert!(go_on(&together).is_empty());
     together.conclude().unwrap();
-    assert_eq!(timeless(together.folder()), timeless(alone.folder()));
+    assert_eq!(
+        small::timeless(&together.folder().join("tune.json")),
+        small::timeless(&alone.folder().join("tune.json"))
+    );
 }
 
 #[test]

@@ -24,7 +24,7 @@ use crate::gemm::{Matrix, MicroKernel, StoreMatrix, Values, Writer, column_sums}
 use crate::linear::Linear;
 use crate::math::{dot, exp, max, simd, sum};
 use crate::ops::{Attention, Disentangled, Positions};
-use crate::pool::for_each_init;
+use crate::pool::for_each_of_init;
 use crate::segments::{Segment, Segments};
 use crate::storage::Parts;
 use crate::tape::{GradientBuffers, Tape};
@@ -360,10 +360,7 @@ impl Job {
 
     fn for_each_task<T: MicroKernel>(&self, run: impl Fn(Task, &mut head::Scratch<T>) + Send + Sync) {
         let (tasks, grain) = (self.tasks(), self.grain());
-        let together: Vec<&[Task]> = tasks.chunks(grain).collect();
-        for_each_init(together.len(), head::Scratch::default, |scratch, index| {
-            together[index].iter().for_each(|&task| run(task, scratch));
-        });
+        for_each_of_init(tasks.len(), grain, head::Scratch::default, |scratch, index| run(tasks[index], scratch));
     }
 
     /// Elements must not reach across heads.

@@ -8,7 +8,7 @@
 use super::{Job, positions::angles};
 use crate::gemm::Matrix;
 use crate::math::simd;
-use crate::pool::for_each_init;
+use crate::pool::for_each_of_init;
 use crate::segments::{Segment, Segments};
 
 /// The angles of all positions of a batch.
@@ -47,25 +47,24 @@ impl Turn {
         const TOGETHER: usize = 16;
         // Each thread reads and writes whole rows of its own.
         let shared = qkv.writer();
-        for_each_init(
-            position_of.len().div_ceil(TOGETHER),
+        for_each_of_init(
+            position_of.len(),
+            TOGETHER,
             || vec![0.0; both],
-            |values, part| {
-                for (row, position) in position_of.iter().enumerate().skip(part * TOGETHER).take(TOGETHER) {
-                    let Some(position) = *position else { continue };
-                    let [cosines, sines] = [&self.cosines, &self.sines].map(|all| &all[position * half..][..half]);
-                    // SAFETY: this task alone reads and writes this row.
-                    unsafe { shared.read(row, 0, values) };
-                    for head in values.chunks_exact_mut(2 * half) {
-                        let (a, b) = head.split_at_mut(half);
-                        match direction {
-                            Direction::Forward => turn(a, b, cosines, sines),
-                            Direction::Backward => turn(b, a, cosines, sines),
-                        }
+            |values, row| {
+                let Some(position) = position_of[row] else { return };
+                let [cosines, sines] = [&self.cosines, &self.sines].map(|all| &all[position * half..][..half]);
+                // SAFETY: this task alone reads and writes this row.
+                unsafe { shared.read(row, 0, values) };
+                for head in values.chunks_exact_mut(2 * half) {
+                    let (a, b) = head.split_at_mut(half);
+                    match direction {
+                        Direction::Forward => turn(a, b, cosines, sines),
+                        Direction::Backward => turn(b, a, cosines, sines),
                     }
-                    // SAFETY: as above.
-                    unsafe { shared.write(row, 0, values) };
                 }
+                // SAFETY: as above.
+                unsafe { shared.write(row, 0, values) };
             },
         );
     }

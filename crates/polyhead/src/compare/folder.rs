@@ -9,7 +9,7 @@
 //! ```
 
 use crate::error::{Error, Place, Result};
-use crate::io::{LOCK, is_temporary, lock_folder, remove_folder, write_atomic};
+use crate::io::{LOCK, is_temporary, lock_folder, names, remove_folder, write_atomic};
 use crate::recipe::{Difference, Recipe, differences};
 use std::fs::{self, File};
 use std::io::ErrorKind;
@@ -123,13 +123,6 @@ impl Folder {
 fn begun(folder: &Path) -> Result<bool> {
     let own = |name: &String| is_temporary(name) || [RECIPE, SEEDS, LOCK].contains(&name.as_str());
     Ok(!names(folder)?.iter().all(own))
-}
-
-/// The names in a folder.
-fn names(folder: &Path) -> Result<Vec<String>> {
-    let entries = fs::read_dir(folder).and_then(Iterator::collect::<std::io::Result<Vec<_>>>);
-    let entries = entries.map_err(|cause| Error::reading(folder, cause))?;
-    Ok(entries.into_iter().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
 }
 
 fn write_rounds(folder: &Path, rounds: &[Vec<u64>]) -> Result<()> {

@@ -16,7 +16,7 @@ mod shards;
 
 pub use append::{AppendFile, Mark};
 pub use atomic::{write_atomic, write_atomic_with};
-pub use folder::{remove_folder, write_folder_atomic};
+pub use folder::{names, remove_folder, write_folder_atomic};
 pub use lock::{LOCK, lock_folder, try_lock_folder};
 pub use shards::{INT8_WEIGHTS, SHARD_INDEX, ShardIndex};
 

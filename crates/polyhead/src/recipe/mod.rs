@@ -19,6 +19,7 @@ mod words;
 pub(crate) use differences::{Difference, differences};
 pub use keys::{Key, keys};
 pub use learning_rate::LearningRate;
+pub(crate) use learning_rate::two_digits;
 pub use tasks::TaskRecipe;
 
 use crate::batch::Padding;

@@ -9,7 +9,7 @@
 
 use super::Settings;
 use crate::error::{Error, Place, Result};
-use crate::io::{LOCK, is_temporary, try_lock_folder, write_atomic};
+use crate::io::{LOCK, is_temporary, names, try_lock_folder, write_atomic};
 use crate::recipe::{Difference, Recipe, differences};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -111,11 +111,4 @@ impl Folder {
         fs::create_dir_all(&folder).map_err(|cause| Error::writing(&folder, cause))?;
         Ok(folder)
     }
-}
-
-/// The names in a folder.
-pub(super) fn names(folder: &Path) -> Result<Vec<String>> {
-    let entries = fs::read_dir(folder).and_then(Iterator::collect::<std::io::Result<Vec<_>>>);
-    let entries = entries.map_err(|cause| Error::reading(folder, cause))?;
-    Ok(entries.into_iter().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
 }

@@ -40,7 +40,7 @@ pub use space::SearchedKey;
 
 use crate::error::{Error, ErrorKind, Place, Result};
 use crate::events::{Outcome, Plan};
-use crate::io::{remove_folder, try_lock_folder, write_atomic};
+use crate::io::{names, remove_folder, try_lock_folder, write_atomic};
 use crate::recipe::Recipe;
 use crate::report::{html, markdown};
 use crate::tasks::{TASKS, TaskKind};
@@ -244,9 +244,7 @@ impl Tuning {
         // What was measured is in the metrics.
         let run = folder.join(RUN);
         if self.ending(*trial)?.is_some() && run.is_dir() {
-            for name in
-                folder::names(&run)?.into_iter().filter(|name| name.starts_with("checkpoint-") || name == "best")
-            {
+            for name in names(&run)?.into_iter().filter(|name| name.starts_with("checkpoint-") || name == "best") {
                 remove_folder(&run.join(name))?;
             }
         }
@@ -275,13 +273,12 @@ impl Tuning {
         let budget = self.budget(ending.as_ref());
         let trials = match (budget, &ending) {
             (Some(budget), _) => self.affordable(budget)?,
-            (None, None) => 1,
             (None, Some(Ending::Failed(reason))) => {
                 return Err(Error::data(format!("the recipe as it is does not train: {reason}"))
                     .at(Place::file(self.folder_of(first)?))
                     .hint("--steps or --trainings searches on without knowing how long a training takes"));
             }
-            (None, Some(Ending::Scored(..))) => 1,
+            (None, _) => 1,
         };
         let mut rungs = Vec::new();
         let mut numbers: Vec<usize> = (0..trials).collect();

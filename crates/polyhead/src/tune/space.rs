@@ -8,7 +8,7 @@
 //! into the largest gap, so that however many trials there are, they cover the space. The first two are no such points: the recipe as it
 //! is, and what is known to do well without a search.
 
-use crate::recipe::{LearningRate, Recipe};
+use crate::recipe::{LearningRate, Recipe, two_digits};
 use polyhead_kernels::rng::Key;
 use serde::{Deserialize, Serialize};
 
@@ -76,12 +76,6 @@ impl Values {
             }
         }
     }
-}
-
-/// The number to two digits, as people write it.
-fn two_digits(value: f64) -> f64 {
-    // By way of its text: what is printed is what is used.
-    format!("{value:.1e}").parse().unwrap_or(value)
 }
 
 /// A key with its value.

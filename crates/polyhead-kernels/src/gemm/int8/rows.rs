@@ -3,7 +3,7 @@
 use super::QUAD;
 use crate::gemm::matrix::{Matrix, Values};
 use crate::math::simd;
-use crate::pool::for_each_of;
+use crate::pool::for_each_of_init;
 use crate::storage::Parts;
 use crate::workspace::Buffer;
 
@@ -29,7 +29,7 @@ impl Int8Rows {
         {
             let (elements, scales, zeros) =
                 (Parts::new(&mut elements), Parts::new(&mut scales), Parts::new(&mut zeros));
-            for_each_of(matrix.rows, TASK.div_ceil(columns.max(1)), |row| {
+            for_each_of_init(matrix.rows, TASK.div_ceil(columns.max(1)), Vec::new, |wide, row| {
                 // SAFETY: every row is visited once.
                 let (elements, scale, zero) =
                     unsafe { (elements.part(row * depth, depth), scales.part(row, 1), zeros.part(row, 1)) };
@@ -37,9 +37,9 @@ impl Int8Rows {
                 (scale[0], zero[0]) = match &matrix.values {
                     Values::F32(values) => quantize_row(bytes, &values[row * columns..][..columns]),
                     Values::Bf16(_) => {
-                        let mut wide = vec![0.0; columns];
-                        matrix.read(row, 0, &mut wide);
-                        quantize_row(bytes, &wide)
+                        wide.resize(columns, 0.0);
+                        matrix.read(row, 0, wide);
+                        quantize_row(bytes, wide)
                     }
                 };
             });
