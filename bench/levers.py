@@ -45,6 +45,7 @@ SCREEN = {
     "ner dropout 0, head too": ("ner", "ner dropout 0", {"tasks.ner.dropout": 0.0}),
     "ner viterbi": ("ner", "ner batch 8", {"tasks.ner.decoding": "viterbi"}),
     "ner document context": ("ner", "ner batch 8", {"tasks.ner.context": "document"}),
+    "ner case embeddings": ("ner", "ner batch 8", {"encoder.case_embeddings": "true"}),
     "ner weight decay 0.1": ("ner", "ner batch 8", {"train.weight_decay": 0.1}),
     "ner warm-up 0.05": ("ner", "ner batch 8", {"train.warmup": 0.05}),
     "ner warm-up 0.2": ("ner", "ner batch 8", {"train.warmup": 0.2}),
@@ -180,7 +181,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=ROOT / "runs/levers", help="runs and held-out data (%(default)s)")
     parser.add_argument("--until", metavar="HH:MM", help="begin nothing after this time of the day in UTC")
     parser.add_argument("--table", action="store_true", help="print what there is")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     rows = {"screen": SCREEN, "confirm": CONFIRM}.get(args.stage, {})
     if unknown := set(args.rows) - set(rows):
         parser.error(f"expected rows of {', '.join(rows)}, found {', '.join(sorted(unknown))}")

@@ -13,7 +13,7 @@ use crate::encoders::{EncoderKind, HeadTransform};
 use crate::error::{Error, Place, Result};
 use crate::info::ModelInfo;
 use crate::io::{write_atomic, write_folder_atomic};
-use crate::model::{Model, NamedTask, card};
+use crate::model::{Model, NamedTask, card, case_embeddings};
 use crate::onnx::{self, Format};
 use crate::tasks::SingleTask;
 use serde_json::{Value, json};
@@ -28,8 +28,12 @@ const TRITON: &str = "config.pbtxt";
 /// What a folder for browsers says of its model, as `GET /info` of a server.
 pub const INFO: &str = "info.json";
 
-/// A task as a single-task model of transformers, and `config.json` of that model.
+/// A task as a single-task model of transformers, and `config.json` of that model. None where it has no class for it, or would give the encoder
+/// other inputs.
 fn described(model: &Model, task: &NamedTask) -> Option<Result<(SingleTask, Value)>> {
+    if case_embeddings::has(model.config()) {
+        return None;
+    }
     let describe = |encoder: &EncoderKind| {
         let single = task.task.single(encoder)?;
         let mut config = model.config().clone();
@@ -45,7 +49,14 @@ fn described(model: &Model, task: &NamedTask) -> Option<Result<(SingleTask, Valu
     EncoderKind::of(Path::new("config.json"), model.config()).map(describe).transpose()
 }
 
-fn no_single_task(task: &NamedTask) -> Error {
+fn no_single_task(model: &Model, task: &NamedTask) -> Error {
+    if case_embeddings::has(model.config()) {
+        let message = "transformers' tokenizers do not tell this encoder how words are written: `case_embeddings` of its config.json";
+        return Error::usage(message).hint(
+            "a model trained with encoder.case_embeddings = false can be exported for it; without `--task` a model is written for ONNX \
+             as it is",
+        );
+    }
     Error::usage(format!("transformers has no single-task model for `{}`", task.name))
 }
 
@@ -54,7 +65,7 @@ fn no_single_task(task: &NamedTask) -> Error {
 /// # Errors
 /// transformers has no class for it or one with another head, or the folder can't be written.
 pub fn single_task(model: &Model, task: &NamedTask, folder: &Path) -> Result<()> {
-    let (single, config) = described(model, task).ok_or_else(|| no_single_task(task))??;
+    let (single, config) = described(model, task).ok_or_else(|| no_single_task(model, task))??;
     let kind = EncoderKind::of(Path::new("config.json"), &config)?;
     let prefix = kind.naming.prefix;
     let head = task.task.export(kind)?;
@@ -82,7 +93,8 @@ pub fn single_onnx(model: &Model, task: &NamedTask, format: Format, folder: &Pat
 
 fn write_single_onnx(model: &Model, task: &NamedTask, format: Format, folder: &Path) -> Result<()> {
     let (single, config) = described(model, task).ok_or_else(|| {
-        no_single_task(task).hint(format!("without `--task` the model is written with all its heads: {ALL_HEADS}"))
+        no_single_task(model, task)
+            .hint(format!("without `--task` the model is written with all its heads: {ALL_HEADS}"))
     })??;
     model.write_beside(folder, config, card::single_onnx_card(model, task, &single))?;
     let signature = onnx::write_single(model, task, format, folder.join(ONE_HEAD))?;

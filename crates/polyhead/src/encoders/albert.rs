@@ -39,6 +39,7 @@ pub const KIND: EncoderKind = EncoderKind {
     },
     first_position: FirstPosition::First,
     token_types: TokenTypes::OfTemplate,
+    case_embeddings: true,
     vocabulary: None,
     lora_targets: &["query", "value"],
     sequence_head: Some(SequenceHead {

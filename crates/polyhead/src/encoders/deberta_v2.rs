@@ -40,6 +40,7 @@ pub const KIND: EncoderKind = EncoderKind {
     },
     first_position: FirstPosition::First,
     token_types: TokenTypes::OfTemplate,
+    case_embeddings: false,
     vocabulary: None,
     lora_targets: &["query_proj", "value_proj"],
     sequence_head: Some(SequenceHead {

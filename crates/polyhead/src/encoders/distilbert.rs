@@ -43,6 +43,7 @@ pub const KIND: EncoderKind = EncoderKind {
     },
     first_position: FirstPosition::First,
     token_types: TokenTypes::None,
+    case_embeddings: true,
     vocabulary: Some(Vocabulary::WordPiece),
     lora_targets: &["q_lin", "v_lin"],
     sequence_head: Some(SequenceHead {

@@ -26,6 +26,7 @@ pub const KIND: EncoderKind = EncoderKind {
     },
     first_position: FirstPosition::First,
     token_types: TokenTypes::OfTemplate,
+    case_embeddings: true,
     vocabulary: Some(Vocabulary::WordPiece),
     lora_targets: &["query", "value"],
     sequence_head: Some(SequenceHead {

@@ -53,6 +53,8 @@ pub struct EncoderKind {
     pub first_position: FirstPosition,
     /// Which row of the table of token types a token takes.
     pub token_types: TokenTypes,
+    /// Whether they may say how words are written, too: `encoder.case_embeddings` of a recipe.
+    pub case_embeddings: bool,
     /// The files that its tokenizer is made of where a checkpoint has no `tokenizer.json`, if that is exact.
     pub vocabulary: Option<Vocabulary>,
     /// The linear layers that low-rank adaptation (LoRA) changes if nothing else is said, by the last part of their names:

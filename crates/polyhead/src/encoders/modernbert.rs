@@ -37,6 +37,7 @@ pub const KIND: EncoderKind = EncoderKind {
     },
     first_position: FirstPosition::First,
     token_types: TokenTypes::None,
+    case_embeddings: false,
     vocabulary: None,
     lora_targets: &["Wqkv"],
     sequence_head: None,

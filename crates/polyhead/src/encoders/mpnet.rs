@@ -34,6 +34,7 @@ pub const KIND: EncoderKind = EncoderKind {
     // Behind that of `<pad>`, which is 1 in every checkpoint: transformers does not read it.
     first_position: FirstPosition::Row(2),
     token_types: TokenTypes::None,
+    case_embeddings: true,
     vocabulary: None,
     lora_targets: &["q", "v"],
     sequence_head: Some(SequenceHead {

@@ -95,6 +95,9 @@ struct Config {
     max_position_embeddings: usize,
     #[serde(default = "two")]
     type_vocab_size: usize,
+    /// Whether token types say how words are written, too: `encoder.case_embeddings` of a recipe.
+    #[serde(default)]
+    case_embeddings: bool,
     /// None: that of hidden states.
     embedding_size: Option<usize>,
     /// Groups of layers that share their weights; none: every layer has its own.
@@ -200,6 +203,7 @@ impl PostNorm {
             (table("position_embeddings", config.max_position_embeddings)?, Index::PositionsFrom(first_position)),
         ];
         let types = match kind.token_types {
+            _ if config.case_embeddings => Some(Index::TokenTypes),
             TokenTypes::OfTemplate if config.type_vocab_size > 1 => Some(Index::TokenTypes),
             // A table of one row tells nothing apart.
             TokenTypes::OfTemplate | TokenTypes::AlwaysFirst => Some(Index::FirstRow),

@@ -26,6 +26,7 @@ pub const KIND: EncoderKind = EncoderKind {
     },
     first_position: FirstPosition::AfterPadding,
     token_types: TokenTypes::AlwaysFirst,
+    case_embeddings: false,
     vocabulary: Some(Vocabulary::ByteLevelBpe),
     lora_targets: &["query", "value"],
     sequence_head: Some(SequenceHead {

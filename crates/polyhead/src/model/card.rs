@@ -1,6 +1,6 @@
 //! Model cards: the `README.md` of a model folder, with the front matter that the Hub reads.
 
-use super::{Model, NamedTask, arguments};
+use super::{Model, NamedTask, arguments, case_embeddings};
 use crate::encoders::EncoderKind;
 use crate::parameters::Lora;
 use crate::tasks::SingleTask;
@@ -38,11 +38,12 @@ pub fn model_card(model: &Model, lora: Option<&Lora>) -> String {
     }
     scores(model, &mut card);
     usage(model, &mut card);
-    let _ = write!(
-        card,
-        "`transformers.AutoModel.from_pretrained(THIS_FOLDER)` loads the encoder; `polyhead export` writes a task as a \
-         single-task model of transformers.\n\n"
-    );
+    let _ = write!(card, "`transformers.AutoModel.from_pretrained(THIS_FOLDER)` loads the encoder");
+    card += match case_embeddings::has(model.config()) {
+        true => ".\n\n",
+        false => "; `polyhead export` writes a task as a single-task model of transformers.\n\n",
+    };
+    case_note(model, &mut card);
     origin(model, &mut card);
     card
 }
@@ -110,6 +111,7 @@ pub fn onnx_card(model: &Model, file: &str) -> String {
         names.len(),
         names.join(", "),
     );
+    case_note(model, &mut card);
     scores(model, &mut card);
     origin(model, &mut card);
     card
@@ -131,6 +133,18 @@ pub fn browser_card(model: &Model, file: &str) -> String {
     scores(model, &mut card);
     origin(model, &mut card);
     card
+}
+
+/// What else the encoder reads, for programs that make its inputs themselves.
+fn case_note(model: &Model, card: &mut String) {
+    if case_embeddings::has(model.config()) {
+        let _ = write!(
+            card,
+            "The encoder reads how words are written, which its tokenizer does not say. Add to the `token_type_ids` of each token: 0 where \
+             its word has no capital letter, 2 where only its first letter is one, 4 where it has two letters or more and all are, 6 \
+             where others are. A word is a run of letters and digits; where a sub-word begins with another character, add 0.\n\n"
+        );
+    }
 }
 
 fn usage(model: &Model, card: &mut String) {

@@ -6,7 +6,7 @@
 //! ```
 
 use super::folder::Polyhead;
-use super::{NamedTask, check_names};
+use super::{NamedTask, case_embeddings, check_names};
 use crate::encoders::EncoderKind;
 use crate::error::{Error, Place, Result};
 use crate::tasks::TaskKind;
@@ -41,6 +41,7 @@ impl Codec {
         })?;
         let tasks = ours.tasks.into_iter().map(|task| task.open(kinds, path)).collect::<Result<Vec<_>>>()?;
         check_names(&tasks).map_err(|error| error.at_least(Place::file(path)))?;
-        Ok(Self { tokenizer: Tokenizer::from_bytes(tokenizer, Path::new("tokenizer.json"))?, tasks, encoder })
+        let tokenizer = Tokenizer::from_bytes(tokenizer, Path::new("tokenizer.json"))?;
+        Ok(Self { tokenizer: tokenizer.with_case(case_embeddings::has(&config)), tasks, encoder })
     }
 }

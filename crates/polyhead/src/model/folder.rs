@@ -111,9 +111,10 @@ impl TokenizerFiles {
         Ok(Self { files, made_of })
     }
 
-    pub fn tokenizer(&self) -> Result<Tokenizer> {
+    /// The tokenizer, for an encoder that reads how words are written or one that does not.
+    pub fn tokenizer(&self, reads_case: bool) -> Result<Tokenizer> {
         let bytes = self.files.first().map_or(&[][..], |(_, bytes)| bytes);
-        Tokenizer::from_bytes(bytes, &self.made_of)
+        Ok(Tokenizer::from_bytes(bytes, &self.made_of)?.with_case(reads_case))
     }
 }
 

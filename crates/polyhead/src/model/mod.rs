@@ -2,6 +2,7 @@
 
 mod about;
 pub mod card;
+pub(crate) mod case_embeddings;
 mod codec;
 mod command;
 mod folder;
@@ -11,6 +12,7 @@ mod start;
 
 pub use about::Provenance;
 pub(crate) use about::without_path;
+pub use case_embeddings::CaseEmbeddings;
 pub use codec::Codec;
 pub use command::{arguments, shell_word};
 pub use folder::read_config;
@@ -118,7 +120,7 @@ impl Model {
             }
         }
         let read = TokenizerFiles::read(folder, &config)?;
-        let tokenizer = read.tokenizer()?;
+        let tokenizer = read.tokenizer(case_embeddings::has(&config))?;
         if tokenizer.vocabulary() > encoder.vocabulary() {
             let message = format!(
                 "expected ids below the encoder's vocabulary of {}, found ids up to {}",

@@ -11,7 +11,7 @@
 //! A head goes by its task's name, and a label by its own: where a label stands in the list means nothing.
 
 use super::folder::{Polyhead, SavedTask, read_config};
-use super::{Model, NamedTask, Provenance};
+use super::{CaseEmbeddings, Model, NamedTask, Provenance, case_embeddings};
 use crate::encoders::{EncoderKind, EncoderOverrides};
 use crate::error::{Error, Place, Result};
 use crate::events::{Begins, HeadStart, listed};
@@ -77,6 +77,8 @@ pub struct Start<'a> {
     pub key: Key,
     /// The kinds of task that there are.
     pub kinds: &'a [TaskKind],
+    /// Whether the encoder reads how words are written.
+    pub case_embeddings: CaseEmbeddings,
     /// Which other heads stay.
     pub keep: &'a KeepHeads,
     /// The tasks that begin with a head of another name: from the head's to the task's.
@@ -125,7 +127,9 @@ impl Model {
         adjust: &EncoderOverrides,
         key: Key,
     ) -> Result<Self> {
-        let start = Start { about, tasks, adjust, key, kinds: TASKS, keep: &KeepHeads::None, rename: &BTreeMap::new() };
+        let (keep, rename) = (&KeepHeads::None, &BTreeMap::new());
+        let case_embeddings = CaseEmbeddings::No;
+        let start = Start { about, tasks, adjust, key, kinds: TASKS, case_embeddings, keep, rename };
         Self::begin(folder, start, &mut |_| {})
     }
 
@@ -135,7 +139,7 @@ impl Model {
     /// The folder is damaged or of an unknown architecture; `keep` names a head that the checkpoint does not have, or that
     /// is one of the tasks; `rename` names a head that it does not have, or a task that is not there or of another kind.
     pub fn begin(folder: &Path, start: Start, notify: &mut dyn FnMut(&str)) -> Result<Self> {
-        let Start { mut about, mut tasks, adjust, key, kinds, keep, rename } = start;
+        let Start { mut about, mut tasks, adjust, key, kinds, case_embeddings: wanted, keep, rename } = start;
         let path = folder.join("config.json");
         let mut config = read_config(&path)?;
         let kind = EncoderKind::of(&path, &config)?;
@@ -145,6 +149,7 @@ impl Model {
             let own = adjust.lora.as_ref().map(|lora| lora.resolved(kind.lora_targets));
             begin_lora(&lora, own.as_ref(), &mut weights, notify)?;
         }
+        case_embeddings::add(folder, kind, &mut config, &mut weights, wanted, adjust)?;
         name_foreign_heads(&mut stored, &tasks, &mut weights);
         rename_heads(&mut stored, rename, &tasks, &mut weights)?;
         let mut starts = Vec::new();

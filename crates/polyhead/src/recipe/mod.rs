@@ -26,7 +26,7 @@ use crate::batch::Padding;
 use crate::data::{Columns, Encoding, Files, Layout};
 use crate::encoders::{EncoderOverrides, Precision};
 use crate::error::{Error, Place, Result};
-use crate::model::KeepHeads;
+use crate::model::{CaseEmbeddings, KeepHeads};
 use crate::order::Order;
 use crate::parameters::{Freeze, Int8, Lora};
 use crate::strategy::Strategy;
@@ -82,6 +82,9 @@ pub struct EncoderRecipe {
     /// The tasks that begin with heads of the checkpoint under another name: from the head's name to the task's.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub rename_heads: BTreeMap<String, String>,
+    /// Whether an encoder whose tokenizer lower-cases reads how words are written: `auto` where it can.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub case_embeddings: CaseEmbeddings,
     /// Dropout of hidden states, instead of the checkpoint's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dropout: Option<f64>,

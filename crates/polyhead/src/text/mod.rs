@@ -2,6 +2,7 @@
 //!
 //! Inside the library every offset is a byte offset into the text; [`offsets`] is the one place that converts.
 
+pub mod case;
 pub mod offsets;
 mod template;
 pub mod tokenizer;

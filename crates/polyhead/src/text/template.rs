@@ -10,6 +10,7 @@
 //! around them is the template.
 
 use super::Piece;
+use super::case::token_type;
 use crate::error::{Error, Result};
 use std::ops::Range;
 use tokenizers::{Encoding, Token};
@@ -123,7 +124,7 @@ impl<const TEXTS: usize> Template<TEXTS> {
         let mut at = 0;
         for ((text, pieces), range) in self.texts.iter().zip(texts).zip(&mut ranges) {
             text.before.iter().for_each(|special| put(special.id, special.kind));
-            pieces.iter().for_each(|piece| put(piece.id, text.kind));
+            pieces.iter().for_each(|piece| put(piece.id, token_type(text.kind, piece.case)));
             let start = at + text.before.len();
             at = start + pieces.len();
             *range = start..at;
@@ -139,7 +140,7 @@ mod tests {
     use super::*;
 
     fn pieces(ids: &[u32]) -> Vec<Piece> {
-        ids.iter().map(|&id| Piece { id, start: 0, end: 0, word: 0 }).collect()
+        ids.iter().map(|&id| Piece { id, start: 0, end: 0, word: 0, case: 0 }).collect()
     }
 
     #[test]

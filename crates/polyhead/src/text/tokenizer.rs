@@ -3,6 +3,7 @@
 //!
 //! Sub-words come without special tokens; a [`Template`] puts these around them.
 
+use super::case;
 use super::offsets::floor;
 use super::template::Template;
 use crate::error::{Error, Place, Result};
@@ -27,6 +28,8 @@ pub struct Piece {
     pub end: usize,
     /// Which word it belongs to: of the given ones, or of those that the tokenizer splits running text into.
     pub word: usize,
+    /// How its word is written, see [`super::case`]; 0 where the encoder does not read that.
+    pub case: u32,
 }
 
 /// A tokenizer with its special tokens.
@@ -36,6 +39,8 @@ pub struct Tokenizer {
     spaced: Option<Box<tokenizers::Tokenizer>>,
     single: Template<1>,
     pair: Option<Template<2>>,
+    /// Whether sub-words say how their words are written.
+    reads_case: bool,
     /// Fills padded batches: `[PAD]`, `<pad>`.
     pub pad: u32,
     /// The SHA-256 of the bytes that it was read from.
@@ -84,7 +89,8 @@ impl Tokenizer {
         })?;
         let pair = template(&inner);
         let spaced = spaced(&inner).map_err(|cause| fault(cause.to_string()))?.map(Box::new);
-        let tokenizer = Self { inner, spaced, single, pair, pad, sha256: Sha256::digest(bytes).into() };
+        let tokenizer =
+            Self { inner, spaced, single, pair, reads_case: false, pad, sha256: Sha256::digest(bytes).into() };
         let largest =
             tokenizer.single.largest_id().max(tokenizer.pair.as_ref().map_or(0, Template::largest_id)).max(pad);
         if largest as usize >= tokenizer.vocabulary() {
@@ -92,6 +98,26 @@ impl Tokenizer {
             return Err(fault(format!("expected special tokens with ids up to {last}, found {largest}")));
         }
         Ok(tokenizer)
+    }
+
+    /// The same, for an encoder that reads how words are written; or for one that does not.
+    #[must_use]
+    pub fn with_case(self, reads_case: bool) -> Self {
+        Self { reads_case, ..self }
+    }
+
+    /// Whether sub-words say how their words are written.
+    pub fn reads_case(&self) -> bool {
+        self.reads_case
+    }
+
+    /// Whether capital letters are lost.
+    ///
+    /// # Errors
+    /// The tokenizer fails.
+    pub fn lower_cases(&self) -> Result<bool> {
+        let ids = |text: &str| -> Result<Vec<u32>> { Ok(self.text(text)?.iter().map(|piece| piece.id).collect()) };
+        Ok(ids("Ada Of THE")? == ids("ada of the")?)
     }
 
     /// The special tokens around one text.
@@ -144,7 +170,7 @@ impl Tokenizer {
 
     /// The sub-words of a running text, without special tokens.
     pub fn text(&self, text: &str) -> Result<Vec<Piece>> {
-        Ok(pieces(&encode(&self.inner, text.into())?, Source::Text(text)))
+        Ok(pieces(&encode(&self.inner, text.into())?, Source::Text(text), self.reads_case))
     }
 
     /// The sub-words of a running text, and which of them go on with the word of the one before, by the rule of
@@ -181,7 +207,7 @@ impl Tokenizer {
                 before.is_some_and(|before| before != ' ') && !text.get(start..).unwrap_or("").starts_with(' ')
             })
             .collect();
-        Ok((pieces(&encoding, Source::Text(text)), continues))
+        Ok((pieces(&encoding, Source::Text(text), self.reads_case), continues))
     }
 
     /// The sub-words of pre-split words, without special tokens, each with the index of its word.
@@ -191,7 +217,7 @@ impl Tokenizer {
     /// transformers).
     pub fn words(&self, words: &[&str]) -> Result<Vec<Piece>> {
         let inner = self.spaced.as_deref().unwrap_or(&self.inner);
-        Ok(pieces(&encode(inner, words.into())?, Source::Words(words)))
+        Ok(pieces(&encode(inner, words.into())?, Source::Words(words), self.reads_case))
     }
 }
 
@@ -269,13 +295,14 @@ impl<'a> Source<'a> {
 }
 
 /// The sub-words of an encoding, with the marks that the normaliser dropped after them.
-fn pieces(encoding: &tokenizers::Encoding, source: Source) -> Vec<Piece> {
+fn pieces(encoding: &tokenizers::Encoding, source: Source, reads_case: bool) -> Vec<Piece> {
     let parts = encoding.get_ids().iter().zip(encoding.get_offsets()).zip(encoding.get_word_ids());
     let mut pieces: Vec<Piece> = parts
         .map(|((&id, &(start, end)), word)| {
             let word = word.map_or(0, |word| word as usize);
             let (start, end) = trim(source.of(word), start, end);
-            Piece { id, start, end, word }
+            let case = if reads_case && start < end { case::class(source.of(word), start) } else { 0 };
+            Piece { id, start, end, word, case }
         })
         .collect();
     let mut next: Option<Piece> = None;

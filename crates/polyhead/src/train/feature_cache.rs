@@ -45,6 +45,7 @@ pub(super) fn key(task: &dyn AnyTask, train: &Examples, tokenizer: &Tokenizer) -
         "config": task.config(),
         "purpose": format!("{:?}", Purpose::Train),
         "tokenizer": hex(&tokenizer.sha256),
+        "case": tokenizer.reads_case(),
     });
     let mut digest = Sha256::new_with_prefix(head.to_string());
     prints.iter().for_each(|Fingerprint(print)| digest.update(print));

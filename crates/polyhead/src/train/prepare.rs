@@ -192,7 +192,8 @@ pub(super) fn prepare_from(
             let about = about(Provenance { source: Some(found.source), ..Provenance::default() });
             let key = Key::seed(recipe.seed).purpose("init");
             let (keep, rename) = (&recipe.encoder.keep_heads, &recipe.encoder.rename_heads);
-            let start = Start { about, tasks, adjust: &adjust, key, kinds, keep, rename };
+            let case_embeddings = recipe.encoder.case_embeddings;
+            let start = Start { about, tasks, adjust: &adjust, key, kinds, case_embeddings, keep, rename };
             Model::begin(&found.folder, start, notify).map_err(at_key)?
         }
     };

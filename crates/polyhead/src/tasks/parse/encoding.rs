@@ -170,7 +170,7 @@ pub(super) fn words(example: &Parsed, tokenizer: &Tokenizer) -> Result<Vec<Vec<P
             word.push(piece);
         }
     }
-    let unknown = Piece { id: tokenizer.unknown().unwrap_or(tokenizer.pad), start: 0, end: 0, word: 0 };
+    let unknown = Piece { id: tokenizer.unknown().unwrap_or(tokenizer.pad), start: 0, end: 0, word: 0, case: 0 };
     words.iter_mut().filter(|word| word.is_empty()).for_each(|word| word.push(unknown));
     Ok(words)
 }

@@ -126,7 +126,7 @@ fn with_markers(pieces: &[Piece], ranges: [Range<usize>; 2], markers: [u32; 2]) 
                 _ => range.end = with.pieces.len() + 1,
             }
         }
-        with.pieces.push(Piece { id, start: place, end: place, word: 0 });
+        with.pieces.push(Piece { id, start: place, end: place, word: 0, case: 0 });
     }
     with.pieces.extend(pieces.get(from..).unwrap_or(&[]));
     with
@@ -138,7 +138,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn pieces(count: usize) -> Vec<Piece> {
-        (0..count).map(|at| Piece { id: at as u32, start: 2 * at, end: 2 * at + 1, word: at }).collect()
+        (0..count).map(|at| Piece { id: at as u32, start: 2 * at, end: 2 * at + 1, word: at, case: 0 }).collect()
     }
 
     fn ids(encoded: &Encoded) -> Vec<u32> {

@@ -332,7 +332,7 @@ mod tests {
     /// `micro|soft com|pany|s x` with probabilities on which the strategies disagree.
     fn each_way(strategy: Strategy) -> Vec<(String, f64, usize, usize)> {
         let pieces = [(0, 5), (5, 9), (10, 13), (13, 17), (17, 18), (19, 20)];
-        let pieces = pieces.map(|(start, end)| Piece { id: 0, start, end, word: 0 });
+        let pieces = pieces.map(|(start, end)| Piece { id: 0, start, end, word: 0, case: 0 });
         let continues = [false, true, false, true, true, false];
         let probabilities = vec![
             vec![0.4, 0.6, 0.0, 0.0],
