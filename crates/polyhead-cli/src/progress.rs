@@ -372,7 +372,8 @@ mod tests {
         let scores = [("qa".to_owned(), score)].into();
         let (step, losses, counts, samples) = Default::default();
         let (value, since_best) = (Some(f1), 0);
-        Evaluated { epoch, step, counts, losses, scores, value, improved: true, since_best, seconds: 10.0, samples }
+        let (calibration, improved, seconds) = (Default::default(), true, 10.0);
+        Evaluated { epoch, step, counts, losses, scores, calibration, value, improved, since_best, seconds, samples }
     }
 
     #[test]

@@ -246,6 +246,17 @@ impl Parameters {
         self.iter().find(|parameter| parameter.name == name)
     }
 
+    /// Divides these by a number. Returns them with what they were.
+    pub(crate) fn divide(&self, names: &[String], by: f64) -> Result<Vec<(Weight, Tensor)>> {
+        let divided = |name: &String| {
+            let parameter = self.get(name).ok_or_else(|| Error::internal(format!("expected `{name}`, found none")))?;
+            let before = parameter.weight.tensor()?.copy()?;
+            parameter.weight.set(&before.affine(1.0 / by, 0.0)?)?;
+            Ok((parameter.weight.clone(), before))
+        };
+        names.iter().map(divided).collect()
+    }
+
     /// The name and the value of each.
     pub fn tensors(&self) -> Result<Vec<(&str, &Tensor)>> {
         self.iter().map(|parameter| Ok((parameter.name.as_str(), parameter.weight.tensor()?))).collect()

@@ -8,7 +8,7 @@ mod small;
 use polyhead::batch::Features;
 use polyhead::encoders::EncoderOverrides;
 use polyhead::events::{Begins, HeadStart, Record};
-use polyhead::model::{KeepHeads, Model, NamedTask, Provenance, Start};
+use polyhead::model::{CaseEmbeddings, KeepHeads, Model, NamedTask, Provenance, Start};
 use polyhead::recipe::Recipe;
 use polyhead::tasks::{Logits, TASKS};
 use polyhead::train::{Event, Trainer, prepare};
@@ -109,6 +109,7 @@ fn a_head_of_any_kind_answers_as_before_for_the_labels_that_both_have() {
             adjust: &adjust,
             key: Key::seed(1),
             kinds: TASKS,
+            case_embeddings: CaseEmbeddings::No,
             keep: &KeepHeads::None,
             rename: &BTreeMap::new(),
         };

@@ -11,7 +11,7 @@ use polyhead::Key;
 use polyhead::batch::{Features, Padding};
 use polyhead::encoders::{ENCODERS, EncoderKind, EncoderOverrides, Pass};
 use polyhead::export;
-use polyhead::model::{KeepHeads, Model, NamedTask, Provenance, Start};
+use polyhead::model::{CaseEmbeddings, KeepHeads, Model, NamedTask, Provenance, Start};
 use polyhead::tasks::{Purpose, TASKS};
 use serde_json::Value;
 use std::fs;
@@ -324,6 +324,7 @@ fn begun(folder: &Path, pooler: bool) -> (Model, Vec<String>) {
         adjust: &adjust,
         key,
         kinds: TASKS,
+        case_embeddings: CaseEmbeddings::No,
         keep: &keep,
         rename: &Default::default(),
     };

@@ -118,7 +118,7 @@ const MODULES: &[(&str, &[&str])] = &[
 
 /// Modules whose files are entries of one list and know nothing of each other; the files named here serve all of them.
 const LISTS: &[(&str, &[&str])] = &[
-    ("tasks", &["mod", "any", "answer", "confusion", "drawing", "faces", "lowest"]),
+    ("tasks", &["mod", "any", "answer", "confusion", "drawing", "faces", "lowest", "reliability"]),
     ("encoders", &["mod", "config", "post_norm"]),
     ("sample", &["mod"]),
     ("balance", &["mod"]),

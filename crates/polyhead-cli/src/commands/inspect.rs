@@ -11,7 +11,7 @@ use polyhead::hub::{self, HubOptions, Source};
 use polyhead::io::{INT8_WEIGHTS, sha256_file};
 use polyhead::model::{Model, NamedTask, Provenance, Share, read_config, shapes, shares};
 use polyhead::parameters::{Int8, Lora, Owner};
-use polyhead::tasks::{TASKS, TaskKind};
+use polyhead::tasks::{Calibration, TASKS, TaskKind};
 use polyhead::{Error, Key, Result};
 use serde_json::{Map, Value, json};
 use std::path::Path;
@@ -158,6 +158,9 @@ fn print(name: &str, facts: &Facts, out: &mut Out) -> Result<()> {
     if let Some((model, vocabulary)) = facts.tokenizer {
         encoder.row(["tokenizer".to_owned(), format!("{model}, {}", counted(vocabulary, "token"))]);
     }
+    if facts.config.get("case_embeddings").and_then(Value::as_bool) == Some(true) {
+        encoder.row(["reads", "how words are written (case_embeddings)"]);
+    }
     if let Some(Lora { rank, alpha, dropout, targets }) = &facts.lora {
         encoder.row(["LoRA".to_owned(), format!("rank {rank}, alpha {alpha}, dropout {dropout}")]);
         encoder.row(["on the layers".to_owned(), targets.as_deref().unwrap_or_default().join(", ")]);
@@ -184,6 +187,11 @@ fn print(name: &str, facts: &Facts, out: &mut Out) -> Result<()> {
         }
         for (field, value) in config.as_object().into_iter().flatten().filter(|(field, _)| *field != "labels") {
             task.row([field.replace('_', " "), value.to_string()]);
+        }
+        if let Some(Calibration { temperature, answers, error_before, error }) = facts.about.calibration.get(name) {
+            task.row(["calibrated".to_owned(), format!("logits divided by {temperature}")]);
+            let answers = counted(*answers, "held-back answer");
+            task.row(["calibration error".to_owned(), format!("{error_before:.2} % to {error:.2} % on {answers}")]);
         }
         for (measure, value) in facts.about.scores.get(name).into_iter().flatten() {
             task.row([format!("score: {}", scores::words(measure)), scores::number(measure, value)]);
@@ -283,6 +291,7 @@ fn json(name: &str, facts: &Facts) -> Value {
             "labels": labels,
             "config": config,
             "scores": facts.about.scores.get(name),
+            "calibration": facts.about.calibration.get(name),
             "trained": !facts.about.kept_heads.contains(name),
             "example": facts.about.examples.get(name),
         })).collect::<Vec<_>>(),

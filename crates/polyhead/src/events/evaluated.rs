@@ -1,6 +1,6 @@
 //! The events `evaluated` and `finished`: scores on the validation data, and the end of a run.
 
-use crate::tasks::Score;
+use crate::tasks::{Calibration, Score};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -19,6 +19,9 @@ pub struct Evaluated {
     pub losses: BTreeMap<String, f64>,
     /// The score of each task that has validation data.
     pub scores: BTreeMap<String, Score>,
+    /// The temperatures that logits are divided by here, by task: of those that have training examples held back for it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub calibration: BTreeMap<String, Calibration>,
     /// What each task has had so far.
     #[serde(default)]
     pub counts: BTreeMap<String, Counts>,

@@ -4,6 +4,7 @@
 
 pub mod answers;
 pub mod bootstrap;
+pub mod calibration;
 pub mod classification;
 pub mod conll18;
 pub mod label_threshold;

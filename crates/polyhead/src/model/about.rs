@@ -6,6 +6,7 @@
 
 use crate::events::HeadStart;
 use crate::hub::{Source, SourceKind, name_of};
+use crate::tasks::Calibration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -26,6 +27,9 @@ pub struct Provenance {
     /// The epochs after which it was saved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<usize>,
+    /// The temperatures that its logits were divided by, by task, and what that did.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub calibration: BTreeMap<String, Calibration>,
     /// The heads that came with the encoder and were kept without training: see `encoder.keep_heads` of a recipe.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kept_heads: Vec<String>,

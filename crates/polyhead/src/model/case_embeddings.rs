@@ -9,7 +9,6 @@
 //! trained with the rest. What reads the files by other means than polyhead has to give these types itself. The idea is that of the casing
 //! features of taggers before BERT (Collobert et al. 2011, <https://arxiv.org/abs/1103.0398>).
 
-use super::folder::TokenizerFiles;
 use crate::encoders::{EncoderKind, EncoderOverrides};
 use crate::error::{Error, Result};
 use crate::parameters::{Freeze, Weights};
@@ -17,7 +16,6 @@ use crate::text::case::{CLASSES, TEXTS};
 use candle_core::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::path::Path;
 
 /// Whether an encoder gets them when a run begins. In a recipe `true`, `false` or `"auto"`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,22 +71,22 @@ pub(crate) fn has(config: &Value) -> bool {
     config.get(FIELD).and_then(Value::as_bool).unwrap_or(false)
 }
 
-/// Adds them to the encoder of a checkpoint where they are wanted.
+/// Adds them to the encoder of a checkpoint where they are wanted; `lower_cases` says whether its tokenizer does.
 ///
 /// # Errors
 /// They are asked for, and nothing would read them, or nothing would train them.
 pub(super) fn add(
-    folder: &Path,
     kind: &EncoderKind,
     config: &mut Value,
     weights: &mut Weights,
     wanted: CaseEmbeddings,
     adjust: &EncoderOverrides,
+    lower_cases: &dyn Fn(&Value) -> Result<bool>,
 ) -> Result<()> {
     if wanted == CaseEmbeddings::No || has(config) {
         return Ok(());
     }
-    if let Some(why) = obstacle(folder, kind, config, weights, adjust)? {
+    if let Some(why) = obstacle(kind, weights, adjust, &|| lower_cases(config))? {
         return match wanted {
             CaseEmbeddings::Yes => Err(Error::usage(format!("encoder.case_embeddings: {why}"))
                 .hint("\"auto\" adds them where they help, and goes on without them elsewhere")),
@@ -111,11 +109,10 @@ pub(super) fn add(
 
 /// Why an encoder can't have them, or has no use for them.
 fn obstacle(
-    folder: &Path,
     kind: &EncoderKind,
-    config: &Value,
     weights: &Weights,
     adjust: &EncoderOverrides,
+    lower_cases: &dyn Fn() -> Result<bool>,
 ) -> Result<Option<String>> {
     if !kind.case_embeddings {
         return Ok(Some(format!("encoders of the type `{}` have none", kind.name.model_type)));
@@ -129,6 +126,5 @@ fn obstacle(
     if let Some(found) = weights.dims(TABLE).and_then(|dims| dims.first()).filter(|rows| **rows != TEXTS as usize) {
         return Ok(Some(format!("expected an encoder with {TEXTS} token types, found {found}")));
     }
-    let keeps_case = !TokenizerFiles::read(folder, config)?.tokenizer(false)?.lower_cases()?;
-    Ok(keeps_case.then(|| "the tokenizer keeps capital letters: the encoder reads them as they are".to_owned()))
+    Ok((!lower_cases()?).then(|| "the tokenizer keeps capital letters: the encoder reads them as they are".to_owned()))
 }

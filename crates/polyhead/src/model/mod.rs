@@ -27,9 +27,10 @@ use crate::tasks::{AnyTask, HeadShape, Logits, LogitsFn};
 use crate::text::Tokenizer;
 use candle_core::Tensor;
 use folder::TokenizerFiles;
-use polyhead_kernels::{Inputs, Ops, Value};
+use polyhead_kernels::{Inputs, Ops, Value, Weight};
 use serde_json::Value as Json;
 use start::Left;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -235,6 +236,17 @@ impl Model {
         let batch = Batch::new(windows, Padding::Packed, task.task.max_length(), self.tokenizer.pad);
         let outputs = self.forward(&batch, &[task], Pass::Evaluate)?;
         Ok(outputs.iter().map(Logits::split).collect::<Result<Vec<_>>>()?.concat())
+    }
+
+    /// Divides the logits of each task by its temperature, by way of its head's weights. Returns the weights with what they were.
+    pub(crate) fn divide_logits(&mut self, temperatures: &BTreeMap<String, f64>) -> Result<Vec<(Weight, Tensor)>> {
+        let mut before = Vec::new();
+        for NamedTask { name, task } in &mut self.tasks {
+            let Some(&by) = temperatures.get(name) else { continue };
+            task.set_temperature(by);
+            before.extend(self.parameters.divide(&task.output_tensors(name), by)?);
+        }
+        Ok(before)
     }
 
     /// The encoder's last hidden states of each window, `[tokens, hidden]`.

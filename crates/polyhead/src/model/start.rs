@@ -10,7 +10,7 @@
 //!
 //! A head goes by its task's name, and a label by its own: where a label stands in the list means nothing.
 
-use super::folder::{Polyhead, SavedTask, read_config};
+use super::folder::{Polyhead, SavedTask, TokenizerFiles, read_config};
 use super::{CaseEmbeddings, Model, NamedTask, Provenance, case_embeddings};
 use crate::encoders::{EncoderKind, EncoderOverrides};
 use crate::error::{Error, Place, Result};
@@ -149,7 +149,8 @@ impl Model {
             let own = adjust.lora.as_ref().map(|lora| lora.resolved(kind.lora_targets));
             begin_lora(&lora, own.as_ref(), &mut weights, notify)?;
         }
-        case_embeddings::add(folder, kind, &mut config, &mut weights, wanted, adjust)?;
+        let lower_cases = |config: &Value| TokenizerFiles::read(folder, config)?.tokenizer(false)?.lower_cases();
+        case_embeddings::add(kind, &mut config, &mut weights, wanted, adjust, &lower_cases)?;
         name_foreign_heads(&mut stored, &tasks, &mut weights);
         rename_heads(&mut stored, rename, &tasks, &mut weights)?;
         let mut starts = Vec::new();

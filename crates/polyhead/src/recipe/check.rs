@@ -166,12 +166,20 @@ fn counts(recipe: &Recipe) -> Result<(), Fault> {
 
 fn splits(recipe: &Recipe) -> Result<(), Fault> {
     for (name, data) in &recipe.data {
+        let held = [
+            (data.split, "split", "held out for validation"),
+            (data.calibration, "calibration", "held back for calibration"),
+        ];
+        for (share, key, purpose) in held {
+            if let Some(share) = share.filter(|share| !(*share > 0.0 && *share < 1.0)) {
+                let hint = format!("the share of the training examples that are {purpose}, as in 0.1");
+                return Err(
+                    fault(format!("data.{name}.{key}"), "a share above 0 and below 1", share.to_string()).hint(&hint)
+                );
+            }
+        }
         let Some(share) = data.split else { continue };
         let key = format!("data.{name}.split");
-        if !(share > 0.0 && share < 1.0) {
-            let hint = "the share of the training examples that are held out for validation, as in 0.1";
-            return Err(fault(key, "a share above 0 and below 1", share.to_string()).hint(hint));
-        }
         if data.validation.is_some() {
             let hint =
                 "`split` holds a share of `train` out where there is no file for validation: leave one of the two out";

@@ -140,6 +140,9 @@ pub struct DataRecipe {
     /// The share of the training examples that are held out, by the seed, and scored on instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split: Option<f64>,
+    /// The share of the training examples that are held back, by the seed, and decide how probable answers are said to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<f64>,
     /// Takes the first so many training examples.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,

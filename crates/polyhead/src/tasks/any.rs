@@ -3,6 +3,7 @@
 
 use super::answer::Span;
 use super::lowest::lowest;
+use super::reliability::reliability;
 use super::{
     ClassSampling, Field, Fingerprint, HeadShape, Logits, Outline, PipelineApi, Purpose, Query, Review, Score, Shape,
     SingleTask, SingleTaskFolder, Task, Window, held_out, pairs_query,
@@ -12,6 +13,7 @@ use crate::data::{FileFormats, Layout, Skipped};
 use crate::document::{Block, number};
 use crate::encoders::{EncoderKind, Reads};
 use crate::error::{Error, Place, Result};
+use crate::metrics::calibration::Calibration;
 use crate::parameters::{HeadTensor, Weights};
 use crate::text::Tokenizer;
 use crate::text::offsets::OffsetUnit;
@@ -162,6 +164,12 @@ pub trait AnyTask: Send + Sync {
         runner: &LogitsFn,
         each: &mut dyn FnMut(Value, String),
     ) -> Result<(Score, Option<Value>)>;
+    /// The temperature that fits these examples best, see [`super::Calibrate`]; `None` where the task says nothing of its answers.
+    fn calibrate(&self, examples: &Examples, runner: &LogitsFn) -> Result<Option<Calibration>>;
+    /// From now on its logits are divided by this.
+    fn set_temperature(&mut self, temperature: f64);
+    /// The tensors of its head in which its logits are linear.
+    fn output_tensors(&self, name: &str) -> Vec<String>;
     /// Takes over what was chosen, unless its configuration leaves nothing to choose any more.
     fn adopt(&mut self, choice: &Value) -> Result<()>;
     /// Scores the examples and says where their answers go wrong. All answers are held at once, unlike in `evaluate`. A task
@@ -199,9 +207,9 @@ pub trait AnyTask: Send + Sync {
     fn export(&self, encoder: &EncoderKind) -> Result<Vec<(String, Tensor)>>;
 }
 
-struct Bound<T: Task> {
+pub(super) struct Bound<T: Task> {
     /// Queries hold it too: they are answered after the model may have been replaced.
-    task: Arc<T>,
+    pub(super) task: Arc<T>,
     head: Option<T::Head>,
 }
 
@@ -215,7 +223,7 @@ pub(super) fn import<T: Task>(folder: &SingleTaskFolder, weights: &mut Weights) 
 }
 
 impl<T: Task> Bound<T> {
-    fn items<'a>(&self, examples: &'a Examples) -> Result<&'a [T::Example]> {
+    pub(super) fn items<'a>(&self, examples: &'a Examples) -> Result<&'a [T::Example]> {
         examples.items.downcast_ref::<Vec<T::Example>>().map(Vec::as_slice).ok_or_else(Self::of_another)
     }
 
@@ -264,7 +272,7 @@ impl<T: Task> Bound<T> {
 
 impl<T: Task> Bound<T> {
     /// Predicts examples that have gold answers; `each` sees them in order.
-    fn each_prediction<'a>(
+    pub(super) fn each_prediction<'a>(
         &self,
         items: &'a [T::Example],
         runner: &LogitsFn,
@@ -655,6 +663,24 @@ impl<T: Task> AnyTask for Bound<T> {
         Ok((Tally { task: &tuned, ..tally }.score(), Some(choice)))
     }
 
+    fn calibrate(&self, examples: &Examples, runner: &LogitsFn) -> Result<Option<Calibration>> {
+        self.calibration(examples, runner)
+    }
+
+    fn set_temperature(&mut self, temperature: f64) {
+        if let Some(task) = T::FACES.calibrate.and_then(|calibrate| (calibrate.at_temperature)(&self.task, temperature))
+        {
+            self.task = Arc::new(task);
+        }
+    }
+
+    fn output_tensors(&self, name: &str) -> Vec<String> {
+        T::OUTPUT_LAYERS
+            .iter()
+            .flat_map(|layer| ["weight", "bias"].map(|part| format!("heads.{name}{layer}.{part}")))
+            .collect()
+    }
+
     fn adopt(&mut self, choice: &Value) -> Result<()> {
         if let Some(tune) = T::FACES.tune.filter(|tune| (tune.is_tuned)(&self.task)) {
             self.task = Arc::new((tune.with_choice)(&self.task, choice)?);
@@ -673,6 +699,10 @@ impl<T: Task> AnyTask for Bound<T> {
                 Ok(train) => blocks.extend(against_training(&self.task, self.items(&train)?, &predictions)),
                 Err(why) => blocks.push(Block::Missing(format!("A comparison with the training examples. {why}"))),
             }
+        }
+        if let Some(calibrate) = T::FACES.calibrate {
+            let of = |(example, prediction): &Predicted<T>| (calibrate.confidences)(&self.task, example, prediction);
+            blocks.extend(reliability(&predictions.iter().flat_map(of).collect::<Vec<_>>()));
         }
         Ok(Analysis { score: tally.score(), blocks })
     }

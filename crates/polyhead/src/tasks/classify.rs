@@ -18,15 +18,16 @@ mod statistics;
 
 use super::answer::{Answer, Labels, Number};
 use super::{
-    Analyse, Checks, ClassSampling, Exchange, Faces, Field, Fingerprint, HeadShape, Outline, Pipeline, PipelineApi,
-    Purpose, Query, Review, Score, Shape, SingleTask, SingleTaskFolder, Task, Tune, Window, is_short_line, softmax,
-    sorted, unknown_label,
+    Analyse, Calibrate, Checks, ClassSampling, Exchange, Faces, Field, Fingerprint, HeadShape, Outline, Pipeline,
+    PipelineApi, Purpose, Query, Review, Score, Shape, SingleTask, SingleTaskFolder, Task, Tune, Window, is_short_line,
+    softmax, sorted, unknown_label,
 };
 use crate::batch::{Targets, WindowedExample};
 use crate::data::{FileFormats, Label, Layout, Read, TEXTS};
 use crate::document::Block;
 use crate::encoders::{EncoderKind, Reads};
 use crate::error::{Error, Place, Result};
+use crate::metrics::calibration::Confidence;
 use crate::parameters::Weights;
 use crate::text::Tokenizer;
 use candle_core::Tensor;
@@ -135,7 +136,7 @@ impl Task for Classify {
         "textual_similarity",
     ];
     const FORMATS: &'static dyn FileFormats = &TEXTS;
-    const FACES: Faces<Self> = Faces::NONE.checks().analysis().pipeline().exchange().tune();
+    const FACES: Faces<Self> = Faces::NONE.checks().analysis().pipeline().exchange().tune().calibrate();
     type Example = Labelled;
     type Prediction = Prediction;
     type Counts = Counts;
@@ -372,6 +373,25 @@ impl Checks for Classify {
 impl Analyse for Classify {
     fn analyse(&self, predictions: &[(&Labelled, Prediction)]) -> Vec<Block> {
         analysis::blocks(self, predictions)
+    }
+}
+
+impl Calibrate for Classify {
+    /// Of one label of a text the best; of several each, which is right where it holds. A number has no probability.
+    fn confidences(&self, example: &Labelled, prediction: &Prediction) -> Vec<Confidence> {
+        match self.problem() {
+            Problem::SingleLabel => {
+                let best = best(prediction).and_then(|label| Some((label, *prediction.scores.get(label)?)));
+                let (Some(gold), Some((label, probability))) = (self.class(example), best) else { return Vec::new() };
+                vec![Confidence { probability, right: gold == label }]
+            }
+            Problem::MultiLabel => {
+                let holds = self.holds(example).unwrap_or_default();
+                let all = prediction.scores.iter().zip(holds);
+                all.map(|(&probability, right)| Confidence { probability, right }).collect()
+            }
+            Problem::Regression => Vec::new(),
+        }
     }
 }
 

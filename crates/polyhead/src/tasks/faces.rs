@@ -9,6 +9,7 @@
 //! impl Pipeline for Ner { ... }    the inference API of Hugging Face that it answers
 //! impl Exchange for Ner { ... }    the single-task model of transformers that it becomes, or comes from
 //! impl Tune for Classify { ... }   what of its configuration is chosen on validation data: thresholds
+//! impl Calibrate for Ner { ... }   how probable it says its answers are, and which are right
 //! impl Pairs for Relation { ... }  that it relates parts of a text, which a task with `mentions()` finds
 //! ```
 
@@ -17,6 +18,7 @@ use super::{Outline, PipelineApi, Query, Review, SingleTask, SingleTaskFolder, T
 use crate::document::Block;
 use crate::encoders::EncoderKind;
 use crate::error::Result;
+use crate::metrics::calibration::Confidence;
 use crate::parameters::Weights;
 use crate::text::Tokenizer;
 use crate::text::offsets::OffsetUnit;
@@ -96,6 +98,17 @@ pub trait Tune: Task {
     fn with_choice(&self, choice: &Value) -> Result<Self>;
 }
 
+/// A task whose answers have probabilities that can be held against gold answers: they are calibrated, and a report shows how far they are
+/// from what they say.
+pub trait Calibrate: Task {
+    /// Of each answer to an example how probable it was said to be, and whether it is right.
+    fn confidences(&self, example: &Self::Example, prediction: &Self::Prediction) -> Vec<Confidence>;
+    /// The same task for logits that were divided by this, if its configuration has numbers in their unit.
+    fn at_temperature(&self, _temperature: f64) -> Option<Self> {
+        None
+    }
+}
+
 /// A task that relates two parts of a text. Where the parts are not given, they are those that another task of the same model finds.
 pub trait Pairs: Task {
     /// The request about two parts of a text, whose offsets count what `unit` says.
@@ -110,6 +123,7 @@ pub struct Faces<T: Task> {
     pub(super) pipeline: Option<PipelineOf<T>>,
     pub(super) exchange: Option<ExchangeOf<T>>,
     pub(super) tune: Option<TuneOf<T>>,
+    pub(super) calibrate: Option<CalibrateOf<T>>,
     pub(super) pairs: Option<PairFn>,
     pub(super) mentions: bool,
 }
@@ -117,6 +131,7 @@ pub struct Faces<T: Task> {
 type AnalyseFn<T> = fn(&T, &[(&<T as Task>::Example, <T as Task>::Prediction)]) -> Vec<Block>;
 type AgainstTrainingFn<T> =
     fn(&T, &[<T as Task>::Example], &[(&<T as Task>::Example, <T as Task>::Prediction)]) -> Vec<Block>;
+type ConfidencesFn<T> = fn(&T, &<T as Task>::Example, &<T as Task>::Prediction) -> Vec<Confidence>;
 type PairFn = fn(&str, &Span, &Span, OffsetUnit) -> Value;
 type ExportFn<T> = fn(&T, &<T as Task>::Head, &EncoderKind) -> Result<Vec<(String, Tensor)>>;
 type QueryFn<T> = fn(&Arc<T>, &Value, &Map<String, Value>, &Tokenizer) -> Result<Query>;
@@ -146,6 +161,11 @@ pub(super) struct TuneOf<T: Task> {
     pub with_choice: fn(&T, &Value) -> Result<T>,
 }
 
+pub(super) struct CalibrateOf<T: Task> {
+    pub confidences: ConfidencesFn<T>,
+    pub at_temperature: fn(&T, f64) -> Option<T>,
+}
+
 impl<T: Task> Faces<T> {
     /// None: the task reads, learns, answers and is scored.
     pub const NONE: Self = Self {
@@ -155,6 +175,7 @@ impl<T: Task> Faces<T> {
         pipeline: None,
         exchange: None,
         tune: None,
+        calibrate: None,
         pairs: None,
         mentions: false,
     };
@@ -214,6 +235,16 @@ impl<T: Task> Faces<T> {
         T: Tune,
     {
         Self { tune: Some(TuneOf { is_tuned: T::is_tuned, choose: T::choose, with_choice: T::with_choice }), ..self }
+    }
+
+    /// And [`Calibrate`].
+    #[must_use]
+    pub const fn calibrate(self) -> Self
+    where
+        T: Calibrate,
+    {
+        let calibrate = CalibrateOf { confidences: T::confidences, at_temperature: T::at_temperature };
+        Self { calibrate: Some(calibrate), ..self }
     }
 
     /// And [`Pairs`].

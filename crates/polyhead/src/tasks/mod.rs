@@ -5,6 +5,7 @@
 
 pub mod answer;
 mod any;
+mod calibrate;
 pub mod classify;
 mod confusion;
 pub mod drawing;
@@ -21,6 +22,7 @@ pub mod parse;
 pub mod qa;
 mod query;
 pub mod relation;
+mod reliability;
 mod review;
 mod score;
 mod settings;
@@ -30,13 +32,15 @@ mod words;
 pub use answer::{Answer, Shape};
 pub(crate) use any::logits_of;
 pub use any::{Analysis, AnyTask, Examples, LogitsFn, TrainingExamples};
-pub use faces::{AgainstTraining, Analyse, Checks, Exchange, Faces, Pairs, Pipeline, Tune};
+pub use faces::{AgainstTraining, Analyse, Calibrate, Checks, Exchange, Faces, Pairs, Pipeline, Tune};
 pub use fields::{Field, found, offset_unit, parameters, within};
 pub use linear_head::{HeadShape, LinearHead};
 pub use outline::Outline;
 pub use query::{Alone, PipelineApi, Query};
 pub use review::Review;
 pub use score::{Score, TypeScore};
+
+pub use crate::metrics::calibration::Calibration;
 
 use faces::ExchangeOf;
 use hold_out::held_out;
@@ -141,6 +145,9 @@ pub trait Task: Send + Sync + Sized + 'static {
     const ALIASES: &'static [&'static str] = &[];
     /// What it has besides: each is a trait of its own.
     const FACES: Faces<Self> = Faces::NONE;
+    /// The layers of its head in whose weights and biases its logits are linear, by what follows the name of the head: who divides them by a
+    /// number divides the logits.
+    const OUTPUT_LAYERS: &'static [&'static str] = &[""];
     /// A text with gold answers, as a person wrote them.
     type Example: Send + Sync;
     /// What it answers: slices of the text, labels, scores.
@@ -321,6 +328,15 @@ pub struct Window {
     pub features: Features,
     /// Its logits.
     pub logits: Logits,
+}
+
+impl Window {
+    /// The same with every logit divided by a temperature.
+    #[must_use]
+    pub fn divided_by(&self, temperature: f64) -> Self {
+        let values = self.logits.values.iter().map(|logit| (f64::from(*logit) / temperature) as f32);
+        Self { features: self.features.clone(), logits: Logits::new(values.collect(), self.logits.outputs) }
+    }
 }
 
 /// The logits of one window: `[rows, outputs]` on the host, in the order of its tokens, ranges or pairs.

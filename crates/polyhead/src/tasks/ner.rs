@@ -18,15 +18,16 @@ use super::answer::Answer;
 use super::words::token_classification::Imported;
 use super::words::{self, Lengths, OUTSIDE, Words, label_probabilities, pipeline, token_classification};
 use super::{
-    Analyse, Checks, Exchange, Faces, Fingerprint, HeadShape, LinearHead, Outline, Pipeline, PipelineApi, Purpose,
-    Query, Review, Score, Shape, SingleTask, SingleTaskFolder, Task, TypeScore, Window, check_dropout, configuration,
-    is_short_line, top,
+    Analyse, Calibrate, Checks, Exchange, Faces, Fingerprint, HeadShape, LinearHead, Outline, Pipeline, PipelineApi,
+    Purpose, Query, Review, Score, Shape, SingleTask, SingleTaskFolder, Task, TypeScore, Window, check_dropout,
+    configuration, is_short_line, top,
 };
 use crate::batch::{Targets, WindowedExample};
 use crate::data::{self, FileFormats, Layout, Read};
 use crate::document::Block;
 use crate::encoders::EncoderKind;
 use crate::error::{Error, Place, Result};
+use crate::metrics::calibration::Confidence;
 use crate::metrics::span_f1::{self, Scheme, Span};
 use crate::parameters::Weights;
 use crate::text::Tokenizer;
@@ -200,7 +201,7 @@ impl Task for Ner {
         "iob",
     ];
     const FORMATS: &'static dyn FileFormats = &data::SENTENCES;
-    const FACES: Faces<Self> = Faces::NONE.checks().analysis().pipeline().exchange().mentions();
+    const FACES: Faces<Self> = Faces::NONE.checks().analysis().pipeline().exchange().mentions().calibrate();
     type Example = Tagged;
     type Prediction = Labelled;
     type Counts = Counts;
@@ -446,6 +447,17 @@ impl Checks for Ner {
 impl Analyse for Ner {
     fn analyse(&self, predictions: &[(&Tagged, Labelled)]) -> Vec<Block> {
         analysis::blocks(self, predictions)
+    }
+}
+
+impl Calibrate for Ner {
+    /// An entity is right where a gold one has its words and its type, read leniently.
+    fn confidences(&self, example: &Tagged, prediction: &Labelled) -> Vec<Confidence> {
+        let gold = self.notation().entities(&example.tags);
+        let found = self.notation().entities(&prediction.tags);
+        let confidence =
+            |(span, entity): (&Span, &Entity)| Confidence { probability: entity.score, right: gold.contains(span) };
+        found.iter().zip(&prediction.entities).map(confidence).collect()
     }
 }
 

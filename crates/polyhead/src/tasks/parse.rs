@@ -108,6 +108,7 @@ impl Task for Parse {
     ];
     const FORMATS: &'static dyn FileFormats = &TREES;
     const FACES: Faces<Self> = Faces::NONE.checks().analysis();
+    const OUTPUT_LAYERS: &'static [&'static str] = &[".arc", ".relation", ".relation_alone"];
     type Example = Parsed;
     type Prediction = Tree;
     type Counts = Counts;

@@ -16,14 +16,17 @@ mod search;
 
 use super::answer::{self, Answer};
 use super::{
-    Analyse, Checks, Exchange, Faces, Field, Fingerprint, HeadShape, LinearHead, Outline, Pipeline, PipelineApi,
-    Purpose, Query, Review, Score, Shape, SingleTask, SingleTaskFolder, Task, Tune, Window, is_short_line, offset_unit,
+    Analyse, Calibrate, Checks, Exchange, Faces, Field, Fingerprint, HeadShape, LinearHead, Outline, Pipeline,
+    PipelineApi, Purpose, Query, Review, Score, Shape, SingleTask, SingleTaskFolder, Task, Tune, Window, is_short_line,
+    offset_unit,
 };
 use crate::batch::{Targets, WindowedExample};
 use crate::data::{self, FileFormats, Layout, QUESTIONS, Question, Read};
 use crate::document::Block;
 use crate::encoders::EncoderKind;
 use crate::error::{Error, Place, Result};
+use crate::metrics::calibration::Confidence;
+use crate::metrics::squad::{self, Rules};
 use crate::parameters::Weights;
 use crate::text::Tokenizer;
 use crate::text::offsets::{OffsetUnit, Offsets, slice};
@@ -105,7 +108,8 @@ impl Task for Qa {
         "span_qa",
     ];
     const FORMATS: &'static dyn FileFormats = &QUESTIONS;
-    const FACES: Faces<Self> = Faces::NONE.checks().analysis().pipeline().exchange().tune();
+    const FACES: Faces<Self> = Faces::NONE.checks().analysis().pipeline().exchange().tune().calibrate();
+    const OUTPUT_LAYERS: &'static [&'static str] = &[".start", ".end"];
     type Example = QaExample;
     type Prediction = Found;
     type Counts = Counts;
@@ -367,6 +371,26 @@ impl Checks for Qa {
 impl Analyse for Qa {
     fn analyse(&self, predictions: &[(&QaExample, Found)]) -> Vec<Block> {
         analysis::blocks(self, predictions)
+    }
+}
+
+impl Calibrate for Qa {
+    /// The answer is right where it is a gold one by the rules of the exact match.
+    fn confidences(&self, example: &QaExample, prediction: &Found) -> Vec<Confidence> {
+        let (threshold, golds) = (self.config.threshold(), example.golds());
+        let rules = if self.config.allows_none() { Rules::V2 } else { Rules::V1 };
+        let (text, probability) = match prediction.best(threshold) {
+            Some(best) => (slice(&example.context, best.start, best.end), best.score),
+            None if self.config.allows_none() => ("", prediction.null_score()),
+            None => return Vec::new(),
+        };
+        vec![Confidence { probability, right: squad::score(text, &golds, rules).exact == 1.0 }]
+    }
+
+    fn at_temperature(&self, temperature: f64) -> Option<Self> {
+        Some(Self {
+            config: Config { temperature: (temperature != 1.0).then_some(temperature), ..self.config.clone() },
+        })
     }
 }
 

@@ -15,14 +15,15 @@ mod review;
 
 use super::answer::{Answer, Edges, Labels, Span};
 use super::{
-    Analyse, Checks, ClassSampling, Faces, Field, Fingerprint, HeadShape, LinearHead, Outline, Pairs, Purpose, Review,
-    Score, Shape, Task, TypeScore, Window, check_different, check_dropout, class_losses, configuration, frequencies,
-    is_short_line, softmax, sorted, too_few, top, unknown_label,
+    Analyse, Calibrate, Checks, ClassSampling, Faces, Field, Fingerprint, HeadShape, LinearHead, Outline, Pairs,
+    Purpose, Review, Score, Shape, Task, TypeScore, Window, check_different, check_dropout, class_losses,
+    configuration, frequencies, is_short_line, softmax, sorted, too_few, top, unknown_label,
 };
 use crate::batch::{Features, Targets, WindowedExample};
 use crate::data::{FileFormats, Layout, Marked, RELATIONS, Read, RelationExample};
 use crate::document::Block;
 use crate::error::{Error, Place, Result};
+use crate::metrics::calibration::Confidence;
 use crate::metrics::relations::{Relation as Tally, Scores, Table, Way};
 use crate::parameters::Weights;
 use crate::text::offsets::OffsetUnit;
@@ -150,7 +151,7 @@ impl Task for Relation {
         "rbert",
     ];
     const FORMATS: &'static dyn FileFormats = &RELATIONS;
-    const FACES: Faces<Self> = Faces::NONE.checks().analysis().pairs();
+    const FACES: Faces<Self> = Faces::NONE.checks().analysis().pairs().calibrate();
     type Example = Asked;
     type Prediction = Probabilities;
     type Counts = Table;
@@ -405,6 +406,13 @@ fn labels_of(examples: &[Asked]) -> impl Iterator<Item = &str> {
 }
 
 // Optional faces
+
+impl Calibrate for Relation {
+    fn confidences(&self, example: &Asked, prediction: &Probabilities) -> Vec<Confidence> {
+        let Some((label, probability)) = top(prediction) else { return Vec::new() };
+        self.gold(example).map(|gold| Confidence { probability, right: gold == label }).into_iter().collect()
+    }
+}
 
 impl Pairs for Relation {
     fn pair(text: &str, first: &Span, second: &Span, unit: OffsetUnit) -> Value {

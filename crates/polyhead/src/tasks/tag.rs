@@ -10,15 +10,16 @@ use super::answer::Answer;
 use super::words::token_classification::Imported;
 use super::words::{self, Lengths, OUTSIDE, Words, best_labels, pipeline, token_classification, without_prefix};
 use super::{
-    AgainstTraining, Analyse, Checks, Exchange, Faces, Fingerprint, HeadShape, LinearHead, Outline, Pipeline,
-    PipelineApi, Purpose, Query, Review, Score, Shape, SingleTask, SingleTaskFolder, Task, Window, check_different,
-    check_dropout, configuration, confusion, is_short_line, sorted,
+    AgainstTraining, Analyse, Calibrate, Checks, Exchange, Faces, Fingerprint, HeadShape, LinearHead, Outline,
+    Pipeline, PipelineApi, Purpose, Query, Review, Score, Shape, SingleTask, SingleTaskFolder, Task, Window,
+    check_different, check_dropout, configuration, confusion, is_short_line, sorted,
 };
 use crate::batch::{Targets, WindowedExample};
 use crate::data::{FileFormats, Layout, Read, TAGGED_WORDS, TaggedWords};
 use crate::document::{Block, number};
 use crate::encoders::EncoderKind;
 use crate::error::{Error, Place, Result};
+use crate::metrics::calibration::Confidence;
 use crate::metrics::classification::Confusion;
 use crate::parameters::Weights;
 use crate::text::offsets::OffsetUnit;
@@ -164,7 +165,7 @@ impl Task for Tag {
         "tagger",
     ];
     const FORMATS: &'static dyn FileFormats = &TAGGED_WORDS;
-    const FACES: Faces<Self> = Faces::NONE.checks().analysis().against_training().pipeline().exchange();
+    const FACES: Faces<Self> = Faces::NONE.checks().analysis().against_training().pipeline().exchange().calibrate();
     type Example = Sentence;
     type Prediction = Tags;
     type Counts = Counts;
@@ -449,6 +450,17 @@ impl Analyse for Tag {
 impl AgainstTraining for Tag {
     fn against_training(&self, train: &[Sentence], predictions: &[(&Sentence, Tags)]) -> Vec<Block> {
         analysis::against_training(self, train, predictions)
+    }
+}
+
+impl Calibrate for Tag {
+    fn confidences(&self, example: &Sentence, prediction: &Tags) -> Vec<Confidence> {
+        let pairs = example.tags.iter().zip(&prediction.0);
+        let confidence = |(gold, predicted): (&Option<String>, &Option<(usize, f64)>)| {
+            let (gold, (number, probability)) = (gold.as_ref()?, (*predicted)?);
+            Some(Confidence { probability, right: self.number(gold) == Some(number) })
+        };
+        pairs.filter_map(confidence).collect()
     }
 }
 

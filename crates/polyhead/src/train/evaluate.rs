@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::events::{Evaluated, Event, Sample};
 use crate::model::NamedTask;
 use crate::sample::Outcome;
-use crate::tasks::{LogitsFn, Score};
+use crate::tasks::{Calibration, Logits, LogitsFn, Score};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -25,6 +25,46 @@ impl Trainer {
     /// when the run goes on.
     pub(super) fn evaluate(&mut self) -> Result<Ending> {
         let began = Instant::now();
+        let Some(calibration) = self.calibrate()? else { return Ok(Ending::Stopped) };
+        let temperatures: BTreeMap<String, f64> =
+            calibration.iter().map(|(name, found)| (name.clone(), found.temperature)).collect();
+        let before = self.model.divide_logits(&temperatures)?;
+        let ending = self.evaluate_calibrated(calibration, began);
+        // Training goes on with the weights that it made.
+        before.iter().try_for_each(|(weight, value)| weight.set(value))?;
+        self.model
+            .tasks
+            .iter_mut()
+            .filter(|task| temperatures.contains_key(&task.name))
+            .for_each(|task| task.task.set_temperature(1.0));
+        ending
+    }
+
+    /// The temperature of each task that has training examples held back for it. None where a stop came meanwhile.
+    fn calibrate(&self) -> Result<Option<BTreeMap<String, Calibration>>> {
+        let mut found = BTreeMap::new();
+        for (data, task) in self.task_data.iter().zip(&self.model.tasks) {
+            let Some(examples) = &data.calibration else { continue };
+            let logits = |windows: &[&Features]| self.logits_unless_stopped(task, windows);
+            let runner = LogitsFn { tokenizer: &self.model.tokenizer, logits: &logits };
+            let calibration = match task.task.calibrate(examples, &runner) {
+                Err(_) if self.stop.load(Ordering::SeqCst) => return Ok(None),
+                calibration => calibration?,
+            };
+            found.extend(calibration.map(|calibration| (data.name.clone(), calibration)));
+        }
+        Ok(Some(found))
+    }
+
+    fn logits_unless_stopped(&self, task: &NamedTask, windows: &[&Features]) -> Result<Vec<Logits>> {
+        match self.stop.load(Ordering::SeqCst) {
+            // Never told: whoever asked for the stop hears of that.
+            true => Err(Error::usage("stopped")),
+            false => self.model.logits(task, windows),
+        }
+    }
+
+    fn evaluate_calibrated(&mut self, calibration: BTreeMap<String, Calibration>, began: Instant) -> Result<Ending> {
         let mut scores = BTreeMap::new();
         let mut samples = Vec::new();
         let mut choices = BTreeMap::new();
@@ -32,10 +72,7 @@ impl Trainer {
             let Some(validation) = &data.validation else { continue };
             let mut seen = 0;
             let stopped = || self.stop.load(Ordering::SeqCst);
-            let logits = |windows: &[&Features]| {
-                // Never told: whoever asked for the stop hears of that.
-                if stopped() { Err(Error::usage("stopped")) } else { self.model.logits(task, windows) }
-            };
+            let logits = |windows: &[&Features]| self.logits_unless_stopped(task, windows);
             let runner = LogitsFn { tokenizer: &self.model.tokenizer, logits: &logits };
             let scored = task.task.tune(validation, &runner, &mut |answer, text| {
                 // The last few examples stand for the rest: any choice by result would flatter.
@@ -68,6 +105,7 @@ impl Trainer {
             self.state.best_scores.clone_from(&scores);
             self.state.best_samples.clone_from(&samples);
             self.model.about.epoch = Some(epoch);
+            self.model.about.calibration.clone_from(&calibration);
             self.model.about.scores = scores.iter().map(|(name, score)| (name.clone(), score.values.clone())).collect();
             self.model.save(&self.run.best())?;
         }
@@ -79,6 +117,7 @@ impl Trainer {
             step: self.state.step,
             losses,
             scores,
+            calibration,
             counts: self.state.counters.counts(),
             value,
             improved,

@@ -5,7 +5,7 @@ use super::feature_cache::{self, FeatureCache};
 use super::origin::Origin;
 use super::record::DataFile;
 use super::shared::{self, Unit};
-use super::splits::{DataSource, hold_out};
+use super::splits::{DataSource, hold_back, hold_out};
 use super::warnings::{self, TaskFacts};
 use super::windows::{TrainingWindow, TrainingWindows};
 use crate::batch::WindowedExample;
@@ -54,6 +54,8 @@ pub struct TaskData {
     pub lost: Lost,
     /// The validation examples.
     pub validation: Option<Examples>,
+    /// The training examples that are held back for calibration.
+    pub calibration: Option<Examples>,
     /// What in the data is probably a mistake.
     pub warnings: Vec<Warning>,
     places: Vec<Place>,
@@ -149,6 +151,16 @@ pub(super) fn prepare_from(
             }
             None => (train, None),
         };
+        let (train, calibration) = match spec.calibration {
+            Some(share) => {
+                let parts = hold_back(&*task, train, share, recipe.seed);
+                let (train, back) =
+                    parts.map_err(|error| error.at_least(recipe.place(&format!("data.{name}.calibration"))))?;
+                notify(&format!("data.{name}: {} training examples are held back for calibration", count(back.len)));
+                (train, Some(back))
+            }
+            None => (train, None),
+        };
         task.learnable(&train).map_err(|error| match spec.limit.filter(|_| whole.is_some()) {
             Some(limit) => error.hint(format!("data.{name}.limit takes the first {limit} examples only: raise it")),
             None => error,
@@ -167,10 +179,10 @@ pub(super) fn prepare_from(
         };
         let of_validation = validation.as_ref().map(|examples| Facts::of(&*task, examples, &of_files)).transpose()?;
         tasks.push(NamedTask { name, task });
-        data.push((batch_size, loss_weight, train, validation, (of_train, whole, of_validation)));
+        data.push((batch_size, loss_weight, train, validation, calibration, (of_train, whole, of_validation)));
     }
     let mut examples = BTreeMap::new();
-    for (NamedTask { name, task }, (_, _, train, validation, _)) in tasks.iter().zip(&data) {
+    for (NamedTask { name, task }, (_, _, train, validation, ..)) in tasks.iter().zip(&data) {
         if let Some(example) = task.example(validation.as_ref().unwrap_or(train))? {
             examples.insert(name.clone(), example);
         }
@@ -204,7 +216,7 @@ pub(super) fn prepare_from(
     ));
     let mut cache = recipe.train.feature_cache.then(|| FeatureCache::new(options.own_cache.join("features")));
     let mut task_data = Vec::with_capacity(data.len());
-    for (NamedTask { name, task }, (batch_size, loss_weight, mut train, mut validation, counted)) in
+    for (NamedTask { name, task }, (batch_size, loss_weight, mut train, mut validation, calibration, counted)) in
         model.tasks.iter().zip(data)
     {
         for (split, examples, purpose) in
@@ -243,6 +255,7 @@ pub(super) fn prepare_from(
             windows,
             lost,
             validation,
+            calibration,
             warnings,
             places,
         };

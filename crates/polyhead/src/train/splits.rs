@@ -1,7 +1,8 @@
 //! The examples of a task as its recipe names them: `data.NAME -> files -> examples -> those to train on, those to score on`.
 //!
 //! The files of a split are read in order, and are one list of examples; a limit takes the first of them. `split` holds a share of
-//! the training examples out: all of one text, or of one document, stay on one side, by the seed ([`AnyTask::hold_out`]).
+//! the training examples out: all of one text, or of one document, stay on one side, by the seed ([`AnyTask::hold_out`]). `calibration` holds a share
+//! of the others back.
 
 use super::origin::Origin;
 use crate::data::{Files, Layout};
@@ -48,9 +49,13 @@ impl DataSource<'_> {
     /// The training examples of a task as a run had them: without those that are held out.
     pub fn training(&mut self, recipe: &Recipe, data: &DataRecipe, task: &dyn AnyTask) -> Result<Examples> {
         let read = self.read(&data.train, data.limit, &data.layout(), task)?;
-        Ok(match data.split {
+        let train = match data.split {
             Some(share) => hold_out(task, read.examples, share, recipe.seed)?.0,
             None => read.examples,
+        };
+        Ok(match data.calibration {
+            Some(share) => hold_back(task, train, share, recipe.seed)?.0,
+            None => train,
         })
     }
 
@@ -68,4 +73,10 @@ impl DataSource<'_> {
 /// What stays to train on, and what is held out.
 pub(super) fn hold_out(task: &dyn AnyTask, examples: Examples, share: f64, seed: u64) -> Result<(Examples, Examples)> {
     task.hold_out(examples, share, Key::seed(seed))
+}
+
+/// What stays to train on, and what is held back for calibration.
+pub(super) fn hold_back(task: &dyn AnyTask, examples: Examples, share: f64, seed: u64) -> Result<(Examples, Examples)> {
+    // Another draw than that of `split`, which left those of high rank.
+    task.hold_out(examples, share, Key::seed(seed).purpose("calibration"))
 }

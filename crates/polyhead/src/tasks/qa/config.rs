@@ -21,6 +21,9 @@ pub struct Config {
     pub max_answer_length: usize,
     /// How many answers are kept for each question while searching.
     pub n_best: usize,
+    /// What is taken from the score of an answer for each token behind its first, in the unit of logits.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub length_penalty: f64,
     /// Dropout before the linear layers.
     pub dropout: f64,
     /// Whether a dense layer, GELU and LayerNorm come before the linear layer, as in ModernBERT's classes.
@@ -35,6 +38,14 @@ pub struct Config {
     /// What training chose on its validation data, where `null_threshold` leaves it to them: a recipe leaves it out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chosen_null_threshold: Option<f64>,
+    /// What calibration divided the logits by: a recipe leaves it out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f64>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
+fn is_zero(value: &f64) -> bool {
+    *value == 0.0
 }
 
 /// The loss of a window.
@@ -78,12 +89,14 @@ impl Default for Config {
             max_question_length: 64,
             max_answer_length: 30,
             n_best: 20,
+            length_penalty: 0.0,
             dropout: 0.1,
             transform: false,
             loss: Loss::default(),
             no_answer: None,
             null_threshold: NullThreshold::default(),
             chosen_null_threshold: None,
+            temperature: None,
         }
     }
 }
@@ -104,8 +117,20 @@ impl Config {
                 return Err(Error::usage(format!("{name}: expected at least 1, found 0")));
             }
         }
+        if !(0.0..=100.0).contains(&config.length_penalty) {
+            let found = config.length_penalty;
+            return Err(Error::usage(format!("length_penalty: expected a number from 0 to 100, found {found}")));
+        }
+        if config.temperature.is_some_and(|temperature| !(temperature.is_finite() && temperature > 0.0)) {
+            return Err(Error::usage("temperature: expected a number above 0"));
+        }
         check_dropout(config.dropout)?;
         Ok(config)
+    }
+
+    /// The penalty for each token, in the unit of the logits as they are now.
+    pub(super) fn penalty(&self) -> f64 {
+        self.length_penalty / self.temperature.unwrap_or(1.0)
     }
 
     /// Whether "no answer" is an answer.
@@ -116,7 +141,7 @@ impl Config {
     /// The threshold of "no answer": 0 until one is chosen.
     pub(super) fn threshold(&self) -> f64 {
         match self.null_threshold {
-            NullThreshold::Fixed(threshold) => threshold,
+            NullThreshold::Fixed(threshold) => threshold / self.temperature.unwrap_or(1.0),
             NullThreshold::Validation | NullThreshold::ValidationExactMatch => {
                 self.chosen_null_threshold.unwrap_or_default()
             }

@@ -17,7 +17,7 @@ pub struct Found {
 pub(super) struct Candidate {
     pub start: usize,
     pub end: usize,
-    /// The sum of its start and end logits, comparable across windows.
+    /// The sum of its start and end logits without the penalty for its length, comparable across windows.
     pub logit: f64,
     /// Its share among the candidates: the softmax of the logits.
     pub score: f64,
@@ -56,12 +56,12 @@ fn candidates(config: &Config, window: &Window, into: &mut Vec<Candidate>) {
         order.truncate(config.n_best);
         order
     };
-    let ends = best(1);
+    let (ends, penalty) = (best(1), config.penalty());
     for (start, start_logit) in best(0) {
         for &(end, end_logit) in &ends {
             let (Some(Some(from)), Some(Some(to))) = (spans.get(start), spans.get(end)) else { continue };
             if end >= start && end - start < config.max_answer_length {
-                let logit = f64::from(start_logit) + f64::from(end_logit);
+                let logit = f64::from(start_logit) + f64::from(end_logit) - penalty * (end - start) as f64;
                 into.push(Candidate { start: from.0, end: to.1, logit, score: 0.0 });
             }
         }

@@ -310,6 +310,7 @@ mod tests {
             losses: [("qa".to_owned(), 0.1 + 0.2)].into(),
             scores: [("qa".to_owned(), score)].into(),
             counts: Default::default(),
+            calibration: Default::default(),
             value: Some(200.0 / 3.0),
             improved: true,
             since_best: 0,

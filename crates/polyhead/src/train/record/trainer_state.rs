@@ -280,7 +280,7 @@ mod tests {
     fn evaluated(step: usize, improved: bool) -> Event {
         let values = json!({ "f1": 80.0 }).as_object().unwrap().clone();
         let scores = [("ner".to_owned(), Score { headline: "f1".into(), values, types: Vec::new() })].into();
-        let (losses, counts, samples) = Default::default();
+        let (losses, counts, calibration, samples) = Default::default();
         let value = Some(80.0);
         let since_best = usize::from(!improved);
         Event::Evaluated(Evaluated {
@@ -288,6 +288,7 @@ mod tests {
             step,
             losses,
             scores,
+            calibration,
             counts,
             value,
             improved,
