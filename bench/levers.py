@@ -62,11 +62,22 @@ SCREEN = {
     "qa head rate 10": ("qa", "qa batch 8", {"train.head_rate": 10.0}),
     "qa dropout 0": ("qa", "qa batch 8", {"encoder.dropout": 0.0, "encoder.attention_dropout": 0.0}),
     "qa dropout 0, head too": ("qa", "qa dropout 0", {"tasks.qa.dropout": 0.0}),
+    "qa length penalty 0.1": ("qa", "qa batch 8", {"tasks.qa.length_penalty": 0.1}),
+    "qa length penalty 0.15": ("qa", "qa batch 8", {"tasks.qa.length_penalty": 0.15}),
+    "qa length penalty 0.3": ("qa", "qa batch 8", {"tasks.qa.length_penalty": 0.3}),
     "qa joint": ("qa", "qa batch 8", {"tasks.qa.loss": "joint"}),
     "qa warm-up 0.05": ("qa", "qa batch 8", {"train.warmup": 0.05}),
     "qa warm-up 0.2": ("qa", "qa batch 8", {"train.warmup": 0.2}),
 }
-CONFIRM = {"report": "recipes/report.toml"}
+CONFIRM = {
+    "report": ("recipes/report.toml", {}),
+    "rate 2.5e-4, batch 8": ("recipes/report.toml", {"train.learning_rate": 2.5e-4, "tasks.ner.batch_size": 8, "tasks.qa.batch_size": 8}),
+    "best": ("recipes/best.toml", {}),
+    "best, all layers": ("recipes/best.toml", {"encoder.drop_layers": 0}),
+    "best, case embeddings off": ("recipes/best.toml", {"encoder.case_embeddings": "false"}),
+    "best, argmax": ("recipes/best.toml", {"tasks.ner.decoding": "argmax"}),
+    "best, no length penalty": ("recipes/best.toml", {"tasks.qa.length_penalty": 0.0}),
+}
 
 
 def settings(row: str) -> dict:
@@ -139,7 +150,8 @@ def confirmed(args, row: str, seed: int) -> dict:
     ]:
         overrides |= {f"data.{task}.train": args.data / folder / train_file, f"data.{task}.validation": args.data / folder / validation}
         overrides |= {f"data.{task}.limit": 2000, f"data.{task}.validation_limit": 100_000}
-    return train(args, ROOT / CONFIRM[row], f"confirm-{seed}", overrides)
+    recipe, own = CONFIRM[row]
+    return train(args, ROOT / recipe, f"confirm-{seed}", overrides | own)
 
 
 def show(found: dict) -> None:

@@ -109,6 +109,7 @@ fn a_head_of_any_kind_answers_as_before_for_the_labels_that_both_have() {
             adjust: &adjust,
             key: Key::seed(1),
             kinds: TASKS,
+            drop_layers: 0,
             case_embeddings: CaseEmbeddings::No,
             keep: &KeepHeads::None,
             rename: &BTreeMap::new(),

@@ -324,6 +324,7 @@ fn begun(folder: &Path, pooler: bool) -> (Model, Vec<String>) {
         adjust: &adjust,
         key,
         kinds: TASKS,
+        drop_layers: 0,
         case_embeddings: CaseEmbeddings::No,
         keep: &keep,
         rename: &Default::default(),

@@ -686,3 +686,29 @@ fn a_checkpoint_with_a_vocabulary_alone_trains_as_with_its_tokenizer_and_its_mod
     let error = refused(small::recipe(folder.path(), &[&from(&checkpoint)]));
     assert!(error.hint_text().unwrap().contains("save_pretrained"), "{error}");
 }
+
+#[test]
+fn without_its_last_layers_an_encoder_is_as_it_was() {
+    for kind in ENCODERS {
+        let folder = TempDir::new().unwrap();
+        let checkpoint = format!("encoder.checkpoint={}", small::fixture(kind.fixture).display());
+        let begun = |more: &[&str], name: &str| {
+            let name = format!("name={name}");
+            begin(small::recipe(folder.path(), &[&[checkpoint.as_str(), &name], more].concat())).0
+        };
+        let (whole, first) = (begun(&[], "whole"), begun(&["encoder.drop_layers=1"], "first"));
+        let (whole, first) = (whole.model(), first.model());
+        assert_eq!(first.encoder.layers(), whole.encoder.layers() - 1, "{}", kind.fixture);
+        let (all, kept) = (bits(&whole.parameters), bits(&first.parameters));
+        assert!(kept.iter().all(|(name, values)| all[name] == *values), "{}", kind.fixture);
+        // An ALBERT has one layer many times.
+        assert!(kept.len() < all.len() || kind.name.model_type == "albert", "{}", kind.fixture);
+        // What is saved has no more of them.
+        let saved = folder.path().join("saved");
+        first.save(&saved).unwrap();
+        assert_eq!(bits(&Model::load(&saved, TASKS).unwrap().parameters), kept, "{}", kind.fixture);
+        let recipe = small::recipe(folder.path(), &[checkpoint.as_str(), "name=more", "encoder.drop_layers=99"]);
+        let message = refused(recipe).to_string();
+        assert!(message.contains("encoder.drop_layers: expected fewer than the "), "{message}");
+    }
+}

@@ -77,6 +77,8 @@ pub struct Start<'a> {
     pub key: Key,
     /// The kinds of task that there are.
     pub kinds: &'a [TaskKind],
+    /// How many of the encoder's last layers are left out.
+    pub drop_layers: usize,
     /// Whether the encoder reads how words are written.
     pub case_embeddings: CaseEmbeddings,
     /// Which other heads stay.
@@ -129,7 +131,7 @@ impl Model {
     ) -> Result<Self> {
         let (keep, rename) = (&KeepHeads::None, &BTreeMap::new());
         let case_embeddings = CaseEmbeddings::No;
-        let start = Start { about, tasks, adjust, key, kinds: TASKS, case_embeddings, keep, rename };
+        let start = Start { about, tasks, adjust, key, kinds: TASKS, drop_layers: 0, case_embeddings, keep, rename };
         Self::begin(folder, start, &mut |_| {})
     }
 
@@ -139,7 +141,17 @@ impl Model {
     /// The folder is damaged or of an unknown architecture; `keep` names a head that the checkpoint does not have, or that
     /// is one of the tasks; `rename` names a head that it does not have, or a task that is not there or of another kind.
     pub fn begin(folder: &Path, start: Start, notify: &mut dyn FnMut(&str)) -> Result<Self> {
-        let Start { mut about, mut tasks, adjust, key, kinds, case_embeddings: wanted, keep, rename } = start;
+        let Start {
+            mut about,
+            mut tasks,
+            adjust,
+            key,
+            kinds,
+            drop_layers: dropped,
+            case_embeddings: wanted,
+            keep,
+            rename,
+        } = start;
         let path = folder.join("config.json");
         let mut config = read_config(&path)?;
         let kind = EncoderKind::of(&path, &config)?;
@@ -148,6 +160,9 @@ impl Model {
         if let Some(lora) = lora {
             let own = adjust.lora.as_ref().map(|lora| lora.resolved(kind.lora_targets));
             begin_lora(&lora, own.as_ref(), &mut weights, notify)?;
+        }
+        if dropped > 0 {
+            drop_layers(dropped, &mut config, &mut weights)?;
         }
         let lower_cases = |config: &Value| TokenizerFiles::read(folder, config)?.tokenizer(false)?.lower_cases();
         case_embeddings::add(kind, &mut config, &mut weights, wanted, adjust, &lower_cases)?;
@@ -408,6 +423,27 @@ fn head_start(
         }
     };
     Ok(HeadStart { head: name.to_owned(), begins, of: head.was.clone(), kept, new: fresh, dropped, why: String::new() })
+}
+
+/// Leaves so many of the last layers of an encoder out.
+///
+/// # Errors
+/// None would be left.
+fn drop_layers(dropped: usize, config: &mut Value, weights: &mut Weights) -> Result<()> {
+    // As most architectures call it, and DistilBERT.
+    let field = ["num_hidden_layers", "n_layers"].into_iter().find(|field| config.get(*field).is_some());
+    let field = field.unwrap_or("num_hidden_layers");
+    let found = config.get(field).and_then(Value::as_u64).unwrap_or(0) as usize;
+    let Some(left) = found.checked_sub(dropped).filter(|left| *left > 0) else {
+        return Err(Error::usage(format!(
+            "encoder.drop_layers: expected fewer than the {found} layers of the encoder, found {dropped}"
+        )));
+    };
+    if let Some(fields) = config.as_object_mut() {
+        fields.insert(field.to_owned(), left.into());
+    }
+    weights.drop_layers(left);
+    Ok(())
 }
 
 /// Heads that stay, and the others by name, each with the reason.

@@ -339,6 +339,16 @@ impl Weights {
         self.tensors.insert(name.to_owned(), tensor);
     }
 
+    /// Leaves the encoder's layers from this one on behind, counted from 0.
+    pub fn drop_layers(&mut self, from: usize) {
+        let number = |name: &str| {
+            let mut parts = name.split('.').skip_while(|part| !matches!(*part, "layer" | "layers")).skip(1);
+            parts.next()?.parse::<usize>().ok()
+        };
+        let is_head = |name: &str| name.starts_with("heads.") || self.foreign.contains(name);
+        self.tensors.retain(|name, _| is_head(name) || number(name).is_none_or(|layer| layer < from));
+    }
+
     // Heads of the checkpoint that a model begins with
 
     /// Whether the checkpoint has a head of this name.

@@ -82,6 +82,9 @@ pub struct EncoderRecipe {
     /// The tasks that begin with heads of the checkpoint under another name: from the head's name to the task's.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub rename_heads: BTreeMap<String, String>,
+    /// How many of its last layers are left out.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub drop_layers: usize,
     /// Whether an encoder whose tokenizer lower-cases reads how words are written: `auto` where it can.
     #[serde(default, skip_serializing_if = "is_default")]
     pub case_embeddings: CaseEmbeddings,

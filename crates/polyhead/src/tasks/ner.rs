@@ -222,6 +222,10 @@ impl Task for Ner {
         self.config.max_length
     }
 
+    fn drafts() -> Vec<Value> {
+        vec![json!({ "decoding": "viterbi" })]
+    }
+
     fn labels(&self) -> &[String] {
         &self.config.labels
     }

@@ -124,6 +124,11 @@ impl Task for Qa {
         json!(self.config)
     }
 
+    fn drafts() -> Vec<Value> {
+        // Of few questions a model learns too little of where answers end.
+        vec![json!({ "length_penalty": 0.15 })]
+    }
+
     fn max_length(&self) -> usize {
         self.config.max_length
     }

@@ -204,8 +204,8 @@ pub(super) fn prepare_from(
             let about = about(Provenance { source: Some(found.source), ..Provenance::default() });
             let key = Key::seed(recipe.seed).purpose("init");
             let (keep, rename) = (&recipe.encoder.keep_heads, &recipe.encoder.rename_heads);
-            let case_embeddings = recipe.encoder.case_embeddings;
-            let start = Start { about, tasks, adjust: &adjust, key, kinds, case_embeddings, keep, rename };
+            let (drop_layers, case_embeddings) = (recipe.encoder.drop_layers, recipe.encoder.case_embeddings);
+            let start = Start { about, tasks, adjust: &adjust, key, kinds, drop_layers, case_embeddings, keep, rename };
             Model::begin(&found.folder, start, notify).map_err(at_key)?
         }
     };
