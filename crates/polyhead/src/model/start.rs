@@ -441,6 +441,9 @@ fn drop_layers(dropped: usize, config: &mut Value, weights: &mut Weights) -> Res
     };
     if let Some(fields) = config.as_object_mut() {
         fields.insert(field.to_owned(), left.into());
+        if let Some(Value::Array(each)) = fields.get_mut("layer_types") {
+            each.truncate(left);
+        }
     }
     weights.drop_layers(left);
     Ok(())
