@@ -14,8 +14,6 @@ const SHOWN: usize = 8;
 /// Passes over so much data, and up to how many examples.
 const EPOCHS: &[(usize, usize)] = &[(300, 20), (1_000, 10), (5_000, 5)];
 const EPOCHS_OF_MUCH: usize = 3;
-/// Fewer examples than this come in small batches: more steps.
-const BATCHES_OF_FEW: usize = 5_000;
 
 pub(super) fn recipe(
     name: Option<&str>,
@@ -28,23 +26,18 @@ pub(super) fn recipe(
     let name = name.map_or_else(|| plain(&kinds.join("-")), str::to_owned);
     let examples = tasks.iter().map(|task| task.examples).max().unwrap_or(0);
     let epochs = EPOCHS.iter().find(|(most, _)| examples < *most).map_or(EPOCHS_OF_MUCH, |(_, epochs)| *epochs);
-    let batch = if examples < BATCHES_OF_FEW { 8 } else { 16 };
+    let small = encoder == OF_ENGLISH;
+    let (rate, why) = match small {
+        true => ("1.5e-4", "of a small encoder; 2e-5 to 5e-5 is usual for larger ones"),
+        false => ("3e-5", "2e-5 to 5e-5 is usual; a small encoder takes more"),
+    };
     let mut text = String::from("# Written by `polyhead init`. Look at what it will train on, then train:\n#\n");
     text += "#   polyhead data RECIPE\n#   polyhead train RECIPE\n#\n# docs/recipes.md has every key.\n\n";
     let _ = writeln!(text, "name = {}\nseed = 42\n\n[encoder]", quoted(&name));
     text += &about_encoder(encoder, chosen, files);
-    let _ = writeln!(
-        text,
-        "checkpoint = {}\n# case_embeddings = \"auto\"  # an encoder whose tokenizer lower-cases reads capital letters: better for names; not for export to \
-         transformers\n\n[train]",
-        quoted(encoder)
-    );
+    let _ = writeln!(text, "checkpoint = {}\n\n[train]", quoted(encoder));
     let _ = writeln!(text, "{:<24} # passes over the data: fewer where there is much", format!("epochs = {epochs}"));
-    let _ = writeln!(
-        text,
-        "{:<24} # by the width of the encoder; `polyhead tune` looks for a better one",
-        "learning_rate = \"auto\""
-    );
+    let _ = writeln!(text, "{:<24} # {why}", format!("learning_rate = {rate}"));
     if let Some(names) = of_same_files(tasks) {
         let _ = writeln!(
             text,
@@ -53,7 +46,7 @@ pub(super) fn recipe(
         );
     }
     for task in tasks {
-        text += &of_task(task, files, batch);
+        text += &of_task(task, files);
     }
     text
 }
@@ -85,7 +78,7 @@ fn about_encoder(encoder: &str, chosen: bool, files: &[LookedAt]) -> String {
     }
 }
 
-fn of_task(task: &ProposedTask, files: &[LookedAt], batch: usize) -> String {
+fn of_task(task: &ProposedTask, files: &[LookedAt]) -> String {
     let mut text = format!("\n[tasks.{}]\n", task.name);
     let _ = writeln!(text, "{:<24} # {}", format!("kind = {}", quoted(task.kind)), task.about);
     if let Some(labels) = labels(task, files) {
@@ -96,7 +89,7 @@ fn of_task(task: &ProposedTask, files: &[LookedAt], batch: usize) -> String {
             let _ = writeln!(text, "{key} = {value}");
         }
     }
-    let _ = writeln!(text, "batch_size = {batch}");
+    text += "batch_size = 16\n";
     if let Some(most) = task.max_length {
         let _ = writeln!(
             text,
