@@ -18,15 +18,18 @@ pub(super) fn reliability(answers: &[Confidence]) -> Vec<Block> {
         ]);
         right.push((100.0 * bin.mean_probability(), 100.0 * bin.accuracy()));
     }
+    let said = right.iter().map(|(probability, _)| (*probability, *probability)).collect();
     let chart = Chart {
         title: "Reliability".into(),
         x: "mean probability of the answers of a bin, %".into(),
         y: "right, %".into(),
         plot: Plot::Lines(vec![
             Series::new("answers", right),
-            Series::new("as probable as said", vec![(0.0, 0.0), (100.0, 100.0)]),
+            Series::new("as said", said),
         ]),
-        note: "Answers below the straight line were thought more certain than they are. `data.NAME.calibration` of a recipe mends that.".into(),
+        note: "Answers below the straight line were thought more certain than they are. A recipe with `data.NAME.calibration` \
+               fits a temperature to that, on examples like those of training."
+            .into(),
     };
     let text = format!(
         "Expected calibration error: {} % of {}, in {BINS} bins. It is the mean distance between how probable an answer was said to be and \
