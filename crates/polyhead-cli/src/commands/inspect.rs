@@ -9,7 +9,7 @@ use crate::table::{Align, Table, count, counted, percent};
 use polyhead::encoders::EncoderOverrides;
 use polyhead::hub::{self, HubOptions, Source};
 use polyhead::io::{INT8_WEIGHTS, sha256_file};
-use polyhead::model::{Model, NamedTask, Provenance, Share, read_config, shapes, shares};
+use polyhead::model::{Model, NamedTask, Provenance, Share, has_case_embeddings, read_config, shapes, shares};
 use polyhead::parameters::{Int8, Lora, Owner};
 use polyhead::tasks::{Calibration, TASKS, TaskKind};
 use polyhead::{Error, Key, Result};
@@ -158,7 +158,7 @@ fn print(name: &str, facts: &Facts, out: &mut Out) -> Result<()> {
     if let Some((model, vocabulary)) = facts.tokenizer {
         encoder.row(["tokenizer".to_owned(), format!("{model}, {}", counted(vocabulary, "token"))]);
     }
-    if facts.config.get("case_embeddings").and_then(Value::as_bool) == Some(true) {
+    if has_case_embeddings(&facts.config) {
         encoder.row(["reads", "how words are written (case_embeddings)"]);
     }
     if let Some(Lora { rank, alpha, dropout, targets }) = &facts.lora {

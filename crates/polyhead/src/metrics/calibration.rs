@@ -115,22 +115,6 @@ pub fn best_temperature(answers: &mut dyn FnMut(f64) -> Vec<Confidence>) -> f64 
     format!("{found:.2e}").parse().unwrap_or(1.0)
 }
 
-/// The lowest probability from which on at least this share of answers is right, of those that some answer has; none where there is none.
-pub fn threshold(answers: &[Confidence], precision: f64) -> Option<f64> {
-    let mut sorted = answers.to_vec();
-    sorted.sort_by(|a, b| b.probability.total_cmp(&a.probability));
-    let (mut right, mut found) = (0, None);
-    for (at, answer) in sorted.iter().enumerate() {
-        right += usize::from(answer.right);
-        // All of one probability are taken or none.
-        let ends = sorted.get(at + 1).is_none_or(|next| next.probability < answer.probability);
-        if ends && right as f64 >= precision * (at + 1) as f64 {
-            found = Some(answer.probability);
-        }
-    }
-    found
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -168,17 +152,5 @@ mod tests {
         assert!((found - 3.0).abs() < 0.05, "{found}");
         assert!(expected_error(&answers(1.0)).unwrap() > 0.1 && expected_error(&answers(found)).unwrap() < 0.01);
         assert_eq!(best_temperature(&mut |_| Vec::new()), best_temperature(&mut |_| Vec::new()));
-    }
-
-    #[test]
-    fn a_threshold_gives_the_precision_that_was_asked_for_with_as_many_answers_as_it_can() {
-        let answers: Vec<Confidence> =
-            of(0.9, 8, 0).chain(of(0.7, 1, 1)).chain(of(0.5, 4, 1)).chain(of(0.1, 0, 9)).collect();
-        assert_eq!(threshold(&answers, 1.0), Some(0.9));
-        // Nine of ten from 0.7 on, thirteen of fifteen from 0.5 on.
-        assert_eq!(threshold(&answers, 0.9), Some(0.7));
-        assert_eq!(threshold(&answers, 0.85), Some(0.5));
-        assert_eq!(threshold(&answers, 0.0), Some(0.1));
-        assert_eq!((threshold(&[], 0.5), threshold(&of(0.9, 0, 3).collect::<Vec<_>>(), 0.5)), (None, None));
     }
 }

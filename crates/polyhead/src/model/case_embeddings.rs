@@ -67,7 +67,7 @@ const FIELD: &str = "case_embeddings";
 const TABLE: &str = "embeddings.token_type_embeddings.weight";
 
 /// Whether the encoder of this `config.json` has them.
-pub(crate) fn has(config: &Value) -> bool {
+pub fn has(config: &Value) -> bool {
     config.get(FIELD).and_then(Value::as_bool).unwrap_or(false)
 }
 

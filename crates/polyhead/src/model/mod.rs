@@ -12,7 +12,7 @@ mod start;
 
 pub use about::Provenance;
 pub(crate) use about::without_path;
-pub use case_embeddings::CaseEmbeddings;
+pub use case_embeddings::{CaseEmbeddings, has as has_case_embeddings};
 pub use codec::Codec;
 pub use command::{arguments, shell_word};
 pub use folder::read_config;
