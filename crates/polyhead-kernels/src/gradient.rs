@@ -75,6 +75,44 @@ impl Gradient {
         Tensor::from_vec(whole, shape, &Device::Cpu)
     }
 
+    /// Every number as another one.
+    fn mapped(&self, map: impl Fn(f32) -> f32 + Sync) -> Self {
+        let (Self::Dense(values) | Self::Rows { values, .. }) = self;
+        let mut made = Buffer::copy_of(values);
+        made.par_chunks_mut(PART).for_each(|part| part.iter_mut().for_each(|value| *value = map(*value)));
+        match self {
+            Self::Dense(_) => Self::Dense(GradientValues(made)),
+            Self::Rows { rows, columns, .. } => {
+                Self::Rows { rows: rows.clone(), columns: *columns, values: GradientValues(made) }
+            }
+        }
+    }
+
+    /// A copy, times a factor.
+    pub fn scaled(&self, factor: f32) -> Self {
+        self.mapped(|value| value * factor)
+    }
+
+    /// The square of every number.
+    pub fn squared(&self) -> Self {
+        self.mapped(|value| value * value)
+    }
+
+    /// One over the root of every number plus `epsilon`.
+    pub fn inverse_root(&self, epsilon: f32) -> Self {
+        self.mapped(|value| 1.0 / (value + epsilon).sqrt())
+    }
+
+    /// A gradient of some rows, in rising order.
+    pub fn of_rows(rows: Vec<u32>, columns: usize, values: &[f32]) -> Self {
+        Self::Rows { rows, columns, values: GradientValues(Buffer::copy_of(values)) }
+    }
+
+    /// A gradient of every element.
+    pub fn dense(values: &[f32]) -> Self {
+        Self::Dense(GradientValues(Buffer::copy_of(values)))
+    }
+
     /// Multiplies it by a factor; by 1 it keeps its bits.
     pub fn scale(&mut self, factor: f32) {
         if factor != 1.0 {

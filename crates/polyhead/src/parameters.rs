@@ -4,11 +4,13 @@
 //! process). [`Weights`] hands the tensors of a checkpoint to whoever declares them, and checks names and shapes.
 
 mod int8;
+mod kept_gradients;
 mod lora;
 mod safetensors_file;
 mod weights;
 
 pub use int8::{Int8, Multiplies, Quantized};
+pub use kept_gradients::KeptGradients;
 pub use lora::Lora;
 pub use safetensors_file::{write_numbers, write_tensors, write_tensors_in_bytes};
 pub use weights::{Heads, Init, Naming, Weights};
@@ -185,6 +187,7 @@ pub struct HeadTensor {
 pub struct Parameters(Vec<Parameter>);
 
 /// The gradients that a loss sent to parameters, in the order of these; frozen ones have none.
+#[derive(Default)]
 pub struct Gradients(Vec<Option<Gradient>>);
 
 impl Gradients {
@@ -206,6 +209,40 @@ impl Gradients {
             }
         }
         Ok(Self(sum))
+    }
+
+    /// Those of the shared encoder, and those of heads.
+    pub fn split(self, parameters: &Parameters) -> (Self, Self) {
+        let of_encoder = |(gradient, parameter): (Option<Gradient>, &Parameter)| match parameter.owner {
+            Owner::Encoder => (gradient, None),
+            _ => (None, gradient),
+        };
+        let (encoder, heads) = self.0.into_iter().zip(parameters.iter()).map(of_encoder).unzip();
+        (Self(encoder), Self(heads))
+    }
+
+    /// The same gradients as other numbers.
+    #[must_use]
+    pub fn mapped(&self, map: impl Fn(&Gradient) -> Gradient) -> Self {
+        Self(self.0.iter().map(|gradient| gradient.as_ref().map(&map)).collect())
+    }
+
+    /// Multiplies them by a factor.
+    pub fn scale(&mut self, factor: f64) {
+        self.0.iter_mut().flatten().for_each(|gradient| gradient.scale(factor as f32));
+    }
+
+    /// Adds other ones.
+    pub fn add(&mut self, other: Self) -> Result<()> {
+        self.0.resize_with(self.0.len().max(other.0.len()), || None);
+        for (sum, gradient) in self.0.iter_mut().zip(other.0) {
+            match (sum.as_mut(), gradient) {
+                (Some(sum), Some(gradient)) => sum.add(&gradient)?,
+                (None, gradient) => *sum = gradient,
+                (Some(_), None) => {}
+            }
+        }
+        Ok(())
     }
 
     /// The dot product with other gradients, on the parameters of the shared encoder.

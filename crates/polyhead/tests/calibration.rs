@@ -8,7 +8,7 @@ mod small;
 use polyhead::infer::Session;
 use polyhead::model::Model;
 use polyhead::recipe::Recipe;
-use polyhead::tasks::{Calibration, Score, TASKS};
+use polyhead::tasks::{Calibration, LeastScore, Score, TASKS};
 use polyhead::train::{Event, Trainer};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -138,4 +138,43 @@ fn a_share_out_of_its_range_is_refused() {
         let error = Recipe::parse(&text, &folder.path().join("x.toml"), &set).unwrap_err().to_string();
         assert!(error.contains("data.ner.calibration: expected a share above 0 and below 1"), "{error}");
     }
+}
+
+#[test]
+fn a_precision_chooses_the_score_from_which_on_answers_are_given() {
+    let folder = TempDir::new().unwrap();
+    let once = "train.epochs=1";
+    let wanted = [once, "tasks.ner.min_score={ precision = 0.9 }", "tasks.qa.min_score={ precision = 0.9 }"];
+    let (events, of_precision) = run(folder.path(), "precision", &wanted);
+    let (plain, of_all) = run(folder.path(), "all", &[once]);
+    let ((scores, calibration), (scores_of_all, of_all_calibration)) =
+        (last_evaluation(&events), last_evaluation(&plain));
+    let best = load(&of_precision.join("best"));
+    for task in ["ner", "qa"] {
+        let config = best.task(task).unwrap().task.config();
+        let LeastScore { score, answers, .. } = calibration[task].least_score.unwrap();
+        assert_eq!(config["chosen_min_score"], json!(score), "{task}");
+        assert_eq!(config["min_score"], json!({ "precision": 0.9 }), "{task}");
+        // Temperatures are those without it, and so is training.
+        assert_eq!(calibration[task].temperature, of_all_calibration[task].temperature, "{task}");
+        assert!(answers <= calibration[task].answers && of_all_calibration[task].least_score.is_none(), "{task}");
+    }
+    assert_eq!(numbers(&trained(&of_precision)), numbers(&trained(&of_all)));
+    let answered = scores["qa"].get("answered").unwrap();
+    assert!((0.0..=100.0).contains(&answered) && scores_of_all["qa"].get("answered").is_none());
+    // Fewer answers, and none of them is another.
+    let recall = |scores: &BTreeMap<String, Score>| scores["ner"].get("micro_recall").unwrap();
+    assert!(recall(&scores) <= recall(&scores_of_all));
+    assert!(scores["qa"].get("exact_match") <= scores_of_all["qa"].get("exact_match"));
+}
+
+#[test]
+fn a_score_of_ones_own_needs_no_held_back_examples_and_a_precision_does() {
+    let folder = TempDir::new().unwrap();
+    let fixed = small::recipe(folder.path(), &["tasks.qa.min_score=1", "tasks.ner.min_score=1", "train.epochs=1"]);
+    let (scores, _) = last_evaluation(&small::train(fixed));
+    assert_eq!((scores["qa"].get("answered"), scores["ner"].get("micro_recall")), (Some(0.0), Some(0.0)));
+    let recipe = small::recipe(folder.path(), &["tasks.ner.min_score={ precision = 0.9 }"]);
+    let error = polyhead::train::prepare(&recipe, TASKS, &mut |_| {}).err().unwrap().to_string();
+    assert!(error.contains("tasks.ner.min_score: a precision is measured on training examples"), "{error}");
 }

@@ -121,7 +121,7 @@ const LISTS: &[(&str, &[&str])] = &[
     ("tasks", &["mod", "any", "answer", "confusion", "drawing", "faces", "lowest", "reliability"]),
     ("encoders", &["mod", "config", "post_norm"]),
     ("sample", &["mod"]),
-    ("balance", &["mod"]),
+    ("balance", &["mod", "averaged", "learnt", "solve"]),
 ];
 
 fn source() -> PathBuf {

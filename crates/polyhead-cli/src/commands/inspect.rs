@@ -11,7 +11,7 @@ use polyhead::hub::{self, HubOptions, Source};
 use polyhead::io::{INT8_WEIGHTS, sha256_file};
 use polyhead::model::{Model, NamedTask, Provenance, Share, has_case_embeddings, read_config, shapes, shares};
 use polyhead::parameters::{Int8, Lora, Owner};
-use polyhead::tasks::{Calibration, TASKS, TaskKind};
+use polyhead::tasks::{Calibration, LeastScore, TASKS, TaskKind};
 use polyhead::{Error, Key, Result};
 use serde_json::{Map, Value, json};
 use std::path::Path;
@@ -188,10 +188,15 @@ fn print(name: &str, facts: &Facts, out: &mut Out) -> Result<()> {
         for (field, value) in config.as_object().into_iter().flatten().filter(|(field, _)| *field != "labels") {
             task.row([field.replace('_', " "), value.to_string()]);
         }
-        if let Some(Calibration { temperature, answers, error_before, error }) = facts.about.calibration.get(name) {
+        if let Some(found) = facts.about.calibration.get(name) {
+            let Calibration { temperature, answers, error_before, error, least_score } = found;
             task.row(["calibrated".to_owned(), format!("logits divided by {temperature}")]);
             let answers = counted(*answers, "held-back answer");
             task.row(["calibration error".to_owned(), format!("{error_before:.2} % to {error:.2} % on {answers}")]);
+            if let Some(LeastScore { score, precision, answers }) = least_score {
+                let right = format!("from {score:.4} on: {precision:.1} % of {answers} held-back answers are right");
+                task.row(["answers are given".to_owned(), right]);
+            }
         }
         for (measure, value) in facts.about.scores.get(name).into_iter().flatten() {
             task.row([format!("score: {}", scores::words(measure)), scores::number(measure, value)]);

@@ -9,18 +9,68 @@
 //! (`tasks.NAME.loss_weight`) multiply the losses before a balancer sees them. Gradients on the shared encoder are balanced;
 //! a head has the gradient of its own task.
 
+mod aligned;
+mod averaged;
+mod cagrad;
+mod db_mtl;
+mod dwa;
 mod equal;
+mod excess;
+mod fairgrad;
+mod famo;
+mod gls;
+mod gradnorm;
+mod gradvac;
+mod imtl_g;
+mod imtl_l;
+mod learnt;
+mod mgda;
+mod moco;
+mod nash;
 mod pcgrad;
+mod rlw;
+mod solve;
+mod stch;
 mod uncertainty;
+mod upgrad;
+
+use learnt::Learnt;
 
 use crate::error::{Error, Result};
-use crate::parameters::{Gradients, Parameters};
+use crate::parameters::{Gradients, KeptGradients, Parameters};
 use crate::strategy::Registered;
 use polyhead_kernels::rng::Key;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 /// The balancers that a recipe can name, in the order in which they are shown.
-pub const BALANCERS: &[BalancerKind] = &[equal::KIND, uncertainty::KIND, pcgrad::KIND];
+pub const BALANCERS: &[BalancerKind] = &[
+    equal::KIND,
+    // By losses, also with one task a step.
+    uncertainty::KIND,
+    imtl_l::KIND,
+    dwa::KIND,
+    rlw::KIND,
+    // By the losses of several tasks.
+    gls::KIND,
+    stch::KIND,
+    famo::KIND,
+    // By the gradients of several tasks.
+    gradnorm::KIND,
+    mgda::KIND,
+    pcgrad::KIND,
+    gradvac::KIND,
+    cagrad::KIND,
+    imtl_g::KIND,
+    nash::KIND,
+    fairgrad::KIND,
+    aligned::KIND,
+    upgrad::KIND,
+    // By gradients that are kept from step to step.
+    db_mtl::KIND,
+    moco::KIND,
+    excess::KIND,
+];
 
 /// An entry of [`BALANCERS`].
 pub type BalancerKind = Registered<dyn Balancer>;
@@ -40,6 +90,11 @@ pub enum Needs {
 pub trait Balancer: Send {
     /// What [`Balancer::weigh`] must know.
     fn needs(&self) -> Needs;
+
+    /// Whether [`Balancer::observe`] must know the losses of the same batches after the update, which is one forward pass more.
+    fn needs_losses_after(&self) -> bool {
+        false
+    }
 
     /// A weight for each task of a step, in their order. For [`Needs::Nothing`] they multiply the losses, else the
     /// gradients on the shared encoder.
@@ -75,6 +130,14 @@ pub trait Balancer: Send {
             state => Err(Error::data(format!("expected no state of a balancer, found {state}"))),
         }
     }
+
+    /// The gradients that it keeps from step to step, which a checkpoint holds beside its state.
+    fn kept(&self) -> Option<&KeptGradients> {
+        None
+    }
+
+    /// Takes back what [`Balancer::kept`] gave.
+    fn restore_kept(&mut self, _kept: KeptGradients) {}
 }
 
 /// The tasks of a step and what is known of them.
@@ -82,8 +145,14 @@ pub trait Balancer: Send {
 pub struct StepTasks<'a> {
     /// The tasks, as indices, in the order of their batches.
     pub tasks: &'a [usize],
+    /// All tasks of the run.
+    pub count: usize,
+    /// The epoch, from 0.
+    pub epoch: usize,
     /// The mean loss of each, times the weight that the recipe sets. Before the forward passes they are not known.
     pub losses: Option<&'a [f64]>,
+    /// The same of the same batches after the update, for a balancer that asks for them.
+    pub after: Option<&'a [f64]>,
     /// The dot products of their gradients on the shared encoder, `[task][task]`, if they are needed.
     pub products: Option<&'a [Vec<f64>]>,
     /// The key of what is drawn in this step.
@@ -99,5 +168,185 @@ impl StepTasks<'_> {
     /// The dot products, for a balancer that needs gradients.
     fn products(&self) -> Result<&[Vec<f64>]> {
         self.products.ok_or_else(|| Error::internal("a balancer asked for gradients that were not computed"))
+    }
+}
+
+/// The softmax.
+fn softmax(logits: &[f64]) -> Vec<f64> {
+    let most = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let weights: Vec<f64> = logits.iter().map(|logit| (logit - most).exp()).collect();
+    let sum = weights.iter().sum::<f64>();
+    weights.iter().map(|weight| weight / sum).collect()
+}
+
+/// The logarithm of a loss; one of 0 counts as very small.
+fn logarithm(loss: f64) -> f64 {
+    loss.max(1e-20).ln()
+}
+
+/// Refuses an option that is not a number above 0.
+fn positive(option: &str, found: f64) -> Result<()> {
+    match found > 0.0 && found.is_finite() {
+        true => Ok(()),
+        false => Err(Error::usage(format!("{option}: expected a number above 0, found {found}"))),
+    }
+}
+
+/// What a checkpoint holds of a balancer; of one that has learnt nothing yet, `null`.
+fn restored<T: Default + DeserializeOwned>(name: &str, state: &Value) -> Result<T> {
+    match state {
+        Value::Null => Ok(T::default()),
+        state => serde_json::from_value(state.clone())
+            .map_err(|cause| Error::data(format!("not the state of the balancer `{name}`: {cause}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::solve::{Matrix, dot};
+    use super::*;
+
+    /// Tasks with their losses and gradients.
+    struct Case {
+        losses: Vec<f64>,
+        gradients: Vec<Vec<f64>>,
+    }
+
+    impl Case {
+        fn random(tasks: usize, seed: u64) -> Self {
+            let key = Key::seed(seed);
+            let gradient = |task: usize| (0..9).map(|at| key.with(task as u64).normal(at)).collect();
+            let losses = (0..tasks).map(|task| 0.1 + 3.0 * key.uniform(task as u64)).collect();
+            Self { losses, gradients: (0..tasks).map(gradient).collect() }
+        }
+
+        fn permuted(&self, order: &[usize]) -> Self {
+            let losses = order.iter().map(|&task| self.losses[task]).collect();
+            Self { losses, gradients: order.iter().map(|&task| self.gradients[task].clone()).collect() }
+        }
+
+        /// The weights of a step, which is observed.
+        fn weights(&self, balancer: &mut dyn Balancer, tasks: &[usize], step: usize) -> Vec<f64> {
+            let of = |a: &Vec<f64>| self.gradients.iter().map(|b| dot(a, b)).collect();
+            let products: Matrix = self.gradients.iter().map(of).collect();
+            let (losses, products) = (Some(&self.losses[..]), Some(&products[..]));
+            let key = Key::seed(7).with(step as u64);
+            let after = self.losses.iter().map(|loss| 0.9 * loss.sqrt()).collect::<Vec<_>>();
+            let (count, epoch) = (tasks.len(), step / 2);
+            let step = StepTasks { tasks, count, epoch, losses, after: Some(&after), products, key };
+            let weights = balancer.weigh(&step).unwrap();
+            balancer.observe(&step, 1.0);
+            weights
+        }
+    }
+
+    fn open(kind: &BalancerKind) -> Box<dyn Balancer> {
+        (kind.open)(&toml::Table::new()).unwrap()
+    }
+
+    /// Weights of ten steps of five epochs.
+    fn run(balancer: &mut dyn Balancer, cases: &[Case], tasks: &[usize]) -> Vec<Vec<f64>> {
+        cases.iter().enumerate().map(|(step, case)| case.weights(balancer, tasks, step)).collect()
+    }
+
+    fn cases(tasks: usize) -> Vec<Case> {
+        (0..10).map(|seed| Case::random(tasks, seed)).collect()
+    }
+
+    #[test]
+    fn losses_and_gradients_of_any_size_have_finite_weights() {
+        for kind in BALANCERS {
+            let mut balancer = open(kind);
+            for (step, size) in [0.0, 1e-30, 1e30, 1.0, 0.0, 1e30, 1e-30, 1.0].into_iter().enumerate() {
+                for large in 0..4 {
+                    let mut case = Case::random(3, step as u64);
+                    let scale = |task: usize| if task == large || large == 3 { size } else { 1.0 };
+                    (0..3).for_each(|task| {
+                        case.losses[task] *= scale(task);
+                        // Products of 1e30 would be those of no gradient in f32.
+                        let by = scale(task).min(1e10);
+                        case.gradients[task].iter_mut().for_each(|value| *value *= by);
+                    });
+                    let weights = case.weights(&mut *balancer, &[0, 1, 2], step);
+                    let finite = weights.iter().all(|weight| weight.is_finite());
+                    assert!(finite && weights.len() == 3, "{}: {size} of {large}: {weights:?}", kind.name);
+                }
+            }
+            // Opposite gradients, equal ones, and none.
+            for gradients in [[1.0, -1.0, 1.0], [1.0, 1.0, 1.0], [0.0, 0.0, 0.0]] {
+                let case = Case { losses: vec![1.0; 3], gradients: gradients.map(|value| vec![value, 0.0]).to_vec() };
+                let weights = case.weights(&mut *balancer, &[0, 1, 2], 9);
+                assert!(weights.iter().all(|weight| weight.is_finite()), "{}: {gradients:?}: {weights:?}", kind.name);
+            }
+        }
+    }
+
+    #[test]
+    fn the_order_of_tasks_changes_nothing() {
+        // Those that draw do not weigh by what a task is.
+        let drawing = ["rlw", "pcgrad", "gradvac"];
+        for kind in BALANCERS.iter().filter(|kind| !drawing.contains(&kind.name)) {
+            for tasks in 2..5 {
+                let order: Vec<usize> = Key::seed(tasks as u64).permutation(tasks);
+                let (mut one, mut other) = (open(kind), open(kind));
+                let straight = run(&mut *one, &cases(tasks), &(0..tasks).collect::<Vec<_>>());
+                let permuted: Vec<Case> = cases(tasks).iter().map(|case| case.permuted(&order)).collect();
+                for (straight, permuted) in straight.iter().zip(run(&mut *other, &permuted, &order)) {
+                    for (at, &task) in order.iter().enumerate() {
+                        let (want, found) = (straight[task], permuted[at]);
+                        assert!(
+                            (want - found).abs() <= 1e-6 * (1.0 + want.abs()),
+                            "{}: {straight:?}, {permuted:?}",
+                            kind.name
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_learnt_comes_back_from_a_checkpoint_and_no_other_state_does() {
+        for kind in BALANCERS {
+            let (mut once, mut first) = (open(kind), open(kind));
+            let cases = cases(3);
+            let tasks = [0, 1, 2];
+            let all = run(&mut *once, &cases, &tasks);
+            run(&mut *first, &cases[..6], &tasks);
+            let text = first.state().to_string();
+            let mut resumed = open(kind);
+            resumed.restore(&serde_json::from_str(&text).unwrap()).unwrap();
+            for (step, case) in cases.iter().enumerate().skip(6) {
+                let weights = case.weights(&mut *resumed, &tasks, step);
+                assert_eq!(
+                    weights.iter().map(|w| w.to_bits()).collect::<Vec<_>>(),
+                    all[step].iter().map(|w| w.to_bits()).collect::<Vec<_>>(),
+                    "{}",
+                    kind.name
+                );
+            }
+            assert!(open(kind).restore(&serde_json::json!([1])).is_err(), "{}", kind.name);
+            open(kind).restore(&Value::Null).unwrap();
+        }
+    }
+
+    #[test]
+    fn no_task_loses_along_the_step_of_those_that_promise_it() {
+        for name in ["mgda", "nash", "fairgrad", "upgrad"] {
+            let kind = crate::strategy::find(BALANCERS, name).unwrap();
+            for seed in 0..30 {
+                let case = Case::random(3, seed);
+                let weights = case.weights(&mut *open(kind), &[0, 1, 2], 0);
+                let along = |task: usize| -> f64 {
+                    weights
+                        .iter()
+                        .zip(&case.gradients)
+                        .map(|(weight, other)| weight * dot(&case.gradients[task], other))
+                        .sum()
+                };
+                assert!((0..3).all(|task| along(task) > -1e-2), "{name}: {:?}", (0..3).map(along).collect::<Vec<_>>());
+            }
+        }
     }
 }

@@ -8,6 +8,7 @@
 //!
 //! Every p_i is a sum of the g_j, so that all of it is arithmetic on their dot products.
 
+use super::solve::dot;
 use super::{Balancer, BalancerKind, Needs, StepTasks};
 use crate::error::Result;
 use crate::strategy::without_options;
@@ -47,10 +48,6 @@ impl Balancer for PcGrad {
     }
 }
 
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -77,7 +74,8 @@ mod tests {
     fn weighed(gradients: &[Vec<f64>], key: Key) -> (Vec<f64>, Vec<f64>) {
         let products: Vec<Vec<f64>> = gradients.iter().map(|a| gradients.iter().map(|b| dot(a, b)).collect()).collect();
         let tasks: Vec<usize> = (0..gradients.len()).collect();
-        let step = StepTasks { tasks: &tasks, losses: None, products: Some(&products), key };
+        let (count, epoch) = (tasks.len(), 0);
+        let step = StepTasks { tasks: &tasks, count, epoch, losses: None, after: None, products: Some(&products), key };
         let weights = PcGrad.weigh(&step).unwrap();
         let sum = (0..gradients[0].len()).map(|at| (0..gradients.len()).map(|t| weights[t] * gradients[t][at]).sum());
         (weights.clone(), sum.collect())

@@ -9,10 +9,10 @@
 //! Liebel and Körner 2018, "Auxiliary Tasks in Multi-task Learning". Both begin with the weight 1. The parameter of each
 //! task of a step is updated after it, by Adam at the rate of the schedule, without decay; it works with one task a step too.
 
-use super::{Balancer, BalancerKind, Needs, StepTasks};
-use crate::error::{Error, Result};
+use super::{Balancer, BalancerKind, Learnt, Needs, StepTasks, positive, restored};
+use crate::error::Result;
 use crate::strategy::options;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -48,17 +48,8 @@ const LARGEST: f64 = 4.6;
 
 struct Uncertainty {
     options: Options,
-    tasks: BTreeMap<usize, Learnt>,
-}
-
-/// The parameter of a task, with its moments.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-struct Learnt {
     /// s or c.
-    value: f64,
-    first: f64,
-    second: f64,
-    updates: i32,
+    tasks: BTreeMap<usize, Learnt>,
 }
 
 impl Form {
@@ -94,16 +85,12 @@ impl Form {
 
 impl Uncertainty {
     fn new(options: Options) -> Result<Self> {
-        if !(options.learning_rate > 0.0 && options.learning_rate.is_finite()) {
-            let found = options.learning_rate;
-            return Err(Error::usage(format!("learning_rate: expected a number above 0, found {found}")));
-        }
+        positive("learning_rate", options.learning_rate)?;
         Ok(Self { options, tasks: BTreeMap::new() })
     }
 
     fn of(&self, task: usize) -> Learnt {
-        let fresh = Learnt { value: self.options.form.start(), first: 0.0, second: 0.0, updates: 0 };
-        self.tasks.get(&task).copied().unwrap_or(fresh)
+        self.tasks.get(&task).copied().unwrap_or_else(|| Learnt::at(self.options.form.start()))
     }
 }
 
@@ -121,14 +108,9 @@ impl Balancer for Uncertainty {
         let (form, lr) = (self.options.form, self.options.learning_rate * rate);
         for (&task, &loss) in step.tasks.iter().zip(losses) {
             let mut learnt = self.of(task);
-            let gradient = form.gradient(learnt.value, loss);
-            learnt.updates += 1;
-            learnt.first = 0.9 * learnt.first + 0.1 * gradient;
-            learnt.second = 0.999 * learnt.second + 0.001 * gradient * gradient;
-            let first = learnt.first / (1.0 - 0.9_f64.powi(learnt.updates));
-            let second = learnt.second / (1.0 - 0.999_f64.powi(learnt.updates));
+            learnt.step(form.gradient(learnt.value, loss), lr);
             let (least, most) = form.bounds();
-            learnt.value = (learnt.value - lr * first / (second.sqrt() + 1e-8)).clamp(least, most);
+            learnt.value = learnt.value.clamp(least, most);
             self.tasks.insert(task, learnt);
         }
     }
@@ -138,11 +120,7 @@ impl Balancer for Uncertainty {
     }
 
     fn restore(&mut self, state: &Value) -> Result<()> {
-        if state.is_null() {
-            return Ok(());
-        }
-        self.tasks = serde_json::from_value(state.clone())
-            .map_err(|cause| Error::data(format!("not the state of uncertainty weighting: {cause}")))?;
+        self.tasks = restored(KIND.name, state)?;
         Ok(())
     }
 }
@@ -159,7 +137,8 @@ mod tests {
 
     fn weights_after(balancer: &mut dyn Balancer, losses: &[f64], steps: usize) -> Vec<f64> {
         let tasks: Vec<usize> = (0..losses.len()).collect();
-        let step = StepTasks { tasks: &tasks, losses: Some(losses), products: None, key: Key::seed(1) };
+        let (count, epoch, key) = (losses.len(), 0, Key::seed(1));
+        let step = StepTasks { tasks: &tasks, count, epoch, losses: Some(losses), after: None, products: None, key };
         (0..steps).for_each(|_| balancer.observe(&step, 1.0));
         balancer.weigh(&step).unwrap()
     }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! (probability, right) of each answer -> bins -> expected calibration error;   answers at each temperature -> the best temperature
+//! (probability, right) of each answer, a precision -> the score from which on answers have it
 //! ```
 //!
 //! The error is that of Naeini et al. (2015) and Guo et al. (2017, "On Calibration of Modern Neural Networks",
@@ -19,6 +20,15 @@ pub struct Confidence {
     pub probability: f64,
     /// Whether it is right.
     pub right: bool,
+    /// Whether it is that there is none: such an answer is always given.
+    pub is_none: bool,
+}
+
+impl Confidence {
+    /// Of an answer that says something.
+    pub fn new(probability: f64, right: bool) -> Self {
+        Self { probability, right, is_none: false }
+    }
 }
 
 /// What calibration did to a task, on the examples that were held back for it.
@@ -32,6 +42,20 @@ pub struct Calibration {
     pub error_before: f64,
     /// The same with it.
     pub error: f64,
+    /// From which score on answers are given, where the recipe asks for a precision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub least_score: Option<LeastScore>,
+}
+
+/// The score from which on answers are given, and what that comes to on the examples that were held back.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct LeastScore {
+    /// The score, from 0 to 1.
+    pub score: f64,
+    /// The share of the answers with at least that score that are right, per cent.
+    pub precision: f64,
+    /// How many have it.
+    pub answers: usize,
 }
 
 /// Bins from 0 to 1.
@@ -63,7 +87,7 @@ impl Bin {
 /// Answers by their probability: `[0, 1/10), [1/10, 2/10), ... [9/10, 1]`.
 pub fn bins(answers: &[Confidence]) -> [Bin; BINS] {
     let mut bins = [Bin::default(); BINS];
-    for Confidence { probability, right } in answers {
+    for Confidence { probability, right, .. } in answers {
         // What is not a number lies in the first.
         let at = ((probability * BINS as f64) as usize).min(BINS - 1);
         if let Some(bin) = bins.get_mut(at) {
@@ -115,13 +139,40 @@ pub fn best_temperature(answers: &mut dyn FnMut(f64) -> Vec<Confidence>) -> f64 
     format!("{found:.2e}").parse().unwrap_or(1.0)
 }
 
+/// The lowest score from which on answers have at least this precision (from 0 to 1); where none has, that from which on it is highest.
+/// None without answers. Those that there is none do not count.
+///
+/// The score lies half-way to that of the next answer, which is left out: another rounding of a probability changes nothing.
+pub fn least_score(answers: &[Confidence], precision: f64) -> Option<LeastScore> {
+    let mut order: Vec<&Confidence> = answers.iter().filter(|answer| !answer.is_none).collect();
+    order.sort_by(|a, b| b.probability.total_cmp(&a.probability));
+    let (mut right, mut best): (usize, Option<LeastScore>) = (0, None);
+    for (at, one) in order.iter().enumerate() {
+        right += usize::from(one.right);
+        let next = order.get(at + 1).map(|next| next.probability);
+        if next == Some(one.probability) {
+            continue;
+        }
+        let found = LeastScore {
+            score: next.map_or(0.0, |next| next.midpoint(one.probability)),
+            precision: 100.0 * right as f64 / (at + 1) as f64,
+            answers: at + 1,
+        };
+        let highest = best.is_none_or(|best| found.precision >= best.precision);
+        if found.precision >= 100.0 * precision || highest {
+            best = Some(found);
+        }
+    }
+    best
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn of(probability: f64, right: usize, wrong: usize) -> impl Iterator<Item = Confidence> {
-        (0..right + wrong).map(move |at| Confidence { probability, right: at < right })
+        (0..right + wrong).map(move |at| Confidence::new(probability, at < right))
     }
 
     #[test]
@@ -132,8 +183,31 @@ mod tests {
         let off: Vec<Confidence> = of(0.8, 6, 4).chain(of(0.9, 30, 0)).collect();
         assert!((expected_error(&off).unwrap() - (10.0 * 0.2 + 30.0 * 0.1) / 40.0).abs() < 1e-12);
         assert_eq!(expected_error(&[]), None);
-        let ends = bins(&[Confidence { probability: 1.0, right: true }, Confidence { probability: 0.0, right: false }]);
+        let ends: Vec<Confidence> = of(1.0, 1, 0).chain(of(0.0, 0, 1)).collect();
+        let ends = bins(&ends);
         assert_eq!((ends[0].answers, ends[BINS - 1].answers), (1, 1));
+    }
+
+    #[test]
+    fn the_least_score_is_the_lowest_with_the_precision_or_the_one_with_the_highest() {
+        let of = |list: &[(f64, bool)]| -> Vec<Confidence> {
+            list.iter().map(|&(probability, right)| Confidence::new(probability, right)).collect()
+        };
+        let answers = of(&[(0.5, false), (0.9, true), (0.7, true), (0.8, false), (0.6, true), (0.6, true)]);
+        // From 0.9: 1 of 1, 1 of 2, 2 of 3, 4 of 5, 4 of 6.
+        for (precision, score, want, given) in
+            [(1.0, 0.85, 100.0, 1), (0.8, 0.55, 80.0, 5), (0.7, 0.55, 80.0, 5), (0.66, 0.0, 100.0 * 4.0 / 6.0, 6)]
+        {
+            let found = least_score(&answers, precision).unwrap();
+            assert!((found.score - score).abs() < 1e-12, "{precision}: {found:?}");
+            assert!((found.precision - want).abs() < 1e-9 && found.answers == given, "{precision}: {found:?}");
+        }
+        // None has it: the most answers with the highest precision.
+        let poor = of(&[(0.9, false), (0.8, true), (0.7, false), (0.6, true)]);
+        assert_eq!(least_score(&poor, 0.9).unwrap().answers, 4);
+        assert_eq!(least_score(&[], 0.9), None);
+        let none = Confidence { probability: 0.95, right: false, is_none: true };
+        assert_eq!(least_score(&[&answers[..], &[none]].concat(), 1.0), least_score(&answers, 1.0));
     }
 
     #[test]

@@ -86,6 +86,12 @@ pub fn counts_at(questions: &[Judged], threshold: f64) -> Counts {
     counts
 }
 
+/// What the questions come to that are given an answer with a threshold: by the rules of v2.0, an answer to a question without one is wrong.
+pub fn given_at(questions: &[Judged], threshold: f64) -> Counts {
+    let is_given = |one: &&Judged| one.prediction == Prediction::Text && one.no_answer_score <= threshold;
+    counts_at(&questions.iter().filter(is_given).copied().collect::<Vec<_>>(), threshold)
+}
+
 /// The threshold with the best mean score, by the pass of the official script. Equal scores keep their order.
 pub fn best_threshold(questions: &[Judged], measure: Measure) -> Best {
     let mut order: Vec<&Judged> = questions.iter().collect();

@@ -23,7 +23,7 @@ use crate::batch::{Batch, Features, HeadInputs, Merge, Padding, Targets};
 use crate::encoders::{self, Encoder, EncoderKind, EncoderOverrides, Offset, Output, Pass, Reads};
 use crate::error::{Error, Place, Result};
 use crate::parameters::{Freeze, Int8, Lora, Owner, Parameters, Weights};
-use crate::tasks::{AnyTask, HeadShape, Logits, LogitsFn};
+use crate::tasks::{AnyTask, Calibration, HeadShape, Logits, LogitsFn};
 use crate::text::Tokenizer;
 use candle_core::Tensor;
 use folder::TokenizerFiles;
@@ -238,13 +238,14 @@ impl Model {
         Ok(outputs.iter().map(Logits::split).collect::<Result<Vec<_>>>()?.concat())
     }
 
-    /// Divides the logits of each task by its temperature, by way of its head's weights. Returns the weights with what they were.
-    pub(crate) fn divide_logits(&mut self, temperatures: &BTreeMap<String, f64>) -> Result<Vec<(Weight, Tensor)>> {
+    /// Calibrates each task: divides its logits by the temperature, by way of its head's weights, and sets from which score on it answers.
+    /// Returns the weights with what they were.
+    pub(crate) fn calibrate(&mut self, found: &BTreeMap<String, Calibration>) -> Result<Vec<(Weight, Tensor)>> {
         let mut before = Vec::new();
         for NamedTask { name, task } in &mut self.tasks {
-            let Some(&by) = temperatures.get(name) else { continue };
-            task.set_temperature(by);
-            before.extend(self.parameters.divide(&task.output_tensors(name), by)?);
+            let Some(calibration) = found.get(name) else { continue };
+            task.set_calibration(Some(calibration));
+            before.extend(self.parameters.divide(&task.output_tensors(name), calibration.temperature)?);
         }
         Ok(before)
     }

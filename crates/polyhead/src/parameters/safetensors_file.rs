@@ -63,8 +63,9 @@ pub fn write_numbers(path: &Path, tensors: Vec<(String, &[usize], &[f32])>) -> R
 }
 
 /// The numbers of a tensor.
-enum Numbers<'a> {
+pub(super) enum Numbers<'a> {
     F32(&'a [f32]),
+    U32(&'a [u32]),
     Bytes(&'a [i8]),
 }
 
@@ -72,6 +73,7 @@ impl Numbers<'_> {
     fn dtype(&self) -> Dtype {
         match self {
             Self::F32(_) => Dtype::F32,
+            Self::U32(_) => Dtype::U32,
             Self::Bytes(_) => Dtype::I8,
         }
     }
@@ -79,6 +81,7 @@ impl Numbers<'_> {
     fn size(&self) -> usize {
         match self {
             Self::F32(numbers) => size_of_val(*numbers),
+            Self::U32(numbers) => size_of_val(*numbers),
             Self::Bytes(numbers) => numbers.len(),
         }
     }
@@ -94,6 +97,12 @@ impl Numbers<'_> {
                     file.write_all(bytes[..piece.len()].as_flattened())?;
                 }
             }
+            Self::U32(numbers) => {
+                for piece in numbers.chunks(CHUNK) {
+                    let bytes: Vec<[u8; 4]> = piece.iter().map(|number| number.to_le_bytes()).collect();
+                    file.write_all(bytes.as_flattened())?;
+                }
+            }
             Self::Bytes(numbers) => {
                 for piece in numbers.chunks(CHUNK) {
                     let bytes: Vec<u8> = piece.iter().map(|byte| byte.cast_unsigned()).collect();
@@ -105,7 +114,7 @@ impl Numbers<'_> {
     }
 }
 
-fn write(path: &Path, mut tensors: Vec<(String, &[usize], Numbers)>) -> Result<()> {
+pub(super) fn write(path: &Path, mut tensors: Vec<(String, &[usize], Numbers)>) -> Result<()> {
     // Numbers of four bytes first, so that all of them are aligned.
     tensors.sort_by(|(a, _, x), (b, _, y)| (y.dtype(), a).cmp(&(x.dtype(), b)));
     let mut end = 0;

@@ -116,7 +116,7 @@ mod tests {
             ),
             (
                 "mix = 'join'",
-                "x.toml:6:1: train.sample: expected one of round_robin, proportional, temperature, joint, found `join`",
+                "x.toml:6:1: train.sample: expected one of round_robin, proportional, temperature, annealed, joint, found `join`",
             ),
         ] {
             let error = parse(train).unwrap_err().to_string();

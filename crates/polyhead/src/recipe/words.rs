@@ -119,6 +119,7 @@ const WORDS: &[Word] = &[
     called(&["n_best_size", "nbest", "nbest_size", "top_k", "topk", "beam_size"], &["tasks.NAME.n_best"], ""),
     called(&["version_2_with_negative", "squad_v2", "squad_version", "handle_impossible_answer", "allow_no_answer", "with_negative", "is_impossible"], &["tasks.NAME.no_answer"], "`allowed` or `never`; left out, the training data decide"),
     called(&["null_score_diff_threshold", "null_score_threshold", "no_answer_threshold", "na_threshold"], &["tasks.NAME.null_threshold"], ""),
+    called(&["min_confidence", "confidence_threshold", "score_threshold", "entity_threshold", "minimum_score", "min_probability"], &["tasks.NAME.min_score"], "a score from 0 to 1, or { precision = 0.95 }, of entities and answers"),
     called(&["label_list", "labels_file", "label_file", "label2id", "id2label", "classes", "class_names", "num_labels", "n_labels", "num_classes", "tag_set", "tagset", "tags", "tag_type", "label_type", "entity_types"],
         &["tasks.NAME.labels"], "left out, the training data give them"),
     called(&["label_mapping", "label_map", "class_label_names", "int2str"], &["data.NAME.label_names", "data.NAME.tag_names"], "the names of 0, 1, ... in a file of class numbers"),

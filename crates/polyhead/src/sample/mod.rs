@@ -7,6 +7,7 @@
 //! A sampler says what an epoch is: every batch of every task once, or so many steps in which a task whose batches are used
 //! up begins its next pass, in an order of its own.
 
+mod annealed;
 mod joint;
 mod proportional;
 mod round_robin;
@@ -18,7 +19,8 @@ use polyhead_kernels::rng::Key;
 use serde_json::Value;
 
 /// The samplers that a recipe can name, in the order in which they are shown.
-pub const SAMPLERS: &[SamplerKind] = &[round_robin::KIND, proportional::KIND, temperature::KIND, joint::KIND];
+pub const SAMPLERS: &[SamplerKind] =
+    &[round_robin::KIND, proportional::KIND, temperature::KIND, annealed::KIND, joint::KIND];
 
 /// An entry of [`SAMPLERS`].
 pub type SamplerKind = Registered<dyn Sampler>;
@@ -74,6 +76,8 @@ pub struct Position<'a> {
     pub windows: &'a [usize],
     /// The epoch, from 0.
     pub epoch: usize,
+    /// The epochs of the run.
+    pub epochs: usize,
     /// The step within the epoch, from 0.
     pub step: usize,
     /// The key of what is drawn in this epoch.
@@ -87,6 +91,17 @@ pub enum Outcome<'a> {
     Step(&'a [(usize, f64)]),
     /// An evaluation: the headline score of each task that has validation data.
     Evaluated(&'a [(usize, f64)]),
+}
+
+/// A task drawn for a step, as likely as its weight says.
+fn draw(weights: &[f64], position: &Position) -> Vec<usize> {
+    let mut left = position.key.uniform(position.step as u64) * weights.iter().sum::<f64>();
+    let drawn = weights.iter().position(|weight| {
+        left -= weight;
+        left < 0.0
+    });
+    // Rounding may leave a little: the last task that can be drawn.
+    drawn.or_else(|| weights.iter().rposition(|&weight| weight > 0.0)).into_iter().collect()
 }
 
 /// A sampler that takes every batch of every task once an epoch, in an order that is known when the epoch begins.
@@ -125,13 +140,18 @@ mod tests {
     use super::*;
     use crate::strategy::find;
 
-    /// All steps of an epoch.
+    /// All steps of the first epoch of three.
     pub(super) fn epoch(name: &str, options: &str, batches: &[usize], seed: u64) -> Vec<Vec<usize>> {
+        epoch_of(name, options, batches, seed, 0)
+    }
+
+    fn epoch_of(name: &str, options: &str, batches: &[usize], seed: u64, epoch: usize) -> Vec<Vec<usize>> {
         let kind = find(SAMPLERS, name).unwrap();
         let mut sampler = (kind.open)(&toml::from_str(options).unwrap()).unwrap();
         let windows: Vec<usize> = batches.iter().map(|count| count * 16).collect();
         let steps = 0..sampler.steps(batches);
-        let next = |step| sampler.next(&Position { batches, windows: &windows, epoch: 0, step, key: Key::seed(seed) });
+        let (windows, key) = (&windows, Key::seed(seed));
+        let next = |step| sampler.next(&Position { batches, windows, epoch, epochs: 3, step, key });
         steps.map(next).collect()
     }
 
@@ -156,6 +176,19 @@ mod tests {
     #[test]
     fn joint_takes_every_task_in_each_step_until_the_longest_has_had_all_its_batches() {
         assert_eq!(epoch("joint", "", &[2, 3], 1), [[0, 1], [0, 1], [0, 1]]);
+    }
+
+    #[test]
+    fn annealed_draws_by_size_at_first_and_nearly_evenly_in_the_end() {
+        for (at, want) in [
+            (0, 0.9),
+            (1, 9.0_f64.powf(0.6) / (1.0 + 9.0_f64.powf(0.6))),
+            (2, 9.0_f64.powf(0.2) / (1.0 + 9.0_f64.powf(0.2))),
+        ] {
+            let all = epoch_of("annealed", "", &[900, 100], 3, at);
+            let share = all.iter().filter(|tasks| **tasks == [0]).count() as f64 / all.len() as f64;
+            assert!((share - want).abs() < 0.04, "epoch {at}: {share} for {want}");
+        }
     }
 
     #[test]

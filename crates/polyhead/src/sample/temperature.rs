@@ -7,7 +7,7 @@
 //!
 //! An epoch has as many steps as all tasks have batches; a task that is drawn more often begins its next pass.
 
-use super::{Position, Sampler, SamplerKind};
+use super::{Position, Sampler, SamplerKind, draw};
 use crate::error::{Error, Result};
 use crate::strategy::options;
 use serde::Deserialize;
@@ -55,12 +55,6 @@ impl Sampler for Temperature {
         // As shares of the largest, so that no power overflows.
         let weights: Vec<f64> =
             position.windows.iter().map(|windows| (size(windows) / largest).powf(1.0 / self.temperature)).collect();
-        let mut left = position.key.uniform(position.step as u64) * weights.iter().sum::<f64>();
-        let drawn = weights.iter().position(|weight| {
-            left -= weight;
-            left < 0.0
-        });
-        // Rounding may leave a little: the last task that can be drawn.
-        drawn.or_else(|| weights.iter().rposition(|&weight| weight > 0.0)).into_iter().collect()
+        draw(&weights, position)
     }
 }

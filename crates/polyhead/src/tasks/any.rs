@@ -166,8 +166,10 @@ pub trait AnyTask: Send + Sync {
     ) -> Result<(Score, Option<Value>)>;
     /// The temperature that fits these examples best, see [`super::Calibrate`]; `None` where the task says nothing of its answers.
     fn calibrate(&self, examples: &Examples, runner: &LogitsFn) -> Result<Option<Calibration>>;
-    /// From now on its logits are divided by this.
-    fn set_temperature(&mut self, temperature: f64);
+    /// From now on its logits are divided by what calibration found, and answers are given from the score on that it found; or none of both.
+    fn set_calibration(&mut self, calibration: Option<&Calibration>);
+    /// The precision that the answers it gives are to have on held-back examples, see [`super::MinScore`].
+    fn wanted_precision(&self) -> Option<f64>;
     /// The tensors of its head in which its logits are linear.
     fn output_tensors(&self, name: &str) -> Vec<String>;
     /// Takes over what was chosen, unless its configuration leaves nothing to choose any more.
@@ -667,11 +669,12 @@ impl<T: Task> AnyTask for Bound<T> {
         self.calibration(examples, runner)
     }
 
-    fn set_temperature(&mut self, temperature: f64) {
-        if let Some(task) = T::FACES.calibrate.and_then(|calibrate| (calibrate.at_temperature)(&self.task, temperature))
-        {
-            self.task = Arc::new(task);
-        }
+    fn set_calibration(&mut self, calibration: Option<&Calibration>) {
+        self.calibrated(calibration);
+    }
+
+    fn wanted_precision(&self) -> Option<f64> {
+        (T::FACES.calibrate?.min_score)(&self.task).precision()
     }
 
     fn output_tensors(&self, name: &str) -> Vec<String> {

@@ -383,12 +383,12 @@ impl Calibrate for Classify {
             Problem::SingleLabel => {
                 let best = best(prediction).and_then(|label| Some((label, *prediction.scores.get(label)?)));
                 let (Some(gold), Some((label, probability))) = (self.class(example), best) else { return Vec::new() };
-                vec![Confidence { probability, right: gold == label }]
+                vec![Confidence::new(probability, gold == label)]
             }
             Problem::MultiLabel => {
                 let holds = self.holds(example).unwrap_or_default();
                 let all = prediction.scores.iter().zip(holds);
-                all.map(|(&probability, right)| Confidence { probability, right }).collect()
+                all.map(|(&probability, right)| Confidence::new(probability, right)).collect()
             }
             Problem::Regression => Vec::new(),
         }

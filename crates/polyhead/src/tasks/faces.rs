@@ -9,12 +9,12 @@
 //! impl Pipeline for Ner { ... }    the inference API of Hugging Face that it answers
 //! impl Exchange for Ner { ... }    the single-task model of transformers that it becomes, or comes from
 //! impl Tune for Classify { ... }   what of its configuration is chosen on validation data: thresholds
-//! impl Calibrate for Ner { ... }   how probable it says its answers are, and which are right
+//! impl Calibrate for Ner { ... }   how probable it says its answers are, which are right, and from which score on it gives them
 //! impl Pairs for Relation { ... }  that it relates parts of a text, which a task with `mentions()` finds
 //! ```
 
 use super::answer::Span;
-use super::{Outline, PipelineApi, Query, Review, SingleTask, SingleTaskFolder, Task};
+use super::{MinScore, Outline, PipelineApi, Query, Review, SingleTask, SingleTaskFolder, Task};
 use crate::document::Block;
 use crate::encoders::EncoderKind;
 use crate::error::Result;
@@ -107,6 +107,14 @@ pub trait Calibrate: Task {
     fn at_temperature(&self, _temperature: f64) -> Option<Self> {
         None
     }
+    /// From which score on it gives an answer.
+    fn min_score(&self) -> MinScore {
+        MinScore::default()
+    }
+    /// The same task that gives answers from this score on, instead of what its configuration says, if it can keep answers to itself.
+    fn with_min_score(&self, _chosen: Option<f64>) -> Option<Self> {
+        None
+    }
 }
 
 /// A task that relates two parts of a text. Where the parts are not given, they are those that another task of the same model finds.
@@ -164,6 +172,8 @@ pub(super) struct TuneOf<T: Task> {
 pub(super) struct CalibrateOf<T: Task> {
     pub confidences: ConfidencesFn<T>,
     pub at_temperature: fn(&T, f64) -> Option<T>,
+    pub min_score: fn(&T) -> MinScore,
+    pub with_min_score: fn(&T, Option<f64>) -> Option<T>,
 }
 
 impl<T: Task> Faces<T> {
@@ -243,7 +253,9 @@ impl<T: Task> Faces<T> {
     where
         T: Calibrate,
     {
-        let calibrate = CalibrateOf { confidences: T::confidences, at_temperature: T::at_temperature };
+        let (confidences, at_temperature) = (T::confidences, T::at_temperature);
+        let (min_score, with_min_score) = (T::min_score, T::with_min_score);
+        let calibrate = CalibrateOf { confidences, at_temperature, min_score, with_min_score };
         Self { calibrate: Some(calibrate), ..self }
     }
 

@@ -15,6 +15,7 @@ mod hold_out;
 mod label_set;
 mod linear_head;
 mod lowest;
+mod min_score;
 pub mod ner;
 mod outline;
 mod pairs;
@@ -35,12 +36,13 @@ pub use any::{Analysis, AnyTask, Examples, LogitsFn, TrainingExamples};
 pub use faces::{AgainstTraining, Analyse, Calibrate, Checks, Exchange, Faces, Pairs, Pipeline, Tune};
 pub use fields::{Field, found, offset_unit, parameters, within};
 pub use linear_head::{HeadShape, LinearHead};
+pub use min_score::MinScore;
 pub use outline::Outline;
 pub use query::{Alone, PipelineApi, Query};
 pub use review::Review;
 pub use score::{Score, TypeScore};
 
-pub use crate::metrics::calibration::Calibration;
+pub use crate::metrics::calibration::{Calibration, LeastScore};
 
 use faces::ExchangeOf;
 use hold_out::held_out;

@@ -18,9 +18,9 @@ use super::answer::Answer;
 use super::words::token_classification::Imported;
 use super::words::{self, Lengths, OUTSIDE, Words, label_probabilities, pipeline, token_classification};
 use super::{
-    Analyse, Calibrate, Checks, Exchange, Faces, Fingerprint, HeadShape, LinearHead, Outline, Pipeline, PipelineApi,
-    Purpose, Query, Review, Score, Shape, SingleTask, SingleTaskFolder, Task, TypeScore, Window, check_dropout,
-    configuration, is_short_line, top,
+    Analyse, Calibrate, Checks, Exchange, Faces, Fingerprint, HeadShape, LinearHead, MinScore, Outline, Pipeline,
+    PipelineApi, Purpose, Query, Review, Score, Shape, SingleTask, SingleTaskFolder, Task, TypeScore, Window,
+    check_dropout, configuration, is_short_line, top,
 };
 use crate::batch::{Targets, WindowedExample};
 use crate::data::{self, FileFormats, Layout, Read};
@@ -69,6 +69,12 @@ pub struct Config {
     /// How the labels of a sentence are chosen.
     #[serde(skip_serializing_if = "Decoding::is_default")]
     pub decoding: Decoding,
+    /// From which score on an entity is one.
+    #[serde(skip_serializing_if = "MinScore::is_default")]
+    pub min_score: MinScore,
+    /// What held-back examples chose, where `min_score` leaves it to them: a recipe leaves it out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chosen_min_score: Option<f64>,
 }
 
 /// What a sentence is read with.
@@ -116,6 +122,8 @@ impl Default for Config {
             labels: Vec::new(),
             context: Neighbours::None,
             decoding: Decoding::Argmax,
+            min_score: MinScore::default(),
+            chosen_min_score: None,
         }
     }
 }
@@ -306,14 +314,20 @@ impl Task for Ner {
         };
         let labels: Vec<Option<(String, f64)>> =
             probabilities.iter().map(|row| row.as_ref().and_then(&mut named)).collect();
-        let tags = self.filled(&labels);
-        let entities = self.notation().entities(&tags);
-        let entity = |Span { kind, start, end }: Span| {
-            let scores: Vec<f64> = labels.get(start..end)?.iter().flatten().map(|(_, score)| *score).collect();
+        let mut tags = self.filled(&labels);
+        let spans = self.notation().entities(&tags);
+        let least = self.config.min_score.or(self.config.chosen_min_score);
+        let mut entities = Vec::with_capacity(spans.len());
+        for Span { kind, start, end } in spans {
+            let scores: Vec<f64> =
+                labels.get(start..end).into_iter().flatten().flatten().map(|(_, score)| *score).collect();
             let score = scores.iter().sum::<f64>() / scores.len() as f64;
-            Some(Entity { kind, bytes: example.words.bytes(start..end)?, score })
-        };
-        let entities = entities.into_iter().filter_map(entity).collect();
+            if score < least {
+                tags.iter_mut().take(end).skip(start).for_each(|tag| OUTSIDE.clone_into(tag));
+            } else if let Some(bytes) = example.words.bytes(start..end) {
+                entities.push(Entity { kind, bytes, score });
+            }
+        }
         Labelled { tags, entities }
     }
 
@@ -459,9 +473,16 @@ impl Calibrate for Ner {
     fn confidences(&self, example: &Tagged, prediction: &Labelled) -> Vec<Confidence> {
         let gold = self.notation().entities(&example.tags);
         let found = self.notation().entities(&prediction.tags);
-        let confidence =
-            |(span, entity): (&Span, &Entity)| Confidence { probability: entity.score, right: gold.contains(span) };
+        let confidence = |(span, entity): (&Span, &Entity)| Confidence::new(entity.score, gold.contains(span));
         found.iter().zip(&prediction.entities).map(confidence).collect()
+    }
+
+    fn min_score(&self) -> MinScore {
+        self.config.min_score
+    }
+
+    fn with_min_score(&self, chosen: Option<f64>) -> Option<Self> {
+        Some(Self { config: Config { chosen_min_score: chosen, ..self.config.clone() } })
     }
 }
 
@@ -588,6 +609,21 @@ mod tests {
             assert_eq!(found.tags, want);
             // The score of an entity is that of its labels.
             assert_eq!(found.entities.len(), 1);
+        }
+    }
+
+    #[test]
+    fn entities_below_the_least_score_are_none() {
+        let rows: &[[f32; 3]] = &[[0.0, 9.0, 0.0], [0.0, 0.0, 9.0], [9.0, 0.0, 0.0], [0.0, 0.5, 0.0]];
+        for (least, want) in [(0.0, ["B-PER", "I-PER", "O", "B-PER"]), (0.9, ["B-PER", "I-PER", "O", "O"])] {
+            let ner = Ner::open(json!({ "labels": ["O", "B-PER", "I-PER"], "min_score": least })).unwrap();
+            let words = strings(&["ada", "lovelace", "left", "her"]);
+            let words = Words::from_words(Place::file("f"), &words, OffsetUnit::Char);
+            let features = Features { spans: (0..4).map(|at| Some((at, at + 1))).collect(), ..Features::default() };
+            let found =
+                ner.decode(&Tagged::untagged(words), &[Window { features, logits: Logits::new(rows.concat(), 3) }]);
+            assert_eq!(found.tags, want);
+            assert_eq!(found.entities.len(), want.iter().filter(|tag| **tag == "B-PER").count());
         }
     }
 

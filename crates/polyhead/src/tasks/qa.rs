@@ -16,9 +16,9 @@ mod search;
 
 use super::answer::{self, Answer};
 use super::{
-    Analyse, Calibrate, Checks, Exchange, Faces, Field, Fingerprint, HeadShape, LinearHead, Outline, Pipeline,
-    PipelineApi, Purpose, Query, Review, Score, Shape, SingleTask, SingleTaskFolder, Task, Tune, Window, is_short_line,
-    offset_unit,
+    Analyse, Calibrate, Checks, Exchange, Faces, Field, Fingerprint, HeadShape, LinearHead, MinScore, Outline,
+    Pipeline, PipelineApi, Purpose, Query, Review, Score, Shape, SingleTask, SingleTaskFolder, Task, Tune, Window,
+    is_short_line, offset_unit,
 };
 use crate::batch::{Targets, WindowedExample};
 use crate::data::{self, FileFormats, Layout, QUESTIONS, Question, Read};
@@ -389,13 +389,22 @@ impl Calibrate for Qa {
             None if self.config.allows_none() => ("", prediction.null_score()),
             None => return Vec::new(),
         };
-        vec![Confidence { probability, right: squad::score(text, &golds, rules).exact == 1.0 }]
+        let right = squad::score(text, &golds, rules).exact == 1.0;
+        vec![Confidence { probability, right, is_none: text.is_empty() }]
     }
 
     fn at_temperature(&self, temperature: f64) -> Option<Self> {
         Some(Self {
             config: Config { temperature: (temperature != 1.0).then_some(temperature), ..self.config.clone() },
         })
+    }
+
+    fn min_score(&self) -> MinScore {
+        self.config.min_score
+    }
+
+    fn with_min_score(&self, chosen: Option<f64>) -> Option<Self> {
+        Some(Self { config: Config { chosen_min_score: chosen, ..self.config.clone() } })
     }
 }
 

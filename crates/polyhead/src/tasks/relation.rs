@@ -410,7 +410,7 @@ fn labels_of(examples: &[Asked]) -> impl Iterator<Item = &str> {
 impl Calibrate for Relation {
     fn confidences(&self, example: &Asked, prediction: &Probabilities) -> Vec<Confidence> {
         let Some((label, probability)) = top(prediction) else { return Vec::new() };
-        self.gold(example).map(|gold| Confidence { probability, right: gold == label }).into_iter().collect()
+        self.gold(example).map(|gold| Confidence::new(probability, gold == label)).into_iter().collect()
     }
 }
 

@@ -458,7 +458,7 @@ impl Calibrate for Tag {
         let pairs = example.tags.iter().zip(&prediction.0);
         let confidence = |(gold, predicted): (&Option<String>, &Option<(usize, f64)>)| {
             let (gold, (number, probability)) = (gold.as_ref()?, (*predicted)?);
-            Some(Confidence { probability, right: self.number(gold) == Some(number) })
+            Some(Confidence::new(probability, self.number(gold) == Some(number)))
         };
         pairs.filter_map(confidence).collect()
     }

@@ -40,6 +40,7 @@ pub(super) struct Batches {
     sampler: Box<dyn Sampler>,
     key: Key,
     order: Order,
+    epochs: usize,
     units: Vec<Passes>,
     /// Of each unit: items, and batches of a pass.
     items: Vec<usize>,
@@ -115,6 +116,7 @@ impl Batches {
             sampler: recipe.sampler()?,
             key: Key::seed(recipe.seed),
             order: recipe.train.order,
+            epochs: recipe.train.epochs,
             items: units.iter().map(|unit| unit.lengths.len()).collect(),
             counts: units.iter().map(Passes::count).collect(),
             units,
@@ -147,7 +149,14 @@ impl Batches {
 
     fn units_of(&mut self, epoch: usize, step: usize) -> Vec<usize> {
         let key = self.key.purpose("epoch").with(epoch as u64).purpose("mix");
-        self.sampler.next(&Position { batches: &self.counts, windows: &self.items, epoch, step, key })
+        self.sampler.next(&Position {
+            batches: &self.counts,
+            windows: &self.items,
+            epoch,
+            epochs: self.epochs,
+            step,
+            key,
+        })
     }
 
     /// Moves the cursors of a unit on; the place of its batch.

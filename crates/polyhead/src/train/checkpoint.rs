@@ -5,6 +5,7 @@
 //!     config.json, tokenizer.json, model.safetensors ...   a model folder like any other
 //!     optimizer.safetensors                                 NAME.first, NAME.second: the moments of every parameter, f32;
 //!                                                           dropped at the end of a run (train.keep_optimizer)
+//!     balancer.safetensors                                  gradients that the balancer keeps from step to step, if it keeps any
 //!     state.json                                            position, counters, losses, best so far, history (see `State`)
 //!     trainer_state.json                                    the history in the form of transformers
 //!     MANIFEST.json                                         {format, step, files: {NAME: {bytes, sha256}}}, written last
@@ -15,10 +16,12 @@
 
 use super::State;
 use super::run_folder::RunFolder;
+use crate::balance::Balancer;
 use crate::error::{Error, Place, Result};
 use crate::io::{fault, remove_folder, sha256_file, write_atomic, write_folder_atomic};
 use crate::model::Model;
 use crate::optim::Optimizer;
+use crate::parameters::KeptGradients;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -28,6 +31,7 @@ const FORMAT: u32 = 1;
 const PREFIX: &str = "checkpoint-";
 const MANIFEST: &str = "MANIFEST.json";
 const OPTIMIZER: &str = "optimizer.safetensors";
+const BALANCER: &str = "balancer.safetensors";
 const STATE: &str = "state.json";
 
 /// What a checkpoint consists of.
@@ -51,12 +55,12 @@ pub(super) fn folder(run: &Path, step: usize) -> PathBuf {
     run.join(format!("{PREFIX}{step}"))
 }
 
-/// Writes the checkpoint of a step and removes all but the newest `keep`, this one among them. The last one of a run needs no
-/// optimiser.
+/// Writes the checkpoint of a step and removes all but the newest `keep`, this one among them. The last one of a run needs neither
+/// optimiser nor balancer.
 pub(super) fn save(
     run: &RunFolder,
     model: &Model,
-    optimizer: Option<&Optimizer>,
+    learnt: Option<(&Optimizer, &dyn Balancer)>,
     state: &State,
     keep: usize,
 ) -> Result<PathBuf> {
@@ -64,8 +68,11 @@ pub(super) fn save(
     let text = serde_json::to_string_pretty(state).map_err(|cause| Error::internal(format!("the state: {cause}")))?;
     write_folder_atomic(&folder, |folder| {
         model.save_into(folder)?;
-        if let Some(optimizer) = optimizer {
+        if let Some((optimizer, balancer)) = learnt {
             optimizer.save(&folder.join(OPTIMIZER), &model.parameters)?;
+            if let Some(kept) = balancer.kept() {
+                kept.save(&folder.join(BALANCER), &model.parameters)?;
+            }
         }
         write_atomic(folder.join(STATE), text)?;
         run.trainer_state().write(folder)?;
@@ -181,7 +188,19 @@ fn read_state(folder: &Path) -> Result<State> {
     })
 }
 
-/// Puts the moments of a checkpoint back.
-pub(super) fn restore(folder: &Path, optimizer: &mut Optimizer, model: &Model, state: &State) -> Result<()> {
-    optimizer.restore(&folder.join(OPTIMIZER), &model.parameters, &state.updates)
+/// Puts the moments of a checkpoint back, and what the balancer keeps.
+pub(super) fn restore(
+    folder: &Path,
+    optimizer: &mut Optimizer,
+    balancer: &mut dyn Balancer,
+    model: &Model,
+    state: &State,
+) -> Result<()> {
+    optimizer.restore(&folder.join(OPTIMIZER), &model.parameters, &state.updates)?;
+    let kept = folder.join(BALANCER);
+    // One of another balancer has none.
+    if balancer.kept().is_some() && kept.is_file() {
+        balancer.restore_kept(KeptGradients::restore(&kept, &model.parameters)?);
+    }
+    Ok(())
 }

@@ -26,21 +26,20 @@ impl Trainer {
     pub(super) fn evaluate(&mut self) -> Result<Ending> {
         let began = Instant::now();
         let Some(calibration) = self.calibrate()? else { return Ok(Ending::Stopped) };
-        let temperatures: BTreeMap<String, f64> =
-            calibration.iter().map(|(name, found)| (name.clone(), found.temperature)).collect();
-        let before = self.model.divide_logits(&temperatures)?;
+        let before = self.model.calibrate(&calibration)?;
+        let calibrated: Vec<String> = calibration.keys().cloned().collect();
         let ending = self.evaluate_calibrated(calibration, began);
         // Training goes on with the weights that it made.
         before.iter().try_for_each(|(weight, value)| weight.set(value))?;
         self.model
             .tasks
             .iter_mut()
-            .filter(|task| temperatures.contains_key(&task.name))
-            .for_each(|task| task.task.set_temperature(1.0));
+            .filter(|task| calibrated.contains(&task.name))
+            .for_each(|task| task.task.set_calibration(None));
         ending
     }
 
-    /// The temperature of each task that has training examples held back for it. None where a stop came meanwhile.
+    /// Of each task that has training examples held back for it. None where a stop came meanwhile.
     fn calibrate(&self) -> Result<Option<BTreeMap<String, Calibration>>> {
         let mut found = BTreeMap::new();
         for (data, task) in self.task_data.iter().zip(&self.model.tasks) {

@@ -50,7 +50,7 @@ impl Trainer {
     /// The gradient of a step with the parameters as they are.
     pub(super) fn gradients(&mut self, batches: &[TaskBatch]) -> Result<StepGradient> {
         let tasks: Vec<usize> = batches.iter().map(|batch| batch.task).collect();
-        let mut step = StepTasks { tasks: &tasks, losses: None, products: None, key: self.balance_key() };
+        let mut step = self.step_tasks(&tasks);
         // Of one task there is nothing to compare.
         let needs = if batches.len() > 1 { self.balancer.needs() } else { Needs::Nothing };
         if needs == Needs::Nothing {
@@ -62,7 +62,7 @@ impl Trainer {
             let (mut tasks, mut weights) = (Vec::with_capacity(batches.len()), weights.as_slice());
             for together in batches.chunk_by(|_, next| next.joins) {
                 let (own, rest) = weights.split_at(together.len().min(weights.len()));
-                tasks.extend(self.passes(together, tasks.len(), own)?);
+                tasks.extend(self.passes(together, tasks.len(), own, &mut |sum| self.backward(sum))?);
                 weights = rest;
             }
             let losses = self.weighted_losses(batches, &tasks);
@@ -72,7 +72,7 @@ impl Trainer {
         let mut gradients = Vec::with_capacity(batches.len());
         for (at, batch) in batches.iter().enumerate() {
             self.model.parameters.clear_gradients();
-            passes.extend(self.passes(std::slice::from_ref(batch), at, &[1.0])?);
+            passes.extend(self.passes(std::slice::from_ref(batch), at, &[1.0], &mut |sum| self.backward(sum))?);
             gradients.push(self.model.parameters.take_gradients());
         }
         let losses = self.weighted_losses(batches, &passes);
@@ -87,19 +87,37 @@ impl Trainer {
         Ok(StepGradient { gradients, tasks: passes, losses })
     }
 
+    /// The losses of the batches of a step with the parameters as they are now and the dropout masks of the step, times the weights that
+    /// the recipe sets.
+    pub(super) fn losses_again(&self, batches: &[TaskBatch]) -> Result<Vec<f64>> {
+        let mut passes = Vec::with_capacity(batches.len());
+        for (at, batch) in batches.iter().enumerate() {
+            passes.extend(self.passes(std::slice::from_ref(batch), at, &[1.0], &mut |_| Ok(()))?);
+        }
+        Ok(self.weighted_losses(batches, &passes))
+    }
+
     fn weighted_losses(&self, batches: &[TaskBatch], passes: &[TaskPass]) -> Vec<f64> {
         let weighted = |(batch, pass): (&TaskBatch, &TaskPass)| pass.loss * self.task_data[batch.task].loss_weight;
         batches.iter().zip(passes).map(weighted).collect()
     }
 
-    /// The key of what a balancer draws in this step.
-    pub(super) fn balance_key(&self) -> Key {
-        self.key.purpose("balance").with(self.state.step as u64)
+    /// The tasks of this step, as a balancer sees them before it.
+    pub(super) fn step_tasks<'a>(&self, tasks: &'a [usize]) -> StepTasks<'a> {
+        let (count, epoch) = (self.task_data.len(), self.state.epoch);
+        let key = self.key.purpose("balance").with(self.state.step as u64);
+        StepTasks { tasks, count, epoch, losses: None, after: None, products: None, key }
     }
 
-    /// The passes of batches that go through the encoder together, in parts; their gradient, each loss times its weight, is added to
-    /// what has gathered at the parameters.
-    fn passes(&self, batches: &[TaskBatch], at: usize, weights: &[f64]) -> Result<Vec<TaskPass>> {
+    /// The passes of batches that go through the encoder together, in parts; `backward` has the sum of the losses of each part, each times its
+    /// weight.
+    fn passes(
+        &self,
+        batches: &[TaskBatch],
+        at: usize,
+        weights: &[f64],
+        backward: &mut dyn FnMut(&Tensor) -> Result<()>,
+    ) -> Result<Vec<TaskPass>> {
         let window = |batch: &TaskBatch, pick: usize| &self.task_data[batch.task].windows[pick].features;
         let count = |batch: &TaskBatch| -> f64 {
             let task = &self.model.tasks[batch.task].task;
@@ -150,11 +168,16 @@ impl Trainer {
                 });
             }
             if let Some(sum) = sum {
-                self.model.parameters.backward(&sum)?;
+                backward(&sum)?;
             }
             begins = begins.after(&inputs);
         }
         Ok(found)
+    }
+
+    /// Adds the gradient of a loss to what has gathered at the parameters.
+    fn backward(&self, loss: &Tensor) -> Result<()> {
+        self.model.parameters.backward(loss)
     }
 
     /// The losses of heads in one pass of the encoder, and what it read.

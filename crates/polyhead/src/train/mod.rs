@@ -213,7 +213,8 @@ impl Trainer {
         let mut trainer = Self::assemble(recipe, prepared, plan, run, state)?;
         trainer.warn(notify);
         if !trainer.state.done {
-            checkpoint::restore(&folder, &mut trainer.optimizer, &trainer.model, &trainer.state)?;
+            let (optimizer, balancer) = (&mut trainer.optimizer, &mut *trainer.balancer);
+            checkpoint::restore(&folder, optimizer, balancer, &trainer.model, &trainer.state)?;
         }
         let choices = std::mem::take(&mut trainer.state.choices);
         trainer.adopt(choices)?;
@@ -347,11 +348,11 @@ impl Trainer {
         (self.state.sampler, self.state.balancer) = (self.batches.state(), self.balancer.state());
         self.state.about.clone_from(&self.model.about);
         // What has ended does not go on: its last checkpoint says so, and the optimiser's state is most of its size.
-        let (optimizer, keep) = match self.state.done && !self.recipe.train.keep_optimizer {
+        let (learnt, keep) = match self.state.done && !self.recipe.train.keep_optimizer {
             true => (None, 1),
-            false => (Some(&self.optimizer), self.recipe.train.keep_checkpoints),
+            false => (Some((&self.optimizer, &*self.balancer)), self.recipe.train.keep_checkpoints),
         };
-        let checkpoint = checkpoint::save(&self.run, &self.model, optimizer, &self.state, keep)?;
+        let checkpoint = checkpoint::save(&self.run, &self.model, learnt, &self.state, keep)?;
         self.run.write_trainer_state()?;
         self.saved = Some(self.state.step);
         self.emit(Event::Saved(Checkpoint { step: self.state.step, checkpoint }))

@@ -159,6 +159,14 @@ pub(super) fn prepare_from(
                 notify(&format!("data.{name}: {} training examples are held back for calibration", count(back.len)));
                 (train, Some(back))
             }
+            None if task.wanted_precision().is_some() => {
+                let key = format!("tasks.{name}.min_score");
+                let message =
+                    format!("{key}: a precision is measured on training examples that are held back, found none");
+                return Err(Error::usage(message)
+                    .at_least(recipe.place(&key))
+                    .hint(format!("data.{name}.calibration = 0.1 holds a tenth of them back")));
+            }
             None => (train, None),
         };
         task.learnable(&train).map_err(|error| match spec.limit.filter(|_| whole.is_some()) {

@@ -36,7 +36,7 @@ impl Trainer {
                 self.movement = None;
             }
         }
-        self.learn(&batches, &found.losses, rate);
+        self.learn(&batches, &found.losses, rate)?;
         self.state.step += 1;
         self.state.taken += 1;
         let of_diagnosis = diagnosed.as_ref().map_or(0.0, |diagnosed| diagnosed.seconds);
@@ -72,12 +72,17 @@ impl Trainer {
     }
 
     /// Tells the strategies what came of a step.
-    fn learn(&mut self, batches: &[TaskBatch], losses: &[f64], rate: f64) {
+    fn learn(&mut self, batches: &[TaskBatch], losses: &[f64], rate: f64) -> Result<()> {
         let tasks: Vec<usize> = batches.iter().map(|batch| batch.task).collect();
-        let step = StepTasks { tasks: &tasks, losses: Some(losses), products: None, key: self.balance_key() };
+        let after = match batches.len() > 1 && self.balancer.needs_losses_after() {
+            true => Some(self.losses_again(batches)?),
+            false => None,
+        };
+        let step = StepTasks { losses: Some(losses), after: after.as_deref(), ..self.step_tasks(&tasks) };
         self.balancer.observe(&step, rate);
         let outcome: Vec<(usize, f64)> = tasks.iter().copied().zip(losses.iter().copied()).collect();
         self.batches.observe(&Outcome::Step(&outcome));
+        Ok(())
     }
 
     /// Compares the gradients of all tasks with the same weights: those of this step's batch, where it has one task, and of

@@ -1,7 +1,7 @@
 //! The configuration of question answering: what a recipe says in its table, and what training chose.
 
 use crate::error::{Error, Result};
-use crate::tasks::{check_dropout, configuration};
+use crate::tasks::{MinScore, check_dropout, configuration};
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
@@ -38,6 +38,12 @@ pub struct Config {
     /// What training chose on its validation data, where `null_threshold` leaves it to them: a recipe leaves it out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chosen_null_threshold: Option<f64>,
+    /// From which score on an answer is given; below it there is none.
+    #[serde(skip_serializing_if = "MinScore::is_default")]
+    pub min_score: MinScore,
+    /// What held-back examples chose, where `min_score` leaves it to them: a recipe leaves it out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chosen_min_score: Option<f64>,
     /// What calibration divided the logits by: a recipe leaves it out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub temperature: Option<f64>,
@@ -96,6 +102,8 @@ impl Default for Config {
             no_answer: None,
             null_threshold: NullThreshold::default(),
             chosen_null_threshold: None,
+            min_score: MinScore::default(),
+            chosen_min_score: None,
             temperature: None,
         }
     }

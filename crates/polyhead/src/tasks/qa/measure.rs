@@ -2,14 +2,19 @@
 
 use super::{Config, Found, NullThreshold, QaExample};
 use crate::metrics::squad::{self, Rules};
-use crate::metrics::squad_threshold::{Judged, Measure, best_threshold, counts_at};
+use crate::metrics::squad_threshold::{Judged, Measure, best_threshold, counts_at, given_at};
 use crate::tasks::Score;
 use serde_json::json;
 
 /// What the metric adds up.
 pub enum Counts {
     /// Every question has an answer: SQuAD v1.1.
-    Answered(squad::Counts),
+    Answered {
+        /// All of them.
+        all: squad::Counts,
+        /// Those whose answer is given, and not withheld for its score.
+        given: squad::Counts,
+    },
     /// Questions may have none, SQuAD v2.0: all of them, for the threshold comes last.
     Judged(Vec<Judged>),
 }
@@ -19,14 +24,19 @@ impl Counts {
     pub(super) fn new(config: &Config) -> Self {
         match config.allows_none() {
             true => Self::Judged(Vec::new()),
-            false => Self::Answered(squad::Counts::new(Rules::V1)),
+            false => Self::Answered { all: squad::Counts::new(Rules::V1), given: squad::Counts::new(Rules::V1) },
         }
     }
 
     pub(super) fn add(&mut self, example: &QaExample, prediction: &Found) {
         let (answer, golds) = (prediction.first(example), example.golds());
         match self {
-            Self::Answered(counts) => _ = counts.add(Some(answer), &golds),
+            Self::Answered { all, given } => {
+                all.add(Some(answer), &golds);
+                if !prediction.withheld {
+                    given.add(Some(answer), &golds);
+                }
+            }
             Self::Judged(all) => {
                 all.push(Judged::new(answer, &golds, prediction.null_difference.unwrap_or_default()));
             }
@@ -49,9 +59,9 @@ impl Counts {
     pub(super) fn score(&self, config: &Config) -> Score {
         let mut values = serde_json::Map::new();
         let mut put = |name: &str, value: f64| values.insert(name.to_owned(), json!(value));
-        let counts = match self {
-            Self::Answered(counts) => *counts,
-            Self::Judged(all) => counts_at(all, config.threshold()),
+        let (counts, given) = match self {
+            Self::Answered { all, given } => (*all, *given),
+            Self::Judged(all) => (counts_at(all, config.threshold()), given_at(all, config.threshold())),
         };
         let all = counts.all();
         put("exact_match", 100.0 * all.means().exact);
@@ -67,6 +77,11 @@ impl Counts {
                 put(name, 100.0 * best.score);
                 put(&format!("{name}_threshold"), best.threshold.unwrap_or(0.0));
             }
+        }
+        if !config.min_score.is_default() {
+            let given = given.all();
+            put("answered", 100.0 * given.questions() as f64 / (all.questions() as f64).max(1.0));
+            put("answered_exact_match", 100.0 * given.means().exact);
         }
         put("questions", all.questions() as f64);
         Score { headline: "f1".into(), values, types: Vec::new() }

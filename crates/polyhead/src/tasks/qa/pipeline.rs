@@ -234,6 +234,7 @@ fn listed(task: &Qa, found: &Found, context: &str, unit: OffsetUnit) -> Vec<Answ
     let threshold = task.config.threshold();
     let none = || Answer { answer: String::new(), score: found.null_score(), start: 0, end: 0 };
     match (found.null_difference, found.answers.first()) {
+        (_, Some(_)) if found.withheld => answers.insert(0, none()),
         (Some(difference), Some(best)) => {
             // Where `decode` would put it: before those that it beats by more than the threshold.
             let beaten = |other: &Candidate| difference + (best.logit - other.logit) > threshold;

@@ -10,6 +10,8 @@ pub struct Found {
     pub(super) answers: Vec<Candidate>,
     /// The score of "no answer" minus that of the best answer, where "no answer" is allowed.
     pub(super) null_difference: Option<f64>,
+    /// Whether the score of the best answer is too low for it to be given.
+    pub(super) withheld: bool,
 }
 
 /// An answer that was found.
@@ -26,7 +28,9 @@ pub(super) struct Candidate {
 impl Found {
     /// Whether "no answer" wins, with this threshold.
     pub(super) fn is_none(&self, threshold: f64) -> bool {
-        self.answers.is_empty() || self.null_difference.is_some_and(|difference| difference > threshold)
+        self.answers.is_empty()
+            || self.withheld
+            || self.null_difference.is_some_and(|difference| difference > threshold)
     }
 
     /// The answer, unless "no answer" wins.
@@ -34,13 +38,16 @@ impl Found {
         self.answers.first().filter(|_| !self.is_none(threshold))
     }
 
-    /// The best answer, though "no answer" may win.
+    /// The best answer, though "no answer" may win; empty if its score is too low for it to be given.
     pub(super) fn first<'a>(&self, example: &'a QaExample) -> &'a str {
-        self.answers.first().map_or("", |best| slice(&example.context, best.start, best.end))
+        self.answers.first().filter(|_| !self.withheld).map_or("", |best| slice(&example.context, best.start, best.end))
     }
 
-    /// The probability of "no answer" among the candidates.
+    /// The probability of "no answer" among the candidates; where the best answer is withheld, that of any other.
     pub(super) fn null_score(&self) -> f64 {
+        if let (true, Some(best)) = (self.withheld, self.answers.first()) {
+            return 1.0 - best.score;
+        }
         // Not below zero by rounding.
         (1.0 - self.answers.iter().map(|answer| answer.score).sum::<f64>()).max(0.0)
     }
@@ -104,6 +111,8 @@ impl Qa {
         for answer in &mut answers {
             answer.score = weight(answer.logit) / total;
         }
-        Found { answers, null_difference }
+        let least = self.config.min_score.or(self.config.chosen_min_score);
+        let withheld = answers.first().is_some_and(|best| best.score < least);
+        Found { answers, null_difference, withheld }
     }
 }
