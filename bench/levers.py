@@ -72,7 +72,9 @@ SCREEN = {
 CONFIRM = {
     "report": ("recipes/report.toml", {}),
     "rate 2.5e-4, batch 8": ("recipes/report.toml", {"train.learning_rate": 2.5e-4, "tasks.ner.batch_size": 8, "tasks.qa.batch_size": 8}),
+    "rate 2.5e-4": ("recipes/report.toml", {"train.learning_rate": 2.5e-4}),
     "best": ("recipes/best.toml", {}),
+    "best, answers in batches of 16": ("recipes/best.toml", {"tasks.qa.batch_size": 16}),
     "best, all layers": ("recipes/best.toml", {"encoder.drop_layers": 0}),
     "best, case embeddings off": ("recipes/best.toml", {"encoder.case_embeddings": "false"}),
     "best, argmax": ("recipes/best.toml", {"tasks.ner.decoding": "argmax"}),

@@ -21,6 +21,7 @@ DATA_DIR holds conll2003/{train,valid}.txt and squad/{train,validation}-v1.1.jso
 import argparse
 import json
 import shutil
+import tomllib
 from pathlib import Path
 
 import harness
@@ -60,8 +61,10 @@ def of_polyhead(args) -> dict:
         shutil.rmtree(folder)
         return events
 
-    # One step says how many there will be.
-    steps = next(event["steps"] for event in train({"train.max_steps": 1}) if event["event"] == "step")
+    # The plan of one step says how many an epoch has.
+    recipe = tomllib.loads((ROOT / "recipes/best.toml").read_text(encoding="utf-8"))
+    plan = next(event for event in train({"train.max_steps": 1}) if event["event"] == "planned")
+    steps = plan["steps_per_epoch"] * recipe["train"]["epochs"]
     scored, seconds = [], 0.0
     for event in train({"train.evaluate_every": -(-steps // TENTHS)}):
         seconds += event["seconds"] if event["event"] == "step" else 0.0

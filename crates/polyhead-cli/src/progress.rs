@@ -363,7 +363,17 @@ mod tests {
             examples: Vec::new(),
         }];
         let group_norms = Default::default();
-        Step { step, steps: 8, epoch: 1, tasks, lr: 2.5e-5, grad_norm: Some(1.0), group_norms, seconds }
+        Step {
+            step,
+            steps: 8,
+            epoch: 1,
+            tasks,
+            lr: 2.5e-5,
+            grad_norm: Some(1.0),
+            group_norms,
+            seconds,
+            balance_seconds: 0.0,
+        }
     }
 
     fn evaluated(epoch: usize, f1: f64) -> Evaluated {

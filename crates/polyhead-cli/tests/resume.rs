@@ -43,7 +43,7 @@ fn outcome(run: &Path) -> (Vec<String>, Vec<Value>) {
     let metrics = fs::read_to_string(run.join("metrics.jsonl")).unwrap().replace(&folder, "FOLDER");
     let events = metrics.lines().map(|line| {
         let mut event: Value = serde_json::from_str(line).unwrap();
-        ["time", "seconds"].iter().for_each(|name| _ = event.as_object_mut().unwrap().remove(*name));
+        ["time", "seconds", "balance_seconds"].iter().for_each(|name| _ = event.as_object_mut().unwrap().remove(*name));
         event
     });
     (files.iter().map(|file| sha256_file(file).unwrap()).collect(), events.collect())

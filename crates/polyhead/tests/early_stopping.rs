@@ -40,7 +40,7 @@ fn metrics(run: &Path) -> Vec<Value> {
     let line = |line: &str| {
         let mut event: Value = serde_json::from_str(line).unwrap();
         let fields = event.as_object_mut().unwrap();
-        ["time", "seconds", "folder", "model"].iter().for_each(|name| _ = fields.remove(*name));
+        ["time", "seconds", "balance_seconds", "folder", "model"].iter().for_each(|name| _ = fields.remove(*name));
         event
     };
     text.lines().map(line).collect()

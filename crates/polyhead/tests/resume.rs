@@ -83,7 +83,7 @@ fn metrics(run: &Path) -> Vec<Value> {
         .map(|line| {
             let mut event: Value = serde_json::from_str(line).unwrap();
             let fields = event.as_object_mut().unwrap();
-            ["time", "seconds", "folder", "model"].iter().for_each(|name| _ = fields.remove(*name));
+            ["time", "seconds", "balance_seconds", "folder", "model"].iter().for_each(|name| _ = fields.remove(*name));
             event
         })
         .collect()
@@ -166,7 +166,7 @@ fn a_run_that_was_stopped_or_left_after_any_step_ends_with_the_bits_of_one_that_
 }
 
 /// Ways to make up a step and to bring its tasks together.
-const MODES: [&[&str]; 7] = [
+const MODES: &[&[&str]] = &[
     &["train.sample=joint"],
     &["train.sample=joint", "train.balance=pcgrad", "train.accumulate=2", "tasks.qa.batch_size=4"],
     &["train.sample=joint", "train.balance=uncertainty", "tasks.ner.loss_weight=0.5"],
@@ -174,6 +174,16 @@ const MODES: [&[&str]; 7] = [
     &["train.sample={ name = 'temperature', temperature = 1.5 }", "tasks.qa.batch_size=3"],
     &["train.sample=proportional", "train.accumulate=2", "train.order=by_length"],
     &["train.epochs=6", "train.evaluate_every=2", "train.patience=2"],
+    // What balancers learn, and what they keep of gradients.
+    &["train.balance=dwa", "train.sample=annealed", "train.epochs=4"],
+    &["train.balance=imtl_l"],
+    &["train.sample=joint", "train.balance=gradnorm", "train.epochs=3"],
+    &["train.sample=joint", "train.balance=gradvac"],
+    &["train.sample=joint", "train.balance=stch", "train.epochs=3"],
+    &["train.sample=joint", "train.balance=famo"],
+    &["train.sample=joint", "train.balance=db_mtl"],
+    &["train.sample=joint", "train.balance=moco"],
+    &["train.sample=joint", "train.balance=excess"],
 ];
 
 #[test]

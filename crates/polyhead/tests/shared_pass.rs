@@ -213,7 +213,7 @@ fn outcome(run: &Path, last: usize) -> (Vec<String>, Vec<Value>) {
     let line = |line: &str| {
         let mut event: Value = serde_json::from_str(line).unwrap();
         let fields = event.as_object_mut().unwrap();
-        ["time", "seconds", "folder", "model"].iter().for_each(|name| _ = fields.remove(*name));
+        ["time", "seconds", "balance_seconds", "folder", "model"].iter().for_each(|name| _ = fields.remove(*name));
         event
     };
     (files.map(|path| sha256_file(path).unwrap()).to_vec(), metrics.lines().map(line).collect())

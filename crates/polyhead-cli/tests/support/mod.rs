@@ -159,7 +159,7 @@ pub fn without_seconds(mut value: Value) -> Value {
     fn strip(value: &mut Value) {
         match value {
             Value::Object(fields) => {
-                fields.retain(|name, _| name != "seconds");
+                fields.retain(|name, _| !name.ends_with("seconds"));
                 fields.values_mut().for_each(strip);
             }
             Value::Array(items) => items.iter_mut().for_each(strip),

@@ -195,8 +195,9 @@ pub(super) fn eigen(matrix: &[Vec<f64>]) -> (Vec<f64>, Matrix) {
             for row in &mut a {
                 (row[p], row[q]) = (cosine * row[p] - sine * row[q], sine * row[p] + cosine * row[q]);
             }
-            for to in 0..count {
-                (a[p][to], a[q][to]) = (cosine * a[p][to] - sine * a[q][to], sine * a[p][to] + cosine * a[q][to]);
+            let (above, below) = a.split_at_mut(q);
+            for (x, y) in above[p].iter_mut().zip(&mut below[0]) {
+                (*x, *y) = (cosine * *x - sine * *y, sine * *x + cosine * *y);
             }
             for row in &mut vectors {
                 (row[p], row[q]) = (cosine * row[p] - sine * row[q], sine * row[p] + cosine * row[q]);

@@ -25,6 +25,9 @@ pub struct Step {
     pub group_norms: Norms,
     /// How long it took.
     pub seconds: f64,
+    /// How much of that the balancer took, beyond the passes of the tasks themselves: products and sums of gradients, weights, a forward pass more.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub balance_seconds: f64,
 }
 
 /// A task's part of a step.
@@ -53,6 +56,10 @@ fn one() -> f64 {
 
 pub(super) fn is_zero(count: &usize) -> bool {
     *count == 0
+}
+
+fn is_nothing(seconds: &f64) -> bool {
+    *seconds == 0.0
 }
 
 fn is_one(weight: &f64) -> bool {
@@ -88,6 +95,8 @@ struct StepOfAnyFormat {
     #[serde(default)]
     group_norms: Norms,
     seconds: f64,
+    #[serde(default)]
+    balance_seconds: f64,
     // Format 1.
     task: Option<String>,
     #[serde(default)]
@@ -101,9 +110,9 @@ struct StepOfAnyFormat {
 impl From<StepOfAnyFormat> for Step {
     fn from(read: StepOfAnyFormat) -> Self {
         let StepOfAnyFormat { step, steps, epoch, mut tasks, lr, grad_norm, group_norms, seconds, .. } = read;
-        let StepOfAnyFormat { task, loss, tokens, examples, .. } = read;
+        let StepOfAnyFormat { balance_seconds, task, loss, tokens, examples, .. } = read;
         tasks.extend(task.map(|task| StepTask { task, loss, weight: 1.0, tokens, shared_tokens: 0, examples }));
-        Self { step, steps, epoch, tasks, lr, grad_norm, group_norms, seconds }
+        Self { step, steps, epoch, tasks, lr, grad_norm, group_norms, seconds, balance_seconds }
     }
 }
 

@@ -23,6 +23,7 @@ use candle_core::Tensor;
 use polyhead_kernels::Inputs;
 use polyhead_kernels::rng::Key;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// What the passes of a step came to.
 pub(super) struct StepGradient {
@@ -31,6 +32,8 @@ pub(super) struct StepGradient {
     pub tasks: Vec<TaskPass>,
     /// Their losses, times the weights that the recipe sets.
     pub losses: Vec<f64>,
+    /// What the balancer took beyond the passes.
+    pub balance_seconds: f64,
 }
 
 /// What the passes of one task came to.
@@ -53,11 +56,13 @@ impl Trainer {
         let mut step = self.step_tasks(&tasks);
         // Of one task there is nothing to compare.
         let needs = if batches.len() > 1 { self.balancer.needs() } else { Needs::Nothing };
+        let mut began = Instant::now();
         if needs == Needs::Nothing {
             let weights = match self.balancer.needs() {
                 Needs::Nothing => self.balancer.weigh(&step)?,
                 Needs::Losses | Needs::Gradients => vec![1.0; batches.len()],
             };
+            let balance_seconds = began.elapsed().as_secs_f64();
             self.model.parameters.clear_gradients();
             let (mut tasks, mut weights) = (Vec::with_capacity(batches.len()), weights.as_slice());
             for together in batches.chunk_by(|_, next| next.joins) {
@@ -66,7 +71,8 @@ impl Trainer {
                 weights = rest;
             }
             let losses = self.weighted_losses(batches, &tasks);
-            return Ok(StepGradient { gradients: self.model.parameters.take_gradients(), tasks, losses });
+            let gradients = self.model.parameters.take_gradients();
+            return Ok(StepGradient { gradients, tasks, losses, balance_seconds });
         }
         let mut passes = Vec::with_capacity(batches.len());
         let mut gradients = Vec::with_capacity(batches.len());
@@ -76,6 +82,7 @@ impl Trainer {
             gradients.push(self.model.parameters.take_gradients());
         }
         let losses = self.weighted_losses(batches, &passes);
+        began = Instant::now();
         step.losses = Some(&losses);
         let products = (needs == Needs::Gradients).then(|| {
             let with = |a: &Gradients| gradients.iter().map(|b| a.dot_on_encoder(b, &self.model.parameters)).collect();
@@ -84,7 +91,8 @@ impl Trainer {
         step.products = products.as_deref();
         let (gradients, weights) = self.balancer.combine(&step, gradients, &self.model.parameters)?;
         passes.iter_mut().zip(weights).for_each(|(pass, weight)| pass.weight = weight);
-        Ok(StepGradient { gradients, tasks: passes, losses })
+        let balance_seconds = began.elapsed().as_secs_f64();
+        Ok(StepGradient { gradients, tasks: passes, losses, balance_seconds })
     }
 
     /// The losses of the batches of a step with the parameters as they are now and the dropout masks of the step, times the weights that

@@ -36,7 +36,7 @@ impl Trainer {
                 self.movement = None;
             }
         }
-        self.learn(&batches, &found.losses, rate)?;
+        let learning = self.learn(&batches, &found.losses, rate)?;
         self.state.step += 1;
         self.state.taken += 1;
         let of_diagnosis = diagnosed.as_ref().map_or(0.0, |diagnosed| diagnosed.seconds);
@@ -67,22 +67,25 @@ impl Trainer {
             grad_norm: Some(norms.norm()),
             group_norms: self.groups.norms(&norms),
             seconds: began.elapsed().as_secs_f64() - of_diagnosis,
+            balance_seconds: found.balance_seconds + learning,
         }))?;
         diagnosed.map_or(Ok(()), |diagnosed| self.emit(Event::Diagnosed(diagnosed)))
     }
 
-    /// Tells the strategies what came of a step.
-    fn learn(&mut self, batches: &[TaskBatch], losses: &[f64], rate: f64) -> Result<()> {
+    /// Tells the strategies what came of a step. Returns the seconds that the balancer took.
+    fn learn(&mut self, batches: &[TaskBatch], losses: &[f64], rate: f64) -> Result<f64> {
         let tasks: Vec<usize> = batches.iter().map(|batch| batch.task).collect();
+        let began = Instant::now();
         let after = match batches.len() > 1 && self.balancer.needs_losses_after() {
             true => Some(self.losses_again(batches)?),
             false => None,
         };
         let step = StepTasks { losses: Some(losses), after: after.as_deref(), ..self.step_tasks(&tasks) };
         self.balancer.observe(&step, rate);
+        let seconds = began.elapsed().as_secs_f64();
         let outcome: Vec<(usize, f64)> = tasks.iter().copied().zip(losses.iter().copied()).collect();
         self.batches.observe(&Outcome::Step(&outcome));
-        Ok(())
+        Ok(seconds)
     }
 
     /// Compares the gradients of all tasks with the same weights: those of this step's batch, where it has one task, and of

@@ -257,6 +257,7 @@ mod tests {
             grad_norm: Some(0.75),
             group_norms: Default::default(),
             seconds: 0.1,
+            balance_seconds: 0.0,
         }
     }
 

@@ -274,6 +274,7 @@ mod tests {
             grad_norm: Some(2.0),
             group_norms,
             seconds: 0.1,
+            balance_seconds: 0.0,
         })
     }
 

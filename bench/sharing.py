@@ -1,0 +1,128 @@
+#!/usr/bin/env python3
+"""Does sharing help a task that has few examples? recipes/best.toml, joint and alone, with 200, 500 and 2,000 examples of one task.
+
+    python3 bench/sharing.py --encoder MINILM_DIR --data DATA_DIR [--seeds 42 43 44] [PART ...]
+    python3 bench/sharing.py --table
+
+A part is `SENTENCES+QUESTIONS`: one training on the first so many of each file, 0 for a task that is left out. Parts with both train jointly; the
+other task has 2,000 examples. All are scored on the whole validation sets, by the model of the best epoch as the recipe chooses it: that of the task where it
+is alone, the mean of both where they are joint. What `polyhead compare` does, with every training that several comparisons share made once.
+
+A part's scores go into --results as soon as it is done, and a part that is there is not run again. --until begins nothing after that time. Scores do not
+depend on what else runs; seconds do, and say what did.
+
+DATA_DIR holds conll2003/{train,valid}.txt and squad/{train,validation}-v1.1.json. This script needs the standard library alone.
+"""
+import argparse
+import json
+import shutil
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import harness
+from harness import ROOT, Busy, is_past, keep, machine, say, table
+
+FEW, MANY = [200, 500, 2000], 2000
+MEASURES = {"ner": ["micro_f1"], "qa": ["exact_match", "f1"]}
+# Of Student's distribution, two-sided 95 %, by the number of seeds.
+T = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
+PARTS = [f"{few}+0" for few in FEW] + [f"0+{few}" for few in FEW] + [f"{few}+{MANY}" for few in FEW] + [f"{MANY}+{few}" for few in FEW[:-1]]
+
+
+def recipe_of(work: Path, tasks: list[str]) -> Path:
+    """recipes/best.toml with these tasks alone."""
+    lines, kept = [], True
+    for line in (ROOT / "recipes/best.toml").read_text(encoding="utf-8").splitlines():
+        if line.startswith("["):
+            section = line.strip("[]").split(".")
+            kept = len(section) < 2 or section[1] in tasks
+        if kept:
+            lines.append(line)
+    path = work / f"{'-'.join(tasks)}.toml"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def run(args, part: str, seed: int) -> dict:
+    sizes = {task: int(size) for task, size in zip(MEASURES, part.split("+")) if int(size)}
+    files = {"ner": ("conll2003", "train.txt", "valid.txt"), "qa": ("squad", "train-v1.1.json", "validation-v1.1.json")}
+    overrides = {"seed": seed, "name": f"{part.replace('+', '-')}-{seed}", "output": args.work, "encoder.checkpoint": args.encoder}
+    for task, size in sizes.items():
+        folder, train, validation = files[task]
+        overrides |= {f"data.{task}.train": args.data / folder / train, f"data.{task}.validation": args.data / folder / validation,
+                      f"data.{task}.limit": size, f"data.{task}.validation_limit": 100_000}
+    folder = args.work / overrides["name"]
+    shutil.rmtree(folder, ignore_errors=True)
+    args.work.mkdir(parents=True, exist_ok=True)
+    busy = Busy()
+    with tempfile.TemporaryDirectory() as work:
+        events, _ = harness.train(args.polyhead, recipe_of(Path(work), list(sizes)), overrides, args.threads)
+    end = events[-1]
+    scores = {f"{task} {measure}": round(end["scores"][task]["values"][measure], 4) for task in sizes for measure in MEASURES[task]}
+    shutil.rmtree(folder)
+    return {"scores": scores, "steps": end["steps"], "tokens": end["tokens"], "others": busy.others()}
+
+
+def of(parts: dict, part: str, measure: str) -> dict[str, float]:
+    """By seed."""
+    named = {key.split(" ")[1]: found for key, found in parts.items() if key.split(" ")[0] == part}
+    return {seed: found["scores"][measure] for seed, found in named.items()}
+
+
+def show(parts: dict) -> None:
+    rows = []
+    for task, joint_of in [("ner", lambda few: f"{few}+{MANY}"), ("qa", lambda few: f"{MANY}+{few}")]:
+        for few in FEW:
+            for measure in MEASURES[task]:
+                name = f"{task} {measure}"
+                alone, joint = of(parts, f"{few}+0" if task == "ner" else f"0+{few}", name), of(parts, joint_of(few), name)
+                seeds = sorted(alone.keys() & joint.keys())
+                if not seeds:
+                    continue
+                gains = [joint[seed] - alone[seed] for seed in seeds]
+                around = T.get(len(seeds), 0.0) * statistics.stdev(gains) / len(seeds) ** 0.5 if len(seeds) > 1 else None
+                mean = statistics.mean
+                rows.append([name, str(few), str(len(seeds)), f"{mean(alone[seed] for seed in seeds):.2f}", f"{mean(joint[seed] for seed in seeds):.2f}",
+                             f"{mean(gains):+.2f}", "" if around is None else f"{mean(gains) - around:+.2f} to {mean(gains) + around:+.2f}"])
+    print(table(["measure", "its examples", "seeds", "alone", f"with {MANY} of the other", "difference", "95 % interval"], rows))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"(all: {', '.join(PARTS)})")
+    parser.add_argument("--polyhead", default=ROOT / "target/release/polyhead", type=Path, help="(%(default)s)")
+    parser.add_argument("--encoder", type=Path)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[42, 43, 44])
+    parser.add_argument("--threads", type=int, default=harness.CORES, help="(all cores: %(default)s)")
+    parser.add_argument("--results", type=Path, default=ROOT / "bench/results/sharing.json", help="(%(default)s)")
+    parser.add_argument("--work", type=Path, default=ROOT / "runs/sharing", help="runs (%(default)s)")
+    parser.add_argument("--until", metavar="HH:MM", help="begin nothing after this time of the day in UTC")
+    parser.add_argument("--table", action="store_true", help="print what there is")
+    args = parser.parse_intermixed_args()
+    if unknown := set(args.parts) - set(PARTS):
+        parser.error(f"expected parts of {', '.join(PARTS)}, found {', '.join(sorted(unknown))}")
+    found = json.loads(args.results.read_text(encoding="utf-8")) if args.results.exists() else {"machine": machine(args.threads), "parts": {}}
+    if not args.table:
+        if not (args.encoder and args.data):
+            parser.error("expected --encoder and --data")
+        args.encoder, args.data, args.work = args.encoder.resolve(), args.data.resolve(), args.work.resolve()
+        for seed in args.seeds:
+            for part in args.parts or PARTS:
+                key = f"{part} {seed}"
+                if key in found["parts"]:
+                    continue
+                if is_past(args.until):
+                    say(f"stopped before {key}")
+                    break
+                began = time.perf_counter()
+                found["parts"][key] = run(args, part, seed)
+                keep(args.results, found)
+                say(f"{key}: {found['parts'][key]['scores']} in {time.perf_counter() - began:.0f} s")
+    show(found["parts"])
+
+
+if __name__ == "__main__":
+    main()
