@@ -75,6 +75,7 @@ CONFIRM = {
     "rate 2.5e-4": ("recipes/report.toml", {"train.learning_rate": 2.5e-4}),
     "best": ("recipes/best.toml", {}),
     "best, answers in batches of 16": ("recipes/best.toml", {"tasks.qa.batch_size": 16}),
+    "best, all data": ("recipes/best.toml", {"data.ner.limit": 100_000, "data.qa.limit": 100_000}),
     "best, all layers": ("recipes/best.toml", {"encoder.drop_layers": 0}),
     "best, case embeddings off": ("recipes/best.toml", {"encoder.case_embeddings": "false"}),
     "best, argmax": ("recipes/best.toml", {"tasks.ner.decoding": "argmax"}),
@@ -123,7 +124,7 @@ def train(args, recipe: Path, name: str, overrides: dict) -> dict:
     shutil.rmtree(folder, ignore_errors=True)
     overrides = {"name": name, "output": args.work, "encoder.checkpoint": args.encoder} | overrides
     busy = Busy()
-    events, _ = harness.train(args.polyhead, recipe, overrides, args.threads)
+    events, done = harness.train(args.polyhead, recipe, overrides, args.threads)
     last = [event for event in events if event["event"] == "evaluated"][-1]
     scores = {
         f"{task} {measure}": round(last["scores"][task]["values"][measure], 4)
@@ -131,7 +132,7 @@ def train(args, recipe: Path, name: str, overrides: dict) -> dict:
     }
     seconds = events[-1]["seconds"] - sum(event["seconds"] for event in events if event["event"] == "evaluated")
     shutil.rmtree(folder)
-    return {"scores": scores, "seconds": round(seconds, 1), "tokens": events[-1]["tokens"], "others": busy.others()}
+    return {"scores": scores, "seconds": round(seconds, 1), "tokens": events[-1]["tokens"], "memory": round(done.memory), "others": busy.others()}
 
 
 def screened(args, row: str, seed: int) -> dict:

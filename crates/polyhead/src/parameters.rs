@@ -252,6 +252,18 @@ impl Gradients {
         shared.filter_map(|((_, a), (_, b))| Some(a?.dot(b?))).sum()
     }
 
+    /// The dot products of all pairs, `[task][task]`, on the parameters of the shared encoder.
+    pub fn products(all: &[Self], parameters: &Parameters) -> Vec<Vec<f64>> {
+        let mut products = vec![vec![0.0; all.len()]; all.len()];
+        for (at, a) in all.iter().enumerate() {
+            for (to, b) in all.iter().enumerate().skip(at) {
+                products[at][to] = a.dot_on_encoder(b, parameters);
+                products[to][at] = products[at][to];
+            }
+        }
+        products
+    }
+
     /// Each trained parameter with its gradient, if it received one.
     pub fn of<'a>(&'a self, parameters: &'a Parameters) -> impl Iterator<Item = (&'a Parameter, Option<&'a Gradient>)> {
         parameters.iter().zip(self.0.iter().map(Option::as_ref)).filter(|(parameter, _)| parameter.is_trained())

@@ -8,6 +8,7 @@
 use crate::error::{Error, Result};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
 
 /// A strategy as a recipe names it.
 #[derive(Debug, Clone, PartialEq)]
@@ -81,4 +82,32 @@ pub fn without_options(table: &toml::Table) -> Result<()> {
     #[serde(deny_unknown_fields)]
     struct None {}
     options::<None>(table).map(|None {}| ())
+}
+
+/// The softmax.
+pub fn softmax(logits: &[f64]) -> Vec<f64> {
+    let most = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let weights: Vec<f64> = logits.iter().map(|logit| (logit - most).exp()).collect();
+    let sum = weights.iter().sum::<f64>();
+    weights.iter().map(|weight| weight / sum).collect()
+}
+
+/// Refuses an option that is not a number above 0.
+///
+/// # Errors
+/// It is not.
+pub fn positive(option: &str, found: f64) -> Result<()> {
+    match found > 0.0 && found.is_finite() {
+        true => Ok(()),
+        false => Err(Error::usage(format!("{option}: expected a number above 0, found {found}"))),
+    }
+}
+
+/// What a checkpoint holds of a strategy; of one that has learnt nothing yet, `null`.
+pub fn restored<T: Default + DeserializeOwned>(name: &str, state: &Value) -> Result<T> {
+    match state {
+        Value::Null => Ok(T::default()),
+        state => serde_json::from_value(state.clone())
+            .map_err(|cause| Error::data(format!("not the state of `{name}`: {cause}"))),
+    }
 }

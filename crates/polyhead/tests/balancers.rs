@@ -72,7 +72,7 @@ impl Step {
         };
         let combined = match balancer.needs() {
             // Its weights multiply losses: the trainer never has the gradients apart.
-            Needs::Nothing => {
+            Needs::Nothing | Needs::Losses => {
                 let weights = balancer.weigh(&step).unwrap();
                 Gradients::weighted_sum(gradients, &weights, parameters).unwrap()
             }

@@ -174,9 +174,18 @@ const MODES: &[&[&str]] = &[
     &["train.sample={ name = 'temperature', temperature = 1.5 }", "tasks.qa.batch_size=3"],
     &["train.sample=proportional", "train.accumulate=2", "train.order=by_length"],
     &["train.epochs=6", "train.evaluate_every=2", "train.patience=2"],
-    // What balancers learn, and what they keep of gradients.
+];
+
+/// Strategies that learn: what they know, and what they keep of gradients, comes from the checkpoint.
+const LEARNING: &[&[&str]] = &[
     &["train.balance=dwa", "train.sample=annealed", "train.epochs=4"],
     &["train.balance=imtl_l"],
+    &["train.sample=exp3"],
+    &["train.sample=prediction_gain"],
+    &["train.sample=score_gap", "train.evaluate_every=2"],
+    &["train.sample={ name = 'autosem', target = 'qa' }", "train.evaluate_every=2"],
+    &["train.sample={ name = 'dga', target = 'ner', every = 2 }"],
+    &["train.sample={ name = 'multidds', every = 3 }"],
     &["train.sample=joint", "train.balance=gradnorm", "train.epochs=3"],
     &["train.sample=joint", "train.balance=gradvac"],
     &["train.sample=joint", "train.balance=stch", "train.epochs=3"],
@@ -189,13 +198,13 @@ const MODES: &[&[&str]] = &[
 #[test]
 fn every_way_to_make_up_a_step_resumes_to_the_bits_of_a_run_that_was_not_stopped() {
     let _disk = DISK.lock().unwrap_or_else(PoisonError::into_inner);
-    for mode in MODES {
+    for (mode, learns) in MODES.iter().map(|mode| (mode, false)).chain(LEARNING.iter().map(|mode| (mode, true))) {
         let folder = tempfile::tempdir().unwrap();
         finish(small::trainer(recipe(folder.path(), mode))).unwrap();
         let whole = outcome(&run_folder(folder.path()));
         let last = whole.1.iter().filter(|event| event["event"] == "step").count();
-        for (at, interrupt) in [(1, stop_after as fn(Trainer, usize)), (last / 2, leave_after), (last - 1, stop_after)]
-        {
+        let all = [(last / 2, leave_after as fn(Trainer, usize)), (1, stop_after), (last - 1, stop_after)];
+        for (at, interrupt) in all.into_iter().take(if learns { 1 } else { 3 }) {
             let folder = tempfile::tempdir().unwrap();
             let run = run_folder(folder.path());
             interrupt(small::trainer(recipe(folder.path(), mode)), at);

@@ -169,6 +169,48 @@ fn learnt_weights_move_away_from_one_and_stand_in_every_step() {
 }
 
 #[test]
+fn weights_by_losses_are_those_of_a_recipe_that_sets_them() {
+    let first = |more: &[&str]| steps(&[&["train.sample=joint", "train.max_steps=2"], more].concat()).remove(0);
+    for balance in ["gls", "famo", "stch", "rlw"] {
+        let found = first(&[&format!("train.balance={balance}")]);
+        let set: Vec<String> =
+            found.tasks.iter().map(|part| format!("tasks.{}.loss_weight={}", part.task, part.weight)).collect();
+        let want = first(&set.iter().map(String::as_str).collect::<Vec<_>>());
+        assert!(found.tasks.iter().all(|part| part.weight != 1.0), "{balance}: {set:?}");
+        for ((name, found), (_, want)) in found.group_norms.0.iter().zip(&want.group_norms.0) {
+            assert!((found - want).abs() < 1e-5 * want, "{balance}, {name}: {found} for {want}");
+        }
+    }
+}
+
+#[test]
+fn samplers_that_learn_draw_every_task() {
+    for sample in [
+        "exp3",
+        "prediction_gain",
+        "score_gap",
+        "{ name = 'multidds', every = 2 }",
+        "{ name = 'dga', target = 'qa', every = 2 }",
+        "{ name = 'autosem', target = 'ner' }",
+    ] {
+        let all = steps(&[&format!("train.sample={sample}"), "train.epochs=6", "train.evaluate_every=1"]);
+        assert_eq!(all.len(), 6 * 6, "{sample}");
+        for task in ["ner", "qa"] {
+            assert!(all.iter().any(|step| step.of(task).is_some()), "{sample}: {task}");
+        }
+    }
+}
+
+#[test]
+fn a_target_that_is_no_task_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let set = ["train.sample={ name = 'dga', target = 'parse' }".to_owned()];
+    let error = Recipe::parse(&small::recipe_text(folder.path()), &folder.path().join("x.toml"), &set).unwrap_err();
+    let expected = "train.sample.target: expected one of the tasks ner, qa, found `parse`";
+    assert!(error.to_string().contains(expected), "{error}");
+}
+
+#[test]
 fn temperature_draws_every_task_and_begins_passes_anew() {
     let all = steps(&["train.sample={ name = 'temperature', temperature = 1.0 }", "train.epochs=6"]);
     assert_eq!(all.len(), 6 * 6);

@@ -25,7 +25,7 @@ struct Aligned;
 
 impl Balancer for Aligned {
     fn needs(&self) -> Needs {
-        Needs::Gradients
+        Needs::Products
     }
 
     fn weigh(&mut self, step: &StepTasks) -> Result<Vec<f64>> {

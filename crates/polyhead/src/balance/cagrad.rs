@@ -45,7 +45,7 @@ struct CaGrad {
 
 impl Balancer for CaGrad {
     fn needs(&self) -> Needs {
-        Needs::Gradients
+        Needs::Products
     }
 
     fn weigh(&mut self, step: &StepTasks) -> Result<Vec<f64>> {

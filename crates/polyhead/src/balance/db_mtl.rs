@@ -54,7 +54,7 @@ struct DbMtl {
 
 impl Balancer for DbMtl {
     fn needs(&self) -> Needs {
-        Needs::Losses
+        Needs::Gradients
     }
 
     fn weigh(&mut self, step: &StepTasks) -> Result<Vec<f64>> {

@@ -54,7 +54,7 @@ struct OfTask {
 
 impl Balancer for Excess {
     fn needs(&self) -> Needs {
-        Needs::Losses
+        Needs::Gradients
     }
 
     fn weigh(&mut self, step: &StepTasks) -> Result<Vec<f64>> {

@@ -40,7 +40,7 @@ struct FairGrad {
 
 impl Balancer for FairGrad {
     fn needs(&self) -> Needs {
-        Needs::Gradients
+        Needs::Products
     }
 
     fn weigh(&mut self, step: &StepTasks) -> Result<Vec<f64>> {

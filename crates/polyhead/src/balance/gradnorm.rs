@@ -62,7 +62,7 @@ struct State {
 
 impl Balancer for GradNorm {
     fn needs(&self) -> Needs {
-        Needs::Gradients
+        Needs::Products
     }
 
     fn weigh(&mut self, step: &StepTasks) -> Result<Vec<f64>> {

@@ -52,7 +52,7 @@ struct GradVac {
 
 impl Balancer for GradVac {
     fn needs(&self) -> Needs {
-        Needs::Gradients
+        Needs::Products
     }
 
     fn weigh(&mut self, step: &StepTasks) -> Result<Vec<f64>> {

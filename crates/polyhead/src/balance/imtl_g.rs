@@ -26,7 +26,7 @@ struct ImtlG;
 
 impl Balancer for ImtlG {
     fn needs(&self) -> Needs {
-        Needs::Gradients
+        Needs::Products
     }
 
     fn weigh(&mut self, step: &StepTasks) -> Result<Vec<f64>> {

@@ -43,7 +43,7 @@ struct Mgda {
 
 impl Balancer for Mgda {
     fn needs(&self) -> Needs {
-        Needs::Gradients
+        Needs::Products
     }
 
     fn weigh(&mut self, step: &StepTasks) -> Result<Vec<f64>> {

@@ -69,7 +69,7 @@ struct MoCo {
 
 impl Balancer for MoCo {
     fn needs(&self) -> Needs {
-        Needs::Gradients
+        Needs::Products
     }
 
     fn weigh(&mut self, step: &StepTasks) -> Result<Vec<f64>> {

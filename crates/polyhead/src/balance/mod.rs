@@ -38,9 +38,8 @@ use learnt::Learnt;
 
 use crate::error::{Error, Result};
 use crate::parameters::{Gradients, KeptGradients, Parameters};
-use crate::strategy::Registered;
+use crate::strategy::{Registered, positive, restored, softmax};
 use polyhead_kernels::rng::Key;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 /// The balancers that a recipe can name, in the order in which they are shown.
@@ -82,8 +81,10 @@ pub enum Needs {
     Nothing,
     /// The losses of all its tasks.
     Losses,
-    /// The gradients of all its tasks on the shared encoder. They can only be compared where a step has several tasks.
+    /// The gradients of all its tasks on the shared encoder: [`Balancer::combine`] has them.
     Gradients,
+    /// The same, and their dot products. They can only be compared where a step has several tasks.
+    Products,
 }
 
 /// Weighs the tasks of a step.
@@ -96,11 +97,11 @@ pub trait Balancer: Send {
         false
     }
 
-    /// A weight for each task of a step, in their order. For [`Needs::Nothing`] they multiply the losses, else the
+    /// A weight for each task of a step, in their order. For [`Needs::Nothing`] and [`Needs::Losses`] they multiply the losses, else the
     /// gradients on the shared encoder.
     fn weigh(&mut self, step: &StepTasks) -> Result<Vec<f64>>;
 
-    /// The gradient of the step, and the weights that are shown. Left out, it is the weighted sum; a strategy that no weights
+    /// The gradient of the step, and the weights that are shown, for a balancer that needs gradients. Left out, it is the weighted sum; a strategy that no weights
     /// can express (one that looks at single elements) does it all here.
     fn combine(
         &mut self,
@@ -171,34 +172,9 @@ impl StepTasks<'_> {
     }
 }
 
-/// The softmax.
-fn softmax(logits: &[f64]) -> Vec<f64> {
-    let most = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let weights: Vec<f64> = logits.iter().map(|logit| (logit - most).exp()).collect();
-    let sum = weights.iter().sum::<f64>();
-    weights.iter().map(|weight| weight / sum).collect()
-}
-
 /// The logarithm of a loss; one of 0 counts as very small.
 fn logarithm(loss: f64) -> f64 {
     loss.max(1e-20).ln()
-}
-
-/// Refuses an option that is not a number above 0.
-fn positive(option: &str, found: f64) -> Result<()> {
-    match found > 0.0 && found.is_finite() {
-        true => Ok(()),
-        false => Err(Error::usage(format!("{option}: expected a number above 0, found {found}"))),
-    }
-}
-
-/// What a checkpoint holds of a balancer; of one that has learnt nothing yet, `null`.
-fn restored<T: Default + DeserializeOwned>(name: &str, state: &Value) -> Result<T> {
-    match state {
-        Value::Null => Ok(T::default()),
-        state => serde_json::from_value(state.clone())
-            .map_err(|cause| Error::data(format!("not the state of the balancer `{name}`: {cause}"))),
-    }
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ struct Nash;
 
 impl Balancer for Nash {
     fn needs(&self) -> Needs {
-        Needs::Gradients
+        Needs::Products
     }
 
     fn weigh(&mut self, step: &StepTasks) -> Result<Vec<f64>> {

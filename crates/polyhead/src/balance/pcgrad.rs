@@ -26,7 +26,7 @@ struct PcGrad;
 
 impl Balancer for PcGrad {
     fn needs(&self) -> Needs {
-        Needs::Gradients
+        Needs::Products
     }
 
     fn weigh(&mut self, step: &StepTasks) -> Result<Vec<f64>> {

@@ -29,7 +29,7 @@ struct UpGrad;
 
 impl Balancer for UpGrad {
     fn needs(&self) -> Needs {
-        Needs::Gradients
+        Needs::Products
     }
 
     fn weigh(&mut self, step: &StepTasks) -> Result<Vec<f64>> {

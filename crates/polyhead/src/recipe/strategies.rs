@@ -20,6 +20,13 @@ impl Recipe {
     /// Refuses strategies that are none, and those that can't work together.
     pub(super) fn check_strategies(&self) -> Result<()> {
         let (sampler, balancer) = (self.sampler()?, self.balancer()?);
+        if let Some(target) = sampler.target().filter(|target| !self.tasks.contains_key(*target)) {
+            let tasks: Vec<&str> = self.tasks.keys().map(String::as_str).collect();
+            let (tasks, key) = (tasks.join(", "), "train.sample.target");
+            return Err(
+                Error::usage(format!("{key}: expected one of the tasks {tasks}, found `{target}`")).at(self.place(key))
+            );
+        }
         if balancer.needs() == Needs::Nothing || sampler.step_of() == StepOf::SeveralTasks || self.tasks.len() < 2 {
             return Ok(());
         }
@@ -116,7 +123,7 @@ mod tests {
             ),
             (
                 "mix = 'join'",
-                "x.toml:6:1: train.sample: expected one of round_robin, proportional, temperature, annealed, joint, found `join`",
+                "x.toml:6:1: train.sample: expected one of round_robin, proportional, temperature, annealed, joint, score_gap, exp3, prediction_gain, autosem, dga, multidds, found `join`",
             ),
         ] {
             let error = parse(train).unwrap_err().to_string();

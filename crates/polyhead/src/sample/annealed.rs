@@ -31,6 +31,6 @@ impl Sampler for Annealed {
         // As shares of the largest, so that no power overflows.
         let weights: Vec<f64> =
             position.windows.iter().map(|&windows| (windows as f64 / largest).powf(power)).collect();
-        draw(&weights, position)
+        draw(&weights, position).into_iter().collect()
     }
 }

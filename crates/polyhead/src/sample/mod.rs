@@ -7,20 +7,37 @@
 //! A sampler says what an epoch is: every batch of every task once, or so many steps in which a task whose batches are used
 //! up begins its next pass, in an order of its own.
 
+mod agreement;
 mod annealed;
+mod autosem;
+mod exp3;
 mod joint;
+mod prediction_gain;
 mod proportional;
 mod round_robin;
+mod score_gap;
 mod temperature;
 
 use crate::error::{Error, Result};
-use crate::strategy::Registered;
+use crate::strategy::{Registered, positive, restored, softmax};
 use polyhead_kernels::rng::Key;
 use serde_json::Value;
 
 /// The samplers that a recipe can name, in the order in which they are shown.
-pub const SAMPLERS: &[SamplerKind] =
-    &[round_robin::KIND, proportional::KIND, temperature::KIND, annealed::KIND, joint::KIND];
+pub const SAMPLERS: &[SamplerKind] = &[
+    round_robin::KIND,
+    proportional::KIND,
+    temperature::KIND,
+    annealed::KIND,
+    joint::KIND,
+    // Those that learn.
+    score_gap::KIND,
+    exp3::KIND,
+    prediction_gain::KIND,
+    autosem::KIND,
+    agreement::DGA,
+    agreement::MULTIDDS,
+];
 
 /// An entry of [`SAMPLERS`].
 pub type SamplerKind = Registered<dyn Sampler>;
@@ -30,6 +47,21 @@ pub trait Sampler: Send {
     /// How many tasks its steps take.
     fn step_of(&self) -> StepOf {
         StepOf::OneTask
+    }
+
+    /// The task that the others are to help, if it names one.
+    fn target(&self) -> Option<&str> {
+        None
+    }
+
+    /// Whether it must know the losses of a step's batches after the update, which is one forward pass more.
+    fn needs_losses_after(&self) -> bool {
+        false
+    }
+
+    /// After how many steps each time it must know how the gradients of all tasks agree, which is one pass of every task more.
+    fn compares_every(&self) -> Option<usize> {
+        None
     }
 
     /// The steps of an epoch, for tasks with so many batches in a pass.
@@ -70,6 +102,8 @@ pub enum StepOf {
 /// Where a run stands before a step.
 #[derive(Debug, Clone, Copy)]
 pub struct Position<'a> {
+    /// The name of each task; of tasks that share their passes, that of the first.
+    pub names: &'a [String],
     /// The batches of each task in a pass over its windows.
     pub batches: &'a [usize],
     /// The training windows of each task.
@@ -82,26 +116,48 @@ pub struct Position<'a> {
     pub step: usize,
     /// The key of what is drawn in this epoch.
     pub key: Key,
+    /// The key of what is drawn in this run.
+    pub run: Key,
+}
+
+impl Position<'_> {
+    /// The tasks that have batches.
+    fn usable(&self) -> impl Iterator<Item = usize> {
+        self.batches.iter().enumerate().filter(|(_, batches)| **batches > 0).map(|(task, _)| task)
+    }
 }
 
 /// What came of training.
 #[derive(Debug, Clone, Copy)]
 pub enum Outcome<'a> {
-    /// A step: its tasks, each with its loss.
-    Step(&'a [(usize, f64)]),
+    /// A step: its tasks.
+    Step(&'a [StepOutcome]),
     /// An evaluation: the headline score of each task that has validation data.
     Evaluated(&'a [(usize, f64)]),
+    /// The cosines between the gradients of all tasks on the shared encoder, `[task][task]`.
+    Compared(&'a [Vec<f64>]),
 }
 
-/// A task drawn for a step, as likely as its weight says.
-fn draw(weights: &[f64], position: &Position) -> Vec<usize> {
+/// What came of the batch of a task.
+#[derive(Debug, Clone, Copy)]
+pub struct StepOutcome {
+    /// The task.
+    pub task: usize,
+    /// Its mean loss, times the weight that the recipe sets.
+    pub loss: f64,
+    /// The same of the same batch after the update, if the sampler asks for it.
+    pub after: Option<f64>,
+}
+
+/// Which of several is drawn for a step, as likely as their weights say.
+fn draw(weights: &[f64], position: &Position) -> Option<usize> {
     let mut left = position.key.uniform(position.step as u64) * weights.iter().sum::<f64>();
     let drawn = weights.iter().position(|weight| {
         left -= weight;
         left < 0.0
     });
     // Rounding may leave a little: the last task that can be drawn.
-    drawn.or_else(|| weights.iter().rposition(|&weight| weight > 0.0)).into_iter().collect()
+    drawn.or_else(|| weights.iter().rposition(|&weight| weight > 0.0))
 }
 
 /// A sampler that takes every batch of every task once an epoch, in an order that is known when the epoch begins.
@@ -150,8 +206,9 @@ mod tests {
         let mut sampler = (kind.open)(&toml::from_str(options).unwrap()).unwrap();
         let windows: Vec<usize> = batches.iter().map(|count| count * 16).collect();
         let steps = 0..sampler.steps(batches);
-        let (windows, key) = (&windows, Key::seed(seed));
-        let next = |step| sampler.next(&Position { batches, windows, epoch, epochs: 3, step, key });
+        let names: Vec<String> = (0..batches.len()).map(|task| task.to_string()).collect();
+        let (names, windows, key) = (&names, &windows, Key::seed(seed));
+        let next = |step| sampler.next(&Position { names, batches, windows, epoch, epochs: 3, step, key, run: key });
         steps.map(next).collect()
     }
 
@@ -210,5 +267,75 @@ mod tests {
         }
         assert_eq!(share(""), share("temperature = 2"));
         assert_ne!(epoch("temperature", "", &[9, 9], 1), epoch("temperature", "", &[9, 9], 2));
+    }
+
+    /// How often each of three tasks is drawn after a sampler has seen 200 steps whose outcomes `of` says.
+    fn learnt(name: &str, options: &str, seen: &dyn Fn(&mut dyn Sampler, &[usize])) -> Vec<f64> {
+        let mut sampler = (find(SAMPLERS, name).unwrap().open)(&toml::from_str(options).unwrap()).unwrap();
+        let names = ["a", "b", "c"].map(String::from);
+        let mut counts = vec![0.0; 3];
+        for step in 0..2200 {
+            let key = Key::seed(9).with(step as u64 / 1000);
+            let (batches, windows) = (&[10, 10, 10], &[80, 80, 80]);
+            let position = Position { names: &names, batches, windows, epoch: 0, epochs: 3, step, key, run: key };
+            let drawn = sampler.next(&position);
+            if step < 200 {
+                seen(&mut *sampler, &drawn);
+            } else {
+                counts[drawn[0]] += 1.0 / 2000.0;
+            }
+        }
+        let text = sampler.state().to_string();
+        let mut other = (find(SAMPLERS, name).unwrap().open)(&toml::from_str(options).unwrap()).unwrap();
+        other.restore(&serde_json::from_str(&text).unwrap()).unwrap();
+        assert_eq!(other.state().to_string(), text, "{name}");
+        assert!(other.restore(&serde_json::json!([1])).is_err(), "{name}");
+        counts
+    }
+
+    #[test]
+    fn those_that_learn_draw_what_their_paper_prefers() {
+        let step = |sampler: &mut dyn Sampler, drawn: &[usize], loss: [f64; 3], after: [f64; 3]| {
+            let one = |&task: &usize| StepOutcome { task, loss: loss[task], after: Some(after[task]) };
+            sampler.observe(&Outcome::Step(&drawn.iter().map(one).collect::<Vec<_>>()));
+        };
+        let found = learnt("exp3", "", &|sampler, drawn| step(sampler, drawn, [0.2, 5.0, 0.2], [0.0; 3]));
+        assert!(found[1] > 0.4 && found[0] > 0.05, "the highest loss: {found:?}");
+        let found = learnt("prediction_gain", "", &|sampler, drawn| {
+            step(sampler, drawn, [1.0, 1.0, 1.0], [0.99, 1.0, 0.9]);
+        });
+        assert!(found[2] > 0.6 && found[0] > 0.02, "the largest gain: {found:?}");
+        let found = learnt("score_gap", "", &|sampler, _| {
+            sampler.observe(&Outcome::Evaluated(&[(0, 90.0), (1, 100.0), (2, 65.0)]));
+        });
+        for (found, want) in found.iter().zip([0.2, 0.1, 0.7]) {
+            assert!((found - want).abs() < 0.04, "{found:?}");
+        }
+        let cosines = vec![vec![1.0, 0.4, -0.2], vec![0.4, 1.0, 0.0], vec![-0.2, 0.0, 1.0]];
+        for name in ["dga", "multidds"] {
+            let found =
+                learnt(name, "target = 'a'\nrate = 0.05", &|sampler, _| sampler.observe(&Outcome::Compared(&cosines)));
+            assert!(found[0] > found[1] && found[1] > found[2], "{name}: {found:?}");
+        }
+        let found = learnt("multidds", "rate = 0.02", &|sampler, _| sampler.observe(&Outcome::Compared(&cosines)));
+        assert!(found[1] > found[2] && found[0] > found[2], "what agrees with all: {found:?}");
+    }
+
+    #[test]
+    fn autosem_draws_the_task_after_which_the_target_gains() {
+        let mut sampler = (find(SAMPLERS, "autosem").unwrap().open)(&toml::from_str("target = 'a'").unwrap()).unwrap();
+        let names = ["a", "b", "c"].map(String::from);
+        let (mut counts, mut score) = ([0; 3], 50.0);
+        for step in 0..300 {
+            let key = Key::seed(4);
+            let (batches, windows) = (&[10, 10, 10], &[80, 80, 80]);
+            let position = Position { names: &names, batches, windows, epoch: 0, epochs: 3, step, key, run: key };
+            let drawn = sampler.next(&position)[0];
+            assert_eq!(sampler.next(&position), [drawn], "one task between two evaluations");
+            counts[drawn] += 1;
+            score += if drawn == 1 { 0.1 } else { -0.1 };
+            sampler.observe(&Outcome::Evaluated(&[(0, score), (1, 10.0)]));
+        }
+        assert!(counts[1] > 150, "{counts:?}");
     }
 }

@@ -55,6 +55,6 @@ impl Sampler for Temperature {
         // As shares of the largest, so that no power overflows.
         let weights: Vec<f64> =
             position.windows.iter().map(|windows| (size(windows) / largest).powf(1.0 / self.temperature)).collect();
-        draw(&weights, position)
+        draw(&weights, position).into_iter().collect()
     }
 }

@@ -12,7 +12,7 @@ use super::{TaskData, Unit, state::Cursor};
 use crate::error::Result;
 use crate::order::{self, Order};
 use crate::recipe::Recipe;
-use crate::sample::{Outcome, Position, Sampler};
+use crate::sample::{Outcome, Position, Sampler, StepOutcome};
 use crate::tasks::ClassSampling;
 use polyhead_kernels::rng::Key;
 use serde_json::Value;
@@ -42,6 +42,7 @@ pub(super) struct Batches {
     order: Order,
     epochs: usize,
     units: Vec<Passes>,
+    names: Vec<String>,
     /// Of each unit: items, and batches of a pass.
     items: Vec<usize>,
     counts: Vec<usize>,
@@ -119,6 +120,7 @@ impl Batches {
             epochs: recipe.train.epochs,
             items: units.iter().map(|unit| unit.lengths.len()).collect(),
             counts: units.iter().map(Passes::count).collect(),
+            names: units.iter().map(|unit| unit.name.clone()).collect(),
             units,
         })
     }
@@ -148,15 +150,10 @@ impl Batches {
     }
 
     fn units_of(&mut self, epoch: usize, step: usize) -> Vec<usize> {
+        let (names, batches, windows) = (&self.names[..], &self.counts[..], &self.items[..]);
         let key = self.key.purpose("epoch").with(epoch as u64).purpose("mix");
-        self.sampler.next(&Position {
-            batches: &self.counts,
-            windows: &self.items,
-            epoch,
-            epochs: self.epochs,
-            step,
-            key,
-        })
+        let (epochs, run) = (self.epochs, self.key.purpose("mix"));
+        self.sampler.next(&Position { names, batches, windows, epoch, epochs, step, key, run })
     }
 
     /// Moves the cursors of a unit on; the place of its batch.
@@ -191,21 +188,48 @@ impl Batches {
         passes.batches(&items)
     }
 
-    /// Tells the sampler what came of a step or of an evaluation: of a unit of several tasks the mean.
+    /// Whether the sampler must know the losses of a step's batches after the update.
+    pub(super) fn needs_losses_after(&self) -> bool {
+        self.sampler.needs_losses_after()
+    }
+
+    /// Whether the sampler must know how the gradients of all tasks agree after so many steps.
+    pub(super) fn compares_after(&self, steps: usize) -> bool {
+        self.sampler.compares_every().is_some_and(|every| steps.is_multiple_of(every))
+    }
+
+    /// Tells the sampler what came of training: of a unit of several tasks the mean, of its gradients that of the first.
     pub(super) fn observe(&mut self, outcome: &Outcome) {
-        let of_tasks = match outcome {
-            Outcome::Step(of_tasks) | Outcome::Evaluated(of_tasks) => *of_tasks,
-        };
-        let of_unit = |(unit, passes): (usize, &Passes)| {
-            let values = of_tasks.iter().filter(|(task, _)| passes.unit.tasks.contains(task)).map(|(_, value)| *value);
+        let units = || self.units.iter().map(|passes| &passes.unit.tasks).enumerate();
+        let mean = |values: &mut dyn Iterator<Item = f64>| {
             let (sum, count) = values.fold((0.0, 0), |(sum, count), value| (sum + value, count + 1));
-            (count > 0).then(|| (unit, sum / f64::from(count)))
+            (count > 0).then(|| sum / f64::from(count))
         };
-        let of_units: Vec<(usize, f64)> = self.units.iter().enumerate().filter_map(of_unit).collect();
-        self.sampler.observe(&match outcome {
-            Outcome::Step(_) => Outcome::Step(&of_units),
-            Outcome::Evaluated(_) => Outcome::Evaluated(&of_units),
-        });
+        match outcome {
+            Outcome::Step(parts) => {
+                let of_unit = |(unit, tasks): (usize, &Vec<usize>)| {
+                    let own = || parts.iter().filter(|part| tasks.contains(&part.task));
+                    let loss = mean(&mut own().map(|part| part.loss))?;
+                    Some(StepOutcome { task: unit, loss, after: mean(&mut own().filter_map(|part| part.after)) })
+                };
+                let parts: Vec<StepOutcome> = units().filter_map(of_unit).collect();
+                self.sampler.observe(&Outcome::Step(&parts));
+            }
+            Outcome::Evaluated(scores) => {
+                let of_unit = |(unit, tasks): (usize, &Vec<usize>)| {
+                    let own = scores.iter().filter(|(task, _)| tasks.contains(task));
+                    Some((unit, mean(&mut own.map(|(_, score)| *score))?))
+                };
+                let scores: Vec<(usize, f64)> = units().filter_map(of_unit).collect();
+                self.sampler.observe(&Outcome::Evaluated(&scores));
+            }
+            Outcome::Compared(cosines) => {
+                let first: Vec<usize> = units().filter_map(|(_, tasks)| tasks.first().copied()).collect();
+                let at = |a: usize, b: usize| cosines.get(a).and_then(|row| row.get(b)).copied().unwrap_or_default();
+                let cosines: Vec<Vec<f64>> = first.iter().map(|&a| first.iter().map(|&b| at(a, b)).collect()).collect();
+                self.sampler.observe(&Outcome::Compared(&cosines));
+            }
+        }
     }
 
     pub(super) fn state(&self) -> Value {

@@ -23,6 +23,8 @@ pub(super) struct GradientFlowCheck {
     /// Tensors that must have moved.
     pushed: HashSet<String>,
     waiting: HashSet<usize>,
+    /// Tasks that had a batch: a sampler may leave one out for an epoch.
+    drawn: HashSet<usize>,
     /// Steps that were seen.
     steps: usize,
 }
@@ -34,13 +36,15 @@ impl GradientFlowCheck {
             graded: HashSet::new(),
             pushed: HashSet::new(),
             waiting: (0..tasks).collect(),
+            drawn: HashSet::new(),
             steps: 0,
         })
     }
 
-    /// A step, after its update, and its tasks that had something to score.
-    pub(super) fn saw(&mut self, tasks: impl Iterator<Item = usize>, parameters: &Parameters, gradients: &Gradients) {
+    /// A step, after its update: its tasks, each with whether it had something to score.
+    pub(super) fn saw(&mut self, tasks: &[(usize, bool)], parameters: &Parameters, gradients: &Gradients) {
         self.steps += 1;
+        self.drawn.extend(tasks.iter().map(|(task, _)| *task));
         let above = |least: f32| move |value: &f32| value.abs() > least;
         let scored = |gradient: Option<&Gradient>| {
             gradient.is_some_and(|gradient: &Gradient| gradient.values().iter().any(above(0.0)))
@@ -48,7 +52,7 @@ impl GradientFlowCheck {
         if !gradients.of(parameters).any(|(_, gradient)| scored(gradient)) {
             return;
         }
-        tasks.for_each(|task| _ = self.waiting.remove(&task));
+        tasks.iter().filter(|(_, scored)| *scored).for_each(|(task, _)| _ = self.waiting.remove(task));
         for (parameter, gradient) in gradients.of(parameters) {
             let Some(gradient) = gradient else { continue };
             self.graded.insert(parameter.name.clone());
@@ -61,7 +65,7 @@ impl GradientFlowCheck {
     /// The end of an epoch of so many steps: a task that is still waited for in an epoch that was seen whole never brings a
     /// gradient.
     pub(super) fn epoch(&self, steps: usize, task_data: &[TaskData]) -> Result<()> {
-        let waiting = (self.steps >= steps).then(|| self.waiting.iter().min()).flatten();
+        let waiting = (self.steps >= steps).then(|| self.waiting.intersection(&self.drawn).min()).flatten();
         let Some(data) = waiting.and_then(|&task| task_data.get(task)) else { return Ok(()) };
         Err(Error::internal(format!("no batch of `{}` brought a gradient in a whole epoch", data.name))
             .hint("nothing in its training data can be scored, or its loss does not depend on the model"))

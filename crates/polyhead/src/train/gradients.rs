@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Tasks that share their windows go through the encoder together, and one backward pass sends the weighted sum of their losses back.
-//! A balancer that looks at the gradient of each task gets it from passes of its own.
+//! Where the losses decide the weights, all forward passes of a step come before its backward pass. A balancer that looks at the gradient of each task
+//! gets it from passes of its own.
 //!
 //! The targets of a task are counted before its first pass, and every loss is divided by their number: the gradients of
 //! several parts add up to that of one batch, dropout included, whose masks know where in the batch a part begins.
@@ -49,46 +50,95 @@ pub(super) struct TaskPass {
     pub shared_tokens: usize,
 }
 
+/// Has the losses of a part, by the index of their batch.
+type OfPart<'a> = &'a mut dyn FnMut(&[(usize, Tensor)]) -> Result<()>;
+
 impl Trainer {
     /// The gradient of a step with the parameters as they are.
     pub(super) fn gradients(&mut self, batches: &[TaskBatch]) -> Result<StepGradient> {
-        let tasks: Vec<usize> = batches.iter().map(|batch| batch.task).collect();
-        let mut step = self.step_tasks(&tasks);
         // Of one task there is nothing to compare.
-        let needs = if batches.len() > 1 { self.balancer.needs() } else { Needs::Nothing };
-        let mut began = Instant::now();
-        if needs == Needs::Nothing {
-            let weights = match self.balancer.needs() {
-                Needs::Nothing => self.balancer.weigh(&step)?,
-                Needs::Losses | Needs::Gradients => vec![1.0; batches.len()],
-            };
-            let balance_seconds = began.elapsed().as_secs_f64();
-            self.model.parameters.clear_gradients();
-            let (mut tasks, mut weights) = (Vec::with_capacity(batches.len()), weights.as_slice());
-            for together in batches.chunk_by(|_, next| next.joins) {
-                let (own, rest) = weights.split_at(together.len().min(weights.len()));
-                tasks.extend(self.passes(together, tasks.len(), own, &mut |sum| self.backward(sum))?);
-                weights = rest;
+        match (batches.len(), self.balancer.needs()) {
+            (_, Needs::Nothing) => {
+                let tasks: Vec<usize> = batches.iter().map(|batch| batch.task).collect();
+                let began = Instant::now();
+                let weights = self.balancer.weigh(&self.step_tasks(&tasks))?;
+                self.summed(batches, &weights, began.elapsed().as_secs_f64())
             }
-            let losses = self.weighted_losses(batches, &tasks);
-            let gradients = self.model.parameters.take_gradients();
-            return Ok(StepGradient { gradients, tasks, losses, balance_seconds });
+            (0 | 1, _) => self.summed(batches, &vec![1.0; batches.len()], 0.0),
+            (_, Needs::Losses) => self.by_losses(batches),
+            (_, Needs::Gradients | Needs::Products) => self.by_gradients(batches),
         }
+    }
+
+    /// The weights are known: gradients add up at the parameters.
+    fn summed(&self, batches: &[TaskBatch], weights: &[f64], balance_seconds: f64) -> Result<StepGradient> {
+        self.model.parameters.clear_gradients();
+        let (mut tasks, mut weights) = (Vec::with_capacity(batches.len()), weights);
+        for together in batches.chunk_by(|_, next| next.joins) {
+            let (own, rest) = weights.split_at(together.len().min(weights.len()));
+            tasks.extend(self.passes(together, tasks.len(), own, &mut |losses| {
+                let mut losses = losses.iter().map(|(_, loss)| loss.clone());
+                let Some(first) = losses.next() else { return Ok(()) };
+                self.model.parameters.backward(&losses.try_fold(first, |sum, loss| sum + loss)?)
+            })?);
+            weights = rest;
+        }
+        let losses = self.weighted_losses(batches, &tasks);
+        let gradients = self.model.parameters.take_gradients();
+        Ok(StepGradient { gradients, tasks, losses, balance_seconds })
+    }
+
+    /// The losses decide the weights: all forward passes come first, and one backward pass sends their weighted sum back.
+    fn by_losses(&mut self, batches: &[TaskBatch]) -> Result<StepGradient> {
+        let (mut passes, mut parts) = (Vec::with_capacity(batches.len()), Vec::new());
+        for together in batches.chunk_by(|_, next| next.joins) {
+            let at = passes.len();
+            passes.extend(self.passes(together, at, &vec![1.0; together.len()], &mut |losses| {
+                parts.extend(losses.iter().map(|(index, loss)| (at + index, loss.clone())));
+                Ok(())
+            })?);
+        }
+        let losses = self.weighted_losses(batches, &passes);
+        let tasks: Vec<usize> = batches.iter().map(|batch| batch.task).collect();
+        let began = Instant::now();
+        let weights = self.balancer.weigh(&StepTasks { losses: Some(&losses), ..self.step_tasks(&tasks) })?;
+        passes.iter_mut().zip(&weights).for_each(|(pass, weight)| pass.weight = *weight);
+        let balance_seconds = began.elapsed().as_secs_f64();
+        let mut sum: Option<Tensor> = None;
+        for (index, loss) in parts {
+            let weighted = (loss * weights.get(index).copied().unwrap_or(1.0))?;
+            sum = Some(match sum {
+                Some(sum) => (sum + weighted)?,
+                None => weighted,
+            });
+        }
+        self.model.parameters.clear_gradients();
+        if let Some(sum) = sum {
+            self.model.parameters.backward(&sum)?;
+        }
+        let gradients = self.model.parameters.take_gradients();
+        Ok(StepGradient { gradients, tasks: passes, losses, balance_seconds })
+    }
+
+    /// The gradient of each task by itself, from passes of its own.
+    fn by_gradients(&mut self, batches: &[TaskBatch]) -> Result<StepGradient> {
         let mut passes = Vec::with_capacity(batches.len());
         let mut gradients = Vec::with_capacity(batches.len());
         for (at, batch) in batches.iter().enumerate() {
             self.model.parameters.clear_gradients();
-            passes.extend(self.passes(std::slice::from_ref(batch), at, &[1.0], &mut |sum| self.backward(sum))?);
+            let backward = &mut |losses: &[(usize, Tensor)]| {
+                losses.iter().try_for_each(|(_, loss)| self.model.parameters.backward(loss))
+            };
+            passes.extend(self.passes(std::slice::from_ref(batch), at, &[1.0], backward)?);
             gradients.push(self.model.parameters.take_gradients());
         }
         let losses = self.weighted_losses(batches, &passes);
-        began = Instant::now();
-        step.losses = Some(&losses);
-        let products = (needs == Needs::Gradients).then(|| {
-            let with = |a: &Gradients| gradients.iter().map(|b| a.dot_on_encoder(b, &self.model.parameters)).collect();
-            gradients.iter().map(with).collect::<Vec<Vec<f64>>>()
-        });
-        step.products = products.as_deref();
+        let tasks: Vec<usize> = batches.iter().map(|batch| batch.task).collect();
+        let began = Instant::now();
+        let parameters = &self.model.parameters;
+        let products = (self.balancer.needs() == Needs::Products).then(|| Gradients::products(&gradients, parameters));
+        let step = self.step_tasks(&tasks);
+        let step = StepTasks { losses: Some(&losses), products: products.as_deref(), ..step };
         let (gradients, weights) = self.balancer.combine(&step, gradients, &self.model.parameters)?;
         passes.iter_mut().zip(weights).for_each(|(pass, weight)| pass.weight = weight);
         let balance_seconds = began.elapsed().as_secs_f64();
@@ -117,15 +167,9 @@ impl Trainer {
         StepTasks { tasks, count, epoch, losses: None, after: None, products: None, key }
     }
 
-    /// The passes of batches that go through the encoder together, in parts; `backward` has the sum of the losses of each part, each times its
+    /// The passes of batches that go through the encoder together, in parts; `each` has the losses of a part, by the index of their batch, each times its
     /// weight.
-    fn passes(
-        &self,
-        batches: &[TaskBatch],
-        at: usize,
-        weights: &[f64],
-        backward: &mut dyn FnMut(&Tensor) -> Result<()>,
-    ) -> Result<Vec<TaskPass>> {
+    fn passes(&self, batches: &[TaskBatch], at: usize, weights: &[f64], each: OfPart) -> Result<Vec<TaskPass>> {
         let window = |batch: &TaskBatch, pick: usize| &self.task_data[batch.task].windows[pick].features;
         let count = |batch: &TaskBatch| -> f64 {
             let task = &self.model.tasks[batch.task].task;
@@ -151,7 +195,6 @@ impl Trainer {
             let (losses, inputs) = self.losses(&heads, Pass::Train { key, begins })?;
             let mut shared = losses.iter().map(|loss| loss.inputs.segments.tokens()).sum::<usize>();
             shared = shared.saturating_sub(inputs.segments.tokens());
-            let mut sum: Option<Tensor> = None;
             // The first head brings the tokens; the others share what they have in common with those before them.
             for (&index, loss) in indices.iter().zip(&losses).rev() {
                 let tokens = loss.inputs.segments.tokens();
@@ -160,6 +203,7 @@ impl Trainer {
                 found[index].tokens += tokens;
                 heads_begin[index] = heads_begin[index].after(&loss.inputs);
             }
+            let mut weighted = Vec::with_capacity(losses.len());
             for (&index, loss) in indices.iter().zip(&losses) {
                 let (batch, pass) = (&batches[index], &mut found[index]);
                 pass.loss += f64::from(loss.value.to_scalar::<f32>()?);
@@ -169,23 +213,12 @@ impl Trainer {
                         .hint("a smaller train.learning_rate helps; the model was not updated"));
                 }
                 let factor = self.task_data[batch.task].loss_weight * pass.weight;
-                let weighted = if factor == 1.0 { loss.value.clone() } else { (&loss.value * factor)? };
-                sum = Some(match sum {
-                    Some(sum) => (sum + weighted)?,
-                    None => weighted,
-                });
+                weighted.push((index, if factor == 1.0 { loss.value.clone() } else { (&loss.value * factor)? }));
             }
-            if let Some(sum) = sum {
-                backward(&sum)?;
-            }
+            each(&weighted)?;
             begins = begins.after(&inputs);
         }
         Ok(found)
-    }
-
-    /// Adds the gradient of a loss to what has gathered at the parameters.
-    fn backward(&self, loss: &Tensor) -> Result<()> {
-        self.model.parameters.backward(loss)
     }
 
     /// The losses of heads in one pass of the encoder, and what it read.

@@ -272,14 +272,16 @@ impl Trainer {
 
     /// Tells what in the data is probably a mistake.
     fn warn(&self, notify: &mut dyn FnMut(&str)) {
-        if let ([data], Needs::Losses | Needs::Gradients) = (self.task_data.as_slice(), self.balancer.needs()) {
+        if let ([data], Needs::Losses | Needs::Gradients | Needs::Products) =
+            (self.task_data.as_slice(), self.balancer.needs())
+        {
             let name = &self.recipe.train.balance.name;
             notify(&format!(
                 "train.balance: `{name}` compares tasks and changes nothing: `{}` is the only one",
                 data.name
             ));
         }
-        if !self.plan.shared.is_empty() && self.balancer.needs() != Needs::Nothing {
+        if !self.plan.shared.is_empty() && matches!(self.balancer.needs(), Needs::Gradients | Needs::Products) {
             let name = &self.recipe.train.balance.name;
             notify(&format!(
                 "train.shared_pass: `{name}` needs the gradient of each task by itself: tasks share batches, each with an \

@@ -3,14 +3,15 @@
 
 use super::batches::TaskBatch;
 use super::diagnostics::cosines;
+use super::gradients::TaskPass;
 use super::{TaskData, Trainer};
 use crate::balance::StepTasks;
 use crate::batch::Features;
 use crate::encoders::Pass;
 use crate::error::Result;
-use crate::events::{Diagnosed, Event, Step, StepTask};
+use crate::events::{Cosine, Diagnosed, Event, Step, StepTask};
 use crate::parameters::Gradients;
-use crate::sample::Outcome;
+use crate::sample::{Outcome, StepOutcome};
 use std::time::Instant;
 
 impl Trainer {
@@ -19,7 +20,10 @@ impl Trainer {
         let batches = self.batches.next(&mut self.state.cursors, self.state.epoch, self.state.taken);
         let found = self.gradients(&batches)?;
         let every = self.recipe.train.diagnostics_every;
-        let diagnosed = match every > 0 && self.task_data.len() > 1 && (self.state.step + 1).is_multiple_of(every) {
+        let steps = self.state.step + 1;
+        let compares = self.batches.compares_after(steps);
+        let due = compares || every > 0 && steps.is_multiple_of(every);
+        let diagnosed = match due && self.task_data.len() > 1 {
             true => Some(self.diagnose(&batches, &found.gradients)?),
             false => None,
         };
@@ -29,14 +33,18 @@ impl Trainer {
         let norms =
             stepped.map_err(|error| batches.iter().fold(error, |error, batch| error.adding(self.at_step(batch))))?;
         if let Some(movement) = &mut self.movement {
-            let scored = batches.iter().zip(&found.tasks).filter(|(_, pass)| pass.loss != 0.0);
-            movement.saw(scored.map(|(batch, _)| batch.task), &self.model.parameters, &found.gradients);
+            let scored = |(batch, pass): (&TaskBatch, &TaskPass)| (batch.task, pass.loss != 0.0);
+            let tasks: Vec<(usize, bool)> = batches.iter().zip(&found.tasks).map(scored).collect();
+            movement.saw(&tasks, &self.model.parameters, &found.gradients);
             if movement.complete() {
                 movement.verdict(&self.model.parameters)?;
                 self.movement = None;
             }
         }
         let learning = self.learn(&batches, &found.losses, rate)?;
+        if let (true, Some(diagnosed)) = (compares, &diagnosed) {
+            self.batches.observe(&Outcome::Compared(&self.cosines(diagnosed)));
+        }
         self.state.step += 1;
         self.state.taken += 1;
         let of_diagnosis = diagnosed.as_ref().map_or(0.0, |diagnosed| diagnosed.seconds);
@@ -76,16 +84,30 @@ impl Trainer {
     fn learn(&mut self, batches: &[TaskBatch], losses: &[f64], rate: f64) -> Result<f64> {
         let tasks: Vec<usize> = batches.iter().map(|batch| batch.task).collect();
         let began = Instant::now();
-        let after = match batches.len() > 1 && self.balancer.needs_losses_after() {
+        let of_balancer = batches.len() > 1 && self.balancer.needs_losses_after();
+        let after = match of_balancer || self.batches.needs_losses_after() {
             true => Some(self.losses_again(batches)?),
             false => None,
         };
         let step = StepTasks { losses: Some(losses), after: after.as_deref(), ..self.step_tasks(&tasks) };
         self.balancer.observe(&step, rate);
         let seconds = began.elapsed().as_secs_f64();
-        let outcome: Vec<(usize, f64)> = tasks.iter().copied().zip(losses.iter().copied()).collect();
+        let after = |at: usize| after.as_ref().and_then(|after| after.get(at).copied());
+        let part = |(at, (&task, &loss)): (usize, (&usize, &f64))| StepOutcome { task, loss, after: after(at) };
+        let outcome: Vec<StepOutcome> = tasks.iter().zip(losses).enumerate().map(part).collect();
         self.batches.observe(&Outcome::Step(&outcome));
         Ok(seconds)
+    }
+
+    /// The cosines of a comparison, `[task][task]`; that of a gradient of zeros is 0.
+    fn cosines(&self, diagnosed: &Diagnosed) -> Vec<Vec<f64>> {
+        let of = |a: &str, b: &str| {
+            let both = |cosine: &&Cosine| (cosine.a == a && cosine.b == b) || (cosine.a == b && cosine.b == a);
+            let found = diagnosed.diagnosis.cosines.iter().find(both).and_then(|cosine| cosine.cosine);
+            if a == b { 1.0 } else { found.unwrap_or_default() }
+        };
+        let names = || self.task_data.iter().map(|data| data.name.as_str());
+        names().map(|a| names().map(|b| of(a, b)).collect()).collect()
     }
 
     /// Compares the gradients of all tasks with the same weights: those of this step's batch, where it has one task, and of
