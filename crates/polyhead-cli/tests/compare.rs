@@ -133,3 +133,42 @@ fn a_call_that_can_not_be_compared_is_refused() {
     let changed = refused(&["--seeds", "5"], 2);
     assert!(changed.contains("train.epochs (1 there, 2 here)"), "{changed}");
 }
+
+#[test]
+fn strategies_are_ranked_beside_the_plain_one() {
+    let (folder, recipe) = recipe();
+    let arguments = ["--balance", "gls", "--sample", "annealed", "--seeds", "1,2"];
+    let ran = polyhead(&[&["compare", &recipe][..], &arguments].concat());
+    for part in
+        ["run 1 of 8: balance-equal-seed1", "run 8 of 8: sample-annealed-seed2", "trial-strategies/strategies.html"]
+    {
+        assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
+    }
+    let shown = ran.success();
+    for part in ["trial: strategies for several tasks", "Balancers", "Samplers", "gls", "annealed", "Bonferroni"] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    let runs = folder.path().join("trial-strategies");
+    assert!(std::fs::read_to_string(runs.join("strategies.html")).unwrap().contains("<svg"));
+    let again = polyhead(&[&["compare", &recipe][..], &arguments, &["--json", "--quiet"]].concat());
+    let json = again.json();
+    assert_eq!(json["groups"][0]["entries"][1]["strategy"], "gls");
+    // The command that the page ends with is the same comparison.
+    let copy = runs.join("recipe.toml");
+    let command = [
+        "compare",
+        text(&copy),
+        "--balance",
+        "equal,gls",
+        "--sample",
+        "round_robin,annealed",
+        "--seeds",
+        "1,2",
+        "--json",
+        "--quiet",
+    ];
+    assert_eq!(without_seconds(polyhead(&command).json()), without_seconds(json));
+    let refused = polyhead(&["compare", &recipe, "--sample", "dga"]);
+    assert!(refused.stderr.contains("`dga` needs a target"), "{}", refused.stderr);
+    assert!(!folder.path().join("trial-compare").exists());
+}

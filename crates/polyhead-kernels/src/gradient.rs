@@ -94,13 +94,36 @@ impl Gradient {
     }
 
     /// The square of every number.
-    pub fn squared(&self) -> Self {
+    fn squared(&self) -> Self {
         self.mapped(|value| value * value)
     }
 
-    /// One over the root of every number plus `epsilon`.
-    pub fn inverse_root(&self, epsilon: f32) -> Self {
-        self.mapped(|value| 1.0 / (value + epsilon).sqrt())
+    /// Adds the square of every number of another gradient of the same parameter.
+    pub fn add_squares(&mut self, other: &Self) -> Result<()> {
+        match (&mut *self, other) {
+            (Self::Dense(sum), Self::Dense(values)) if sum.len() == values.len() => {
+                sum.0.par_chunks_mut(PART).zip(values.par_chunks(PART)).for_each(|(sum, values)| {
+                    sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += value * value);
+                });
+                Ok(())
+            }
+            _ => self.add(&other.squared()),
+        }
+    }
+
+    /// The sum of the squares of its numbers, each over the root of that number of `sums` plus `epsilon`.
+    pub fn squares_over_roots(&self, sums: &Self, epsilon: f32) -> f64 {
+        match (self, sums) {
+            (Self::Dense(values), Self::Dense(sums)) => {
+                let of_part = |(values, sums): (&[f32], &[f32])| -> f64 {
+                    let one = |(value, sum): (&f32, &f32)| f64::from(value * value / (sum + epsilon).sqrt());
+                    values.iter().zip(sums).map(one).sum()
+                };
+                let parts: Vec<f64> = values.par_chunks(PART).zip(sums.par_chunks(PART)).map(of_part).collect();
+                parts.iter().sum()
+            }
+            _ => self.squared().dot(&sums.mapped(|sum| 1.0 / (sum + epsilon).sqrt())),
+        }
     }
 
     /// A gradient of some rows, in rising order.
@@ -149,6 +172,45 @@ impl Gradient {
             }
         }
         Ok(())
+    }
+
+    /// `factor self + sum of factor other`, in one walk over all where every one is dense; else one after the other. The bits are the same.
+    pub fn weighted_sum(&mut self, factor: f32, others: &[(&Self, f32)]) -> Result<()> {
+        let dense = |gradient: &Self| matches!(gradient, Self::Dense(_));
+        if !(dense(self) && others.iter().all(|(other, _)| dense(other))) {
+            self.scale(factor);
+            return others.iter().try_for_each(|(other, factor)| self.add(&other.scaled(*factor)));
+        }
+        let (Self::Dense(sum) | Self::Rows { values: sum, .. }) = self;
+        if let Some((other, _)) = others.iter().find(|(other, _)| other.values().len() != sum.len()) {
+            candle_core::bail!("gradients of {} and {} elements", sum.len(), other.values().len());
+        }
+        sum.0.par_chunks_mut(PART).enumerate().for_each(|(part, sum)| {
+            sum.iter_mut().for_each(|value| *value *= factor);
+            let places = part * PART..part * PART + sum.len();
+            for (other, factor) in others {
+                let values = &other.values()[places.clone()];
+                sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += value * factor);
+            }
+        });
+        Ok(())
+    }
+
+    /// The dot products of all pairs of gradients of the same parameter, `[i][j]` for j from i on, in one walk over all where every one is
+    /// dense. The bits are those of [`Gradient::dot`].
+    pub fn products(all: &[&Self]) -> Vec<Vec<f64>> {
+        if !all.iter().all(|gradient| matches!(gradient, Self::Dense(_))) {
+            return (0..all.len()).map(|i| all[i..].iter().map(|b| all[i].dot(b)).collect()).collect();
+        }
+        let count = all.iter().map(|gradient| gradient.values().len()).min().unwrap_or(0);
+        let of_part = |part: usize| -> Vec<Vec<f64>> {
+            let places = part * PART..count.min((part + 1) * PART);
+            let slices: Vec<&[f32]> = all.iter().map(|gradient| &gradient.values()[places.clone()]).collect();
+            (0..all.len()).map(|i| slices[i..].iter().map(|b| dot_of(slices[i], b)).collect()).collect()
+        };
+        let parts: Vec<Vec<Vec<f64>>> = (0..count.div_ceil(PART)).into_par_iter().map(of_part).collect();
+        let sum = |i: usize, j: usize| parts.iter().map(|part| part[i][j]).sum();
+        (0..all.len()).map(|i| (0..all.len() - i).map(|j| sum(i, j)).collect()).collect()
     }
 
     /// The dot product with another gradient of the same parameter.
@@ -274,6 +336,53 @@ mod tests {
             sparse(5, shape, &of(6, 1)),
             sparse(6, shape, &[]),
         ]
+    }
+
+    #[test]
+    fn sums_and_products_of_several_have_the_bits_of_one_after_the_other() {
+        let rows = |key, rows: &[u32]| sparse(key, [40, 900], rows);
+        for forms in [0, 1, 2] {
+            let make = |key: u64| match (forms, key) {
+                (0, _) | (2, 1) => dense(key, [40, 900]),
+                _ => rows(key, if key == 2 { &[1, 7, 39] } else { &[0, 7] }),
+            };
+            let all: Vec<Gradient> = (0..4).map(make).collect();
+            let factors = [0.5, -1.25, 3.0, 1.0];
+            let products = Gradient::products(&all.iter().collect::<Vec<_>>());
+            for (i, row) in products.iter().enumerate() {
+                for (j, found) in row.iter().enumerate() {
+                    assert_eq!(found.to_bits(), all[i].dot(&all[i + j]).to_bits());
+                }
+            }
+            let mut want = make(0);
+            want.scale(factors[0]);
+            for (key, factor) in factors.iter().enumerate().skip(1) {
+                let mut other = make(key as u64);
+                other.scale(*factor);
+                want.add(&other).unwrap();
+            }
+            let mut found = make(0);
+            let others: Vec<(&Gradient, f32)> = all[1..].iter().zip(factors[1..].iter().copied()).collect();
+            found.weighted_sum(factors[0], &others).unwrap();
+            let bits = |gradient: &Gradient| -> Vec<u32> {
+                let tensor = gradient.to_tensor(&[40, 900]).unwrap().flatten_all().unwrap();
+                tensor.to_vec1::<f32>().unwrap().iter().map(|value| value.to_bits()).collect()
+            };
+            assert_eq!(bits(&found), bits(&want), "{forms}");
+        }
+    }
+
+    #[test]
+    fn squares_over_roots_are_those_of_the_numbers_written_out() {
+        for gradient in [dense(1, [40, 900]), sparse(1, [40, 900], &[3, 9])] {
+            let mut sums = gradient.scaled(0.0);
+            sums.add_squares(&gradient).unwrap();
+            sums.add_squares(&gradient).unwrap();
+            let want: f64 =
+                gradient.values().iter().map(|&g| f64::from(g * g) / f64::from((2.0 * g * g + 1e-7).sqrt())).sum();
+            let found = gradient.squares_over_roots(&sums, 1e-7);
+            assert!((found - want).abs() < 1e-5 * want, "{found} for {want}");
+        }
     }
 
     #[test]

@@ -194,21 +194,20 @@ impl Gradients {
     /// The sum of the gradients of several tasks: those of the shared encoder times the weight of their task, those of heads
     /// as they are.
     pub fn weighted_sum(all: Vec<Self>, weights: &[f64], parameters: &Parameters) -> Result<Self> {
-        let mut sum: Vec<Option<Gradient>> = Vec::new();
-        sum.resize_with(parameters.iter().count(), || None);
-        for (gradients, &weight) in all.into_iter().zip(weights) {
-            for ((parameter, sum), gradient) in parameters.iter().zip(&mut sum).zip(gradients.0) {
-                let Some(mut gradient) = gradient else { continue };
-                if parameter.owner == Owner::Encoder {
-                    gradient.scale(weight as f32);
-                }
-                match sum {
-                    Some(sum) => sum.add(&gradient)?,
-                    None => *sum = Some(gradient),
-                }
+        let mut of_tasks: Vec<_> = all.into_iter().map(|gradients| gradients.0.into_iter()).collect();
+        let sum = |parameter: &Parameter| -> Result<Option<Gradient>> {
+            let factor = |weight: f64| if parameter.owner == Owner::Encoder { weight as f32 } else { 1.0 };
+            let each = of_tasks.iter_mut().map(|gradients| gradients.next().flatten());
+            let there = each.zip(weights).filter_map(|(gradient, &weight)| Some((gradient?, factor(weight))));
+            let mut there: Vec<(Gradient, f32)> = there.collect();
+            if there.is_empty() {
+                return Ok(None);
             }
-        }
-        Ok(Self(sum))
+            let (mut first, own) = there.remove(0);
+            first.weighted_sum(own, &there.iter().map(|(other, factor)| (other, *factor)).collect::<Vec<_>>())?;
+            Ok(Some(first))
+        };
+        Ok(Self(parameters.iter().map(sum).collect::<Result<_>>()?))
     }
 
     /// Those of the shared encoder, and those of heads.
@@ -221,28 +220,52 @@ impl Gradients {
         (Self(encoder), Self(heads))
     }
 
-    /// The same gradients as other numbers.
-    #[must_use]
-    pub fn mapped(&self, map: impl Fn(&Gradient) -> Gradient) -> Self {
-        Self(self.0.iter().map(|gradient| gradient.as_ref().map(&map)).collect())
-    }
-
-    /// Multiplies them by a factor.
-    pub fn scale(&mut self, factor: f64) {
-        self.0.iter_mut().flatten().for_each(|gradient| gradient.scale(factor as f32));
-    }
-
-    /// Adds other ones.
-    pub fn add(&mut self, other: Self) -> Result<()> {
+    /// `kept self + taken other`, where a gradient that is not there counts as zeros.
+    pub fn blend(&mut self, kept: f64, other: Self, taken: f64) -> Result<()> {
         self.0.resize_with(self.0.len().max(other.0.len()), || None);
-        for (sum, gradient) in self.0.iter_mut().zip(other.0) {
-            match (sum.as_mut(), gradient) {
-                (Some(sum), Some(gradient)) => sum.add(&gradient)?,
-                (None, gradient) => *sum = gradient,
-                (Some(_), None) => {}
+        for (own, gradient) in self.0.iter_mut().zip(other.0) {
+            match (own.as_mut(), gradient) {
+                (Some(own), Some(gradient)) => own.weighted_sum(kept as f32, &[(&gradient, taken as f32)])?,
+                (Some(own), None) => own.scale(kept as f32),
+                (None, Some(mut gradient)) => {
+                    gradient.scale(taken as f32);
+                    *own = Some(gradient);
+                }
+                (None, None) => {}
             }
         }
         Ok(())
+    }
+
+    /// The weighted sum of gradients that stay.
+    pub fn sum_of(all: &[(&Self, f64)]) -> Result<Self> {
+        let count = all.iter().map(|(gradients, _)| gradients.0.len()).max().unwrap_or(0);
+        let sum = |at: usize| -> Result<Option<Gradient>> {
+            let there = all.iter().filter_map(|(all, weight)| Some((all.0.get(at)?.as_ref()?, *weight as f32)));
+            let there: Vec<(&Gradient, f32)> = there.collect();
+            let Some(((first, weight), others)) = there.split_first() else { return Ok(None) };
+            let mut sum = first.scaled(*weight);
+            sum.weighted_sum(1.0, others)?;
+            Ok(Some(sum))
+        };
+        Ok(Self((0..count).map(sum).collect::<Result<_>>()?))
+    }
+
+    /// Adds the square of every number of other gradients, on the parameters of the shared encoder.
+    pub fn add_squares(&mut self, other: &Self, parameters: &Parameters) -> Result<()> {
+        self.0.resize_with(other.0.len(), || None);
+        for ((sum, gradient), parameter) in self.0.iter_mut().zip(&other.0).zip(parameters.iter()) {
+            if let (Some(gradient), Owner::Encoder) = (gradient, &parameter.owner) {
+                sum.get_or_insert_with(|| gradient.scaled(0.0)).add_squares(gradient)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The sum of the squares of all numbers on the shared encoder, each over the root of that number of `sums` plus `epsilon`.
+    pub fn squares_over_roots(&self, sums: &Self, epsilon: f32) -> f64 {
+        let both = self.0.iter().zip(&sums.0);
+        both.filter_map(|(a, b)| Some(a.as_ref()?.squares_over_roots(b.as_ref()?, epsilon))).sum()
     }
 
     /// The dot product with other gradients, on the parameters of the shared encoder.
@@ -253,12 +276,19 @@ impl Gradients {
     }
 
     /// The dot products of all pairs, `[task][task]`, on the parameters of the shared encoder.
-    pub fn products(all: &[Self], parameters: &Parameters) -> Vec<Vec<f64>> {
+    pub fn products(all: &[&Self], parameters: &Parameters) -> Vec<Vec<f64>> {
         let mut products = vec![vec![0.0; all.len()]; all.len()];
-        for (at, a) in all.iter().enumerate() {
-            for (to, b) in all.iter().enumerate().skip(at) {
-                products[at][to] = a.dot_on_encoder(b, parameters);
-                products[to][at] = products[at][to];
+        for (at, _) in parameters.iter().enumerate().filter(|(_, parameter)| parameter.owner == Owner::Encoder) {
+            let there = all.iter().enumerate().filter_map(|(task, all)| Some((task, all.0.get(at)?.as_ref()?)));
+            let (tasks, gradients): (Vec<usize>, Vec<&Gradient>) = there.unzip();
+            for (i, row) in Gradient::products(&gradients).into_iter().enumerate() {
+                for (j, product) in row.into_iter().enumerate() {
+                    let (a, b) = (tasks[i], tasks[i + j]);
+                    products[a][b] += product;
+                    if a != b {
+                        products[b][a] += product;
+                    }
+                }
             }
         }
         products

@@ -112,7 +112,24 @@ const MODULES: &[(&str, &[&str])] = &[
         ],
     ),
     ("init", &["data", "document", "error", "recipe", "tasks"]),
-    ("compare", &["document", "error", "events", "io", "model", "parameters", "recipe", "report", "tasks", "train"]),
+    (
+        "compare",
+        &[
+            "balance",
+            "document",
+            "error",
+            "events",
+            "io",
+            "model",
+            "parameters",
+            "recipe",
+            "report",
+            "sample",
+            "strategy",
+            "tasks",
+            "train",
+        ],
+    ),
     ("tune", &["document", "error", "events", "io", "recipe", "report", "tasks", "train"]),
 ];
 

@@ -1,4 +1,5 @@
-//! `polyhead compare`: a recipe trained jointly and task by task over several seeds, and whether sharing helped.
+//! `polyhead compare`: a recipe trained jointly and task by task over several seeds, and whether sharing helped; or strategies for several
+//! tasks against each other.
 
 use super::Format;
 use crate::document;
@@ -6,7 +7,7 @@ use crate::out::Out;
 use crate::progress::Show;
 use crate::runs::{self, Ending};
 use crate::signals::Signals;
-use polyhead::compare::{Comparison, Kept, Opened, default_seeds};
+use polyhead::compare::{Comparison, Kept, Opened, Series, StrategyComparison, default_seeds, entries};
 use polyhead::recipe::Recipe;
 use polyhead::{Error, Place, Result};
 use std::collections::BTreeSet;
@@ -22,6 +23,9 @@ For each seed one joint run and a run of each task alone, at equal budgets, all 
 command goes on with a comparison that was interrupted; more --seeds add to one that is done. Ctrl-C and SIGTERM
 finish the step, save a checkpoint and exit with 130 and 143.
 Of finished runs the models of the first seed stay, those of the other seeds and all checkpoints go, unless --keep-models.
+With --balance or --sample, strategies are compared with each other instead, in OUTPUT/NAME-strategies:
+  polyhead compare recipes/quickstart.toml --balance all --seeds 42
+  polyhead compare recipes/quickstart.toml --balance uncertainty,pcgrad --sample temperature,joint
 docs/compare.md says what is compared and how to read the intervals.";
 
 #[derive(clap::Args)]
@@ -32,11 +36,20 @@ pub struct Args {
     /// The seeds [default: the recipe's and the two after it]
     #[arg(long, value_name = "SEED,...", value_delimiter = ',')]
     seeds: Vec<u64>,
+    /// Compare these balancers with `equal`, a batch of every task in each step; `all` of them
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    balance: Vec<String>,
+    /// Compare these samplers with `round_robin`; `all` of them
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    sample: Vec<String>,
+    /// The task that samplers with a target are to help
+    #[arg(long, value_name = "TASK", requires = "sample")]
+    target: Option<String>,
     /// Override a value of the recipe
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// Keep the models of every seed, not of the first alone, and what else the runs keep
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["balance", "sample"])]
     keep_models: bool,
     /// No progress and no notes
     #[arg(long, short)]
@@ -50,21 +63,54 @@ pub fn run(args: &Args, out: &mut Out) -> Result<()> {
     let recipe = Recipe::read(&args.recipe, &args.set)?;
     let seeds = if args.seeds.is_empty() { default_seeds(recipe.seed) } else { args.seeds.clone() };
     let signals = Signals::listen(show)?;
-    let report = {
-        // What every run says again is said once.
-        let mut said = BTreeSet::new();
-        let mut note = |text: &str| {
-            if show == Show::Progress && said.insert(text.to_owned()) {
-                out.note(text);
-            }
-        };
-        let comparison = Comparison::open(recipe, &seeds, &mut note)?;
+    let (balance, sample) = (&args.balance, &args.sample);
+    if balance.is_empty() && sample.is_empty() {
+        let comparison = Comparison::open(recipe, &seeds, &mut once(out, show))?;
         let comparison = comparison.keeping(if args.keep_models { Kept::All } else { Kept::FirstSeed });
+        if train(&comparison, &signals, show, out)? == Ending::Stopped {
+            return Ok(());
+        }
+        let report = comparison.conclude()?;
+        written(&comparison, "comparison", show, out);
+        return if args.format.json { out.json(&report) } else { document::print(&report.document(), out) };
+    }
+    let named = entries(balance, sample, args.target.as_deref(), &mut once(out, show))?;
+    let comparison = StrategyComparison::open(recipe, named, &seeds, &mut once(out, show))?;
+    if train(&comparison, &signals, show, out)? == Ending::Stopped {
+        return Ok(());
+    }
+    let report = comparison.conclude()?;
+    written(&comparison, "strategies", show, out);
+    if args.format.json { out.json(&report) } else { document::print(&report.document(), out) }
+}
+
+/// Says what every run says again once.
+fn once(out: &Out, show: Show) -> impl FnMut(&str) {
+    let mut said = BTreeSet::new();
+    move |text: &str| {
+        if show == Show::Progress && said.insert(text.to_owned()) {
+            out.note(text);
+        }
+    }
+}
+
+fn written(comparison: &impl Series, name: &str, show: Show, out: &Out) {
+    if show == Show::Progress {
+        out.note(format!("\nwritten: {}/{name}.html, {name}.md and {name}.json", comparison.folder().display()));
+    }
+}
+
+/// Trains what is not finished.
+fn train(comparison: &impl Series, signals: &Signals, show: Show, out: &mut Out) -> Result<Ending> {
+    let stopped = {
+        let mut note = once(out, show);
         note(&format!("comparison folder: {}", comparison.folder().display()));
         let runs = comparison.runs();
+        let mut stopped = false;
         for (at, run) in runs.iter().enumerate() {
-            let place = format!("run {} of {}: {}", at + 1, runs.len(), run.name());
-            let named = |error: Error| error.at_least(Place::file(run.name()));
+            let name = comparison.name(run);
+            let place = format!("run {} of {}: {name}", at + 1, runs.len());
+            let named = |error: Error| error.at_least(Place::file(&name));
             if comparison.is_finished(run).map_err(named)? {
                 note(&format!("{place}, finished before"));
                 continue;
@@ -73,18 +119,19 @@ pub fn run(args: &Args, out: &mut Out) -> Result<()> {
                 out.note_heading(&format!("\n{place}"));
             }
             if let Opened::Training(mut trainer) = comparison.open_run(run, &mut note).map_err(named)?
-                && runs::train(&mut trainer, &signals, show, out)? == Ending::Stopped
+                && runs::train(&mut trainer, signals, show, out)? == Ending::Stopped
             {
                 note("the same command goes on with the comparison");
-                out.exit_with(signals.exit_code());
-                return Ok(());
+                stopped = true;
+                break;
             }
             comparison.tidy(run).map_err(named)?;
         }
-        let report = comparison.conclude()?;
-        let folder = comparison.folder().display();
-        note(&format!("\nwritten: {folder}/comparison.html, comparison.md and comparison.json"));
-        report
+        stopped
     };
-    if args.format.json { out.json(&report) } else { document::print(&report.document(), out) }
+    if stopped {
+        out.exit_with(signals.exit_code());
+        return Ok(Ending::Stopped);
+    }
+    Ok(Ending::Finished)
 }

@@ -30,37 +30,30 @@ impl Averaged {
     ) -> Result<Vec<Gradients>> {
         let mut heads = Vec::with_capacity(gradients.len());
         for ((task, gradients), factor) in tasks.iter().zip(gradients).zip(factors) {
-            let (mut own, head) = gradients.split(parameters);
+            let (own, head) = gradients.split(parameters);
             heads.push(head);
-            own.scale(taken * factor);
-            match self.kept.0.get_mut(task) {
-                Some(average) => {
-                    average.scale(1.0 - taken);
-                    average.add(own)?;
-                }
-                None => _ = self.kept.0.insert(*task, own),
-            }
+            self.kept.0.entry(*task).or_default().blend(1.0 - taken, own, taken * factor)?;
         }
         Ok(heads)
     }
 
     /// The dot products of the averages of these tasks.
     pub(super) fn products(&self, tasks: &[usize], parameters: &Parameters) -> Vec<Vec<f64>> {
-        let of = |task: &usize| self.kept.0.get(task);
-        let product = |a: &usize, b: &usize| Some(of(a)?.dot_on_encoder(of(b)?, parameters));
-        tasks.iter().map(|a| tasks.iter().map(|b| product(a, b).unwrap_or_default()).collect()).collect()
+        let averages: Vec<&Gradients> = tasks.iter().filter_map(|task| self.kept.0.get(task)).collect();
+        Gradients::products(&averages, parameters)
+    }
+
+    /// The lengths of the averages of these tasks.
+    pub(super) fn lengths(&self, tasks: &[usize], parameters: &Parameters) -> Vec<f64> {
+        let averages = tasks.iter().filter_map(|task| self.kept.0.get(task));
+        averages.map(|average| average.dot_on_encoder(average, parameters).sqrt()).collect()
     }
 
     /// The weighted sum of the averages of these tasks, with the gradients of the heads.
     pub(super) fn sum(&self, tasks: &[usize], weights: &[f64], heads: Vec<Gradients>) -> Result<Gradients> {
-        let mut all = heads.into_iter();
-        let mut sum = all.next().unwrap_or_default();
-        for head in all {
-            sum.add(head)?;
-        }
-        for (average, &weight) in tasks.iter().filter_map(|task| self.kept.0.get(task)).zip(weights) {
-            sum.add(average.mapped(|gradient| gradient.scaled(weight as f32)))?;
-        }
+        let averages = tasks.iter().filter_map(|task| self.kept.0.get(task)).zip(weights.iter().copied());
+        let mut sum = Gradients::sum_of(&averages.collect::<Vec<_>>())?;
+        heads.into_iter().try_for_each(|head| sum.blend(1.0, head, 1.0))?;
         Ok(sum)
     }
 

@@ -70,8 +70,7 @@ impl Balancer for DbMtl {
         let factors: Vec<f64> = step.losses()?.iter().map(|loss| 1.0 / (loss + 1e-8)).collect();
         let taken = 1.0 - self.beta / self.averaged.next_step().powf(self.sigma);
         let heads = self.averaged.take(step.tasks, gradients, &factors, taken, parameters)?;
-        let lengths: Vec<f64> =
-            self.averaged.products(step.tasks, parameters).iter().enumerate().map(|(at, row)| row[at].sqrt()).collect();
+        let lengths = self.averaged.lengths(step.tasks, parameters);
         let longest = lengths.iter().copied().fold(0.0, f64::max);
         let weights: Vec<f64> = lengths.iter().map(|length| longest / (length + 1e-8)).collect();
         // What is shown are the weights of this step's own gradients.

@@ -67,29 +67,23 @@ impl Balancer for Excess {
         gradients: Vec<Gradients>,
         parameters: &Parameters,
     ) -> Result<(Gradients, Vec<f64>)> {
-        let mut split = Vec::with_capacity(gradients.len());
-        for (&task, gradients) in step.tasks.iter().zip(gradients) {
-            let (own, heads) = gradients.split(parameters);
-            let squares = own.mapped(|gradient| gradient.squared());
+        for (&task, gradients) in step.tasks.iter().zip(&gradients) {
             let sums = self.squares.0.entry(task).or_default();
-            sums.add(squares.mapped(|gradient| gradient.scaled(1.0)))?;
-            let roots = sums.mapped(|gradient| gradient.inverse_root(1e-7));
-            let risk = squares.dot_on_encoder(&roots, parameters);
+            sums.add_squares(gradients, parameters)?;
+            let risk = gradients.squares_over_roots(sums, 1e-7);
             match self.state.get_mut(&task) {
                 Some(known) => {
-                    known.weight *= (self.weight_rate * risk / known.first.max(f64::MIN_POSITIVE)).min(100.0).exp()
+                    let excess = risk / known.first.max(f64::MIN_POSITIVE);
+                    known.weight *= (self.weight_rate * excess).min(100.0).exp();
                 }
                 None => _ = self.state.insert(task, OfTask { first: risk, weight: 1.0 }),
             }
-            let mut whole = own;
-            whole.add(heads)?;
-            split.push(whole);
         }
         let total: f64 = self.state.values().map(|known| known.weight).sum();
         let count = self.state.len() as f64;
         self.state.values_mut().for_each(|known| known.weight *= count / total);
         let weights = self.weigh(step)?;
-        Ok((Gradients::weighted_sum(split, &weights, parameters)?, weights))
+        Ok((Gradients::weighted_sum(gradients, &weights, parameters)?, weights))
     }
 
     fn state(&self) -> Value {

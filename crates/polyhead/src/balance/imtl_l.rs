@@ -8,6 +8,7 @@
 //!
 //! It works with one task a step too: then the scale of that task is learnt.
 
+use super::learnt::LARGEST;
 use super::{Balancer, BalancerKind, Learnt, Needs, StepTasks, positive, restored};
 use crate::error::Result;
 use crate::strategy::options;
@@ -37,9 +38,6 @@ impl Default for Options {
         Self { learning_rate: 0.01 }
     }
 }
-
-/// Beyond this a weight is below 1/100 or above 100: a task would be trained no more, or alone.
-const LARGEST: f64 = 4.6;
 
 struct ImtlL {
     learning_rate: f64,

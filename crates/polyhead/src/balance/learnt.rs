@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// The logarithm of a weight stays within this: beyond it a weight is below 1/100 or above 100, and a task would be trained no more, or alone.
+pub(super) const LARGEST: f64 = 4.6;
+
 /// The number with its moments.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(super) struct Learnt {

@@ -9,6 +9,7 @@
 //! Liebel and Körner 2018, "Auxiliary Tasks in Multi-task Learning". Both begin with the weight 1. The parameter of each
 //! task of a step is updated after it, by Adam at the rate of the schedule, without decay; it works with one task a step too.
 
+use super::learnt::LARGEST;
 use super::{Balancer, BalancerKind, Learnt, Needs, StepTasks, positive, restored};
 use crate::error::Result;
 use crate::strategy::options;
@@ -42,9 +43,6 @@ enum Form {
     Kendall,
     Liebel,
 }
-
-/// Beyond this a weight is below 1/100 or above 100: a task would be trained no more, or alone.
-const LARGEST: f64 = 4.6;
 
 struct Uncertainty {
     options: Options,

@@ -7,6 +7,8 @@
 //! NAME-compare/RUN/              ordinary run folders
 //! NAME-compare/comparison.json, comparison.html, comparison.md
 //! ```
+//!
+//! That of a comparison of strategies is `NAME-strategies`: its report is `strategies.json`, `strategies.html`, `strategies.md`.
 
 use crate::error::{Error, Place, Result};
 use crate::io::{LOCK, is_temporary, lock_folder, names, remove_folder, write_atomic};
@@ -27,10 +29,10 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    /// Opens `OUTPUT/NAME-compare` for this recipe and these seeds, or makes it. What is there must be the same
+    /// Opens `OUTPUT/NAME-KIND` for this recipe and these seeds, or makes it. What is there must be the same
     /// comparison; only seeds may be added.
-    pub fn open(recipe: &Recipe, seeds: &[u64], notify: &mut dyn FnMut(&str)) -> Result<Self> {
-        let path = recipe.output.join(format!("{}-compare", recipe.name));
+    pub fn open(recipe: &Recipe, kind: &str, seeds: &[u64], notify: &mut dyn FnMut(&str)) -> Result<Self> {
+        let path = recipe.output.join(format!("{}-{kind}", recipe.name));
         fs::create_dir_all(&path).map_err(|cause| Error::writing(&path, cause))?;
         let known = path.join(RECIPE).is_file() && path.join(SEEDS).is_file();
         let ours = |name: &str| name == LOCK || name == SEEDS || is_temporary(name);

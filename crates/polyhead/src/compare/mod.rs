@@ -25,18 +25,22 @@
 mod folder;
 mod page;
 mod report;
+mod runs;
 mod statistics;
+mod strategies;
+mod strategies_page;
 
 pub use report::{Budget, Cost, Measure, Parameters, Report, RunReport, Seconds, TaskReport};
+pub use runs::{Opened, Series};
 pub use statistics::{CONFIDENCE, Paired, Sample, Verdict, two_sided_quantile};
+pub use strategies::{Entry, EntryReport, Group, GroupReport, Standing, StrategyComparison, StrategyReport, entries};
 
-use crate::error::{Error, Place, Result};
+use crate::error::{Error, Result};
 use crate::events::Outcome;
 use crate::io::write_atomic;
 use crate::recipe::{DataRecipe, Recipe};
 use crate::report::{html, markdown};
 use crate::tasks::{TASKS, TaskKind};
-use crate::train::Trainer;
 use folder::Folder;
 use std::path::Path;
 
@@ -78,14 +82,6 @@ impl Run {
     }
 }
 
-/// A run that was opened.
-pub enum Opened {
-    /// It was finished before.
-    Finished,
-    /// It is to be trained: iterate over it to the end.
-    Training(Box<Trainer>),
-}
-
 /// The seeds of a comparison that names none: the recipe's and the two after it.
 pub fn default_seeds(seed: u64) -> Vec<u64> {
     (0..3).map(|more| seed.saturating_add(more)).collect()
@@ -104,7 +100,7 @@ impl Comparison {
         if recipe.train.patience.is_some() {
             notify("train.patience is left out: the runs of a comparison have equal budgets, and none ends early");
         }
-        let folder = Folder::open(&recipe, seeds, notify)?;
+        let folder = Folder::open(&recipe, "compare", seeds, notify)?;
         Ok(Self { recipe, kinds: kinds.to_vec(), tasks, folder, kept: Kept::default() })
     }
 
@@ -137,49 +133,20 @@ impl Comparison {
 
     /// Whether a run is finished. What stands under its name must be this run, or nothing.
     pub fn is_finished(&self, run: &Run) -> Result<bool> {
-        Ok(self.folder.holds(&self.recipe_of(run)?)? && self.outcome(run)?.is_some())
+        runs::is_finished(&self.folder, &self.recipe_of(run)?)
     }
 
     /// Opens a run: what is finished stays, what is unfinished goes on. The joint run of a seed goes first, because
     /// it decides how many updates the others take.
     pub fn open_run(&self, run: &Run, notify: &mut dyn FnMut(&str)) -> Result<Opened> {
-        let recipe = self.recipe_of(run)?;
-        let there = self.folder.holds(&recipe)?;
-        if there && self.outcome(run)?.is_some() {
-            return Ok(Opened::Finished);
-        }
-        let folder = self.folder.path.join(&recipe.name);
-        if there && Trainer::has_checkpoint(&folder)? {
-            let trainer = Trainer::resume(&folder, None, &[], &self.kinds, notify)?;
-            return Ok(Opened::Training(Box::new(trainer)));
-        }
-        if there {
-            notify(&format!("{} did not get to a checkpoint: it is removed and begins again", recipe.name));
-            self.folder.clear(&recipe.name)?;
-        }
-        Ok(Opened::Training(Box::new(self.start(recipe, notify)?)))
-    }
-
-    fn start(&self, recipe: Recipe, notify: &mut dyn FnMut(&str)) -> Result<Trainer> {
-        let expected = self.folder.path.join(&recipe.name);
-        let trainer = Trainer::with_tasks(recipe, &self.kinds, notify)?;
-        if trainer.folder() != expected {
-            return Err(Error::internal(format!("a run went to {}", trainer.folder().display()))
-                .at(Place::file(expected))
-                .hint("did something else write into the folder of the comparison?"));
-        }
-        Ok(trainer)
+        runs::open(&self.folder, self.recipe_of(run)?, &self.kinds, notify)
     }
 
     /// Compares the finished runs, and writes `comparison.json`, `comparison.html` and `comparison.md`.
     pub fn conclude(&self) -> Result<Report> {
         let mut outcomes = Vec::new();
         for run in self.runs() {
-            let outcome = self.outcome(&run)?.ok_or_else(|| {
-                Error::usage("expected a finished run, found none")
-                    .at(Place::file(self.folder.path.join(run.name())))
-                    .hint("`polyhead compare` with the same recipe trains what is missing")
-            })?;
+            let outcome = runs::finished(&self.folder, &run.name())?;
             self.tidy(&run)?;
             outcomes.push((run, outcome));
         }
@@ -193,7 +160,7 @@ impl Comparison {
     }
 
     fn outcome(&self, run: &Run) -> Result<Option<Outcome>> {
-        Outcome::read(&self.folder.path.join(run.name()))
+        runs::outcome(&self.folder, &run.name())
     }
 
     /// The recipe of a run, with the updates that its budget allows.
@@ -213,6 +180,34 @@ impl Comparison {
             recipe.train.max_steps = Some(updates);
         }
         Ok(recipe)
+    }
+}
+
+impl Series for Comparison {
+    type Run = Run;
+
+    fn folder(&self) -> &Path {
+        self.folder()
+    }
+
+    fn runs(&self) -> Vec<Run> {
+        self.runs()
+    }
+
+    fn name(&self, run: &Run) -> String {
+        run.name()
+    }
+
+    fn is_finished(&self, run: &Run) -> Result<bool> {
+        self.is_finished(run)
+    }
+
+    fn open_run(&self, run: &Run, notify: &mut dyn FnMut(&str)) -> Result<Opened> {
+        self.open_run(run, notify)
+    }
+
+    fn tidy(&self, run: &Run) -> Result<()> {
+        self.tidy(run)
     }
 }
 

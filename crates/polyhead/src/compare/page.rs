@@ -233,13 +233,17 @@ impl Report {
     }
 }
 
-fn section(title: &str, blocks: impl IntoIterator<Item = Block>, text: impl IntoIterator<Item = String>) -> Section {
+pub(super) fn section(
+    title: &str,
+    blocks: impl IntoIterator<Item = Block>,
+    text: impl IntoIterator<Item = String>,
+) -> Section {
     let blocks = blocks.into_iter().chain(text.into_iter().map(Block::Text)).collect();
     Section { title: title.to_owned(), blocks }
 }
 
 /// A table whose first columns are text and whose others are numbers.
-fn table(texts: &[&str], numbers: &[&str]) -> Table {
+pub(super) fn table(texts: &[&str], numbers: &[&str]) -> Table {
     let mut table = Table::of_text("", texts);
     numbers.iter().for_each(|&name| table.column(name));
     table
@@ -284,12 +288,12 @@ fn interval_words(paired: &Paired) -> String {
     }
 }
 
-fn seeds(count: usize) -> String {
+pub(super) fn seeds(count: usize) -> String {
     if count == 1 { "1 seed".to_owned() } else { format!("{count} seeds") }
 }
 
 /// `84.69 ± 0.88`
-fn spread(sample: &Sample) -> String {
+pub(super) fn spread(sample: &Sample) -> String {
     match sample.sd {
         Some(sd) => format!("{} ± {}", decimal(sample.mean), decimal(sd)),
         None => decimal(sample.mean),
@@ -297,7 +301,7 @@ fn spread(sample: &Sample) -> String {
 }
 
 /// With its sign, of which 0 has none.
-fn signed(number: f64) -> String {
+pub(super) fn signed(number: f64) -> String {
     let text = format!("{number:+.2}");
     if text == "-0.00" || text == "+0.00" { "0.00".to_owned() } else { text }
 }

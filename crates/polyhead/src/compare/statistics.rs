@@ -31,13 +31,18 @@ impl Sample {
     /// The interval that holds the true mean with [`CONFIDENCE`]. None of one value, and none of values that are all the
     /// same: they say nothing of how much they spread.
     pub fn interval(&self) -> Option<[f64; 2]> {
+        self.interval_at(CONFIDENCE)
+    }
+
+    /// The same with another confidence.
+    pub fn interval_at(&self, confidence: f64) -> Option<[f64; 2]> {
         let first = *self.values.first()?;
         // Scores are shares of counts: equal differences are equal but for rounding, which is no spread.
         if self.values.iter().all(|value| (value - first).abs() < 1e-9) {
             return None;
         }
         let count = self.values.len();
-        let half = two_sided_quantile(CONFIDENCE, count - 1) * self.sd? / (count as f64).sqrt();
+        let half = two_sided_quantile(confidence, count - 1) * self.sd? / (count as f64).sqrt();
         Some([self.mean - half, self.mean + half])
     }
 }
@@ -62,12 +67,7 @@ impl Paired {
     pub fn of(joint: Vec<f64>, single: Vec<f64>) -> Self {
         let difference = Sample::of(joint.iter().zip(&single).map(|(joint, single)| joint - single).collect());
         let interval = difference.interval();
-        let verdict = match interval {
-            _ if difference.values.len() < 2 => Verdict::OneSeed,
-            Some([low, _]) if low > 0.0 => Verdict::Helped,
-            Some([_, high]) if high < 0.0 => Verdict::Hurt,
-            _ => Verdict::NotShown,
-        };
+        let verdict = Verdict::of(&difference, interval);
         Self { joint: Sample::of(joint), single: Sample::of(single), difference, interval, verdict }
     }
 }
@@ -84,6 +84,18 @@ pub enum Verdict {
     NotShown,
     /// One seed has no spread.
     OneSeed,
+}
+
+impl Verdict {
+    /// What the interval of differences says.
+    pub(super) fn of(difference: &Sample, interval: Option<[f64; 2]>) -> Self {
+        match interval {
+            _ if difference.values.len() < 2 => Self::OneSeed,
+            Some([low, _]) if low > 0.0 => Self::Helped,
+            Some([_, high]) if high < 0.0 => Self::Hurt,
+            _ => Self::NotShown,
+        }
+    }
 }
 
 /// `t` such that a value of Student's distribution lies within `-t .. t` with this probability, between 0 and 1.

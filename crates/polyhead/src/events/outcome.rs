@@ -15,6 +15,8 @@ pub struct Outcome {
     pub precision: String,
     /// The updates taken of each task.
     pub updates: BTreeMap<String, usize>,
+    /// Steps; one may take batches of several tasks.
+    pub steps: usize,
     /// Passes over the data.
     pub epochs: usize,
     /// The epoch whose model was kept, from 1.
@@ -64,6 +66,7 @@ impl Outcome {
             tasks: planned.tasks,
             precision: planned.precision,
             updates,
+            steps: steps.len(),
             epochs,
             best_epoch: end.best_epoch,
             best: end.scores,

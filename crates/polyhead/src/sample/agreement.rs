@@ -99,10 +99,6 @@ impl Sampler for Agreement {
         Some(self.options.every)
     }
 
-    fn steps(&self, batches: &[usize]) -> usize {
-        batches.iter().sum()
-    }
-
     fn next(&mut self, position: &Position) -> Vec<usize> {
         self.index = position.names.iter().position(|name| Some(name) == self.options.target.as_ref());
         let tasks: Vec<usize> = position.usable().collect();

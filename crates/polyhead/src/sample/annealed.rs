@@ -20,10 +20,6 @@ pub(super) const KIND: SamplerKind = SamplerKind {
 struct Annealed;
 
 impl Sampler for Annealed {
-    fn steps(&self, batches: &[usize]) -> usize {
-        batches.iter().sum()
-    }
-
     fn next(&mut self, position: &Position) -> Vec<usize> {
         let last = position.epochs.saturating_sub(1).max(1) as f64;
         let power = 1.0 - 0.8 * (position.epoch as f64 / last).min(1.0);

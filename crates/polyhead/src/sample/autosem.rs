@@ -83,10 +83,6 @@ impl Sampler for AutoSem {
         Some(&self.target)
     }
 
-    fn steps(&self, batches: &[usize]) -> usize {
-        batches.iter().sum()
-    }
-
     fn next(&mut self, position: &Position) -> Vec<usize> {
         self.state.target = position.names.iter().position(|name| *name == self.target);
         if self.state.task.is_none() {

@@ -61,10 +61,6 @@ fn exploration(tasks: usize, step: u64) -> f64 {
 }
 
 impl Sampler for Exp3 {
-    fn steps(&self, batches: &[usize]) -> usize {
-        batches.iter().sum()
-    }
-
     fn next(&mut self, position: &Position) -> Vec<usize> {
         let tasks: Vec<usize> = position.usable().collect();
         let (count, State { steps, rewards }) = (tasks.len(), &self.state);

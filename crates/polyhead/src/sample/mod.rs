@@ -64,8 +64,10 @@ pub trait Sampler: Send {
         None
     }
 
-    /// The steps of an epoch, for tasks with so many batches in a pass.
-    fn steps(&self, batches: &[usize]) -> usize;
+    /// The steps of an epoch, for tasks with so many batches in a pass: left out, as many as they have together.
+    fn steps(&self, batches: &[usize]) -> usize {
+        batches.iter().sum()
+    }
 
     /// The tasks of the next step, as indices, each at most once. It must be a function of the position and of the state.
     fn next(&mut self, position: &Position) -> Vec<usize>;
@@ -175,10 +177,6 @@ impl Once {
 }
 
 impl Sampler for Once {
-    fn steps(&self, batches: &[usize]) -> usize {
-        batches.iter().sum()
-    }
-
     fn next(&mut self, position: &Position) -> Vec<usize> {
         let known = match self.known.take() {
             Some(known) if known.0 == position.epoch => known,

@@ -80,10 +80,6 @@ impl State {
 }
 
 impl Sampler for PredictionGain {
-    fn steps(&self, batches: &[usize]) -> usize {
-        batches.iter().sum()
-    }
-
     fn needs_losses_after(&self) -> bool {
         true
     }

@@ -41,10 +41,6 @@ struct ScoreGap {
 }
 
 impl Sampler for ScoreGap {
-    fn steps(&self, batches: &[usize]) -> usize {
-        batches.iter().sum()
-    }
-
     fn next(&mut self, position: &Position) -> Vec<usize> {
         let tasks: Vec<usize> = position.usable().collect();
         let gap = |score: f64| (100.0 - score).max(self.floor);

@@ -45,10 +45,6 @@ impl Temperature {
 }
 
 impl Sampler for Temperature {
-    fn steps(&self, batches: &[usize]) -> usize {
-        batches.iter().sum()
-    }
-
     fn next(&mut self, position: &Position) -> Vec<usize> {
         let size = |&windows: &usize| windows.min(self.cap.unwrap_or(usize::MAX)) as f64;
         let largest = position.windows.iter().map(size).fold(1.0, f64::max);

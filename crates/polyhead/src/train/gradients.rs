@@ -136,7 +136,8 @@ impl Trainer {
         let tasks: Vec<usize> = batches.iter().map(|batch| batch.task).collect();
         let began = Instant::now();
         let parameters = &self.model.parameters;
-        let products = (self.balancer.needs() == Needs::Products).then(|| Gradients::products(&gradients, parameters));
+        let products = (self.balancer.needs() == Needs::Products)
+            .then(|| Gradients::products(&gradients.iter().collect::<Vec<_>>(), parameters));
         let step = self.step_tasks(&tasks);
         let step = StepTasks { losses: Some(&losses), products: products.as_deref(), ..step };
         let (gradients, weights) = self.balancer.combine(&step, gradients, &self.model.parameters)?;

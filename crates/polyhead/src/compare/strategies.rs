@@ -1,0 +1,377 @@
+//! Strategies against each other: every balancer, every sampler, on one recipe over several seeds, and which of them is better than the plain one.
+//!
+//! ```text
+//! recipe, strategies, seeds -> NAME-strategies/balance-gls-seed42/ ...: ordinary runs -> strategies.json, strategies.html, strategies.md
+//! ```
+//!
+//! Balancers are compared with a batch of every task in each step (`train.sample = "joint"`), beside `equal`; samplers with `train.balance = "equal"`, beside
+//! `round_robin`. The two are not crossed. Everything else is as the recipe has it: the same data, epochs and seeds.
+
+use super::folder::Folder;
+use super::runs::{self, Opened, Series};
+use super::statistics::{CONFIDENCE, Sample, Verdict};
+use crate::balance::BALANCERS;
+use crate::error::{Error, Result};
+use crate::events::Outcome;
+use crate::io::write_atomic;
+use crate::recipe::{DataRecipe, Recipe};
+use crate::report::{html, markdown};
+use crate::sample::SAMPLERS;
+use crate::strategy::{Registered, Strategy, find};
+use crate::tasks::{TASKS, TaskKind};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// What of a recipe is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Group {
+    /// `train.balance`, with `train.sample = "joint"`.
+    Balance,
+    /// `train.sample`, with `train.balance = "equal"`.
+    Sample,
+}
+
+impl Group {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Balance, Self::Sample];
+
+    /// The key of the recipe.
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Balance => "train.balance",
+            Self::Sample => "train.sample",
+        }
+    }
+
+    /// The strategy that the others stand beside.
+    pub const fn baseline(self) -> &'static str {
+        match self {
+            Self::Balance => "equal",
+            Self::Sample => "round_robin",
+        }
+    }
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Balance => "balance",
+            Self::Sample => "sample",
+        }
+    }
+
+    fn names(self) -> Vec<&'static str> {
+        match self {
+            Self::Balance => BALANCERS.iter().map(|entry| entry.name).collect(),
+            Self::Sample => SAMPLERS.iter().map(|entry| entry.name).collect(),
+        }
+    }
+
+    /// The strategy of this name with its defaults and, where it takes one, a target; none if it can't be opened so.
+    fn strategy(self, name: &str, target: Option<&str>) -> Option<Strategy> {
+        fn can_open<T: ?Sized>(all: &[Registered<T>], strategy: &Strategy) -> bool {
+            find(all, &strategy.name).is_some_and(|entry| (entry.open)(&strategy.options).is_ok())
+        }
+        let opens = |strategy: &Strategy| match self {
+            Self::Balance => can_open(BALANCERS, strategy),
+            Self::Sample => can_open(SAMPLERS, strategy),
+        };
+        let with = |target: &str| Strategy {
+            name: name.to_owned(),
+            options: toml::Table::from_iter([("target".to_owned(), target.into())]),
+        };
+        target.map(with).filter(&opens).or_else(|| Some(Strategy::named(name)).filter(&opens))
+    }
+}
+
+/// Strategies that are compared.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// What of the recipe they are.
+    pub group: Group,
+    /// The strategy.
+    pub strategy: Strategy,
+}
+
+impl Entry {
+    fn run_name(&self, seed: u64) -> String {
+        format!("{}-{}-seed{seed}", self.group.word(), self.strategy.name)
+    }
+
+    /// The recipe as the run of a seed has it, checked as if a person had written it.
+    fn recipe(&self, recipe: &Recipe, seed: u64, folder: &Path) -> Result<Recipe> {
+        let mut recipe = recipe.clone();
+        (recipe.name, recipe.seed, recipe.output) = (self.run_name(seed), seed, folder.to_owned());
+        recipe.train.patience = None;
+        (recipe.train.sample, recipe.train.balance) = match self.group {
+            Group::Balance => (Strategy::named("joint"), self.strategy.clone()),
+            Group::Sample => (self.strategy.clone(), Strategy::named("equal")),
+        };
+        Recipe::parse(&recipe.to_toml()?, &folder.join(self.run_name(seed)).join("recipe.toml"), &[])
+    }
+}
+
+/// The strategies of these names, `all` for every one; the plain one of each group comes first. `target` is the task that strategies with a
+/// `target` are to help.
+///
+/// # Errors
+/// A name is none; a strategy that was named needs a target and there is none.
+pub fn entries(
+    balance: &[String],
+    sample: &[String],
+    target: Option<&str>,
+    notify: &mut dyn FnMut(&str),
+) -> Result<Vec<Entry>> {
+    let mut all = Vec::new();
+    for (group, named) in [(Group::Balance, balance), (Group::Sample, sample)] {
+        if named.is_empty() {
+            continue;
+        }
+        let whole = named.iter().any(|name| name == "all");
+        let names: Vec<&str> = if whole { group.names() } else { named.iter().map(String::as_str).collect() };
+        if let Some(unknown) = names.iter().find(|name| !group.names().contains(name)) {
+            let (key, known) = (group.key(), group.names().join(", "));
+            return Err(Error::usage(format!("{key}: expected all, or some of {known}, found `{unknown}`")));
+        }
+        for name in std::iter::once(group.baseline()).chain(names.into_iter().filter(|name| *name != group.baseline()))
+        {
+            match group.strategy(name, target) {
+                Some(strategy) => all.push(Entry { group, strategy }),
+                None if whole => notify(&format!("{}: `{name}` needs a target and is left out", group.key())),
+                None => {
+                    return Err(Error::usage(format!("{}: `{name}` needs a target, found none", group.key()))
+                        .hint("--target names the task that the others are to help"));
+                }
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// A comparison of strategies that is under way, or done. Holds its folder: no other process can work on it in the meantime.
+pub struct StrategyComparison {
+    recipe: Recipe,
+    kinds: Vec<TaskKind>,
+    entries: Vec<Entry>,
+    folder: Folder,
+}
+
+impl StrategyComparison {
+    /// Opens the folder `OUTPUT/NAME-strategies`, or makes it. One that is there must be of the same recipe; seeds and strategies may be added.
+    ///
+    /// # Errors
+    /// The recipe has one task, or a task without validation data; a strategy can't be used with it.
+    pub fn open(recipe: Recipe, entries: Vec<Entry>, seeds: &[u64], notify: &mut dyn FnMut(&str)) -> Result<Self> {
+        if recipe.tasks.len() < 2 {
+            return Err(Error::usage("tasks: expected two at least: strategies are about several tasks"));
+        }
+        let without = |task: &&String| !recipe.data.get(*task).is_some_and(DataRecipe::has_validation);
+        if let Some(task) = recipe.tasks.keys().find(without) {
+            return Err(Error::usage(format!("data.{task}.validation: expected validation data, found none"))
+                .hint("a comparison needs a score of every task"));
+        }
+        for entry in &entries {
+            entry.recipe(&recipe, recipe.seed, &recipe.output)?;
+        }
+        let folder = Folder::open(&recipe, "strategies", seeds, notify)?;
+        Ok(Self { recipe, kinds: TASKS.to_vec(), entries, folder })
+    }
+
+    /// Compares the finished runs, and writes `strategies.json`, `strategies.html` and `strategies.md`.
+    pub fn conclude(&self) -> Result<StrategyReport> {
+        let report = StrategyReport::new(&self.recipe, &self.folder, &self.entries)?;
+        let json = serde_json::to_string_pretty(&report).map_err(|cause| Error::internal(format!("JSON: {cause}")))?;
+        write_atomic(self.folder.path.join("strategies.json"), json + "\n")?;
+        let document = report.document();
+        write_atomic(self.folder.path.join("strategies.html"), html::page(&document))?;
+        write_atomic(self.folder.path.join("strategies.md"), markdown::page(&document))?;
+        Ok(report)
+    }
+}
+
+impl Series for StrategyComparison {
+    type Run = (Entry, u64);
+
+    fn folder(&self) -> &Path {
+        &self.folder.path
+    }
+
+    /// Seed by seed.
+    fn runs(&self) -> Vec<(Entry, u64)> {
+        let seeds = self.folder.rounds.iter().flatten();
+        seeds.flat_map(|&seed| self.entries.iter().map(move |entry| (entry.clone(), seed))).collect()
+    }
+
+    /// `balance-gls-seed42`
+    fn name(&self, (entry, seed): &(Entry, u64)) -> String {
+        entry.run_name(*seed)
+    }
+
+    fn is_finished(&self, (entry, seed): &(Entry, u64)) -> Result<bool> {
+        runs::is_finished(&self.folder, &entry.recipe(&self.recipe, *seed, &self.folder.path)?)
+    }
+
+    fn open_run(&self, (entry, seed): &(Entry, u64), notify: &mut dyn FnMut(&str)) -> Result<Opened> {
+        runs::open(&self.folder, entry.recipe(&self.recipe, *seed, &self.folder.path)?, &self.kinds, notify)
+    }
+
+    /// Its model goes too.
+    fn tidy(&self, run: &(Entry, u64)) -> Result<()> {
+        match self.is_finished(run)? {
+            true => self.folder.tidy(&self.name(run), |name| name.starts_with("checkpoint-") || name == "best"),
+            false => Ok(()),
+        }
+    }
+}
+
+/// What a comparison of strategies found, as data: `strategies.json`. Scores are in per cent, differences in points.
+#[derive(Debug, Clone, Serialize)]
+pub struct StrategyReport {
+    /// The version of polyhead that compared.
+    pub polyhead: &'static str,
+    /// The name of the recipe.
+    pub name: String,
+    /// The folder of the comparison. Not in the JSON, which is the same wherever it lies.
+    #[serde(skip)]
+    pub path: PathBuf,
+    /// All seeds, in order.
+    pub seeds: Vec<u64>,
+    /// How sure all intervals of a group are together.
+    pub confidence: f64,
+    /// What matrix products were computed in: one or, if the machine changed, several.
+    pub precision: Vec<String>,
+    /// Balancers, samplers, or both.
+    pub groups: Vec<GroupReport>,
+}
+
+/// The strategies of one key.
+#[derive(Debug, Clone, Serialize)]
+pub struct GroupReport {
+    /// Which.
+    pub group: Group,
+    /// How many intervals there are, for which each is made wider (Bonferroni).
+    pub intervals: usize,
+    /// The smallest difference of the mean over tasks that could have been shown: the mean half-width of its intervals.
+    pub smallest_shown: Option<f64>,
+    /// The strategies, the plain one first.
+    pub entries: Vec<EntryReport>,
+}
+
+/// One strategy.
+#[derive(Debug, Clone, Serialize)]
+pub struct EntryReport {
+    /// It, with its options.
+    pub strategy: Strategy,
+    /// The mean of the headline scores of all tasks.
+    pub mean: Standing,
+    /// The headline score of each task, in the order of the recipe.
+    pub tasks: Vec<Standing>,
+    /// Seconds of a step, the mean of each run.
+    pub step_seconds: Sample,
+    /// The batches of each task, seed by seed.
+    pub updates: BTreeMap<String, Vec<usize>>,
+    /// Real tokens trained on, seed by seed.
+    pub tokens: Vec<usize>,
+}
+
+/// Where a strategy stands in one score.
+#[derive(Debug, Clone, Serialize)]
+pub struct Standing {
+    /// The task, or `mean`.
+    pub name: String,
+    /// The score.
+    pub measure: String,
+    /// Its values.
+    pub score: Sample,
+    /// What it is above the plain strategy, seed by seed; none of that itself.
+    pub difference: Option<Sample>,
+    /// Where the true mean of the differences lies; all intervals of a group hold together with the report's confidence.
+    pub interval: Option<[f64; 2]>,
+    /// What that says.
+    pub verdict: Option<Verdict>,
+}
+
+/// The runs of a strategy, seed by seed.
+type OfEntry = (Entry, Vec<Outcome>);
+
+impl StrategyReport {
+    fn new(recipe: &Recipe, folder: &Folder, entries: &[Entry]) -> Result<Self> {
+        let seeds = folder.rounds.concat();
+        let outcomes = |entry: &Entry| -> Result<OfEntry> {
+            let of_seeds = seeds.iter().map(|&seed| runs::finished(folder, &entry.run_name(seed)));
+            Ok((entry.clone(), of_seeds.collect::<Result<Vec<Outcome>>>()?))
+        };
+        let all: Vec<OfEntry> = entries.iter().map(outcomes).collect::<Result<_>>()?;
+        let mut precision: Vec<String> = Vec::new();
+        for outcome in all.iter().flat_map(|(_, outcomes)| outcomes) {
+            if !precision.contains(&outcome.precision) {
+                precision.push(outcome.precision.clone());
+            }
+        }
+        let tasks: Vec<&str> = recipe.tasks.keys().map(String::as_str).collect();
+        let group = |group: Group| {
+            let own: Vec<&OfEntry> = all.iter().filter(|(entry, _)| entry.group == group).collect();
+            (!own.is_empty()).then(|| GroupReport::new(group, &own, &tasks))
+        };
+        Ok(Self {
+            polyhead: env!("CARGO_PKG_VERSION"),
+            name: recipe.name.clone(),
+            path: folder.path.clone(),
+            seeds,
+            confidence: CONFIDENCE,
+            precision,
+            groups: Group::ALL.into_iter().filter_map(group).collect(),
+        })
+    }
+}
+
+impl GroupReport {
+    fn new(group: Group, all: &[&OfEntry], tasks: &[&str]) -> Self {
+        // Of every strategy but the plain one: each task, and the mean.
+        let intervals = (all.len() - 1) * (tasks.len() + 1);
+        let confidence = 1.0 - (1.0 - CONFIDENCE) / intervals.max(1) as f64;
+        let scores = |outcomes: &[Outcome], task: &str| -> Vec<f64> {
+            outcomes.iter().filter_map(|outcome| Some(outcome.best.get(task)?.headline_value())).collect()
+        };
+        let means = |outcomes: &[Outcome]| -> Vec<f64> {
+            let by_task: Vec<Vec<f64>> = tasks.iter().map(|task| scores(outcomes, task)).collect();
+            let mean =
+                |seed: usize| by_task.iter().filter_map(|values| values.get(seed)).sum::<f64>() / tasks.len() as f64;
+            (0..outcomes.len()).map(mean).collect()
+        };
+        let measure = |task: &str| {
+            let first = all.iter().flat_map(|(_, outcomes)| outcomes).find_map(|outcome| outcome.best.get(task));
+            first.map_or_else(String::new, |score| score.headline.to_string())
+        };
+        let plain = all.first().map_or(&[][..], |(_, outcomes)| outcomes.as_slice());
+        let standing = |name: &str, measure: String, values: Vec<f64>, plain: Option<Vec<f64>>| {
+            let difference = plain.map(|plain| Sample::of(values.iter().zip(&plain).map(|(a, b)| a - b).collect()));
+            let interval = difference.as_ref().and_then(|difference| difference.interval_at(confidence));
+            let verdict = difference.as_ref().map(|difference| Verdict::of(difference, interval));
+            Standing { name: name.to_owned(), measure, score: Sample::of(values), difference, interval, verdict }
+        };
+        let entry = |(at, (entry, outcomes)): (usize, &&OfEntry)| {
+            let beside = |values: Vec<f64>| (at > 0).then_some(values);
+            let of_task =
+                |task: &&str| standing(task, measure(task), scores(outcomes, task), beside(scores(plain, task)));
+            let steps = |outcome: &Outcome| outcome.training_seconds / outcome.steps.max(1) as f64;
+            let updates = |task: &&str| {
+                let of = |outcome: &Outcome| outcome.updates.get(*task).copied().unwrap_or(0);
+                ((*task).to_owned(), outcomes.iter().map(of).collect())
+            };
+            EntryReport {
+                strategy: entry.strategy.clone(),
+                mean: standing("mean", String::new(), means(outcomes), beside(means(plain))),
+                tasks: tasks.iter().map(of_task).collect(),
+                step_seconds: Sample::of(outcomes.iter().map(steps).collect()),
+                updates: tasks.iter().map(updates).collect(),
+                tokens: outcomes.iter().map(|outcome| outcome.tokens).collect(),
+            }
+        };
+        let entries: Vec<EntryReport> = all.iter().enumerate().map(entry).collect();
+        let widths: Vec<f64> =
+            entries.iter().filter_map(|entry| entry.mean.interval).map(|[low, high]| (high - low) / 2.0).collect();
+        let smallest_shown = (!widths.is_empty()).then(|| widths.iter().sum::<f64>() / widths.len() as f64);
+        Self { group, intervals, smallest_shown, entries }
+    }
+}

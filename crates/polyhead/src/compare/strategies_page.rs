@@ -1,0 +1,170 @@
+//! A comparison of strategies for readers: a [`Document`], which `report` sets as HTML and as Markdown.
+
+use super::page::{section, seeds, signed, spread, table};
+use super::statistics::Verdict;
+use super::strategies::{EntryReport, Group, GroupReport, Standing, StrategyReport};
+use crate::document::number::{decimal, words};
+use crate::document::{Block, Chart, Document, Interval, Plot, Section};
+
+impl StrategyReport {
+    /// What it says to a reader.
+    pub fn document(&self) -> Document {
+        let numbers: Vec<String> = self.seeds.iter().map(u64::to_string).collect();
+        let short = self.groups.iter().map(|group| group.sentence(self.seeds.len())).collect::<Vec<_>>();
+        let mut sections = vec![section("In short", None, short)];
+        sections.extend(self.groups.iter().flat_map(|group| [self.result(group), self.draws(group)]));
+        sections.push(self.reproduction(&numbers));
+        Document {
+            title: format!("{}: strategies for several tasks", self.name),
+            subtitle: format!("The same data, epochs and seeds ({}) for each.", numbers.join(", ")),
+            sections,
+        }
+    }
+
+    fn result(&self, group: &GroupReport) -> Section {
+        let (title, beside) = match group.group {
+            Group::Balance => {
+                ("Balancers", "A batch of every task in each step (`train.sample = \"joint\"`), beside `equal`.")
+            }
+            Group::Sample => ("Samplers", "Losses as they are (`train.balance = \"equal\"`), beside `round_robin`."),
+        };
+        let tasks: Vec<String> = group
+            .entries
+            .iter()
+            .take(1)
+            .flat_map(|entry| &entry.tasks)
+            .map(|task| format!("{}, {}", task.name, words(&task.measure)))
+            .collect();
+        let numbers: Vec<&str> = ["mean of tasks", "difference", "interval"]
+            .into_iter()
+            .chain(tasks.iter().map(String::as_str))
+            .chain(["seconds a step"])
+            .collect();
+        let mut table = table(&["strategy"], &numbers);
+        for entry in group.ranked() {
+            let difference = entry.mean.difference.as_ref().map_or_else(String::new, |found| signed(found.mean));
+            let interval = entry
+                .mean
+                .interval
+                .map_or_else(String::new, |[low, high]| format!("{} to {}", signed(low), signed(high)));
+            let cells = [entry.strategy.name.clone(), spread(&entry.mean.score), difference, interval];
+            let of_tasks = entry.tasks.iter().map(|task| format!("{}{}", spread(&task.score), mark(task)));
+            table.row(cells.into_iter().chain(of_tasks).chain([spread(&entry.step_seconds)]));
+        }
+        let text = vec![
+            format!(
+                "{beside} Headline scores in per cent on the validation data, mean and standard deviation over {}, of the epoch that the recipe keeps. The \
+                 difference is to the plain strategy, seed by seed.",
+                seeds(self.seeds.len())
+            ),
+            match self.seeds.len() {
+                1 => "One seed ranks; it shows nothing: there is no interval.".to_owned(),
+                _ => format!(
+                    "Intervals (Student's t, paired) are so wide that all {} of this table hold together with {:.0} % confidence (Bonferroni). An arrow marks a \
+                     task whose interval lies on one side of 0.",
+                    group.intervals,
+                    100.0 * self.confidence
+                ),
+            },
+        ];
+        let chart = group.chart().map(Block::Chart);
+        section(title, [Block::Table(table)].into_iter().chain(chart), text)
+    }
+
+    /// How often each task was drawn.
+    fn draws(&self, group: &GroupReport) -> Section {
+        let tasks: Vec<&str> =
+            group.entries.iter().take(1).flat_map(|entry| entry.updates.keys()).map(String::as_str).collect();
+        let mut table = table(&["strategy"], &tasks);
+        for entry in &group.entries {
+            let mean = |task: &&str| {
+                let counts = entry.updates.get(*task).map_or(&[][..], Vec::as_slice);
+                decimal(counts.iter().sum::<usize>() as f64 / counts.len().max(1) as f64)
+            };
+            table.row([entry.strategy.name.clone()].into_iter().chain(tasks.iter().map(mean)));
+        }
+        let title = match group.group {
+            Group::Balance => "Batches of each task, with each balancer",
+            Group::Sample => "Batches of each task, with each sampler",
+        };
+        section(
+            title,
+            [Block::Table(table)],
+            ["The mean over seeds. How weights moved, and what was drawn when, is in the report of each run."
+                .to_owned()],
+        )
+    }
+
+    fn reproduction(&self, numbers: &[String]) -> Section {
+        let named = |group: &GroupReport| {
+            let names: Vec<&str> = group.entries.iter().map(|entry| entry.strategy.name.as_str()).collect();
+            let option = group.group.key().trim_start_matches("train.");
+            format!(" --{option} {}", names.join(","))
+        };
+        let options: String = self.groups.iter().map(named).collect();
+        let recipe = self.path.join("recipe.toml");
+        let command = format!("polyhead compare {}{options} --seeds {}", recipe.display(), numbers.join(","));
+        let text = format!(
+            "polyhead {}, matrix products in {}. Every run is an ordinary run folder in {}, which polyhead report takes.",
+            self.polyhead,
+            self.precision.join(" and "),
+            self.path.display()
+        );
+        section("To do it again", [Block::Code(command)], [text])
+    }
+}
+
+impl GroupReport {
+    /// The best mean first.
+    fn ranked(&self) -> Vec<&EntryReport> {
+        let mut all: Vec<&EntryReport> = self.entries.iter().collect();
+        all.sort_by(|a, b| b.mean.score.mean.total_cmp(&a.mean.score.mean));
+        all
+    }
+
+    fn sentence(&self, count: usize) -> String {
+        let (key, plain) = (self.group.key(), self.group.baseline());
+        let shown = |verdict| {
+            let found = self.entries.iter().filter(move |entry| entry.mean.verdict == Some(verdict));
+            found.map(|entry| format!("`{}`", entry.strategy.name)).collect::<Vec<_>>().join(", ")
+        };
+        let best = self.ranked().first().map_or("", |entry| entry.strategy.name.as_str());
+        if count < 2 {
+            return format!("`{key}`: `{best}` has the highest mean over tasks. One seed shows no more than a rank.");
+        }
+        let (better, worse) = (shown(Verdict::Helped), shown(Verdict::Hurt));
+        let better = if better.is_empty() {
+            format!("no strategy is shown to be better than `{plain}` in the mean over tasks")
+        } else {
+            format!("better than `{plain}` in the mean over tasks: {better}")
+        };
+        let worse = if worse.is_empty() { String::new() } else { format!("; worse: {worse}") };
+        let smallest = self.smallest_shown.map_or_else(String::new, |width| {
+            format!(" A difference of about {} points could have been shown.", decimal(width))
+        });
+        format!("`{key}` at {}: {better}{worse}. The highest mean has `{best}`.{smallest}", seeds(count))
+    }
+
+    fn chart(&self) -> Option<Chart> {
+        let interval = |entry: &&EntryReport| {
+            let ([low, high], middle) = (entry.mean.interval?, entry.mean.difference.as_ref()?.mean);
+            Some(Interval { name: entry.strategy.name.clone(), low, middle, high })
+        };
+        let intervals: Vec<Interval> = self.ranked().iter().filter_map(interval).collect();
+        (!intervals.is_empty()).then(|| Chart {
+            title: format!("Difference that {} makes", self.group.key()),
+            x: format!("mean over tasks, less that of {} (points)", self.group.baseline()),
+            y: String::new(),
+            plot: Plot::Intervals(intervals),
+            note: "Mean and corrected interval; right of 0 it helped.".to_owned(),
+        })
+    }
+}
+
+fn mark(standing: &Standing) -> &'static str {
+    match standing.verdict {
+        Some(Verdict::Helped) => " \u{2191}",
+        Some(Verdict::Hurt) => " \u{2193}",
+        _ => "",
+    }
+}

@@ -1,0 +1,96 @@
+//! Strategies against each other: their runs, what comes of a second call, and what is said of them.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod small;
+
+use polyhead::compare::{Opened, Series, StrategyComparison, StrategyReport, Verdict, entries};
+use polyhead::recipe::Recipe;
+use std::path::Path;
+
+fn names(list: &[&str]) -> Vec<String> {
+    list.iter().map(|&name| name.to_owned()).collect()
+}
+
+fn recipe(folder: &Path) -> Recipe {
+    small::recipe(folder, &["train.epochs=1"])
+}
+
+/// Trains what is not finished; how many runs that were, and what came of all.
+fn compare(folder: &Path, balance: &[&str], sample: &[&str], seeds: &[u64]) -> (usize, StrategyReport) {
+    let entries = entries(&names(balance), &names(sample), None, &mut |_| {}).unwrap();
+    let comparison = StrategyComparison::open(recipe(folder), entries, seeds, &mut |_| {}).unwrap();
+    let mut trained = 0;
+    for run in comparison.runs() {
+        if let Opened::Training(trainer) = comparison.open_run(&run, &mut |_| {}).unwrap() {
+            trainer.for_each(|event| _ = event.unwrap());
+            trained += 1;
+        }
+        assert!(comparison.is_finished(&run).unwrap());
+        comparison.tidy(&run).unwrap();
+    }
+    (trained, comparison.conclude().unwrap())
+}
+
+#[test]
+fn each_strategy_stands_beside_the_plain_one_and_what_is_finished_is_not_done_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (trained, report) = compare(folder.path(), &["gls", "pcgrad"], &["annealed"], &[1, 2]);
+    assert_eq!(trained, 2 * (3 + 2));
+    let [balance, sample] = report.groups.as_slice() else { panic!("two groups") };
+    let of = |group: &polyhead::compare::GroupReport| {
+        group.entries.iter().map(|entry| entry.strategy.name.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!((of(balance), of(sample)), (names(&["equal", "gls", "pcgrad"]), names(&["round_robin", "annealed"])));
+    // Two strategies, two tasks and their mean.
+    assert_eq!((balance.intervals, sample.intervals), (6, 3));
+    for group in &report.groups {
+        let (plain, others) = group.entries.split_first().unwrap();
+        assert!(plain.mean.difference.is_none() && plain.mean.verdict.is_none());
+        for entry in others {
+            let difference = entry.mean.difference.as_ref().unwrap();
+            for (seed, value) in difference.values.iter().enumerate() {
+                let tasks = |entry: &polyhead::compare::EntryReport| {
+                    entry.tasks.iter().map(|task| task.score.values[seed]).sum::<f64>() / 2.0
+                };
+                assert!((value - (tasks(entry) - tasks(plain))).abs() < 1e-9);
+            }
+            assert_ne!(entry.mean.verdict, Some(Verdict::OneSeed));
+            assert!(entry.step_seconds.mean > 0.0);
+        }
+    }
+    // In joint steps both tasks have a batch in each.
+    assert!(balance.entries.iter().all(|entry| entry.updates["ner"] == entry.updates["qa"]));
+    let name = &recipe(folder.path()).name;
+    let place = recipe(folder.path()).output.join(format!("{name}-strategies"));
+    assert!(!place.join("balance-gls-seed1/best").exists() && place.join("balance-gls-seed1/metrics.jsonl").is_file());
+    let page = std::fs::read_to_string(place.join("strategies.md")).unwrap();
+    assert!(page.contains("| gls |") && page.contains("Bonferroni"), "{page}");
+    // The same again does nothing; a seed and a strategy more train what is new.
+    let (trained, again) = compare(folder.path(), &["gls", "pcgrad"], &["annealed"], &[1, 2]);
+    assert_eq!(trained, 0);
+    assert_eq!(serde_json::to_string(&again).unwrap(), serde_json::to_string(&report).unwrap());
+    let (trained, more) = compare(folder.path(), &["gls", "nash"], &[], &[1, 2, 3]);
+    assert_eq!((trained, more.groups.len()), (2 + 3, 1));
+}
+
+#[test]
+fn names_that_are_none_and_targets_that_are_missing_are_refused() {
+    let all = entries(&names(&["all"]), &names(&["all"]), None, &mut |_| {}).unwrap();
+    let target = entries(&names(&["all"]), &names(&["all"]), Some("qa"), &mut |_| {}).unwrap();
+    // Two samplers can do nothing without a target.
+    assert_eq!(target.len(), all.len() + 2);
+    for (balance, sample, expected) in [
+        (&["gsl"][..], &[][..], "train.balance: expected all, or some of equal, uncertainty"),
+        (&[], &["dga"], "train.sample: `dga` needs a target, found none"),
+    ] {
+        let error = entries(&names(balance), &names(sample), None, &mut |_| {}).unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{error}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut alone = recipe(folder.path());
+    alone.tasks.remove("qa");
+    let named = entries(&names(&["gls"]), &[], None, &mut |_| {}).unwrap();
+    let error = StrategyComparison::open(alone, named, &[1], &mut |_| {}).err().unwrap().to_string();
+    assert!(error.contains("tasks: expected two at least"), "{error}");
+}
