@@ -24,9 +24,9 @@ impl StrategyReport {
     fn result(&self, group: &GroupReport) -> Section {
         let (title, beside) = match group.group {
             Group::Balance => {
-                ("Balancers", "A batch of every task in each step (`train.sample = \"joint\"`), beside `equal`.")
+                ("Balancers", "A batch of every task in each step (train.sample = \"joint\"), beside equal.")
             }
-            Group::Sample => ("Samplers", "Losses as they are (`train.balance = \"equal\"`), beside `round_robin`."),
+            Group::Sample => ("Samplers", "Losses as they are (train.balance = \"equal\"), beside round_robin."),
         };
         let tasks: Vec<String> = group
             .entries
@@ -126,23 +126,23 @@ impl GroupReport {
         let (key, plain) = (self.group.key(), self.group.baseline());
         let shown = |verdict| {
             let found = self.entries.iter().filter(move |entry| entry.mean.verdict == Some(verdict));
-            found.map(|entry| format!("`{}`", entry.strategy.name)).collect::<Vec<_>>().join(", ")
+            found.map(|entry| format!("{}", entry.strategy.name)).collect::<Vec<_>>().join(", ")
         };
         let best = self.ranked().first().map_or("", |entry| entry.strategy.name.as_str());
         if count < 2 {
-            return format!("`{key}`: `{best}` has the highest mean over tasks. One seed shows no more than a rank.");
+            return format!("{key}: {best} has the highest mean over tasks. One seed shows no more than a rank.");
         }
         let (better, worse) = (shown(Verdict::Helped), shown(Verdict::Hurt));
         let better = if better.is_empty() {
-            format!("no strategy is shown to be better than `{plain}` in the mean over tasks")
+            format!("no strategy is shown to be better than {plain} in the mean over tasks")
         } else {
-            format!("better than `{plain}` in the mean over tasks: {better}")
+            format!("better than {plain} in the mean over tasks: {better}")
         };
         let worse = if worse.is_empty() { String::new() } else { format!("; worse: {worse}") };
         let smallest = self.smallest_shown.map_or_else(String::new, |width| {
             format!(" A difference of about {} points could have been shown.", decimal(width))
         });
-        format!("`{key}` at {}: {better}{worse}. The highest mean has `{best}`.{smallest}", seeds(count))
+        format!("{key} at {}: {better}{worse}. The highest mean has {best}.{smallest}", seeds(count))
     }
 
     fn chart(&self) -> Option<Chart> {
