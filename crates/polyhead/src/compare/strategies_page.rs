@@ -126,7 +126,7 @@ impl GroupReport {
         let (key, plain) = (self.group.key(), self.group.baseline());
         let shown = |verdict| {
             let found = self.entries.iter().filter(move |entry| entry.mean.verdict == Some(verdict));
-            found.map(|entry| format!("{}", entry.strategy.name)).collect::<Vec<_>>().join(", ")
+            found.map(|entry| entry.strategy.name.as_str()).collect::<Vec<_>>().join(", ")
         };
         let best = self.ranked().first().map_or("", |entry| entry.strategy.name.as_str());
         if count < 2 {
