@@ -75,6 +75,34 @@ def make_model(polyhead: Path, encoder: Path, output: Path, threads: int) -> Pat
     return Path(events[-1]["model"])
 
 
+def only_tasks(recipe: Path, tasks: list[str]) -> str:
+    """The text of a recipe with these tasks alone."""
+    lines, kept = [], True
+    for line in recipe.read_text(encoding="utf-8").splitlines():
+        if line.startswith("["):
+            section = line.strip("[]").split(".")
+            kept = len(section) < 2 or section[1] in tasks
+        if kept:
+            lines.append(line)
+    return "\n".join(lines) + "\n"
+
+
+def entities_and_answers(data: Path, limits: dict[str, int]) -> dict:
+    """What sets the data of `ner` and `qa`: the first so many examples of CoNLL-2003 and SQuAD, scored on all of their validation data."""
+    files = {"ner": ("conll2003", "train.txt", "valid.txt"), "qa": ("squad", "train-v1.1.json", "validation-v1.1.json")}
+    overrides = {}
+    for task, limit in limits.items():
+        folder, train, validation = files[task]
+        overrides |= {f"data.{task}.train": data / folder / train, f"data.{task}.validation": data / folder / validation,
+                      f"data.{task}.limit": limit, f"data.{task}.validation_limit": 100_000}
+    return overrides
+
+
+def kept(file: Path, threads: int) -> dict:
+    """Results that were kept, or none yet: `machine` and `parts`."""
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"machine": machine(threads), "parts": {}}
+
+
 def keep(file: Path, found: dict) -> None:
     """Writes results whole or not at all: what a measurement that goes on where it stopped rests on."""
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -105,16 +105,9 @@ def held_out(args, task: str) -> Path:
 
 def recipe_of(args, task: str) -> Path:
     """That of the report, of one task."""
-    lines, keep_table = [], True
-    for line in (ROOT / "recipes/report.toml").read_text(encoding="utf-8").splitlines():
-        if line.startswith("["):
-            parts = line.strip("[]").split(".")
-            keep_table = len(parts) < 2 or parts[1] == task
-        if keep_table:
-            lines.append(line)
     path = args.work / f"{task}.toml"
     args.work.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    path.write_text(harness.only_tasks(ROOT / "recipes/report.toml", [task]), encoding="utf-8")
     return path
 
 
@@ -146,13 +139,7 @@ def screened(args, row: str, seed: int) -> dict:
 
 
 def confirmed(args, row: str, seed: int) -> dict:
-    overrides = {"seed": seed}
-    for task, folder, train_file, validation in [
-        ("ner", "conll2003", "train.txt", "valid.txt"),
-        ("qa", "squad", "train-v1.1.json", "validation-v1.1.json"),
-    ]:
-        overrides |= {f"data.{task}.train": args.data / folder / train_file, f"data.{task}.validation": args.data / folder / validation}
-        overrides |= {f"data.{task}.limit": 2000, f"data.{task}.validation_limit": 100_000}
+    overrides = {"seed": seed} | harness.entities_and_answers(args.data, {"ner": 2000, "qa": 2000})
     recipe, own = CONFIRM[row]
     return train(args, ROOT / recipe, f"confirm-{seed}", overrides | own)
 
@@ -200,7 +187,7 @@ def main() -> None:
     rows = {"screen": SCREEN, "confirm": CONFIRM}.get(args.stage, {})
     if unknown := set(args.rows) - set(rows):
         parser.error(f"expected rows of {', '.join(rows)}, found {', '.join(sorted(unknown))}")
-    found = json.loads(args.results.read_text(encoding="utf-8")) if args.results.exists() else {"machine": machine(args.threads), "parts": {}}
+    found = harness.kept(args.results, args.threads)
     if args.stage:
         if not (args.encoder and args.data):
             parser.error("expected --encoder and --data")

@@ -14,7 +14,6 @@ depend on what else runs; seconds do, and say what did.
 DATA_DIR holds conll2003/{train,valid}.txt and squad/{train,validation}-v1.1.json. This script needs the standard library alone.
 """
 import argparse
-import json
 import shutil
 import statistics
 import tempfile
@@ -22,7 +21,7 @@ import time
 from pathlib import Path
 
 import harness
-from harness import ROOT, Busy, is_past, keep, machine, say, table
+from harness import ROOT, Busy, is_past, keep, say, table
 
 FEW, MANY = [200, 500, 2000], 2000
 MEASURES = {"ner": ["micro_f1"], "qa": ["exact_match", "f1"]}
@@ -31,34 +30,18 @@ T = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
 PARTS = [f"{few}+0" for few in FEW] + [f"0+{few}" for few in FEW] + [f"{few}+{MANY}" for few in FEW] + [f"{MANY}+{few}" for few in FEW[:-1]]
 
 
-def recipe_of(work: Path, tasks: list[str]) -> Path:
-    """recipes/best.toml with these tasks alone."""
-    lines, kept = [], True
-    for line in (ROOT / "recipes/best.toml").read_text(encoding="utf-8").splitlines():
-        if line.startswith("["):
-            section = line.strip("[]").split(".")
-            kept = len(section) < 2 or section[1] in tasks
-        if kept:
-            lines.append(line)
-    path = work / f"{'-'.join(tasks)}.toml"
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return path
-
-
 def run(args, part: str, seed: int) -> dict:
     sizes = {task: int(size) for task, size in zip(MEASURES, part.split("+")) if int(size)}
-    files = {"ner": ("conll2003", "train.txt", "valid.txt"), "qa": ("squad", "train-v1.1.json", "validation-v1.1.json")}
-    overrides = {"seed": seed, "name": f"{part.replace('+', '-')}-{seed}", "output": args.work, "encoder.checkpoint": args.encoder}
-    for task, size in sizes.items():
-        folder, train, validation = files[task]
-        overrides |= {f"data.{task}.train": args.data / folder / train, f"data.{task}.validation": args.data / folder / validation,
-                      f"data.{task}.limit": size, f"data.{task}.validation_limit": 100_000}
+    overrides = harness.entities_and_answers(args.data, sizes)
+    overrides |= {"seed": seed, "name": f"{part.replace('+', '-')}-{seed}", "output": args.work, "encoder.checkpoint": args.encoder}
     folder = args.work / overrides["name"]
     shutil.rmtree(folder, ignore_errors=True)
     args.work.mkdir(parents=True, exist_ok=True)
     busy = Busy()
     with tempfile.TemporaryDirectory() as work:
-        events, _ = harness.train(args.polyhead, recipe_of(Path(work), list(sizes)), overrides, args.threads)
+        recipe = Path(work) / "recipe.toml"
+        recipe.write_text(harness.only_tasks(ROOT / "recipes/best.toml", list(sizes)), encoding="utf-8")
+        events, _ = harness.train(args.polyhead, recipe, overrides, args.threads)
     end = events[-1]
     scores = {f"{task} {measure}": round(end["scores"][task]["values"][measure], 4) for task in sizes for measure in MEASURES[task]}
     shutil.rmtree(folder)
@@ -104,7 +87,7 @@ def main() -> None:
     args = parser.parse_intermixed_args()
     if unknown := set(args.parts) - set(PARTS):
         parser.error(f"expected parts of {', '.join(PARTS)}, found {', '.join(sorted(unknown))}")
-    found = json.loads(args.results.read_text(encoding="utf-8")) if args.results.exists() else {"machine": machine(args.threads), "parts": {}}
+    found = harness.kept(args.results, args.threads)
     if not args.table:
         if not (args.encoder and args.data):
             parser.error("expected --encoder and --data")

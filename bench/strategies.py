@@ -12,14 +12,12 @@ the backward passes that are kept apart where gradients or losses are compared. 
 DATA_DIR holds the files that recipes/seven.toml names. This script needs the standard library alone.
 """
 import argparse
-import json
 import shutil
 import statistics
-import tomllib
 from pathlib import Path
 
 import harness
-from harness import ROOT, Busy, keep, machine, say, table
+from harness import ROOT, Busy, keep, say, table
 
 TASKS = ["ner", "qa", "sentiment", "relation"]
 BY_LOSSES = ["equal", "uncertainty", "imtl_l", "dwa", "rlw", "gls", "stch", "famo"]
@@ -31,17 +29,10 @@ WARM_UP = 3
 
 def recipe_of(args) -> Path:
     """recipes/seven.toml with these tasks alone."""
-    lines, kept = [], True
-    for line in (ROOT / "recipes/seven.toml").read_text(encoding="utf-8").splitlines():
-        if line.startswith("["):
-            section = line.strip("[]").split(".")
-            kept = len(section) < 2 or section[1] in TASKS
-        if kept:
-            lines.append(line.replace('"DATA/', f'"{args.data}/'))
     path = args.work / "four.toml"
     args.work.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    tomllib.loads(path.read_text(encoding="utf-8"))
+    text = harness.only_tasks(ROOT / "recipes/seven.toml", TASKS)
+    path.write_text(text.replace('"DATA/', f'"{args.data}/'), encoding="utf-8")
     return path
 
 
@@ -83,7 +74,7 @@ def main() -> None:
     args = parser.parse_intermixed_args()
     if unknown := set(args.balancers) - set(BALANCERS):
         parser.error(f"expected balancers of {', '.join(BALANCERS)}, found {', '.join(sorted(unknown))}")
-    found = json.loads(args.results.read_text(encoding="utf-8")) if args.results.exists() else {"machine": machine(args.threads), "parts": {}}
+    found = harness.kept(args.results, args.threads)
     if not args.table:
         if not (args.encoder and args.data):
             parser.error("expected --encoder and --data")

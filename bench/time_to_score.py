@@ -25,7 +25,7 @@ import tomllib
 from pathlib import Path
 
 import harness
-from harness import ROOT, Busy, keep, machine, say, table
+from harness import ROOT, Busy, keep, say, table
 
 PEER = ROOT / "bench/peers/train_pytorch.py"
 MEASURES = {"NER F1": ("ner", "micro_f1"), "QA exact match": ("qa", "exact_match"), "QA F1": ("qa", "f1")}
@@ -34,12 +34,7 @@ TENTHS = 10
 
 
 def data_of(args) -> dict:
-    overrides = {"encoder.checkpoint": args.encoder}
-    for task, folder, train, validation in [("ner", "conll2003", "train.txt", "valid.txt"),
-                                            ("qa", "squad", "train-v1.1.json", "validation-v1.1.json")]:
-        overrides |= {f"data.{task}.train": args.data / folder / train, f"data.{task}.validation": args.data / folder / validation,
-                      f"data.{task}.limit": 2000, f"data.{task}.validation_limit": 100_000}
-    return overrides
+    return {"encoder.checkpoint": args.encoder} | harness.entities_and_answers(args.data, {"ner": 2000, "qa": 2000})
 
 
 def of_pytorch(args, rate: float | None) -> dict:
@@ -115,7 +110,7 @@ def main() -> None:
     args = parser.parse_intermixed_args()
     if unknown := set(args.parts) - set(PARTS):
         parser.error(f"expected parts of {', '.join(PARTS)}, found {', '.join(sorted(unknown))}")
-    found = json.loads(args.results.read_text(encoding="utf-8")) if args.results.exists() else {"machine": machine(args.threads), "parts": {}}
+    found = harness.kept(args.results, args.threads)
     if not args.table:
         if not (args.encoder and args.data):
             parser.error("expected --encoder and --data")
