@@ -46,10 +46,10 @@ impl Gradient {
     /// A dense gradient from a tensor.
     pub fn from_tensor(tensor: &Tensor) -> Result<Self> {
         if tensor.device().is_cpu() {
-            return with_f32s([tensor], |[values]| Ok(Self::Dense(GradientValues(Buffer::copy_of(values)))));
+            return with_f32s([tensor], |[values]| Ok(Self::dense(values)));
         }
         let values = tensor.flatten_all()?.to_vec1::<f32>()?;
-        Ok(Self::Dense(GradientValues(Buffer::copy_of(&values))))
+        Ok(Self::dense(&values))
     }
 
     /// The gradients that are not zero by construction.

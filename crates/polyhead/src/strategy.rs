@@ -103,11 +103,49 @@ pub fn positive(option: &str, found: f64) -> Result<()> {
     }
 }
 
+/// Refuses an option that is not a number of at least 0.
+///
+/// # Errors
+/// It is not.
+pub fn not_negative(option: &str, found: f64) -> Result<()> {
+    match found >= 0.0 && found.is_finite() {
+        true => Ok(()),
+        false => Err(Error::usage(format!("{option}: expected a number of at least 0, found {found}"))),
+    }
+}
+
 /// What a checkpoint holds of a strategy; of one that has learnt nothing yet, `null`.
 pub fn restored<T: Default + DeserializeOwned>(name: &str, state: &Value) -> Result<T> {
     match state {
         Value::Null => Ok(T::default()),
         state => serde_json::from_value(state.clone())
             .map_err(|cause| Error::data(format!("not the state of `{name}`: {cause}"))),
+    }
+}
+
+/// A number that a strategy learns, by Adam without decay (Kingma and Ba 2015), with its moments.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub struct Learnt {
+    /// The number.
+    pub value: f64,
+    first: f64,
+    second: f64,
+    updates: i32,
+}
+
+impl Learnt {
+    /// One that was not updated yet.
+    pub fn at(value: f64) -> Self {
+        Self { value, ..Self::default() }
+    }
+
+    /// One update.
+    pub fn step(&mut self, gradient: f64, rate: f64) {
+        self.updates += 1;
+        self.first = 0.9 * self.first + 0.1 * gradient;
+        self.second = 0.999 * self.second + 0.001 * gradient * gradient;
+        let first = self.first / (1.0 - 0.9_f64.powi(self.updates));
+        let second = self.second / (1.0 - 0.999_f64.powi(self.updates));
+        self.value -= rate * first / (second.sqrt() + 1e-8);
     }
 }

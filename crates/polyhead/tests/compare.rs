@@ -5,7 +5,7 @@
 
 mod small;
 
-use polyhead::compare::{Comparison, Kept, Opened, Paired, Report, Run, default_seeds};
+use polyhead::compare::{Comparison, Kept, Opened, Paired, Report, Run, Series, default_seeds};
 use polyhead::infer::Session;
 use polyhead::recipe::Recipe;
 use polyhead::report::markdown;

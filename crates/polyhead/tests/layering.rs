@@ -138,7 +138,7 @@ const LISTS: &[(&str, &[&str])] = &[
     ("tasks", &["mod", "any", "answer", "confusion", "drawing", "faces", "lowest", "reliability"]),
     ("encoders", &["mod", "config", "post_norm"]),
     ("sample", &["mod"]),
-    ("balance", &["mod", "averaged", "learnt", "solve"]),
+    ("balance", &["mod", "averaged", "means", "solve"]),
 ];
 
 fn source() -> PathBuf {

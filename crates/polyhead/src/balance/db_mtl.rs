@@ -9,7 +9,7 @@
 //! It keeps one gradient of the encoder for each task, in checkpoints too.
 
 use super::averaged::Averaged;
-use super::{Balancer, BalancerKind, Needs, StepTasks};
+use super::{Balancer, BalancerKind, Needs, StepTasks, not_negative};
 use crate::error::{Error, Result};
 use crate::parameters::{Gradients, KeptGradients, Parameters};
 use crate::strategy::options;
@@ -24,9 +24,7 @@ pub(super) const KIND: BalancerKind = BalancerKind {
         if !(0.0..1.0).contains(&beta) {
             return Err(Error::usage(format!("beta: expected a number from 0 to below 1, found {beta}")));
         }
-        if !(sigma >= 0.0 && sigma.is_finite()) {
-            return Err(Error::usage(format!("sigma: expected a number of at least 0, found {sigma}")));
-        }
+        not_negative("sigma", sigma)?;
         Ok(Box::new(DbMtl { beta, sigma, averaged: Averaged::default() }))
     },
 };
@@ -55,10 +53,6 @@ struct DbMtl {
 impl Balancer for DbMtl {
     fn needs(&self) -> Needs {
         Needs::Gradients
-    }
-
-    fn weigh(&mut self, step: &StepTasks) -> Result<Vec<f64>> {
-        Ok(vec![1.0; step.tasks.len()])
     }
 
     fn combine(

@@ -8,7 +8,7 @@
 //!
 //! It looks at epochs, not at steps, and so works with one task a step too.
 
-use super::{Balancer, BalancerKind, Needs, StepTasks, positive, restored, softmax};
+use super::{Balancer, BalancerKind, MeanLosses, Needs, StepTasks, positive, restored, softmax};
 use crate::error::Result;
 use crate::strategy::options;
 use serde::Deserialize;
@@ -39,14 +39,13 @@ impl Default for Options {
 
 struct Dwa {
     temperature: f64,
-    /// Of each epoch that may still be asked for: by task the sum of its losses, and how many they are.
-    epochs: BTreeMap<usize, BTreeMap<usize, (f64, usize)>>,
+    /// Of each epoch that may still be asked for.
+    epochs: BTreeMap<usize, MeanLosses>,
 }
 
 impl Dwa {
     fn mean(&self, epoch: usize, task: usize) -> Option<f64> {
-        let (sum, count) = self.epochs.get(&epoch)?.get(&task)?;
-        Some(sum / *count as f64)
+        self.epochs.get(&epoch)?.of(task)
     }
 
     /// By how much the loss of a task fell: 1 where that is not known.
@@ -71,13 +70,8 @@ impl Balancer for Dwa {
     }
 
     fn observe(&mut self, step: &StepTasks, _rate: f64) {
-        let Ok(losses) = step.losses() else { return };
         self.epochs.retain(|&epoch, _| epoch + 2 >= step.epoch);
-        let of_epoch = self.epochs.entry(step.epoch).or_default();
-        for (&task, loss) in step.tasks.iter().zip(losses) {
-            let (sum, count) = of_epoch.entry(task).or_default();
-            (*sum, *count) = (*sum + loss, *count + 1);
-        }
+        self.epochs.entry(step.epoch).or_default().add(step);
     }
 
     fn state(&self) -> Value {

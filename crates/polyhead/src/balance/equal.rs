@@ -1,7 +1,6 @@
 //! The sum of the tasks' losses, each with the weight that the recipe sets.
 
-use super::{Balancer, BalancerKind, Needs, StepTasks};
-use crate::error::Result;
+use super::{Balancer, BalancerKind, Needs};
 use crate::strategy::without_options;
 
 pub(super) const KIND: BalancerKind = BalancerKind {
@@ -18,9 +17,5 @@ struct Equal;
 impl Balancer for Equal {
     fn needs(&self) -> Needs {
         Needs::Nothing
-    }
-
-    fn weigh(&mut self, step: &StepTasks) -> Result<Vec<f64>> {
-        Ok(vec![1.0; step.tasks.len()])
     }
 }

@@ -8,8 +8,8 @@
 //!
 //! It needs one forward pass more a step, and no gradient of a task by itself.
 
-use super::{Balancer, BalancerKind, Learnt, Needs, StepTasks, logarithm, positive, restored, softmax};
-use crate::error::{Error, Result};
+use super::{Balancer, BalancerKind, Learnt, Needs, StepTasks, logarithm, not_negative, positive, restored, softmax};
+use crate::error::Result;
 use crate::strategy::options;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -21,9 +21,7 @@ pub(super) const KIND: BalancerKind = BalancerKind {
     open: |table| {
         let Options { learning_rate, logit_decay } = options(table)?;
         positive("learning_rate", learning_rate)?;
-        if !(logit_decay >= 0.0 && logit_decay.is_finite()) {
-            return Err(Error::usage(format!("logit_decay: expected a number of at least 0, found {logit_decay}")));
-        }
+        not_negative("logit_decay", logit_decay)?;
         Ok(Box::new(Famo { learning_rate, logit_decay, logits: BTreeMap::new() }))
     },
 };

@@ -9,8 +9,8 @@
 //! The first L_i is the mean of the first epoch, in which all weights are 1: a single batch says little. Lengths are those of the gradient on the whole
 //! encoder. v is learnt by Adam, at a rate of its own that follows the schedule.
 
-use super::{Balancer, BalancerKind, Learnt, Needs, StepTasks, positive, restored, softmax};
-use crate::error::{Error, Result};
+use super::{Balancer, BalancerKind, Learnt, MeanLosses, Needs, StepTasks, not_negative, positive, restored, softmax};
+use crate::error::Result;
 use crate::strategy::options;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -22,9 +22,7 @@ pub(super) const KIND: BalancerKind = BalancerKind {
     open: |table| {
         let Options { alpha, learning_rate } = options(table)?;
         positive("learning_rate", learning_rate)?;
-        if !(alpha >= 0.0 && alpha.is_finite()) {
-            return Err(Error::usage(format!("alpha: expected a number of at least 0, found {alpha}")));
-        }
+        not_negative("alpha", alpha)?;
         Ok(Box::new(GradNorm { alpha, learning_rate, state: State::default(), gradients: Vec::new() }))
     },
 };
@@ -54,8 +52,8 @@ struct GradNorm {
 
 #[derive(Default, Serialize, Deserialize)]
 struct State {
-    /// By task: the sum of its losses in the first epoch, and how many they are.
-    first: BTreeMap<usize, (f64, usize)>,
+    /// Those of the first epoch.
+    first: MeanLosses,
     /// v.
     weights: BTreeMap<usize, Learnt>,
 }
@@ -67,9 +65,7 @@ impl Balancer for GradNorm {
 
     fn weigh(&mut self, step: &StepTasks) -> Result<Vec<f64>> {
         let (products, losses) = (step.products()?, step.losses()?);
-        let first = |task: &usize| self.state.first.get(task).map(|(sum, count)| sum / *count as f64);
-        let first: Option<Vec<f64>> = step.tasks.iter().map(first).collect();
-        let Some(first) = first.filter(|_| step.epoch > 0) else {
+        let Some(first) = self.state.first.of_all(step).filter(|_| step.epoch > 0) else {
             return Ok(vec![1.0; step.tasks.len()]);
         };
         let count = step.tasks.len() as f64;
@@ -94,11 +90,8 @@ impl Balancer for GradNorm {
     }
 
     fn observe(&mut self, step: &StepTasks, rate: f64) {
-        if let (Ok(losses), 0) = (step.losses(), step.epoch) {
-            for (&task, loss) in step.tasks.iter().zip(losses) {
-                let (sum, count) = self.state.first.entry(task).or_default();
-                (*sum, *count) = (*sum + loss, *count + 1);
-            }
+        if step.epoch == 0 {
+            self.state.first.add(step);
         }
         for (task, gradient) in std::mem::take(&mut self.gradients).into_iter().filter(|(_, by)| by.is_finite()) {
             self.state.weights.entry(task).or_default().step(gradient, self.learning_rate * rate);

@@ -8,8 +8,7 @@
 //!
 //! It works with one task a step too: then the scale of that task is learnt.
 
-use super::learnt::LARGEST;
-use super::{Balancer, BalancerKind, Learnt, Needs, StepTasks, positive, restored};
+use super::{Balancer, BalancerKind, LARGEST, Learnt, Needs, StepTasks, positive, restored};
 use crate::error::Result;
 use crate::strategy::options;
 use serde::Deserialize;

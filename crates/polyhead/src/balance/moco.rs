@@ -11,7 +11,7 @@
 
 use super::averaged::Averaged;
 use super::solve::times;
-use super::{Balancer, BalancerKind, Needs, StepTasks, restored, softmax};
+use super::{Balancer, BalancerKind, Needs, StepTasks, not_negative, restored, softmax};
 use crate::error::{Error, Result};
 use crate::parameters::{Gradients, KeptGradients, Parameters};
 use crate::strategy::options;
@@ -24,15 +24,14 @@ pub(super) const KIND: BalancerKind = BalancerKind {
     about: "averaged gradients, mixed by weights that follow the shortest mixture slowly",
     open: |table| {
         let options: Options = options(table)?;
-        let all = [
+        for (name, found) in [
             ("beta", options.beta),
             ("beta_sigma", options.beta_sigma),
             ("weight_rate", options.weight_rate),
             ("weight_rate_sigma", options.weight_rate_sigma),
             ("rho", options.rho),
-        ];
-        if let Some((name, found)) = all.into_iter().find(|(_, found)| !(*found >= 0.0 && found.is_finite())) {
-            return Err(Error::usage(format!("{name}: expected a number of at least 0, found {found}")));
+        ] {
+            not_negative(name, found)?;
         }
         if !(options.beta > 0.0 && options.beta <= 1.0) {
             let found = options.beta;
@@ -70,10 +69,6 @@ struct MoCo {
 impl Balancer for MoCo {
     fn needs(&self) -> Needs {
         Needs::Products
-    }
-
-    fn weigh(&mut self, step: &StepTasks) -> Result<Vec<f64>> {
-        Ok(vec![1.0; step.tasks.len()])
     }
 
     fn combine(

@@ -23,7 +23,7 @@ mod gradnorm;
 mod gradvac;
 mod imtl_g;
 mod imtl_l;
-mod learnt;
+mod means;
 mod mgda;
 mod moco;
 mod nash;
@@ -34,11 +34,11 @@ mod stch;
 mod uncertainty;
 mod upgrad;
 
-use learnt::Learnt;
+use means::MeanLosses;
 
 use crate::error::{Error, Result};
 use crate::parameters::{Gradients, KeptGradients, Parameters};
-use crate::strategy::{Registered, positive, restored, softmax};
+use crate::strategy::{Learnt, Registered, not_negative, positive, restored, softmax};
 use polyhead_kernels::rng::Key;
 use serde_json::Value;
 
@@ -98,8 +98,10 @@ pub trait Balancer: Send {
     }
 
     /// A weight for each task of a step, in their order. For [`Needs::Nothing`] and [`Needs::Losses`] they multiply the losses, else the
-    /// gradients on the shared encoder.
-    fn weigh(&mut self, step: &StepTasks) -> Result<Vec<f64>>;
+    /// gradients on the shared encoder. Left out, each weighs 1.
+    fn weigh(&mut self, step: &StepTasks) -> Result<Vec<f64>> {
+        Ok(vec![1.0; step.tasks.len()])
+    }
 
     /// The gradient of the step, and the weights that are shown, for a balancer that needs gradients. Left out, it is the weighted sum; a strategy that no weights
     /// can express (one that looks at single elements) does it all here.
@@ -171,6 +173,9 @@ impl StepTasks<'_> {
         self.products.ok_or_else(|| Error::internal("a balancer asked for gradients that were not computed"))
     }
 }
+
+/// The logarithm of a learnt weight stays within this: beyond it a weight is below 1/100 or above 100, and a task would be trained no more, or alone.
+const LARGEST: f64 = 4.6;
 
 /// The logarithm of a loss; one of 0 counts as very small.
 fn logarithm(loss: f64) -> f64 {

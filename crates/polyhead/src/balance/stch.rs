@@ -6,12 +6,11 @@
 //! weight_i = T softmax(ln(L / nadir) / mu)_i / L_i               its derivative; up to that epoch's end 1 / L_i, that of the sum of ln L_i
 //! ```
 
-use super::{Balancer, BalancerKind, Needs, StepTasks, logarithm, positive, restored, softmax};
+use super::{Balancer, BalancerKind, MeanLosses, Needs, StepTasks, logarithm, positive, restored, softmax};
 use crate::error::Result;
 use crate::strategy::options;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 
 pub(super) const KIND: BalancerKind = BalancerKind {
     name: "stch",
@@ -19,7 +18,7 @@ pub(super) const KIND: BalancerKind = BalancerKind {
     open: |table| {
         let Options { mu, measure_epoch } = options(table)?;
         positive("mu", mu)?;
-        Ok(Box::new(Stch { mu, measure_epoch, measured: BTreeMap::new() }))
+        Ok(Box::new(Stch { mu, measure_epoch, measured: MeanLosses::default() }))
     },
 };
 
@@ -41,8 +40,8 @@ impl Default for Options {
 struct Stch {
     mu: f64,
     measure_epoch: usize,
-    /// By task: the sum of its losses in that epoch, and how many they are.
-    measured: BTreeMap<usize, (f64, usize)>,
+    /// Those of that epoch.
+    measured: MeanLosses,
 }
 
 impl Balancer for Stch {
@@ -52,24 +51,17 @@ impl Balancer for Stch {
 
     fn weigh(&mut self, step: &StepTasks) -> Result<Vec<f64>> {
         let logs: Vec<f64> = step.losses()?.iter().copied().map(logarithm).collect();
-        let nadir = |task: &usize| {
-            let (sum, count) = self.measured.get(task)?;
-            Some(logarithm(sum / *count as f64))
-        };
-        let nadirs: Option<Vec<f64>> = step.tasks.iter().map(nadir).collect();
-        let Some(nadirs) = nadirs.filter(|_| step.epoch >= self.measure_epoch) else {
+        let Some(nadirs) = self.measured.of_all(step).filter(|_| step.epoch >= self.measure_epoch) else {
             return Ok(logs.iter().map(|log| (-log).exp()).collect());
         };
-        let shares: Vec<f64> = logs.iter().zip(&nadirs).map(|(log, nadir)| (log - nadir) / self.mu).collect();
+        let shares: Vec<f64> = logs.iter().zip(nadirs).map(|(log, nadir)| (log - logarithm(nadir)) / self.mu).collect();
         let count = logs.len() as f64;
         Ok(softmax(&shares).iter().zip(&logs).map(|(share, log)| count * share * (-log).exp()).collect())
     }
 
     fn observe(&mut self, step: &StepTasks, _rate: f64) {
-        let (Ok(losses), true) = (step.losses(), step.epoch + 1 == self.measure_epoch) else { return };
-        for (&task, loss) in step.tasks.iter().zip(losses) {
-            let (sum, count) = self.measured.entry(task).or_default();
-            (*sum, *count) = (*sum + loss, *count + 1);
+        if step.epoch + 1 == self.measure_epoch {
+            self.measured.add(step);
         }
     }
 

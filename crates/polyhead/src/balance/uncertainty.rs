@@ -9,8 +9,7 @@
 //! Liebel and Körner 2018, "Auxiliary Tasks in Multi-task Learning". Both begin with the weight 1. The parameter of each
 //! task of a step is updated after it, by Adam at the rate of the schedule, without decay; it works with one task a step too.
 
-use super::learnt::LARGEST;
-use super::{Balancer, BalancerKind, Learnt, Needs, StepTasks, positive, restored};
+use super::{Balancer, BalancerKind, LARGEST, Learnt, Needs, StepTasks, positive, restored};
 use crate::error::Result;
 use crate::strategy::options;
 use serde::Deserialize;

@@ -5,7 +5,7 @@
 //! batches, order of batches and beginning of the head. Every run is an ordinary run folder inside the comparison's.
 //!
 //! ```no_run
-//! use polyhead::compare::{Comparison, Opened, default_seeds};
+//! use polyhead::compare::{Comparison, Opened, Series, default_seeds};
 //! use polyhead::recipe::Recipe;
 //!
 //! let recipe = Recipe::read("recipes/quickstart.toml".as_ref(), &[])?;
@@ -37,9 +37,7 @@ pub use strategies::{Entry, EntryReport, Group, GroupReport, Standing, StrategyC
 
 use crate::error::{Error, Result};
 use crate::events::Outcome;
-use crate::io::write_atomic;
-use crate::recipe::{DataRecipe, Recipe};
-use crate::report::{html, markdown};
+use crate::recipe::Recipe;
 use crate::tasks::{TASKS, TaskKind};
 use folder::Folder;
 use std::path::Path;
@@ -111,37 +109,6 @@ impl Comparison {
         self
     }
 
-    /// Removes what a finished run of this comparison need not keep.
-    pub fn tidy(&self, run: &Run) -> Result<()> {
-        if self.kept == Kept::All || !self.is_finished(run)? {
-            return Ok(());
-        }
-        let first = self.folder.rounds.iter().flatten().next() == Some(&run.seed);
-        self.folder.tidy(&run.name(), |name| name.starts_with("checkpoint-") || name == "best" && !first)
-    }
-
-    /// The comparison's folder.
-    pub fn folder(&self) -> &Path {
-        &self.folder.path
-    }
-
-    /// All runs in the order in which they are to be done: seed by seed, the joint one first.
-    pub fn runs(&self) -> Vec<Run> {
-        let seeds = self.folder.rounds.iter().flatten();
-        seeds.flat_map(|&seed| runs_of(seed, &self.tasks)).collect()
-    }
-
-    /// Whether a run is finished. What stands under its name must be this run, or nothing.
-    pub fn is_finished(&self, run: &Run) -> Result<bool> {
-        runs::is_finished(&self.folder, &self.recipe_of(run)?)
-    }
-
-    /// Opens a run: what is finished stays, what is unfinished goes on. The joint run of a seed goes first, because
-    /// it decides how many updates the others take.
-    pub fn open_run(&self, run: &Run, notify: &mut dyn FnMut(&str)) -> Result<Opened> {
-        runs::open(&self.folder, self.recipe_of(run)?, &self.kinds, notify)
-    }
-
     /// Compares the finished runs, and writes `comparison.json`, `comparison.html` and `comparison.md`.
     pub fn conclude(&self) -> Result<Report> {
         let mut outcomes = Vec::new();
@@ -151,11 +118,7 @@ impl Comparison {
             outcomes.push((run, outcome));
         }
         let report = Report::new(&self.recipe, &self.folder, &self.tasks, &outcomes, &self.kinds)?;
-        let json = serde_json::to_string_pretty(&report).map_err(|cause| Error::internal(format!("JSON: {cause}")))?;
-        write_atomic(self.folder.path.join("comparison.json"), json + "\n")?;
-        let document = report.document();
-        write_atomic(self.folder.path.join("comparison.html"), html::page(&document))?;
-        write_atomic(self.folder.path.join("comparison.md"), markdown::page(&document))?;
+        runs::write(&self.folder, "comparison", &report, &report.document())?;
         Ok(report)
     }
 
@@ -187,11 +150,13 @@ impl Series for Comparison {
     type Run = Run;
 
     fn folder(&self) -> &Path {
-        self.folder()
+        &self.folder.path
     }
 
+    /// Seed by seed, the joint one first.
     fn runs(&self) -> Vec<Run> {
-        self.runs()
+        let seeds = self.folder.rounds.iter().flatten();
+        seeds.flat_map(|&seed| runs_of(seed, &self.tasks)).collect()
     }
 
     fn name(&self, run: &Run) -> String {
@@ -199,15 +164,20 @@ impl Series for Comparison {
     }
 
     fn is_finished(&self, run: &Run) -> Result<bool> {
-        self.is_finished(run)
+        runs::is_finished(&self.folder, &self.recipe_of(run)?)
     }
 
+    /// The joint run of a seed goes first, because it decides how many updates the others take.
     fn open_run(&self, run: &Run, notify: &mut dyn FnMut(&str)) -> Result<Opened> {
-        self.open_run(run, notify)
+        runs::open(&self.folder, self.recipe_of(run)?, &self.kinds, notify)
     }
 
     fn tidy(&self, run: &Run) -> Result<()> {
-        self.tidy(run)
+        if self.kept == Kept::All || !self.is_finished(run)? {
+            return Ok(());
+        }
+        let first = self.folder.rounds.iter().flatten().next() == Some(&run.seed);
+        self.folder.tidy(&run.name(), |name| name.starts_with("checkpoint-") || name == "best" && !first)
     }
 }
 
@@ -243,19 +213,8 @@ fn check(recipe: &Recipe, seeds: &[u64]) -> Result<Vec<String>> {
         return Err(Error::usage("tasks.joint: the joint runs of a comparison have this name")
             .hint("give the task another name"));
     }
-    for task in &tasks {
-        if !recipe.data.get(task).is_some_and(DataRecipe::has_validation) {
-            return Err(Error::usage(format!("data.{task}.validation: expected validation data, found none"))
-                .hint("a comparison needs a score of every task"));
-        }
-    }
-    if seeds.is_empty() {
-        return Err(Error::usage("seeds: expected one at least, found none"));
-    }
-    for (at, seed) in seeds.iter().enumerate() {
-        if seeds.iter().take(at).any(|other| other == seed) {
-            return Err(Error::usage(format!("seeds: expected each once, found {seed} twice")));
-        }
+    runs::check(recipe, seeds)?;
+    for seed in seeds {
         for run in runs_of(*seed, &tasks) {
             run_recipe(recipe, &run, &recipe.output)?;
         }

@@ -4,6 +4,7 @@ use super::report::{Cost, Measure, Report, TaskReport};
 use super::statistics::{CONFIDENCE, Paired, Sample, Verdict};
 use crate::document::number::{count, counted, decimal, duration, words};
 use crate::document::{Align, Block, Chart, Column, Document, Interval, Plot, Section, Table};
+use std::path::Path;
 
 impl Report {
     /// What it says to a reader.
@@ -223,13 +224,7 @@ impl Report {
         let seeds: Vec<String> = self.seeds.iter().map(u64::to_string).collect();
         let recipe = self.path.join("recipe.toml");
         let command = format!("polyhead compare {} --seeds {}", recipe.display(), seeds.join(","));
-        let text = format!(
-            "polyhead {}, matrix products in {}. Every run is an ordinary run folder in {}, which polyhead report takes.",
-            self.polyhead,
-            self.precision.join(" and "),
-            self.path.display()
-        );
-        section("To do it again", [Block::Code(command)], [text])
+        reproduction(command, self.polyhead, &self.precision, &self.path)
     }
 }
 
@@ -240,6 +235,16 @@ pub(super) fn section(
 ) -> Section {
     let blocks = blocks.into_iter().chain(text.into_iter().map(Block::Text)).collect();
     Section { title: title.to_owned(), blocks }
+}
+
+/// The command that makes a comparison again, and what it was made with.
+pub(super) fn reproduction(command: String, version: &str, precision: &[String], folder: &Path) -> Section {
+    let text = format!(
+        "polyhead {version}, matrix products in {}. Every run is an ordinary run folder in {}, which polyhead report takes.",
+        precision.join(" and "),
+        folder.display()
+    );
+    section("To do it again", [Block::Code(command)], [text])
 }
 
 /// A table whose first columns are text and whose others are numbers.

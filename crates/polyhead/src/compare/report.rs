@@ -2,7 +2,7 @@
 
 use super::folder::Folder;
 use super::statistics::{CONFIDENCE, Paired, Sample, Verdict};
-use super::{Run, runs_of};
+use super::{Run, runs, runs_of};
 use crate::error::{Error, Place, Result};
 use crate::events::Outcome;
 use crate::model::{Model, shares};
@@ -165,12 +165,7 @@ impl Report {
         let found = Outcomes { folder: &folder.path, tasks, all: outcomes };
         let seeds = folder.rounds.concat();
         let rows: Vec<Row> = seeds.iter().map(|&seed| found.row(seed)).collect::<Result<_>>()?;
-        let mut precision: Vec<String> = Vec::new();
-        for (_, outcome) in outcomes {
-            if !precision.contains(&outcome.precision) {
-                precision.push(outcome.precision.clone());
-            }
-        }
+        let precision = runs::precisions(outcomes.iter().map(|(_, outcome)| outcome));
         Ok(Self {
             polyhead: env!("CARGO_PKG_VERSION"),
             name: recipe.name.clone(),

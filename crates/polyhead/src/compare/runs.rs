@@ -1,11 +1,15 @@
 //! The runs of a comparison in its folder: what is finished stays, what is unfinished goes on, what is not there begins.
 
 use super::folder::Folder;
+use crate::document::Document;
 use crate::error::{Error, Place, Result};
 use crate::events::Outcome;
-use crate::recipe::Recipe;
+use crate::io::write_atomic;
+use crate::recipe::{DataRecipe, Recipe};
+use crate::report::{html, markdown};
 use crate::tasks::TaskKind;
 use crate::train::Trainer;
+use serde::Serialize;
 use std::path::Path;
 
 /// A run that was opened.
@@ -32,6 +36,25 @@ pub trait Series {
     fn open_run(&self, run: &Self::Run, notify: &mut dyn FnMut(&str)) -> Result<Opened>;
     /// Removes what a finished run need not keep. What was measured is in its metrics.
     fn tidy(&self, run: &Self::Run) -> Result<()>;
+}
+
+/// Whether every task has a score and every seed comes once.
+pub(super) fn check(recipe: &Recipe, seeds: &[u64]) -> Result<()> {
+    for task in recipe.tasks.keys() {
+        if !recipe.data.get(task).is_some_and(DataRecipe::has_validation) {
+            return Err(Error::usage(format!("data.{task}.validation: expected validation data, found none"))
+                .hint("a comparison needs a score of every task"));
+        }
+    }
+    if seeds.is_empty() {
+        return Err(Error::usage("seeds: expected one at least, found none"));
+    }
+    for (at, seed) in seeds.iter().enumerate() {
+        if seeds.iter().take(at).any(|other| other == seed) {
+            return Err(Error::usage(format!("seeds: expected each once, found {seed} twice")));
+        }
+    }
+    Ok(())
 }
 
 /// What a run came to; none if it is not finished.
@@ -79,4 +102,24 @@ pub(super) fn open(
             .hint("did something else write into the folder of the comparison?"));
     }
     Ok(Opened::Training(Box::new(trainer)))
+}
+
+/// What matrix products were computed in: one or, if the machine changed, several.
+pub(super) fn precisions<'a>(outcomes: impl Iterator<Item = &'a Outcome>) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    for outcome in outcomes {
+        if !found.contains(&outcome.precision) {
+            found.push(outcome.precision.clone());
+        }
+    }
+    found
+}
+
+/// Writes a report as `NAME.json`, `NAME.html` and `NAME.md`.
+pub(super) fn write(folder: &Folder, name: &str, report: &impl Serialize, document: &Document) -> Result<()> {
+    let json = serde_json::to_string_pretty(report).map_err(|cause| Error::internal(format!("JSON: {cause}")))?;
+    let file = |ending: &str| folder.path.join(format!("{name}.{ending}"));
+    write_atomic(file("json"), json + "\n")?;
+    write_atomic(file("html"), html::page(document))?;
+    write_atomic(file("md"), markdown::page(document))
 }

@@ -13,9 +13,7 @@ use super::statistics::{CONFIDENCE, Sample, Verdict};
 use crate::balance::BALANCERS;
 use crate::error::{Error, Result};
 use crate::events::Outcome;
-use crate::io::write_atomic;
-use crate::recipe::{DataRecipe, Recipe};
-use crate::report::{html, markdown};
+use crate::recipe::Recipe;
 use crate::sample::SAMPLERS;
 use crate::strategy::{Registered, Strategy, find};
 use crate::tasks::{TASKS, TaskKind};
@@ -165,11 +163,7 @@ impl StrategyComparison {
         if recipe.tasks.len() < 2 {
             return Err(Error::usage("tasks: expected two at least: strategies are about several tasks"));
         }
-        let without = |task: &&String| !recipe.data.get(*task).is_some_and(DataRecipe::has_validation);
-        if let Some(task) = recipe.tasks.keys().find(without) {
-            return Err(Error::usage(format!("data.{task}.validation: expected validation data, found none"))
-                .hint("a comparison needs a score of every task"));
-        }
+        runs::check(&recipe, seeds)?;
         for entry in &entries {
             entry.recipe(&recipe, recipe.seed, &recipe.output)?;
         }
@@ -180,11 +174,7 @@ impl StrategyComparison {
     /// Compares the finished runs, and writes `strategies.json`, `strategies.html` and `strategies.md`.
     pub fn conclude(&self) -> Result<StrategyReport> {
         let report = StrategyReport::new(&self.recipe, &self.folder, &self.entries)?;
-        let json = serde_json::to_string_pretty(&report).map_err(|cause| Error::internal(format!("JSON: {cause}")))?;
-        write_atomic(self.folder.path.join("strategies.json"), json + "\n")?;
-        let document = report.document();
-        write_atomic(self.folder.path.join("strategies.html"), html::page(&document))?;
-        write_atomic(self.folder.path.join("strategies.md"), markdown::page(&document))?;
+        runs::write(&self.folder, "strategies", &report, &report.document())?;
         Ok(report)
     }
 }
@@ -302,12 +292,7 @@ impl StrategyReport {
             Ok((entry.clone(), of_seeds.collect::<Result<Vec<Outcome>>>()?))
         };
         let all: Vec<OfEntry> = entries.iter().map(outcomes).collect::<Result<_>>()?;
-        let mut precision: Vec<String> = Vec::new();
-        for outcome in all.iter().flat_map(|(_, outcomes)| outcomes) {
-            if !precision.contains(&outcome.precision) {
-                precision.push(outcome.precision.clone());
-            }
-        }
+        let precision = runs::precisions(all.iter().flat_map(|(_, outcomes)| outcomes));
         let tasks: Vec<&str> = recipe.tasks.keys().map(String::as_str).collect();
         let group = |group: Group| {
             let own: Vec<&OfEntry> = all.iter().filter(|(entry, _)| entry.group == group).collect();

@@ -1,6 +1,6 @@
 //! A comparison of strategies for readers: a [`Document`], which `report` sets as HTML and as Markdown.
 
-use super::page::{section, seeds, signed, spread, table};
+use super::page::{reproduction, section, seeds, signed, spread, table};
 use super::statistics::Verdict;
 use super::strategies::{EntryReport, Group, GroupReport, Standing, StrategyReport};
 use crate::document::number::{decimal, words};
@@ -104,13 +104,7 @@ impl StrategyReport {
         let options: String = self.groups.iter().map(named).collect();
         let recipe = self.path.join("recipe.toml");
         let command = format!("polyhead compare {}{options} --seeds {}", recipe.display(), numbers.join(","));
-        let text = format!(
-            "polyhead {}, matrix products in {}. Every run is an ordinary run folder in {}, which polyhead report takes.",
-            self.polyhead,
-            self.precision.join(" and "),
-            self.path.display()
-        );
-        section("To do it again", [Block::Code(command)], [text])
+        reproduction(command, self.polyhead, &self.precision, &self.path)
     }
 }
 

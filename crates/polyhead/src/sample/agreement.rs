@@ -10,7 +10,7 @@
 //! "Balancing Training for Multilingual Neural Machine Translation" (<https://arxiv.org/abs/2004.06748>). Both begin with all tasks alike; both have cosines in
 //! place of dot products, so that the scale of a loss does not matter. The gradients are of training batches that are drawn for it and not used otherwise.
 
-use super::{Outcome, Position, Sampler, SamplerKind, draw, positive, restored, softmax};
+use super::{Learnt, Outcome, Position, Sampler, SamplerKind, draw, positive, restored, softmax};
 use crate::error::{Error, Result};
 use crate::strategy::options;
 use serde::{Deserialize, Serialize};
@@ -61,12 +61,9 @@ struct Agreement {
 #[derive(Default, Serialize, Deserialize)]
 struct State {
     /// Logarithms of p, or w.
-    logits: BTreeMap<usize, f64>,
+    logits: BTreeMap<usize, Learnt>,
     /// What is drawn from, of `dga`: a moving average of p.
     average: BTreeMap<usize, f64>,
-    /// The moments of Adam, of `multidds`.
-    moments: BTreeMap<usize, (f64, f64)>,
-    comparisons: i32,
 }
 
 /// How much of the average a comparison of `dga` replaces.
@@ -86,7 +83,9 @@ impl Agreement {
     }
 
     fn shares(&self, tasks: &[usize]) -> Vec<f64> {
-        softmax(&tasks.iter().map(|task| self.state.logits.get(task).copied().unwrap_or_default()).collect::<Vec<_>>())
+        softmax(
+            &tasks.iter().map(|task| self.state.logits.get(task).map_or(0.0, |logit| logit.value)).collect::<Vec<_>>(),
+        )
     }
 }
 
@@ -121,22 +120,14 @@ impl Sampler for Agreement {
         };
         let rewards: Vec<f64> = tasks.iter().map(|&task| reward(task)).collect();
         let shares = self.shares(&tasks);
-        self.state.comparisons += 1;
-        let (method, rate, count) = (self.method, self.options.rate, self.state.comparisons);
+        let (method, rate) = (self.method, self.options.rate);
         let total: f64 = rewards.iter().sum();
         for (&task, (reward, share)) in tasks.iter().zip(rewards.iter().zip(&shares)) {
             let logit = self.state.logits.entry(task).or_default();
             match method {
-                Method::Dga => *logit += rate * reward,
-                Method::MultiDds => {
-                    // Of - sum of c_i ln p_i.
-                    let gradient = share * total - reward;
-                    let (first, second) = self.state.moments.entry(task).or_default();
-                    (*first, *second) = (0.9 * *first + 0.1 * gradient, 0.999 * *second + 0.001 * gradient * gradient);
-                    let first = *first / (1.0 - 0.9_f64.powi(count));
-                    let second = *second / (1.0 - 0.999_f64.powi(count));
-                    *logit -= rate * first / (second.sqrt() + 1e-8);
-                }
+                Method::Dga => logit.value += rate * reward,
+                // Of - sum of c_i ln p_i.
+                Method::MultiDds => logit.step(share * total - reward, rate),
             }
         }
         if method == Method::Dga {

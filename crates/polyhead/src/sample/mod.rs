@@ -19,7 +19,7 @@ mod score_gap;
 mod temperature;
 
 use crate::error::{Error, Result};
-use crate::strategy::{Registered, positive, restored, softmax};
+use crate::strategy::{Learnt, Registered, positive, restored, softmax};
 use polyhead_kernels::rng::Key;
 use serde_json::Value;
 

@@ -61,18 +61,18 @@ fn group(parameter: &Parameter) -> String {
 /// Compares the gradients of tasks, each of a batch of its own with the same parameters.
 pub fn cosines(tasks: &[(&str, &Gradients)], parameters: &Parameters) -> Diagnosis {
     in_pool(|| {
-        let norm = |&(name, gradients): &(&str, &Gradients)| {
-            (name.to_owned(), gradients.dot_on_encoder(gradients, parameters).sqrt())
-        };
-        let norms: Vec<(String, f64)> = tasks.iter().map(norm).collect();
+        let gradients: Vec<&Gradients> = tasks.iter().map(|(_, gradients)| *gradients).collect();
+        let products = Gradients::products(&gradients, parameters);
+        let norms: Vec<f64> = (0..tasks.len()).map(|at| products[at][at].sqrt()).collect();
         let mut pairs = Vec::new();
-        for (at, ((a, of_a), (_, norm_a))) in tasks.iter().zip(&norms).enumerate() {
-            for ((b, of_b), (_, norm_b)) in tasks.iter().zip(&norms).skip(at + 1) {
-                let product = norm_a * norm_b;
-                let cosine = (product > 0.0).then(|| of_a.dot_on_encoder(of_b, parameters) / product);
+        for (at, (a, _)) in tasks.iter().enumerate() {
+            for (to, (b, _)) in tasks.iter().enumerate().skip(at + 1) {
+                let lengths = norms[at] * norms[to];
+                let cosine = (lengths > 0.0).then(|| products[at][to] / lengths);
                 pairs.push(Cosine { a: (*a).to_owned(), b: (*b).to_owned(), cosine });
             }
         }
+        let norms = tasks.iter().zip(norms).map(|((name, _), norm)| ((*name).to_owned(), norm)).collect();
         Diagnosis { norms: Norms(norms), cosines: pairs }
     })
 }
