@@ -16,6 +16,7 @@ mod requests;
 mod runs;
 mod scores;
 mod signals;
+mod sparkline;
 mod table;
 mod threads;
 

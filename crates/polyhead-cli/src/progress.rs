@@ -2,6 +2,7 @@
 
 use crate::out::{Out, printable};
 use crate::scores::words;
+use crate::sparkline::Sparkline;
 use crate::table::{count, counted, decimal};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use polyhead::hub::HubEvent;
@@ -71,8 +72,8 @@ pub enum Show {
 /// ━━━━━━━━━━━━━━━━━━━━━━━━╸───────────────  54%
 /// ⠙ step 412/756  epoch 2/3  ETA 3 min 12 s
 ///   1,362 tokens/s  learning rate 2.41e-5
-///   ner  loss 0.1775  micro F1 83.20 (+12.41)
-///   qa   loss 2.9008  F1 45.20 (+29.68)
+///   ner  loss 0.1775  micro F1 83.20 (+12.41)  weight 0.83 ▇▇▆▅▅▄  200 batches ████▇▇
+///   qa   loss 2.9008  F1 45.20 (+29.68)        weight 1.17 ▅▅▆▇▇█  212 batches ████▇█
 /// ```
 pub struct Training {
     show: Show,
@@ -99,6 +100,12 @@ struct Task {
     loss: Option<f64>,
     steps: usize,
     seconds: f64,
+    /// Its weight in its steps, and whether it was ever another than 1.
+    weights: Sparkline,
+    weight: f64,
+    is_weighted: bool,
+    /// Whether each step had a batch of it.
+    shares: Sparkline,
     /// What decides, with its last value and the one before.
     score: Option<(String, f64, Option<f64>)>,
 }
@@ -162,6 +169,10 @@ impl Training {
             loss: None,
             steps: 0,
             seconds: 0.0,
+            weights: Sparkline::default(),
+            weight: 1.0,
+            is_weighted: false,
+            shares: Sparkline::default(),
             score: None,
         };
         self.tasks = plan.tasks.iter().map(task).collect();
@@ -208,9 +219,15 @@ impl Training {
     fn saw(&mut self, step: &Step) {
         self.tokens += step.tokens();
         self.seconds += step.seconds;
+        for task in &mut self.tasks {
+            task.shares.push(f64::from(u8::from(step.of(&task.name).is_some())));
+        }
         for part in &step.tasks {
             let Some(task) = self.tasks.iter_mut().find(|task| task.name == part.task) else { continue };
             task.steps += 1;
+            task.weight = part.weight;
+            task.is_weighted |= part.weight != 1.0;
+            task.weights.push(part.weight);
             // A step of several tasks takes as long as all of them: each is as good a guess at the next one.
             task.seconds += step.seconds;
             if let Some(loss) = part.loss {
@@ -256,7 +273,16 @@ impl Training {
                 let change = before.map_or_else(String::new, |before| format!(" ({:+.2})", value - before));
                 format!("  {} {}{change}", words(measure), decimal(*value))
             });
-            format!("{name}{loss}{score}")
+            let weight = match task.is_weighted {
+                true => format!("  weight {:.2} {}", task.weight, task.weights.text()),
+                false => String::new(),
+            };
+            // Of one task all batches are its own.
+            let batches = match self.tasks.len() > 1 && task.steps > 0 {
+                true => format!("  {} {}", counted(task.steps, "batch"), task.shares.text()),
+                false => String::new(),
+            };
+            format!("{name}{loss}{score}{weight}{batches}").trim_end().to_owned()
         };
         self.tasks.iter().map(line).collect()
     }
@@ -392,7 +418,7 @@ mod tests {
         let mut training = Training::new(Show::Nothing);
         training.plan(&plan(), &out);
         training.saw(&step(1, "ner", 1.0));
-        assert_eq!(training.task_lines(&out), ["ner  loss 2.0000", "qa "]);
+        assert_eq!(training.task_lines(&out), ["ner  loss 2.0000  1 batch", "qa"]);
         training.saw(&step(2, "qa", 3.0));
         let at = step(2, "qa", 3.0);
         // Six steps, a quarter of them of one second and the rest of three.
@@ -400,14 +426,21 @@ mod tests {
         assert_eq!(training.speed(&at), "500 tokens/s  learning rate 2.50e-5");
         training.evaluated(&evaluated(1, 40.0), &out);
         training.evaluated(&evaluated(2, 45.5), &out);
-        assert_eq!(training.task_lines(&out), ["ner  loss 2.0000", "qa   loss 1.0000  F1 45.50 (+5.50)"]);
+        assert_eq!(
+            training.task_lines(&out),
+            ["ner  loss 2.0000  1 batch █▁", "qa   loss 1.0000  F1 45.50 (+5.50)  1 batch ▁█"]
+        );
         // And two evaluations of ten.
         let plain =
             "step 2/8, epoch 1/2, loss ner 2.00 qa 1.00, learning rate 2.50e-5, qa F1 45.50, 500 tokens/s, ETA 35 s";
         assert_eq!(training.plain(&at), plain);
         training.saw(&step(3, "ner", 1.0));
-        assert_eq!(training.task_lines(&out)[0], "ner  loss 1.8000", "smoothed");
-        assert_eq!(training.summary(3), "3 steps and 3,000 tokens in 5 s of training: 600 tokens/s");
+        assert_eq!(training.task_lines(&out)[0], "ner  loss 1.8000  2 batches █▁█", "smoothed");
+        let mut weighted = step(4, "qa", 1.0);
+        weighted.tasks[0].weight = 0.5;
+        training.saw(&weighted);
+        assert!(training.task_lines(&out)[1].contains("  weight 0.50 █▅  2 batches ▁█▁█"));
+        assert_eq!(training.summary(4), "4 steps and 4,000 tokens in 6 s of training: 666 tokens/s");
     }
 
     #[test]

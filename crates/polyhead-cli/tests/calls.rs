@@ -17,7 +17,7 @@ fn version_and_help_go_to_standard_output() {
     }
 }
 
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 21] = [
     "init",
     "merge",
     "quantize",
@@ -25,6 +25,7 @@ const COMMANDS: [&str; 20] = [
     "pull",
     "train",
     "tune",
+    "select",
     "compare",
     "data",
     "report",

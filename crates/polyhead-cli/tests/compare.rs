@@ -43,7 +43,7 @@ fn a_comparison_says_whether_sharing_helped_and_what_it_saved() {
     let (folder, recipe) = recipe();
     let ran = polyhead(&["compare", &recipe]);
     for part in
-        ["comparison folder: ", "run 1 of 9: joint-seed5", "run 9 of 9: qa-seed7", "step 1/", "epoch 2: ner micro F1"]
+        ["folder of the runs: ", "run 1 of 9: joint-seed5", "run 9 of 9: qa-seed7", "step 1/", "epoch 2: ner micro F1"]
     {
         assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
     }

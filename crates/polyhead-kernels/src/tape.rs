@@ -33,8 +33,8 @@ pub struct Tape {
 
 /// One operator's backward pass: takes the gradient of its output, adds those of its inputs and weights.
 struct Step {
-    /// The value that it made.
-    output: usize,
+    /// The value that it made; none if it made several, and looks at their gradients itself.
+    output: Option<usize>,
     run: Backward,
 }
 
@@ -138,7 +138,14 @@ impl Tape {
         run: impl FnOnce(&mut GradientBuffers) -> Result<()> + Send + 'static,
     ) {
         if output.needs_gradient && self.keeps {
-            self.steps.push(Step { output: output.index, run: Box::new(run) });
+            self.steps.push(Step { output: Some(output.index), run: Box::new(run) });
+        }
+    }
+
+    /// The same of an operator that made several values, any of which may have no gradient.
+    pub(crate) fn record_always(&mut self, run: impl FnOnce(&mut GradientBuffers) -> Result<()> + Send + 'static) {
+        if self.keeps {
+            self.steps.push(Step { output: None, run: Box::new(run) });
         }
     }
 
@@ -255,16 +262,22 @@ impl GradientBuffers {
     fn run(&mut self, steps: Vec<Step>) -> Result<()> {
         for step in steps.into_iter().rev() {
             // A value that the outputs do not depend on has no gradient, nor has its operator a backward pass.
-            if self.gradients.get(step.output).is_some_and(Option::is_some) {
+            let has_gradient = |output: usize| self.gradients.get(output).is_some_and(Option::is_some);
+            if step.output.is_none_or(has_gradient) {
                 (step.run)(self)?;
             }
         }
         Ok(())
     }
 
+    /// The gradient of a value, where it has one.
+    pub(crate) fn take_if_any(&mut self, node: Node) -> Option<Matrix> {
+        self.gradients[node.index].take()
+    }
+
     /// The gradient of a value, once all that used it have run.
     pub(crate) fn take(&mut self, node: Node) -> Result<Matrix> {
-        match self.gradients[node.index].take() {
+        match self.take_if_any(node) {
             Some(gradient) => Ok(gradient),
             None => candle_core::bail!("a value that nothing uses"),
         }

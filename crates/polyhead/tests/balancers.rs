@@ -26,6 +26,7 @@ struct Step {
     epoch: usize,
     losses: Vec<f64>,
     after: Option<Vec<f64>>,
+    independent: Option<Vec<Vec<f64>>>,
     gradients: Vec<Vec<f64>>,
     #[serde(default)]
     combined: Vec<f64>,
@@ -62,13 +63,11 @@ impl Step {
         let of = |a: &Gradients| gradients.iter().map(|b| a.dot_on_encoder(b, parameters)).collect();
         let products: Vec<Vec<f64>> = gradients.iter().map(of).collect();
         let step = StepTasks {
-            tasks: &tasks,
-            count: tasks.len(),
-            epoch: self.epoch,
             losses: Some(&self.losses),
             after: self.after.as_deref(),
             products: Some(&products),
-            key: Key::seed(1),
+            independent: self.independent.as_deref(),
+            ..StepTasks::new(&tasks, tasks.len(), self.epoch, Key::seed(1))
         };
         let combined = match balancer.needs() {
             // Its weights multiply losses: the trainer never has the gradients apart.
@@ -149,6 +148,7 @@ fn two(losses: [f64; 2], gradients: [[f64; 2]; 2]) -> Step {
         epoch: 0,
         losses: losses.to_vec(),
         after: None,
+        independent: None,
         gradients: gradients.map(|g| g.to_vec()).to_vec(),
         combined: Vec::new(),
     }
@@ -184,4 +184,20 @@ fn of_two_tasks_nash_solves_the_equation_of_the_paper() {
         let want = [0, 1].map(|at| share * (a[at] / aa.sqrt() + b[at] / bb.sqrt()));
         assert!(found.iter().zip(want).all(|(found, want)| (found - want).abs() < 1e-5), "{found:?} for {want:?}");
     }
+}
+
+/// Where `sum of e^s L - s` is least, each scaled loss is 1: the weights are `1 / L`.
+#[test]
+fn imtl_l_learns_the_scales_that_bring_all_losses_to_one() {
+    let (losses, gradients) = ([4.0, 0.25], [[1.0, 0.0], [0.0, 1.0]]);
+    let (mut balancer, parameters) = (open("imtl_l", &serde_json::json!({ "learning_rate": 0.01 })), parameters(2));
+    let first = two(losses, gradients).run(&mut *balancer, &parameters);
+    assert_eq!(first, [1.0, 1.0]);
+    // The first step of Adam is the rate in the direction of 1 - e^s L.
+    let second = two(losses, gradients).run(&mut *balancer, &parameters);
+    for (found, want) in second.iter().zip([-0.01_f64, 0.01].map(f64::exp)) {
+        assert!((found - want).abs() < 1e-6, "{second:?}");
+    }
+    let last = (0..2000).map(|_| two(losses, gradients).run(&mut *balancer, &parameters)).last().unwrap();
+    assert!((last[0] - 0.25).abs() < 1e-2 && (last[1] - 4.0).abs() < 4e-2, "{last:?}");
 }

@@ -30,7 +30,7 @@ fn open(recipe: Recipe, seeds: &[u64]) -> Result<Comparison> {
 /// Trains what is missing; the names of the runs that were trained.
 fn go_on(comparison: &Comparison) -> Vec<String> {
     let mut trained = Vec::new();
-    for run in comparison.runs() {
+    for run in comparison.runs().unwrap() {
         if let Opened::Training(trainer) = comparison.open_run(&run, &mut |_| {}).unwrap() {
             trainer.for_each(|event| drop(event.unwrap()));
             trained.push(run.name());
@@ -155,7 +155,7 @@ fn finished_runs_leave_their_metrics_and_of_the_first_seed_their_models() {
             let checkpoints = names.filter(|name| name.starts_with("checkpoint-")).count();
             (folder.join("best/model.safetensors").is_file(), checkpoints)
         };
-        let left: Vec<_> = comparison.runs().iter().map(of).collect();
+        let left: Vec<_> = comparison.runs().unwrap().iter().map(of).collect();
         // What was tidied away is finished all the same: seeds can be added, and the sizes counted again.
         assert!(go_on(&comparison).is_empty());
         assert!(comparison.conclude().unwrap().parameters.bytes.joint > 0);
@@ -182,7 +182,7 @@ fn an_interrupted_comparison_goes_on_and_comes_to_the_same() {
     let recipe = recipe(folder.path(), &[]);
     {
         let comparison = open(recipe.clone(), &[42, 43]).unwrap();
-        let runs = comparison.runs();
+        let runs = comparison.runs().unwrap();
         let names: Vec<String> = runs.iter().map(Run::name).collect();
         let (first, second) =
             (["joint-seed42", "ner-seed42", "qa-seed42"], ["joint-seed43", "ner-seed43", "qa-seed43"]);
@@ -202,7 +202,8 @@ fn an_interrupted_comparison_goes_on_and_comes_to_the_same() {
     }
     let mut notes = Vec::new();
     let comparison = open(recipe.clone(), &[42, 43]).unwrap();
-    let Opened::Training(mut trainer) = comparison.open_run(&comparison.runs()[2], &mut |_| {}).unwrap() else {
+    let Opened::Training(mut trainer) = comparison.open_run(&comparison.runs().unwrap()[2], &mut |_| {}).unwrap()
+    else {
         panic!("it was not finished")
     };
     let events: Vec<Event> = trainer.by_ref().take(2).map(Result::unwrap).collect();
@@ -213,7 +214,7 @@ fn an_interrupted_comparison_goes_on_and_comes_to_the_same() {
     fs::create_dir(comparison.folder().join("joint-seed43")).unwrap();
     fs::write(comparison.folder().join("joint-seed43/.recipe.toml.tmp-x"), "na").unwrap();
     let open = |at: usize, notes: &mut Vec<String>| {
-        comparison.open_run(&comparison.runs()[at], &mut |note| notes.push(note.to_owned())).unwrap()
+        comparison.open_run(&comparison.runs().unwrap()[at], &mut |note| notes.push(note.to_owned())).unwrap()
     };
     for _ in 0..2 {
         let Opened::Training(trainer) = open(3, &mut notes) else { panic!("it was not begun") };
@@ -257,7 +258,7 @@ fn another_recipe_is_refused_and_every_key_that_differs_is_named() {
     // As long as there is no run it may be anything.
     drop(open(recipe(folder.path(), &["train.epochs=9"]), &[1]).unwrap());
     let comparison = open(recipe(folder.path(), &[]), &[42, 43]).unwrap();
-    drop(comparison.open_run(&comparison.runs()[0], &mut |_| {}).unwrap());
+    drop(comparison.open_run(&comparison.runs().unwrap()[0], &mut |_| {}).unwrap());
     drop(comparison);
     let changed = ["train.epochs=4", "tasks.ner.batch_size=4", "data.qa.limit=5"];
     let (kind, message) = failure(open(recipe(folder.path(), &changed), &[42, 43]));
@@ -290,7 +291,7 @@ fn what_is_not_of_the_comparison_is_neither_removed_nor_used() {
     fs::remove_file(path.join("notes.txt")).unwrap();
 
     let comparison = open(recipe.clone(), &[1]).unwrap();
-    let run = &comparison.runs()[0];
+    let run = &comparison.runs().unwrap()[0];
     let refused = |what: &str| {
         let error = comparison.open_run(run, &mut |_| {}).err().unwrap();
         assert!(error.to_string().contains(what), "{error}");
@@ -312,7 +313,7 @@ fn what_is_not_of_the_comparison_is_neither_removed_nor_used() {
 fn data_that_changed_between_two_runs_are_found() {
     let folder = tempfile::tempdir().unwrap();
     let comparison = open(recipe(folder.path(), &["train.epochs=1"]), &[1]).unwrap();
-    for run in comparison.runs() {
+    for run in comparison.runs().unwrap() {
         if run.task.as_deref() == Some("qa") {
             small::write_data(small::kind("qa"), "train", &[9; 23], folder.path());
         }
@@ -369,7 +370,7 @@ fn what_can_not_be_compared_is_refused_before_anything_is_written() {
 fn a_limit_that_leaves_a_task_without_a_step_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let comparison = open(recipe(folder.path(), &["train.max_steps=1"]), &[1]).unwrap();
-    let runs = comparison.runs();
+    let runs = comparison.runs().unwrap();
     // The joint run of a seed comes first: it decides what the others may take.
     let early = comparison.open_run(&runs[1], &mut |_| {}).err().unwrap();
     assert!(early.to_string().contains("expected joint-seed1 to be finished"), "{early}");

@@ -358,7 +358,8 @@ fn what_is_read_of_first_tokens_alone_is_what_is_read_of_all() {
                     Rows::Sequences => Ok(hidden.clone()),
                     _ => Ok(ops.select_rows(hidden, Index::FirstTokens)?),
                 };
-                let output = encoders::run(&*model.encoder, &batch, TRAIN(), reads, &first).unwrap().remove(0).logits;
+                let output =
+                    encoders::run(&*model.encoder, &batch, TRAIN(), reads, None, &first).unwrap().remove(0).logits;
                 let (rows, columns) = output.dims2().unwrap();
                 // Any direction that LayerNorm lets through.
                 let direction: Vec<f32> = (0..rows * columns).map(|at| (at as f32 * 0.7).sin()).collect();

@@ -190,6 +190,8 @@ const LEARNING: &[&[&str]] = &[
     &["train.sample=joint", "train.balance=gradvac"],
     &["train.sample=joint", "train.balance=stch", "train.epochs=3"],
     &["train.sample=joint", "train.balance=famo"],
+    &["train.sample=joint", "train.balance=sdmgrad"],
+    &["train.sample=joint", "train.balance={ name = 'gradient_similarity', target = 'qa' }"],
     &["train.sample=joint", "train.balance=db_mtl"],
     &["train.sample=joint", "train.balance=moco"],
     &["train.sample=joint", "train.balance=excess"],

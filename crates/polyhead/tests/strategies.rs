@@ -13,15 +13,16 @@ fn names(list: &[&str]) -> Vec<String> {
 }
 
 fn recipe(folder: &Path) -> Recipe {
-    small::recipe(folder, &["train.epochs=1"])
+    small::recipe(folder, &["train.epochs=1", "train.diagnostics_every=3"])
 }
 
 /// Trains what is not finished; how many runs that were, and what came of all.
 fn compare(folder: &Path, balance: &[&str], sample: &[&str], seeds: &[u64]) -> (usize, StrategyReport) {
-    let entries = entries(&names(balance), &names(sample), None, &mut |_| {}).unwrap();
-    let comparison = StrategyComparison::open(recipe(folder), entries, seeds, &mut |_| {}).unwrap();
+    let recipe = recipe(folder);
+    let entries = entries(&recipe, &names(balance), &names(sample), None, &mut |_| {}).unwrap();
+    let comparison = StrategyComparison::open(recipe, entries, seeds, &mut |_| {}).unwrap();
     let mut trained = 0;
-    for run in comparison.runs() {
+    for run in comparison.runs().unwrap() {
         if let Opened::Training(trainer) = comparison.open_run(&run, &mut |_| {}).unwrap() {
             trainer.for_each(|event| _ = event.unwrap());
             trained += 1;
@@ -66,6 +67,13 @@ fn each_strategy_stands_beside_the_plain_one_and_what_is_finished_is_not_done_ag
     assert!(!place.join("balance-gls-seed1/best").exists() && place.join("balance-gls-seed1/metrics.jsonl").is_file());
     let page = std::fs::read_to_string(place.join("strategies.md")).unwrap();
     assert!(page.contains("| gls |") && page.contains("Bonferroni"), "{page}");
+    // Curves of the weights that moved and of the batches that were drawn; the angles between the gradients.
+    let curves: Vec<usize> = balance.entries.iter().map(|entry| entry.curves.len()).collect();
+    assert_eq!(curves, [0, 2, 2]);
+    assert!(sample.entries.iter().all(|entry| entry.curves.len() == 2));
+    let [pair] = &balance.cosines[..] else { panic!("one pair of tasks") };
+    assert!((pair.a.as_str(), pair.b.as_str()) == ("ner", "qa") && pair.mean.values.len() == 2);
+    assert!(page.contains("How the weights moved") && page.contains("| ner and qa |"), "{page}");
     // The same again does nothing; a seed and a strategy more train what is new.
     let (trained, again) = compare(folder.path(), &["gls", "pcgrad"], &["annealed"], &[1, 2]);
     assert_eq!(trained, 0);
@@ -76,21 +84,32 @@ fn each_strategy_stands_beside_the_plain_one_and_what_is_finished_is_not_done_ag
 
 #[test]
 fn names_that_are_none_and_targets_that_are_missing_are_refused() {
-    let all = entries(&names(&["all"]), &names(&["all"]), None, &mut |_| {}).unwrap();
-    let target = entries(&names(&["all"]), &names(&["all"]), Some("qa"), &mut |_| {}).unwrap();
-    // Two samplers can do nothing without a target.
-    assert_eq!(target.len(), all.len() + 2);
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = recipe(folder.path());
+    let mut left_out = Vec::new();
+    let mut whole = |target| {
+        let mut note = |note: &str| left_out.push(note.to_owned());
+        entries(&recipe, &names(&["all"]), &names(&["all"]), target, &mut note).unwrap()
+    };
+    // Two samplers and a balancer can do nothing without a target.
+    let without = whole(None).len();
+    assert_eq!(whole(Some("qa")).len(), without + 3);
+    // Nor two balancers without one batch for all tasks.
+    for name in ["mgda_ub", "graddrop"] {
+        let told = |note: &String| note.starts_with(&format!("`{name}` is left out: ")) && note.contains("one batch");
+        assert!(left_out.iter().any(told), "{left_out:?}");
+    }
     for (balance, sample, expected) in [
         (&["gsl"][..], &[][..], "train.balance: expected all, or some of equal, uncertainty"),
         (&[], &["dga"], "train.sample: `dga` needs a target, found none"),
+        (&["graddrop"], &[], "train.balance: `graddrop` expected one batch that feeds all tasks"),
     ] {
-        let error = entries(&names(balance), &names(sample), None, &mut |_| {}).unwrap_err().to_string();
-        assert!(error.starts_with(expected), "{error}");
+        let error = entries(&recipe, &names(balance), &names(sample), None, &mut |_| {}).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
     }
-    let folder = tempfile::tempdir().unwrap();
-    let mut alone = recipe(folder.path());
+    let named = entries(&recipe, &names(&["gls"]), &[], None, &mut |_| {}).unwrap();
+    let mut alone = recipe;
     alone.tasks.remove("qa");
-    let named = entries(&names(&["gls"]), &[], None, &mut |_| {}).unwrap();
     let error = StrategyComparison::open(alone, named, &[1], &mut |_| {}).err().unwrap().to_string();
     assert!(error.contains("tasks: expected two at least"), "{error}");
 }

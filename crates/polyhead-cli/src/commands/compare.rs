@@ -5,12 +5,11 @@ use super::Format;
 use crate::document;
 use crate::out::Out;
 use crate::progress::Show;
-use crate::runs::{self, Ending};
+use crate::runs::{Ending, once, train_all, written};
 use crate::signals::Signals;
-use polyhead::compare::{Comparison, Kept, Opened, Series, StrategyComparison, default_seeds, entries};
+use polyhead::Result;
+use polyhead::compare::{Comparison, Kept, StrategyComparison, default_seeds, entries};
 use polyhead::recipe::Recipe;
-use polyhead::{Error, Place, Result};
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 const HELP: &str = "\
@@ -42,8 +41,8 @@ pub struct Args {
     /// Compare these samplers with `round_robin`; `all` of them
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     sample: Vec<String>,
-    /// The task that samplers with a target are to help
-    #[arg(long, value_name = "TASK", requires = "sample")]
+    /// The task that strategies with a target are to help
+    #[arg(long, value_name = "TASK")]
     target: Option<String>,
     /// Override a value of the recipe
     #[arg(long, value_name = "KEY=VALUE")]
@@ -67,71 +66,19 @@ pub fn run(args: &Args, out: &mut Out) -> Result<()> {
     if balance.is_empty() && sample.is_empty() {
         let comparison = Comparison::open(recipe, &seeds, &mut once(out, show))?;
         let comparison = comparison.keeping(if args.keep_models { Kept::All } else { Kept::FirstSeed });
-        if train(&comparison, &signals, show, out)? == Ending::Stopped {
+        if train_all(&comparison, &signals, show, out)? == Ending::Stopped {
             return Ok(());
         }
         let report = comparison.conclude()?;
         written(&comparison, "comparison", show, out);
         return if args.format.json { out.json(&report) } else { document::print(&report.document(), out) };
     }
-    let named = entries(balance, sample, args.target.as_deref(), &mut once(out, show))?;
+    let named = entries(&recipe, balance, sample, args.target.as_deref(), &mut once(out, show))?;
     let comparison = StrategyComparison::open(recipe, named, &seeds, &mut once(out, show))?;
-    if train(&comparison, &signals, show, out)? == Ending::Stopped {
+    if train_all(&comparison, &signals, show, out)? == Ending::Stopped {
         return Ok(());
     }
     let report = comparison.conclude()?;
     written(&comparison, "strategies", show, out);
     if args.format.json { out.json(&report) } else { document::print(&report.document(), out) }
-}
-
-/// Says what every run says again once.
-fn once(out: &Out, show: Show) -> impl FnMut(&str) {
-    let mut said = BTreeSet::new();
-    move |text: &str| {
-        if show == Show::Progress && said.insert(text.to_owned()) {
-            out.note(text);
-        }
-    }
-}
-
-fn written(comparison: &impl Series, name: &str, show: Show, out: &Out) {
-    if show == Show::Progress {
-        out.note(format!("\nwritten: {}/{name}.html, {name}.md and {name}.json", comparison.folder().display()));
-    }
-}
-
-/// Trains what is not finished.
-fn train(comparison: &impl Series, signals: &Signals, show: Show, out: &mut Out) -> Result<Ending> {
-    let stopped = {
-        let mut note = once(out, show);
-        note(&format!("comparison folder: {}", comparison.folder().display()));
-        let runs = comparison.runs();
-        let mut stopped = false;
-        for (at, run) in runs.iter().enumerate() {
-            let name = comparison.name(run);
-            let place = format!("run {} of {}: {name}", at + 1, runs.len());
-            let named = |error: Error| error.at_least(Place::file(&name));
-            if comparison.is_finished(run).map_err(named)? {
-                note(&format!("{place}, finished before"));
-                continue;
-            }
-            if show == Show::Progress {
-                out.note_heading(&format!("\n{place}"));
-            }
-            if let Opened::Training(mut trainer) = comparison.open_run(run, &mut note).map_err(named)?
-                && runs::train(&mut trainer, signals, show, out)? == Ending::Stopped
-            {
-                note("the same command goes on with the comparison");
-                stopped = true;
-                break;
-            }
-            comparison.tidy(run).map_err(named)?;
-        }
-        stopped
-    };
-    if stopped {
-        out.exit_with(signals.exit_code());
-        return Ok(Ending::Stopped);
-    }
-    Ok(Ending::Finished)
 }

@@ -16,6 +16,7 @@ mod pull;
 mod push;
 mod quantize;
 mod report;
+mod select;
 mod serve;
 mod suite;
 mod train;
@@ -43,6 +44,8 @@ pub enum Command {
     Compare(compare::Args),
     /// Search for the learning rate, batch size and the like that suit a recipe, on its training data, within a budget
     Tune(tune::Args),
+    /// Find which of a recipe's tasks help one of them, on its training data, within a budget
+    Select(select::Args),
     /// Show what a recipe will train on, and what had to be left out
     Data(data::Args),
     /// Write what came of a run, or of several, as HTML and Markdown
@@ -85,6 +88,7 @@ impl Command {
             Command::Train(args) => train::run(args, out),
             Command::Compare(args) => compare::run(&args, out),
             Command::Tune(args) => tune::run(&args, out),
+            Command::Select(args) => select::run(&args, out),
             Command::Data(args) => data::run(&args, out),
             Command::Report(args) => report::run(&args, out),
             Command::Eval(args) => eval::run(&args, out),

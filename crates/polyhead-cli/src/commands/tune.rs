@@ -41,7 +41,7 @@ pub struct Args {
     /// The budget in minutes of training and scoring, of all processes together
     #[arg(long, value_name = "MINUTES")]
     minutes: Option<f64>,
-    /// What is searched: learning_rate, batch_size, layer_decay, loss_weight, epochs
+    /// What is searched: learning_rate, batch_size, layer_decay, loss_weight, epochs, mixing_ratio
     #[arg(long, value_name = "KEY,...", value_delimiter = ',', value_parser = searched_key(),
         default_value = "learning_rate,batch_size,layer_decay,loss_weight")]
     keys: Vec<SearchedKey>,

@@ -19,16 +19,20 @@ mod excess;
 mod fairgrad;
 mod famo;
 mod gls;
+mod graddrop;
+mod gradient_similarity;
 mod gradnorm;
 mod gradvac;
 mod imtl_g;
 mod imtl_l;
 mod means;
 mod mgda;
+mod mgda_ub;
 mod moco;
 mod nash;
 mod pcgrad;
 mod rlw;
+mod sdmgrad;
 mod solve;
 mod stch;
 mod uncertainty;
@@ -39,6 +43,7 @@ use means::MeanLosses;
 use crate::error::{Error, Result};
 use crate::parameters::{Gradients, KeptGradients, Parameters};
 use crate::strategy::{Learnt, Registered, not_negative, positive, restored, softmax};
+use polyhead_kernels::HeadGradients;
 use polyhead_kernels::rng::Key;
 use serde_json::Value;
 
@@ -65,6 +70,11 @@ pub const BALANCERS: &[BalancerKind] = &[
     fairgrad::KIND,
     aligned::KIND,
     upgrad::KIND,
+    gradient_similarity::KIND,
+    sdmgrad::KIND,
+    // By the gradients of several tasks on the hidden states of one batch.
+    mgda_ub::KIND,
+    graddrop::KIND,
     // By gradients that are kept from step to step.
     db_mtl::KIND,
     moco::KIND,
@@ -85,12 +95,28 @@ pub enum Needs {
     Gradients,
     /// The same, and their dot products. They can only be compared where a step has several tasks.
     Products,
+    /// The gradients of all its tasks on the last hidden states of the encoder, where one batch feeds all of them: [`Balancer::join`] changes them within
+    /// the backward pass.
+    HiddenGradients,
 }
+
+/// Changes the gradients of tasks on the hidden states of their batch, in the order of the step, and returns the weights that are shown.
+pub type JoinTasks = Box<dyn FnOnce(HeadGradients) -> Vec<f64> + Send>;
 
 /// Weighs the tasks of a step.
 pub trait Balancer: Send {
     /// What [`Balancer::weigh`] must know.
     fn needs(&self) -> Needs;
+
+    /// The task that the others are to help, if it names one.
+    fn target(&self) -> Option<&str> {
+        None
+    }
+
+    /// Whether it must know the dot products of gradients of two more batches of each task, drawn by chance: two passes of each task more.
+    fn needs_independent_products(&self) -> bool {
+        false
+    }
 
     /// Whether [`Balancer::observe`] must know the losses of the same batches after the update, which is one forward pass more.
     fn needs_losses_after(&self) -> bool {
@@ -113,6 +139,11 @@ pub trait Balancer: Send {
     ) -> Result<(Gradients, Vec<f64>)> {
         let weights = self.weigh(step)?;
         Ok((Gradients::weighted_sum(gradients, &weights, parameters)?, weights))
+    }
+
+    /// What becomes of the gradients on the hidden states, for [`Needs::HiddenGradients`].
+    fn join(&mut self, _step: &StepTasks) -> Result<JoinTasks> {
+        Err(Error::internal("a balancer without a join was asked for one"))
     }
 
     /// Learns from the losses of a step, after its update. The rate is that of the schedule, from 0 to 1.
@@ -150,6 +181,8 @@ pub struct StepTasks<'a> {
     pub tasks: &'a [usize],
     /// All tasks of the run.
     pub count: usize,
+    /// The task that [`Balancer::target`] names.
+    pub target: Option<usize>,
     /// The epoch, from 0.
     pub epoch: usize,
     /// The mean loss of each, times the weight that the recipe sets. Before the forward passes they are not known.
@@ -158,11 +191,18 @@ pub struct StepTasks<'a> {
     pub after: Option<&'a [f64]>,
     /// The dot products of their gradients on the shared encoder, `[task][task]`, if they are needed.
     pub products: Option<&'a [Vec<f64>]>,
+    /// The dot products of gradients of two other batches of each: `[task of the first][task of the second]`, for a balancer that asks for them.
+    pub independent: Option<&'a [Vec<f64>]>,
     /// The key of what is drawn in this step.
     pub key: Key,
 }
 
-impl StepTasks<'_> {
+impl<'a> StepTasks<'a> {
+    /// Tasks of which nothing is known yet.
+    pub fn new(tasks: &'a [usize], count: usize, epoch: usize, key: Key) -> Self {
+        Self { tasks, count, epoch, key, target: None, losses: None, after: None, products: None, independent: None }
+    }
+
     /// The losses, for a balancer that needs them.
     fn losses(&self) -> Result<&[f64]> {
         self.losses.ok_or_else(|| Error::internal("a balancer asked for losses before the forward passes"))
@@ -171,6 +211,11 @@ impl StepTasks<'_> {
     /// The dot products, for a balancer that needs gradients.
     fn products(&self) -> Result<&[Vec<f64>]> {
         self.products.ok_or_else(|| Error::internal("a balancer asked for gradients that were not computed"))
+    }
+
+    /// Where in the step the target is.
+    fn place_of_target(&self) -> Option<usize> {
+        self.tasks.iter().position(|&task| self.target == Some(task))
     }
 }
 
@@ -215,7 +260,9 @@ mod tests {
             let key = Key::seed(7).with(step as u64);
             let after = self.losses.iter().map(|loss| 0.9 * loss.sqrt()).collect::<Vec<_>>();
             let (count, epoch) = (tasks.len(), step / 2);
-            let step = StepTasks { tasks, count, epoch, losses, after: Some(&after), products, key };
+            let (target, after, independent) = (Some(0), Some(&after[..]), products);
+            let step =
+                StepTasks { target, losses, after, products, independent, ..StepTasks::new(tasks, count, epoch, key) };
             let weights = balancer.weigh(&step).unwrap();
             balancer.observe(&step, 1.0);
             weights
@@ -223,7 +270,13 @@ mod tests {
     }
 
     fn open(kind: &BalancerKind) -> Box<dyn Balancer> {
-        (kind.open)(&toml::Table::new()).unwrap()
+        let with_target = || (kind.open)(&toml::from_str("target = 'a'").unwrap());
+        (kind.open)(&toml::Table::new()).or_else(|_| with_target()).unwrap()
+    }
+
+    /// Those whose weights do not come of the backward pass.
+    fn weighing() -> impl Iterator<Item = &'static BalancerKind> {
+        BALANCERS.iter().filter(|kind| open(kind).needs() != Needs::HiddenGradients)
     }
 
     /// Weights of ten steps of five epochs.
@@ -237,7 +290,7 @@ mod tests {
 
     #[test]
     fn losses_and_gradients_of_any_size_have_finite_weights() {
-        for kind in BALANCERS {
+        for kind in weighing() {
             let mut balancer = open(kind);
             for (step, size) in [0.0, 1e-30, 1e30, 1.0, 0.0, 1e30, 1e-30, 1.0].into_iter().enumerate() {
                 for large in 0..4 {
@@ -267,7 +320,7 @@ mod tests {
     fn the_order_of_tasks_changes_nothing() {
         // Those that draw do not weigh by what a task is.
         let drawing = ["rlw", "pcgrad", "gradvac"];
-        for kind in BALANCERS.iter().filter(|kind| !drawing.contains(&kind.name)) {
+        for kind in weighing().filter(|kind| !drawing.contains(&kind.name)) {
             for tasks in 2..5 {
                 let order: Vec<usize> = Key::seed(tasks as u64).permutation(tasks);
                 let (mut one, mut other) = (open(kind), open(kind));
@@ -289,7 +342,7 @@ mod tests {
 
     #[test]
     fn what_was_learnt_comes_back_from_a_checkpoint_and_no_other_state_does() {
-        for kind in BALANCERS {
+        for kind in weighing() {
             let (mut once, mut first) = (open(kind), open(kind));
             let cases = cases(3);
             let tasks = [0, 1, 2];

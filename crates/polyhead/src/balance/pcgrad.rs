@@ -74,8 +74,7 @@ mod tests {
     fn weighed(gradients: &[Vec<f64>], key: Key) -> (Vec<f64>, Vec<f64>) {
         let products: Vec<Vec<f64>> = gradients.iter().map(|a| gradients.iter().map(|b| dot(a, b)).collect()).collect();
         let tasks: Vec<usize> = (0..gradients.len()).collect();
-        let (count, epoch) = (tasks.len(), 0);
-        let step = StepTasks { tasks: &tasks, count, epoch, losses: None, after: None, products: Some(&products), key };
+        let step = StepTasks { products: Some(&products), ..StepTasks::new(&tasks, tasks.len(), 0, key) };
         let weights = PcGrad.weigh(&step).unwrap();
         let sum = (0..gradients[0].len()).map(|at| (0..gradients.len()).map(|t| weights[t] * gradients[t][at]).sum());
         (weights.clone(), sum.collect())

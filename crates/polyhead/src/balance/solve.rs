@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! on_simplex     min x^T A x / 2 + b^T x   over x >= 0 that add up to 1    MGDA, CAGrad
+//! to_simplex     min |x - y|               over x >= 0 that add up to 1    SDMGrad
 //! nonnegative    min x^T A x / 2 + b^T x   over x >= 0                     UPGrad
 //! power          A x = x^-p                with x > 0                      Nash-MTL (p = 1), FairGrad
 //! eigen          A = V diag(l) V^T                                         Aligned-MTL
@@ -73,6 +74,21 @@ pub(super) fn on_simplex(matrix: &[Vec<f64>], linear_part: &[f64]) -> Vec<f64> {
 /// The least `x^T A x / 2 + b^T x` over all x without a negative number.
 pub(super) fn nonnegative(matrix: &[Vec<f64>], linear_part: &[f64]) -> Vec<f64> {
     active_set(matrix, linear_part, false)
+}
+
+/// The point of the simplex that is nearest (Duchi et al. 2008, "Efficient Projections onto the l1-Ball for Learning in High Dimensions").
+pub(super) fn to_simplex(point: &[f64]) -> Vec<f64> {
+    let mut sorted = point.to_vec();
+    sorted.sort_by(|a, b| b.total_cmp(a));
+    let (mut sum, mut above) = (0.0, 0.0);
+    for (at, value) in sorted.iter().enumerate() {
+        sum += value;
+        let shift = (sum - 1.0) / (at + 1) as f64;
+        if *value > shift {
+            above = shift;
+        }
+    }
+    point.iter().map(|value| (value - above).max(0.0)).collect()
 }
 
 /// One number after the other is let free while that makes the function less; those that would fall below zero are held at it.
@@ -229,6 +245,19 @@ mod tests {
             let right = (0..tasks).map(|at| key.normal(at as u64) * [0.0, 1.0, 10.0][seed as usize / 3 % 3]).collect();
             (gram(tasks, dims, seed), right, key)
         })
+    }
+
+    #[test]
+    fn the_projection_to_the_simplex_is_the_least_square() {
+        for (_, point, _) in cases() {
+            // |x - y|^2 / 2 is x^T I x / 2 - y^T x, but for what does not depend on x.
+            let identity: Matrix = (0..point.len())
+                .map(|row| (0..point.len()).map(|at| f64::from(u8::from(at == row))).collect())
+                .collect();
+            let least = on_simplex(&identity, &point.iter().map(|value| -value).collect::<Vec<_>>());
+            let found = to_simplex(&point);
+            assert!(found.iter().zip(&least).all(|(a, b)| (a - b).abs() < 1e-6), "{point:?}: {found:?}, {least:?}");
+        }
     }
 
     #[test]

@@ -134,8 +134,7 @@ mod tests {
 
     fn weights_after(balancer: &mut dyn Balancer, losses: &[f64], steps: usize) -> Vec<f64> {
         let tasks: Vec<usize> = (0..losses.len()).collect();
-        let (count, epoch, key) = (losses.len(), 0, Key::seed(1));
-        let step = StepTasks { tasks: &tasks, count, epoch, losses: Some(losses), after: None, products: None, key };
+        let step = StepTasks { losses: Some(losses), ..StepTasks::new(&tasks, losses.len(), 0, Key::seed(1)) };
         (0..steps).for_each(|_| balancer.observe(&step, 1.0));
         balancer.weigh(&step).unwrap()
     }

@@ -8,7 +8,7 @@
 //! NAME-compare/comparison.json, comparison.html, comparison.md
 //! ```
 //!
-//! That of a comparison of strategies is `NAME-strategies`: its report is `strategies.json`, `strategies.html`, `strategies.md`.
+//! That of a comparison of strategies is `NAME-strategies`, that of a selection of tasks `NAME-select`; their reports are `strategies` and `selection`.
 
 use crate::error::{Error, Place, Result};
 use crate::io::{LOCK, is_temporary, lock_folder, names, remove_folder, write_atomic};

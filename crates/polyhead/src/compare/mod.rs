@@ -11,7 +11,7 @@
 //! let recipe = Recipe::read("recipes/quickstart.toml".as_ref(), &[])?;
 //! let seeds = default_seeds(recipe.seed);
 //! let comparison = Comparison::open(recipe, &seeds, &mut |note| eprintln!("{note}"))?;
-//! for run in comparison.runs() {
+//! for run in comparison.runs()? {
 //!     if let Opened::Training(trainer) = comparison.open_run(&run, &mut |note| eprintln!("{note}"))? {
 //!         for event in *trainer {
 //!             event?;
@@ -26,14 +26,19 @@ mod folder;
 mod page;
 mod report;
 mod runs;
+mod selection;
+mod selection_page;
 mod statistics;
 mod strategies;
 mod strategies_page;
 
 pub use report::{Budget, Cost, Measure, Parameters, Report, RunReport, Seconds, TaskReport};
 pub use runs::{Opened, Series};
+pub use selection::{Auxiliary, Confirmed, Seeds, Selection, SelectionReport, SelectionRun, Stage};
 pub use statistics::{CONFIDENCE, Paired, Sample, Verdict, two_sided_quantile};
-pub use strategies::{Entry, EntryReport, Group, GroupReport, Standing, StrategyComparison, StrategyReport, entries};
+pub use strategies::{
+    Entry, EntryReport, Group, GroupReport, PairCosine, Standing, StrategyComparison, StrategyReport, entries,
+};
 
 use crate::error::{Error, Result};
 use crate::events::Outcome;
@@ -112,7 +117,7 @@ impl Comparison {
     /// Compares the finished runs, and writes `comparison.json`, `comparison.html` and `comparison.md`.
     pub fn conclude(&self) -> Result<Report> {
         let mut outcomes = Vec::new();
-        for run in self.runs() {
+        for run in self.runs()? {
             let outcome = runs::finished(&self.folder, &run.name())?;
             self.tidy(&run)?;
             outcomes.push((run, outcome));
@@ -154,9 +159,9 @@ impl Series for Comparison {
     }
 
     /// Seed by seed, the joint one first.
-    fn runs(&self) -> Vec<Run> {
+    fn runs(&self) -> Result<Vec<Run>> {
         let seeds = self.folder.rounds.iter().flatten();
-        seeds.flat_map(|&seed| runs_of(seed, &self.tasks)).collect()
+        Ok(seeds.flat_map(|&seed| runs_of(seed, &self.tasks)).collect())
     }
 
     fn name(&self, run: &Run) -> String {

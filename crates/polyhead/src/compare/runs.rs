@@ -26,8 +26,8 @@ pub trait Series {
     type Run;
     /// The folder that they lie in.
     fn folder(&self) -> &Path;
-    /// All of them, in the order in which they are to be done.
-    fn runs(&self) -> Vec<Self::Run>;
+    /// All that are known, in the order in which they are to be done; what finished ones came to may add more after them.
+    fn runs(&self) -> Result<Vec<Self::Run>>;
     /// The name of a run, and that of its folder.
     fn name(&self, run: &Self::Run) -> String;
     /// Whether a run is finished. What stands under its name must be this run, or nothing.

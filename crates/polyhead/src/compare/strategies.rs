@@ -11,9 +11,12 @@ use super::folder::Folder;
 use super::runs::{self, Opened, Series};
 use super::statistics::{CONFIDENCE, Sample, Verdict};
 use crate::balance::BALANCERS;
+use crate::document::Series as Curve;
 use crate::error::{Error, Result};
-use crate::events::Outcome;
+use crate::events::{MeanCosine, Outcome};
 use crate::recipe::Recipe;
+use crate::report::combined;
+use crate::report::run::Run;
 use crate::sample::SAMPLERS;
 use crate::strategy::{Registered, Strategy, find};
 use crate::tasks::{TASKS, TaskKind};
@@ -110,11 +113,12 @@ impl Entry {
 }
 
 /// The strategies of these names, `all` for every one; the plain one of each group comes first. `target` is the task that strategies with a
-/// `target` are to help.
+/// `target` are to help. Of all, those that the recipe can't have are left out, and `notify` hears why.
 ///
 /// # Errors
-/// A name is none; a strategy that was named needs a target and there is none.
+/// A name is none; a strategy that was named needs a target and there is none, or can't be had with this recipe.
 pub fn entries(
+    recipe: &Recipe,
     balance: &[String],
     sample: &[String],
     target: Option<&str>,
@@ -134,7 +138,14 @@ pub fn entries(
         for name in std::iter::once(group.baseline()).chain(names.into_iter().filter(|name| *name != group.baseline()))
         {
             match group.strategy(name, target) {
-                Some(strategy) => all.push(Entry { group, strategy }),
+                Some(strategy) => {
+                    let entry = Entry { group, strategy };
+                    match entry.recipe(recipe, recipe.seed, &recipe.output) {
+                        Ok(_) => all.push(entry),
+                        Err(why) if whole => notify(&format!("`{name}` is left out: {why}")),
+                        Err(why) => return Err(why),
+                    }
+                }
                 None if whole => notify(&format!("{}: `{name}` needs a target and is left out", group.key())),
                 None => {
                     return Err(Error::usage(format!("{}: `{name}` needs a target, found none", group.key()))
@@ -158,15 +169,12 @@ impl StrategyComparison {
     /// Opens the folder `OUTPUT/NAME-strategies`, or makes it. One that is there must be of the same recipe; seeds and strategies may be added.
     ///
     /// # Errors
-    /// The recipe has one task, or a task without validation data; a strategy can't be used with it.
+    /// The recipe has one task, or a task without validation data.
     pub fn open(recipe: Recipe, entries: Vec<Entry>, seeds: &[u64], notify: &mut dyn FnMut(&str)) -> Result<Self> {
         if recipe.tasks.len() < 2 {
             return Err(Error::usage("tasks: expected two at least: strategies are about several tasks"));
         }
         runs::check(&recipe, seeds)?;
-        for entry in &entries {
-            entry.recipe(&recipe, recipe.seed, &recipe.output)?;
-        }
         let folder = Folder::open(&recipe, "strategies", seeds, notify)?;
         Ok(Self { recipe, kinds: TASKS.to_vec(), entries, folder })
     }
@@ -187,9 +195,9 @@ impl Series for StrategyComparison {
     }
 
     /// Seed by seed.
-    fn runs(&self) -> Vec<(Entry, u64)> {
+    fn runs(&self) -> Result<Vec<(Entry, u64)>> {
         let seeds = self.folder.rounds.iter().flatten();
-        seeds.flat_map(|&seed| self.entries.iter().map(move |entry| (entry.clone(), seed))).collect()
+        Ok(seeds.flat_map(|&seed| self.entries.iter().map(move |entry| (entry.clone(), seed))).collect())
     }
 
     /// `balance-gls-seed42`
@@ -243,8 +251,23 @@ pub struct GroupReport {
     pub intervals: usize,
     /// The smallest difference of the mean over tasks that could have been shown: the mean half-width of its intervals.
     pub smallest_shown: Option<f64>,
+    /// How the gradients of two tasks agreed in the runs of the plain strategy, where they were compared.
+    pub cosines: Vec<PairCosine>,
     /// The strategies, the plain one first.
     pub entries: Vec<EntryReport>,
+}
+
+/// How the gradients of two tasks agreed.
+#[derive(Debug, Clone, Serialize)]
+pub struct PairCosine {
+    /// One task.
+    pub a: String,
+    /// The other.
+    pub b: String,
+    /// The mean cosine of each run.
+    pub mean: Sample,
+    /// The share of all samples below 0.
+    pub below_zero: f64,
 }
 
 /// One strategy.
@@ -262,6 +285,9 @@ pub struct EntryReport {
     pub updates: BTreeMap<String, Vec<usize>>,
     /// Real tokens trained on, seed by seed.
     pub tokens: Vec<usize>,
+    /// In the run of the first seed, by step: the weight of each task if any moved (of a balancer), its batches so far (of a sampler).
+    #[serde(skip)]
+    pub curves: Vec<Curve>,
 }
 
 /// Where a strategy stands in one score.
@@ -281,21 +307,27 @@ pub struct Standing {
     pub verdict: Option<Verdict>,
 }
 
-/// The runs of a strategy, seed by seed.
-type OfEntry = (Entry, Vec<Outcome>);
+/// The runs of a strategy, seed by seed, and the curves of the first.
+type OfEntry = (Entry, Vec<Outcome>, Vec<Curve>);
 
 impl StrategyReport {
     fn new(recipe: &Recipe, folder: &Folder, entries: &[Entry]) -> Result<Self> {
         let seeds = folder.rounds.concat();
         let outcomes = |entry: &Entry| -> Result<OfEntry> {
             let of_seeds = seeds.iter().map(|&seed| runs::finished(folder, &entry.run_name(seed)));
-            Ok((entry.clone(), of_seeds.collect::<Result<Vec<Outcome>>>()?))
+            let outcomes = of_seeds.collect::<Result<Vec<Outcome>>>()?;
+            let first = seeds.first().map(|&seed| Run::read(&folder.path.join(entry.run_name(seed)))).transpose()?;
+            let curves = first.map_or_else(Vec::new, |run| match entry.group {
+                Group::Balance => combined::weights(&run),
+                Group::Sample => combined::batches(&run),
+            });
+            Ok((entry.clone(), outcomes, curves))
         };
         let all: Vec<OfEntry> = entries.iter().map(outcomes).collect::<Result<_>>()?;
-        let precision = runs::precisions(all.iter().flat_map(|(_, outcomes)| outcomes));
+        let precision = runs::precisions(all.iter().flat_map(|(_, outcomes, _)| outcomes));
         let tasks: Vec<&str> = recipe.tasks.keys().map(String::as_str).collect();
         let group = |group: Group| {
-            let own: Vec<&OfEntry> = all.iter().filter(|(entry, _)| entry.group == group).collect();
+            let own: Vec<&OfEntry> = all.iter().filter(|(entry, ..)| entry.group == group).collect();
             (!own.is_empty()).then(|| GroupReport::new(group, &own, &tasks))
         };
         Ok(Self {
@@ -325,17 +357,17 @@ impl GroupReport {
             (0..outcomes.len()).map(mean).collect()
         };
         let measure = |task: &str| {
-            let first = all.iter().flat_map(|(_, outcomes)| outcomes).find_map(|outcome| outcome.best.get(task));
+            let first = all.iter().flat_map(|(_, outcomes, _)| outcomes).find_map(|outcome| outcome.best.get(task));
             first.map_or_else(String::new, |score| score.headline.to_string())
         };
-        let plain = all.first().map_or(&[][..], |(_, outcomes)| outcomes.as_slice());
+        let plain = all.first().map_or(&[][..], |(_, outcomes, _)| outcomes.as_slice());
         let standing = |name: &str, measure: String, values: Vec<f64>, plain: Option<Vec<f64>>| {
             let difference = plain.map(|plain| Sample::of(values.iter().zip(&plain).map(|(a, b)| a - b).collect()));
             let interval = difference.as_ref().and_then(|difference| difference.interval_at(confidence));
             let verdict = difference.as_ref().map(|difference| Verdict::of(difference, interval));
             Standing { name: name.to_owned(), measure, score: Sample::of(values), difference, interval, verdict }
         };
-        let entry = |(at, (entry, outcomes)): (usize, &&OfEntry)| {
+        let entry = |(at, (entry, outcomes, curves)): (usize, &&OfEntry)| {
             let beside = |values: Vec<f64>| (at > 0).then_some(values);
             let of_task =
                 |task: &&str| standing(task, measure(task), scores(outcomes, task), beside(scores(plain, task)));
@@ -351,12 +383,29 @@ impl GroupReport {
                 step_seconds: Sample::of(outcomes.iter().map(steps).collect()),
                 updates: tasks.iter().map(updates).collect(),
                 tokens: outcomes.iter().map(|outcome| outcome.tokens).collect(),
+                curves: curves.clone(),
             }
         };
         let entries: Vec<EntryReport> = all.iter().enumerate().map(entry).collect();
         let widths: Vec<f64> =
             entries.iter().filter_map(|entry| entry.mean.interval).map(|[low, high]| (high - low) / 2.0).collect();
         let smallest_shown = (!widths.is_empty()).then(|| widths.iter().sum::<f64>() / widths.len() as f64);
-        Self { group, intervals, smallest_shown, entries }
+        Self { group, intervals, smallest_shown, cosines: PairCosine::of(plain), entries }
+    }
+}
+
+impl PairCosine {
+    /// Pair by pair, of runs that compared the same ones.
+    fn of(outcomes: &[Outcome]) -> Vec<Self> {
+        let pair = |MeanCosine { a, b, .. }: &MeanCosine| {
+            let of_pair =
+                |outcome: &Outcome| outcome.cosines.iter().find(|found| (&found.a, &found.b) == (a, b)).cloned();
+            let found: Vec<MeanCosine> = outcomes.iter().filter_map(of_pair).collect();
+            let samples = found.iter().map(|cosine| cosine.samples as f64).sum::<f64>();
+            let below = found.iter().map(|cosine| cosine.below_zero * cosine.samples as f64).sum::<f64>();
+            let mean = Sample::of(found.iter().map(|cosine| cosine.mean).collect());
+            Self { a: a.clone(), b: b.clone(), mean, below_zero: below / samples }
+        };
+        outcomes.iter().take(1).flat_map(|outcome| &outcome.cosines).map(pair).collect()
     }
 }

@@ -12,7 +12,8 @@ impl StrategyReport {
         let numbers: Vec<String> = self.seeds.iter().map(u64::to_string).collect();
         let short = self.groups.iter().map(|group| group.sentence(self.seeds.len())).collect::<Vec<_>>();
         let mut sections = vec![section("In short", None, short)];
-        sections.extend(self.groups.iter().flat_map(|group| [self.result(group), self.draws(group)]));
+        sections
+            .extend(self.groups.iter().flat_map(|group| [self.result(group), self.draws(group), self.curves(group)]));
         sections.push(self.reproduction(&numbers));
         Document {
             title: format!("{}: strategies for several tasks", self.name),
@@ -87,12 +88,56 @@ impl StrategyReport {
             Group::Balance => "Batches of each task, with each balancer",
             Group::Sample => "Batches of each task, with each sampler",
         };
-        section(
-            title,
-            [Block::Table(table)],
-            ["The mean over seeds. How weights moved, and what was drawn when, is in the report of each run."
-                .to_owned()],
-        )
+        section(title, [Block::Table(table)], ["The mean over seeds.".to_owned()])
+    }
+
+    /// How weights moved, or what was drawn when, in the runs of the first seed; and the angles between the gradients.
+    fn curves(&self, group: &GroupReport) -> Section {
+        let seed = self.seeds.first().copied().unwrap_or_default();
+        let (title, y, told) = match group.group {
+            Group::Balance => (
+                "How the weights moved",
+                "weight",
+                "Balancers that left all weights at 1 are not among them. Of those that change single numbers of the gradients a weight is the share that went through.",
+            ),
+            Group::Sample => (
+                "What was drawn when",
+                "batches",
+                "How many batches each task has had. Straight lines: its share stayed the same.",
+            ),
+        };
+        let chart = |entry: &EntryReport| {
+            (!entry.curves.is_empty()).then(|| {
+                let note = format!("The run of seed {seed}.");
+                let plot = Plot::Lines(entry.curves.clone());
+                Block::Chart(Chart {
+                    title: entry.strategy.name.clone(),
+                    x: "step".into(),
+                    y: y.to_owned(),
+                    plot,
+                    note,
+                })
+            })
+        };
+        let charts: Vec<Block> = group.entries.iter().filter_map(chart).collect();
+        let text = if charts.is_empty() { "No weight moved.".to_owned() } else { told.to_owned() };
+        let mut cosines = table(&["gradients of"], &["mean cosine", "below 0, %"]);
+        for pair in &group.cosines {
+            let mean = match pair.mean.sd {
+                Some(sd) => format!("{:.3} ± {sd:.3}", pair.mean.mean),
+                None => format!("{:.3}", pair.mean.mean),
+            };
+            cosines.row([format!("{} and {}", pair.a, pair.b), mean, decimal(100.0 * pair.below_zero)]);
+        }
+        let angles = (!group.cosines.is_empty()).then(|| {
+            let what = format!(
+                "The angles between the gradients of the tasks on the shared encoder, in the runs of {}. Near 0 the tasks do not concern each other, and methods that \
+                 resolve conflicts have little to do.",
+                group.group.baseline()
+            );
+            [Block::Text(what), Block::Table(cosines)]
+        });
+        section(title, charts.into_iter().chain(angles.into_iter().flatten()), [text])
     }
 
     fn reproduction(&self, numbers: &[String]) -> Section {

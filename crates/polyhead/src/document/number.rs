@@ -15,7 +15,12 @@ pub fn count(number: usize) -> String {
 
 /// A count with the right form of its noun: `1 example`, `2,000 examples`.
 pub fn counted(number: usize, noun: &str) -> String {
-    format!("{} {noun}{}", count(number), if number == 1 { "" } else { "s" })
+    let ending = match number {
+        1 => "",
+        _ if noun.ends_with("ch") => "es",
+        _ => "s",
+    };
+    format!("{} {noun}{ending}", count(number))
 }
 
 /// A large count in few figures: `22.6 M`, `1,240 k`.

@@ -21,7 +21,7 @@ use crate::error::{Error, Place, Result};
 use crate::parameters::{Freeze, Int8, Lora, Naming, Weights};
 use candle_core::{Device, Tensor};
 pub use polyhead_kernels::{Activation, Offset, Pass, Precision};
-use polyhead_kernels::{Index, Ops, Plain, Segments, Tape, Value};
+use polyhead_kernels::{Index, Join, Ops, Plain, Segments, Tape, Value};
 use polyhead_kernels::{in_pool, in_team};
 use serde_json::{Value as Json, json};
 use std::path::Path;
@@ -375,8 +375,15 @@ pub struct Output {
 }
 
 /// Runs an encoder over a batch, and each head over its part of it. In training a loss of the outputs, one tensor, can be sent
-/// back through all of it, once. `reads` is what every head reads.
-pub fn run(encoder: &dyn Encoder, batch: &Batch, pass: Pass, reads: Reads, heads: &Heads) -> Result<Vec<Output>> {
+/// back through all of it, once. `reads` is what every head reads. With a `join`, the heads' gradients on the hidden states pass through it.
+pub fn run(
+    encoder: &dyn Encoder,
+    batch: &Batch,
+    pass: Pass,
+    reads: Reads,
+    join: Option<Join>,
+    heads: &Heads,
+) -> Result<Vec<Output>> {
     // Heads on parts of a batch take their rows of all tokens.
     let reads = match batch.heads.as_slice() {
         [HeadInputs { rows: None, .. }] => reads,
@@ -388,11 +395,18 @@ pub fn run(encoder: &dyn Encoder, batch: &Batch, pass: Pass, reads: Reads, heads
             let tape = Tape::new(encoder.precision(), pass, batch.inputs.clone());
             let mut tape = tape.recomputing(encoder.facts().recomputes);
             let hidden = encoder.forward(&mut tape, reads, None)?;
-            for (at, HeadInputs { rows, inputs, begins }) in batch.heads.iter().enumerate() {
-                let own = tape.for_head(&hidden, rows.as_deref(), pass.beginning_at(*begins), inputs.clone())?;
+            let of_heads = match join {
+                Some(join) => tape.for_heads(&hidden, batch.heads.len(), join)?,
+                None => vec![hidden; batch.heads.len()],
+            };
+            for (at, (hidden, HeadInputs { rows, inputs, begins })) in of_heads.iter().zip(&batch.heads).enumerate() {
+                let own = tape.for_head(hidden, rows.as_deref(), pass.beginning_at(*begins), inputs.clone())?;
                 values.push(heads(at, &own, &mut tape)?);
             }
             return Ok::<_, Error>((tape.finish(&values)?, values));
+        }
+        if join.is_some() {
+            return Err(Error::usage("expected the CPU: gradients on hidden states are joined there alone"));
         }
         let mut plain = Plain::new(pass, batch.inputs.clone());
         let hidden = encoder.forward(&mut plain, reads, None)?;

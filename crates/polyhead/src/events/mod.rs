@@ -17,7 +17,7 @@ mod step;
 
 pub use evaluated::{Counts, Evaluated, Finished, Sample};
 pub use heads::{Begins, HeadStart, listed};
-pub use outcome::Outcome;
+pub use outcome::{MeanCosine, Outcome};
 pub use plan::{Lost, ParameterCounts, Plan, TaskPlan, Warning, WarningKind};
 pub use read::{Record, is_finished};
 pub use step::{Cosine, Diagnosed, Diagnosis, Norms, Step, StepTask};

@@ -1,8 +1,9 @@
 //! What a finished run came to, out of its events: `updates of each task, scores, times`.
 
-use super::{Event, FILE, Record, Step, TaskPlan, is_finished};
+use super::{Cosine, Diagnosed, Event, FILE, Record, Step, TaskPlan, is_finished};
 use crate::error::{Error, Place, Result};
 use crate::tasks::Score;
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -33,6 +34,45 @@ pub struct Outcome {
     pub training_seconds: f64,
     /// What the evaluations took, saving included.
     pub evaluation_seconds: f64,
+    /// How the gradients of two tasks agreed on the shared encoder, where they were compared.
+    pub cosines: Vec<MeanCosine>,
+}
+
+/// How the gradients of two tasks agreed over a run.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct MeanCosine {
+    /// One task.
+    pub a: String,
+    /// The other, which comes later in the model.
+    pub b: String,
+    /// How often they were compared.
+    pub samples: usize,
+    /// The mean cosine.
+    pub mean: f64,
+    /// The share of the samples below 0: there the tasks pull in opposite directions.
+    pub below_zero: f64,
+}
+
+impl MeanCosine {
+    /// Pair by pair, in the order in which they come.
+    fn of<'a>(diagnoses: impl Iterator<Item = &'a Diagnosed>) -> Vec<Self> {
+        let mut pairs: Vec<(&str, &str, Vec<f64>)> = Vec::new();
+        for Cosine { a, b, cosine } in diagnoses.flat_map(|diagnosed| &diagnosed.diagnosis.cosines) {
+            let Some(cosine) = *cosine else { continue };
+            match pairs.iter_mut().find(|(one, other, _)| one == a && other == b) {
+                Some((.., values)) => values.push(cosine),
+                None => pairs.push((a, b, vec![cosine])),
+            }
+        }
+        let mean = |(a, b, values): (&str, &str, Vec<f64>)| {
+            let samples = values.len();
+            let share = |sum: f64| sum / samples as f64;
+            let below = values.iter().filter(|value| **value < 0.0).count() as f64;
+            let (a, b) = (a.to_owned(), b.to_owned());
+            Self { a, b, samples, mean: share(values.iter().sum()), below_zero: share(below) }
+        };
+        pairs.into_iter().map(mean).collect()
+    }
 }
 
 impl Outcome {
@@ -42,13 +82,15 @@ impl Outcome {
         if !is_finished(run) {
             return Ok(None);
         }
-        let (mut planned, mut steps, mut evaluated, mut end) = (None, BTreeMap::new(), BTreeMap::new(), None);
+        let (mut planned, mut end) = (None, None);
+        let (mut steps, mut evaluated, mut diagnosed) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         for line in Record::read(run)?.lines {
             match line.event {
                 Event::Planned(plan) => planned = Some(plan),
                 // By number, so that a step or epoch that was done again after an interruption counts once.
                 Event::Step(step) => drop(steps.insert(step.step, step)),
                 Event::Evaluated(of) => drop(evaluated.insert(of.epoch, of)),
+                Event::Diagnosed(of) => drop(diagnosed.insert(of.step, of)),
                 Event::Finished(finished) => end = Some(finished),
                 _ => {}
             }
@@ -73,6 +115,7 @@ impl Outcome {
             tokens: steps.values().map(Step::tokens).sum(),
             training_seconds: steps.values().map(|step| step.seconds).sum(),
             evaluation_seconds,
+            cosines: MeanCosine::of(diagnosed.values()),
             last_value: last.as_ref().and_then(|of| of.value),
             last: last.map(|of| of.scores).unwrap_or_default(),
         }))
@@ -88,7 +131,10 @@ mod tests {
 {"event":"step","step":1,"task":"qa","tokens":5,"seconds":1.5,"time":1.0}
 {"event":"step","step":2,"task":"qa","tokens":4,"seconds":2.0}
 {"event":"evaluated","epoch":1,"scores":{"qa":{"headline":"f1","values":{"f1":50.0}}},"seconds":1.0}
+{"event":"diagnosed","step":1,"norms":{},"cosines":[{"a":"ner","b":"qa","cosine":0.5}],"seconds":0.1}
+{"event":"diagnosed","step":2,"norms":{},"cosines":[{"a":"ner","b":"qa","cosine":0.5}],"seconds":0.1}
 {"event":"saved","step":2,"checkpoint":"x"}
+{"event":"diagnosed","step":2,"norms":{},"cosines":[{"a":"ner","b":"qa","cosine":-0.1}],"seconds":0.1}
 {"event":"step","step":2,"task":"qa","tokens":4,"seconds":2.5}
 {"event":"evaluated","epoch":2,"scores":{"qa":{"headline":"f1","values":{"f1":40.0}}},"seconds":1.0}
 {"event":"finished","best_epoch":1,"scores":{"qa":{"headline":"f1","values":{"f1":50.0}}},"steps":2,"seconds":6.0}
@@ -110,6 +156,8 @@ mod tests {
             (Some(50.0), Some(40.0))
         );
         assert_eq!((outcome.tasks[0].batches, outcome.precision.as_str()), (2, "f32"));
+        let [MeanCosine { samples: 2, mean, below_zero, .. }] = outcome.cosines[..] else { panic!("one pair") };
+        assert!((mean - 0.2).abs() < 1e-12 && below_zero == 0.5);
     }
 
     #[test]

@@ -27,7 +27,7 @@ use crate::tasks::{AnyTask, Calibration, HeadShape, Logits, LogitsFn};
 use crate::text::Tokenizer;
 use candle_core::Tensor;
 use folder::TokenizerFiles;
-use polyhead_kernels::{Inputs, Ops, Value, Weight};
+use polyhead_kernels::{Inputs, Join, Ops, Value, Weight};
 use serde_json::Value as Json;
 use start::Left;
 use std::collections::BTreeMap;
@@ -191,15 +191,16 @@ impl Model {
             let (windows, count) = (windows.clone(), count(task, windows));
             heads.push(HeadPart { task, windows, count, begins: Offset::default() });
         }
-        Ok(self.losses_of_parts(&heads, padding, pass)?.0)
+        Ok(self.losses_of_parts(&heads, padding, pass, None)?.0)
     }
 
-    /// The same of a part of a step; and what the encoder read.
+    /// The same of a part of a step; and what the encoder read. With a `join`, the heads' gradients on the hidden states pass through it.
     pub fn losses_of_parts(
         &self,
         heads: &[HeadPart],
         padding: Padding,
         pass: Pass,
+        join: Option<Join>,
     ) -> Result<(Vec<Loss>, Arc<Inputs>)> {
         let longest = heads.iter().map(|head| head.task.task.max_length()).max().unwrap_or(0);
         let named: Vec<&NamedTask> = heads.iter().map(|head| head.task).collect();
@@ -208,7 +209,7 @@ impl Model {
         for (inputs, head) in batch.heads.iter_mut().zip(heads) {
             inputs.begins = Some(head.begins);
         }
-        let outputs = self.forward(&batch, &named, pass)?;
+        let outputs = self.forward_joined(&batch, &named, pass, join)?;
         let loss = |(head, (output, inputs)): (&HeadPart, (&Output, &HeadInputs))| {
             Loss::of(head.task, &head.windows, output, &inputs.inputs, head.count)
         };
@@ -219,6 +220,17 @@ impl Model {
     /// What each head makes of its part of a batch, in one pass of the encoder. In training a loss of the logits, one tensor, can
     /// be sent back once.
     pub fn forward(&self, batch: &Batch, tasks: &[&NamedTask], pass: Pass) -> Result<Vec<Output>> {
+        self.forward_joined(batch, tasks, pass, None)
+    }
+
+    /// The same, where the heads' gradients on the hidden states pass through a `join` on their way back.
+    fn forward_joined(
+        &self,
+        batch: &Batch,
+        tasks: &[&NamedTask],
+        pass: Pass,
+        join: Option<Join>,
+    ) -> Result<Vec<Output>> {
         if tasks.len() != batch.heads.len() {
             return Err(Error::internal(format!("{} heads on a batch for {}", tasks.len(), batch.heads.len())));
         }
@@ -228,7 +240,7 @@ impl Model {
         };
         let first_alone = tasks.iter().all(|named| named.task.reads() == Reads::FirstTokens);
         let reads = if first_alone { Reads::FirstTokens } else { Reads::AllTokens };
-        encoders::run(&*self.encoder, batch, pass, reads, &head)
+        encoders::run(&*self.encoder, batch, pass, reads, join, &head)
     }
 
     /// The logits of each window.
@@ -254,7 +266,7 @@ impl Model {
     pub fn hidden(&self, windows: &[&Features]) -> Result<Vec<Logits>> {
         let batch = Batch::new(windows, Padding::Packed, 0, self.tokenizer.pad);
         let as_they_are = |_: usize, hidden: &Value, _: &mut dyn Ops| Ok(hidden.clone());
-        let outputs = encoders::run(&*self.encoder, &batch, Pass::Evaluate, Reads::AllTokens, &as_they_are)?;
+        let outputs = encoders::run(&*self.encoder, &batch, Pass::Evaluate, Reads::AllTokens, None, &as_they_are)?;
         Ok(outputs.iter().map(Logits::split).collect::<Result<Vec<_>>>()?.concat())
     }
 

@@ -20,12 +20,16 @@ impl Recipe {
     /// Refuses strategies that are none, and those that can't work together.
     pub(super) fn check_strategies(&self) -> Result<()> {
         let (sampler, balancer) = (self.sampler()?, self.balancer()?);
-        if let Some(target) = sampler.target().filter(|target| !self.tasks.contains_key(*target)) {
+        let of_sampler =
+            sampler.named_tasks().into_iter().map(|(option, task)| (format!("train.sample.{option}"), task));
+        let of_balancer = balancer.target().map(|task| ("train.balance.target".to_owned(), task));
+        if let Some((key, task)) = of_sampler.chain(of_balancer).find(|(_, task)| !self.tasks.contains_key(*task)) {
             let tasks: Vec<&str> = self.tasks.keys().map(String::as_str).collect();
-            let (tasks, key) = (tasks.join(", "), "train.sample.target");
-            return Err(
-                Error::usage(format!("{key}: expected one of the tasks {tasks}, found `{target}`")).at(self.place(key))
-            );
+            let message = format!("{key}: expected one of the tasks {}, found `{task}`", tasks.join(", "));
+            return Err(Error::usage(message).at(self.place(&key)));
+        }
+        if balancer.needs() == Needs::HiddenGradients && self.tasks.len() > 1 {
+            return self.check_one_batch();
         }
         if balancer.needs() == Needs::Nothing || sampler.step_of() == StepOf::SeveralTasks || self.tasks.len() < 2 {
             return Ok(());
@@ -41,6 +45,21 @@ impl Recipe {
         ))
         .at(self.place("train.balance"))
         .hint(format!("`{name}` compares the tasks of a step: add {}", several.join(" or "))))
+    }
+
+    /// Refuses a balancer by the gradients on hidden states where no batch feeds all tasks.
+    fn check_one_batch(&self) -> Result<()> {
+        let name = &self.train.balance.name;
+        let (found, hint) = match (self.train.shared_pass, self.train.accumulate) {
+            (true, 1) => return Ok(()),
+            (true, parts) => (format!("steps of {parts} parts (train.accumulate)"), "leave train.accumulate out"),
+            (false, _) => (
+                "batches of each task's own".to_owned(),
+                "tasks that train on the same files can share their batches: train.shared_pass = true",
+            ),
+        };
+        let message = format!("train.balance: `{name}` expected one batch that feeds all tasks, found {found}");
+        Err(Error::usage(message).at(self.place("train.balance")).hint(hint))
     }
 
     fn open_strategy<T: ?Sized>(&self, key: &str, all: &[Registered<T>], named: &Strategy) -> Result<Box<T>> {
@@ -102,6 +121,27 @@ mod tests {
     }
 
     #[test]
+    fn what_needs_one_batch_for_all_tasks_is_refused_where_there_is_none() {
+        for (train, found) in [
+            ("balance = 'graddrop'", "found batches of each task's own"),
+            ("balance = 'mgda_ub'\nsample = 'joint'", "found batches of each task's own"),
+            ("balance = 'mgda_ub'\nshared_pass = true\naccumulate = 2", "found steps of 2 parts (train.accumulate)"),
+        ] {
+            let error = parse(train).unwrap_err().to_string();
+            assert!(error.contains("expected one batch that feeds all tasks") && error.ends_with(found), "{error}");
+        }
+        assert!(parse("balance = 'graddrop'\nshared_pass = true").is_ok());
+    }
+
+    #[test]
+    fn a_target_must_be_a_task() {
+        let error = parse("balance = { name = 'gradient_similarity', target = 'x' }\nsample = 'joint'").unwrap_err();
+        assert!(error.to_string().contains("train.balance.target: expected one of the tasks ner, qa, found `x`"));
+        let error = parse("sample = { name = 'mixing_ratio', ratio = { ner = 2, q = 1 } }").unwrap_err();
+        assert!(error.to_string().contains("train.sample.ratio: expected one of the tasks ner, qa, found `q`"));
+    }
+
+    #[test]
     fn options_of_a_strategy_are_refused_where_they_stand() {
         for (train, what) in [
             (
@@ -123,7 +163,7 @@ mod tests {
             ),
             (
                 "mix = 'join'",
-                "x.toml:6:1: train.sample: expected one of round_robin, proportional, temperature, annealed, joint, score_gap, exp3, prediction_gain, autosem, dga, multidds, found `join`",
+                "x.toml:6:1: train.sample: expected one of round_robin, proportional, temperature, annealed, mixing_ratio, joint, score_gap, exp3, prediction_gain, autosem, dga, multidds, found `join`",
             ),
         ] {
             let error = parse(train).unwrap_err().to_string();

@@ -5,7 +5,7 @@
 
 use super::run::Run;
 use crate::document::number::{count, decimal, fine};
-use crate::document::{Cell, Chart, Look, Plot, Series, Table};
+use crate::document::{Block, Cell, Chart, Look, Plot, Series, Table};
 use crate::events::{Evaluated, Step};
 
 /// The most points of a curve.
@@ -64,6 +64,12 @@ pub fn is_of(step: &Step, task: &str) -> bool {
 /// Whether a step took batches of several tasks.
 pub fn is_joint(step: &Step) -> bool {
     step.tasks.len() > 1
+}
+
+/// A chart over steps.
+pub fn by_step(title: &str, y: &str, series: Vec<Series>, note: &str) -> Block {
+    let (title, x, y, note) = (title.into(), "step".into(), y.into(), note.into());
+    Block::Chart(Chart { title, x, y, plot: Plot::Lines(series), note })
 }
 
 /// A smoothed line with the unsmoothed one behind it.

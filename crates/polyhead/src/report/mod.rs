@@ -5,6 +5,7 @@
 //! by name here: what there is to say of predictions, tasks say themselves ([`crate::tasks::Analyse`]).
 
 mod chart;
+pub mod combined;
 mod curves;
 pub mod data;
 mod escape;

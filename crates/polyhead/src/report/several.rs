@@ -2,11 +2,12 @@
 //!
 //! The spread is the sample standard deviation over the runs. Where runs differ in more than their seed, it says so.
 
+use super::curves::by_step;
 use super::kept;
 use super::parameters::{self, Sharing};
 use super::run::Run;
 use super::scores::{headline, points, shown};
-use super::single::{best_score, by_step, encoder};
+use super::single::{best_score, encoder};
 use super::timing::{self, Work};
 use super::{Depth, curves};
 use crate::document::number::{count, counted, decimal, duration, fine, mean_and_spread, plus_minus, short, words};

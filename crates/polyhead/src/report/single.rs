@@ -4,9 +4,9 @@ use super::kept::{self, Had};
 use super::parameters::{self, Sharing};
 use super::run::Run;
 use super::scores::{self, headline};
-use super::{Depth, curves, examples, reproduce, timing};
+use super::{Depth, combined, curves, examples, reproduce, timing};
 use crate::document::number::{count, counted, decimal, duration, fine, percent, short};
-use crate::document::{Block, Chart, Document, Figure, Plot, Section, Series, Table};
+use crate::document::{Block, Document, Figure, Section, Series, Table};
 use crate::events::{self, Begins, Diagnosed, Step};
 use crate::infer::Session;
 use crate::model::{shares, without_path};
@@ -31,6 +31,10 @@ pub fn document(run: &Run, kinds: &[TaskKind], depth: Depth, notify: &mut dyn Fn
     sections.push(section("Scores", all_scores(run)));
     sections.push(section("Losses", losses(run)));
     sections.push(section("Learning rate and gradients", optimisation(run)));
+    let combined = combined::blocks(run);
+    if !combined.is_empty() {
+        sections.push(section("How the tasks were combined", combined));
+    }
     notify(&format!("{}: describing the data", run.name));
     sections.push(section("Data", examples::data(run, &session)));
     match &session {
@@ -223,12 +227,6 @@ fn losses(run: &Run) -> Vec<Block> {
     table.into_iter().chain(curves::loss_charts(run).into_iter().map(Block::Chart)).collect()
 }
 
-/// A chart over steps.
-pub fn by_step(title: &str, y: &str, series: Vec<Series>, note: &str) -> Block {
-    let (title, x, y, note) = (title.into(), "step".into(), y.into(), note.into());
-    Block::Chart(Chart { title, x, y, plot: Plot::Lines(series), note })
-}
-
 fn optimisation(run: &Run) -> Vec<Block> {
     if run.steps.is_empty() {
         return vec![Block::Missing("No step is recorded.".into())];
@@ -244,7 +242,12 @@ fn optimisation(run: &Run) -> Vec<Block> {
         let planned = if early { ", which it would have reached after all planned steps" } else { "" };
         format!("It rises over the first {} and then falls to 0{planned}.", counted(plan.warmup_steps, "step"))
     });
-    blocks.push(by_step("Learning rate", "learning rate", vec![curves::learning_rate(run, "learning rate")], &warmup));
+    blocks.push(curves::by_step(
+        "Learning rate",
+        "learning rate",
+        vec![curves::learning_rate(run, "learning rate")],
+        &warmup,
+    ));
     let norms = curves::gradient_norms(run);
     if norms.is_empty() {
         blocks.push(Block::Missing("The run recorded no gradient norms.".into()));
@@ -253,7 +256,7 @@ fn optimisation(run: &Run) -> Vec<Block> {
             let share = decimal(100.0 * clipped as f64 / all as f64);
             format!("Before clipping; smoothed. {share} % of the steps were clipped to a norm of {limit}.")
         });
-        blocks.push(by_step("Norm of the gradient", "norm", norms, &note));
+        blocks.push(curves::by_step("Norm of the gradient", "norm", norms, &note));
     }
     blocks.extend(curves::group_norms(run).map(Block::Table));
     match run.diagnoses.as_slice() {
@@ -307,13 +310,18 @@ fn conflict(diagnoses: &[Diagnosed]) -> Vec<Block> {
     vec![
         Block::heading("The tasks' gradients on the shared encoder"),
         Block::Table(table),
-        by_step(
+        curves::by_step(
             "Cosine between the tasks' gradients",
             "cosine",
             series(pairs),
             "On the shared encoder, at sampled steps.",
         ),
-        by_step("Norm of each task's gradient", "norm", series(norms), "On the shared encoder, at sampled steps."),
+        curves::by_step(
+            "Norm of each task's gradient",
+            "norm",
+            series(norms),
+            "On the shared encoder, at sampled steps.",
+        ),
     ]
 }
 

@@ -90,8 +90,8 @@ impl Agreement {
 }
 
 impl Sampler for Agreement {
-    fn target(&self) -> Option<&str> {
-        self.options.target.as_deref()
+    fn named_tasks(&self) -> Vec<(&'static str, &str)> {
+        self.options.target.as_deref().map(|target| ("target", target)).into_iter().collect()
     }
 
     fn compares_every(&self) -> Option<usize> {

@@ -79,8 +79,8 @@ fn gamma(a: f64, key: Key) -> f64 {
 }
 
 impl Sampler for AutoSem {
-    fn target(&self) -> Option<&str> {
-        Some(&self.target)
+    fn named_tasks(&self) -> Vec<(&'static str, &str)> {
+        vec![("target", &self.target)]
     }
 
     fn next(&mut self, position: &Position) -> Vec<usize> {

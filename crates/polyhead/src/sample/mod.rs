@@ -12,6 +12,7 @@ mod annealed;
 mod autosem;
 mod exp3;
 mod joint;
+mod mixing_ratio;
 mod prediction_gain;
 mod proportional;
 mod round_robin;
@@ -29,6 +30,7 @@ pub const SAMPLERS: &[SamplerKind] = &[
     proportional::KIND,
     temperature::KIND,
     annealed::KIND,
+    mixing_ratio::KIND,
     joint::KIND,
     // Those that learn.
     score_gap::KIND,
@@ -49,9 +51,9 @@ pub trait Sampler: Send {
         StepOf::OneTask
     }
 
-    /// The task that the others are to help, if it names one.
-    fn target(&self) -> Option<&str> {
-        None
+    /// The tasks that its options name, each with its option.
+    fn named_tasks(&self) -> Vec<(&'static str, &str)> {
+        Vec::new()
     }
 
     /// Whether it must know the losses of a step's batches after the update, which is one forward pass more.
@@ -231,6 +233,20 @@ mod tests {
     #[test]
     fn joint_takes_every_task_in_each_step_until_the_longest_has_had_all_its_batches() {
         assert_eq!(epoch("joint", "", &[2, 3], 1), [[0, 1], [0, 1], [0, 1]]);
+    }
+
+    #[test]
+    fn a_mixing_ratio_is_kept_in_every_cycle_and_spreads_the_batches_of_a_task() {
+        assert_eq!(epoch("mixing_ratio", "ratio = { 0 = 2, 1 = 1 }", &[4, 3], 1), [[0], [1], [0], [0], [1], [0], [0]]);
+        assert_eq!(epoch("mixing_ratio", "", &[1, 3], 1), [[0], [1], [0], [1]]);
+        let all = epoch("mixing_ratio", "ratio = { 0 = 5, 2 = 3 }", &[50, 20, 20], 1);
+        for cycle in all.chunks_exact(9) {
+            let counts = [0, 1, 2].map(|task| cycle.iter().filter(|tasks| **tasks == [task]).count());
+            assert_eq!(counts, [5, 1, 3]);
+            assert!(!cycle.windows(3).any(|steps| steps[0] == steps[1] && steps[1] == steps[2]), "{cycle:?}");
+        }
+        let refused = (find(SAMPLERS, "mixing_ratio").unwrap().open)(&toml::from_str("ratio = { a = 0 }").unwrap());
+        assert_eq!(refused.err().unwrap().to_string(), "ratio: expected numbers from 1 to 100, found 0 of `a`");
     }
 
     #[test]

@@ -21,9 +21,9 @@ use crate::error::{Error, Result};
 use crate::model::{HeadPart, Loss};
 use crate::parameters::Gradients;
 use candle_core::Tensor;
-use polyhead_kernels::Inputs;
 use polyhead_kernels::rng::Key;
-use std::sync::Arc;
+use polyhead_kernels::{Inputs, Join};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 /// What the passes of a step came to.
@@ -67,6 +67,7 @@ impl Trainer {
             (0 | 1, _) => self.summed(batches, &vec![1.0; batches.len()], 0.0),
             (_, Needs::Losses) => self.by_losses(batches),
             (_, Needs::Gradients | Needs::Products) => self.by_gradients(batches),
+            (_, Needs::HiddenGradients) => self.by_hidden_gradients(batches),
         }
     }
 
@@ -76,11 +77,7 @@ impl Trainer {
         let (mut tasks, mut weights) = (Vec::with_capacity(batches.len()), weights);
         for together in batches.chunk_by(|_, next| next.joins) {
             let (own, rest) = weights.split_at(together.len().min(weights.len()));
-            tasks.extend(self.passes(together, tasks.len(), own, &mut |losses| {
-                let mut losses = losses.iter().map(|(_, loss)| loss.clone());
-                let Some(first) = losses.next() else { return Ok(()) };
-                self.model.parameters.backward(&losses.try_fold(first, |sum, loss| sum + loss)?)
-            })?);
+            tasks.extend(self.passes(together, tasks.len(), own, None, &mut |losses| self.backward_sum(losses))?);
             weights = rest;
         }
         let losses = self.weighted_losses(batches, &tasks);
@@ -88,12 +85,19 @@ impl Trainer {
         Ok(StepGradient { gradients, tasks, losses, balance_seconds })
     }
 
+    /// Sends the sum of losses back.
+    fn backward_sum(&self, losses: &[(usize, Tensor)]) -> Result<()> {
+        let mut losses = losses.iter().map(|(_, loss)| loss.clone());
+        let Some(first) = losses.next() else { return Ok(()) };
+        self.model.parameters.backward(&losses.try_fold(first, |sum, loss| sum + loss)?)
+    }
+
     /// The losses decide the weights: all forward passes come first, and one backward pass sends their weighted sum back.
     fn by_losses(&mut self, batches: &[TaskBatch]) -> Result<StepGradient> {
         let (mut passes, mut parts) = (Vec::with_capacity(batches.len()), Vec::new());
         for together in batches.chunk_by(|_, next| next.joins) {
             let at = passes.len();
-            passes.extend(self.passes(together, at, &vec![1.0; together.len()], &mut |losses| {
+            passes.extend(self.passes(together, at, &vec![1.0; together.len()], None, &mut |losses| {
                 parts.extend(losses.iter().map(|(index, loss)| (at + index, loss.clone())));
                 Ok(())
             })?);
@@ -129,21 +133,69 @@ impl Trainer {
             let backward = &mut |losses: &[(usize, Tensor)]| {
                 losses.iter().try_for_each(|(_, loss)| self.model.parameters.backward(loss))
             };
-            passes.extend(self.passes(std::slice::from_ref(batch), at, &[1.0], backward)?);
+            passes.extend(self.passes(std::slice::from_ref(batch), at, &[1.0], None, backward)?);
             gradients.push(self.model.parameters.take_gradients());
         }
         let losses = self.weighted_losses(batches, &passes);
         let tasks: Vec<usize> = batches.iter().map(|batch| batch.task).collect();
+        let independent = match self.balancer.needs_independent_products() {
+            true => Some(self.independent_products(&tasks)?),
+            false => None,
+        };
         let began = Instant::now();
         let parameters = &self.model.parameters;
         let products = (self.balancer.needs() == Needs::Products)
             .then(|| Gradients::products(&gradients.iter().collect::<Vec<_>>(), parameters));
         let step = self.step_tasks(&tasks);
-        let step = StepTasks { losses: Some(&losses), products: products.as_deref(), ..step };
+        let (losses_of, products, independent) = (Some(&losses[..]), products.as_deref(), independent.as_deref());
+        let step = StepTasks { losses: losses_of, products, independent, ..step };
         let (gradients, weights) = self.balancer.combine(&step, gradients, &self.model.parameters)?;
         passes.iter_mut().zip(weights).for_each(|(pass, weight)| pass.weight = weight);
         let balance_seconds = began.elapsed().as_secs_f64();
         Ok(StepGradient { gradients, tasks: passes, losses, balance_seconds })
+    }
+
+    /// One batch feeds all tasks: their gradients on its hidden states are changed on their way back.
+    fn by_hidden_gradients(&mut self, batches: &[TaskBatch]) -> Result<StepGradient> {
+        let tasks: Vec<usize> = batches.iter().map(|batch| batch.task).collect();
+        let step = self.step_tasks(&tasks);
+        let join = self.balancer.join(&step)?;
+        let shown = Arc::new(Mutex::new((Vec::new(), 0.0)));
+        let tells = shown.clone();
+        let join: Join = Box::new(move |gradients| {
+            let began = Instant::now();
+            let weights = join(gradients);
+            *tells.lock().unwrap_or_else(PoisonError::into_inner) = (weights, began.elapsed().as_secs_f64());
+        });
+        self.model.parameters.clear_gradients();
+        let backward = &mut |losses: &[(usize, Tensor)]| self.backward_sum(losses);
+        let mut passes = self.passes(batches, 0, &vec![1.0; batches.len()], Some(join), backward)?;
+        let (weights, balance_seconds) = std::mem::take(&mut *shown.lock().unwrap_or_else(PoisonError::into_inner));
+        passes.iter_mut().zip(weights).for_each(|(pass, weight)| pass.weight = weight);
+        let losses = self.weighted_losses(batches, &passes);
+        let gradients = self.model.parameters.take_gradients();
+        Ok(StepGradient { gradients, tasks: passes, losses, balance_seconds })
+    }
+
+    /// The dot products of the gradients of two batches of each task, drawn by chance: `[task of the first][task of the second]`.
+    fn independent_products(&self, tasks: &[usize]) -> Result<Vec<Vec<f64>>> {
+        let of_set = |set: &str| -> Result<Vec<Gradients>> {
+            tasks.iter().map(|&task| self.drawn_gradient(task, self.key.purpose("balance").purpose(set))).collect()
+        };
+        let (first, second) = (of_set("first")?, of_set("second")?);
+        let products = Gradients::products(&first.iter().chain(&second).collect::<Vec<_>>(), &self.model.parameters);
+        Ok(products.iter().take(tasks.len()).map(|row| row.iter().skip(tasks.len()).copied().collect()).collect())
+    }
+
+    /// The gradient of a task on a batch that is drawn by chance and not used for anything else.
+    pub(super) fn drawn_gradient(&self, task: usize, key: Key) -> Result<Gradients> {
+        let (data, step) = (&self.task_data[task], self.state.step as u64);
+        let key = key.purpose(&data.name).with(step);
+        let pick = |at| &data.windows[(key.uniform(at) * data.windows.len() as f64) as usize].features;
+        let windows: Vec<&Features> = (0..data.batch_size as u64).map(pick).collect();
+        let pass = Pass::train(self.key.purpose("dropout").with(step));
+        let loss = self.model.loss(&self.model.tasks[task], &windows, self.recipe.train.padding, pass)?;
+        self.model.parameters.gradients(&(loss.value * data.loss_weight)?)
     }
 
     /// The losses of the batches of a step with the parameters as they are now and the dropout masks of the step, times the weights that
@@ -151,7 +203,7 @@ impl Trainer {
     pub(super) fn losses_again(&self, batches: &[TaskBatch]) -> Result<Vec<f64>> {
         let mut passes = Vec::with_capacity(batches.len());
         for (at, batch) in batches.iter().enumerate() {
-            passes.extend(self.passes(std::slice::from_ref(batch), at, &[1.0], &mut |_| Ok(()))?);
+            passes.extend(self.passes(std::slice::from_ref(batch), at, &[1.0], None, &mut |_| Ok(()))?);
         }
         Ok(self.weighted_losses(batches, &passes))
     }
@@ -165,12 +217,19 @@ impl Trainer {
     pub(super) fn step_tasks<'a>(&self, tasks: &'a [usize]) -> StepTasks<'a> {
         let (count, epoch) = (self.task_data.len(), self.state.epoch);
         let key = self.key.purpose("balance").with(self.state.step as u64);
-        StepTasks { tasks, count, epoch, losses: None, after: None, products: None, key }
+        StepTasks { target: self.target, ..StepTasks::new(tasks, count, epoch, key) }
     }
 
     /// The passes of batches that go through the encoder together, in parts; `each` has the losses of a part, by the index of their batch, each times its
-    /// weight.
-    fn passes(&self, batches: &[TaskBatch], at: usize, weights: &[f64], each: OfPart) -> Result<Vec<TaskPass>> {
+    /// weight. A `join` is for batches of one part.
+    fn passes(
+        &self,
+        batches: &[TaskBatch],
+        at: usize,
+        weights: &[f64],
+        mut join: Option<Join>,
+        each: OfPart,
+    ) -> Result<Vec<TaskPass>> {
         let window = |batch: &TaskBatch, pick: usize| &self.task_data[batch.task].windows[pick].features;
         let count = |batch: &TaskBatch| -> f64 {
             let task = &self.model.tasks[batch.task].task;
@@ -193,7 +252,7 @@ impl Trainer {
                 }
             }
             let (indices, heads): (Vec<usize>, Vec<HeadPart>) = taking.into_iter().unzip();
-            let (losses, inputs) = self.losses(&heads, Pass::Train { key, begins })?;
+            let (losses, inputs) = self.losses(&heads, Pass::Train { key, begins }, join.take())?;
             let mut shared = losses.iter().map(|loss| loss.inputs.segments.tokens()).sum::<usize>();
             shared = shared.saturating_sub(inputs.segments.tokens());
             // The first head brings the tokens; the others share what they have in common with those before them.
@@ -223,7 +282,7 @@ impl Trainer {
     }
 
     /// The losses of heads in one pass of the encoder, and what it read.
-    fn losses(&self, heads: &[HeadPart], pass: Pass) -> Result<(Vec<Loss>, Arc<Inputs>)> {
+    fn losses(&self, heads: &[HeadPart], pass: Pass, join: Option<Join>) -> Result<(Vec<Loss>, Arc<Inputs>)> {
         let padding = self.recipe.train.padding;
         match heads {
             [HeadPart { task, windows, count, .. }] => {
@@ -231,7 +290,7 @@ impl Trainer {
                 let inputs = loss.inputs.clone();
                 Ok((vec![loss], inputs))
             }
-            several => self.model.losses_of_parts(several, padding, pass),
+            several => self.model.losses_of_parts(several, padding, pass, join),
         }
     }
 

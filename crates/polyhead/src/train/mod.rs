@@ -78,6 +78,8 @@ pub struct Trainer {
     plan: Plan,
     batches: Batches,
     balancer: Box<dyn Balancer>,
+    /// The task that the balancer's target names.
+    target: Option<usize>,
     schedule: Schedule,
     /// The peak of the learning rate.
     learning_rate: f64,
@@ -245,9 +247,11 @@ impl Trainer {
         let (mut batches, mut balancer) = (Batches::new(&recipe, &units, &task_data)?, recipe.balancer()?);
         batches.restore(&state.sampler)?;
         balancer.restore(&state.balancer)?;
+        let target = balancer.target().and_then(|target| task_data.iter().position(|data| data.name == target));
         Ok(Self {
             batches,
             balancer,
+            target,
             schedule: Schedule::new(plan.steps, recipe.train.warmup),
             learning_rate: recipe.train.learning_rate.of_width(model.encoder.hidden_size()),
             optimizer: Optimizer::new(Default::default(), recipe.train.weight_decay, recipe.train.max_grad_norm)
@@ -272,9 +276,8 @@ impl Trainer {
 
     /// Tells what in the data is probably a mistake.
     fn warn(&self, notify: &mut dyn FnMut(&str)) {
-        if let ([data], Needs::Losses | Needs::Gradients | Needs::Products) =
-            (self.task_data.as_slice(), self.balancer.needs())
-        {
+        let compares = self.balancer.needs() != Needs::Nothing;
+        if let ([data], true) = (self.task_data.as_slice(), compares) {
             let name = &self.recipe.train.balance.name;
             notify(&format!(
                 "train.balance: `{name}` compares tasks and changes nothing: `{}` is the only one",

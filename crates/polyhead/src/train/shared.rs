@@ -10,6 +10,7 @@
 
 use super::TaskData;
 use super::record::DataFile;
+use crate::balance::Needs;
 use crate::batch::Features;
 use crate::error::{Error, Result};
 use crate::recipe::Recipe;
@@ -46,7 +47,7 @@ impl Unit {
 /// The units of a recipe's tasks, in the order of their first tasks. `notify` hears which tasks share an encoder pass, or could.
 ///
 /// # Errors
-/// `train.shared_pass` is set and no two tasks have the same windows.
+/// `train.shared_pass` is set and no two tasks have the same windows; the balancer needs one batch for all tasks and there are several.
 pub(super) fn units(
     recipe: &Recipe,
     task_data: &[TaskData],
@@ -95,6 +96,15 @@ pub(super) fn units(
         let all = unit.items.len();
         let some = if both == all { String::new() } else { format!(" ({both} of {all} have gold for each)") };
         notify(&format!("{} share their windows: one encoder pass for both{some}", unit.named(task_data)));
+    }
+    if let ([_, _, ..], Needs::HiddenGradients) = (units.as_slice(), recipe.balancer()?.needs()) {
+        let (name, key) = (&recipe.train.balance.name, "train.balance");
+        let named: Vec<String> = units.iter().map(|unit| unit.named(task_data)).collect();
+        let message =
+            format!("{key}: `{name}` expected one batch that feeds all tasks, found batches of {}", named.join("; "));
+        return Err(Error::usage(message)
+            .at(recipe.place(key))
+            .hint("the same files, limit, batch_size and max_length for all; or another balancer"));
     }
     Ok(units)
 }

@@ -1,13 +1,11 @@
 //! One step of training: the batches of its tasks, their gradient, an update; and, now and then, what the tasks' gradients
 //! say of each other.
 
+use super::Trainer;
 use super::batches::TaskBatch;
 use super::diagnostics::cosines;
 use super::gradients::TaskPass;
-use super::{TaskData, Trainer};
 use crate::balance::StepTasks;
-use crate::batch::Features;
-use crate::encoders::Pass;
 use crate::error::Result;
 use crate::events::{Cosine, Diagnosed, Event, Step, StepTask};
 use crate::parameters::Gradients;
@@ -114,23 +112,17 @@ impl Trainer {
     /// batches that are drawn by chance and not used for anything else. Training is the same with it and without.
     fn diagnose(&self, batches: &[TaskBatch], gradients: &Gradients) -> Result<Diagnosed> {
         let began = Instant::now();
-        let step = self.state.step as u64;
         let own = match batches {
             [batch] => Some(batch.task),
             _ => None,
         };
-        let others = |(index, data): (usize, &TaskData)| {
+        let others = |index: usize| {
             if Some(index) == own {
                 return Ok(None);
             }
-            let key = self.key.purpose("diagnostics").purpose(&data.name).with(step);
-            let pick = |at| &data.windows[(key.uniform(at) * data.windows.len() as f64) as usize].features;
-            let windows: Vec<&Features> = (0..data.batch_size as u64).map(pick).collect();
-            let pass = Pass::train(self.key.purpose("dropout").with(step));
-            let loss = self.model.loss(&self.model.tasks[index], &windows, self.recipe.train.padding, pass)?;
-            self.model.parameters.gradients(&(loss.value * data.loss_weight)?).map(Some)
+            self.drawn_gradient(index, self.key.purpose("diagnostics")).map(Some)
         };
-        let all: Vec<Option<Gradients>> = self.task_data.iter().enumerate().map(others).collect::<Result<_>>()?;
+        let all: Vec<Option<Gradients>> = (0..self.task_data.len()).map(others).collect::<Result<_>>()?;
         let named = self.task_data.iter().zip(&all);
         let named: Vec<(&str, &Gradients)> =
             named.map(|(data, other)| (data.name.as_str(), other.as_ref().unwrap_or(gradients))).collect();

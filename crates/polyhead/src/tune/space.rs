@@ -26,11 +26,14 @@ pub enum SearchedKey {
     Epochs,
     /// `tasks.NAME.loss_weight` of all tasks but the first: a third to three times the recipe's.
     LossWeight,
+    /// `train.sample`: batches of the tasks in a ratio of 1, 2, 3, 5 and 8 (AutoSeM's second stage, Guo et al. 2019).
+    MixingRatio,
 }
 
 impl SearchedKey {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::LearningRate, Self::BatchSize, Self::LayerDecay, Self::Epochs, Self::LossWeight];
+    pub const ALL: [Self; 6] =
+        [Self::LearningRate, Self::BatchSize, Self::LayerDecay, Self::Epochs, Self::LossWeight, Self::MixingRatio];
 
     /// Its name.
     pub const fn name(self) -> &'static str {
@@ -40,6 +43,7 @@ impl SearchedKey {
             Self::LayerDecay => "layer_decay",
             Self::Epochs => "epochs",
             Self::LossWeight => "loss_weight",
+            Self::MixingRatio => "mixing_ratio",
         }
     }
 }
@@ -113,6 +117,13 @@ impl Space {
                         add(format!("tasks.{}.loss_weight", task.name), values, [own; 2]);
                     }
                 }
+                // Of one task there is no ratio.
+                SearchedKey::MixingRatio => {
+                    for task in tasks.iter().filter(|_| tasks.len() > 1) {
+                        let values = Values::Any(vec![1.0, 2.0, 3.0, 5.0, 8.0]);
+                        add(format!("{RATIO}{}", task.name), values, [AS_IN_THE_RECIPE, 1.0]);
+                    }
+                }
             }
         }
         Ok(Self { dimensions, key: Key::seed(recipe.seed).purpose("tune") })
@@ -151,10 +162,19 @@ impl Space {
 /// The factor of all batch sizes, among the settings of a trial.
 pub(super) const BATCHES: &str = "tasks.*.batch_size, times";
 
+/// What the shares of a mixing ratio begin with, among the settings of a trial; and what such a setting is where the recipe's own sampler stays.
+const RATIO: &str = "train.sample.ratio.";
+const AS_IN_THE_RECIPE: f64 = 0.0;
+
 /// The settings as overrides of the recipe.
 pub(super) fn overrides(recipe: &Recipe, settings: &[Setting]) -> crate::Result<Vec<String>> {
     let mut pairs = Vec::new();
+    let mut ratio = Vec::new();
     for (key, value) in settings {
+        if let Some(task) = key.strip_prefix(RATIO) {
+            ratio.extend((*value != AS_IN_THE_RECIPE).then(|| format!("{task} = {value}")));
+            continue;
+        }
         match key.as_str() {
             BATCHES => {
                 for task in recipe.tasks()? {
@@ -166,6 +186,9 @@ pub(super) fn overrides(recipe: &Recipe, settings: &[Setting]) -> crate::Result<
             // A whole number of a key that takes others too: with its point.
             _ => pairs.push(format!("{key}={value:?}")),
         }
+    }
+    if !ratio.is_empty() {
+        pairs.push(format!("train.sample={{ name = \"mixing_ratio\", ratio = {{ {} }} }}", ratio.join(", ")));
     }
     Ok(pairs)
 }
@@ -189,8 +212,11 @@ mod tests {
         let of = |number| overrides(&recipe(), &space.trial(number)).unwrap();
         let first = ["train.learning_rate=5e-5", "tasks.ner.batch_size=16", "tasks.qa.batch_size=2"];
         assert_eq!(of(0)[..3], first);
-        assert_eq!(of(0)[3..], ["train.layer_decay=1.0", "train.epochs=3", "tasks.qa.loss_weight=0.5"]);
+        assert_eq!(of(0)[3..6], ["train.layer_decay=1.0", "train.epochs=3", "tasks.qa.loss_weight=0.5"]);
         assert_eq!(of(1)[..3], ["train.learning_rate=0.00025", "tasks.ner.batch_size=8", "tasks.qa.batch_size=1"]);
+        // The recipe's own sampler, then equal parts.
+        assert_eq!(of(0).len(), 6);
+        assert_eq!(of(1)[6], "train.sample={ name = \"mixing_ratio\", ratio = { ner = 1, qa = 1 } }");
     }
 
     #[test]
