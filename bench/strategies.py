@@ -21,7 +21,8 @@ from harness import ROOT, Busy, keep, say, table
 
 TASKS = ["ner", "qa", "sentiment", "relation"]
 BY_LOSSES = ["equal", "uncertainty", "imtl_l", "dwa", "rlw", "gls", "stch", "famo"]
-BY_GRADIENTS = ["gradnorm", "mgda", "pcgrad", "gradvac", "cagrad", "imtl_g", "nash", "fairgrad", "aligned", "upgrad"]
+BY_GRADIENTS = ["gradnorm", "mgda", "pcgrad", "gradvac", "cagrad", "imtl_g", "nash", "fairgrad", "aligned", "upgrad",
+                "gradient_similarity", "sdmgrad"]
 KEEPING = ["db_mtl", "moco", "excess"]
 BALANCERS = BY_LOSSES + BY_GRADIENTS + KEEPING
 WARM_UP = 3
@@ -40,6 +41,8 @@ def run(args, balancer: str) -> dict:
     overrides = {"encoder.checkpoint": args.encoder, "output": args.work, "name": balancer, "train.sample": "joint", "train.balance": balancer,
                  "train.max_steps": args.steps, "train.diagnostics_every": 0}
     overrides |= {f"data.{task}.validation_limit": 1 for task in TASKS}
+    if balancer == "gradient_similarity":
+        overrides["train.balance"] = '{ name = "gradient_similarity", target = "ner" }'
     shutil.rmtree(args.work / balancer, ignore_errors=True)
     busy = Busy()
     events, done = harness.train(args.polyhead, recipe_of(args), overrides, args.threads)
