@@ -7,7 +7,8 @@
 
 `screen` trains one task alone on the first --ner 2,000 sentences or the first --qa 1,000 questions of the training files, and scores on
 the last of the same files (3,042 sentences; 1,014 questions about other articles), which nothing trains on. A row of SCREEN is what
-it sets over the row that it stands on. `confirm` trains recipes, both tasks on the first 2,000 examples, and scores on the whole
+it sets over the row that it stands on. `together` trains recipes/best.toml with both tasks and other weights, samplers and balancers, scored on the same held-out
+examples. `confirm` trains recipes, both tasks on the first 2,000 examples, and scores on the whole
 validation sets. All scores are those after the last epoch.
 
 A part is one training. Its scores go into --results as soon as it is done, and a part that is there is not run again: the same command
@@ -74,12 +75,26 @@ CONFIRM = {
     "rate 2.5e-4, batch 8": ("recipes/report.toml", {"train.learning_rate": 2.5e-4, "tasks.ner.batch_size": 8, "tasks.qa.batch_size": 8}),
     "rate 2.5e-4": ("recipes/report.toml", {"train.learning_rate": 2.5e-4}),
     "best": ("recipes/best.toml", {}),
+    "best, entities count 0.5": ("recipes/best.toml", {"tasks.ner.loss_weight": 0.5}),
+    "best, entities count 0.3": ("recipes/best.toml", {"tasks.ner.loss_weight": 0.3}),
     "best, answers in batches of 16": ("recipes/best.toml", {"tasks.qa.batch_size": 16}),
     "best, all data": ("recipes/best.toml", {"data.ner.limit": 100_000, "data.qa.limit": 100_000}),
     "best, all layers": ("recipes/best.toml", {"encoder.drop_layers": 0}),
     "best, case embeddings off": ("recipes/best.toml", {"encoder.case_embeddings": "false"}),
     "best, argmax": ("recipes/best.toml", {"tasks.ner.decoding": "argmax"}),
     "best, no length penalty": ("recipes/best.toml", {"tasks.qa.length_penalty": 0.0}),
+}
+
+# What concerns both tasks: recipes/best.toml with this, both on their first 2,000 examples, scored on held-out training data.
+TOGETHER = {
+    "best": {},
+    "entities count 0.5": {"tasks.ner.loss_weight": 0.5},
+    "entities count 0.3": {"tasks.ner.loss_weight": 0.3},
+    "entities count 0.1": {"tasks.ner.loss_weight": 0.1},
+    "entities count 3": {"tasks.ner.loss_weight": 3.0},
+    "a batch of both in each step": {"train.sample": "joint"},
+    "gradients of equal length": {"train.sample": "joint", "train.balance": "db_mtl"},
+    "batches in random order": {"train.sample": "proportional"},
 }
 
 
@@ -144,10 +159,17 @@ def confirmed(args, row: str, seed: int) -> dict:
     return train(args, ROOT / recipe, f"confirm-{seed}", overrides | own)
 
 
+def together(args, row: str, seed: int) -> dict:
+    """A row of TOGETHER."""
+    overrides = harness.entities_and_answers(args.data, {"ner": 2000, "qa": 2000}) | {"seed": seed}
+    overrides |= {f"data.{task}.validation": held_out(args, task) for task in MEASURES}
+    return train(args, ROOT / "recipes/best.toml", f"together-{seed}", overrides | TOGETHER[row])
+
+
 def show(found: dict) -> None:
     """A line for each row and measure: mean, standard deviation, what it is beside the row below it."""
     lines = []
-    for stage, rows in [("screen", SCREEN), ("confirm", CONFIRM)]:
+    for stage, rows in [("screen", SCREEN), ("together", TOGETHER), ("confirm", CONFIRM)]:
         for row in rows:
             parts = {key.rsplit(" ", 1)[1]: part for key, part in found["parts"].items() if key.rsplit(" ", 1)[0] == f"{stage} {row}"}
             if not parts:
@@ -167,9 +189,12 @@ def show(found: dict) -> None:
     print(table(["row", "on", "seeds", *(["score"] * (width - 3))], lines))
 
 
+STAGES = {"screen": (SCREEN, screened), "together": (TOGETHER, together), "confirm": (CONFIRM, confirmed)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("stage", nargs="?", choices=["screen", "confirm"])
+    parser.add_argument("stage", nargs="?", choices=list(STAGES))
     parser.add_argument("rows", nargs="*", metavar="ROW", help="(all of the stage)")
     parser.add_argument("--task", choices=list(MEASURES), help="the rows of this task alone")
     parser.add_argument("--polyhead", default=ROOT / "target/release/polyhead", type=Path, help="(%(default)s)")
@@ -184,7 +209,7 @@ def main() -> None:
     parser.add_argument("--until", metavar="HH:MM", help="begin nothing after this time of the day in UTC")
     parser.add_argument("--table", action="store_true", help="print what there is")
     args = parser.parse_intermixed_args()
-    rows = {"screen": SCREEN, "confirm": CONFIRM}.get(args.stage, {})
+    rows, of_row = STAGES.get(args.stage, ({}, None))
     if unknown := set(args.rows) - set(rows):
         parser.error(f"expected rows of {', '.join(rows)}, found {', '.join(sorted(unknown))}")
     found = harness.kept(args.results, args.threads)
@@ -201,7 +226,7 @@ def main() -> None:
                     say(f"stopped before {key}")
                     break
                 began = time.perf_counter()
-                part = (screened if args.stage == "screen" else confirmed)(args, row, seed)
+                part = of_row(args, row, seed)
                 part["wall"] = round(time.perf_counter() - began, 1)
                 # Another that measures other rows may have written meanwhile.
                 if args.results.exists():

@@ -87,6 +87,7 @@ fn a_report_of_one_run_has_every_section_in_both_forms_and_shows_evil_text_as_te
         "Scores",
         "Losses",
         "Learning rate and gradients",
+        "How the tasks were combined",
         "Data",
         "Predictions: ner",
         "Predictions: qa",
@@ -123,8 +124,8 @@ fn a_report_of_one_run_has_every_section_in_both_forms_and_shows_evil_text_as_te
     assert!(html.contains("encoder tiny-bert · seed 1"), "the encoder has its name, not its place on this machine");
     assert!(html.contains("&lt;script&gt;alert(1)&lt;/script&gt;") && markdown.contains("&lt;script&gt;"));
     assert!(!html.contains("is not the one that the run recorded"), "the kept model scores as it did");
-    // Losses by step in total and for each task, by epoch; rate, norm; lengths of four splits; scores; throughput; reliability of both.
-    assert_eq!(html.matches("<figure>").count(), 4 + 2 + 4 + 1 + 1 + 2, "{markdown}");
+    // Losses by step in total and for each task, by epoch; rate, norm; batches of each task; lengths of four splits; scores; throughput; reliability of both.
+    assert_eq!(html.matches("<figure>").count(), 4 + 2 + 1 + 4 + 1 + 1 + 2, "{markdown}");
     let groups = ["embeddings", "layer.0", "layer.1", "layer.2", "heads.ner", "heads.qa"];
     let places = groups.map(|group| html.find(&format!(">{group}<")).unwrap_or_else(|| panic!("{group}")));
     assert!(places.is_sorted(), "in the order of the model: {places:?}");

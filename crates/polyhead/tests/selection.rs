@@ -69,7 +69,9 @@ fn short_trainings_rank_the_tasks_and_whole_ones_with_other_seeds_say_whether_th
     assert!(selected.tasks.contains_key("ner") && selected.data["ner"].has_validation());
     let page = std::fs::read_to_string(place.join("selection.md")).unwrap();
     assert!(page.contains("cosine of the gradients") && page.contains(&report.answer()), "{page}");
-    assert!(!place.join("probe-alone-seed42/best").exists() && place.join("probe-alone-seed42/metrics.jsonl").is_file());
+    assert!(
+        !place.join("probe-alone-seed42/best").exists() && place.join("probe-alone-seed42/metrics.jsonl").is_file()
+    );
     // No run read the validation data or trained on what it was scored on.
     let run = Recipe::read(&place.join("probe-with-qa-seed42/recipe.toml"), &[]).unwrap();
     assert!(run.data["ner"].validation.is_none() && run.data["ner"].split == Some(0.2));

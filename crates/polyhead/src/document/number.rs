@@ -17,7 +17,7 @@ pub fn count(number: usize) -> String {
 pub fn counted(number: usize, noun: &str) -> String {
     let ending = match number {
         1 => "",
-        _ if noun.ends_with("ch") => "es",
+        _ if noun.ends_with("tch") => "es",
         _ => "s",
     };
     format!("{} {noun}{ending}", count(number))
