@@ -33,8 +33,10 @@ const PROBE: usize = 3;
 const COMPARED_EVERY: usize = 10;
 /// The most seeds of either stage.
 const MOST_SEEDS: usize = 10;
-/// The least seeds of whole trainings: one has no interval.
-const LEAST_SEEDS: usize = 2;
+/// The least seeds of whole trainings: the interval of two is wider than any gain.
+const LEAST_SEEDS: usize = 3;
+/// The share of a budget that goes to the probes.
+const OF_PROBES: f64 = 1.0 / 3.0;
 
 /// Which stage a run is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -95,7 +97,7 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// Opens the folder `OUTPUT/NAME-select`, or makes it. The budget is in trainings of the recipe as it is: half of it goes to the probes.
+    /// Opens the folder `OUTPUT/NAME-select`, or makes it. The budget is in trainings of the recipe as it is: a third of it goes to the probes.
     ///
     /// # Errors
     /// The target is no task of the recipe, or the only one; the budget does not pay for the least that there must be.
@@ -292,7 +294,7 @@ fn probe_epochs(epochs: usize) -> usize {
     epochs.div_ceil(PROBE)
 }
 
-/// How many seeds of each stage a budget pays for, in trainings of the recipe as it is: half goes to the probes, what they leave to whole trainings of
+/// How many seeds of each stage a budget pays for, in trainings of the recipe as it is: a third goes to the probes, what they leave to whole trainings of
 /// three sets, the largest of all tasks.
 fn affordable(target: f64, others: &[f64], epochs: usize, trainings: f64) -> Result<Seeds> {
     let (all, count) = (others.iter().sum::<f64>(), others.len() as f64);
@@ -309,10 +311,10 @@ fn affordable(target: f64, others: &[f64], epochs: usize, trainings: f64) -> Res
             "trainings: expected at least {:.1}, found {trainings}",
             (least * 10.0).ceil() / 10.0
         ))
-        .hint("that is what a short training with each task costs, and two whole ones of each candidate"));
+        .hint("that is what a short training with each task costs, and three whole ones of each candidate"));
     }
     let paid = |budget: f64, cost: f64| (budget / cost.max(1e-9)).floor().clamp(1.0, MOST_SEEDS as f64) as usize;
-    let probes = paid((trainings / 2.0).min(trainings - LEAST_SEEDS as f64 * confirm), probe);
+    let probes = paid((trainings * OF_PROBES).min(trainings - LEAST_SEEDS as f64 * confirm), probe);
     let confirmations = paid(trainings - probes as f64 * probe, confirm).max(LEAST_SEEDS);
     Ok(Seeds { probes, confirmations })
 }
@@ -441,13 +443,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn half_of_a_budget_goes_to_probes_and_what_is_left_to_whole_trainings() {
+    fn a_third_of_a_budget_goes_to_probes_and_what_is_left_to_whole_trainings() {
         // Four tasks of 100 batches each; three epochs, of which a probe has one.
         let seeds = |trainings| affordable(80.0, &[100.0; 3], 3, trainings);
         // A probe of each costs (4 * 80 + 300) / 400 / 3 = 0.52 trainings, a seed of whole ones (3 * 80 + 400) / 400 = 1.6.
         let error = seeds(3.0).unwrap_err().to_string();
-        assert_eq!(error, "trainings: expected at least 3.8, found 3");
-        for (trainings, want) in [(3.8, (1, 2)), (8.0, (7, 2)), (20.0, (10, 9)), (1000.0, (10, 10))] {
+        assert_eq!(error, "trainings: expected at least 5.4, found 3");
+        for (trainings, want) in [(5.4, (1, 3)), (12.0, (7, 5)), (20.0, (10, 9)), (1000.0, (10, 10))] {
             let Seeds { probes, confirmations } = seeds(trainings).unwrap();
             assert_eq!((probes, confirmations), want, "{trainings}");
         }
