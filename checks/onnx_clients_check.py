@@ -1,6 +1,6 @@
 """ONNX folders of polyhead in the programs that they are for: Optimum with transformers' pipelines, and transformers.js under Node.
 
-MODEL is a folder that `polyhead train` wrote (recipes/quickstart.toml makes one). It is exported in f32 (all heads, and each task alone)
+MODEL is a folder that `polyhead train` wrote (recipes/quickstart.toml with --set encoder.case_embeddings=false). It is exported in f32 (all heads, each task alone)
 and in int8. Then:
 
 - Optimum's class of each task loads its folder, and transformers' pipelines over it give the entities, answers and labels that
