@@ -13,12 +13,11 @@ depend on what else runs.
 DATA_DIR holds conll2003/train.txt and squad/train-v1.1.json. This script needs the standard library alone.
 """
 import argparse
-import time
 from pathlib import Path
 
 import harness
 import levers
-from harness import ROOT, is_past, keep, say, table
+from harness import ROOT, table
 
 RATE = 2.5e-4  # of `learning_rate = "auto"` with MiniLM
 SCORED = {"ner": 500, "qa": 300}
@@ -49,34 +48,13 @@ def show(parts: dict) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="PART", help="(all)")
-    parser.add_argument("--polyhead", default=ROOT / "target/release/polyhead", type=Path, help="(%(default)s)")
-    parser.add_argument("--encoder", type=Path)
-    parser.add_argument("--data", type=Path)
+    harness.add_options(parser, "few")
     parser.add_argument("--seeds", type=int, nargs="+", default=[42])
-    parser.add_argument("--threads", type=int, default=harness.CORES, help="(all cores: %(default)s)")
-    parser.add_argument("--results", type=Path, default=ROOT / "bench/results/few.json", help="(%(default)s)")
-    parser.add_argument("--work", type=Path, default=ROOT / "runs/few", help="(%(default)s)")
-    parser.add_argument("--until", metavar="HH:MM", help="begin nothing after this time of the day in UTC")
-    parser.add_argument("--table", action="store_true", help="print what there is")
     args = parser.parse_intermixed_args()
-    found = harness.kept(args.results, args.threads)
     if not args.table:
-        if not (args.encoder and args.data):
-            parser.error("expected --encoder and --data")
-        args.encoder, args.data, args.work = args.encoder.resolve(), args.data.resolve(), args.work.resolve()
-        for seed in args.seeds:
-            for part in args.parts or PARTS:
-                key = f"{part} {seed}"
-                if key in found["parts"]:
-                    continue
-                if is_past(args.until):
-                    say(f"stopped before {key}")
-                    break
-                began = time.perf_counter()
-                found["parts"][key] = run(args, part, seed)
-                keep(args.results, found)
-                say(f"{key}: {found['parts'][key]['scores']} in {time.perf_counter() - began:.0f} s")
-    show(found["parts"])
+        harness.check_options(parser, args)
+        harness.measure(args, [(part, seed) for seed in args.seeds for part in args.parts or PARTS], run)
+    show(harness.kept(args.results, args.threads)["parts"])
 
 
 if __name__ == "__main__":

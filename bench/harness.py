@@ -2,6 +2,7 @@
 
 Only the standard library, and nothing large is kept here: the memory of a child counts from what its parent had.
 """
+import argparse
 import datetime
 import json
 import os
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,6 +117,44 @@ def keep(file: Path, found: dict) -> None:
 def is_past(until: str | None) -> bool:
     """Whether it is this time of the day in UTC, `HH:MM`, or later."""
     return until is not None and datetime.datetime.now(datetime.timezone.utc).strftime("%H:%M") >= until
+
+
+def add_options(parser: argparse.ArgumentParser, name: str) -> None:
+    """What every measurement in parts takes. `name` is that of its results and of the folder of its runs."""
+    parser.add_argument("--polyhead", default=ROOT / "target/release/polyhead", type=Path, help="(%(default)s)")
+    parser.add_argument("--encoder", type=Path)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--threads", type=int, default=CORES, help="(all cores: %(default)s)")
+    parser.add_argument("--results", type=Path, default=ROOT / f"bench/results/{name}.json", help="(%(default)s)")
+    parser.add_argument("--work", type=Path, default=ROOT / f"runs/{name}", help="runs (%(default)s)")
+    parser.add_argument("--until", metavar="HH:MM", help="begin nothing after this time of the day in UTC")
+    parser.add_argument("--table", action="store_true", help="print what there is")
+
+
+def check_options(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Refuses a measurement without encoder or data, and makes its paths absolute."""
+    if not (args.encoder and args.data):
+        parser.error("expected --encoder and --data")
+    args.encoder, args.data, args.work = args.encoder.resolve(), args.data.resolve(), args.work.resolve()
+
+
+def measure(args: argparse.Namespace, parts: list[tuple], run: Callable[..., dict]) -> None:
+    """Measures each part that --results has not, until --until, and keeps it at once. A part is the arguments of `run`; joined, they are its key."""
+    for part in parts:
+        key = " ".join(map(str, part))
+        if key in kept(args.results, args.threads)["parts"]:
+            continue
+        if is_past(args.until):
+            say(f"stopped before {key}")
+            break
+        began = time.perf_counter()
+        done = run(args, *part)
+        wall = time.perf_counter() - began
+        # Another that measures other parts may have written meanwhile.
+        found = kept(args.results, args.threads)
+        found["parts"][key] = done | {"wall": round(wall, 1)}
+        keep(args.results, found)
+        say(f"{key}: {done.get('scores', '')} in {wall:.0f} s")
 
 
 class Busy:

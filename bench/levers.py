@@ -20,11 +20,10 @@ import argparse
 import json
 import shutil
 import statistics
-import time
 from pathlib import Path
 
 import harness
-from harness import ROOT, Busy, is_past, keep, machine, say, table
+from harness import ROOT, Busy, table
 
 MEASURES = {"ner": ["micro_f1", "micro_f1_strict"], "qa": ["exact_match", "f1"]}
 HELD_OUT = {"ner": 3042, "qa": 5}  # sentences; articles
@@ -197,44 +196,20 @@ def main() -> None:
     parser.add_argument("stage", nargs="?", choices=list(STAGES))
     parser.add_argument("rows", nargs="*", metavar="ROW", help="(all of the stage)")
     parser.add_argument("--task", choices=list(MEASURES), help="the rows of this task alone")
-    parser.add_argument("--polyhead", default=ROOT / "target/release/polyhead", type=Path, help="(%(default)s)")
-    parser.add_argument("--encoder", type=Path)
-    parser.add_argument("--data", type=Path)
+    harness.add_options(parser, "levers")
     parser.add_argument("--seeds", type=int, nargs="+", default=[42])
     parser.add_argument("--ner", type=int, default=2000, help="sentences of the screen (%(default)s)")
     parser.add_argument("--qa", type=int, default=1000, help="questions of the screen (%(default)s)")
-    parser.add_argument("--threads", type=int, default=machine(1)["cores"], help="(all cores: %(default)s)")
-    parser.add_argument("--results", type=Path, default=ROOT / "bench/results/levers.json", help="(%(default)s)")
-    parser.add_argument("--work", type=Path, default=ROOT / "runs/levers", help="runs and held-out data (%(default)s)")
-    parser.add_argument("--until", metavar="HH:MM", help="begin nothing after this time of the day in UTC")
-    parser.add_argument("--table", action="store_true", help="print what there is")
     args = parser.parse_intermixed_args()
     rows, of_row = STAGES.get(args.stage, ({}, None))
     if unknown := set(args.rows) - set(rows):
         parser.error(f"expected rows of {', '.join(rows)}, found {', '.join(sorted(unknown))}")
-    found = harness.kept(args.results, args.threads)
     if args.stage:
-        if not (args.encoder and args.data):
-            parser.error("expected --encoder and --data")
-        args.encoder, args.data, args.work = args.encoder.resolve(), args.data.resolve(), args.work.resolve()
-        for seed in args.seeds:
-            for row in args.rows or rows:
-                key = f"{args.stage} {row} {seed}"
-                if key in found["parts"] or args.stage == "screen" and args.task not in (None, SCREEN[row][0]):
-                    continue
-                if is_past(args.until):
-                    say(f"stopped before {key}")
-                    break
-                began = time.perf_counter()
-                part = of_row(args, row, seed)
-                part["wall"] = round(time.perf_counter() - began, 1)
-                # Another that measures other rows may have written meanwhile.
-                if args.results.exists():
-                    found = json.loads(args.results.read_text(encoding="utf-8"))
-                found["parts"][key] = part
-                keep(args.results, found)
-                say(f"{key}: {part['scores']} in {part['wall']} s")
-    show(found)
+        harness.check_options(parser, args)
+        chosen = [row for row in args.rows or rows if args.stage != "screen" or args.task in (None, SCREEN[row][0])]
+        parts = [(args.stage, row, seed) for seed in args.seeds for row in chosen]
+        harness.measure(args, parts, lambda args, _, row, seed: of_row(args, row, seed))
+    show(harness.kept(args.results, args.threads))
 
 
 if __name__ == "__main__":

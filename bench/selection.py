@@ -17,11 +17,10 @@ import argparse
 import json
 import random
 import shutil
-import time
 from pathlib import Path
 
 import harness
-from harness import ROOT, is_past, keep, say, table
+from harness import table
 
 OTHERS = ["same", "shuffled", "question", "ner"]
 RECIPE = """\
@@ -134,35 +133,16 @@ def show(parts: dict) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--polyhead", default=ROOT / "target/release/polyhead", type=Path, help="(%(default)s)")
-    parser.add_argument("--encoder", type=Path)
-    parser.add_argument("--data", type=Path)
+    harness.add_options(parser, "selection")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
     parser.add_argument("--target", type=int, default=200, help="sentences of the target (%(default)s)")
     parser.add_argument("--others", type=int, default=500, help="examples of each other task (%(default)s)")
     parser.add_argument("--trainings", type=float, default=12, help="the budget of a selection (%(default)s)")
-    parser.add_argument("--threads", type=int, default=harness.CORES, help="(all cores: %(default)s)")
-    parser.add_argument("--results", type=Path, default=ROOT / "bench/results/selection.json", help="(%(default)s)")
-    parser.add_argument("--work", type=Path, default=ROOT / "runs/selection", help="(%(default)s)")
-    parser.add_argument("--until", metavar="HH:MM", help="begin nothing after this time of the day in UTC")
-    parser.add_argument("--table", action="store_true", help="print what there is")
     args = parser.parse_args()
-    found = harness.kept(args.results, args.threads)
     if not args.table:
-        if not (args.encoder and args.data):
-            parser.error("expected --encoder and --data")
-        args.encoder, args.data, args.work = args.encoder.resolve(), args.data.resolve(), args.work.resolve()
-        for seed in args.seeds:
-            if str(seed) in found["parts"]:
-                continue
-            if is_past(args.until):
-                say(f"stopped before seed {seed}")
-                break
-            began = time.perf_counter()
-            found["parts"][str(seed)] = run(args, seed)
-            keep(args.results, found)
-            say(f"seed {seed}: {' > '.join(found['parts'][str(seed)]['ranked'])} in {time.perf_counter() - began:.0f} s")
-    show(found["parts"])
+        harness.check_options(parser, args)
+        harness.measure(args, [(seed,) for seed in args.seeds], run)
+    show(harness.kept(args.results, args.threads)["parts"])
 
 
 if __name__ == "__main__":

@@ -17,11 +17,10 @@ import argparse
 import shutil
 import statistics
 import tempfile
-import time
 from pathlib import Path
 
 import harness
-from harness import ROOT, Busy, is_past, keep, say, table
+from harness import ROOT, Busy, table
 
 FEW, MANY = [200, 500, 2000], 2000
 MEASURES = {"ner": ["micro_f1"], "qa": ["exact_match", "f1"]}
@@ -75,36 +74,15 @@ def show(parts: dict) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"(all: {', '.join(PARTS)})")
-    parser.add_argument("--polyhead", default=ROOT / "target/release/polyhead", type=Path, help="(%(default)s)")
-    parser.add_argument("--encoder", type=Path)
-    parser.add_argument("--data", type=Path)
+    harness.add_options(parser, "sharing")
     parser.add_argument("--seeds", type=int, nargs="+", default=[42, 43, 44])
-    parser.add_argument("--threads", type=int, default=harness.CORES, help="(all cores: %(default)s)")
-    parser.add_argument("--results", type=Path, default=ROOT / "bench/results/sharing.json", help="(%(default)s)")
-    parser.add_argument("--work", type=Path, default=ROOT / "runs/sharing", help="runs (%(default)s)")
-    parser.add_argument("--until", metavar="HH:MM", help="begin nothing after this time of the day in UTC")
-    parser.add_argument("--table", action="store_true", help="print what there is")
     args = parser.parse_intermixed_args()
     if unknown := set(args.parts) - set(PARTS):
         parser.error(f"expected parts of {', '.join(PARTS)}, found {', '.join(sorted(unknown))}")
-    found = harness.kept(args.results, args.threads)
     if not args.table:
-        if not (args.encoder and args.data):
-            parser.error("expected --encoder and --data")
-        args.encoder, args.data, args.work = args.encoder.resolve(), args.data.resolve(), args.work.resolve()
-        for seed in args.seeds:
-            for part in args.parts or PARTS:
-                key = f"{part} {seed}"
-                if key in found["parts"]:
-                    continue
-                if is_past(args.until):
-                    say(f"stopped before {key}")
-                    break
-                began = time.perf_counter()
-                found["parts"][key] = run(args, part, seed)
-                keep(args.results, found)
-                say(f"{key}: {found['parts'][key]['scores']} in {time.perf_counter() - began:.0f} s")
-    show(found["parts"])
+        harness.check_options(parser, args)
+        harness.measure(args, [(part, seed) for seed in args.seeds for part in args.parts or PARTS], run)
+    show(harness.kept(args.results, args.threads)["parts"])
 
 
 if __name__ == "__main__":

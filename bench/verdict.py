@@ -19,7 +19,7 @@ import json
 from pathlib import Path
 
 import harness
-from harness import ROOT, Busy, is_past, keep, say, table
+from harness import ROOT, Busy, say, table
 
 TASKS = ["ner", "qa", "sentiment", "relation"]
 TARGET = "ner"
@@ -47,8 +47,16 @@ def name_of(entry: dict) -> str:
     return entry["strategy"] if isinstance(entry["strategy"], str) else entry["strategy"]["name"]
 
 
-def run(args, stage: str, group: str, names: list[str]) -> dict:
-    limit, seeds = STAGES[stage]
+def names_of(args, stage: str, group: str) -> list[str]:
+    """The strategies that a stage compares."""
+    if given := getattr(args, group):
+        return given.split(",")
+    return ["all"] if stage == "screen" else best(harness.kept(args.results, args.threads), group)
+
+
+def run(args, stage: str, group: str) -> dict:
+    (limit, seeds), names = STAGES[stage], names_of(args, stage, group)
+    say(f"{stage} {group}: {', '.join(names)}")
     overrides = {"encoder.checkpoint": args.encoder, "output": args.work, "name": f"{stage}-{group}", "train.epochs": 2, "train.learning_rate": "auto",
                  "train.head_rate": 1.0, "train.diagnostics_every": 20, "encoder.drop_layers": 1, "encoder.case_embeddings": "auto"}
     for task in TASKS:
@@ -85,33 +93,12 @@ def main() -> None:
     parser.add_argument("stage", nargs="?", choices=list(STAGES))
     parser.add_argument("--balance", help="(screen: all; final: the three best of the screen)")
     parser.add_argument("--sample", help="(the same)")
-    parser.add_argument("--polyhead", default=ROOT / "target/release/polyhead", type=Path, help="(%(default)s)")
-    parser.add_argument("--encoder", type=Path)
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--threads", type=int, default=harness.CORES, help="(all cores: %(default)s)")
-    parser.add_argument("--results", type=Path, default=ROOT / "bench/results/verdict.json", help="(%(default)s)")
-    parser.add_argument("--work", type=Path, default=ROOT / "runs/verdict", help="(%(default)s)")
-    parser.add_argument("--until", metavar="HH:MM", help="begin no comparison after this time of the day in UTC")
-    parser.add_argument("--table", action="store_true", help="print what there is")
+    harness.add_options(parser, "verdict")
     args = parser.parse_args()
-    found = harness.kept(args.results, args.threads)
     if args.stage:
-        if not (args.encoder and args.data):
-            parser.error("expected --encoder and --data")
-        args.encoder, args.data, args.work = args.encoder.resolve(), args.data.resolve(), args.work.resolve()
-        for group in GROUPS:
-            key = f"{args.stage} {group}"
-            if key in found["parts"]:
-                continue
-            if is_past(args.until):
-                say(f"stopped before {key}")
-                break
-            given = getattr(args, group)
-            names = given.split(",") if given else ["all"] if args.stage == "screen" else best(found, group)
-            say(f"{key}: {', '.join(names)}")
-            found["parts"][key] = run(args, args.stage, group, names)
-            keep(args.results, found)
-    show(found["parts"])
+        harness.check_options(parser, args)
+        harness.measure(args, [(args.stage, group) for group in GROUPS], run)
+    show(harness.kept(args.results, args.threads)["parts"])
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 //! A curve in a few characters, for a line of a terminal: `▁▃▅▇`.
 
-/// The most characters.
+/// Fewer characters than so many.
 const WIDTH: usize = 16;
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
@@ -24,13 +24,8 @@ impl Sparkline {
         }
         self.means.push(self.sum / f64::from(each));
         (self.sum, self.count) = (0.0, 0);
-        if self.means.len() > WIDTH {
-            // An odd one waits for its other half.
-            let odd = self.means.pop().filter(|_| self.means.len().is_multiple_of(2));
+        if self.means.len() == WIDTH {
             self.means = self.means.chunks(2).map(|pair| pair.iter().sum::<f64>() / pair.len() as f64).collect();
-            if let Some(odd) = odd {
-                (self.sum, self.count) = (odd * f64::from(each), each);
-            }
             self.doublings += 1;
         }
     }

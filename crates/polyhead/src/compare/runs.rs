@@ -104,6 +104,14 @@ pub(super) fn open(
     Ok(Opened::Training(Box::new(trainer)))
 }
 
+/// Removes the model and the checkpoints of the run of this recipe, if it is finished.
+pub(super) fn drop_model(folder: &Folder, recipe: &Recipe) -> Result<()> {
+    match is_finished(folder, recipe)? {
+        true => folder.tidy(&recipe.name, |name| name.starts_with("checkpoint-") || name == "best"),
+        false => Ok(()),
+    }
+}
+
 /// What matrix products were computed in: one or, if the machine changed, several.
 pub(super) fn precisions<'a>(outcomes: impl Iterator<Item = &'a Outcome>) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();

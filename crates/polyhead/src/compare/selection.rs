@@ -114,7 +114,7 @@ impl Selection {
         if recipe.train.shared_pass {
             notify("train.shared_pass is left out: the runs of a selection have other tasks each");
         }
-        // The whole recipe, so that a mistake in it is told now; and what each task brings. What no run reads is not needed for that.
+        // The whole recipe, so that a mistake in it is reported now; and what each task brings. What no run reads is not needed for that.
         let mut whole = recipe.clone();
         whole.data.values_mut().for_each(|data| (data.validation, data.split) = (None, None));
         (whole.train.shared_pass, whole.train.best) = (false, "mean".to_owned());
@@ -182,7 +182,8 @@ impl Selection {
             return Ok(Some(ranked));
         }
         let mut outcomes = BTreeMap::new();
-        for run in self.probes() {
+        // The last one first: before it is finished no other need be read.
+        for run in self.probes().into_iter().rev() {
             let Some(outcome) = runs::outcome(&self.folder, &run.name())? else { return Ok(None) };
             outcomes.insert(run.name(), outcome);
         }
@@ -283,10 +284,7 @@ impl Series for Selection {
 
     /// Its model goes too.
     fn tidy(&self, run: &SelectionRun) -> Result<()> {
-        match self.is_finished(run)? {
-            true => self.folder.tidy(&run.name(), |name| name.starts_with("checkpoint-") || name == "best"),
-            false => Ok(()),
-        }
+        runs::drop_model(&self.folder, &self.recipe_of(run)?)
     }
 }
 

@@ -113,10 +113,10 @@ impl Entry {
 }
 
 /// The strategies of these names, `all` for every one; the plain one of each group comes first. `target` is the task that strategies with a
-/// `target` are to help. Of all, those that the recipe can't have are left out, and `notify` hears why.
+/// `target` are to help. Of all, those that can't be used with the recipe are left out, and `notify` hears why.
 ///
 /// # Errors
-/// A name is none; a strategy that was named needs a target and there is none, or can't be had with this recipe.
+/// A name is none; a strategy that was named needs a target and there is none, or can't be used with this recipe.
 pub fn entries(
     recipe: &Recipe,
     balance: &[String],
@@ -214,11 +214,8 @@ impl Series for StrategyComparison {
     }
 
     /// Its model goes too.
-    fn tidy(&self, run: &(Entry, u64)) -> Result<()> {
-        match self.is_finished(run)? {
-            true => self.folder.tidy(&self.name(run), |name| name.starts_with("checkpoint-") || name == "best"),
-            false => Ok(()),
-        }
+    fn tidy(&self, (entry, seed): &(Entry, u64)) -> Result<()> {
+        runs::drop_model(&self.folder, &entry.recipe(&self.recipe, *seed, &self.folder.path)?)
     }
 }
 
