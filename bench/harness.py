@@ -21,6 +21,9 @@ CORES = len(os.sched_getaffinity(0))
 # What tells how fast a processor can multiply: Intel's and AMD's flags, and those of Arm.
 FLAGS = ["avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimddp", "bf16", "i8mm", "sve"]
 
+# Of Student's distribution, two-sided 95 %, by the number of values.
+STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
+
 
 def say(message: str) -> None:
     print(time.strftime("%H:%M:%S"), message, file=sys.stderr, flush=True)
@@ -203,6 +206,15 @@ def machine_lines(found: dict) -> str:
 def table(header: list[str], rows: list[list[str]]) -> str:
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def difference(gains: list[float]) -> str:
+    """The mean of paired differences, and of several its 95 % interval by Student's distribution."""
+    mean = statistics.mean(gains)
+    if len(gains) < 2:
+        return f"{mean:+.2f}"
+    around = STUDENT[len(gains)] * statistics.stdev(gains) / len(gains) ** 0.5
+    return f"{mean:+.2f}, {mean - around:+.2f} to {mean + around:+.2f}"
 
 
 def spread(values: list[float], form: str = ",.0f") -> str:

@@ -8,8 +8,8 @@
 `screen` trains one task alone on the first --ner 2,000 sentences or the first --qa 1,000 questions of the training files, and scores on
 the last of the same files (3,042 sentences; 1,014 questions about other articles), which nothing trains on. A row of SCREEN is what
 it sets over the row that it stands on. `together` trains recipes/best.toml with both tasks and other weights, samplers and balancers, scored on the same held-out
-examples. `confirm` trains recipes, both tasks on the first 2,000 examples, and scores on the whole
-validation sets. All scores are those after the last epoch.
+examples. `back` takes one setting of recipes/best.toml back, its task alone, and `confirm` trains recipes, both tasks; each on the first 2,000 examples and
+scored on the whole validation sets. All scores are those after the last epoch.
 
 A part is one training. Its scores go into --results as soon as it is done, and a part that is there is not run again: the same command
 goes on. --until begins nothing after that time. Scores do not depend on what else runs; seconds do, and say what did.
@@ -69,6 +69,21 @@ SCREEN = {
     "qa warm-up 0.05": ("qa", "qa batch 8", {"train.warmup": 0.05}),
     "qa warm-up 0.2": ("qa", "qa batch 8", {"train.warmup": 0.2}),
 }
+# recipes/best.toml with one task, without one of its settings.
+BACK = {
+    "ner best": ("ner", {}),
+    "ner rate 5e-5": ("ner", {"train.learning_rate": 5e-5}),
+    "ner batches of 16": ("ner", {"tasks.ner.batch_size": 16}),
+    "ner no case embeddings": ("ner", {"encoder.case_embeddings": "false"}),
+    "ner argmax": ("ner", {"tasks.ner.decoding": "argmax"}),
+    "ner random order": ("ner", {"train.order": "random"}),
+    "ner all layers": ("ner", {"encoder.drop_layers": 0}),
+    "qa best": ("qa", {}),
+    "qa rate 5e-5": ("qa", {"train.learning_rate": 5e-5}),
+    "qa batches of 16": ("qa", {"tasks.qa.batch_size": 16}),
+    "qa no length penalty": ("qa", {"tasks.qa.length_penalty": 0.0}),
+    "qa all layers": ("qa", {"encoder.drop_layers": 0}),
+}
 CONFIRM = {
     "report": ("recipes/report.toml", {}),
     "rate 2.5e-4, batch 8": ("recipes/report.toml", {"train.learning_rate": 2.5e-4, "tasks.ner.batch_size": 8, "tasks.qa.batch_size": 8}),
@@ -84,15 +99,29 @@ CONFIRM = {
     "best, no length penalty": ("recipes/best.toml", {"tasks.qa.length_penalty": 0.0}),
 }
 
-# What concerns both tasks: recipes/best.toml with this, both on their first 2,000 examples, scored on held-out training data.
+# What concerns both tasks: recipes/best.toml with this, both on their first 2,000 examples, scored on held-out training data. In the first two rows a task is alone.
+JOINT = {"train.sample": "joint"}
+ALONE = {"entities alone": "ner", "answers alone": "qa"}
 TOGETHER = {
+    "entities alone": {},
+    "answers alone": {},
     "best": {},
     "entities count 0.5": {"tasks.ner.loss_weight": 0.5},
     "entities count 0.3": {"tasks.ner.loss_weight": 0.3},
     "entities count 0.1": {"tasks.ner.loss_weight": 0.1},
     "entities count 3": {"tasks.ner.loss_weight": 3.0},
-    "a batch of both in each step": {"train.sample": "joint"},
-    "gradients of equal length": {"train.sample": "joint", "train.balance": "db_mtl"},
+    "rate 1.7e-4": {"train.learning_rate": 1.7e-4},
+    "rate 1.2e-4": {"train.learning_rate": 1.2e-4},
+    "entities in batches of 16": {"tasks.ner.batch_size": 16},
+    "entities in batches of 32": {"tasks.ner.batch_size": 32},
+    "answers in batches of 16": {"tasks.qa.batch_size": 16},
+    "a batch of both in each step": JOINT,
+    "a batch of both in each step, entities count 5": JOINT | {"tasks.ner.loss_weight": 5.0},
+    "a batch of both in each step, entities count 10": JOINT | {"tasks.ner.loss_weight": 10.0},
+    "a batch of both in each step, entities count 5, rate 3.5e-4": JOINT | {"tasks.ner.loss_weight": 5.0, "train.learning_rate": 3.5e-4},
+    "a batch of both in each step, entities count 10, rate 3.5e-4": JOINT | {"tasks.ner.loss_weight": 10.0, "train.learning_rate": 3.5e-4},
+    "a batch of both in each step, entities count 5, all layers": JOINT | {"tasks.ner.loss_weight": 5.0, "encoder.drop_layers": 0},
+    "gradients of equal length": JOINT | {"train.balance": "db_mtl"},
     "batches in random order": {"train.sample": "proportional"},
 }
 
@@ -158,37 +187,58 @@ def confirmed(args, row: str, seed: int) -> dict:
     return train(args, ROOT / recipe, f"confirm-{seed}", overrides | own)
 
 
+def best_of(args, tasks: list[str]) -> Path:
+    """recipes/best.toml with these tasks alone."""
+    path = args.work / f"{'-'.join(tasks)}-best.toml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(harness.only_tasks(ROOT / "recipes/best.toml", tasks), encoding="utf-8")
+    return path
+
+
 def together(args, row: str, seed: int) -> dict:
-    """A row of TOGETHER."""
-    overrides = harness.entities_and_answers(args.data, {"ner": 2000, "qa": 2000}) | {"seed": seed}
-    overrides |= {f"data.{task}.validation": held_out(args, task) for task in MEASURES}
-    return train(args, ROOT / "recipes/best.toml", f"together-{seed}", overrides | TOGETHER[row])
+    tasks = [ALONE[row]] if row in ALONE else list(MEASURES)
+    overrides = harness.entities_and_answers(args.data, {task: 2000 for task in tasks}) | {"seed": seed}
+    overrides |= {f"data.{task}.validation": held_out(args, task) for task in tasks}
+    return train(args, best_of(args, tasks), f"together-{seed}", overrides | TOGETHER[row])
+
+
+def taken_back(args, row: str, seed: int) -> dict:
+    task, own = BACK[row]
+    overrides = harness.entities_and_answers(args.data, {task: 2000}) | {"seed": seed}
+    return train(args, best_of(args, [task]), f"back-{seed}", overrides | own)
+
+
+def below(stage: str, row: str) -> str | None:
+    """The row that a row is held against."""
+    if stage == "screen":
+        return SCREEN[row][1]
+    return {"back": f"{row.split(' ')[0]} best", "together": "best"}.get(stage) if not row.endswith("best") else None
 
 
 def show(found: dict) -> None:
-    """A line for each row and measure: mean, standard deviation, what it is beside the row below it."""
+    """A line for each row and measure: mean, standard deviation, what it is beside the row below it, with the 95 % interval of several seeds."""
     lines = []
-    for stage, rows in [("screen", SCREEN), ("together", TOGETHER), ("confirm", CONFIRM)]:
+    for stage, (rows, _) in STAGES.items():
         for row in rows:
             parts = {key.rsplit(" ", 1)[1]: part for key, part in found["parts"].items() if key.rsplit(" ", 1)[0] == f"{stage} {row}"}
             if not parts:
                 continue
-            below = SCREEN[row][1] if stage == "screen" else None
+            base = below(stage, row)
             cells = []
             for measure in next(iter(parts.values()))["scores"]:
                 values = [part["scores"][measure] for part in parts.values()]
                 spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
-                gains = [part["scores"][measure] - found["parts"][f"{stage} {below} {seed}"]["scores"][measure]
-                         for seed, part in parts.items() if f"{stage} {below} {seed}" in found["parts"]]
-                gain = f" ({statistics.mean(gains):+.2f})" if gains else ""
-                cells.append(f"{measure.split(' ', 1)[1]} {statistics.mean(values):.2f}{spread}{gain}")
-            lines.append([row, below or "", str(len(parts)), *cells])
+                gains = [part["scores"][measure] - found["parts"][f"{stage} {base} {seed}"]["scores"][measure]
+                         for seed, part in parts.items() if f"{stage} {base} {seed}" in found["parts"]]
+                cells.append(f"{measure.split(' ', 1)[1]} {statistics.mean(values):.2f}{spread}{f' ({harness.difference(gains)})' if gains else ''}")
+            lines.append([row, base or "", str(len(parts)), *cells])
     width = max((len(line) for line in lines), default=3)
     lines = [line + [""] * (width - len(line)) for line in lines]
     print(table(["row", "on", "seeds", *(["score"] * (width - 3))], lines))
 
 
-STAGES = {"screen": (SCREEN, screened), "together": (TOGETHER, together), "confirm": (CONFIRM, confirmed)}
+STAGES = {"screen": (SCREEN, screened), "together": (TOGETHER, together), "back": (BACK, taken_back),
+          "confirm": (CONFIRM, confirmed)}
 
 
 def main() -> None:

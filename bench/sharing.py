@@ -24,8 +24,6 @@ from harness import ROOT, Busy, table
 
 FEW, MANY = [200, 500, 2000], 2000
 MEASURES = {"ner": ["micro_f1"], "qa": ["exact_match", "f1"]}
-# Of Student's distribution, two-sided 95 %, by the number of seeds.
-T = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
 PARTS = [f"{few}+0" for few in FEW] + [f"0+{few}" for few in FEW] + [f"{few}+{MANY}" for few in FEW] + [f"{MANY}+{few}" for few in FEW[:-1]]
 
 
@@ -64,11 +62,10 @@ def show(parts: dict) -> None:
                 if not seeds:
                     continue
                 gains = [joint[seed] - alone[seed] for seed in seeds]
-                around = T.get(len(seeds), 0.0) * statistics.stdev(gains) / len(seeds) ** 0.5 if len(seeds) > 1 else None
                 mean = statistics.mean
                 rows.append([name, str(few), str(len(seeds)), f"{mean(alone[seed] for seed in seeds):.2f}", f"{mean(joint[seed] for seed in seeds):.2f}",
-                             f"{mean(gains):+.2f}", "" if around is None else f"{mean(gains) - around:+.2f} to {mean(gains) + around:+.2f}"])
-    print(table(["measure", "its examples", "seeds", "alone", f"with {MANY} of the other", "difference", "95 % interval"], rows))
+                             harness.difference(gains)])
+    print(table(["measure", "its examples", "seeds", "alone", f"with {MANY} of the other", "difference, 95 % interval"], rows))
 
 
 def main() -> None:
