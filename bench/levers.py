@@ -121,6 +121,7 @@ TOGETHER = {
     "a batch of both in each step, entities count 5, rate 3.5e-4": JOINT | {"tasks.ner.loss_weight": 5.0, "train.learning_rate": 3.5e-4},
     "a batch of both in each step, entities count 10, rate 3.5e-4": JOINT | {"tasks.ner.loss_weight": 10.0, "train.learning_rate": 3.5e-4},
     "a batch of both in each step, entities count 5, all layers": JOINT | {"tasks.ner.loss_weight": 5.0, "encoder.drop_layers": 0},
+    "a batch of both in each step, entities count 10, rate 2e-4": JOINT | {"tasks.ner.loss_weight": 10.0, "train.learning_rate": 2e-4},
     "gradients of equal length": JOINT | {"train.balance": "db_mtl"},
     "batches in random order": {"train.sample": "proportional"},
 }

@@ -236,6 +236,18 @@ mod tests {
     }
 
     #[test]
+    fn joint_without_repeats_spreads_the_batches_of_shorter_tasks() {
+        assert_eq!(epoch("joint", "repeat = false", &[2, 4], 1), [vec![1], vec![0, 1], vec![1], vec![0, 1]]);
+        for batches in [vec![3, 5], vec![0, 2], vec![1], vec![], vec![250, 265, 7]] {
+            let order = epoch("joint", "repeat = false", &batches, 1);
+            assert_eq!(order.len(), batches.iter().copied().max().unwrap_or(0));
+            for (task, &count) in batches.iter().enumerate() {
+                assert_eq!(order.iter().filter(|tasks| tasks.contains(&task)).count(), count, "{batches:?}");
+            }
+        }
+    }
+
+    #[test]
     fn a_mixing_ratio_is_kept_in_every_cycle_and_spreads_the_batches_of_a_task() {
         assert_eq!(epoch("mixing_ratio", "ratio = { 0 = 2, 1 = 1 }", &[4, 3], 1), [[0], [1], [0], [0], [1], [0], [0]]);
         assert_eq!(epoch("mixing_ratio", "", &[1, 3], 1), [[0], [1], [0], [1]]);
