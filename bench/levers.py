@@ -101,6 +101,8 @@ CONFIRM = {
 
 # What concerns both tasks: recipes/best.toml with this, both on their first 2,000 examples, scored on held-out training data. In the first two rows a task is alone.
 JOINT = {"train.sample": "joint"}
+# No example is seen more often than the recipe says.
+ONCE = {"train.sample": '{ name = "joint", repeat = false }'}
 ALONE = {"entities alone": "ner", "answers alone": "qa"}
 TOGETHER = {
     "entities alone": {},
@@ -123,6 +125,12 @@ TOGETHER = {
     "a batch of both in each step, entities count 5, all layers": JOINT | {"tasks.ner.loss_weight": 5.0, "encoder.drop_layers": 0},
     "a batch of both in each step, entities count 10, rate 2e-4": JOINT | {"tasks.ner.loss_weight": 10.0, "train.learning_rate": 2e-4},
     "gradients of equal length": JOINT | {"train.balance": "db_mtl"},
+    "both in each step, once": ONCE,
+    "both in each step, once, entities count 3": ONCE | {"tasks.ner.loss_weight": 3.0},
+    "both in each step, once, entities count 5": ONCE | {"tasks.ner.loss_weight": 5.0},
+    "both in each step, once, entities count 10": ONCE | {"tasks.ner.loss_weight": 10.0},
+    "both in each step, once, entities count 20": ONCE | {"tasks.ner.loss_weight": 20.0},
+    "both in each step, once, gradients of equal length": ONCE | {"train.balance": "db_mtl"},
     "batches in random order": {"train.sample": "proportional"},
 }
 
