@@ -128,6 +128,8 @@ TOGETHER = {
     "both in each step, once": ONCE,
     "both in each step, once, entities count 3": ONCE | {"tasks.ner.loss_weight": 3.0},
     "both in each step, once, entities count 5": ONCE | {"tasks.ner.loss_weight": 5.0},
+    "both in each step, once, entities count 7": ONCE | {"tasks.ner.loss_weight": 7.0},
+    "both in each step, once, entities count 5, in batches of 6": ONCE | {"tasks.ner.loss_weight": 5.0, "tasks.ner.batch_size": 6},
     "both in each step, once, entities count 10": ONCE | {"tasks.ner.loss_weight": 10.0},
     "both in each step, once, entities count 20": ONCE | {"tasks.ner.loss_weight": 20.0},
     "both in each step, once, gradients of equal length": ONCE | {"train.balance": "db_mtl"},

@@ -48,6 +48,7 @@ mod storage;
 mod subgraph;
 pub mod tape;
 mod tape_ops;
+mod task_parts;
 #[cfg(test)]
 mod testing;
 pub mod value;
@@ -61,8 +62,8 @@ pub use gemm::{InstructionSets, Precision, instruction_sets, instructions};
 pub use gradient::Gradient;
 pub use joined::{HeadGradients, Join};
 pub use linear::{Linear, LowRank, Part};
-pub use ops::{Attention, Body, Disentangled, Ops, Positions};
-pub use pass::{DropoutAt, Index, Inputs, Items, Offset, Pass};
+pub use ops::{Attention, Body, Disentangled, Ops, Positions, TaskBody};
+pub use pass::{DropoutAt, Index, Inputs, Items, Offset, Pass, TaskRows, Tasks};
 pub use plain::Plain;
 pub use pool::{in_pool, in_team};
 pub use segments::Segments;

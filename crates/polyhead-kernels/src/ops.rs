@@ -71,6 +71,9 @@ pub struct Disentangled<'a> {
 /// A part of a network: what it makes of a value, and of others beside it.
 pub type Body = Arc<dyn Fn(&mut dyn Ops, &Value, &[Value]) -> Result<Value> + Send + Sync>;
 
+/// What the part of a network that is private to a task makes of values: the task, its rows of each.
+pub type TaskBody<'a> = dyn Fn(&mut dyn Ops, usize, &[Value]) -> Result<Value> + 'a;
+
 /// A backend. Every method fails where shapes do not fit or where a value is of another backend.
 pub trait Ops {
     // Primitives
@@ -127,6 +130,9 @@ pub trait Ops {
 
     /// Values of as many rows side by side, `[rows, a], [rows, b] ... -> [rows, a + b ...]`. Their rows must stand for the same.
     fn concat(&mut self, values: &[&Value]) -> Result<Value>;
+
+    /// What the private part of each task makes of the task's own rows of these values, which are tokens; the results lie where the rows lay.
+    fn of_each_task(&mut self, values: &[&Value], body: &TaskBody) -> Result<Value>;
 
     // Fused
 

@@ -163,6 +163,33 @@ pub struct Inputs {
     pub ranges: Items,
     /// The pairs that a head reads: of each, two ranges, as indices into `ranges.items`.
     pub pairs: Items,
+    /// Whose rows these are, where parts of the network are private to tasks.
+    pub tasks: Tasks,
+}
+
+/// Whose rows a batch has. Tasks are told by a number, which a network knows its private parts by.
+#[derive(Debug, Clone, Default)]
+pub enum Tasks {
+    /// No one's: no part of the network is private.
+    #[default]
+    None,
+    /// All are of this task.
+    One(usize),
+    /// Each row is of one of several.
+    Several(Vec<TaskRows>),
+}
+
+/// The rows of a task in a batch of several.
+#[derive(Debug, Clone)]
+pub struct TaskRows {
+    /// The task.
+    pub task: usize,
+    /// Its rows of the batch, in order: whole sequences.
+    pub rows: Vec<u32>,
+    /// The same as inputs of their own.
+    pub inputs: Arc<Inputs>,
+    /// Where these begin in the task's part of the step; `None` where it is the batch's place.
+    pub begins: Option<Offset>,
 }
 
 /// Some items of each sequence, those of all sequences end to end.
@@ -177,8 +204,8 @@ pub struct Items {
 impl Inputs {
     /// Rows of these sequences and no tokens: for operators on given values.
     pub fn of_rows(segments: Segments) -> Self {
-        let (ranges, pairs) = Default::default();
-        Self { ids: Vec::new(), positions: Vec::new(), types: Vec::new(), segments, ranges, pairs }
+        let (ranges, pairs, tasks) = Default::default();
+        Self { ids: Vec::new(), positions: Vec::new(), types: Vec::new(), segments, ranges, pairs, tasks }
     }
 
     /// Where the rows of each sequence lie in a value with rows of this kind.

@@ -10,9 +10,10 @@ use crate::layer_norm::Norm;
 use crate::linear::Linear;
 use crate::mean_ranges;
 use crate::neighbours;
-use crate::ops::{Attention, Body, Disentangled, Ops, Positions};
+use crate::ops::{Attention, Body, Disentangled, Ops, Positions, TaskBody};
 use crate::pair_dots;
 use crate::pass::{DropoutAt, Index, Inputs, Pass, Setting};
+use crate::task_parts::{self, Apart};
 use crate::value::{Rows, Value};
 use crate::weight::Weight;
 use candle_core::{Result, Tensor};
@@ -54,6 +55,25 @@ impl Plain {
 /// The rows of a tensor that these numbers name.
 pub(crate) fn rows_of(table: &Tensor, rows: &[u32]) -> Result<Tensor> {
     table.index_select(&Tensor::new(rows, table.device())?, 0)
+}
+
+impl Apart for Plain {
+    fn setting(&mut self) -> &mut Setting {
+        &mut self.setting
+    }
+
+    fn rows(&mut self, x: &Value, rows: &[u32]) -> Result<Value> {
+        Ok(Value::Tensor(rows_of(x.tensor()?, rows)?, x.rows_of()))
+    }
+
+    fn joined(&mut self, parts: &[Value], rows: &[&[u32]]) -> Result<Value> {
+        let tensors = parts.iter().map(Value::tensor).collect::<Result<Vec<_>>>()?;
+        // Which row of all parts end to end comes at each place.
+        let places: Vec<u32> = rows.concat();
+        let mut from = vec![0; places.len()];
+        (0..).zip(&places).for_each(|(at, &place)| from[place as usize] = at);
+        Ok(Value::Tensor(rows_of(&Tensor::cat(&tensors, 0)?, &from)?, Rows::Tokens))
+    }
 }
 
 impl Ops for Plain {
@@ -138,6 +158,10 @@ impl Ops for Plain {
 
     fn recomputed(&mut self, x: &Value, beside: &[Value], body: Body) -> Result<Value> {
         body(self, x, beside)
+    }
+
+    fn of_each_task(&mut self, values: &[&Value], body: &TaskBody) -> Result<Value> {
+        task_parts::of_each_task(self, values, body)
     }
 
     fn concat(&mut self, values: &[&Value]) -> Result<Value> {

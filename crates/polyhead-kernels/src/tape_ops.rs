@@ -8,11 +8,12 @@ use crate::gate;
 use crate::layer_norm::Norm;
 use crate::linear::Linear;
 use crate::neighbours;
-use crate::ops::{Attention, Body, Disentangled, Ops, Positions};
+use crate::ops::{Attention, Body, Disentangled, Ops, Positions, TaskBody};
 use crate::pair_dots;
 use crate::pass::{DropoutAt, Index};
 use crate::plain::rows_of;
 use crate::tape::Tape;
+use crate::task_parts;
 use crate::value::{Rows, Value};
 use crate::weight::Weight;
 use candle_core::Result;
@@ -121,6 +122,10 @@ impl Ops for Tape {
         let rows = concat::rows_of(values)?;
         let values = values.iter().map(|value| value.fused()).collect::<Result<Vec<_>>>()?;
         self.fused_concat(&values, rows)
+    }
+
+    fn of_each_task(&mut self, values: &[&Value], body: &TaskBody) -> Result<Value> {
+        task_parts::of_each_task(self, values, body)
     }
 
     fn embeddings(&mut self, tables: &[(Weight, Index)], norm: &Norm, dropout: DropoutAt) -> Result<Value> {

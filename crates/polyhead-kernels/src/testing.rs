@@ -6,7 +6,7 @@ use crate::layer_norm::Norm;
 use crate::linear::{Linear, Part};
 #[cfg(target_arch = "x86_64")]
 use crate::math::Instructions;
-use crate::ops::{Attention, Body, Ops};
+use crate::ops::{Attention, Body, Ops, TaskBody};
 use crate::pass::{DropoutAt, Index, Inputs, Pass};
 use crate::plain::Plain;
 use crate::rng::Key;
@@ -162,6 +162,9 @@ impl Ops for Primitives {
     }
     fn concat(&mut self, values: &[&Value]) -> Result<Value> {
         self.0.concat(values)
+    }
+    fn of_each_task(&mut self, values: &[&Value], body: &TaskBody) -> Result<Value> {
+        self.0.of_each_task(values, body)
     }
 }
 

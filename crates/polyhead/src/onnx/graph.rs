@@ -18,7 +18,7 @@ use candle_core::Result;
 use polyhead_kernels::activation;
 use polyhead_kernels::layer_norm::Norm;
 use polyhead_kernels::{
-    Activation, Attention, Body, DropoutAt, GraphNode, Index, Linear, Ops, Part, Rows, Value, Weight,
+    Activation, Attention, Body, DropoutAt, GraphNode, Index, Linear, Ops, Part, Rows, TaskBody, Value, Weight,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -457,6 +457,10 @@ impl Ops for Graph {
 
     fn recomputed(&mut self, x: &Value, beside: &[Value], body: Body) -> Result<Value> {
         body(self, x, beside)
+    }
+
+    fn of_each_task(&mut self, _: &[&Value], _: &TaskBody) -> Result<Value> {
+        candle_core::bail!("a graph has no part that is private to a task")
     }
 
     fn concat(&mut self, values: &[&Value]) -> Result<Value> {
