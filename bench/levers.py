@@ -101,6 +101,7 @@ CONFIRM = {
 
 # What concerns both tasks: recipes/best.toml with this, both on their first 2,000 examples, scored on held-out training data. In the first two rows a task is alone.
 JOINT = {"train.sample": "joint"}
+PRIVATE = {"sharing": '{ name = "private_layers", layers = 1 }'}
 # No example is seen more often than the recipe says.
 ONCE = {"train.sample": '{ name = "joint", repeat = false }'}
 ALONE = {"entities alone": "ner", "answers alone": "qa"}
@@ -133,6 +134,12 @@ TOGETHER = {
     "both in each step, once, entities count 10": ONCE | {"tasks.ner.loss_weight": 10.0},
     "both in each step, once, entities count 20": ONCE | {"tasks.ner.loss_weight": 20.0},
     "both in each step, once, gradients of equal length": ONCE | {"train.balance": "db_mtl"},
+    "a private layer": PRIVATE,
+    "two private layers": {"sharing": '{ name = "private_layers", layers = 2 }'},
+    "a private layer, entities count 0.5": PRIVATE | {"tasks.ner.loss_weight": 0.5},
+    "both in each step, once, entities count 5, a private layer": ONCE | PRIVATE | {"tasks.ner.loss_weight": 5.0},
+    "both in each step, once, entities count 10, a private layer": ONCE | PRIVATE | {"tasks.ner.loss_weight": 10.0},
+    "both in each step, once, gradients of equal length, a private layer": ONCE | PRIVATE | {"train.balance": "db_mtl"},
     "batches in random order": {"train.sample": "proportional"},
 }
 

@@ -73,8 +73,8 @@ pub fn single_task(model: &Model, task: &NamedTask, folder: &Path) -> Result<()>
         HeadTransform::check(model.config())?;
     }
     // These classes of transformers have no pooler, or one that is the head's, and know nothing of LoRA.
-    let merged = model.parameters.merged(model.lora.as_ref())?;
-    let encoder = merged.into_iter().filter(|(name, _)| !name.starts_with("heads.") && !name.starts_with("pooler."));
+    let encoder = model.parameters.encoder_of(&task.name, model.lora.as_ref())?.into_iter();
+    let encoder = encoder.filter(|(name, _)| !name.starts_with("pooler."));
     let encoder = encoder.map(|(name, tensor)| (format!("{prefix}{name}"), tensor));
     let tensors: Vec<_> = encoder.chain(head).collect();
     write_folder_atomic(folder, |folder| {

@@ -34,6 +34,7 @@ pub mod quantize;
 pub mod recipe;
 pub mod report;
 pub mod sample;
+pub mod sharing;
 pub mod strategy;
 pub mod suite;
 pub mod tasks;

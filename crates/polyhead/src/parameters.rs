@@ -113,6 +113,8 @@ impl<'de> Deserialize<'de> for Freeze {
 pub enum Owner {
     /// The shared encoder's.
     Encoder,
+    /// Of a part of the encoder that is private to the named task.
+    Private(String),
     /// The head's of the named task.
     Head(String),
 }

@@ -20,17 +20,21 @@ const MODULES: &[(&str, &[&str])] = &[
     ("order", &[]),
     ("strategy", &["error"]),
     ("sample", &["error", "strategy"]),
+    ("sharing", &["error", "strategy"]),
     ("io", &["error"]),
     ("text", &["error"]),
     ("data", &["error", "text"]),
     ("parameters", &["error", "io"]),
     ("balance", &["error", "parameters", "strategy"]),
-    ("encoders", &["batch", "error", "parameters"]),
+    ("encoders", &["batch", "error", "parameters", "sharing", "strategy"]),
     ("tasks", &["batch", "data", "document", "encoders", "error", "metrics", "parameters", "text"]),
     ("events", &["error", "tasks"]),
     ("hub", &["data", "encoders", "error", "events", "io", "text"]),
     ("optim", &["error", "parameters"]),
-    ("model", &["batch", "encoders", "error", "events", "hub", "io", "parameters", "tasks", "text"]),
+    (
+        "model",
+        &["batch", "encoders", "error", "events", "hub", "io", "parameters", "sharing", "strategy", "tasks", "text"],
+    ),
     ("ask", &["error", "model", "tasks", "text"]),
     ("onnx", &["encoders", "error", "io", "model", "parameters"]),
     (
@@ -45,6 +49,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "order",
             "parameters",
             "sample",
+            "sharing",
             "strategy",
             "tasks",
         ],
@@ -136,8 +141,9 @@ const MODULES: &[(&str, &[&str])] = &[
 /// Modules whose files are entries of one list and know nothing of each other; the files named here serve all of them.
 const LISTS: &[(&str, &[&str])] = &[
     ("tasks", &["mod", "any", "answer", "confusion", "drawing", "faces", "lowest", "reliability"]),
-    ("encoders", &["mod", "config", "post_norm"]),
+    ("encoders", &["mod", "config", "layers", "post_norm"]),
     ("sample", &["mod"]),
+    ("sharing", &["mod"]),
     ("balance", &["mod", "averaged", "means", "solve"]),
 ];
 

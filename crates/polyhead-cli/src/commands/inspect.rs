@@ -228,6 +228,7 @@ fn parameters(shares: &[Share], lora: bool) -> Table {
             // What of an encoder is not trained is its pooler.
             Owner::Encoder if share.total > share.trained => "shared encoder (pooler included)".to_owned(),
             Owner::Encoder => "shared encoder".to_owned(),
+            Owner::Private(task) => format!("encoder, private to `{task}`"),
             Owner::Head(task) if share.trained == 0 => format!("head `{task}` (kept, not trained)"),
             Owner::Head(task) => format!("head `{task}`"),
         };
@@ -269,14 +270,12 @@ fn origin(facts: &Facts, out: &mut Out) -> Result<()> {
 fn json(name: &str, facts: &Facts) -> Value {
     let sum = |count: fn(&Share) -> usize| facts.shares.iter().map(count).sum::<usize>();
     let encoder = facts.shares.iter().find(|share| share.owner == Owner::Encoder).map_or(0, |share| share.total);
-    let heads: Map<String, Value> = facts
-        .shares
-        .iter()
-        .filter_map(|share| match &share.owner {
-            Owner::Head(task) => Some((task.clone(), json!(share.total))),
-            Owner::Encoder => None,
-        })
-        .collect();
+    let of_tasks = |task_of: fn(&Owner) -> Option<&String>| -> Map<String, Value> {
+        let owned = facts.shares.iter().filter_map(|share| Some((task_of(&share.owner)?.clone(), json!(share.total))));
+        owned.collect()
+    };
+    let heads = of_tasks(|owner| if let Owner::Head(task) = owner { Some(task) } else { None });
+    let private = of_tasks(|owner| if let Owner::Private(task) = owner { Some(task) } else { None });
     let shape = SHAPE.iter().filter_map(|(field, _)| Some(((*field).to_owned(), facts.config.get(*field)?.clone())));
     let mut shape: Map<String, Value> = shape.collect();
     shape.insert("model_type".into(), json!(model_type(facts)));
@@ -284,6 +283,7 @@ fn json(name: &str, facts: &Facts) -> Value {
         "model": name,
         "parameters": {
             "encoder": encoder,
+            "private": private,
             "heads": heads,
             "total": sum(|share| share.total),
             "trained": sum(|share| share.trained),

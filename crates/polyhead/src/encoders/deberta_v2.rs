@@ -12,6 +12,7 @@
 //! Products are made in f32 or bf16; the fp16 in which other implementations lose their numbers is not there.
 
 use super::config::{self, Biased, Shape};
+use super::layers::Layers;
 use super::post_norm::{Dropouts, Layer, LayerNames};
 use super::{
     Encoder, EncoderFacts, EncoderKind, EncoderOverrides, FirstPosition, HiddenStateCallback, ModelName, Reads,
@@ -149,7 +150,7 @@ struct DebertaV2 {
     tables: Vec<(Weight, Index)>,
     projection: Option<Arc<Linear>>,
     norm: Norm,
-    layers: Vec<(Arc<Layer>, Option<OfDistances>)>,
+    layers: Layers<(Arc<Layer>, Option<OfDistances>)>,
     distances: Option<Vectors>,
     convolution: Option<Convolution>,
 }
@@ -277,9 +278,9 @@ impl DebertaV2 {
                 rows: Distances { span: config.span(), farthest: config.farthest() },
             }),
         };
-        let mut layers = Vec::with_capacity(config.shape.num_hidden_layers);
+        let numbers: Vec<usize> = (0..config.shape.num_hidden_layers).collect();
         let mut convolution = None;
-        for depth in 0..config.shape.num_hidden_layers {
+        let layers = Layers::open(&numbers, adjust, weights, |weights, depth, _| {
             weights.in_group(Group::Layer(depth));
             let prefix = format!("{}{depth}.", LAYER.layers);
             let layer = Layer::open(&LAYER, &prefix, &config.shape, &DROPOUTS, weights)?;
@@ -287,13 +288,19 @@ impl DebertaV2 {
                 Some(_) => Some(OfDistances::open(&config, &prefix, &layer, weights)?),
                 None => None,
             };
-            layers.push((Arc::new(layer), of_distances));
             if depth == 0 && config.conv_kernel_size > 0 {
                 convolution = Some(Convolution::open(&config, weights)?);
             }
+            Ok((Arc::new(layer), of_distances))
+        })?;
+        if convolution.is_some() && layers.depth() > 0 && layers.shared_depth() == 0 {
+            let message =
+                format!("sharing.layers: expected at most {}, found all {}", layers.depth() - 1, layers.depth());
+            return Err(Error::usage(message)
+                .hint("this encoder has a convolution behind its first layer, which all tasks share"));
         }
         let max_tokens = if config.position_biased_input { config.max_position_embeddings } else { LONGEST };
-        let facts = config.shape.facts(adjust, layers.len(), max_tokens, weights);
+        let facts = config.shape.facts(adjust, layers.depth(), max_tokens, weights);
         Ok(Self { config, facts, tables, projection, norm, layers, distances, convolution })
     }
 
@@ -349,69 +356,86 @@ impl Convolution {
         })
     }
 
-    fn forward(&self, ops: &mut dyn Ops, embedded: &Value, h: &Value, rate: f64) -> Result<Value> {
+    fn forward(&self, ops: &mut dyn Ops, embedded: &Value, h: &Value, rate: f64) -> candle_core::Result<Value> {
         let around = ops.neighbours(embedded, self.size)?;
         let out = ops.linear(&around, &self.layer)?;
         let out = ops.dropout(&out, DropoutAt::new(rate, "convolution"))?;
         let out = ops.activation(&out, self.activation)?;
         let sum = ops.add(h, &out)?;
-        Ok(ops.layer_norm(&sum, &self.norm)?)
+        ops.layer_norm(&sum, &self.norm)
+    }
+}
+
+/// The vectors of distances as values of a pass.
+type VectorValues = Option<(Value, Distances)>;
+
+impl DebertaV2 {
+    fn vectors(&self, ops: &mut dyn Ops) -> Result<VectorValues> {
+        let Some(Vectors { table, norm, rows }) = &self.distances else { return Ok(None) };
+        let table = ops.table(table)?;
+        let vectors = match norm {
+            Some(norm) => ops.layer_norm(&table, norm)?,
+            None => table,
+        };
+        Ok(Some((vectors, *rows)))
+    }
+
+    fn layer(
+        &self,
+        ops: &mut dyn Ops,
+        (layer, of_distances): &(Arc<Layer>, Option<OfDistances>),
+        h: &Value,
+        (depth, reads): (usize, Reads),
+        vectors: &VectorValues,
+    ) -> candle_core::Result<Value> {
+        let rate = self.config.shape.hidden_dropout_prob;
+        let (mut vectors_of_layer, mut meets) = (Vec::new(), None);
+        if let (Some((vectors, distances)), Some(OfDistances { keys, queries })) = (vectors, of_distances) {
+            let vectors = ops.dropout(vectors, DropoutAt::new(rate, "distances").of_layer(depth))?;
+            for layer in keys.iter().chain(queries) {
+                vectors_of_layer.push(ops.linear(&vectors, layer)?);
+            }
+            meets = Some((*distances, keys.is_some(), queries.is_some()));
+        }
+        let layer = layer.clone();
+        let body = move |ops: &mut dyn Ops, h: &Value, vectors: &[Value]| {
+            let mut vectors = vectors.iter();
+            let positions = match meets {
+                None => Positions::InHiddenStates,
+                Some((distances, by_keys, by_queries)) => Positions::Disentangled(Disentangled {
+                    keys: if by_keys { vectors.next() } else { None },
+                    queries: if by_queries { vectors.next() } else { None },
+                    distances,
+                }),
+            };
+            layer.forward(ops, h, depth, positions, reads)
+        };
+        ops.recomputed(h, &vectors_of_layer, Arc::new(body))
     }
 }
 
 impl Encoder for DebertaV2 {
-    fn forward(&self, ops: &mut dyn Ops, reads: Reads, mut each: Option<&mut HiddenStateCallback>) -> Result<Value> {
+    fn forward(&self, ops: &mut dyn Ops, reads: Reads, each: Option<&mut HiddenStateCallback>) -> Result<Value> {
         let rate = self.config.shape.hidden_dropout_prob;
-        let embedded = self.embedded(ops)?;
-        let vectors = match &self.distances {
-            None => None,
-            Some(Vectors { table, norm, rows }) => {
-                let table = ops.table(table)?;
-                let vectors = match norm {
-                    Some(norm) => ops.layer_norm(&table, norm)?,
-                    None => table,
-                };
-                Some((vectors, *rows))
-            }
-        };
-        let mut h = embedded.clone();
-        for (depth, (layer, of_distances)) in self.layers.iter().enumerate() {
-            if let Some(each) = &mut each {
-                each(h.to_tensor()?);
-            }
-            // A convolution behind the only layer reads its neighbours.
-            let is_convolved = depth == 0 && self.convolution.is_some();
-            let of_layer = if is_convolved { Reads::AllTokens } else { reads.of_layer(depth, self.layers.len()) };
-            let (mut vectors_of_layer, mut meets) = (Vec::new(), None);
-            if let (Some((vectors, distances)), Some(OfDistances { keys, queries })) = (&vectors, of_distances) {
-                let vectors = ops.dropout(vectors, DropoutAt::new(rate, "distances").of_layer(depth))?;
-                for layer in keys.iter().chain(queries) {
-                    vectors_of_layer.push(ops.linear(&vectors, layer)?);
+        let (embedded, vectors) = (self.embedded(ops)?, self.vectors(ops)?);
+        self.layers.forward(ops, embedded.clone(), reads, each, &|ops, layer, h, (depth, reads)| {
+            match (depth, &self.convolution) {
+                // Behind the only layer, too, it reads the neighbours of a token.
+                (0, Some(convolution)) => {
+                    let h = self.layer(ops, layer, h, (depth, Reads::AllTokens), &vectors)?;
+                    convolution.forward(ops, &embedded, &h, rate)
                 }
-                meets = Some((*distances, keys.is_some(), queries.is_some()));
+                _ => self.layer(ops, layer, h, (depth, reads), &vectors),
             }
-            let layer = layer.clone();
-            let body = move |ops: &mut dyn Ops, h: &Value, vectors: &[Value]| {
-                let mut vectors = vectors.iter();
-                let positions = match meets {
-                    None => Positions::InHiddenStates,
-                    Some((distances, by_keys, by_queries)) => Positions::Disentangled(Disentangled {
-                        keys: if by_keys { vectors.next() } else { None },
-                        queries: if by_queries { vectors.next() } else { None },
-                        distances,
-                    }),
-                };
-                layer.forward(ops, h, depth, positions, of_layer)
-            };
-            h = ops.recomputed(&h, &vectors_of_layer, Arc::new(body))?;
-            if let (0, Some(convolution)) = (depth, &self.convolution) {
-                h = convolution.forward(ops, &embedded, &h, rate)?;
-            }
+        })
+    }
+
+    fn of_task(&self, ops: &mut dyn Ops, task: usize, hidden: &Value, reads: Reads) -> Result<Value> {
+        if self.layers.are_shared() {
+            return Ok(hidden.clone());
         }
-        if let Some(each) = each {
-            each(h.to_tensor()?);
-        }
-        Ok(h)
+        let vectors = self.vectors(ops)?;
+        self.layers.of_task(ops, task, hidden, reads, &|ops, layer, h, at| self.layer(ops, layer, h, at, &vectors))
     }
 
     fn facts(&self) -> &EncoderFacts {

@@ -11,6 +11,7 @@ mod config;
 pub mod deberta_v2;
 pub mod distilbert;
 pub mod electra;
+mod layers;
 pub mod modernbert;
 pub mod mpnet;
 mod post_norm;
@@ -19,6 +20,8 @@ pub mod roberta;
 use crate::batch::{Batch, HeadInputs};
 use crate::error::{Error, Place, Result};
 use crate::parameters::{Freeze, Int8, Lora, Naming, Weights};
+use crate::sharing;
+use crate::strategy::Strategy;
 use candle_core::{Device, Tensor};
 pub use polyhead_kernels::{Activation, Offset, Pass, Precision};
 use polyhead_kernels::{Index, Join, Ops, Plain, Segments, Tape, Value};
@@ -265,7 +268,7 @@ impl EncoderKind {
 pub type OpenEncoder = fn(&EncoderKind, &Path, &Json, &EncoderOverrides, &mut Weights) -> Result<Box<dyn Encoder>>;
 
 /// What a recipe may change about an encoder.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct EncoderOverrides {
     /// What its matrix products are computed in.
     pub precision: Precision,
@@ -279,8 +282,18 @@ pub struct EncoderOverrides {
     pub freeze: Freeze,
     /// Low-rank additions to its linear layers; all else of it is then not trained.
     pub lora: Option<Lora>,
+    /// What of it the tasks share.
+    pub sharing: Strategy,
     /// Whether training keeps the input of each layer alone, and computes the rest of it again in the backward pass.
     pub recompute: bool,
+}
+
+impl Default for EncoderOverrides {
+    fn default() -> Self {
+        let (precision, int8, freeze) = Default::default();
+        let (dropout, attention_dropout, lora, recompute) = (None, None, None, false);
+        Self { precision, int8, dropout, attention_dropout, freeze, lora, sharing: sharing::hard(), recompute }
+    }
 }
 
 /// What heads read of the hidden states behind the last layer.
@@ -313,8 +326,12 @@ pub type HiddenStateCallback<'a> = dyn FnMut(Tensor) + Send + 'a;
 
 /// A Transformer encoder.
 pub trait Encoder: Send + Sync {
-    /// Encodes the batch of a backend: the hidden states that are read. `each` sees the output of the embeddings and of every layer.
+    /// Encodes the batch of a backend, as far as all tasks share the encoder: the hidden states that are read. `each` sees the output of the embeddings and of
+    /// every such layer.
     fn forward(&self, ops: &mut dyn Ops, reads: Reads, each: Option<&mut HiddenStateCallback>) -> Result<Value>;
+
+    /// What the part of the encoder that is private to a task, told by its number, makes of these of a head: those that the head reads.
+    fn of_task(&self, ops: &mut dyn Ops, task: usize, hidden: &Value, reads: Reads) -> Result<Value>;
 
     /// What there is to know of it besides what it computes.
     fn facts(&self) -> &EncoderFacts;

@@ -12,6 +12,7 @@
 //! (`global_attn_every_n_layers`, `global_rope_theta`, `local_rope_theta`) and 5 (`layer_types`, `rope_parameters`) are read.
 
 use super::config::{self, Biased, Shape};
+use super::layers::Layers;
 use super::{
     Encoder, EncoderFacts, EncoderKind, EncoderOverrides, FirstPosition, HeadTransform, HiddenStateCallback, ModelName,
     Reads, TokenTypes,
@@ -88,7 +89,7 @@ struct ModernBert {
     facts: EncoderFacts,
     words: Weight,
     norm: Norm,
-    layers: Vec<Arc<Layer>>,
+    layers: Layers<Arc<Layer>>,
     final_norm: Norm,
 }
 
@@ -211,27 +212,28 @@ impl ModernBert {
         weights.in_group(Group::Embeddings);
         let words = config::table(weights, "embeddings.tok_embeddings", config.shape.vocab_size, hidden)?;
         let first_norm = norm(weights, "embeddings.norm")?;
-        let mut layers = Vec::with_capacity(reaches.len());
-        for (depth, (base, window)) in reaches.iter().enumerate() {
+        let numbers: Vec<usize> = (0..reaches.len()).collect();
+        let layers = Layers::open(&numbers, adjust, weights, |weights, depth, _| {
             weights.in_group(Group::Layer(depth));
+            let (base, window) = reaches.get(depth).copied().unwrap_or_default();
             let at = |name: &str| format!("layers.{depth}.{name}");
-            layers.push(Arc::new(Layer {
+            Ok(Arc::new(Layer {
                 attention_norm: if depth == 0 { None } else { Some(norm(weights, &at("attn_norm"))?) },
                 qkv: linear(weights, at("attn.Wqkv"), hidden, 3 * hidden, config.attention_bias)?,
                 attention_output: linear(weights, at("attn.Wo"), hidden, hidden, config.attention_bias)?,
                 norm: norm(weights, &at("mlp_norm"))?,
                 gated: linear(weights, at("mlp.Wi"), hidden, 2 * inner, config.mlp_bias)?,
                 output: linear(weights, at("mlp.Wo"), inner, hidden, config.mlp_bias)?,
-                base: *base,
-                window: *window,
+                base,
+                window,
                 heads: config.shape.num_attention_heads,
                 activation: config.shape.activation()?,
                 attention_rate: config.shape.attention_probs_dropout_prob,
                 inner_rate: config.mlp_dropout,
-            }));
-        }
+            }))
+        })?;
         let final_norm = norm(weights, "final_norm")?;
-        let facts = config.shape.facts(adjust, layers.len(), config.max_position_embeddings, weights);
+        let facts = config.shape.facts(adjust, layers.depth(), config.max_position_embeddings, weights);
         Ok(Self { config, facts, words, norm: first_norm, layers, final_norm })
     }
 }
@@ -261,23 +263,31 @@ impl Layer {
     }
 }
 
+impl ModernBert {
+    fn layer(
+        &self,
+        ops: &mut dyn Ops,
+        layer: &Arc<Layer>,
+        h: &Value,
+        at: (usize, Reads),
+    ) -> candle_core::Result<Value> {
+        let ((depth, reads), layer) = (at, layer.clone());
+        let is_last = depth + 1 == self.layers.depth();
+        let body = move |ops: &mut dyn Ops, h: &Value, _: &[Value]| layer.forward(ops, h, depth, reads);
+        let h = ops.recomputed(h, &[], Arc::new(body))?;
+        if is_last { ops.layer_norm(&h, &self.final_norm) } else { Ok(h) }
+    }
+}
+
 impl Encoder for ModernBert {
-    fn forward(&self, ops: &mut dyn Ops, reads: Reads, mut each: Option<&mut HiddenStateCallback>) -> Result<Value> {
+    fn forward(&self, ops: &mut dyn Ops, reads: Reads, each: Option<&mut HiddenStateCallback>) -> Result<Value> {
         let dropout = DropoutAt::new(self.config.shape.hidden_dropout_prob, "embeddings");
-        let mut h = ops.embeddings(&[(self.words.clone(), Index::TokenIds)], &self.norm, dropout)?;
-        for (depth, layer) in self.layers.iter().enumerate() {
-            if let Some(each) = &mut each {
-                each(h.to_tensor()?);
-            }
-            let (layer, reads) = (layer.clone(), reads.of_layer(depth, self.layers.len()));
-            let body = move |ops: &mut dyn Ops, h: &Value, _: &[Value]| layer.forward(ops, h, depth, reads);
-            h = ops.recomputed(&h, &[], Arc::new(body))?;
-        }
-        let h = ops.layer_norm(&h, &self.final_norm)?;
-        if let Some(each) = each {
-            each(h.to_tensor()?);
-        }
-        Ok(h)
+        let h = ops.embeddings(&[(self.words.clone(), Index::TokenIds)], &self.norm, dropout)?;
+        self.layers.forward(ops, h, reads, each, &|ops, layer, h, at| self.layer(ops, layer, h, at))
+    }
+
+    fn of_task(&self, ops: &mut dyn Ops, task: usize, hidden: &Value, reads: Reads) -> Result<Value> {
+        self.layers.of_task(ops, task, hidden, reads, &|ops, layer, h, at| self.layer(ops, layer, h, at))
     }
 
     fn facts(&self) -> &EncoderFacts {

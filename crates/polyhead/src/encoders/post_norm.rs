@@ -12,6 +12,7 @@
 //! not trained.
 
 use super::config::{self, Shape};
+use super::layers::Layers;
 use super::{
     Encoder, EncoderFacts, EncoderKind, EncoderOverrides, FirstPosition, HiddenStateCallback, Reads, TokenTypes,
 };
@@ -127,9 +128,7 @@ struct PostNorm {
     tables: Vec<(Weight, Index)>,
     norm: Norm,
     projection: Option<Arc<Linear>>,
-    /// The different layers, and which of them comes at each depth.
-    layers: Vec<Arc<Layer>>,
-    order: Vec<usize>,
+    layers: Layers<Arc<Layer>>,
     relative_bias: Option<Weight>,
 }
 
@@ -194,7 +193,7 @@ impl PostNorm {
         adjust: &EncoderOverrides,
         weights: &mut Weights,
     ) -> Result<Self> {
-        let Shape { hidden_size: hidden, num_hidden_layers: depth, layer_norm_eps: epsilon, .. } = config.shape;
+        let Shape { hidden_size: hidden, layer_norm_eps: epsilon, .. } = config.shape;
         let width = config.embedding_size.unwrap_or(hidden);
         weights.in_group(Group::Embeddings);
         let mut table = |name: &str, rows| config::table(weights, &format!("embeddings.{name}"), rows, width);
@@ -227,24 +226,23 @@ impl PostNorm {
         let different: Vec<(usize, usize)> = groups.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
         let order: Vec<usize> =
             groups.iter().filter_map(|place| different.iter().position(|one| one == place)).collect();
-        let mut layers = Vec::with_capacity(different.len());
-        for (at, (group, inner)) in different.iter().enumerate() {
-            // A layer that comes several times stands where it comes last: it is frozen with all that come before that.
-            let last = order.iter().rposition(|one| *one == at).unwrap_or(depth);
+        // ALBERT: a layer that comes several times stands where it comes last, and is frozen with all that come before that.
+        let layers = Layers::open(&order, adjust, weights, |weights, number, last| {
             weights.in_group(Group::Layer(last / config.inner_group_num));
+            let (group, inner) = different.get(number).copied().unwrap_or_default();
             let prefix = match config.num_hidden_groups {
                 Some(_) => format!("{}{group}.albert_layers.{inner}.", build.layer.layers),
                 None => format!("{}{group}.", build.layer.layers),
             };
-            layers.push(Arc::new(Layer::open(&build.layer, &prefix, &config.shape, &build.dropouts, weights)?));
-        }
+            Ok(Arc::new(Layer::open(&build.layer, &prefix, &config.shape, &build.dropouts, weights)?))
+        })?;
         weights.in_group(Group::Pooler);
         if let Some(name) = build.pooler {
             config::pooler(weights, name, hidden)?;
         }
         let max_tokens = config.max_position_embeddings - first_position as usize;
-        let facts = config.shape.facts(adjust, order.len(), max_tokens, weights);
-        Ok(Self { config, facts, tables, norm, projection, layers, order, relative_bias })
+        let facts = config.shape.facts(adjust, layers.depth(), max_tokens, weights);
+        Ok(Self { config, facts, tables, norm, projection, layers, relative_bias })
     }
 }
 
@@ -338,29 +336,35 @@ impl Config {
     }
 }
 
+impl PostNorm {
+    fn layer(
+        &self,
+        ops: &mut dyn Ops,
+        layer: &Arc<Layer>,
+        h: &Value,
+        at: (usize, Reads),
+    ) -> candle_core::Result<Value> {
+        let ((depth, reads), layer, bias) = (at, layer.clone(), self.relative_bias.clone());
+        let body = move |ops: &mut dyn Ops, h: &Value, _: &[Value]| {
+            let positions = bias.as_ref().map_or(Positions::InHiddenStates, Positions::Bias);
+            layer.forward(ops, h, depth, positions, reads)
+        };
+        ops.recomputed(h, &[], Arc::new(body))
+    }
+}
+
 impl Encoder for PostNorm {
-    fn forward(&self, ops: &mut dyn Ops, reads: Reads, mut each: Option<&mut HiddenStateCallback>) -> Result<Value> {
+    fn forward(&self, ops: &mut dyn Ops, reads: Reads, each: Option<&mut HiddenStateCallback>) -> Result<Value> {
         let dropout = DropoutAt::new(self.config.shape.hidden_dropout_prob, "embeddings");
         let mut h = ops.embeddings(&self.tables, &self.norm, dropout)?;
         if let Some(projection) = &self.projection {
             h = ops.linear(&h, projection)?;
         }
-        for (depth, layer) in self.order.iter().filter_map(|at| self.layers.get(*at)).enumerate() {
-            if let Some(each) = &mut each {
-                each(h.to_tensor()?);
-            }
-            let (layer, bias) = (layer.clone(), self.relative_bias.clone());
-            let reads = reads.of_layer(depth, self.order.len());
-            let body = move |ops: &mut dyn Ops, h: &Value, _: &[Value]| {
-                let positions = bias.as_ref().map_or(Positions::InHiddenStates, Positions::Bias);
-                layer.forward(ops, h, depth, positions, reads)
-            };
-            h = ops.recomputed(&h, &[], Arc::new(body))?;
-        }
-        if let Some(each) = each {
-            each(h.to_tensor()?);
-        }
-        Ok(h)
+        self.layers.forward(ops, h, reads, each, &|ops, layer, h, at| self.layer(ops, layer, h, at))
+    }
+
+    fn of_task(&self, ops: &mut dyn Ops, task: usize, hidden: &Value, reads: Reads) -> Result<Value> {
+        self.layers.of_task(ops, task, hidden, reads, &|ops, layer, h, at| self.layer(ops, layer, h, at))
     }
 
     fn facts(&self) -> &EncoderFacts {

@@ -11,6 +11,8 @@ use crate::error::{Error, Place, Result};
 use crate::hub::{OPTIONAL, TOKENIZER, model_folder, no_model, no_tokenizer};
 use crate::io::{write_atomic, write_folder_atomic};
 use crate::parameters::{Heads, Lora, Weights, write_tensors};
+use crate::sharing;
+use crate::strategy::Strategy;
 use crate::tasks::{SingleTaskFolder, TaskKind};
 use crate::text::Tokenizer;
 use crate::text::vocabulary;
@@ -28,11 +30,18 @@ pub(super) struct Polyhead {
     /// The low-rank additions whose tensors stand beside those of the encoder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) lora: Option<Lora>,
+    /// What of its encoder the tasks share, if not all of it.
+    #[serde(default = "sharing::hard", skip_serializing_if = "is_hard")]
+    pub(super) sharing: Strategy,
     /// Where its weights are in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) int8: Option<SavedInt8>,
     #[serde(flatten)]
     pub(super) about: Provenance,
+}
+
+fn is_hard(sharing: &Strategy) -> bool {
+    *sharing == sharing::hard()
 }
 
 /// The linear layers of an encoder multiply bytes, but for these.
@@ -151,15 +160,18 @@ impl Model {
         let mut config = read_config(&path)?;
         let naming = EncoderKind::of(&path, &config)?.naming;
         let mut weights = Weights::read(&folder.join("model.safetensors"), naming, Heads::Stored, &Device::Cpu)?;
-        let (tasks, lora, int8, about) = match Polyhead::take(&mut config, &path)? {
-            Some(Polyhead { tasks, lora, int8, about, .. }) => {
+        let (tasks, lora, sharing, int8, about) = match Polyhead::take(&mut config, &path)? {
+            Some(Polyhead { tasks, lora, sharing, int8, about, .. }) => {
                 let tasks = tasks.into_iter().map(|task| task.open(kinds, &path));
-                (tasks.collect::<Result<Vec<_>>>()?, lora, int8, about)
+                (tasks.collect::<Result<Vec<_>>>()?, lora, sharing, int8, about)
             }
-            None => (vec![import(folder, &config, kinds, &mut weights)?], None, None, Provenance::default()),
+            None => {
+                let task = import(folder, &config, kinds, &mut weights)?;
+                (vec![task], None, sharing::hard(), None, Provenance::default())
+            }
         };
         let int8 = adjust.int8.resolved(int8.as_ref().map(|int8| &int8.kept));
-        let adjust = EncoderOverrides { lora, int8, ..adjust.clone() };
+        let adjust = EncoderOverrides { lora, sharing, int8, ..adjust.clone() };
         // Said of a recipe elsewhere.
         let of_lora = |error: Error| match error.to_string().strip_prefix("encoder.lora.") {
             Some(message) => Error::data(message).at(Place::field(&path, "polyhead.lora")),
@@ -201,7 +213,8 @@ impl Model {
         });
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let int8 = kept.map(|kept| SavedInt8 { kept: kept.clone() });
-        let ours = Polyhead { version, tasks: tasks.collect(), lora: lora.cloned(), int8, about: self.about.clone() };
+        let (sharing, about) = (self.sharing.clone(), self.about.clone());
+        let ours = Polyhead { version, tasks: tasks.collect(), lora: lora.cloned(), sharing, int8, about };
         let mut config = self.config.clone();
         if let Some(fields) = config.as_object_mut() {
             fields.insert("architectures".into(), json!([self.architecture("Model")]));

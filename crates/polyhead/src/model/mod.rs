@@ -23,6 +23,7 @@ use crate::batch::{Batch, Features, HeadInputs, Merge, Padding, Targets};
 use crate::encoders::{self, Encoder, EncoderKind, EncoderOverrides, Offset, Output, Pass, Reads};
 use crate::error::{Error, Place, Result};
 use crate::parameters::{Freeze, Int8, Lora, Owner, Parameters, Weights};
+use crate::strategy::Strategy;
 use crate::tasks::{AnyTask, Calibration, HeadShape, Logits, LogitsFn};
 use crate::text::Tokenizer;
 use candle_core::Tensor;
@@ -56,6 +57,8 @@ pub struct Model {
     pub about: Provenance,
     /// The low-rank additions of its encoder.
     pub lora: Option<Lora>,
+    /// What of the encoder its tasks share.
+    pub sharing: Strategy,
     /// Which of the encoder's linear layers multiply bytes.
     pub int8: Int8,
     /// These layers: the names of each that stand side by side in one product.
@@ -109,7 +112,7 @@ impl Model {
         about.kept_heads.iter().for_each(|name| weights.keep_still(name));
         let encoder = build(&folder.join("config.json"), &config, adjust, &mut tasks, &mut weights)?;
         let left = Left { aside: weights.left_aside().into_iter().map(str::to_owned).collect() };
-        let lora = weights.declared_lora()?;
+        let (lora, sharing) = (weights.declared_lora()?, adjust.sharing.clone());
         let (int8, linear_layers) = (adjust.int8.clone(), weights.linear_layers().to_vec());
         let parameters = weights.finish()?;
         for NamedTask { name, task } in &tasks {
@@ -133,7 +136,9 @@ impl Model {
                 .hint("tokenizer and weights must be of one model"));
         }
         let files = read.files;
-        Ok((Self { tokenizer, encoder, parameters, tasks, about, lora, int8, linear_layers, config, files }, left))
+        let model =
+            Self { tokenizer, encoder, parameters, tasks, about, lora, sharing, int8, linear_layers, config, files };
+        Ok((model, left))
     }
 
     /// The encoder's `config.json`.
@@ -151,6 +156,12 @@ impl Model {
             let known: Vec<&str> = self.tasks.iter().map(|task| task.name.as_str()).collect();
             Error::usage(format!("expected one of this model's tasks ({}), found `{name}`", known.join(", ")))
         })
+    }
+
+    /// The number of a task, which the encoder knows its private parts by.
+    pub(crate) fn number(&self, named: &NamedTask) -> Result<usize> {
+        let number = self.tasks.iter().position(|task| task.name == named.name);
+        number.ok_or_else(|| Error::internal(format!("no task `{}`", named.name)))
     }
 
     /// The loss of a batch of training windows: the mean over its targets.
@@ -234,9 +245,13 @@ impl Model {
         if tasks.len() != batch.heads.len() {
             return Err(Error::internal(format!("{} heads on a batch for {}", tasks.len(), batch.heads.len())));
         }
-        let head = |head: usize, hidden: &Value, ops: &mut dyn Ops| match tasks.get(head) {
-            Some(named) => named.task.logits(hidden, ops),
-            None => Err(Error::internal(format!("no head {head}"))),
+        let numbers = tasks.iter().map(|named| self.number(named)).collect::<Result<Vec<_>>>()?;
+        let head = |head: usize, hidden: &Value, ops: &mut dyn Ops| match (tasks.get(head), numbers.get(head)) {
+            (Some(named), Some(number)) => {
+                let own = self.encoder.of_task(ops, *number, hidden, named.task.reads())?;
+                named.task.logits(&own, ops)
+            }
+            _ => Err(Error::internal(format!("no head {head}"))),
         };
         let first_alone = tasks.iter().all(|named| named.task.reads() == Reads::FirstTokens);
         let reads = if first_alone { Reads::FirstTokens } else { Reads::AllTokens };
@@ -311,6 +326,7 @@ fn build(
     if let Some(lora) = &adjust.lora {
         weights.with_lora(lora.resolved(kind.lora_targets))?;
     }
+    weights.for_tasks(tasks.iter().map(|task| task.name.clone()));
     let encoder = (kind.open)(kind, path, config, adjust, weights)?;
     if let Freeze::Layers(count) = adjust.freeze
         && count > encoder.layers()

@@ -16,6 +16,8 @@ use crate::encoders::{EncoderKind, EncoderOverrides};
 use crate::error::{Error, Place, Result};
 use crate::events::{Begins, HeadStart, listed};
 use crate::parameters::{HeadTensor, Heads, Lora, Weights};
+use crate::sharing;
+use crate::strategy::Strategy;
 use crate::tasks::{AnyTask, SingleTaskFolder, TASKS, TaskKind};
 use candle_core::Device;
 use polyhead_kernels::rng::Key;
@@ -109,6 +111,7 @@ struct StoredHead {
 struct Stored {
     heads: Vec<StoredHead>,
     lora: Option<Lora>,
+    sharing: Option<Strategy>,
     about: Provenance,
 }
 
@@ -156,7 +159,11 @@ impl Model {
         let mut config = read_config(&path)?;
         let kind = EncoderKind::of(&path, &config)?;
         let mut weights = Weights::read(&folder.join("model.safetensors"), kind.naming, Heads::New(key), &Device::Cpu)?;
-        let Stored { heads: mut stored, lora, about: of_stored } = stored(&path, &mut config, kinds, &mut weights)?;
+        let Stored { heads: mut stored, lora, sharing, about: of_stored } =
+            stored(&path, &mut config, kinds, &mut weights)?;
+        if let Some(sharing) = sharing.filter(|sharing| *sharing != sharing::hard()) {
+            begin_sharing(&sharing, &adjust.sharing, dropped)?;
+        }
         if let Some(lora) = lora {
             let own = adjust.lora.as_ref().map(|lora| lora.resolved(kind.lora_targets));
             begin_lora(&lora, own.as_ref(), &mut weights, notify)?;
@@ -225,7 +232,8 @@ impl Model {
         let mut config = read_config(&path)?;
         let kind = EncoderKind::of(&path, &config)?;
         let mut weights = Weights::read(&folder.join("model.safetensors"), kind.naming, Heads::Stored, &Device::Cpu)?;
-        let Stored { heads: stored, lora, .. } = stored(&path, &mut config, kinds, &mut weights)?;
+        let Stored { heads: stored, lora, sharing, .. } = stored(&path, &mut config, kinds, &mut weights)?;
+        check_sharing(&sharing.unwrap_or_else(sharing::hard), &adjust.sharing)?;
         check_lora(lora.as_ref(), adjust.lora.as_ref().map(|lora| lora.resolved(kind.lora_targets)).as_ref())?;
         let (kept, trained): (Vec<_>, Vec<_>) =
             stored.into_iter().partition(|head| about.kept_heads.contains(&head.name));
@@ -288,9 +296,46 @@ fn check_lora(then: Option<&Lora>, now: Option<&Lora>) -> Result<()> {
         .hint("a run with other additions is a new run; its encoder.checkpoint can be this run's best model"))
 }
 
+/// What is private in the checkpoint stays private.
+fn begin_sharing(stored: &Strategy, own: &Strategy, drop_layers: usize) -> Result<()> {
+    if stored != own {
+        let message = format!("sharing: the checkpoint has {}; the recipe has {}", described(stored), described(own));
+        return Err(
+            Error::usage(message).hint("what is private to the tasks of a model stays so: set sharing as it has it")
+        );
+    }
+    if drop_layers > 0 {
+        let message = format!(
+            "encoder.drop_layers: expected 0, as the checkpoint has {}, found {drop_layers}",
+            described(stored)
+        );
+        return Err(Error::usage(message));
+    }
+    Ok(())
+}
+
+/// A run goes on with what it shares.
+fn check_sharing(then: &Strategy, now: &Strategy) -> Result<()> {
+    if then == now {
+        return Ok(());
+    }
+    let message = format!("sharing: the run has {}; the recipe now has {}", described(then), described(now));
+    Err(Error::usage(message).hint("a run that shares another part of its encoder is a new run"))
+}
+
+/// A way of sharing in words.
+fn described(sharing: &Strategy) -> String {
+    let options: Vec<String> = sharing.options.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+    if options.is_empty() {
+        format!("`{}`", sharing.name)
+    } else {
+        format!("`{}` ({})", sharing.name, options.join(", "))
+    }
+}
+
 /// The heads of a checkpoint, and what else it says of itself.
 fn stored(path: &Path, config: &mut Value, kinds: &[TaskKind], weights: &mut Weights) -> Result<Stored> {
-    if let Some(Polyhead { tasks, lora, about, .. }) = Polyhead::take(config, path)? {
+    if let Some(Polyhead { tasks, lora, sharing, about, .. }) = Polyhead::take(config, path)? {
         let head = |saved: SavedTask| StoredHead {
             name: saved.name.clone(),
             was: None,
@@ -298,7 +343,7 @@ fn stored(path: &Path, config: &mut Value, kinds: &[TaskKind], weights: &mut Wei
             task: saved.open(kinds, path),
             origin: Origin::Ours,
         };
-        return Ok(Stored { heads: tasks.into_iter().map(head).collect(), lora, about });
+        return Ok(Stored { heads: tasks.into_iter().map(head).collect(), lora, sharing: Some(sharing), about });
     }
     let architecture = config.pointer("/architectures/0").and_then(Value::as_str).unwrap_or("none").to_owned();
     let single = SingleTaskFolder { architecture, config: config.clone() };

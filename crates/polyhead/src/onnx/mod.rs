@@ -195,7 +195,8 @@ fn file_of(model: &Model, heads: &[Head], format: Format) -> Result<File> {
         let hidden = model.encoder.forward(graph, Reads::AllTokens, None)?;
         for head in heads {
             graph.for_head(head.prefix.clone());
-            let logits = head.task.task.logits(&hidden, graph)?;
+            let own = model.encoder.of_task(graph, model.number(head.task)?, &hidden, Reads::AllTokens)?;
+            let logits = head.task.task.logits(&own, graph)?;
             graph.outputs(&logits, &head.outputs(encoder))?;
         }
         Ok(())

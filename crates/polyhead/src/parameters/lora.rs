@@ -10,7 +10,8 @@
 //! Names, defaults and beginnings are those of PEFT: A is uniform within 1/√in (Kaiming, a = √5), B is zero, so that training
 //! begins with the encoder as it was. Encoders ask [`Weights::low_rank`] at each of their linear layers.
 
-use super::{Init, Parameters, Role, Weights};
+use super::weights::private_prefix;
+use super::{Init, Owner, Parameters, Role, Weights};
 use crate::error::{Error, Place, Result};
 use candle_core::Tensor;
 use polyhead_kernels::{DropoutAt, LowRank};
@@ -135,6 +136,10 @@ impl Weights {
     /// # Errors
     /// The rank is larger than one side of the layer, or its input has an odd width.
     pub fn low_rank(&mut self, name: &str, outer: usize, inner: usize) -> Result<Option<LowRank>> {
+        // What is private to a task is trained whole.
+        if matches!(self.owner, Owner::Private(_)) {
+            return Ok(None);
+        }
         let Some(Declared { settings, unmet, layers, added }) = &mut self.lora else { return Ok(None) };
         layers.push(name.to_owned());
         let found: Vec<&String> = settings.targets_of(name).collect();
@@ -219,6 +224,17 @@ impl Parameters {
         }
         let order = self.iter().map(|parameter| parameter.name.clone());
         Ok(order.filter_map(|name| Some((name.clone(), tensors.remove(&name)?))).collect())
+    }
+
+    /// The same of the encoder alone as a task has it, under the names that it would have if nothing were private.
+    pub fn encoder_of(&self, task: &str, settings: Option<&Lora>) -> Result<Vec<(String, Tensor)>> {
+        let name = |name: String| match self.get(&name)?.owner {
+            Owner::Encoder => Some(name),
+            Owner::Private(_) => name.strip_prefix(&private_prefix(task)).map(str::to_owned),
+            Owner::Head(_) => None,
+        };
+        let merged = self.merged(settings)?.into_iter();
+        Ok(merged.filter_map(|(full, tensor)| Some((name(full)?, tensor))).collect())
     }
 }
 

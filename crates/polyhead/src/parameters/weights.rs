@@ -3,6 +3,7 @@
 //! ```text
 //! bert.encoder.layer.0.output.LayerNorm.gamma -> encoder.layer.0.output.LayerNorm.weight   the encoder's
 //! heads.ner.weight                                                                         a head's, of ours
+//! private.ner.encoder.layer.5.output.dense.weight                                          the encoder's, private to a task
 //! classifier.weight                                                                        of a head that is not ours
 //! ```
 
@@ -37,6 +38,9 @@ pub enum Heads {
     /// From the checkpoint, which must have them all.
     Stored,
 }
+
+/// What the names of tensors begin with that are private to a task; its name follows.
+const PRIVATE: &str = "private.";
 
 /// How the checkpoints of an architecture name its tensors.
 #[derive(Debug, Clone, Copy)]
@@ -77,7 +81,7 @@ impl Naming {
         };
         let side = match () {
             () if prefixed || self.parts.iter().any(|part| plain.starts_with(part)) => Side::Encoder,
-            () if plain.starts_with("heads.") => Side::Head,
+            () if plain.starts_with("heads.") || plain.starts_with(PRIVATE) => Side::Head,
             () => Side::Foreign,
         };
         (plain, side)
@@ -100,7 +104,7 @@ pub struct Weights {
     pub(super) path: PathBuf,
     pub(super) tensors: BTreeMap<String, Tensor>,
     parameters: Vec<Parameter>,
-    owner: Owner,
+    pub(super) owner: Owner,
     group: Group,
     freeze: Freeze,
     /// Which of the encoder's linear layers multiply bytes.
@@ -121,6 +125,10 @@ pub struct Weights {
     by_label: BTreeMap<String, usize>,
     /// Heads that are not trained.
     still: BTreeSet<String>,
+    /// The tasks of the model, some parts of whose encoder may be private to each.
+    tasks: Vec<String>,
+    /// What private tensors began as copies of.
+    copied: BTreeSet<String>,
     /// What was declared, where there is no checkpoint and only shapes are asked for.
     shapes: Option<Vec<Shape>>,
 }
@@ -249,6 +257,8 @@ impl Weights {
             matched: BTreeMap::new(),
             by_label: BTreeMap::new(),
             still: BTreeSet::new(),
+            tasks: Vec::new(),
+            copied: BTreeSet::new(),
             shapes: None,
         }
     }
@@ -296,6 +306,54 @@ impl Weights {
         self.owner = owner;
     }
 
+    /// The model has these tasks.
+    pub fn for_tasks(&mut self, names: impl Iterator<Item = String>) {
+        self.tasks = names.collect();
+    }
+
+    /// The tasks of the model.
+    pub fn tasks(&self) -> &[String] {
+        &self.tasks
+    }
+
+    /// What `declare` declares is a part of the encoder that is private to a task. A tensor that the checkpoint does not have as the task's
+    /// own begins as a copy of the one that it has for all.
+    pub fn private_to<R>(&mut self, task: &str, declare: impl FnOnce(&mut Self) -> Result<R>) -> Result<R> {
+        let before = std::mem::replace(&mut self.owner, Owner::Private(task.to_owned()));
+        let declared = declare(self);
+        self.owner = before;
+        declared
+    }
+
+    /// The name of what is declared now: a task's own where it is private.
+    fn own_name(&self, name: &str) -> String {
+        match &self.owner {
+            Owner::Private(task) => format!("{PRIVATE}{task}.{name}"),
+            _ => name.to_owned(),
+        }
+    }
+
+    /// Puts a copy of the tensor that all tasks have in the place of a private one that the checkpoint does not have.
+    fn copy_shared(&mut self, own: &str, name: &str) -> Result<()> {
+        let may_copy = matches!((&self.owner, self.heads), (Owner::Private(_), Heads::New(_)));
+        if !may_copy || self.tensors.contains_key(own) {
+            return Ok(());
+        }
+        let declared = self.parameters.iter().find(|parameter| parameter.name == name);
+        let shared = match (self.tensors.get(name), declared) {
+            (Some(tensor), _) => {
+                self.copied.insert(name.to_owned());
+                Some(tensor.clone())
+            }
+            (None, Some(parameter)) => Some(parameter.weight.tensor()?.copy()?),
+            (None, None) => None,
+        };
+        if let Some(shared) = shared {
+            self.tensors.insert(own.to_owned(), shared);
+        }
+        Ok(())
+    }
+
     /// What is declared from here on stands in `group`.
     pub fn in_group(&mut self, group: Group) {
         self.group = group;
@@ -313,8 +371,10 @@ impl Weights {
 
     /// Notes a linear layer of the encoder, or several side by side in one product; how it is computed.
     pub fn linear_layer(&mut self, names: &[String]) -> Multiplies {
-        self.layers.push(names.to_vec());
-        self.int8.of(names)
+        let names: Vec<String> = names.iter().map(|name| self.own_name(name)).collect();
+        let multiplies = self.int8.of(&names);
+        self.layers.push(names);
+        multiplies
     }
 
     /// The linear layers of the encoder that were noted.
@@ -345,7 +405,8 @@ impl Weights {
             let mut parts = name.split('.').skip_while(|part| !matches!(*part, "layer" | "layers")).skip(1);
             parts.next()?.parse::<usize>().ok()
         };
-        let is_head = |name: &str| name.starts_with("heads.") || self.foreign.contains(name);
+        let is_head =
+            |name: &str| name.starts_with("heads.") || name.starts_with(PRIVATE) || self.foreign.contains(name);
         self.tensors.retain(|name, _| is_head(name) || number(name).is_none_or(|layer| layer < from));
     }
 
@@ -357,19 +418,22 @@ impl Weights {
         self.tensors.keys().any(|tensor| tensor.starts_with(&prefix))
     }
 
-    /// Gives a head of the checkpoint another name.
+    /// Gives a head of the checkpoint another name, and what is private to its task.
     pub fn rename_head(&mut self, from: &str, to: &str) {
-        let (from, to) = (head_prefix(from), head_prefix(to));
-        let names: Vec<String> = self.tensors.keys().filter(|name| name.starts_with(&from)).cloned().collect();
-        for name in names {
-            self.rename(&name, &name.replacen(&from, &to, 1));
+        for prefix in [head_prefix, private_prefix] {
+            let (from, to) = (prefix(from), prefix(to));
+            let names: Vec<String> = self.tensors.keys().filter(|name| name.starts_with(&from)).cloned().collect();
+            for name in names {
+                self.rename(&name, &name.replacen(&from, &to, 1));
+            }
         }
     }
 
-    /// Leaves behind every head of ours but these.
+    /// Leaves behind every head of ours but these, and what is private to the tasks of the others.
     pub fn keep_heads(&mut self, names: &[&str]) {
-        let kept: Vec<String> = names.iter().map(|name| head_prefix(name)).collect();
-        self.tensors.retain(|name, _| !name.starts_with("heads.") || kept.iter().any(|head| name.starts_with(head)));
+        let kept: Vec<String> = names.iter().flat_map(|name| [head_prefix(name), private_prefix(name)]).collect();
+        let is_of_task = |name: &str| name.starts_with("heads.") || name.starts_with(PRIVATE);
+        self.tensors.retain(|name, _| !is_of_task(name) || kept.iter().any(|head| name.starts_with(head)));
     }
 
     /// The head of this name begins with that of the checkpoint, whose tensor rows stand for the labels `stored`; its own
@@ -398,13 +462,14 @@ impl Weights {
     /// A missing or misshapen one is remembered, and zeros of no use stand in for it: [`Weights::finish`] then names all
     /// of them at once.
     pub fn get(&mut self, name: &str, shape: &[usize], role: Role) -> Result<Weight> {
-        let train = self.train(role);
+        let (train, own) = (self.train(role), self.own_name(name));
         if let Some(shapes) = &mut self.shapes {
-            shapes.push(Shape { name: name.to_owned(), dims: shape.to_vec(), train, owner: self.owner.clone() });
+            shapes.push(Shape { name: own, dims: shape.to_vec(), train, owner: self.owner.clone() });
             return self.stand_in();
         }
-        match self.stored(name, shape) {
-            Some(tensor) => self.declare(name, &tensor, role),
+        self.copy_shared(&own, name)?;
+        match self.stored(&own, shape) {
+            Some(tensor) => self.declare(&own, &tensor, role),
             None => self.stand_in(),
         }
     }
@@ -555,6 +620,7 @@ impl Weights {
             (_, Role::Unused) => true,
             (_, Role::LowRank) => false,
             (Owner::Head(name), _) => self.still.contains(name),
+            (Owner::Private(name), _) => self.still.contains(name) || self.freeze.holds(self.group),
             (Owner::Encoder, _) => self.lora.is_some() || self.freeze.holds(self.group),
         };
         if frozen { Train::No } else { Train::Yes }
@@ -584,8 +650,8 @@ impl Weights {
             Heads::New(_) => self.left_aside().into_iter().collect(),
             Heads::Stored => BTreeSet::new(),
         };
-        let unknown = self.tensors.keys().chain(&self.whole_numbers).map(String::as_str);
-        for name in unknown.filter(|name| !aside.contains(name)) {
+        let unknown = self.tensors.keys().filter(|name| !self.copied.contains(*name)).chain(&self.whole_numbers);
+        for name in unknown.map(String::as_str).filter(|name| !aside.contains(name)) {
             problems.push(format!("{}: unknown to this model", Place::tensor(&self.path, name)));
         }
         let Some((first, rest)) = problems.split_first() else { return Ok(Parameters(self.parameters)) };
@@ -601,6 +667,11 @@ impl Weights {
 /// What the names of a head's tensors begin with.
 fn head_prefix(name: &str) -> String {
     format!("heads.{name}.")
+}
+
+/// What the names of the tensors that are private to a task begin with.
+pub(super) fn private_prefix(name: &str) -> String {
+    format!("{PRIVATE}{name}.")
 }
 
 /// Weights in a format that is not read, where `model.safetensors` is missing.

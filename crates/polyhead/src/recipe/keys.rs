@@ -9,6 +9,7 @@ use super::{DataRecipe, EncoderRecipe, Recipe, TrainRecipe, fault};
 use crate::balance::BALANCERS;
 use crate::parameters::Lora;
 use crate::sample::SAMPLERS;
+use crate::sharing::SHARINGS;
 use crate::strategy::Registered;
 use crate::tasks::{TASKS, TaskKind};
 use serde::de::DeserializeOwned;
@@ -37,7 +38,7 @@ pub fn keys(kinds: &[TaskKind]) -> Vec<Key> {
         let of_kind = of_kind(kind).into_iter();
         all.extend(of_kind.map(|name| Key { key: dotted("tasks.NAME", &name), kind: Some(kind.kind) }));
     }
-    for (table, of_strategies) in [("train.sample", options(SAMPLERS)), ("train.balance", options(BALANCERS))] {
+    for (table, of_strategies) in of_strategies() {
         all.extend(of_strategies.into_iter().map(|name| Key { key: dotted(table, &name), kind: None }));
     }
     // Tables are no values.
@@ -69,6 +70,11 @@ pub(super) fn of_strategy<T: ?Sized>(entry: &Registered<T>) -> Vec<String> {
     let refused = (entry.open)(&unknown).err();
     let options = refused.map_or_else(Vec::new, |error| known_of(&error.to_string()));
     std::iter::once("name".to_owned()).chain(options).collect()
+}
+
+/// The keys that name strategies, and the options of these.
+fn of_strategies() -> [(&'static str, Vec<String>); 3] {
+    [("sharing", options(SHARINGS)), ("train.sample", options(SAMPLERS)), ("train.balance", options(BALANCERS))]
 }
 
 /// The options of all strategies of a list, each once.
@@ -115,7 +121,7 @@ pub(super) fn everywhere(key: &str, recipe: &toml::Table) -> Vec<String> {
         .filter(|table| of_table(table).is_some_and(|known| known.iter().any(|name| name == key)))
         .map(|table| dotted(table, key))
         .collect();
-    for (table, options) in [("train.sample", options(SAMPLERS)), ("train.balance", options(BALANCERS))] {
+    for (table, options) in of_strategies() {
         places.extend(options.iter().filter(|name| *name == key).map(|name| dotted(table, name)));
     }
     for (table, names) in [("tasks", task_names(recipe, key)), ("data", data_names(recipe, key))] {

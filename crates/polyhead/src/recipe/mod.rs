@@ -29,6 +29,7 @@ use crate::error::{Error, Place, Result};
 use crate::model::{CaseEmbeddings, KeepHeads};
 use crate::order::Order;
 use crate::parameters::{Freeze, Int8, Lora};
+use crate::sharing;
 use crate::strategy::Strategy;
 use serde::{Deserialize, Serialize};
 use source::Source;
@@ -49,6 +50,9 @@ pub struct Recipe {
     pub output: PathBuf,
     /// The pretrained encoder.
     pub encoder: EncoderRecipe,
+    /// What of the encoder the tasks share, and what is private to each: see [`crate::sharing::SHARINGS`].
+    #[serde(default = "sharing::hard")]
+    pub sharing: Strategy,
     /// How to train.
     #[serde(default)]
     pub train: TrainRecipe,
@@ -329,6 +333,7 @@ impl Recipe {
             attention_dropout: self.encoder.attention_dropout,
             freeze: self.encoder.freeze,
             lora: self.encoder.lora.clone(),
+            sharing: self.sharing.clone(),
             recompute: self.train.recompute,
         }
     }

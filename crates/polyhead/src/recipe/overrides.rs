@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 
 /// Keys whose value may be a name alone, which stands for a table with this `name`.
-const STRATEGIES: [&str; 3] = ["train.sample", "train.mix", "train.balance"];
+const STRATEGIES: [&str; 4] = ["sharing", "train.sample", "train.mix", "train.balance"];
 
 /// Sets a dotted key of a table. A value that is not TOML is a string.
 pub(super) fn set(table: &mut toml::Table, pair: &str) -> Result<()> {

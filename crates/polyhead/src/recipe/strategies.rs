@@ -4,6 +4,7 @@ use super::{Recipe, fault, keys, unknown, words};
 use crate::balance::{BALANCERS, Balancer, Needs};
 use crate::error::{Error, Result};
 use crate::sample::{SAMPLERS, Sampler, StepOf};
+use crate::sharing::SHARINGS;
 use crate::strategy::{Registered, Strategy, find};
 
 impl Recipe {
@@ -19,6 +20,7 @@ impl Recipe {
 
     /// Refuses strategies that are none, and those that can't work together.
     pub(super) fn check_strategies(&self) -> Result<()> {
+        self.open_strategy("sharing", SHARINGS, &self.sharing)?;
         let (sampler, balancer) = (self.sampler()?, self.balancer()?);
         let of_sampler =
             sampler.named_tasks().into_iter().map(|(option, task)| (format!("train.sample.{option}"), task));

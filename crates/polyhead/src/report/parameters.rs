@@ -10,7 +10,7 @@ use crate::parameters::Owner;
 pub struct Sharing {
     /// All parameters.
     pub total: usize,
-    /// Those of the encoder.
+    /// Those of the encoder that all tasks share.
     pub shared: usize,
     /// Those that models of one task each would have together.
     pub separate: usize,
@@ -23,7 +23,7 @@ impl Sharing {
     pub fn of(shares: &[Share]) -> Self {
         let total = shares.iter().map(|share| share.total).sum();
         let encoder = shares.iter().filter(|share| share.owner == Owner::Encoder).map(|share| share.total).sum();
-        let tasks = shares.iter().filter(|share| share.owner != Owner::Encoder).count();
+        let tasks = shares.iter().filter(|share| matches!(share.owner, Owner::Head(_))).count();
         Self { total, shared: encoder, separate: tasks * encoder + (total - encoder), tasks }
     }
 
@@ -41,6 +41,7 @@ pub fn blocks(shares: &[Share]) -> Vec<Block> {
     for share in shares {
         let name = match &share.owner {
             Owner::Encoder => "shared encoder".to_owned(),
+            Owner::Private(task) => format!("private to {task}"),
             Owner::Head(task) => format!("head of {task}"),
         };
         let share_of = percent(share.total, sharing.total);

@@ -52,6 +52,7 @@ impl Groups {
 fn group(parameter: &Parameter) -> String {
     match (&parameter.owner, parameter.group) {
         (Owner::Head(task), _) => format!("heads.{task}"),
+        (Owner::Private(task), _) => format!("private.{task}"),
         (_, Group::Embeddings) => "embeddings".to_owned(),
         (_, Group::Layer(layer)) => format!("layer.{layer}"),
         (_, Group::Pooler | Group::Head) => "pooler".to_owned(),

@@ -200,7 +200,9 @@ pub(super) fn prepare_from(
     let adjust = recipe.adjust();
     // What an encoder refuses of the recipe begins with its key.
     let at_key = |error: Error| match error.to_string().split_once(": ") {
-        Some((key, _)) if key.starts_with("encoder.") => error.at_least(recipe.place(key)),
+        Some((key, _)) if key.starts_with("encoder.") || key.starts_with("sharing") => {
+            error.at_least(recipe.place(key))
+        }
         _ => error,
     };
     let model = match checkpoint {
