@@ -46,6 +46,7 @@ pub mod span_cross_entropy;
 pub mod squared_error;
 mod storage;
 mod subgraph;
+mod sum;
 pub mod tape;
 mod tape_ops;
 mod task_parts;

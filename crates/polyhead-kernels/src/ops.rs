@@ -93,8 +93,8 @@ pub trait Ops {
     /// A function of each element.
     fn activation(&mut self, x: &Value, activation: Activation) -> Result<Value>;
 
-    /// `a + b`.
-    fn add(&mut self, a: &Value, b: &Value) -> Result<Value>;
+    /// The sum of values, each times its factor; at least one.
+    fn weighted_sum(&mut self, values: &[(&Value, f32)]) -> Result<Value>;
 
     /// Each row normalised, times γ, plus β.
     fn layer_norm(&mut self, x: &Value, norm: &Norm) -> Result<Value>;
@@ -135,6 +135,11 @@ pub trait Ops {
     fn of_each_task(&mut self, values: &[&Value], body: &TaskBody) -> Result<Value>;
 
     // Fused
+
+    /// `a + b`.
+    fn add(&mut self, a: &Value, b: &Value) -> Result<Value> {
+        self.weighted_sum(&[(a, 1.0), (b, 1.0)])
+    }
 
     /// `dropout(LayerNorm(Σ table[index]))`: the beginning of BERT.
     fn embeddings(&mut self, tables: &[(Weight, Index)], norm: &Norm, dropout: DropoutAt) -> Result<Value> {

@@ -13,6 +13,7 @@ use crate::neighbours;
 use crate::ops::{Attention, Body, Disentangled, Ops, Positions, TaskBody};
 use crate::pair_dots;
 use crate::pass::{DropoutAt, Index, Inputs, Pass, Setting};
+use crate::sum;
 use crate::task_parts::{self, Apart};
 use crate::value::{Rows, Value};
 use crate::weight::Weight;
@@ -101,8 +102,10 @@ impl Ops for Plain {
         Ok(Value::Tensor(kind.plain(x.tensor()?)?, x.rows_of()))
     }
 
-    fn add(&mut self, a: &Value, b: &Value) -> Result<Value> {
-        Ok(Value::Tensor(a.tensor()?.add(b.tensor()?)?, a.rows_of()))
+    fn weighted_sum(&mut self, values: &[(&Value, f32)]) -> Result<Value> {
+        let rows = values.first().map_or(Rows::Tokens, |(value, _)| value.rows_of());
+        let values = values.iter().map(|(value, factor)| Ok((value.tensor()?, *factor))).collect::<Result<Vec<_>>>()?;
+        Ok(Value::Tensor(sum::plain(&values)?, rows))
     }
 
     fn layer_norm(&mut self, x: &Value, norm: &Norm) -> Result<Value> {

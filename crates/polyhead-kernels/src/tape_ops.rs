@@ -42,8 +42,9 @@ impl Ops for Tape {
         self.candle(&[x], &[], x.rows_of(), |x, _| kind.plain(&x[0]))
     }
 
-    fn add(&mut self, a: &Value, b: &Value) -> Result<Value> {
-        self.candle(&[a, b], &[], a.rows_of(), |x, _| x[0].add(&x[1]))
+    fn weighted_sum(&mut self, values: &[(&Value, f32)]) -> Result<Value> {
+        let values = values.iter().map(|(value, factor)| Ok((value.fused()?, *factor))).collect::<Result<Vec<_>>>()?;
+        self.fused_weighted_sum(&values)
     }
 
     fn layer_norm(&mut self, x: &Value, norm: &Norm) -> Result<Value> {

@@ -136,8 +136,8 @@ impl Ops for Primitives {
     fn activation(&mut self, x: &Value, activation: Activation) -> Result<Value> {
         self.0.activation(x, activation)
     }
-    fn add(&mut self, a: &Value, b: &Value) -> Result<Value> {
-        self.0.add(a, b)
+    fn weighted_sum(&mut self, values: &[(&Value, f32)]) -> Result<Value> {
+        self.0.weighted_sum(values)
     }
     fn layer_norm(&mut self, x: &Value, norm: &Norm) -> Result<Value> {
         self.0.layer_norm(x, norm)

@@ -8,9 +8,10 @@
 
 use polyhead_kernels::cross_entropy::IGNORE;
 use polyhead_kernels::segments::Segment;
-use polyhead_kernels::{Inputs, Items, Offset, Segments};
+use polyhead_kernels::{Inputs, Items, Offset, Segments, TaskRows, Tasks};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// What the loss of a window compares its logits with.
@@ -165,12 +166,32 @@ impl Batch {
         Self { heads: vec![HeadInputs { rows: None, inputs: inputs.clone(), begins: None }], inputs }
     }
 
-    /// Brings the windows of several heads together, each head's in the order of its own.
-    pub fn shared(heads: &[Vec<&Features>], merge: Merge, padding: Padding, max_length: usize, pad: u32) -> Self {
+    /// The same of one task, whose number decides which private parts of the encoder the rows pass.
+    #[must_use]
+    pub fn of_task(self, task: usize) -> Self {
+        Self { inputs: Arc::new(Inputs { tasks: Tasks::One(task), ..(*self.inputs).clone() }), ..self }
+    }
+
+    /// Brings the windows of several heads together, each head's in the order of its own. With `tasks`, the numbers of the heads' tasks, each head's rows pass private parts of
+    /// the encoder: then windows of different heads are never one sequence.
+    pub fn shared(
+        heads: &[Vec<&Features>],
+        merge: Merge,
+        tasks: Option<&[usize]>,
+        padding: Padding,
+        max_length: usize,
+        pad: u32,
+    ) -> Self {
         let mut unique: Vec<&Features> = Vec::new();
+        // Of each head the first of its sequences, and the one behind its last, where no other has them.
+        let mut own: Vec<Range<usize>> = Vec::with_capacity(heads.len());
         let mut known: HashMap<(&[u32], &[u32]), Vec<usize>> = HashMap::new();
         let mut sequences: Vec<Vec<usize>> = Vec::with_capacity(heads.len());
         for windows in heads {
+            if tasks.is_some() {
+                known.clear();
+            }
+            let first = unique.len();
             // How many of the sequences of one content this head has.
             let mut taken: HashMap<(&[u32], &[u32]), usize> = HashMap::new();
             let of_head = windows.iter().map(|window| {
@@ -185,8 +206,9 @@ impl Batch {
                 })
             });
             sequences.push(of_head.collect());
+            own.push(first..unique.len());
         }
-        let inputs = pack(&unique, padding, max_length, pad);
+        let mut inputs = pack(&unique, padding, max_length, pad);
         let all: Vec<usize> = (0..unique.len()).collect();
         let heads = heads.iter().zip(sequences).map(|(windows, sequences)| {
             let rows = (sequences != all).then(|| rows_of(&sequences, &inputs.segments));
@@ -198,7 +220,30 @@ impl Batch {
             HeadInputs { rows, inputs: Arc::new(own), begins: None }
         });
         let heads = heads.collect();
+        if let Some(tasks) = tasks {
+            let rows_of_task = |(&task, own): (&usize, Range<usize>)| {
+                let sequences: Vec<usize> = own.collect();
+                let rows = rows_of(&sequences, &inputs.segments);
+                let inputs = Arc::new(some_of(&inputs, &rows, &sequences));
+                TaskRows { task, rows, inputs, begins: None }
+            };
+            inputs.tasks = Tasks::Several(tasks.iter().zip(own).map(rows_of_task).collect());
+        }
         Self { inputs: Arc::new(inputs), heads }
+    }
+
+    /// Each head's windows, and the rows of its task, begin there in the task's part of the step.
+    #[must_use]
+    pub fn beginning_at(mut self, places: &[Offset]) -> Self {
+        self.heads.iter_mut().zip(places).for_each(|(head, place)| head.begins = Some(*place));
+        if let Tasks::Several(_) = self.inputs.tasks {
+            let mut inputs = (*self.inputs).clone();
+            if let Tasks::Several(tasks) = &mut inputs.tasks {
+                tasks.iter_mut().zip(places).for_each(|(task, place)| task.begins = Some(*place));
+            }
+            self.inputs = Arc::new(inputs);
+        }
+        self
     }
 }
 
@@ -293,16 +338,23 @@ mod tests {
         let marked = Features { ranges: vec![(0, 1)], ..window(&[3]) };
         let heads = [vec![&a, &b, &a], vec![&marked, &a], vec![&c]];
         let rows = |batch: &Batch| batch.heads.iter().map(|head| head.rows.clone()).collect::<Vec<_>>();
-        let once = Batch::shared(&heads, Merge::Equal, Padding::Packed, 0, 9);
+        let once = Batch::shared(&heads, Merge::Equal, None, Padding::Packed, 0, 9);
         assert_eq!(once.inputs.ids, [1, 2, 3, 4, 5, 6]);
         assert_eq!(rows(&once), [Some(vec![0, 1, 2, 0, 1]), Some(vec![2, 0, 1]), Some(vec![3, 4, 5])]);
         let second = &once.heads[1].inputs;
         assert_eq!((second.segments.lengths(), &second.ids[..]), (&[1, 2][..], &[3, 1, 2][..]));
         assert_eq!((&second.ranges.items[..], second.ranges.segments.lengths()), (&[(0, 1)][..], &[1, 0][..]));
-        let apart = Batch::shared(&heads, Merge::AcrossHeads, Padding::Packed, 0, 9);
+        let apart = Batch::shared(&heads, Merge::AcrossHeads, None, Padding::Packed, 0, 9);
         assert_eq!(apart.inputs.ids, [1, 2, 3, 1, 2, 4, 5, 6]);
         assert_eq!(rows(&apart)[0], Some(vec![0, 1, 2, 3, 4]));
-        let alone = Batch::shared(&heads[..1], Merge::AcrossHeads, Padding::Packed, 0, 9);
+        let own = Batch::shared(&heads, Merge::Equal, Some(&[0, 1, 2]), Padding::Packed, 0, 9);
+        assert_eq!(own.inputs.ids, [1, 2, 3, 3, 1, 2, 4, 5, 6]);
+        assert_eq!(rows(&own), [Some(vec![0, 1, 2, 0, 1]), Some(vec![3, 4, 5]), Some(vec![6, 7, 8])]);
+        let Tasks::Several(tasks) = &own.inputs.tasks else { panic!("of several") };
+        let of_tasks: Vec<_> = tasks.iter().map(|task| (task.task, &task.rows[..], &task.inputs.ids[..])).collect();
+        let [a, b, c] = [(0, &[0, 1, 2][..], &[1, 2, 3][..]), (1, &[3, 4, 5], &[3, 1, 2]), (2, &[6, 7, 8], &[4, 5, 6])];
+        assert_eq!(of_tasks, [a, b, c]);
+        let alone = Batch::shared(&heads[..1], Merge::AcrossHeads, None, Padding::Packed, 0, 9);
         assert_eq!((rows(&alone), alone.inputs.ids.len()), (vec![None], 5));
     }
 }

@@ -66,6 +66,13 @@ fn no_single_task(model: &Model, task: &NamedTask) -> Error {
 /// transformers has no class for it or one with another head, or the folder can't be written.
 pub fn single_task(model: &Model, task: &NamedTask, folder: &Path) -> Result<()> {
     let (single, config) = described(model, task).ok_or_else(|| no_single_task(model, task))??;
+    if model.is_private_inside() {
+        let message = format!(
+            "sharing: transformers has no class for an encoder with the private parts of `{}`",
+            model.sharing.name
+        );
+        return Err(Error::usage(message).hint("`polyhead export --onnx --task NAME` writes what it computes"));
+    }
     let kind = EncoderKind::of(Path::new("config.json"), &config)?;
     let prefix = kind.naming.prefix;
     let head = task.task.export(kind)?;

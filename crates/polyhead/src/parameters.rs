@@ -20,6 +20,14 @@ use candle_core::Tensor;
 use polyhead_kernels::{Gradient, Weight};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+/// What the names of tensors begin with that are private to a task; its name follows.
+const PRIVATE: &str = "private.";
+
+/// What the names of the tensors that are private to a task begin with.
+fn private_prefix(name: &str) -> String {
+    format!("{PRIVATE}{name}.")
+}
+
 /// Whether a parameter is trained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Train {

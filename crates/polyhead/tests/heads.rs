@@ -345,7 +345,7 @@ fn heads_that_share_a_batch_have_the_losses_and_gradients_that_they_have_alone()
         .to_vec();
     let rows = |windows: &[&Features]| windows.iter().map(|window| window.ids.len()).sum::<usize>();
     let heads: Vec<Vec<&Features>> = tasks.iter().map(|(_, windows)| windows.clone()).collect();
-    let batch = Batch::shared(&heads, Merge::AcrossHeads, Padding::Packed, 0, 0);
+    let batch = Batch::shared(&heads, Merge::AcrossHeads, None, Padding::Packed, 0, 0);
     assert_eq!(batch.segments().rows(), rows(&tasks[0].1) + rows(&tasks[1].1), "each line once");
 
     let together = model.losses_together(&tasks, Padding::Packed, common::TRAIN()).unwrap();

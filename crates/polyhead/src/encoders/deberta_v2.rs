@@ -20,6 +20,7 @@ use super::{
 };
 use crate::error::{Error, Place, Result};
 use crate::parameters::{Group, Naming, Role, Weights};
+use crate::sharing;
 use polyhead_kernels::layer_norm::Norm;
 use polyhead_kernels::{
     Activation, Disentangled, Distances, DropoutAt, Index, Linear, Ops, Part, Positions, Value, Weight,
@@ -278,12 +279,13 @@ impl DebertaV2 {
                 rows: Distances { span: config.span(), farthest: config.farthest() },
             }),
         };
+        let sharing = sharing::open(&adjust.sharing)?;
         let numbers: Vec<usize> = (0..config.shape.num_hidden_layers).collect();
         let mut convolution = None;
-        let layers = Layers::open(&numbers, adjust, weights, |weights, depth, _| {
+        let layers = Layers::open(&numbers, &*sharing, weights, |weights, depth, _| {
             weights.in_group(Group::Layer(depth));
             let prefix = format!("{}{depth}.", LAYER.layers);
-            let layer = Layer::open(&LAYER, &prefix, &config.shape, &DROPOUTS, weights)?;
+            let layer = Layer::open(&LAYER, &prefix, &config.shape, &DROPOUTS, &*sharing, weights)?;
             let of_distances = match distances {
                 Some(_) => Some(OfDistances::open(&config, &prefix, &layer, weights)?),
                 None => None,

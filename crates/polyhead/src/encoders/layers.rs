@@ -4,12 +4,14 @@
 //! h [rows, hidden] -> shared layers -> rows of a head -> the layers of its task -> h [rows of the head, hidden]
 //! ```
 
-use super::{EncoderOverrides, HiddenStateCallback, Reads};
+use super::{HiddenStateCallback, Reads};
 use crate::error::{Error, Result};
 use crate::parameters::Weights;
-use crate::sharing;
-use polyhead_kernels::{Ops, Value};
+use crate::sharing::{End, Insert, Sharing};
+use polyhead_kernels::layer_norm::Norm;
+use polyhead_kernels::{DropoutAt, Linear, Ops, Value};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// What a layer makes of hidden states: at which depth, and which of them are read.
 pub(super) type Forward<'a, L> = dyn Fn(&mut dyn Ops, &L, &Value, (usize, Reads)) -> candle_core::Result<Value> + 'a;
@@ -46,11 +48,11 @@ impl<L> Layers<L> {
     /// A tensor is wrong, or the recipe's way of sharing asks for layers that are not there.
     pub fn open(
         numbers: &[usize],
-        adjust: &EncoderOverrides,
+        sharing: &dyn Sharing,
         weights: &mut Weights,
         mut open: impl FnMut(&mut Weights, usize, usize) -> Result<L>,
     ) -> Result<Self> {
-        let shared = sharing::open(&adjust.sharing)?.shared_layers(numbers.len())?;
+        let shared = sharing.shared_layers(numbers.len())?;
         let (shared, own) = numbers.split_at(shared.min(numbers.len()));
         let last = |number: usize| numbers.iter().rposition(|one| *one == number).unwrap_or(0);
         let shared = Stack::open(shared, |number| open(weights, number, last(number)))?;
@@ -118,5 +120,34 @@ impl<L> Layers<L> {
             h = forward(ops, layer, &h, (depth, reads.of_layer(depth, self.depth())))?;
         }
         Ok(h)
+    }
+}
+
+/// The end of a sub-layer: its last linear layer, dropout, the residual, LayerNorm where it stands there, and what a way of sharing inserts.
+pub(super) struct SubLayerEnd {
+    pub linear: Arc<Linear>,
+    pub norm: Option<Norm>,
+    pub insert: Option<Arc<dyn Insert>>,
+}
+
+impl SubLayerEnd {
+    /// The hidden states behind the sub-layer, of what comes out of its inner part and of what it began with.
+    pub fn forward(
+        &self,
+        ops: &mut dyn Ops,
+        inner: &Value,
+        residual: &Value,
+        dropout: DropoutAt,
+    ) -> candle_core::Result<Value> {
+        let Self { linear, norm, insert } = self;
+        match (insert, norm) {
+            (None, Some(norm)) => ops.linear_residual_norm(inner, linear, residual, norm, dropout),
+            (None, None) => ops.linear_residual(inner, linear, residual, dropout),
+            (Some(insert), norm) => {
+                let y = ops.linear(inner, linear)?;
+                let y = ops.dropout(&y, dropout)?;
+                insert.forward(ops, End { y: &y, residual, norm: norm.as_ref() })
+            }
+        }
     }
 }

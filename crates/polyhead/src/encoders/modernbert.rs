@@ -12,13 +12,14 @@
 //! (`global_attn_every_n_layers`, `global_rope_theta`, `local_rope_theta`) and 5 (`layer_types`, `rope_parameters`) are read.
 
 use super::config::{self, Biased, Shape};
-use super::layers::Layers;
+use super::layers::{Layers, SubLayerEnd};
 use super::{
     Encoder, EncoderFacts, EncoderKind, EncoderOverrides, FirstPosition, HeadTransform, HiddenStateCallback, ModelName,
     Reads, TokenTypes,
 };
-use crate::error::{Place, Result};
+use crate::error::{Error, Place, Result};
 use crate::parameters::{Group, Naming, Weights};
+use crate::sharing::{self, Site, SubLayer};
 use polyhead_kernels::layer_norm::Norm;
 use polyhead_kernels::{Activation, Attention, DropoutAt, Index, Linear, Ops, Positions, Value, Weight};
 use serde::Deserialize;
@@ -97,11 +98,11 @@ struct Layer {
     /// None in the first layer.
     attention_norm: Option<Norm>,
     qkv: Arc<Linear>,
-    attention_output: Arc<Linear>,
+    attention_end: SubLayerEnd,
     norm: Norm,
     /// Both halves of what is gated.
     gated: Arc<Linear>,
-    output: Arc<Linear>,
+    output_end: SubLayerEnd,
     /// The base of its angles, and how far apart tokens may be that attend to each other.
     base: f64,
     window: Option<usize>,
@@ -212,18 +213,24 @@ impl ModernBert {
         weights.in_group(Group::Embeddings);
         let words = config::table(weights, "embeddings.tok_embeddings", config.shape.vocab_size, hidden)?;
         let first_norm = norm(weights, "embeddings.norm")?;
+        let sharing = sharing::open(&adjust.sharing)?;
+        let end = |weights: &mut Weights, of: SubLayer, name: String, inner, biased| {
+            let linear = linear(weights, name.clone(), inner, hidden, biased)?;
+            let insert = sharing.insert(&Site { name: &name, of, hidden }, weights)?;
+            Ok::<_, Error>(SubLayerEnd { linear, norm: None, insert })
+        };
         let numbers: Vec<usize> = (0..reaches.len()).collect();
-        let layers = Layers::open(&numbers, adjust, weights, |weights, depth, _| {
+        let layers = Layers::open(&numbers, &*sharing, weights, |weights, depth, _| {
             weights.in_group(Group::Layer(depth));
             let (base, window) = reaches.get(depth).copied().unwrap_or_default();
             let at = |name: &str| format!("layers.{depth}.{name}");
             Ok(Arc::new(Layer {
                 attention_norm: if depth == 0 { None } else { Some(norm(weights, &at("attn_norm"))?) },
                 qkv: linear(weights, at("attn.Wqkv"), hidden, 3 * hidden, config.attention_bias)?,
-                attention_output: linear(weights, at("attn.Wo"), hidden, hidden, config.attention_bias)?,
+                attention_end: end(weights, SubLayer::Attention, at("attn.Wo"), hidden, config.attention_bias)?,
                 norm: norm(weights, &at("mlp_norm"))?,
                 gated: linear(weights, at("mlp.Wi"), hidden, 2 * inner, config.mlp_bias)?,
-                output: linear(weights, at("mlp.Wo"), inner, hidden, config.mlp_bias)?,
+                output_end: end(weights, SubLayer::FeedForward, at("mlp.Wo"), inner, config.mlp_bias)?,
                 base,
                 window,
                 heads: config.shape.num_attention_heads,
@@ -255,11 +262,11 @@ impl Layer {
         let mixed = ops.self_attention(&normal, &self.qkv, attention)?;
         let (mixed, h) = (reads.rows(ops, mixed)?, reads.rows(ops, h.clone())?);
         let dropout = drop("attention output", self.attention_rate);
-        let h = ops.linear_residual(&mixed, &self.attention_output, &h, dropout)?;
+        let h = self.attention_end.forward(ops, &mixed, &h, dropout)?;
         let normal = ops.layer_norm(&h, &self.norm)?;
         let inner = ops.linear_gated(&normal, &self.gated, self.activation)?;
         let inner = ops.dropout(&inner, drop("inner", self.inner_rate))?;
-        ops.linear_residual(&inner, &self.output, &h, drop("output", 0.0))
+        self.output_end.forward(ops, &inner, &h, drop("output", 0.0))
     }
 }
 

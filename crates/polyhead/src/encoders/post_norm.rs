@@ -12,12 +12,13 @@
 //! not trained.
 
 use super::config::{self, Shape};
-use super::layers::Layers;
+use super::layers::{Layers, SubLayerEnd};
 use super::{
     Encoder, EncoderFacts, EncoderKind, EncoderOverrides, FirstPosition, HiddenStateCallback, Reads, TokenTypes,
 };
 use crate::error::{Error, Place, Result};
 use crate::parameters::{Group, Weights};
+use crate::sharing::{self, Sharing, Site, SubLayer};
 use polyhead_kernels::layer_norm::Norm;
 use polyhead_kernels::{Activation, Attention, BIAS_BUCKETS, DropoutAt, Index, Linear, Ops, Positions, Value, Weight};
 use serde::Deserialize;
@@ -135,11 +136,9 @@ struct PostNorm {
 pub(super) struct Layer {
     /// Queries, keys and values: one product.
     pub qkv: Arc<Linear>,
-    attention_output: Arc<Linear>,
-    attention_norm: Norm,
+    attention_end: SubLayerEnd,
     intermediate: Arc<Linear>,
-    output: Arc<Linear>,
-    output_norm: Norm,
+    output_end: SubLayerEnd,
     heads: usize,
     activation: Activation,
     rates: Rates,
@@ -227,14 +226,15 @@ impl PostNorm {
         let order: Vec<usize> =
             groups.iter().filter_map(|place| different.iter().position(|one| one == place)).collect();
         // ALBERT: a layer that comes several times stands where it comes last, and is frozen with all that come before that.
-        let layers = Layers::open(&order, adjust, weights, |weights, number, last| {
+        let sharing = sharing::open(&adjust.sharing)?;
+        let layers = Layers::open(&order, &*sharing, weights, |weights, number, last| {
             weights.in_group(Group::Layer(last / config.inner_group_num));
             let (group, inner) = different.get(number).copied().unwrap_or_default();
             let prefix = match config.num_hidden_groups {
                 Some(_) => format!("{}{group}.albert_layers.{inner}.", build.layer.layers),
                 None => format!("{}{group}.", build.layer.layers),
             };
-            Ok(Arc::new(Layer::open(&build.layer, &prefix, &config.shape, &build.dropouts, weights)?))
+            Ok(Arc::new(Layer::open(&build.layer, &prefix, &config.shape, &build.dropouts, &*sharing, weights)?))
         })?;
         weights.in_group(Group::Pooler);
         if let Some(name) = build.pooler {
@@ -252,18 +252,25 @@ impl Layer {
         prefix: &str,
         shape: &Shape,
         dropouts: &Dropouts,
+        sharing: &dyn Sharing,
         weights: &mut Weights,
     ) -> Result<Self> {
         let of = |there| if there { shape.hidden_dropout_prob } else { 0.0 };
         let Shape { hidden_size: hidden, intermediate_size: inner, layer_norm_eps: epsilon, .. } = *shape;
         let at = |name: &str| format!("{prefix}{name}");
+        let end = |weights: &mut Weights, of: SubLayer, linear: &str, norm: &str, inner| {
+            let name = at(linear);
+            Ok::<_, Error>(SubLayerEnd {
+                linear: config::linear(weights, std::slice::from_ref(&name), inner, hidden)?,
+                norm: Some(config::norm(weights, &at(norm), hidden, epsilon)?),
+                insert: sharing.insert(&Site { name: &name, of, hidden }, weights)?,
+            })
+        };
         Ok(Self {
             qkv: config::linear(weights, &names.qkv.map(at), hidden, hidden)?,
-            attention_output: config::linear(weights, &[at(names.attention_output)], hidden, hidden)?,
-            attention_norm: config::norm(weights, &at(names.attention_norm), hidden, epsilon)?,
+            attention_end: end(weights, SubLayer::Attention, names.attention_output, names.attention_norm, hidden)?,
             intermediate: config::linear(weights, &[at(names.intermediate)], hidden, inner)?,
-            output: config::linear(weights, &[at(names.output)], inner, hidden)?,
-            output_norm: config::norm(weights, &at(names.output_norm), hidden, epsilon)?,
+            output_end: end(weights, SubLayer::FeedForward, names.output, names.output_norm, inner)?,
             heads: shape.num_attention_heads,
             activation: shape.activation()?,
             rates: Rates {
@@ -289,11 +296,11 @@ impl Layer {
         let mixed = ops.self_attention(h, &self.qkv, attention)?;
         let (mixed, h) = (reads.rows(ops, mixed)?, &reads.rows(ops, h.clone())?);
         let dropout = drop("attention output", self.rates.after_attention);
-        let attended = ops.linear_residual_norm(&mixed, &self.attention_output, h, &self.attention_norm, dropout)?;
+        let attended = self.attention_end.forward(ops, &mixed, h, dropout)?;
         // [rows, intermediate]
         let inner = ops.linear_activation(&attended, &self.intermediate, self.activation)?;
         let dropout = drop("output", self.rates.after_output);
-        ops.linear_residual_norm(&inner, &self.output, &attended, &self.output_norm, dropout)
+        self.output_end.forward(ops, &inner, &attended, dropout)
     }
 }
 

@@ -23,6 +23,7 @@ use crate::batch::{Batch, Features, HeadInputs, Merge, Padding, Targets};
 use crate::encoders::{self, Encoder, EncoderKind, EncoderOverrides, Offset, Output, Pass, Reads};
 use crate::error::{Error, Place, Result};
 use crate::parameters::{Freeze, Int8, Lora, Owner, Parameters, Weights};
+use crate::sharing;
 use crate::strategy::Strategy;
 use crate::tasks::{AnyTask, Calibration, HeadShape, Logits, LogitsFn};
 use crate::text::Tokenizer;
@@ -59,6 +60,8 @@ pub struct Model {
     pub lora: Option<Lora>,
     /// What of the encoder its tasks share.
     pub sharing: Strategy,
+    /// Whether the layers that they share have parts that are private to each.
+    sharing_inside: bool,
     /// Which of the encoder's linear layers multiply bytes.
     pub int8: Int8,
     /// These layers: the names of each that stand side by side in one product.
@@ -113,6 +116,7 @@ impl Model {
         let encoder = build(&folder.join("config.json"), &config, adjust, &mut tasks, &mut weights)?;
         let left = Left { aside: weights.left_aside().into_iter().map(str::to_owned).collect() };
         let (lora, sharing) = (weights.declared_lora()?, adjust.sharing.clone());
+        let sharing_inside = sharing::open(&sharing)?.is_inside_layers();
         let (int8, linear_layers) = (adjust.int8.clone(), weights.linear_layers().to_vec());
         let parameters = weights.finish()?;
         for NamedTask { name, task } in &tasks {
@@ -136,8 +140,20 @@ impl Model {
                 .hint("tokenizer and weights must be of one model"));
         }
         let files = read.files;
-        let model =
-            Self { tokenizer, encoder, parameters, tasks, about, lora, sharing, int8, linear_layers, config, files };
+        let model = Self {
+            tokenizer,
+            encoder,
+            parameters,
+            tasks,
+            about,
+            lora,
+            sharing,
+            sharing_inside,
+            int8,
+            linear_layers,
+            config,
+            files,
+        };
         Ok((model, left))
     }
 
@@ -164,6 +180,22 @@ impl Model {
         number.ok_or_else(|| Error::internal(format!("no task `{}`", named.name)))
     }
 
+    /// Whether layers that the tasks share have parts that are private to each.
+    pub(crate) fn is_private_inside(&self) -> bool {
+        self.sharing_inside
+    }
+
+    /// The windows of a task as a batch.
+    fn batch_of(&self, task: &NamedTask, windows: &[&Features], padding: Padding, max_length: usize) -> Result<Batch> {
+        let batch = Batch::new(windows, padding, max_length, self.tokenizer.pad);
+        Ok(if self.sharing_inside { batch.of_task(self.number(task)?) } else { batch })
+    }
+
+    /// The numbers of tasks, where a batch must say which rows are of which.
+    fn numbers_inside(&self, tasks: &[&NamedTask]) -> Result<Option<Vec<usize>>> {
+        self.sharing_inside.then(|| tasks.iter().map(|task| self.number(task)).collect()).transpose()
+    }
+
     /// The loss of a batch of training windows: the mean over its targets.
     pub fn loss(&self, task: &NamedTask, windows: &[&Features], padding: Padding, pass: Pass) -> Result<Loss> {
         let count = windows.iter().map(|window| task.task.target_count(&window.targets)).sum();
@@ -179,7 +211,7 @@ impl Model {
         pass: Pass,
         count: f64,
     ) -> Result<Loss> {
-        let batch = Batch::new(windows, padding, task.task.max_length(), self.tokenizer.pad);
+        let batch = self.batch_of(task, windows, padding, task.task.max_length())?;
         let mut outputs = self.forward(&batch, &[task], pass)?;
         let output = outputs.pop().ok_or_else(|| Error::internal("a head without logits"))?;
         Loss::of(task, windows, &output, &batch.inputs, count)
@@ -216,10 +248,9 @@ impl Model {
         let longest = heads.iter().map(|head| head.task.task.max_length()).max().unwrap_or(0);
         let named: Vec<&NamedTask> = heads.iter().map(|head| head.task).collect();
         let windows: Vec<Vec<&Features>> = heads.iter().map(|head| head.windows.clone()).collect();
-        let mut batch = Batch::shared(&windows, Merge::AcrossHeads, padding, longest, self.tokenizer.pad);
-        for (inputs, head) in batch.heads.iter_mut().zip(heads) {
-            inputs.begins = Some(head.begins);
-        }
+        let tasks = self.numbers_inside(&named)?;
+        let batch = Batch::shared(&windows, Merge::AcrossHeads, tasks.as_deref(), padding, longest, self.tokenizer.pad);
+        let batch = batch.beginning_at(&heads.iter().map(|head| head.begins).collect::<Vec<_>>());
         let outputs = self.forward_joined(&batch, &named, pass, join)?;
         let loss = |(head, (output, inputs)): (&HeadPart, (&Output, &HeadInputs))| {
             Loss::of(head.task, &head.windows, output, &inputs.inputs, head.count)
@@ -260,7 +291,7 @@ impl Model {
 
     /// The logits of each window.
     pub fn logits(&self, task: &NamedTask, windows: &[&Features]) -> Result<Vec<Logits>> {
-        let batch = Batch::new(windows, Padding::Packed, task.task.max_length(), self.tokenizer.pad);
+        let batch = self.batch_of(task, windows, Padding::Packed, task.task.max_length())?;
         let outputs = self.forward(&batch, &[task], Pass::Evaluate)?;
         Ok(outputs.iter().map(Logits::split).collect::<Result<Vec<_>>>()?.concat())
     }
@@ -278,7 +309,17 @@ impl Model {
     }
 
     /// The encoder's last hidden states of each window, `[tokens, hidden]`.
+    ///
+    /// # Errors
+    /// Each task has hidden states of its own.
     pub fn hidden(&self, windows: &[&Features]) -> Result<Vec<Logits>> {
+        if self.sharing_inside {
+            let message = format!(
+                "sharing: with `{}` each task has hidden states of its own, and there are none without a task",
+                self.sharing.name
+            );
+            return Err(Error::usage(message));
+        }
         let batch = Batch::new(windows, Padding::Packed, 0, self.tokenizer.pad);
         let as_they_are = |_: usize, hidden: &Value, _: &mut dyn Ops| Ok(hidden.clone());
         let outputs = encoders::run(&*self.encoder, &batch, Pass::Evaluate, Reads::AllTokens, None, &as_they_are)?;
@@ -296,7 +337,8 @@ impl Model {
             used.iter().map(|task| self.tasks.get(*task).ok_or_else(|| beyond(task))).collect::<Result<Vec<_>>>()?;
         let of = |&task: &usize| windows.iter().filter(|(of, _)| *of == task).map(|(_, window)| *window).collect();
         let heads: Vec<Vec<&Features>> = used.iter().map(of).collect();
-        let batch = Batch::shared(&heads, Merge::Equal, Padding::Packed, 0, self.tokenizer.pad);
+        let numbers = self.sharing_inside.then_some(&used[..]);
+        let batch = Batch::shared(&heads, Merge::Equal, numbers, Padding::Packed, 0, self.tokenizer.pad);
         let outputs = self.forward(&batch, &tasks, Pass::Evaluate)?;
         let split = |output| Ok(Logits::split(output)?.into_iter());
         let mut logits = outputs.iter().map(split).collect::<Result<Vec<_>>>()?;
@@ -325,6 +367,9 @@ fn build(
     weights.use_int8(adjust.int8.clone());
     if let Some(lora) = &adjust.lora {
         weights.with_lora(lora.resolved(kind.lora_targets))?;
+    }
+    if sharing::open(&adjust.sharing)?.freezes_encoder() {
+        weights.freeze_shared();
     }
     weights.for_tasks(tasks.iter().map(|task| task.name.clone()));
     let encoder = (kind.open)(kind, path, config, adjust, weights)?;

@@ -42,6 +42,8 @@ pub(super) struct Graph {
     pub fused_attention: bool,
     /// The set of such operators, once one is there.
     pub domain: Option<&'static str>,
+    /// The task whose private parts of the encoder it has, if there are any in layers that are shared.
+    pub task: Option<usize>,
     names: BTreeSet<String>,
     /// The head that is being written: what its inputs' names begin with.
     head: Option<String>,
@@ -355,10 +357,21 @@ impl Ops for Graph {
         Ok(self.like(x, name, x.columns))
     }
 
-    fn add(&mut self, a: &Value, b: &Value) -> Result<Value> {
-        let (a, b) = (self.node(a)?, self.node(b)?);
-        let name = self.emit("Add", "", &[&a.name, &b.name], &[]);
-        Ok(self.like(a, name, a.columns))
+    fn weighted_sum(&mut self, values: &[(&Value, f32)]) -> Result<Value> {
+        let mut sum: Option<GraphNode> = None;
+        for (value, factor) in values {
+            let mut node = self.node(value)?.clone();
+            if *factor != 1.0 {
+                let times = self.float(&format!("factor {factor}"), *factor);
+                node.name = self.emit("Mul", "", &[&node.name, &times], &[]);
+            }
+            if let Some(sum) = sum {
+                node.name = self.emit("Add", "", &[&sum.name, &node.name], &[]);
+            }
+            sum = Some(node);
+        }
+        let Some(sum) = sum else { candle_core::bail!("a sum of nothing") };
+        Ok(Value::Node(sum))
     }
 
     fn layer_norm(&mut self, x: &Value, norm: &Norm) -> Result<Value> {
@@ -459,8 +472,11 @@ impl Ops for Graph {
         body(self, x, beside)
     }
 
-    fn of_each_task(&mut self, _: &[&Value], _: &TaskBody) -> Result<Value> {
-        candle_core::bail!("a graph has no part that is private to a task")
+    fn of_each_task(&mut self, values: &[&Value], body: &TaskBody) -> Result<Value> {
+        let Some(task) = self.task else {
+            candle_core::bail!("a part of the network that is private to a task, in a graph that is of none")
+        };
+        body(self, task, &values.iter().map(|&value| value.clone()).collect::<Vec<_>>())
     }
 
     fn concat(&mut self, values: &[&Value]) -> Result<Value> {

@@ -23,7 +23,7 @@ mod triton;
 mod weights;
 
 use crate::encoders::{EncoderKind, Reads};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{Model, NamedTask};
 use file::File;
 use graph::Graph;
@@ -191,7 +191,19 @@ fn file_of(model: &Model, heads: &[Head], format: Format) -> Result<File> {
         })
         .collect();
     let metadata = vec![("polyhead.tasks".to_owned(), json!(described).to_string())];
+    let task = match heads {
+        [head] => Some(model.number(head.task)?),
+        _ if model.is_private_inside() => {
+            let message = format!(
+                "sharing: `{}` gives each task an encoder of its own, so that one graph has one task",
+                model.sharing.name
+            );
+            return Err(Error::usage(message).hint("`polyhead export --onnx --task NAME` writes it"));
+        }
+        _ => None,
+    };
     let network = |graph: &mut Graph| -> Result<()> {
+        graph.task = task;
         let hidden = model.encoder.forward(graph, Reads::AllTokens, None)?;
         for head in heads {
             graph.for_head(head.prefix.clone());

@@ -10,8 +10,7 @@
 //! Names, defaults and beginnings are those of PEFT: A is uniform within 1/√in (Kaiming, a = √5), B is zero, so that training
 //! begins with the encoder as it was. Encoders ask [`Weights::low_rank`] at each of their linear layers.
 
-use super::weights::private_prefix;
-use super::{Init, Owner, Parameters, Role, Weights};
+use super::{Init, Owner, Parameters, Role, Weights, private_prefix};
 use crate::error::{Error, Place, Result};
 use candle_core::Tensor;
 use polyhead_kernels::{DropoutAt, LowRank};
@@ -164,16 +163,9 @@ impl Weights {
             return Err(Error::usage(message).hint("name other layers"));
         }
         let (a, b) = (format!("{name}{A}"), format!("{name}{B}"));
-        let a = self.get_or_begin(&a, &[rank, inner], Init::Uniform(1.0 / (inner as f64).sqrt()))?;
-        let b = self.get_or_begin(&b, &[outer, rank], Init::Zeros)?;
+        let a = self.get_or_begin(&a, &[rank, inner], Role::LowRank, Init::Uniform(1.0 / (inner as f64).sqrt()))?;
+        let b = self.get_or_begin(&b, &[outer, rank], Role::LowRank, Init::Zeros)?;
         Ok(Some(LowRank { a, b, scale, dropout }))
-    }
-
-    fn get_or_begin(&mut self, name: &str, shape: &[usize], init: Init) -> Result<polyhead_kernels::Weight> {
-        match self.new_key() {
-            Some(key) if !self.holds(name) => self.initialised(name, shape, init, key, Role::LowRank, |_, _| {}),
-            _ => self.get(name, shape, Role::LowRank),
-        }
     }
 
     /// The settings of LoRA, once the encoder has declared its layers.

@@ -9,7 +9,7 @@
 
 use super::int8::{Int8, Multiplies, Quantized};
 use super::lora::Declared;
-use super::{Freeze, Group, HeadTensor, Owner, Parameter, Parameters, Role, Shape, Train};
+use super::{Freeze, Group, HeadTensor, Owner, PRIVATE, Parameter, Parameters, Role, Shape, Train, private_prefix};
 use crate::error::{Error, Place, Result};
 use crate::io::{INT8_WEIGHTS, SHARD_INDEX, ShardIndex};
 use candle_core::{DType, Device, Tensor};
@@ -38,9 +38,6 @@ pub enum Heads {
     /// From the checkpoint, which must have them all.
     Stored,
 }
-
-/// What the names of tensors begin with that are private to a task; its name follows.
-const PRIVATE: &str = "private.";
 
 /// How the checkpoints of an architecture name its tensors.
 #[derive(Debug, Clone, Copy)]
@@ -127,6 +124,8 @@ pub struct Weights {
     still: BTreeSet<String>,
     /// The tasks of the model, some parts of whose encoder may be private to each.
     tasks: Vec<String>,
+    /// Whether nothing of the encoder is trained but what is private.
+    shared_is_frozen: bool,
     /// What private tensors began as copies of.
     copied: BTreeSet<String>,
     /// What was declared, where there is no checkpoint and only shapes are asked for.
@@ -258,6 +257,7 @@ impl Weights {
             by_label: BTreeMap::new(),
             still: BTreeSet::new(),
             tasks: Vec::new(),
+            shared_is_frozen: false,
             copied: BTreeSet::new(),
             shapes: None,
         }
@@ -309,6 +309,11 @@ impl Weights {
     /// The model has these tasks.
     pub fn for_tasks(&mut self, names: impl Iterator<Item = String>) {
         self.tasks = names.collect();
+    }
+
+    /// Nothing of the encoder is trained but what is private to tasks.
+    pub fn freeze_shared(&mut self) {
+        self.shared_is_frozen = true;
     }
 
     /// The tasks of the model.
@@ -474,6 +479,15 @@ impl Weights {
         }
     }
 
+    /// The named tensor of something that is added to the encoder: that of the checkpoint; where that has none and anything may be new, a new one.
+    pub fn get_or_begin(&mut self, name: &str, shape: &[usize], role: Role, init: Init) -> Result<Weight> {
+        let own = self.own_name(name);
+        match self.new_key() {
+            Some(key) if !self.holds(&own) => self.initialised(&own, shape, init, key, role, |_, _| {}),
+            _ => self.get(name, shape, role),
+        }
+    }
+
     /// The named tensor of a head, which serves all its labels alike: where the head begins with that of the checkpoint it is kept,
     /// whatever labels that was made for; else it is initialised.
     pub fn get_or_init(&mut self, name: &str, shape: &[usize], role: Role, init: Init) -> Result<Weight> {
@@ -620,8 +634,8 @@ impl Weights {
             (_, Role::Unused) => true,
             (_, Role::LowRank) => false,
             (Owner::Head(name), _) => self.still.contains(name),
-            (Owner::Private(name), _) => self.still.contains(name) || self.freeze.holds(self.group),
-            (Owner::Encoder, _) => self.lora.is_some() || self.freeze.holds(self.group),
+            (Owner::Private(name), _) => self.still.contains(name),
+            (Owner::Encoder, _) => self.shared_is_frozen || self.lora.is_some() || self.freeze.holds(self.group),
         };
         if frozen { Train::No } else { Train::Yes }
     }
@@ -667,11 +681,6 @@ impl Weights {
 /// What the names of a head's tensors begin with.
 fn head_prefix(name: &str) -> String {
     format!("heads.{name}.")
-}
-
-/// What the names of the tensors that are private to a task begin with.
-pub(super) fn private_prefix(name: &str) -> String {
-    format!("{PRIVATE}{name}.")
 }
 
 /// Weights in a format that is not read, where `model.safetensors` is missing.

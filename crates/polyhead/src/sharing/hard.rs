@@ -15,8 +15,4 @@ pub(super) const KIND: SharingKind = SharingKind {
 
 struct Hard;
 
-impl Sharing for Hard {
-    fn has_private_parts(&self) -> bool {
-        false
-    }
-}
+impl Sharing for Hard {}

@@ -3,22 +3,27 @@
 //! ```text
 //! hard             tokens -> embeddings -> layer -> layer -> layer -> heads             all of it is shared
 //! private_layers   tokens -> embeddings -> layer -> layer -> a layer of each task -> its head
+//! adapters         in each layer, behind what all share, a small network of each task
 //! ```
 //!
 //! A mode says what it declares; the encoder asks it while it is built, and knows no mode. What is private is told by the number of its task.
 
+mod adapters;
 mod hard;
 mod private_layers;
 
 use crate::error::{Error, Result};
+use crate::parameters::Weights;
 use crate::strategy::{Registered, Strategy, find};
+use polyhead_kernels::layer_norm::Norm;
+use polyhead_kernels::{Ops, Value};
 use std::sync::Arc;
 
 /// An entry of [`SHARINGS`].
 pub type SharingKind = Registered<dyn Sharing>;
 
 /// All modes, in the order in which they are shown.
-pub const SHARINGS: &[SharingKind] = &[hard::KIND, private_layers::KIND];
+pub const SHARINGS: &[SharingKind] = &[hard::KIND, private_layers::KIND, adapters::KIND];
 
 /// A mode with its options.
 pub trait Sharing: Send + Sync {
@@ -30,8 +35,58 @@ pub trait Sharing: Send + Sync {
         Ok(layers)
     }
 
-    /// Whether anything of the encoder is private.
-    fn has_private_parts(&self) -> bool;
+    /// Whether nothing of the encoder is trained but what is private.
+    fn freezes_encoder(&self) -> bool {
+        false
+    }
+
+    /// Whether the layers that tasks share have parts that are private to each: a batch then says which rows are of which task.
+    fn is_inside_layers(&self) -> bool {
+        false
+    }
+
+    /// Declares what stands at the end of a sub-layer, if anything does.
+    ///
+    /// # Errors
+    /// The options do not fit the encoder, or the checkpoint's tensors not them.
+    fn insert(&self, _site: &Site, _weights: &mut Weights) -> Result<Option<Arc<dyn Insert>>> {
+        Ok(None)
+    }
+}
+
+/// The end of a sub-layer of an encoder, where something may be inserted.
+pub struct Site<'a> {
+    /// The name of its last linear layer.
+    pub name: &'a str,
+    /// Which of the two sub-layers of a layer it is.
+    pub of: SubLayer,
+    /// The width of hidden states.
+    pub hidden: usize,
+}
+
+/// A sub-layer of a Transformer layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SubLayer {
+    /// Attention.
+    Attention,
+    /// The feed-forward network.
+    FeedForward,
+}
+
+/// What meets at the end of a sub-layer: without anything inserted, `LayerNorm(y + residual)`, or `y + residual` where LayerNorm stands at the beginning.
+pub struct End<'a> {
+    /// What the sub-layer makes, behind its dropout.
+    pub y: &'a Value,
+    /// What it began with.
+    pub residual: &'a Value,
+    /// LayerNorm, where it stands there.
+    pub norm: Option<&'a Norm>,
+}
+
+/// Something at the end of a sub-layer that each task has for itself.
+pub trait Insert: Send + Sync {
+    /// The hidden states behind the sub-layer.
+    fn forward(&self, ops: &mut dyn Ops, end: End) -> candle_core::Result<Value>;
 }
 
 /// Opens the mode that a recipe names.

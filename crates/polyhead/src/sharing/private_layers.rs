@@ -46,8 +46,4 @@ impl Sharing for PrivateLayers {
             Error::usage(message)
         })
     }
-
-    fn has_private_parts(&self) -> bool {
-        true
-    }
 }
