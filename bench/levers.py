@@ -69,7 +69,8 @@ SCREEN = {
     "qa warm-up 0.05": ("qa", "qa batch 8", {"train.warmup": 0.05}),
     "qa warm-up 0.2": ("qa", "qa batch 8", {"train.warmup": 0.2}),
 }
-HARD = {"sharing": "hard"}
+PRIVATE = {"sharing": '{ name = "private_layers", layers = 1 }'}
+IN_TURN = {"train.sample": "round_robin", "train.balance": "equal"}
 # recipes/best.toml with one task, without one of its settings.
 BACK = {
     "ner best": ("ner", {}),
@@ -91,26 +92,26 @@ CONFIRM = {
     "rate 2.5e-4": ("recipes/report.toml", {"train.learning_rate": 2.5e-4}),
     "best": ("recipes/best.toml", {}),
     "best, all data": ("recipes/best.toml", {"data.ner.limit": 100_000, "data.qa.limit": 100_000}),
-    "hard sharing": ("recipes/best.toml", HARD),
-    "hard sharing, entities count 0.3": ("recipes/best.toml", HARD | {"tasks.ner.loss_weight": 0.3}),
-    "hard sharing, answers in batches of 16": ("recipes/best.toml", HARD | {"tasks.qa.batch_size": 16}),
-    "hard sharing, all data": ("recipes/best.toml", HARD | {"data.ner.limit": 100_000, "data.qa.limit": 100_000}),
-    "hard sharing, all layers": ("recipes/best.toml", HARD | {"encoder.drop_layers": 0}),
+    "in turn": ("recipes/best.toml", IN_TURN),
+    "in turn, entities count 0.3": ("recipes/best.toml", IN_TURN | {"tasks.ner.loss_weight": 0.3}),
+    "in turn, answers in batches of 16": ("recipes/best.toml", IN_TURN | {"tasks.qa.batch_size": 16}),
+    "in turn, all data": ("recipes/best.toml", IN_TURN | {"data.ner.limit": 100_000, "data.qa.limit": 100_000}),
+    "in turn, a private layer": ("recipes/best.toml", IN_TURN | PRIVATE),
+    "in turn, all layers": ("recipes/best.toml", IN_TURN | {"encoder.drop_layers": 0}),
     "best, case embeddings off": ("recipes/best.toml", {"encoder.case_embeddings": "false"}),
     "best, argmax": ("recipes/best.toml", {"tasks.ner.decoding": "argmax"}),
     "best, no length penalty": ("recipes/best.toml", {"tasks.qa.length_penalty": 0.0}),
 }
 
-# What concerns both tasks: recipes/best.toml with hard sharing and this, both on their first 2,000 examples, scored on held-out training data. In the first two rows a task is alone.
+# What concerns both tasks: recipes/best.toml with batches of the tasks in turn and this, both on their first 2,000 examples, scored on held-out training data. In the first two rows a task is alone.
 JOINT = {"train.sample": "joint"}
-PRIVATE = {"sharing": '{ name = "private_layers", layers = 1 }'}
 # No example is seen more often than the recipe says.
 ONCE = {"train.sample": '{ name = "joint", repeat = false }'}
 ALONE = {"entities alone": "ner", "answers alone": "qa"}
 TOGETHER = {
     "entities alone": {},
     "answers alone": {},
-    "hard sharing": {},
+    "in turn": {},
     "entities count 0.5": {"tasks.ner.loss_weight": 0.5},
     "entities count 0.3": {"tasks.ner.loss_weight": 0.3},
     "entities count 0.1": {"tasks.ner.loss_weight": 0.1},
@@ -221,7 +222,7 @@ def together(args, row: str, seed: int) -> dict:
     tasks = [ALONE[row]] if row in ALONE else list(MEASURES)
     overrides = harness.entities_and_answers(args.data, {task: 2000 for task in tasks}) | {"seed": seed}
     overrides |= {f"data.{task}.validation": held_out(args, task) for task in tasks}
-    return train(args, best_of(args, tasks), f"together-{seed}", overrides | HARD | TOGETHER[row])
+    return train(args, best_of(args, tasks), f"together-{seed}", overrides | IN_TURN | TOGETHER[row])
 
 
 def taken_back(args, row: str, seed: int) -> dict:
@@ -234,7 +235,7 @@ def below(stage: str, row: str) -> str | None:
     """The row that a row is held against."""
     if stage == "screen":
         return SCREEN[row][1]
-    return {"back": f"{row.split(' ')[0]} best", "together": "hard sharing"}.get(stage) if row not in ("hard sharing", "ner best", "qa best") else None
+    return {"back": f"{row.split(' ')[0]} best", "together": "in turn"}.get(stage) if row not in ("in turn", "ner best", "qa best") else None
 
 
 def show(found: dict) -> None:

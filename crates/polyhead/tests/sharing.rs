@@ -42,7 +42,7 @@ fn trained(mode: &str, more: &[&str]) -> tempfile::TempDir {
     folder
 }
 
-fn windows<'a>(data: &'a polyhead::train::TaskData) -> Vec<&'a Features> {
+fn windows(data: &polyhead::train::TaskData) -> Vec<&Features> {
     data.windows.iter().map(|window| &window.features).collect()
 }
 
