@@ -21,7 +21,7 @@ fn bert_base_with_nine_labels_has_the_numbers_of_the_issue() {
     assert!(row("total").contains(" 109,490,699 "));
     let counted = polyhead(&["inspect", &config, "--labels", "9", "--json"]).json();
     let parameters = json!({
-        "encoder": 109_482_240, "heads": {"ner": 6921, "qa": 1538},
+        "encoder": 109_482_240, "private": {}, "heads": {"ner": 6921, "qa": 1538},
         "total": 109_490_699, "trained": 109_490_699 - (768 * 768 + 768),
     });
     assert_eq!(counted["parameters"], parameters);
