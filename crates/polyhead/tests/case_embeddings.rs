@@ -151,6 +151,7 @@ fn where_they_would_tell_nothing_they_are_refused_or_left_out() {
         ("tiny-modernbert", &[], "encoders of the type `modernbert` have none"),
         ("tiny-bert", &["encoder.freeze=embeddings"], "which encoder.freeze excludes"),
         ("tiny-bert", &["encoder.lora={rank=2}"], "which encoder.lora excludes"),
+        ("tiny-bert", &["sharing={name=\"adapters\"}"], "which sharing excludes"),
     ] {
         let folder = TempDir::new().unwrap();
         let message = refused(folder.path(), fixture, &[more, &[YES]].concat());

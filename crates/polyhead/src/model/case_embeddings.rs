@@ -12,6 +12,7 @@
 use crate::encoders::{EncoderKind, EncoderOverrides};
 use crate::error::{Error, Result};
 use crate::parameters::{Freeze, Weights};
+use crate::sharing;
 use crate::text::case::{CLASSES, TEXTS};
 use candle_core::{DType, Tensor};
 use serde::{Deserialize, Serialize};
@@ -117,11 +118,14 @@ fn obstacle(
     if !kind.case_embeddings {
         return Ok(Some(format!("encoders of the type `{}` have none", kind.name.model_type)));
     }
-    if adjust.freeze != Freeze::Nothing || adjust.lora.is_some() {
-        let key = if adjust.lora.is_some() { "lora" } else { "freeze" };
-        return Ok(Some(format!(
-            "they begin without a difference and have to be trained, which encoder.{key} excludes"
-        )));
+    let excludes = match () {
+        () if adjust.lora.is_some() => Some("encoder.lora"),
+        () if adjust.freeze != Freeze::Nothing => Some("encoder.freeze"),
+        () if sharing::open(&adjust.sharing)?.freezes_encoder() => Some("sharing"),
+        () => None,
+    };
+    if let Some(key) = excludes {
+        return Ok(Some(format!("they begin without a difference and have to be trained, which {key} excludes")));
     }
     if let Some(found) = weights.dims(TABLE).and_then(|dims| dims.first()).filter(|rows| **rows != TEXTS as usize) {
         return Ok(Some(format!("expected an encoder with {TEXTS} token types, found {found}")));
