@@ -167,7 +167,7 @@ pub struct Inputs {
     pub tasks: Tasks,
 }
 
-/// Whose rows a batch has. Tasks are told by a number, which a network knows its private parts by.
+/// Whose rows a batch has. A task is a number, by which a network knows its private parts.
 #[derive(Debug, Clone, Default)]
 pub enum Tasks {
     /// No one's: no part of the network is private.

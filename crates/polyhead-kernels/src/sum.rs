@@ -21,7 +21,7 @@ impl Tape {
         if let Some((other, _)) = others.iter().find(|(other, _)| different(&other.node)) {
             candle_core::bail!("the sum of {:?} and {:?}", first.node, other.node);
         }
-        let mut y = copy(first);
+        let mut y = first.to_buffer();
         scale(&mut y, *factor);
         for (value, factor) in others {
             match value.floats() {
@@ -35,29 +35,14 @@ impl Tape {
         let inputs: Vec<(Node, f32)> = values.iter().map(|(value, factor)| (value.node, *factor)).collect();
         self.record(output, move |buffers| {
             let dy = buffers.take_hidden(output)?;
-            let mut inputs = inputs.into_iter().filter(|(node, _)| node.needs_gradient).peekable();
-            let mut dy = Some(dy);
-            while let Some((node, factor)) = inputs.next() {
-                // The last one takes the gradient itself.
-                let own = match inputs.peek() {
-                    Some(_) => dy.as_ref().map(|dy| Buffer::copy_of(dy)),
-                    None => dy.take(),
-                };
-                if let Some(mut own) = own {
-                    scale(&mut own, factor);
-                    buffers.add(node, own)?;
-                }
+            for (node, factor) in inputs.into_iter().filter(|(node, _)| node.needs_gradient) {
+                let mut own = Buffer::copy_of(&dy);
+                scale(&mut own, factor);
+                buffers.add(node, own)?;
             }
             Ok(())
         });
         Ok(Value::Fused(y))
-    }
-}
-
-fn copy(value: &Fused) -> Buffer<f32> {
-    match value.floats() {
-        Ok(values) => Buffer::copy_of(values),
-        Err(_) => Buffer::copy_of(&value.to_vec()),
     }
 }
 

@@ -8,7 +8,7 @@
 //! A part sees a batch of its task alone: attention stays inside of its sequences, dropout counts its rows. A batch of one task costs
 //! nothing beside its part.
 
-use crate::gemm::{Matrix, Values};
+use crate::gemm::Matrix;
 use crate::ops::{Ops, TaskBody};
 use crate::pass::{Inputs, Setting, TaskRows, Tasks};
 use crate::tape::Tape;
@@ -112,10 +112,7 @@ impl Apart for Tape {
         let inputs: Vec<(Node, Vec<u32>)> =
             parts.iter().map(|part| part.node).zip(rows.iter().map(|rows| rows.to_vec())).collect();
         self.record(output, move |buffers| {
-            let dy = match buffers.take(output)?.values {
-                Values::F32(dy) => dy,
-                Values::Bf16(_) => candle_core::bail!("expected the gradient of a hidden state"),
-            };
+            let dy = buffers.take_hidden(output)?;
             for (node, rows) in inputs {
                 let mut dx = Buffer::uninit(rows.len() * columns);
                 for (dx, row) in dx.chunks_exact_mut(columns.max(1)).zip(rows) {

@@ -1,6 +1,7 @@
 //! A value of a network, whichever backend made it. It owns its buffer: what no one holds any more is free for the next.
 
 use crate::gemm::{Matrix, Precision, Values};
+use crate::workspace::Buffer;
 use candle_core::{Device, Result, Tensor};
 use std::sync::{Arc, OnceLock};
 
@@ -188,6 +189,14 @@ impl Fused {
 
     pub(crate) fn to_vec(&self) -> Vec<f32> {
         self.values.to_vec()
+    }
+
+    /// The numbers as a hidden state of their own.
+    pub(crate) fn to_buffer(&self) -> Buffer<f32> {
+        match self.floats() {
+            Ok(values) => Buffer::copy_of(values),
+            Err(_) => Buffer::copy_of(&self.to_vec()),
+        }
     }
 }
 

@@ -19,10 +19,7 @@ impl Tape {
         let input = match mask {
             None => x.operand(precision),
             Some(_) => {
-                let mut values = match x.floats() {
-                    Ok(values) => Buffer::copy_of(values),
-                    Err(_) => Buffer::copy_of(&x.to_vec()),
-                };
+                let mut values = x.to_buffer();
                 mask_rows(&mut values, inner, mask);
                 let values = Matrix::f32(rows, inner, values);
                 Arc::new(values.in_precision(precision))

@@ -330,7 +330,7 @@ pub trait Encoder: Send + Sync {
     /// every such layer.
     fn forward(&self, ops: &mut dyn Ops, reads: Reads, each: Option<&mut HiddenStateCallback>) -> Result<Value>;
 
-    /// What the part of the encoder that is private to a task, told by its number, makes of these of a head: those that the head reads.
+    /// What the part of the encoder that is private to the task of this number makes of these of a head: those that the head reads.
     fn of_task(&self, ops: &mut dyn Ops, task: usize, hidden: &Value, reads: Reads) -> Result<Value>;
 
     /// What there is to know of it besides what it computes.

@@ -78,7 +78,7 @@ impl Naming {
         };
         let side = match () {
             () if prefixed || self.parts.iter().any(|part| plain.starts_with(part)) => Side::Encoder,
-            () if plain.starts_with("heads.") || plain.starts_with(PRIVATE) => Side::Head,
+            () if is_of_a_task(&plain) => Side::Head,
             () => Side::Foreign,
         };
         (plain, side)
@@ -410,8 +410,7 @@ impl Weights {
             let mut parts = name.split('.').skip_while(|part| !matches!(*part, "layer" | "layers")).skip(1);
             parts.next()?.parse::<usize>().ok()
         };
-        let is_head =
-            |name: &str| name.starts_with("heads.") || name.starts_with(PRIVATE) || self.foreign.contains(name);
+        let is_head = |name: &str| is_of_a_task(name) || self.foreign.contains(name);
         self.tensors.retain(|name, _| is_head(name) || number(name).is_none_or(|layer| layer < from));
     }
 
@@ -437,8 +436,7 @@ impl Weights {
     /// Leaves behind every head of ours but these, and what is private to the tasks of the others.
     pub fn keep_heads(&mut self, names: &[&str]) {
         let kept: Vec<String> = names.iter().flat_map(|name| [head_prefix(name), private_prefix(name)]).collect();
-        let is_of_task = |name: &str| name.starts_with("heads.") || name.starts_with(PRIVATE);
-        self.tensors.retain(|name, _| !is_of_task(name) || kept.iter().any(|head| name.starts_with(head)));
+        self.tensors.retain(|name, _| !is_of_a_task(name) || kept.iter().any(|head| name.starts_with(head)));
     }
 
     /// The head of this name begins with that of the checkpoint, whose tensor rows stand for the labels `stored`; its own
@@ -676,6 +674,11 @@ impl Weights {
         Err(Error::data(format!("{first}{more}"))
             .hint("do config.json and model.safetensors belong together? Shapes follow from hidden_size, vocab_size and so on"))
     }
+}
+
+/// Whether a tensor is of one task: its head's, or private to it.
+fn is_of_a_task(name: &str) -> bool {
+    name.starts_with("heads.") || name.starts_with(PRIVATE)
 }
 
 /// What the names of a head's tensors begin with.

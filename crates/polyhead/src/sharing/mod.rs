@@ -6,7 +6,7 @@
 //! adapters         in each layer, behind what all share, a small network of each task
 //! ```
 //!
-//! A mode says what it declares; the encoder asks it while it is built, and knows no mode. What is private is told by the number of its task.
+//! A mode says what it declares; the encoder asks it while it is built, and knows no mode. What is private has the number of its task.
 
 mod adapters;
 mod hard;
