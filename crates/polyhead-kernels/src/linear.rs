@@ -6,7 +6,8 @@
 //! ```
 //!
 //! [`Linear`] is a layer, or several side by side that read the same input and are computed as one product (queries, keys
-//! and values). Each part has its own weights, trained or frozen, and may have a low-rank addition (`low_rank.rs`). Weights
+//! and values). Each part has its own weights, trained or frozen, and may have low-rank additions (`low_rank.rs`), of all rows or of those of a
+//! task. Weights
 //! are rounded and brought into panels. Those of weights that a step changes are let go after their first product: most steps need no
 //! second one, and they take as much memory as the weights. All others are kept until their weights change.
 //!
@@ -24,10 +25,12 @@ use crate::gemm::{
     Epilogue, Int8Panels, Int8Rows, Matrix, MicroKernel, PackedA, PackedB, PackedElement, Precision, Store, Values,
     ViewA, product, product_int8,
 };
-use crate::pass::DropoutAt;
+use crate::pass::{DropoutAt, Tasks};
 use crate::storage::with_f32s;
+use crate::value::Rows;
 use crate::weight::Weight;
 use candle_core::{Result, Tensor};
+use low_rank::Slot;
 use range::InputRange;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -54,19 +57,20 @@ pub struct Part {
     /// `[out]`
     pub bias: Option<Weight>,
     /// Added to the product.
-    pub low_rank: Option<LowRank>,
+    pub low_rank: Vec<LowRank>,
 }
 
 impl Part {
     /// A layer without an addition.
     pub fn new(weight: Weight, bias: Option<Weight>) -> Self {
-        Self { weight, bias, low_rank: None }
+        Self { weight, bias, low_rank: Vec::new() }
     }
 
     /// The same with a low-rank addition.
     #[must_use]
-    pub fn with_low_rank(self, low_rank: LowRank) -> Self {
-        Self { low_rank: Some(low_rank), ..self }
+    pub fn with_low_rank(mut self, low_rank: LowRank) -> Self {
+        self.low_rank.push(low_rank);
+        self
     }
 
     /// The width of its output.
@@ -85,15 +89,22 @@ struct Packed<T: PackedElement> {
 /// Panels, if they were made.
 type Cache<T> = Mutex<Option<Cached<T>>>;
 
-/// Panels in bytes, if they were made, and of which version of the weights and additions.
-type Int8Cache = Mutex<Option<(u64, Arc<Int8Panels>)>>;
+/// Panels in bytes, if they were made, and of what.
+type Int8Cache = Mutex<Option<(Versions, Arc<Int8Panels>)>>;
 
-/// Panels, and of which versions of the weights and of their additions they were made.
+/// Panels, and of what they were made.
 struct Cached<T: PackedElement> {
-    weights: u64,
-    additions: u64,
+    of: Versions,
     /// None where they were let go after their first product.
     panels: Option<Arc<PackedB<T>>>,
+}
+
+/// Of which versions of the weights panels were made, of which additions, and of which versions of those.
+#[derive(PartialEq)]
+struct Versions {
+    weights: u64,
+    slots: Vec<Slot>,
+    additions: u64,
 }
 
 /// Which panels are kept for further products.
@@ -119,12 +130,21 @@ impl Keep {
 }
 
 /// Which product panels are for.
-#[derive(Clone, Copy, PartialEq)]
-enum Side {
-    /// That of an input: `[W  s B]`, elements along its rows.
-    Forward,
+#[derive(Clone, Copy)]
+enum Side<'a> {
+    /// That of an input: `[W  s B]` with these additions, elements along its rows.
+    Forward(&'a [Slot]),
     /// That of a gradient: W, elements across its rows.
     Backward,
+}
+
+impl Side<'_> {
+    fn slots(&self) -> &[Slot] {
+        match self {
+            Self::Forward(slots) => slots,
+            Self::Backward => &[],
+        }
+    }
 }
 
 impl Linear {
@@ -169,6 +189,11 @@ impl Linear {
         self.outer
     }
 
+    /// Whether what it adds depends on whose the rows are.
+    pub fn is_private_inside(&self) -> bool {
+        self.parts.iter().flat_map(|part| &part.low_rank).any(|low_rank| low_rank.task.is_some())
+    }
+
     /// What it is computed in, in a pass of this precision.
     pub(crate) fn precision(&self, of_pass: Precision) -> Precision {
         self.precision.unwrap_or(of_pass)
@@ -177,9 +202,10 @@ impl Linear {
     /// Whether any of its weights is trained.
     pub(crate) fn is_trained(&self) -> bool {
         self.trains_a_bias()
-            || self.parts.iter().any(|Part { weight, low_rank, .. }| {
-                weight.is_trained() || low_rank.as_ref().is_some_and(LowRank::is_trained)
-            })
+            || self
+                .parts
+                .iter()
+                .any(|Part { weight, low_rank, .. }| weight.is_trained() || low_rank.iter().any(LowRank::is_trained))
     }
 
     /// Whether any of its matrices is trained, additions aside.
@@ -212,21 +238,21 @@ impl Linear {
 
     /// `x Wᵀ`, without the bias.
     pub(crate) fn forward<S: Epilogue>(&self, x: &Operand, epilogue: &S) -> Result<()> {
-        let (x, keep) = (x.matrix()?, x.keep);
-        self.check("input", x, self.width())?;
+        let (slots, keep, x) = (&x.slots[..], x.keep, x.matrix()?);
+        self.check("input", x, self.width(slots))?;
         if let Some(inputs) = &self.inputs {
             inputs.widen(x, self.inner);
         }
         if let Some(cache) = &self.in_int8 {
-            product_int8(&Int8Rows::of(x), &*self.packed_int8(cache)?, epilogue);
+            product_int8(&Int8Rows::of(x), &*self.packed_int8(cache, slots)?, epilogue);
             return Ok(());
         }
         match &x.values {
             Values::F32(elements) => {
-                self.multiply(x.rows, elements, &self.in_f32.forward, Side::Forward, keep, epilogue)
+                self.multiply(x.rows, elements, &self.in_f32.forward, Side::Forward(slots), keep, epilogue)
             }
             Values::Bf16(elements) => {
-                self.multiply(x.rows, elements, &self.in_bf16.forward, Side::Forward, keep, epilogue)
+                self.multiply(x.rows, elements, &self.in_bf16.forward, Side::Forward(slots), keep, epilogue)
             }
         }
     }
@@ -251,7 +277,7 @@ impl Linear {
         rows: usize,
         elements: &[T],
         cache: &Cache<T>,
-        side: Side,
+        side: Side<'_>,
         keep: Keep,
         epilogue: &S,
     ) -> Result<()> {
@@ -264,10 +290,9 @@ impl Linear {
     fn backward_weights(&self, dy: &Matrix, x: Option<&Matrix>, sums: &[f32]) -> Result<()> {
         self.check("output gradient", dy, self.outer)?;
         if let Some(x) = x {
-            self.check("input", x, self.width())?;
             match (&dy.values, &x.values) {
-                (Values::F32(dy), Values::F32(input)) => self.gather(x.rows, dy, input)?,
-                (Values::Bf16(dy), Values::Bf16(input)) => self.gather(x.rows, dy, input)?,
+                (Values::F32(dy), Values::F32(input)) => self.gather([x.rows, x.columns], dy, input)?,
+                (Values::Bf16(dy), Values::Bf16(input)) => self.gather([x.rows, x.columns], dy, input)?,
                 _ => candle_core::bail!("linear: an input and a gradient of different precision"),
             }
         }
@@ -284,8 +309,9 @@ impl Linear {
         Ok(())
     }
 
-    fn gather<T: MicroKernel>(&self, tokens: usize, dy: &[T], x: &[T]) -> Result<()> {
-        let inputs = PackedB::across_elements(x, tokens, self.inner, T::count(self.width()));
+    /// x is `[tokens, columns]`, of which the first are the layer's input.
+    fn gather<T: MicroKernel>(&self, [tokens, columns]: [usize; 2], dy: &[T], x: &[T]) -> Result<()> {
+        let inputs = PackedB::across_elements(x, tokens, self.inner, T::count(columns));
         let mut start = 0;
         for part in &self.parts {
             let rows = start..start + part.outputs();
@@ -311,14 +337,21 @@ impl Linear {
     pub(crate) fn plain(
         &self,
         x: &Tensor,
+        rows_of: Rows,
+        tasks: &Tasks,
         weight: impl Fn(&Weight) -> Result<Tensor>,
         mask: impl Fn(DropoutAt) -> Option<Dropout>,
     ) -> Result<Tensor> {
+        let rows = x.dim(0)?;
         let part = |Part { weight: w, bias, low_rank }: &Part| -> Result<Tensor> {
             let mut y = x.matmul(&weight(w)?.flatten_from(1)?.t()?)?;
-            if let Some(LowRank { a, b, scale, dropout }) = low_rank {
+            for LowRank { a, b, scale, dropout, task } in low_rank {
+                let Some(runs) = low_rank::runs(*task, tasks, rows_of, rows)? else { continue };
                 let inner = dropout::plain(x, mask(*dropout))?.matmul(&weight(a)?.t()?)?;
-                y = (y + (inner.matmul(&weight(b)?.t()?)? * f64::from(*scale))?)?;
+                let addition = (inner.matmul(&weight(b)?.t()?)? * f64::from(*scale))?;
+                let of_task: Vec<f32> =
+                    (0..rows).map(|row| f32::from(u8::from(runs.iter().any(|run| run.contains(&row))))).collect();
+                y = (y + addition.broadcast_mul(&Tensor::from_vec(of_task, (rows, 1), x.device())?)?)?;
             }
             match bias {
                 Some(bias) => y.broadcast_add(&weight(bias)?),
@@ -335,7 +368,7 @@ impl Linear {
         let fits = |part: &Part| {
             part.weight.dims().iter().product::<usize>() == part.outputs() * self.inner
                 && part.bias.as_ref().is_none_or(|bias| *bias.dims() == [part.outputs()])
-                && part.low_rank.as_ref().is_none_or(|low_rank| low_rank.fits(part.outputs(), self.inner))
+                && part.low_rank.iter().all(|low_rank| low_rank.fits(part.outputs(), self.inner))
         };
         if x.columns == columns && self.parts.iter().all(fits) {
             return Ok(());
@@ -347,24 +380,22 @@ impl Linear {
 
     /// The rows of all weights in panels: rebuilt only when a weight has changed, and of additions only what these have changed.
     fn packed<T: PackedElement>(&self, cache: &Cache<T>, side: Side, keep: Keep) -> Result<Arc<PackedB<T>>> {
-        let weights = self.parts.iter().map(|part| part.weight.version()).sum();
-        let additions = match side {
-            Side::Forward => self.additions().map(|low_rank| low_rank.b.version()).sum(),
-            Side::Backward => 0,
-        };
+        let of = self.versions(side.slots())?;
         let mut cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
         let (known, old) = match cache.take() {
-            Some(cached) => (Some((cached.weights, cached.additions)), cached.panels),
+            Some(cached) => (Some(cached.of), cached.panels),
             None => (None, None),
         };
-        let again = known == Some((weights, additions));
+        let again = known.as_ref() == Some(&of);
+        // Others of the same width take the same place.
+        let fits = |known: &Versions| known.weights == of.weights && self.width(&known.slots) == self.width(&of.slots);
         let panels = match old {
             Some(panels) if again => panels,
             // Where another thread still multiplies with them, they are rebuilt.
-            Some(mut panels) if known.is_some_and(|known| known.0 == weights) && Arc::strong_count(&panels) == 1 => {
-                let added = self.added()?;
+            Some(mut panels) if known.as_ref().is_some_and(fits) && Arc::strong_count(&panels) == 1 => {
+                let added = self.added(&of.slots)?;
                 if let Some(panels) = Arc::get_mut(&mut panels) {
-                    panels.set_along(self.inner, &rows_of(&[&added], self.width() - self.inner));
+                    panels.set_along(self.inner, &rows_of(&[&added], self.width(&of.slots) - self.inner));
                 }
                 panels
             }
@@ -376,38 +407,44 @@ impl Linear {
         };
         let keeps = keep == Keep::All || keep == Keep::FromSecond && again;
         let kept = keeps.then(|| panels.clone());
-        *cache = Some(Cached { weights, additions, panels: kept });
+        *cache = Some(Cached { of, panels: kept });
         Ok(panels)
     }
 
+    /// What panels with these additions are made of.
+    fn versions(&self, slots: &[Slot]) -> Result<Versions> {
+        let weights = self.parts.iter().map(|part| part.weight.version()).sum();
+        let additions = slots.iter().map(|slot| Ok(self.at(*slot)?.b.version())).sum::<Result<_>>()?;
+        Ok(Versions { weights, slots: slots.to_vec(), additions })
+    }
+
     /// The rows of all weights in bytes: rebuilt only when one has changed.
-    fn packed_int8(&self, cache: &Int8Cache) -> Result<Arc<Int8Panels>> {
-        let version = self.parts.iter().map(|part| part.weight.version()).sum::<u64>()
-            + self.additions().map(|low_rank| low_rank.b.version()).sum::<u64>();
+    fn packed_int8(&self, cache: &Int8Cache, slots: &[Slot]) -> Result<Arc<Int8Panels>> {
+        let of = self.versions(slots)?;
         let mut cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((known, panels)) = &*cache
-            && *known == version
+            && *known == of
         {
             return Ok(panels.clone());
         }
-        let panels = Arc::new(self.with_rows(true, Int8Panels::of)?);
-        *cache = Some((version, panels.clone()));
+        let panels = Arc::new(self.with_rows(slots, Int8Panels::of)?);
+        *cache = Some((of, panels.clone()));
         Ok(panels)
     }
 
     /// The rows of all weights in panels, made now.
     fn pack<T: PackedElement>(&self, side: Side) -> Result<PackedB<T>> {
         match side {
-            Side::Forward => self.with_rows(true, PackedB::along),
-            Side::Backward => self.with_rows(false, PackedB::across),
+            Side::Forward(slots) => self.with_rows(slots, PackedB::along),
+            Side::Backward => self.with_rows(&[], PackedB::across),
         }
     }
 
-    /// What `make` makes of the rows of all weights, with those of the additions beside them or without.
-    fn with_rows<R>(&self, additions: bool, make: impl Fn(&[&[f32]]) -> R) -> Result<R> {
-        if additions && self.width() > self.inner {
-            let whole = self.extended()?;
-            return Ok(make(&rows_of(&[&whole], self.width())));
+    /// What `make` makes of the rows of all weights, with those of additions beside them.
+    fn with_rows<R>(&self, slots: &[Slot], make: impl Fn(&[&[f32]]) -> R) -> Result<R> {
+        if !slots.is_empty() {
+            let whole = self.extended(slots)?;
+            return Ok(make(&rows_of(&[&whole], self.width(slots))));
         }
         let tensors = self.parts.iter().map(|part| part.weight.tensor()).collect::<Result<Vec<_>>>()?;
         match tensors.as_slice() {

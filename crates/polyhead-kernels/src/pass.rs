@@ -325,8 +325,13 @@ mod tests {
     fn network(ops: &mut dyn Ops, x: &Tensor) -> Result<Value> {
         let weight = |seed, shape: &[usize]| Weight::new(&(normal(seed, shape) * 0.3)?);
         let drop = |place| DropoutAt::new(0.3, place);
-        let addition =
-            LowRank { a: weight(1, &[4, 8])?, b: weight(2, &[24, 4])?, scale: 1.0, dropout: drop("addition") };
+        let addition = LowRank {
+            a: weight(1, &[4, 8])?,
+            b: weight(2, &[24, 4])?,
+            scale: 1.0,
+            dropout: drop("addition"),
+            task: None,
+        };
         let qkv = Arc::new(Linear::new(vec![Part::new(weight(3, &[24, 8])?, None).with_low_rank(addition)]));
         let layer =
             |seed| Ok::<_, candle_core::Error>(Arc::new(Linear::new(vec![Part::new(weight(seed, &[8, 8])?, None)])));

@@ -95,7 +95,9 @@ impl Ops for Plain {
     fn linear(&mut self, x: &Value, layer: &Arc<Linear>) -> Result<Value> {
         let columns = x.tensor()?.dims2()?.1;
         let mask = |at| self.setting.mask(at, x.rows_of(), columns);
-        Ok(Value::Tensor(layer.plain(x.tensor()?, |weight| self.weight(weight), mask)?, x.rows_of()))
+        let tasks = &self.setting.inputs.tasks;
+        let y = layer.plain(x.tensor()?, x.rows_of(), tasks, |weight| self.weight(weight), mask)?;
+        Ok(Value::Tensor(y, x.rows_of()))
     }
 
     fn activation(&mut self, x: &Value, kind: Activation) -> Result<Value> {

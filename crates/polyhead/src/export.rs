@@ -66,7 +66,7 @@ fn no_single_task(model: &Model, task: &NamedTask) -> Error {
 /// transformers has no class for it or one with another head, or the folder can't be written.
 pub fn single_task(model: &Model, task: &NamedTask, folder: &Path) -> Result<()> {
     let (single, config) = described(model, task).ok_or_else(|| no_single_task(model, task))??;
-    if model.is_private_inside() {
+    if model.is_private_inside() && model.private_lora.is_none() {
         let message = format!(
             "sharing: transformers has no class for an encoder with the private parts of `{}`",
             model.sharing.name
@@ -80,7 +80,8 @@ pub fn single_task(model: &Model, task: &NamedTask, folder: &Path) -> Result<()>
         HeadTransform::check(model.config())?;
     }
     // These classes of transformers have no pooler, or one that is the head's, and know nothing of LoRA.
-    let encoder = model.parameters.encoder_of(&task.name, model.lora.as_ref())?.into_iter();
+    let encoder =
+        model.parameters.encoder_of(&task.name, model.lora.as_ref().or(model.private_lora.as_ref()))?.into_iter();
     let encoder = encoder.filter(|(name, _)| !name.starts_with("pooler."));
     let encoder = encoder.map(|(name, tensor)| (format!("{prefix}{name}"), tensor));
     let tensors: Vec<_> = encoder.chain(head).collect();

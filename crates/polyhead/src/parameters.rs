@@ -11,7 +11,7 @@ mod weights;
 
 pub use int8::{Int8, Multiplies, Quantized};
 pub use kept_gradients::KeptGradients;
-pub use lora::Lora;
+pub use lora::{Lora, LoraOf};
 pub use safetensors_file::{write_numbers, write_tensors, write_tensors_in_bytes};
 pub use weights::{Heads, Init, Naming, Weights};
 

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
+use std::fmt;
 
 /// A strategy as a recipe names it.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +24,17 @@ impl Strategy {
     /// A strategy with its defaults.
     pub fn named(name: &str) -> Self {
         Self { name: name.to_owned(), options: toml::Table::new() }
+    }
+}
+
+/// In words, for people.
+impl fmt::Display for Strategy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let options: Vec<String> = self.options.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+        match options.as_slice() {
+            [] => write!(f, "`{}`", self.name),
+            options => write!(f, "`{}` ({})", self.name, options.join(", ")),
+        }
     }
 }
 

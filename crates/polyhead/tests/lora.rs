@@ -140,6 +140,57 @@ fn as_peft(kind: &EncoderKind) {
     close("trained_qa_logits", &centred(&logits(&model, &inputs, "qa", want)), &centred(want));
 }
 
+/// Where each task has the additions that PEFT trained for all, it answers as PEFT does, alone, beside the other and merged; its gradients are PEFT's, and
+/// none is of the other's additions.
+#[test]
+fn additions_of_each_task_are_those_of_peft() {
+    for kind in ENCODERS.iter().filter(|kind| ["tiny-bert", "tiny-roberta"].contains(&kind.fixture)) {
+        let folder = tempfile::tempdir().unwrap();
+        let (_, inputs, reference) = peft(kind, folder.path());
+        let mut tensors = common::read(&folder.path().join("model.safetensors"));
+        let factors: Vec<String> = tensors.keys().filter(|name| name.contains(".lora_")).cloned().collect();
+        for name in factors {
+            let factor = tensors.remove(&name).unwrap();
+            ["ner", "qa"].map(|task| tensors.insert(format!("private.{task}.{name}"), factor.clone()));
+        }
+        common::write(&folder.path().join("model.safetensors"), &tensors);
+        let mut config = config(folder.path());
+        config["polyhead"]["sharing"] = config["polyhead"]["lora"].take();
+        config["polyhead"]["sharing"]["name"] = json!("lora");
+        std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+        let model = common::load(folder.path());
+        let windows = common::windows(&inputs);
+        let both: Vec<(usize, &Features)> = windows.iter().flat_map(|one| [(0, one), (1, one)]).collect();
+        let both = model.logits_together(&both).unwrap();
+        for (number, task) in ["ner", "qa"].into_iter().enumerate() {
+            let want = &reference[&format!("{task}_logits")];
+            let close = |logits: &candle_core::Tensor| {
+                let error = error(logits, want);
+                assert!(error <= TOLERANCE, "{}, {task}: error {error:e}", kind.fixture);
+            };
+            close(&logits(&model, &inputs, task, want));
+            let of_both =
+                both.iter().skip(number).step_by(2).flat_map(|one| one.rows().flatten().copied().collect::<Vec<_>>());
+            close(&candle_core::Tensor::from_vec(of_both.collect(), want.dims(), want.device()).unwrap());
+            let single = folder.path().join(task);
+            export::single_task(&model, model.task(task).unwrap(), &single).unwrap();
+            close(&logits(&common::load(&single), &inputs, task, want));
+            let loss = loss(&model, task, &targets(&inputs, task), Padding::Packed, TRAIN());
+            let found = gradients(&model, task, &loss);
+            let prefix = format!("private.{task}.");
+            let of_factors = found.iter().filter_map(|(name, found)| Some((name.split_once(&prefix)?, found)));
+            let mut compared = 0;
+            for ((before, name), found) in of_factors {
+                let want = &reference[&format!("{before}{name}")];
+                assert!(error(found, want) <= TOLERANCE, "{}, {task}, {name}", kind.fixture);
+                compared += 1;
+            }
+            assert_eq!(compared, 5 * 2 * model.encoder.layers());
+            assert_eq!(found.keys().filter(|name| name.contains(".lora_")).count(), compared);
+        }
+    }
+}
+
 #[test]
 fn training_begins_with_the_outputs_of_the_plain_model_and_a_key_of_each_name() {
     let folder = tempfile::tempdir().unwrap();
@@ -352,7 +403,7 @@ fn wrong_settings_are_refused_with_their_place_and_the_layers_that_there_are() {
         ("targets=['query_layer']", "found `query_layer` hint: did you mean `attention.self.query`?"),
         (
             "r=8",
-            "unknown key `r` in [encoder.lora]; known: rank, alpha, dropout, targets hint: it is called `encoder.lora.rank` here",
+            "unknown key `r` in [encoder.lora]; known: rank, alpha, rslora, dropout, targets hint: it is called `encoder.lora.rank` here",
         ),
         ("lora_alpha=8", "it is called `encoder.lora.alpha` here"),
         ("target_modules=['query']", "it is called `encoder.lora.targets` here"),

@@ -610,8 +610,13 @@ fn primitives(ops: &mut dyn Ops) -> polyhead::Result<Vec<(String, Value)>> {
     let drop = DropoutAt::new(0.5, "nowhere in evaluation");
     let (words, places) = (weight("words.weight", &[40, 12]), weight("places.weight", &[24, 12]));
     let norm = Norm::new(weight("norm.weight", &[12]), weight("norm.bias", &[12]), 1e-6);
-    let addition =
-        LowRank { a: weight("up.lora_A", &[3, 12]), b: weight("up.lora_B", &[36, 3]), scale: 0.7, dropout: drop };
+    let addition = LowRank {
+        a: weight("up.lora_A", &[3, 12]),
+        b: weight("up.lora_B", &[36, 3]),
+        scale: 0.7,
+        dropout: drop,
+        task: None,
+    };
     let up = Arc::new(Linear::new(vec![Part::new(weight("up.weight", &[36, 12]), None).with_low_rank(addition)]));
     let down = |name: &str| {
         Part::new(weight(&format!("{name}.weight"), &[5, 12]), Some(weight(&format!("{name}.bias"), &[5])))

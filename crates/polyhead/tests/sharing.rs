@@ -25,6 +25,8 @@ const MODES: &[&str] = &[
     "{ name = \"adapters\", form = \"houlsby\", reduction = 4 }",
     "{ name = \"adapters\", form = \"pfeiffer\", reduction = 4 }",
     "{ name = \"adapters\", form = \"parallel\" }",
+    "{ name = \"lora\", rank = 4, alpha = 32, dropout = 0.1 }",
+    "{ name = \"lora\", rslora = true }",
 ];
 
 fn recipe(folder: &Path, mode: &str, more: &[&str]) -> Recipe {
@@ -217,5 +219,5 @@ fn options_out_of_range_are_refused_with_their_key() {
     let said = parse("{ name = \"adapters\", form = \"bottleneck\" }");
     assert!(said.contains("sharing.form") && said.contains("houlsby, pfeiffer, parallel"), "{said}");
     let said = parse("privat_layers");
-    assert!(said.contains("sharing: expected one of hard, private_layers, adapters"), "{said}");
+    assert!(said.contains("sharing: expected one of hard, private_layers, adapters, lora"), "{said}");
 }

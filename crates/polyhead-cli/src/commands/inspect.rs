@@ -11,6 +11,8 @@ use polyhead::hub::{self, HubOptions, Source};
 use polyhead::io::{INT8_WEIGHTS, sha256_file};
 use polyhead::model::{Model, NamedTask, Provenance, Share, has_case_embeddings, read_config, shapes, shares};
 use polyhead::parameters::{Int8, Lora, Owner};
+use polyhead::sharing;
+use polyhead::strategy::Strategy;
 use polyhead::tasks::{Calibration, LeastScore, TASKS, TaskKind};
 use polyhead::{Error, Key, Result};
 use serde_json::{Map, Value, json};
@@ -47,6 +49,7 @@ struct Facts {
     tasks: Vec<(String, &'static str, Vec<String>, Value)>,
     about: Provenance,
     lora: Option<Lora>,
+    sharing: Strategy,
     /// Of a model in bytes: how many linear layers its encoder has, and those that are kept as they were.
     int8: Option<(usize, Vec<String>)>,
     /// The digest of its weights, where `about` does not have it.
@@ -64,7 +67,8 @@ fn facts(args: &Args, out: &Out) -> Result<Facts> {
         let shares = shares(&shapes(path, new_heads(args.labels)?)?);
         let (config, about) = (read_config(path)?, Provenance::default());
         let (tasks, tokenizer) = (Vec::new(), None);
-        return Ok(Facts { shares, config, tokenizer, tasks, about, lora: None, int8: None, sha256: None });
+        let (sharing, lora, int8, sha256) = (sharing::hard(), None, None, None);
+        return Ok(Facts { shares, config, tokenizer, tasks, about, lora, sharing, int8, sha256 });
     }
     let local = hub::model_folder(path);
     let (folder, source) = match local.is_dir() && has_heads(&local)? {
@@ -111,6 +115,7 @@ fn of_model(model: Model, tasks: Vec<(String, &'static str, Vec<String>, Value)>
         tasks,
         about: model.about,
         lora: model.lora,
+        sharing: model.sharing,
         int8,
         sha256,
     }
@@ -161,9 +166,11 @@ fn print(name: &str, facts: &Facts, out: &mut Out) -> Result<()> {
     if has_case_embeddings(&facts.config) {
         encoder.row(["reads", "how words are written (case_embeddings)"]);
     }
-    if let Some(Lora { rank, alpha, dropout, targets }) = &facts.lora {
-        encoder.row(["LoRA".to_owned(), format!("rank {rank}, alpha {alpha}, dropout {dropout}")]);
-        encoder.row(["on the layers".to_owned(), targets.as_deref().unwrap_or_default().join(", ")]);
+    if facts.sharing != sharing::hard() {
+        encoder.row(["sharing".to_owned(), facts.sharing.to_string()]);
+    }
+    if let Some(lora) = &facts.lora {
+        encoder.row(["LoRA".to_owned(), format!("{}, dropout {}", lora.described(), lora.dropout)]);
     }
     if let Some((layers, kept)) = &facts.int8 {
         let as_they_were = if kept.is_empty() { "none".to_owned() } else { kept.join(", ") };
@@ -225,7 +232,8 @@ fn parameters(shares: &[Share], lora: bool) -> Table {
     for share in shares {
         let name = match &share.owner {
             Owner::Encoder if lora => "shared encoder (LoRA trained)".to_owned(),
-            // What of an encoder is not trained is its pooler.
+            Owner::Encoder if share.trained == 0 => "shared encoder (frozen)".to_owned(),
+            // What else of an encoder is not trained is its pooler.
             Owner::Encoder if share.total > share.trained => "shared encoder (pooler included)".to_owned(),
             Owner::Encoder => "shared encoder".to_owned(),
             Owner::Private(task) => format!("encoder, private to `{task}`"),
@@ -301,6 +309,7 @@ fn json(name: &str, facts: &Facts) -> Value {
             "example": facts.about.examples.get(name),
         })).collect::<Vec<_>>(),
         "lora": facts.lora,
+        "sharing": facts.sharing,
         "int8": facts.int8.as_ref().map(|(layers, kept)| json!({ "linear_layers": layers, "kept": kept })),
         "sha256": facts.sha256,
         "epoch": facts.about.epoch,

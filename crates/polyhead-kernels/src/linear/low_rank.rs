@@ -7,17 +7,28 @@
 //!
 //! The input is widened by t, and the weights by s B: what becomes of the product (a GELU, a LayerNorm) is then the same with
 //! and without an addition. Where several layers lie side by side, each one's t meets zeros in the rows of the others.
+//!
+//! ```text
+//! rows of task 0   [x  t0   0]
+//! rows of task 1   [x   0  t1] [W  s B0  s B1]ᵀ
+//! ```
+//!
+//! An addition may be private to a task. Each of those that a batch has rows of takes columns of its own, zeros in the rows of others: one
+//! product serves them all. A row of t is made, and sent back, by the addition of its task alone.
 
 use super::{Keep, Linear, Part};
 use crate::dropout::{Dropout, masked};
-use crate::gemm::{Matrix, MicroKernel, PackedA, PackedB, Precision, Store, Values, ViewA, add_to, product};
-use crate::pass::{DropoutAt, Setting};
+use crate::gemm::{
+    Matrix, MicroKernel, PackedA, PackedB, PackedElement, Precision, Store, Values, ViewA, add_to, product,
+};
+use crate::pass::{DropoutAt, Setting, Tasks};
 use crate::tape::GradientBuffers;
 use crate::value::{Kind, Node, Remake, Rows};
 use crate::weight::Weight;
 use crate::workspace::Buffer;
 use candle_core::Result;
 use rayon::prelude::*;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// What is added to a linear layer: `scale · dropout(x) Aᵀ Bᵀ`.
@@ -31,6 +42,45 @@ pub struct LowRank {
     pub scale: f32,
     /// Dropout of its input alone.
     pub dropout: DropoutAt,
+    /// Of whose rows it is; `None`: of all.
+    pub task: Option<usize>,
+}
+
+/// An addition in a product: of which part, and which of that part's additions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Slot {
+    part: usize,
+    addition: usize,
+}
+
+/// Which rows of a batch an addition has; `None` where the batch has none of its task.
+pub(super) fn runs(
+    task: Option<usize>,
+    tasks: &Tasks,
+    rows_of: Rows,
+    rows: usize,
+) -> Result<Option<Vec<Range<usize>>>> {
+    let all = Some(std::iter::once(0..rows).collect());
+    let Some(task) = task else { return Ok(all) };
+    match tasks {
+        Tasks::None => {
+            candle_core::bail!("an addition that is private to a task, in a batch that is of none")
+        }
+        Tasks::One(of) => Ok(all.filter(|_| *of == task)),
+        Tasks::Several(tasks) => {
+            let Some(of) = tasks.iter().find(|of| of.task == task) else { return Ok(None) };
+            if rows_of != Rows::Tokens {
+                candle_core::bail!("an addition that is private to a task, to rows that are {rows_of:?} of several")
+            }
+            let chunks = of.rows.chunk_by(|one, next| one + 1 == *next);
+            let run = |chunk: &[u32]| Some(*chunk.first()? as usize..*chunk.last()? as usize + 1);
+            let runs: Vec<Range<usize>> = chunks.filter_map(run).collect();
+            match runs.iter().find(|run| run.end > rows) {
+                Some(run) => candle_core::bail!("row {} of a batch of {rows}", run.end - 1),
+                None => Ok(Some(runs)),
+            }
+        }
+    }
 }
 
 impl LowRank {
@@ -59,18 +109,21 @@ pub(crate) struct Operand {
     matrix: Option<Arc<Matrix>>,
     /// How it is made again, in which precision.
     remake: Option<(Remake, Precision)>,
+    /// Those whose columns it has.
+    pub(super) slots: Vec<Slot>,
     additions: Vec<Addition>,
     /// Whether the panels that it is multiplied with are of use afterwards.
     pub(super) keep: Keep,
 }
 
-/// The addition of one part.
+/// An addition, and what it made of neighbouring rows.
 struct Addition {
-    part: usize,
+    slot: Slot,
+    rows: Range<usize>,
     mask: Option<Dropout>,
-    /// `m x`
+    /// `m x`, of all rows.
     input: Arc<Matrix>,
-    /// `[rows, rank]`
+    /// `[its rows, rank]`
     t: Matrix,
 }
 
@@ -84,18 +137,22 @@ impl Operand {
 }
 
 impl Linear {
-    pub(super) fn additions(&self) -> impl Iterator<Item = &LowRank> {
-        self.parts.iter().filter_map(|part| part.low_rank.as_ref())
+    /// The addition at a place.
+    pub(super) fn at(&self, slot: Slot) -> Result<&LowRank> {
+        match self.parts.get(slot.part).and_then(|part| part.low_rank.get(slot.addition)) {
+            Some(low_rank) => Ok(low_rank),
+            None => candle_core::bail!("linear: an addition to a layer that has none"),
+        }
     }
 
-    /// The columns of its input, widened by those of its additions.
-    pub(super) fn width(&self) -> usize {
-        self.inner + self.additions().map(LowRank::columns).sum::<usize>()
+    /// The columns of its input, widened by those of additions.
+    pub(super) fn width(&self, slots: &[Slot]) -> usize {
+        self.inner + slots.iter().map(|slot| self.at(*slot).map_or(0, LowRank::columns)).sum::<usize>()
     }
 
     /// `[W  s B]` of all parts.
-    pub(super) fn extended(&self) -> Result<Vec<f32>> {
-        let (width, added) = (self.width(), self.added()?);
+    pub(super) fn extended(&self, slots: &[Slot]) -> Result<Vec<f32>> {
+        let (width, added) = (self.width(slots), self.added(slots)?);
         let mut whole = vec![0.0; self.outer * width];
         let mut rows = whole.chunks_exact_mut(width).zip(added.chunks_exact(width - self.inner));
         for part in &self.parts {
@@ -111,69 +168,92 @@ impl Linear {
         Ok(whole)
     }
 
-    /// `s B` of all parts, each in its own columns.
-    pub(super) fn added(&self) -> Result<Vec<f32>> {
-        let columns = self.width() - self.inner;
+    /// `s B` of additions, each in its own columns and in the rows of its part.
+    pub(super) fn added(&self, slots: &[Slot]) -> Result<Vec<f32>> {
+        let columns = self.width(slots) - self.inner;
         let mut whole = vec![0.0; self.outer * columns];
-        let (mut row, mut column) = (0, 0);
-        for part in &self.parts {
-            if let Some(low_rank) = &part.low_rank {
-                let rows = whole.chunks_exact_mut(columns).skip(row);
-                low_rank.b.read(|b| {
-                    for (row, b) in rows.zip(b.chunks_exact(low_rank.rank().max(1))) {
-                        row[column..].iter_mut().zip(b).for_each(|(to, b)| *to = low_rank.scale * b);
-                    }
-                    Ok(())
-                })?;
-                column += low_rank.columns();
-            }
-            row += part.outputs();
+        let mut column = 0;
+        for slot in slots {
+            let low_rank = self.at(*slot)?;
+            let rows = whole.chunks_exact_mut(columns).skip(self.first_output(*slot));
+            low_rank.b.read(|b| {
+                for (row, b) in rows.zip(b.chunks_exact(low_rank.rank().max(1))) {
+                    row[column..].iter_mut().zip(b).for_each(|(to, b)| *to = low_rank.scale * b);
+                }
+                Ok(())
+            })?;
+            column += low_rank.columns();
         }
         Ok(whole)
     }
 
+    /// Where the outputs of an addition's part begin.
+    fn first_output(&self, slot: Slot) -> usize {
+        self.parts.iter().take(slot.part).map(Part::outputs).sum()
+    }
+
     /// The input as the product reads it.
     pub(crate) fn operand(&self, x: Arc<Matrix>, rows_of: Rows, setting: &Setting) -> Result<Operand> {
-        let (width, keep) = (self.width(), Keep::of(self, setting.pass.trains(), setting.recomputes));
-        if width == self.inner {
-            return Ok(Operand { matrix: Some(x), remake: None, additions: Vec::new(), keep });
-        }
-        self.check("input", &x, self.inner)?;
-        let (rows, inner) = (x.rows, self.inner);
-        let (mut column, mut additions, mut products) = (inner, Vec::new(), Vec::new());
-        for (index, part) in self.parts.iter().enumerate() {
-            let Some(low_rank) = &part.low_rank else { continue };
+        let keep = Keep::of(self, setting.pass.trains(), setting.recomputes);
+        let (mut slots, mut additions, mut products) = (Vec::new(), Vec::new(), Vec::new());
+        let (inner, mut column) = (self.inner, 0);
+        // Additions with one mask, as those of all tasks to a layer have, read one input.
+        let mut dropped: Option<(DropoutAt, Arc<Matrix>)> = None;
+        for (low_rank, slot) in self.slots() {
+            let Some(runs) = runs(low_rank.task, &setting.inputs.tasks, rows_of, x.rows)? else { continue };
+            if slots.is_empty() {
+                self.check("input", &x, inner)?;
+            }
             let mask = setting.mask(low_rank.dropout, rows_of, inner);
-            let input = match mask {
-                None => x.clone(),
-                Some(_) => Arc::new(rebuilt(&x, inner, |row, values| {
+            let input = match &dropped {
+                _ if mask.is_none() => x.clone(),
+                Some((at, input)) if *at == low_rank.dropout => input.clone(),
+                _ => Arc::new(rebuilt(&x, inner, |row, values| {
                     x.read(row, 0, values);
                     masked(values, mask, (row * inner) as u32);
                 })),
             };
-            let mut t = Buffer::uninit(rows * low_rank.rank());
-            low_rank.a.read(|a| {
-                let a: Vec<&[f32]> = a.chunks_exact(inner).collect();
-                match &input.values {
-                    Values::F32(x) => times(x, rows, &PackedB::along(&a), &mut t, false),
-                    Values::Bf16(x) => times(x, rows, &PackedB::along(&a), &mut t, false),
-                }
-                Ok(())
-            })?;
-            let kept = Matrix::rounded(x.precision(), rows, low_rank.rank(), &t);
-            products.push((column, low_rank.rank(), t));
-            additions.push(Addition { part: index, mask, input, t: kept });
+            dropped = Some((low_rank.dropout, input.clone()));
+            let rank = low_rank.rank();
+            for rows in runs {
+                let mut t = Buffer::uninit(rows.len() * rank);
+                low_rank.a.read(|a| {
+                    let a: Vec<&[f32]> = a.chunks_exact(inner).collect();
+                    match &input.values {
+                        Values::F32(x) => times(lines(x, &rows, inner), rows.len(), &PackedB::along(&a), &mut t, false),
+                        Values::Bf16(x) => {
+                            times(lines(x, &rows, inner), rows.len(), &PackedB::along(&a), &mut t, false)
+                        }
+                    }
+                    Ok(())
+                })?;
+                let kept = Matrix::rounded(x.precision(), rows.len(), rank, &t);
+                products.push((rows.clone(), column, rank, t));
+                additions.push(Addition { slot, rows, mask, input: input.clone(), t: kept });
+            }
             column += low_rank.columns();
+            slots.push(slot);
         }
-        let widened = rebuilt(&x, width, |row, values| {
+        if slots.is_empty() {
+            return Ok(Operand { matrix: Some(x), remake: None, slots, additions, keep });
+        }
+        let widened = rebuilt(&x, inner + column, |row, values| {
             let (own, added) = values.split_at_mut(inner);
             x.read(row, 0, own);
             added.fill(0.0);
-            for (column, rank, t) in &products {
-                added[column - inner..][..*rank].copy_from_slice(&t[row * rank..(row + 1) * rank]);
+            for (rows, column, rank, t) in products.iter().filter(|(rows, ..)| rows.contains(&row)) {
+                let t = &t[(row - rows.start) * rank..][..*rank];
+                added[*column..][..*rank].copy_from_slice(t);
             }
         });
-        Ok(Operand { matrix: Some(Arc::new(widened)), remake: None, additions, keep })
+        Ok(Operand { matrix: Some(Arc::new(widened)), remake: None, slots, additions, keep })
+    }
+
+    /// All additions, with their places.
+    fn slots(&self) -> impl Iterator<Item = (&LowRank, Slot)> {
+        self.parts.iter().enumerate().flat_map(|(part, of)| {
+            of.low_rank.iter().enumerate().map(move |(addition, low_rank)| (low_rank, Slot { part, addition }))
+        })
     }
 
     /// What the backward pass needs of an input, once the product is made; `remake` makes it again, if it can be.
@@ -213,8 +293,8 @@ impl Linear {
         };
         for addition in &x.additions {
             let dt = match &dy.values {
-                Values::F32(elements) => self.through_b(addition, elements, dy.rows)?,
-                Values::Bf16(elements) => self.through_b(addition, elements, dy.rows)?,
+                Values::F32(elements) => self.through_b(addition, elements)?,
+                Values::Bf16(elements) => self.through_b(addition, elements)?,
             };
             self.gather_addition(addition, dy, &dt)?;
             if input.needs_gradient {
@@ -226,7 +306,7 @@ impl Linear {
             }
         }
         if let Some(mut dx) = dx {
-            mask_rows(&mut dx, self.inner, mask);
+            mask_rows(&mut dx, self.inner, mask, 0);
             buffers.add(input, dx)?;
         }
         match &x.remake {
@@ -235,23 +315,15 @@ impl Linear {
         }
     }
 
-    /// The low-rank part of an addition, and where the outputs of its layer begin.
-    fn of(&self, addition: &Addition) -> Result<(&LowRank, usize)> {
-        let start = self.parts.iter().take(addition.part).map(Part::outputs).sum();
-        match self.parts.get(addition.part).and_then(|part| part.low_rank.as_ref()) {
-            Some(low_rank) => Ok((low_rank, start)),
-            None => candle_core::bail!("linear: an addition to a layer that has none"),
-        }
-    }
-
-    /// Adds `m (dt A)` to a gradient of the input.
+    /// Adds `m (dt A)` to a gradient of the input, in the rows of an addition.
     fn through_a(&self, addition: &Addition, dt: &Matrix, dx: &mut Buffer<f32>) -> Result<()> {
-        let (low_rank, _) = self.of(addition)?;
-        low_rank.a.read(|a| {
-            let a: Vec<&[f32]> = a.chunks_exact(self.inner).collect();
+        let (inner, rows) = (self.inner, addition.rows.len());
+        let dx = &mut dx[addition.rows.start * inner..][..rows * inner];
+        self.at(addition.slot)?.a.read(|a| {
+            let a: Vec<&[f32]> = a.chunks_exact(inner).collect();
             let times = |dx: &mut [f32], adds| match &dt.values {
-                Values::F32(dt) => times(dt, addition.t.rows, &PackedB::across(&a), dx, adds),
-                Values::Bf16(dt) => times(dt, addition.t.rows, &PackedB::across(&a), dx, adds),
+                Values::F32(dt) => times(dt, rows, &PackedB::across(&a), dx, adds),
+                Values::Bf16(dt) => times(dt, rows, &PackedB::across(&a), dx, adds),
             };
             if addition.mask.is_none() {
                 times(dx, true);
@@ -259,21 +331,22 @@ impl Linear {
             }
             let mut back = Buffer::uninit(dx.len());
             times(&mut back, false);
-            mask_rows(&mut back, self.inner, addition.mask);
-            let pairs = dx.par_chunks_mut(self.inner).zip(back.par_chunks(self.inner));
+            mask_rows(&mut back, inner, addition.mask, addition.rows.start);
+            let pairs = dx.par_chunks_mut(inner).zip(back.par_chunks(inner));
             pairs.with_min_len(16).for_each(|(dx, back)| add_to(dx, back));
             Ok(())
         })
     }
 
     /// dt of an addition.
-    fn through_b<T: MicroKernel>(&self, addition: &Addition, dy: &[T], rows: usize) -> Result<Matrix> {
-        let (low_rank, start) = self.of(addition)?;
+    fn through_b<T: MicroKernel>(&self, addition: &Addition, dy: &[T]) -> Result<Matrix> {
+        let (low_rank, rows) = (self.at(addition.slot)?, addition.rows.len());
         let rank = low_rank.rank();
         let scaled = low_rank.b.read(|b| Ok(b.iter().map(|b| low_rank.scale * b).collect::<Vec<f32>>()))?;
         let scaled: Vec<&[f32]> = scaled.chunks_exact(rank.max(1)).collect();
         let mut dt = vec![0.0; rows * rank];
-        let dy = ViewA::plain(&dy[T::count(start)..], rows, T::count(self.outer));
+        let first = T::count(self.first_output(addition.slot));
+        let dy = ViewA::plain(&lines(dy, &addition.rows, self.outer)[first..], rows, T::count(self.outer));
         product(dy, &PackedB::across(&scaled), &Store::new(&mut dt, rank));
         Ok(Matrix::rounded(T::PRECISION, rows, rank, &dt))
     }
@@ -292,8 +365,9 @@ impl Linear {
     }
 
     fn gather_factors<T: MicroKernel>(&self, addition: &Addition, [dy, t, dt, input]: [&[T]; 4]) -> Result<()> {
-        let (low_rank, start) = self.of(addition)?;
-        let (rank, inner, rows) = (low_rank.rank(), self.inner, addition.t.rows);
+        let (low_rank, start) = (self.at(addition.slot)?, self.first_output(addition.slot));
+        let (rank, inner, rows) = (low_rank.rank(), self.inner, addition.rows.len());
+        let [dy, input] = [(dy, self.outer), (input, inner)].map(|(all, columns)| lines(all, &addition.rows, columns));
         let outputs = low_rank.b.count() / rank.max(1);
         if low_rank.b.is_trained() {
             let t = PackedB::across_elements(t, rows, rank, T::count(rank));
@@ -335,11 +409,16 @@ fn times<T: MicroKernel>(a: &[T], rows: usize, b: &PackedB<T>, into: &mut [f32],
     product(ViewA::plain(a, rows, b.depth), b, &Store::new(into, b.columns).adding(adds));
 }
 
-/// Multiplies the rows of a matrix with their masks.
-pub(super) fn mask_rows(values: &mut [f32], columns: usize, mask: Option<Dropout>) {
+/// The elements of neighbouring rows of a matrix of so many columns, and of what lies behind them.
+fn lines<'a, T: PackedElement>(elements: &'a [T], rows: &Range<usize>, columns: usize) -> &'a [T] {
+    &elements[rows.start * T::count(columns)..]
+}
+
+/// Multiplies the rows of a matrix, which begin with this one, with their masks.
+pub(super) fn mask_rows(values: &mut [f32], columns: usize, mask: Option<Dropout>, first: usize) {
     if mask.is_some() {
         values.par_chunks_mut(columns.max(1)).with_min_len(16).enumerate().for_each(|(row, values)| {
-            masked(values, mask, (row * columns) as u32);
+            masked(values, mask, ((first + row) * columns) as u32);
         });
     }
 }
@@ -358,7 +437,7 @@ mod tests {
     fn part(seed: u64, outer: usize, inner: usize, rank: usize) -> Part {
         let weight = |seed, shape: &[usize]| Weight::new(&normal(seed, shape)).unwrap();
         let (a, b) = (weight(seed + 1, &[rank, inner]), weight(seed + 2, &[outer, rank]));
-        let low_rank = LowRank { a, b, scale: 0.7, dropout: DropoutAt::new(0.0, "addition") };
+        let low_rank = LowRank { a, b, scale: 0.7, dropout: DropoutAt::new(0.0, "addition"), task: None };
         Part::new(weight(seed, &[outer, inner]), None).with_low_rank(low_rank)
     }
 
@@ -367,7 +446,8 @@ mod tests {
     fn panels_follow_the_additions_and_the_weights_and_are_those_of_a_new_layer() {
         fn check<T: MicroKernel + PartialEq>(layer: &Linear, caches: &[Cache<T>; 2], kept: bool) {
             let fresh = Linear::new(layer.parts().to_vec());
-            for (cache, side) in caches.iter().zip([Side::Forward, Side::Backward]) {
+            let slots: Vec<Slot> = layer.slots().map(|(_, slot)| slot).collect();
+            for (cache, side) in caches.iter().zip([Side::Forward(&slots), Side::Backward]) {
                 let at = |panels: &Arc<PackedB<T>>| panels.elements.as_ptr();
                 let before = cache.lock().unwrap().as_ref().map(|cached| at(cached.panels.as_ref().unwrap()));
                 let (found, want) = (layer.packed(cache, side, Keep::All).unwrap(), fresh.pack(side).unwrap());
@@ -386,7 +466,7 @@ mod tests {
             both(true);
             for seed in 0..3 {
                 for part in layer.parts() {
-                    let b = &part.low_rank.as_ref().unwrap().b;
+                    let b = &part.low_rank[0].b;
                     b.set(&normal(100 + seed, b.dims())).unwrap();
                     both(true);
                 }
@@ -404,7 +484,7 @@ mod tests {
         let weight = &layer.parts()[0].weight;
         let cache = Cache::<f32>::default();
         let held = |keep| {
-            layer.packed(&cache, Side::Forward, keep).unwrap();
+            layer.packed(&cache, Side::Forward(&[]), keep).unwrap();
             cache.lock().unwrap().as_ref().is_some_and(|cached| cached.panels.is_some())
         };
         assert!(Keep::of(&layer, true, false) == Keep::FromSecond && Keep::of(&layer, false, false) == Keep::All);
@@ -432,7 +512,7 @@ mod tests {
                 parts.iter().for_each(|part| part.weight.freeze());
                 let factors: Vec<Weight> = parts
                     .iter()
-                    .flat_map(|part| part.low_rank.as_ref().map(|one| [one.a.clone(), one.b.clone()]).unwrap())
+                    .flat_map(|part| part.low_rank.iter().flat_map(|one| [one.a.clone(), one.b.clone()]))
                     .collect();
                 let inputs = Arc::new(Inputs::of_rows(Segments::packed(&[70])));
                 let mut tape = Tape::new(precision, Pass::train(Key::seed(1)), inputs);

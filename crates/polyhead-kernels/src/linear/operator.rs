@@ -20,7 +20,7 @@ impl Tape {
             None => x.operand(precision),
             Some(_) => {
                 let mut values = x.to_buffer();
-                mask_rows(&mut values, inner, mask);
+                mask_rows(&mut values, inner, mask, 0);
                 let values = Matrix::f32(rows, inner, values);
                 Arc::new(values.in_precision(precision))
             }
@@ -50,8 +50,11 @@ mod tests {
     use crate::gemm::Precision;
     use crate::linear::{Linear, LowRank, Part};
     use crate::ops::Ops;
-    use crate::pass::DropoutAt;
-    use crate::testing::{assert_tape, assert_tapes, normal, weights};
+    use crate::pass::{DropoutAt, Inputs, Pass, TaskRows, Tasks};
+    use crate::segments::Segments;
+    use crate::tape::Tape;
+    use crate::testing::{assert_tape, assert_tapes, assert_tapes_on, normal, weights};
+    use crate::weight::Weight;
     use std::sync::Arc;
 
     #[test]
@@ -101,6 +104,7 @@ mod tests {
                     b: b.clone(),
                     scale: 0.5,
                     dropout: DropoutAt::new(rate, "addition").of_layer(layer),
+                    task: None,
                 };
                 let first = Part::new(w.clone(), None).with_low_rank(addition(a, b, 0));
                 let second = Part::new(w2.clone(), Some(b2.clone())).with_low_rank(addition(a2, bb2, 1));
@@ -108,5 +112,54 @@ mod tests {
                 ops.linear(&x, &Arc::new(Linear::new(vec![first, second])))
             });
         }
+    }
+
+    /// One addition of all rows, one of a task that the batch has not, and two of tasks that it has: in a batch of one task, and in one of two
+    /// whose rows lie mixed.
+    #[test]
+    fn additions_that_are_private_to_tasks_are_those_of_the_plain_reference() {
+        let of = |task, rows: Vec<u32>| {
+            let inputs = Arc::new(Inputs::of_rows(Segments::packed(&[rows.len()])));
+            TaskRows { task, rows, inputs, begins: None }
+        };
+        let several = Tasks::Several(vec![of(2, (0..30).chain(50..70).collect()), of(0, (30..50).collect())]);
+        let weight = |seed, shape: &[usize]| Weight::new(&normal(seed, shape)).unwrap();
+        for (tasks, own) in [(Tasks::One(1), [1, 1]), (several, [0, 2])] {
+            let inputs = Inputs { tasks, ..Inputs::of_rows(Segments::packed(&[30, 20, 20])) };
+            for rate in [0.0, 0.3] {
+                let factors = |seed, rank| [(normal(seed, &[rank, 34]) * 0.3).unwrap(), normal(seed + 1, &[24, rank])];
+                let [[a0, b0], [a1, b1], [a2, b2]] = [factors(3, 3), factors(5, 4), factors(7, 2)];
+                let args = [normal(1, &[70, 34]), (normal(2, &[24, 34]) * 0.2).unwrap(), a0, b0, a1, b1, a2, b2];
+                assert_tapes_on(&inputs, &args, |ops: &mut dyn Ops, [x, w, a0, b0, a1, b1, a2, b2]| {
+                    let dropout = DropoutAt::new(rate, "addition");
+                    let addition = |a: &Weight, b: &Weight, task| LowRank {
+                        a: a.clone(),
+                        b: b.clone(),
+                        scale: 0.5,
+                        dropout,
+                        task,
+                    };
+                    let part = Part::new(w.clone(), None)
+                        .with_low_rank(addition(a0, b0, None))
+                        .with_low_rank(addition(&weight(20, &[3, 34]), &weight(21, &[24, 3]), Some(7)))
+                        .with_low_rank(addition(a1, b1, Some(own[0])))
+                        .with_low_rank(addition(a2, b2, Some(own[1])));
+                    let x = ops.parameter(x)?;
+                    ops.linear(&x, &Arc::new(Linear::new(vec![part])))
+                });
+            }
+        }
+    }
+
+    #[test]
+    fn a_private_addition_needs_a_batch_that_says_whose_its_rows_are() {
+        let weight = |seed, shape: &[usize]| Weight::new(&normal(seed, shape)).unwrap();
+        let dropout = DropoutAt::new(0.0, "addition");
+        let addition = LowRank { a: weight(1, &[3, 34]), b: weight(2, &[24, 3]), scale: 1.0, dropout, task: Some(0) };
+        let layer = Arc::new(Linear::new(vec![Part::new(weight(3, &[24, 34]), None).with_low_rank(addition)]));
+        let mut tape = Tape::new(Precision::F32, Pass::Evaluate, Arc::new(Inputs::of_rows(Segments::packed(&[70]))));
+        let x = tape.parameter(&weight(4, &[70, 34])).unwrap();
+        let fault = tape.linear(&x, &layer).err().unwrap().to_string();
+        assert!(fault.starts_with("an addition that is private to a task, in a batch that is of none"), "{fault}");
     }
 }

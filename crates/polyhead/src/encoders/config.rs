@@ -199,11 +199,7 @@ pub(super) fn linear_with(
     let mut part = |name: &String| {
         let weight = weights.get(&format!("{name}.weight"), &[outer, inner], Role::Weight)?;
         let bias = if biased.0 { Some(weights.get(&format!("{name}.bias"), &[outer], Role::Bias)?) } else { None };
-        let part = Part::new(weight, bias);
-        Ok(match weights.low_rank(name, outer, inner)? {
-            Some(addition) => part.with_low_rank(addition),
-            None => part,
-        })
+        Ok(Part { low_rank: weights.low_rank(name, outer, inner)?, ..Part::new(weight, bias) })
     };
     let parts = names.iter().map(&mut part).collect::<Result<Vec<_>>>()?;
     let layer = Linear::new(parts);

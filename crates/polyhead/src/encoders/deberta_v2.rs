@@ -385,6 +385,25 @@ impl DebertaV2 {
     fn layer(
         &self,
         ops: &mut dyn Ops,
+        both: &(Arc<Layer>, Option<OfDistances>),
+        h: &Value,
+        at: (usize, Reads),
+        vectors: &VectorValues,
+    ) -> candle_core::Result<Value> {
+        // What a task makes of distances, which are rows of no sequence, its own sequences alone meet.
+        let of_distances = both.1.iter().flat_map(|of| of.keys.iter().chain(&of.queries));
+        if of_distances.into_iter().any(|layer| layer.is_private_inside()) {
+            return ops.of_each_task(&[h], &|ops, _, own| match own {
+                [h] => self.layer_of_one(ops, both, h, at, vectors),
+                _ => candle_core::bail!("a layer without hidden states"),
+            });
+        }
+        self.layer_of_one(ops, both, h, at, vectors)
+    }
+
+    fn layer_of_one(
+        &self,
+        ops: &mut dyn Ops,
         (layer, of_distances): &(Arc<Layer>, Option<OfDistances>),
         h: &Value,
         (depth, reads): (usize, Reads),

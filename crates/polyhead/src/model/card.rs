@@ -3,6 +3,7 @@
 use super::{Model, NamedTask, arguments, case_embeddings};
 use crate::encoders::EncoderKind;
 use crate::parameters::Lora;
+use crate::sharing;
 use crate::tasks::SingleTask;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -34,6 +35,13 @@ pub fn model_card(model: &Model, lora: Option<&Lora>) -> String {
             "The encoder has low-rank additions (LoRA, {}) that transformers leaves aside: `polyhead merge THIS_FOLDER TO` \
              writes the same model without them.\n\n",
             lora.described()
+        );
+    }
+    if model.sharing != sharing::hard() {
+        let _ = write!(
+            card,
+            "Each task has parts of the encoder for itself: sharing = {}. transformers loads what all of them share.\n\n",
+            model.sharing
         );
     }
     scores(model, &mut card);

@@ -22,7 +22,7 @@ pub use start::{KeepHeads, Start};
 use crate::batch::{Batch, Features, HeadInputs, Merge, Padding, Targets};
 use crate::encoders::{self, Encoder, EncoderKind, EncoderOverrides, Offset, Output, Pass, Reads};
 use crate::error::{Error, Place, Result};
-use crate::parameters::{Freeze, Int8, Lora, Owner, Parameters, Weights};
+use crate::parameters::{Freeze, Int8, Lora, LoraOf, Owner, Parameters, Weights};
 use crate::sharing;
 use crate::strategy::Strategy;
 use crate::tasks::{AnyTask, Calibration, HeadShape, Logits, LogitsFn};
@@ -58,6 +58,8 @@ pub struct Model {
     pub about: Provenance,
     /// The low-rank additions of its encoder.
     pub lora: Option<Lora>,
+    /// Those that each task has for itself.
+    pub private_lora: Option<Lora>,
     /// What of the encoder its tasks share.
     pub sharing: Strategy,
     /// Whether the layers that they share have parts that are private to each.
@@ -115,7 +117,12 @@ impl Model {
         about.kept_heads.iter().for_each(|name| weights.keep_still(name));
         let encoder = build(&folder.join("config.json"), &config, adjust, &mut tasks, &mut weights)?;
         let left = Left { aside: weights.left_aside().into_iter().map(str::to_owned).collect() };
-        let (lora, sharing) = (weights.declared_lora()?, adjust.sharing.clone());
+        let (lora, private_lora) = match weights.declared_lora()? {
+            Some((lora, LoraOf::AllTasks)) => (Some(lora), None),
+            Some((lora, LoraOf::EachTask)) => (None, Some(lora)),
+            None => (None, None),
+        };
+        let sharing = adjust.sharing.clone();
         let sharing_inside = sharing::open(&sharing)?.is_inside_layers();
         let (int8, linear_layers) = (adjust.int8.clone(), weights.linear_layers().to_vec());
         let parameters = weights.finish()?;
@@ -147,6 +154,7 @@ impl Model {
             tasks,
             about,
             lora,
+            private_lora,
             sharing,
             sharing_inside,
             int8,
@@ -366,9 +374,13 @@ fn build(
     weights.freeze(adjust.freeze);
     weights.use_int8(adjust.int8.clone());
     if let Some(lora) = &adjust.lora {
-        weights.with_lora(lora.resolved(kind.lora_targets))?;
+        weights.with_lora(lora.resolved(kind.lora_targets), LoraOf::AllTasks)?;
     }
-    if sharing::open(&adjust.sharing)?.freezes_encoder() {
+    let sharing = sharing::open(&adjust.sharing)?;
+    if let Some(lora) = sharing.lora() {
+        weights.with_lora(lora.resolved(kind.lora_targets), LoraOf::EachTask)?;
+    }
+    if sharing.freezes_encoder() {
         weights.freeze_shared();
     }
     weights.for_tasks(tasks.iter().map(|task| task.name.clone()));

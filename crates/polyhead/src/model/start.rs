@@ -299,16 +299,13 @@ fn check_lora(then: Option<&Lora>, now: Option<&Lora>) -> Result<()> {
 /// What is private in the checkpoint stays private.
 fn begin_sharing(stored: &Strategy, own: &Strategy, drop_layers: usize) -> Result<()> {
     if stored != own {
-        let message = format!("sharing: the checkpoint has {}; the recipe has {}", described(stored), described(own));
+        let message = format!("sharing: the checkpoint has {stored}; the recipe has {own}");
         return Err(
             Error::usage(message).hint("what is private to the tasks of a model stays so: set sharing as it has it")
         );
     }
     if drop_layers > 0 {
-        let message = format!(
-            "encoder.drop_layers: expected 0, as the checkpoint has {}, found {drop_layers}",
-            described(stored)
-        );
+        let message = format!("encoder.drop_layers: expected 0, as the checkpoint has {stored}, found {drop_layers}");
         return Err(Error::usage(message));
     }
     Ok(())
@@ -319,18 +316,8 @@ fn check_sharing(then: &Strategy, now: &Strategy) -> Result<()> {
     if then == now {
         return Ok(());
     }
-    let message = format!("sharing: the run has {}; the recipe now has {}", described(then), described(now));
+    let message = format!("sharing: the run has {then}; the recipe now has {now}");
     Err(Error::usage(message).hint("a run that shares another part of its encoder is a new run"))
-}
-
-/// A way of sharing in words.
-fn described(sharing: &Strategy) -> String {
-    let options: Vec<String> = sharing.options.iter().map(|(key, value)| format!("{key} = {value}")).collect();
-    if options.is_empty() {
-        format!("`{}`", sharing.name)
-    } else {
-        format!("`{}` ({})", sharing.name, options.join(", "))
-    }
 }
 
 /// The heads of a checkpoint, and what else it says of itself.

@@ -11,7 +11,6 @@
 use super::WeightType;
 use super::file::{Attribute, Numbers, Type};
 use super::graph::{Graph, MASK};
-use super::weights::merged;
 use candle_core::{Result, Tensor};
 use polyhead_kernels::{Attention, Part, Positions};
 
@@ -31,7 +30,7 @@ impl Graph {
         if !self.is_fused(attention) || matches!(self.weight_type, WeightType::Int8 | WeightType::Qdq) {
             return Ok(None);
         }
-        let columns = parts.map(|part| merged(&part.weight, part.low_rank.as_ref())?.t());
+        let columns = parts.map(|part| self.merged(part)?.t());
         let columns = columns.into_iter().collect::<Result<Vec<_>>>()?;
         let weight = self.in_type(&format!("{at}.qkv.weight"), Tensor::cat(&columns, 1)?);
         let biases = [q, k, v].map(|bias| Ok(bias.tensor()?.detach()));

@@ -264,10 +264,10 @@ impl Graph {
     }
 
     /// `x Wᵀ + b` of one part of a layer, with its addition.
-    fn part(&mut self, x: &str, layer: &Linear, Part { weight, bias, low_rank }: &Part) -> Result<String> {
-        let y = self.product(x, weight, low_rank.as_ref(), layer.input_range())?;
-        let Some(bias) = bias else { return Ok(y) };
-        let at = weight.name().trim_end_matches(".weight");
+    fn part(&mut self, x: &str, layer: &Linear, part: &Part) -> Result<String> {
+        let y = self.product(x, part, layer.input_range())?;
+        let Some(bias) = &part.bias else { return Ok(y) };
+        let at = part.weight.name().trim_end_matches(".weight");
         let bias = self.weight(bias)?;
         Ok(self.emit("Add", at, &[&y, &bias], &[]))
     }

@@ -18,7 +18,7 @@ use super::file::{Attribute, Numbers, Type};
 use super::graph::Graph;
 use crate::parameters::Quantized;
 use candle_core::{Device, Result, Tensor};
-use polyhead_kernels::{LowRank, Weight};
+use polyhead_kernels::{LowRank, Part, Weight};
 
 const TO_FLOAT: Attribute = Attribute::Int("to", Type::Float as i64);
 
@@ -66,17 +66,11 @@ impl Graph {
         }
     }
 
-    /// `x Wᵀ`, an addition merged into W; `range` is that of x, where it is known.
-    pub(super) fn product(
-        &mut self,
-        x: &str,
-        weight: &Weight,
-        low_rank: Option<&LowRank>,
-        range: Option<[f32; 2]>,
-    ) -> Result<String> {
-        let name = weight.name();
+    /// `x Wᵀ`, additions merged into W; `range` is that of x, where it is known.
+    pub(super) fn product(&mut self, x: &str, part: &Part, range: Option<[f32; 2]>) -> Result<String> {
+        let name = part.weight.name();
         let at = name.trim_end_matches(".weight").to_owned();
-        let matrix = merged(weight, low_rank)?;
+        let matrix = self.merged(part)?;
         let range = match self.weight_type {
             WeightType::Int8 => None,
             WeightType::Qdq if range.is_some() => range,
@@ -104,6 +98,19 @@ impl Graph {
         let sums = self.emit("Cast", &at, &[&sums], &[TO_FLOAT]);
         let by_output = self.emit("Mul", &at, &[&sums, &scales], &[]);
         Ok(self.emit("Mul", &at, &[&by_output, &scale], &[]))
+    }
+
+    /// `W + s B A` with the additions of all tasks and of the graph's own, as a matrix `[out, in]`.
+    pub(super) fn merged(&self, Part { weight, low_rank, .. }: &Part) -> Result<Tensor> {
+        let mut matrix = weight.tensor()?.detach().flatten_from(1)?;
+        if self.task.is_none() && low_rank.iter().any(|one| one.task.is_some()) {
+            candle_core::bail!("a graph of no task, of a layer with additions that are private to tasks");
+        }
+        for LowRank { a, b, scale, .. } in low_rank.iter().filter(|one| one.task.is_none() || one.task == self.task) {
+            let addition = b.tensor()?.detach().matmul(&a.tensor()?.detach())?;
+            matrix = (matrix + (addition * f64::from(*scale))?)?;
+        }
+        Ok(matrix)
     }
 
     /// The initialisers of a weight in bytes and of its scales, which `make` makes where they are not there yet.
@@ -171,16 +178,4 @@ impl Graph {
 /// The part of the network that a value is of, as its name says.
 fn at_of(x: &str) -> &str {
     x.split_once('/').map_or(x, |(at, _)| at)
-}
-
-/// `W + s B A`, as a matrix `[out, in]`.
-pub(super) fn merged(weight: &Weight, low_rank: Option<&LowRank>) -> Result<Tensor> {
-    let matrix = weight.tensor()?.detach().flatten_from(1)?;
-    match low_rank {
-        None => Ok(matrix),
-        Some(LowRank { a, b, scale, .. }) => {
-            let addition = b.tensor()?.detach().matmul(&a.tensor()?.detach())?;
-            matrix + (addition * f64::from(*scale))?
-        }
-    }
 }

@@ -1,4 +1,5 @@
-//! LoRA (Hu et al., arXiv:2106.09685): the encoder is frozen, and chosen linear layers get a low-rank addition that is trained.
+//! LoRA (Hu et al., arXiv:2106.09685): the encoder is frozen, and chosen linear layers get a low-rank addition that is trained, one for all
+//! tasks or one for each.
 //!
 //! ```text
 //! y = x Wᵀ + b + alpha / rank · dropout(x) Aᵀ Bᵀ     W [out, in], frozen    A [rank, in], B [out, rank], trained
@@ -7,10 +8,12 @@
 //! merged: NAME.weight = W + alpha / rank · B A
 //! ```
 //!
+//! With `rslora` it is alpha / √rank (Kalajdzievski, arXiv:2312.03732).
+//!
 //! Names, defaults and beginnings are those of PEFT: A is uniform within 1/√in (Kaiming, a = √5), B is zero, so that training
 //! begins with the encoder as it was. Encoders ask [`Weights::low_rank`] at each of their linear layers.
 
-use super::{Init, Owner, Parameters, Role, Weights, private_prefix};
+use super::{Init, Owner, Parameter, Parameters, Role, Weights, private_prefix};
 use crate::error::{Error, Place, Result};
 use candle_core::Tensor;
 use polyhead_kernels::{DropoutAt, LowRank};
@@ -20,7 +23,8 @@ use std::collections::{BTreeMap, BTreeSet};
 const A: &str = ".lora_A.weight";
 const B: &str = ".lora_B.weight";
 
-/// The settings of LoRA: `[encoder.lora]` of a recipe, `polyhead.lora` of a model's `config.json`.
+/// The settings of LoRA: `[encoder.lora]` of a recipe, `polyhead.lora` of a model's `config.json`; or the options of `sharing`, where each
+/// task has its own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Lora {
@@ -28,6 +32,9 @@ pub struct Lora {
     pub rank: usize,
     /// The additions count `alpha / rank`.
     pub alpha: f64,
+    /// They count `alpha / √rank` instead: large ranks are then of use.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub rslora: bool,
     /// Dropout of what the additions read.
     pub dropout: f64,
     /// The linear layers, by the last parts of their names; left out, those that the encoder's kind names.
@@ -37,7 +44,7 @@ pub struct Lora {
 
 impl Default for Lora {
     fn default() -> Self {
-        Self { rank: 8, alpha: 8.0, dropout: 0.0, targets: None }
+        Self { rank: 8, alpha: 8.0, rslora: false, dropout: 0.0, targets: None }
     }
 }
 
@@ -48,7 +55,7 @@ impl Lora {
     /// The first value that is out of its range, whatever the encoder is.
     pub fn out_of_range(&self) -> Option<OutOfRange> {
         let fault = |key, expected: &str, found: String| Some((key, expected.to_owned(), found));
-        let Self { rank, alpha, dropout, targets } = self;
+        let Self { rank, alpha, dropout, targets, .. } = self;
         if *rank == 0 {
             return fault("rank", "at least 1", "0".to_owned());
         }
@@ -79,19 +86,24 @@ impl Lora {
     /// Whether the tensors of one fit the other and mean the same. Dropout may differ, and so may the order of the targets.
     pub fn fits(&self, other: &Self) -> bool {
         let targets = |lora: &Self| lora.targets.clone().map(BTreeSet::from_iter);
-        self.rank == other.rank && self.alpha == other.alpha && targets(self) == targets(other)
+        self.rank == other.rank
+            && self.alpha == other.alpha
+            && self.rslora == other.rslora
+            && targets(self) == targets(other)
     }
 
     /// What the product of B and A is multiplied by.
     pub fn scale(&self) -> f64 {
-        self.alpha / self.rank as f64
+        let rank = self.rank as f64;
+        self.alpha / if self.rslora { rank.sqrt() } else { rank }
     }
 
     /// In words, for people.
     pub fn described(&self) -> String {
-        let Self { rank, alpha, targets, .. } = self;
+        let Self { rank, alpha, rslora, targets, .. } = self;
         let targets = targets.as_deref().unwrap_or_default().join(", ");
-        format!("rank {rank}, alpha {alpha}, on {targets}")
+        let of_rank = if *rslora { " / √rank" } else { "" };
+        format!("rank {rank}, alpha {alpha}{of_rank}, on {targets}")
     }
 
     /// The targets that name a layer; several may.
@@ -103,9 +115,29 @@ impl Lora {
     }
 }
 
+/// Who has additions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoraOf {
+    /// All tasks have the same.
+    AllTasks,
+    /// Each task has its own.
+    EachTask,
+}
+
+impl LoraOf {
+    /// The table of a recipe that has its settings.
+    fn key(self) -> &'static str {
+        match self {
+            Self::AllTasks => "encoder.lora",
+            Self::EachTask => "sharing",
+        }
+    }
+}
+
 /// LoRA while an encoder declares its layers.
 pub(super) struct Declared {
     settings: Lora,
+    of: LoraOf,
     /// Targets that named no layer yet.
     unmet: BTreeSet<String>,
     /// The linear layers so far.
@@ -120,61 +152,75 @@ impl Weights {
     ///
     /// # Errors
     /// A value is out of its range.
-    pub fn with_lora(&mut self, settings: Lora) -> Result<()> {
+    pub fn with_lora(&mut self, settings: Lora, of: LoraOf) -> Result<()> {
         if let Some((key, expected, found)) = settings.out_of_range() {
-            return Err(Error::usage(format!("encoder.lora.{key}: expected {expected}, found {found}")));
+            return Err(Error::usage(format!("{}.{key}: expected {expected}, found {found}", of.key())));
         }
         let unmet = settings.targets.iter().flatten().cloned().collect();
-        self.lora = Some(Declared { settings, unmet, layers: Vec::new(), added: 0 });
+        self.lora = Some(Declared { settings, of, unmet, layers: Vec::new(), added: 0 });
         Ok(())
     }
 
-    /// The addition of the linear layer of this name, `[outer, inner]`, if LoRA has one for it. It is declared after the
+    /// The additions of the linear layer of this name, `[outer, inner]`: none, one, or one of each task. They are declared after the
     /// layer's own tensors.
     ///
     /// # Errors
     /// The rank is larger than one side of the layer, or its input has an odd width.
-    pub fn low_rank(&mut self, name: &str, outer: usize, inner: usize) -> Result<Option<LowRank>> {
+    pub fn low_rank(&mut self, name: &str, outer: usize, inner: usize) -> Result<Vec<LowRank>> {
         // What is private to a task is trained whole.
         if matches!(self.owner, Owner::Private(_)) {
-            return Ok(None);
+            return Ok(Vec::new());
         }
-        let Some(Declared { settings, unmet, layers, added }) = &mut self.lora else { return Ok(None) };
+        let Some(Declared { settings, of, unmet, layers, added }) = &mut self.lora else { return Ok(Vec::new()) };
         layers.push(name.to_owned());
         let found: Vec<&String> = settings.targets_of(name).collect();
         if found.is_empty() {
-            return Ok(None);
+            return Ok(Vec::new());
         }
         found.into_iter().for_each(|target| _ = unmet.remove(target));
-        let (rank, scale) = (settings.rank, settings.scale() as f32);
+        let (of, rank, scale) = (*of, settings.rank, settings.scale() as f32);
         let dropout = DropoutAt::new(settings.dropout, "lora").of_layer(*added);
         *added += 1;
         let side = outer.min(inner);
         if rank > side {
             let message = format!(
-                "encoder.lora.rank: expected at most {side}, the smaller side of `{name}` [{outer}, {inner}], found {rank}"
+                "{}.rank: expected at most {side}, the smaller side of `{name}` [{outer}, {inner}], found {rank}",
+                of.key()
             );
             return Err(Error::usage(message));
         }
         if !inner.is_multiple_of(2) {
             let message = format!(
-                "encoder.lora.targets: expected layers whose inputs have an even width, found `{name}` [{outer}, {inner}]"
+                "{}.targets: expected layers whose inputs have an even width, found `{name}` [{outer}, {inner}]",
+                of.key()
             );
             return Err(Error::usage(message).hint("name other layers"));
         }
-        let (a, b) = (format!("{name}{A}"), format!("{name}{B}"));
-        let a = self.get_or_begin(&a, &[rank, inner], Role::LowRank, Init::Uniform(1.0 / (inner as f64).sqrt()))?;
-        let b = self.get_or_begin(&b, &[outer, rank], Role::LowRank, Init::Zeros)?;
-        Ok(Some(LowRank { a, b, scale, dropout }))
+        let addition = |weights: &mut Self, task: Option<usize>| {
+            let (a, b) = (format!("{name}{A}"), format!("{name}{B}"));
+            let init = Init::Uniform(1.0 / (inner as f64).sqrt());
+            let a = weights.get_or_begin(&a, &[rank, inner], Role::LowRank, init)?;
+            let b = weights.get_or_begin(&b, &[outer, rank], Role::LowRank, Init::Zeros)?;
+            Ok(LowRank { a, b, scale, dropout, task })
+        };
+        match of {
+            LoraOf::AllTasks => Ok(vec![addition(self, None)?]),
+            LoraOf::EachTask => {
+                let tasks = self.tasks().to_vec();
+                let of_task =
+                    |(number, task): (usize, &String)| self.private_to(task, |weights| addition(weights, Some(number)));
+                tasks.iter().enumerate().map(of_task).collect()
+            }
+        }
     }
 
-    /// The settings of LoRA, once the encoder has declared its layers.
+    /// The settings of LoRA and who has it, once the encoder has declared its layers.
     ///
     /// # Errors
     /// A target names none of them.
-    pub fn declared_lora(&self) -> Result<Option<Lora>> {
-        let Some(Declared { settings, unmet, layers, .. }) = &self.lora else { return Ok(None) };
-        let Some(unknown) = unmet.first() else { return Ok(Some(settings.clone())) };
+    pub fn declared_lora(&self) -> Result<Option<(Lora, LoraOf)>> {
+        let Some(Declared { settings, of, unmet, layers, .. }) = &self.lora else { return Ok(None) };
+        let Some(unknown) = unmet.first() else { return Ok(Some((settings.clone(), *of))) };
         let mut known: Vec<&str> = Vec::new();
         for name in layers.iter().map(|name| without_number(name)) {
             if !known.contains(&name) {
@@ -182,8 +228,9 @@ impl Weights {
             }
         }
         let message = format!(
-            "encoder.lora.targets: expected names of linear layers of this encoder ({}), or the last parts of them, found \
+            "{}.targets: expected names of linear layers of this encoder ({}), or the last parts of them, found \
              `{unknown}`",
+            of.key(),
             known.join(", ")
         );
         let error = Error::usage(message);
@@ -218,15 +265,22 @@ impl Parameters {
         Ok(order.filter_map(|name| Some((name.clone(), tensors.remove(&name)?))).collect())
     }
 
-    /// The same of the encoder alone as a task has it, under the names that it would have if nothing were private.
+    /// The same of the encoder alone as a task has it, under the names that it would have if nothing were private. Additions are merged,
+    /// whoever has them.
     pub fn encoder_of(&self, task: &str, settings: Option<&Lora>) -> Result<Vec<(String, Tensor)>> {
-        let name = |name: String| match self.get(&name)?.owner {
-            Owner::Encoder => Some(name),
-            Owner::Private(_) => name.strip_prefix(&private_prefix(task)).map(str::to_owned),
+        let prefix = private_prefix(task);
+        let name = |parameter: &Parameter| match parameter.owner {
+            Owner::Encoder => Some(parameter.name.clone()),
+            Owner::Private(_) => parameter.name.strip_prefix(&prefix).map(str::to_owned),
             Owner::Head(_) => None,
         };
-        let merged = self.merged(settings)?.into_iter();
-        Ok(merged.filter_map(|(full, tensor)| Some((name(full)?, tensor))).collect())
+        let named = self.iter().filter_map(|parameter| Some((name(parameter)?, &parameter.weight)));
+        let named = named.map(|(name, weight)| Ok((name, weight.tensor()?.clone())));
+        let mut tensors: BTreeMap<String, Tensor> = named.collect::<Result<_>>()?;
+        if let Some(settings) = settings {
+            merge(&mut tensors, settings)?;
+        }
+        Ok(tensors.into_iter().collect())
     }
 }
 

@@ -4,6 +4,7 @@ use super::{LearningRate, Recipe, TrainRecipe, words};
 use crate::data::SENTENCES;
 use crate::error::{Error, Result};
 use crate::parameters::Freeze;
+use crate::sharing;
 use crate::tasks::TASKS;
 
 /// A value that is out of its range.
@@ -98,6 +99,16 @@ fn tasks_and_data(recipe: &Recipe) -> Result<(), Fault> {
 }
 
 fn encoder(recipe: &Recipe) -> Result<(), Fault> {
+    if sharing::open(&recipe.sharing).is_ok_and(|sharing| sharing.freezes_encoder()) {
+        let frozen = format!("nothing beside sharing = `{}`, which freezes the whole encoder", recipe.sharing.name);
+        if recipe.encoder.lora.is_some() {
+            return Err(fault("encoder.lora", frozen, "additions that all tasks share")
+                .hint("leave one of the two out; with sharing = \"lora\" each task has its own"));
+        }
+        if recipe.encoder.freeze != Freeze::Nothing {
+            return Err(fault("encoder.freeze", frozen, "layers to freeze").hint("leave one of the two out"));
+        }
+    }
     let Some(lora) = &recipe.encoder.lora else { return Ok(()) };
     if let Some((key, expected, found)) = lora.out_of_range() {
         return Err(fault(format!("encoder.lora.{key}"), expected, found));

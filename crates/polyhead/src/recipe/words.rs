@@ -52,9 +52,11 @@ const WORDS: &[Word] = &[
     called(&["lora_alpha"], &["encoder.lora.alpha"], ""),
     called(&["lora_dropout"], &["encoder.lora.dropout"], ""),
     called(&["target_modules", "lora_target_modules", "lora_targets", "target_layers"], &["encoder.lora.targets"], "the last parts of the names of linear layers"),
+    called(&["use_rslora"], &["encoder.lora.rslora"], ""),
     absent(&["modules_to_save"], "heads are always trained and saved"),
-    absent(&["use_rslora", "use_dora", "init_lora_weights", "fan_in_fan_out", "rank_pattern", "alpha_pattern"], "LoRA has `encoder.lora.rank`, `encoder.lora.alpha`, `encoder.lora.dropout` and `encoder.lora.targets`"),
-    absent(&["adapter", "adapters", "quantization", "load_in_8bit", "load_in_4bit", "torch_compile", "compile", "attn_implementation"], "the whole encoder is trained, or low-rank additions to it (`encoder.lora.rank`), by polyhead's own operators"),
+    absent(&["use_dora", "init_lora_weights", "fan_in_fan_out", "rank_pattern", "alpha_pattern"], "LoRA has `encoder.lora.rank`, `encoder.lora.alpha`, `encoder.lora.rslora`, `encoder.lora.dropout` and `encoder.lora.targets`"),
+    called(&["adapter", "adapters", "adapter_config"], &["sharing.form"], "as in sharing = { name = \"adapters\", form = \"houlsby\" }; LoRA of each task is sharing = \"lora\""),
+    absent(&["quantization", "load_in_8bit", "load_in_4bit", "torch_compile", "compile", "attn_implementation"], "the encoder is trained by polyhead's own operators"),
     called(&["gradient_checkpointing", "gradient_checkpointing_kwargs", "activation_checkpointing", "checkpoint_activations", "use_checkpointing"], &["train.recompute"], "less memory for one more forward pass"),
     // Steps and batches
     called(&["train_batch_size", "per_device_train_batch_size", "per_gpu_train_batch_size", "mini_batch_size", "minibatch_size", "batchsize", "bs", "batch", "global_batch_size"], &["tasks.NAME.batch_size"], "the examples (windows) of one step"),

@@ -4,16 +4,18 @@
 //! hard             tokens -> embeddings -> layer -> layer -> layer -> heads             all of it is shared
 //! private_layers   tokens -> embeddings -> layer -> layer -> a layer of each task -> its head
 //! adapters         in each layer, behind what all share, a small network of each task
+//! lora             in each layer, beside linear layers that all share, a product of low rank of each task
 //! ```
 //!
 //! A mode says what it declares; the encoder asks it while it is built, and knows no mode. What is private has the number of its task.
 
 mod adapters;
 mod hard;
+mod lora;
 mod private_layers;
 
 use crate::error::{Error, Result};
-use crate::parameters::Weights;
+use crate::parameters::{Lora, Weights};
 use crate::strategy::{Registered, Strategy, find};
 use polyhead_kernels::layer_norm::Norm;
 use polyhead_kernels::{Ops, Value};
@@ -23,7 +25,7 @@ use std::sync::Arc;
 pub type SharingKind = Registered<dyn Sharing>;
 
 /// All modes, in the order in which they are shown.
-pub const SHARINGS: &[SharingKind] = &[hard::KIND, private_layers::KIND, adapters::KIND];
+pub const SHARINGS: &[SharingKind] = &[hard::KIND, private_layers::KIND, adapters::KIND, lora::KIND];
 
 /// A mode with its options.
 pub trait Sharing: Send + Sync {
@@ -43,6 +45,11 @@ pub trait Sharing: Send + Sync {
     /// Whether the layers that tasks share have parts that are private to each: a batch then says which rows are of which task.
     fn is_inside_layers(&self) -> bool {
         false
+    }
+
+    /// The low-rank additions to linear layers that each task has for itself, if it has any.
+    fn lora(&self) -> Option<&Lora> {
+        None
     }
 
     /// Declares what stands at the end of a sub-layer, if anything does.
