@@ -18,6 +18,7 @@ use crate::attention::positions::Distances;
 use crate::layer_norm::Norm;
 use crate::linear::Linear;
 use crate::pass::{DropoutAt, Index};
+use crate::stitch::Stitch;
 use crate::value::Value;
 use crate::weight::Weight;
 use candle_core::Result;
@@ -130,6 +131,9 @@ pub trait Ops {
 
     /// Values of as many rows side by side, `[rows, a], [rows, b] ... -> [rows, a + b ...]`. Their rows must stand for the same.
     fn concat(&mut self, values: &[&Value]) -> Result<Value>;
+
+    /// A learnt mixture of values of one shape (see `stitch.rs`).
+    fn stitched(&mut self, values: &[&Value], stitch: &Stitch) -> Result<Value>;
 
     /// What the private part of each task makes of the task's own rows of these values, which are tokens; the results lie where the rows lay.
     fn of_each_task(&mut self, values: &[&Value], body: &TaskBody) -> Result<Value>;

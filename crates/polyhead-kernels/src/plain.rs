@@ -13,6 +13,7 @@ use crate::neighbours;
 use crate::ops::{Attention, Body, Disentangled, Ops, Positions, TaskBody};
 use crate::pair_dots;
 use crate::pass::{DropoutAt, Index, Inputs, Pass, Setting};
+use crate::stitch::{self, Stitch};
 use crate::sum;
 use crate::task_parts::{self, Apart};
 use crate::value::{Rows, Value};
@@ -167,6 +168,12 @@ impl Ops for Plain {
 
     fn of_each_task(&mut self, values: &[&Value], body: &TaskBody) -> Result<Value> {
         task_parts::of_each_task(self, values, body)
+    }
+
+    fn stitched(&mut self, values: &[&Value], stitch: &Stitch) -> Result<Value> {
+        let rows = concat::rows_of(values)?;
+        let tensors = values.iter().map(|value| value.tensor()).collect::<Result<Vec<_>>>()?;
+        Ok(Value::Tensor(stitch::plain(&tensors, stitch, |weight| self.weight(weight))?, rows))
     }
 
     fn concat(&mut self, values: &[&Value]) -> Result<Value> {

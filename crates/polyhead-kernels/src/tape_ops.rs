@@ -1,17 +1,17 @@
 //! The tape as a backend: fused methods where there is a kernel, plain candle inside the tape for the rest.
 
 use crate::activation::Activation;
-use crate::attention::{self, positions::PositionTensors};
 use crate::concat;
 use crate::dropout;
 use crate::gate;
 use crate::layer_norm::Norm;
 use crate::linear::Linear;
 use crate::neighbours;
-use crate::ops::{Attention, Body, Disentangled, Ops, Positions, TaskBody};
+use crate::ops::{Attention, Body, Ops, TaskBody};
 use crate::pair_dots;
 use crate::pass::{DropoutAt, Index};
 use crate::plain::rows_of;
+use crate::stitch::Stitch;
 use crate::tape::Tape;
 use crate::task_parts;
 use crate::value::{Rows, Value};
@@ -60,28 +60,7 @@ impl Ops for Tape {
     }
 
     fn attention(&mut self, qkv: &Value, attention: Attention) -> Result<Value> {
-        let (mask, inputs) = (self.setting.pass.mask(attention.dropout), self.setting.inputs.clone());
-        let mut values = vec![qkv];
-        let mut weights = Vec::new();
-        let (mut has_keys, mut has_queries) = (false, false);
-        match attention.positions {
-            Positions::InHiddenStates | Positions::Rotary(_) => {}
-            Positions::Bias(table) => weights.push(table),
-            Positions::Disentangled(Disentangled { keys, queries, .. }) => {
-                (has_keys, has_queries) = (keys.is_some(), queries.is_some());
-                values.extend(keys.into_iter().chain(queries));
-            }
-        }
-        self.candle(&values, &weights, qkv.rows_of(), |values, weights| {
-            attention::check(values[0].dims2()?, &inputs.segments, attention)?;
-            let mut vectors = values[1..].iter().cloned();
-            let tensors = PositionTensors {
-                bias: weights.first().cloned(),
-                keys: if has_keys { vectors.next() } else { None },
-                queries: if has_queries { vectors.next() } else { None },
-            };
-            attention::plain(&values[0], &inputs.segments, attention, &tensors, mask)
-        })
+        self.fused_attention(qkv.fused()?, attention)
     }
 
     fn gated(&mut self, x: &Value, activation: Activation) -> Result<Value> {
@@ -117,6 +96,11 @@ impl Ops for Tape {
             return self.fused_recomputed(x, beside, body);
         }
         body(self, x, beside)
+    }
+
+    fn stitched(&mut self, values: &[&Value], stitch: &Stitch) -> Result<Value> {
+        let values = values.iter().map(|value| value.fused()).collect::<Result<Vec<_>>>()?;
+        self.fused_stitched(&values, stitch)
     }
 
     fn concat(&mut self, values: &[&Value]) -> Result<Value> {

@@ -160,6 +160,10 @@ impl Ops for Primitives {
     fn recomputed(&mut self, x: &Value, beside: &[Value], body: Body) -> Result<Value> {
         body(self, x, beside)
     }
+    fn stitched(&mut self, values: &[&Value], stitch: &crate::Stitch) -> Result<Value> {
+        self.0.stitched(values, stitch)
+    }
+
     fn concat(&mut self, values: &[&Value]) -> Result<Value> {
         self.0.concat(values)
     }

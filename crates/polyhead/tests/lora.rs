@@ -151,7 +151,7 @@ fn additions_of_each_task_are_those_of_peft() {
         let factors: Vec<String> = tensors.keys().filter(|name| name.contains(".lora_")).cloned().collect();
         for name in factors {
             let factor = tensors.remove(&name).unwrap();
-            ["ner", "qa"].map(|task| tensors.insert(format!("private.{task}.{name}"), factor.clone()));
+            tensors.extend(["ner", "qa"].map(|task| (format!("private.{task}.{name}"), factor.clone())));
         }
         common::write(&folder.path().join("model.safetensors"), &tensors);
         let mut config = config(folder.path());

@@ -22,6 +22,9 @@ use std::path::{Path, PathBuf};
 /// Each mode with options that fit tiny-bert's three layers.
 const MODES: &[&str] = &[
     "{ name = \"private_layers\", layers = 2 }",
+    "{ name = \"cross_stitch\", layers = 2 }",
+    "{ name = \"sluice\", layers = 2, subspaces = 4 }",
+    "{ name = \"cross_attention\", layers = 2 }",
     "{ name = \"adapters\", form = \"houlsby\", reduction = 4 }",
     "{ name = \"adapters\", form = \"pfeiffer\", reduction = 4 }",
     "{ name = \"adapters\", form = \"parallel\" }",
@@ -72,13 +75,16 @@ fn training_begins_with_the_outputs_of_hard_sharing_in_every_encoder() {
     for kind in ENCODERS {
         let checkpoint = format!("encoder.checkpoint={}", small::fixture(kind.fixture).display());
         let begin = |recipe| prepare(&recipe, TASKS, &mut |_| {}).unwrap();
-        let hard = begin(small::recipe(folder.path(), &[&checkpoint]));
+        // A mixture of equal numbers rounds otherwise than they do, and bf16 makes more of it.
+        let precision = "train.precision=f32";
+        let hard = begin(small::recipe(folder.path(), &[&checkpoint, precision]));
         for mode in MODES {
-            let own = begin(recipe(folder.path(), mode, &[&checkpoint]));
+            let own = begin(recipe(folder.path(), mode, &[&checkpoint, precision]));
             for data in &own.task_data {
                 let windows = windows(data);
                 let [own, hard] = [&own.model, &hard.model].map(|model| logits(model, &data.name, &windows));
-                assert!(apart(&own, &hard) < 1e-5, "{}, {mode}, {}", kind.fixture, data.name);
+                let apart = apart(&own, &hard);
+                assert!(apart < 1e-5, "{}, {mode}, {}: {apart:e}", kind.fixture, data.name);
             }
         }
     }
@@ -90,6 +96,7 @@ fn a_task_moves_what_is_shared_and_what_is_its_own_and_nothing_of_others() {
     for mode in MODES {
         let prepared = prepare(&recipe(folder.path(), mode, &[]), TASKS, &mut |_| {}).unwrap();
         let parameters = &prepared.model.parameters;
+        let meets = ["cross_stitch", "sluice", "cross_attention"].iter().any(|name| mode.contains(name));
         for data in &prepared.task_data {
             let loss = common::loss(
                 &prepared.model,
@@ -99,16 +106,21 @@ fn a_task_moves_what_is_shared_and_what_is_its_own_and_nothing_of_others() {
                 common::TRAIN(),
             );
             let gradients = parameters.gradients(&loss).unwrap();
-            let mut private = 0;
+            let (mut private, mut of_others) = (0, 0);
             for (parameter, gradient) in gradients.of(parameters) {
                 let expected = match &parameter.owner {
                     Owner::Encoder => true,
+                    // A text passes the layers of all tasks as far as they meet.
+                    Owner::Private(task) if *task != data.name && meets => {
+                        of_others += usize::from(gradient.is_some());
+                        continue;
+                    }
                     Owner::Private(task) | Owner::Head(task) => *task == data.name,
                 };
                 private += usize::from(expected && matches!(parameter.owner, Owner::Private(_)));
                 assert_eq!(gradient.is_some(), expected, "{mode}, {}: {}", data.name, parameter.name);
             }
-            assert!(private > 0, "{mode}: nothing is private");
+            assert!(private > 0 && (of_others > 0) == meets, "{mode}: {private} private, {of_others} of others");
         }
     }
 }
@@ -219,5 +231,10 @@ fn options_out_of_range_are_refused_with_their_key() {
     let said = parse("{ name = \"adapters\", form = \"bottleneck\" }");
     assert!(said.contains("sharing.form") && said.contains("houlsby, pfeiffer, parallel"), "{said}");
     let said = parse("privat_layers");
-    assert!(said.contains("sharing: expected one of hard, private_layers, adapters, lora"), "{said}");
+    assert!(
+        said.contains(
+            "sharing: expected one of hard, private_layers, cross_stitch, sluice, cross_attention, adapters, lora"
+        ),
+        "{said}"
+    );
 }

@@ -24,11 +24,11 @@ use crate::gemm::{Matrix, MicroKernel, StoreMatrix, Values, Writer, column_sums}
 use crate::linear::Linear;
 use crate::math::{dot, exp, max, simd, sum};
 use crate::ops::{Attention, Disentangled, Positions};
-use crate::pool::for_each_of_init;
+use crate::pool::{for_each_chunk, for_each_of_init};
 use crate::segments::{Segment, Segments};
 use crate::storage::Parts;
 use crate::tape::{GradientBuffers, Tape};
-use crate::value::{Fused, Node, Value};
+use crate::value::{Fused, Node, Rows, Value};
 use crate::weight::Weight;
 use crate::workspace::Buffer;
 use added::{Added, GradientParts};
@@ -40,30 +40,67 @@ use turn::{Direction, Turn};
 impl Tape {
     /// Attention of each sequence to itself; `qkv` projects to queries, keys and values side by side.
     pub(crate) fn fused_self_attention(&mut self, x: &Fused, qkv: &Arc<Linear>, attention: Attention) -> Result<Value> {
-        let Attention { heads, dropout, positions, window } = attention;
         let (rows, width) = (x.node.rows, qkv.outputs());
+        let job = self.attention_job((rows, width), attention)?;
+        let precision = qkv.precision(self.precision);
+        let operand = qkv.operand(x.operand(precision), x.node.rows_of, &self.setting)?;
+        let needs_gradient = x.node.needs_gradient || qkv.is_trained();
+        let mut projected = Matrix::uninit(precision, rows, width);
+        qkv.forward(&operand, &StoreMatrix { writer: projected.writer(), bias: qkv.bias()?.as_deref() })?;
+        let (qkv, input, operand) = (qkv.clone(), x.node, qkv.kept(operand, x.remake.as_ref()));
+        self.attended(projected, x.node.rows_of, needs_gradient, job, move |buffers, gradient| {
+            let sums = if qkv.trains_a_bias() { column_sums(&gradient) } else { Vec::new() };
+            qkv.backward(buffers, input, None, &operand, &gradient, &sums)
+        })
+    }
+
+    /// The same of queries, keys and values that are there.
+    pub(crate) fn fused_attention(&mut self, qkv: &Fused, attention: Attention) -> Result<Value> {
+        let (rows, width) = (qkv.node.rows, qkv.node.columns);
+        let job = self.attention_job((rows, width), attention)?;
+        let projected = Matrix::rounded(self.precision, rows, width, &qkv.to_vec());
+        let input = qkv.node;
+        self.attended(projected, input.rows_of, input.needs_gradient, job, move |buffers, gradient| {
+            let mut dx = Buffer::uninit(rows * width);
+            for_each_chunk(&mut dx, width, 16, |row, dx| gradient.read(row, 0, dx));
+            buffers.add(input, dx)
+        })
+    }
+
+    /// What attention computes, of queries, keys and values of this shape.
+    fn attention_job(&self, (rows, width): (usize, usize), attention: Attention) -> Result<Whole> {
+        let Attention { heads, dropout, positions, window } = attention;
         let segments = self.setting.inputs.segments.clone();
         check((rows, width), &segments, attention)?;
         let turn = match positions {
             Positions::Rotary(base) => Some(Turn::new(&segments, width / 3 / heads, base)),
             _ => None,
         };
-        let precision = qkv.precision(self.precision);
         let (added, sources) = added_of(positions, width / 3)?;
-        let job = Job { segments, heads, hidden: width / 3, dropout: self.setting.pass.mask(dropout), window, added };
-        let operand = qkv.operand(x.operand(precision), x.node.rows_of, &self.setting)?;
-        let needs_gradient = self.trains() && (x.node.needs_gradient || qkv.is_trained() || sources.need_a_gradient());
-        let mut projected = Matrix::uninit(precision, rows, width);
-        qkv.forward(&operand, &StoreMatrix { writer: projected.writer(), bias: qkv.bias()?.as_deref() })?;
+        let dropout = self.setting.pass.mask(dropout);
+        Ok(Whole { job: Job { segments, heads, hidden: width / 3, dropout, window, added }, sources, turn })
+    }
+
+    /// Attention of projected queries, keys and values; `back` takes their gradient.
+    fn attended(
+        &mut self,
+        mut projected: Matrix,
+        rows_of: Rows,
+        needs_gradient: bool,
+        Whole { job, sources, turn }: Whole,
+        back: impl FnOnce(&mut GradientBuffers, Matrix) -> Result<()> + Send + 'static,
+    ) -> Result<Value> {
+        let (rows, width) = (projected.rows, projected.columns);
         if let Some(turn) = &turn {
             turn.apply(&mut projected, &job, Direction::Forward);
         }
-        let mut out = Matrix::uninit(precision, rows, job.hidden);
+        let mut out = Matrix::uninit(projected.precision(), rows, job.hidden);
         // Of every row and head: the largest score, and one over the sum.
-        let mut statistics = Buffer::uninit(rows * heads * 2);
+        let mut statistics = Buffer::uninit(rows * job.heads * 2);
         job.forward(&projected, &mut out, &mut statistics)?;
-        let out = self.inner(out, x.node.rows_of, needs_gradient);
-        let (qkv, input, output, operand) = (qkv.clone(), x.node, out.node, qkv.kept(operand, x.remake.as_ref()));
+        let needs_gradient = self.trains() && (needs_gradient || sources.need_a_gradient());
+        let out = self.inner(out, rows_of, needs_gradient);
+        let output = out.node;
         self.record(output, move |buffers| {
             let gradient = buffers.take(output)?;
             let mut projected_gradient = Matrix::uninit(gradient.precision(), rows, width);
@@ -79,11 +116,17 @@ impl Tape {
             if let Some(turn) = &turn {
                 turn.apply(&mut projected_gradient, &job, Direction::Backward);
             }
-            let sums = if qkv.trains_a_bias() { column_sums(&projected_gradient) } else { Vec::new() };
-            qkv.backward(buffers, input, None, &operand, &projected_gradient, &sums)
+            back(buffers, projected_gradient)
         });
         Ok(Value::Fused(out))
     }
+}
+
+/// All that attention needs besides queries, keys and values.
+struct Whole {
+    job: Job,
+    sources: Sources,
+    turn: Option<Turn>,
 }
 
 /// Refuses queries, keys and values of this shape that are not of the batch, or do not fit into the heads.

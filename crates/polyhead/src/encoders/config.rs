@@ -5,6 +5,7 @@
 use super::{EncoderFacts, EncoderKind, EncoderOverrides, Precision};
 use crate::error::{Error, Place, Result};
 use crate::parameters::{Multiplies, Role, Weights};
+use crate::sharing::Width;
 use polyhead_kernels::layer_norm::Norm;
 use polyhead_kernels::{Activation, Linear, Part, Weight};
 use serde::Deserialize;
@@ -155,6 +156,11 @@ impl Shape {
             max_tokens,
             vocabulary: self.vocab_size,
         }
+    }
+
+    /// How wide a layer is.
+    pub fn width(&self) -> Width {
+        Width { hidden: self.hidden_size, heads: self.num_attention_heads }
     }
 
     /// What products can be computed in: those in bf16 take their factors in pairs of neighbours, which must not reach across heads.

@@ -282,7 +282,7 @@ impl DebertaV2 {
         let sharing = sharing::open(&adjust.sharing)?;
         let numbers: Vec<usize> = (0..config.shape.num_hidden_layers).collect();
         let mut convolution = None;
-        let layers = Layers::open(&numbers, &*sharing, weights, |weights, depth, _| {
+        let layers = Layers::open(&numbers, config.shape.width(), &*sharing, weights, |weights, depth, _| {
             weights.in_group(Group::Layer(depth));
             let prefix = format!("{}{depth}.", LAYER.layers);
             let layer = Layer::open(&LAYER, &prefix, &config.shape, &DROPOUTS, &*sharing, weights)?;

@@ -3,13 +3,15 @@
 //! ```text
 //! h [rows, hidden] -> shared layers -> rows of a head -> the layers of its task -> h [rows of the head, hidden]
 //! ```
+//!
+//! Where the tasks' own layers meet (`sharing`), the rows of a head pass those of all tasks.
 
 use super::{HiddenStateCallback, Reads};
 use crate::error::{Error, Result};
 use crate::parameters::Weights;
-use crate::sharing::{End, Insert, Sharing};
+use crate::sharing::{End, Insert, Meeting, Place, Sharing, Width};
 use polyhead_kernels::layer_norm::Norm;
-use polyhead_kernels::{DropoutAt, Linear, Ops, Value};
+use polyhead_kernels::{DropoutAt, Linear, Ops, Stitch, Value};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -21,6 +23,10 @@ pub(super) struct Layers<L> {
     shared: Stack<L>,
     /// Those of each task.
     private: Vec<Stack<L>>,
+    /// What these give to each other, behind each but the last.
+    meetings: Vec<Option<Arc<dyn Meeting>>>,
+    /// How the head of each task mixes what its own make; none: it reads the last.
+    mixtures: Vec<Stitch>,
 }
 
 struct Stack<L> {
@@ -39,6 +45,11 @@ impl<L> Stack<L> {
     fn in_order(&self) -> impl Iterator<Item = &L> {
         self.order.iter().filter_map(|at| self.different.get(*at))
     }
+
+    fn at(&self, depth: usize) -> Result<&L> {
+        let layer = self.order.get(depth).and_then(|at| self.different.get(*at));
+        layer.ok_or_else(|| Error::internal(format!("no layer {depth} of a task")))
+    }
 }
 
 impl<L> Layers<L> {
@@ -48,22 +59,28 @@ impl<L> Layers<L> {
     /// A tensor is wrong, or the recipe's way of sharing asks for layers that are not there.
     pub fn open(
         numbers: &[usize],
+        width: Width,
         sharing: &dyn Sharing,
         weights: &mut Weights,
         mut open: impl FnMut(&mut Weights, usize, usize) -> Result<L>,
     ) -> Result<Self> {
-        let shared = sharing.shared_layers(numbers.len())?;
-        let (shared, own) = numbers.split_at(shared.min(numbers.len()));
+        let below = sharing.shared_layers(numbers.len())?;
+        let (shared, own) = numbers.split_at(below.min(numbers.len()));
         let last = |number: usize| numbers.iter().rposition(|one| *one == number).unwrap_or(0);
         let shared = Stack::open(shared, |number| open(weights, number, last(number)))?;
-        let mut private = Vec::new();
-        if !own.is_empty() {
-            for task in weights.tasks().to_vec() {
-                let of_task = |weights: &mut Weights| Stack::open(own, |number| open(weights, number, last(number)));
-                private.push(weights.private_to(&task, of_task)?);
+        let private = match own {
+            [] => Vec::new(),
+            own => {
+                weights.for_each_task(|weights, _| Stack::open(own, |number| open(weights, number, last(number))))?
             }
+        };
+        let (mut meetings, mut mixtures) = (Vec::new(), Vec::new());
+        if let Some(last) = own.len().checked_sub(1) {
+            let mut meeting = |layer| sharing.meeting(&Place { layer, width }, weights);
+            meetings = (below..below + last).map(&mut meeting).collect::<Result<_>>()?;
+            mixtures = sharing.mixtures(own.len(), weights)?;
         }
-        Ok(Self { shared, private })
+        Ok(Self { shared, private, meetings, mixtures })
     }
 
     /// How many one behind the other.
@@ -111,15 +128,39 @@ impl<L> Layers<L> {
         reads: Reads,
         forward: &Forward<L>,
     ) -> Result<Value> {
-        let mut h = h.clone();
         if self.are_shared() {
-            return Ok(h);
+            return Ok(h.clone());
         }
-        let own = self.private.get(task).ok_or_else(|| Error::internal(format!("no layers of a task {task}")))?;
-        for (depth, layer) in (self.shared_depth()..).zip(own.in_order()) {
-            h = forward(ops, layer, &h, (depth, reads.of_layer(depth, self.depth())))?;
+        let (first, depth) = (self.shared_depth(), self.depth());
+        let no_task = || Error::internal(format!("no layers of a task {task}"));
+        // What the layers of each task made of these rows.
+        let mut streams = vec![h.clone(); self.private.len()];
+        let mut own = Vec::with_capacity(depth - first);
+        for at in first..depth {
+            // A mixture is one of the same rows.
+            let reads = if self.mixtures.is_empty() { reads.of_layer(at, depth) } else { Reads::AllTokens };
+            // Those of others are of use as long as they will meet.
+            let is_read =
+                |number: usize, from: usize| number == task || self.meetings.iter().skip(from).any(Option::is_some);
+            for (number, (stream, layers)) in streams.iter_mut().zip(&self.private).enumerate() {
+                if is_read(number, at - first) {
+                    *stream = forward(ops, layers.at(at - first)?, stream, (at, reads))?;
+                }
+            }
+            if let Some(Some(meeting)) = self.meetings.get(at - first) {
+                let before = streams.clone();
+                for (number, stream) in streams.iter_mut().enumerate() {
+                    if is_read(number, at - first + 1) {
+                        *stream = meeting.of_task(ops, number, &before)?;
+                    }
+                }
+            }
+            own.push(streams.get(task).ok_or_else(no_task)?.clone());
         }
-        Ok(h)
+        match self.mixtures.get(task) {
+            Some(mixture) => Ok(ops.stitched(&own.iter().collect::<Vec<_>>(), mixture)?),
+            None => own.pop().ok_or_else(no_task),
+        }
     }
 }
 

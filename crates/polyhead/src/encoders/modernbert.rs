@@ -220,7 +220,7 @@ impl ModernBert {
             Ok::<_, Error>(SubLayerEnd { linear, norm: None, insert })
         };
         let numbers: Vec<usize> = (0..reaches.len()).collect();
-        let layers = Layers::open(&numbers, &*sharing, weights, |weights, depth, _| {
+        let layers = Layers::open(&numbers, config.shape.width(), &*sharing, weights, |weights, depth, _| {
             weights.in_group(Group::Layer(depth));
             let (base, window) = reaches.get(depth).copied().unwrap_or_default();
             let at = |name: &str| format!("layers.{depth}.{name}");

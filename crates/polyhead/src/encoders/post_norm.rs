@@ -227,7 +227,7 @@ impl PostNorm {
             groups.iter().filter_map(|place| different.iter().position(|one| one == place)).collect();
         // ALBERT: a layer that comes several times stands where it comes last, and is frozen with all that come before that.
         let sharing = sharing::open(&adjust.sharing)?;
-        let layers = Layers::open(&order, &*sharing, weights, |weights, number, last| {
+        let layers = Layers::open(&order, config.shape.width(), &*sharing, weights, |weights, number, last| {
             weights.in_group(Group::Layer(last / config.inner_group_num));
             let (group, inner) = different.get(number).copied().unwrap_or_default();
             let prefix = match config.num_hidden_groups {

@@ -13,6 +13,7 @@ use super::graph::{Graph, MASK};
 use candle_core::{Device, Result, Tensor};
 use polyhead_kernels::attention::positions::{angle_steps, bias_row};
 use polyhead_kernels::{Attention, Disentangled, Distances, GraphNode, Positions, Weight};
+use std::ops::Range;
 
 /// Distances beyond this one share the last bucket of biases on either side.
 const BIAS_REACH: usize = 128;
@@ -157,11 +158,14 @@ impl Graph {
 
     /// Both halves of the last axis, so wide each.
     pub(super) fn halves(&mut self, x: &str, columns: usize, at: &str) -> [String; 2] {
+        [0, columns].map(|from| self.columns(x, at, from..from + columns))
+    }
+
+    /// Some of the last axis.
+    pub(super) fn columns(&mut self, x: &str, at: &str, columns: Range<usize>) -> String {
         let axis = self.ints("axis_last", &[-1]);
-        [0, columns].map(|from| {
-            let [start, end] = [from, from + columns].map(|end| self.ints(&format!("ints_{end}"), &[end as i64]));
-            self.emit("Slice", at, &[x, &start, &end, &axis], &[])
-        })
+        let [start, end] = [columns.start, columns.end].map(|end| self.ints(&format!("ints_{end}"), &[end as i64]));
+        self.emit("Slice", at, &[x, &start, &end, &axis], &[])
     }
 
     /// Scores with what queries and keys have of the vectors of distances.

@@ -18,7 +18,7 @@ use candle_core::Result;
 use polyhead_kernels::activation;
 use polyhead_kernels::layer_norm::Norm;
 use polyhead_kernels::{
-    Activation, Attention, Body, DropoutAt, GraphNode, Index, Linear, Ops, Part, Rows, TaskBody, Value, Weight,
+    Activation, Attention, Body, DropoutAt, GraphNode, Index, Linear, Ops, Part, Rows, Stitch, TaskBody, Value, Weight,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -374,6 +374,42 @@ impl Ops for Graph {
         Ok(Value::Node(sum))
     }
 
+    fn stitched(&mut self, values: &[&Value], stitch: &Stitch) -> Result<Value> {
+        let nodes = values.iter().map(|value| self.node(value).cloned()).collect::<Result<Vec<_>>>()?;
+        let Some(first) = nodes.first() else { candle_core::bail!("a mixture of nothing") };
+        stitch.check(nodes.len(), first.columns)?;
+        let (alpha, blocks) = (stitch.values()?, stitch.blocks());
+        let width = first.columns / blocks;
+        let mut parts = Vec::with_capacity(nodes.len() * blocks);
+        for node in &nodes {
+            for block in 0..blocks {
+                parts.push(match blocks {
+                    1 => node.name.clone(),
+                    _ => self.columns(&node.name, "mixture", block * width..(block + 1) * width),
+                });
+            }
+        }
+        let mut mixed = Vec::with_capacity(blocks);
+        for alpha in alpha.chunks_exact(parts.len()) {
+            let mut sum: Option<String> = None;
+            for (part, alpha) in parts.iter().zip(alpha) {
+                let times = self.float(&format!("factor {alpha}"), *alpha);
+                let scaled = self.emit("Mul", "mixture", &[part, &times], &[]);
+                sum = Some(match sum {
+                    Some(sum) => self.emit("Add", "mixture", &[&sum, &scaled], &[]),
+                    None => scaled,
+                });
+            }
+            mixed.extend(sum);
+        }
+        let names: Vec<&str> = mixed.iter().map(String::as_str).collect();
+        let name = match names.as_slice() {
+            [only] => (*only).to_owned(),
+            several => self.emit("Concat", "mixture", several, &[Attribute::Int("axis", -1)]),
+        };
+        Ok(self.like(first, name, first.columns))
+    }
+
     fn layer_norm(&mut self, x: &Value, norm: &Norm) -> Result<Value> {
         let x = self.node(x)?;
         let at = norm.weights().next().map_or("", Weight::name).trim_end_matches(".weight").to_owned();
@@ -391,14 +427,8 @@ impl Ops for Graph {
     fn attention(&mut self, qkv: &Value, attention: Attention) -> Result<Value> {
         let qkv = self.node(qkv)?;
         let hidden = qkv.columns / 3;
-        let ends = [0, hidden, 2 * hidden, 3 * hidden].map(|end| end as i64);
-        let axis = self.ints("axis_last", &[-1]);
-        let mut part = |which: usize| {
-            let [start, end] = [which, which + 1].map(|at| self.ints(&format!("ints_{}", ends[at]), &[ends[at]]));
-            self.emit("Slice", "attention", &[&qkv.name, &start, &end, &axis], &[])
-        };
-        let (q, k, v) = (part(0), part(1), part(2));
-        let name = self.attend("attention", [&q, &k, &v], attention, hidden)?;
+        let parts = [0, 1, 2].map(|which| self.columns(&qkv.name, "attention", which * hidden..(which + 1) * hidden));
+        let name = self.attend("attention", parts.each_ref().map(String::as_str), attention, hidden)?;
         Ok(self.like(qkv, name, hidden))
     }
 

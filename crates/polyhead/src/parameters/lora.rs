@@ -205,12 +205,7 @@ impl Weights {
         };
         match of {
             LoraOf::AllTasks => Ok(vec![addition(self, None)?]),
-            LoraOf::EachTask => {
-                let tasks = self.tasks().to_vec();
-                let of_task =
-                    |(number, task): (usize, &String)| self.private_to(task, |weights| addition(weights, Some(number)));
-                tasks.iter().enumerate().map(of_task).collect()
-            }
+            LoraOf::EachTask => self.for_each_task(|weights, task| addition(weights, Some(task))),
         }
     }
 

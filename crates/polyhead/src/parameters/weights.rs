@@ -321,9 +321,15 @@ impl Weights {
         &self.tasks
     }
 
+    /// What `declare` declares, for each task with its number, is a part of the encoder that is private to it.
+    pub fn for_each_task<R>(&mut self, mut declare: impl FnMut(&mut Self, usize) -> Result<R>) -> Result<Vec<R>> {
+        let tasks = self.tasks.clone().into_iter().enumerate();
+        tasks.map(|(number, task)| self.private_to(&task, |weights| declare(weights, number))).collect()
+    }
+
     /// What `declare` declares is a part of the encoder that is private to a task. A tensor that the checkpoint does not have as the task's
     /// own begins as a copy of the one that it has for all.
-    pub fn private_to<R>(&mut self, task: &str, declare: impl FnOnce(&mut Self) -> Result<R>) -> Result<R> {
+    fn private_to<R>(&mut self, task: &str, declare: impl FnOnce(&mut Self) -> Result<R>) -> Result<R> {
         let before = std::mem::replace(&mut self.owner, Owner::Private(task.to_owned()));
         let declared = declare(self);
         self.owner = before;

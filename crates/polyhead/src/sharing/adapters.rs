@@ -83,6 +83,10 @@ impl Sharing for Adapters {
         true
     }
 
+    fn is_plain_for_each(&self) -> bool {
+        false
+    }
+
     fn is_inside_layers(&self) -> bool {
         true
     }
@@ -100,21 +104,17 @@ impl Sharing for Adapters {
             );
             return Err(Error::usage(message));
         }
-        let tasks = weights.tasks().to_vec();
-        let adapter = |task: &String| {
-            weights.private_to(task, |weights| {
-                let mut layer = |name: &str, inner: usize, outer: usize, init| {
-                    let name = format!("{}.adapter.{name}", site.name);
-                    let weight =
-                        weights.get_or_begin(&format!("{name}.weight"), &[outer, inner], Role::Weight, init)?;
-                    let bias = weights.get_or_begin(&format!("{name}.bias"), &[outer], Role::Bias, Init::Zeros)?;
-                    Ok::<_, Error>(Arc::new(Linear::new(vec![Part::new(weight, Some(bias))])))
-                };
-                let down = layer("down", hidden, width, Init::Uniform(1.0 / (hidden as f64).sqrt()))?;
-                Ok(Adapter { form: self.form, down, up: layer("up", width, hidden, Init::Zeros)? })
-            })
-        };
-        Ok(Some(Arc::new(OfTasks(tasks.iter().map(adapter).collect::<Result<_>>()?))))
+        let adapters = weights.for_each_task(|weights, _| {
+            let mut layer = |name: &str, inner: usize, outer: usize, init| {
+                let name = format!("{}.adapter.{name}", site.name);
+                let weight = weights.get_or_begin(&format!("{name}.weight"), &[outer, inner], Role::Weight, init)?;
+                let bias = weights.get_or_begin(&format!("{name}.bias"), &[outer], Role::Bias, Init::Zeros)?;
+                Ok::<_, Error>(Arc::new(Linear::new(vec![Part::new(weight, Some(bias))])))
+            };
+            let down = layer("down", hidden, width, Init::Uniform(1.0 / (hidden as f64).sqrt()))?;
+            Ok(Adapter { form: self.form, down, up: layer("up", width, hidden, Init::Zeros)? })
+        })?;
+        Ok(Some(Arc::new(OfTasks(adapters))))
     }
 }
 

@@ -3,6 +3,11 @@
 //! ```text
 //! hard             tokens -> embeddings -> layer -> layer -> layer -> heads             all of it is shared
 //! private_layers   tokens -> embeddings -> layer -> layer -> a layer of each task -> its head
+//!
+//! cross_stitch     tokens -> embeddings -> layer -> a layer of each task -> they meet -> a layer of each task -> its head
+//! sluice           the same, of parts of hidden states, and a head reads a mixture of layers
+//! cross_attention  the same, where the tokens of each task attend to those of the others
+//!
 //! adapters         in each layer, behind what all share, a small network of each task
 //! lora             in each layer, beside linear layers that all share, a product of low rank of each task
 //! ```
@@ -10,22 +15,33 @@
 //! A mode says what it declares; the encoder asks it while it is built, and knows no mode. What is private has the number of its task.
 
 mod adapters;
+mod cross_attention;
+mod cross_stitch;
 mod hard;
 mod lora;
 mod private_layers;
+mod sluice;
 
 use crate::error::{Error, Result};
 use crate::parameters::{Lora, Weights};
 use crate::strategy::{Registered, Strategy, find};
 use polyhead_kernels::layer_norm::Norm;
-use polyhead_kernels::{Ops, Value};
+use polyhead_kernels::{Ops, Stitch, Value};
 use std::sync::Arc;
 
 /// An entry of [`SHARINGS`].
 pub type SharingKind = Registered<dyn Sharing>;
 
 /// All modes, in the order in which they are shown.
-pub const SHARINGS: &[SharingKind] = &[hard::KIND, private_layers::KIND, adapters::KIND, lora::KIND];
+pub const SHARINGS: &[SharingKind] = &[
+    hard::KIND,
+    private_layers::KIND,
+    cross_stitch::KIND,
+    sluice::KIND,
+    cross_attention::KIND,
+    adapters::KIND,
+    lora::KIND,
+];
 
 /// A mode with its options.
 pub trait Sharing: Send + Sync {
@@ -35,6 +51,27 @@ pub trait Sharing: Send + Sync {
     /// The options ask for more layers than there are.
     fn shared_layers(&self, layers: usize) -> Result<usize> {
         Ok(layers)
+    }
+
+    /// Whether the encoder of a task, what is private to it in its place, is one of the same architecture: others can then load it.
+    fn is_plain_for_each(&self) -> bool {
+        true
+    }
+
+    /// Declares what the layers of all tasks, which are private to each, give to each other before the next ones, if anything. There is none behind the last.
+    ///
+    /// # Errors
+    /// The options do not fit the encoder, or the checkpoint's tensors not them.
+    fn meeting(&self, _place: &Place, _weights: &mut Weights) -> Result<Option<Arc<dyn Meeting>>> {
+        Ok(None)
+    }
+
+    /// Declares for each task how its head mixes the outputs of its own layers, so many, if it does not read that of the last alone.
+    ///
+    /// # Errors
+    /// The checkpoint's tensors do not fit.
+    fn mixtures(&self, _layers: usize, _weights: &mut Weights) -> Result<Vec<Stitch>> {
+        Ok(Vec::new())
     }
 
     /// Whether nothing of the encoder is trained but what is private.
@@ -94,6 +131,48 @@ pub struct End<'a> {
 pub trait Insert: Send + Sync {
     /// The hidden states behind the sub-layer.
     fn forward(&self, ops: &mut dyn Ops, end: End) -> candle_core::Result<Value>;
+}
+
+/// Where the layers of several tasks meet.
+#[derive(Debug, Clone, Copy)]
+pub struct Place {
+    /// Behind which layer, counted from 0.
+    pub layer: usize,
+    /// The widths of that.
+    pub width: Width,
+}
+
+/// How wide a layer is.
+#[derive(Debug, Clone, Copy)]
+pub struct Width {
+    /// The numbers of a hidden state.
+    pub hidden: usize,
+    /// The heads of attention.
+    pub heads: usize,
+}
+
+/// What the tasks' own layers give to each other.
+pub trait Meeting: Send + Sync {
+    /// From the hidden states that the layers of each task made of the same tokens to those that the next layer of one of them reads.
+    fn of_task(&self, ops: &mut dyn Ops, task: usize, streams: &[Value]) -> candle_core::Result<Value>;
+}
+
+/// The layers that all tasks share, where each has so many of the last ones for itself.
+fn all_but(own: usize, layers: usize) -> Result<usize> {
+    layers.checked_sub(own).ok_or_else(|| {
+        let message = format!("sharing.layers: expected at most the {layers} layers of the encoder, found {own}");
+        Error::usage(message)
+    })
+}
+
+/// Refuses fewer than two layers of each task, between which they could meet.
+fn check_meets(layers: usize) -> Result<()> {
+    if layers < 2 {
+        let message =
+            format!("layers: expected at least 2, so that tasks meet between their own layers, found {layers}");
+        return Err(Error::usage(message));
+    }
+    Ok(())
 }
 
 /// Opens the mode that a recipe names.

@@ -4,7 +4,7 @@
 //! [rows, hidden] -> shared layers -> the rows of each task -> its own layers -> its head
 //! ```
 
-use super::{Sharing, SharingKind};
+use super::{Sharing, SharingKind, all_but};
 use crate::error::{Error, Result};
 use crate::strategy::options;
 use serde::Deserialize;
@@ -40,10 +40,6 @@ struct PrivateLayers {
 
 impl Sharing for PrivateLayers {
     fn shared_layers(&self, layers: usize) -> Result<usize> {
-        layers.checked_sub(self.layers).ok_or_else(|| {
-            let message =
-                format!("sharing.layers: expected at most the {layers} layers of the encoder, found {}", self.layers);
-            Error::usage(message)
-        })
+        all_but(self.layers, layers)
     }
 }
