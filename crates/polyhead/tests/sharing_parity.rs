@@ -1,4 +1,6 @@
-//! Bottleneck adapters against the library `adapters` (`fixtures/adapters_parity.py`): logits, losses, gradients and training of two tasks, each with its own.
+//! Ways of sharing against others' programs: logits, losses, gradients and training of two tasks, each with its own parts of the encoder. Bottleneck adapters are
+//! those of the library `adapters` (`fixtures/adapters_parity.py`), layers that meet those of transformers with what stands between them in PyTorch
+//! (`fixtures/meetings_parity.py`). LoRA: `lora.rs`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -15,23 +17,39 @@ use std::path::Path;
 /// Of a tensor's largest element.
 const TOLERANCE: f64 = 1e-4;
 
-/// A model folder of an encoder with the adapters of a form, before training.
-fn begun(encoder: &str, form: &str, folder: &Path) -> (Model, Tensors, Tensors) {
+/// A file of fixtures, what its tensors of one way begin with, and that as a recipe has it.
+fn ways() -> Vec<(&'static str, &'static str, Value)> {
+    let adapters = |form| ("adapters", form, json!({ "name": "adapters", "form": form, "reduction": 4 }));
+    vec![
+        adapters("houlsby"),
+        adapters("pfeiffer"),
+        adapters("parallel"),
+        ("meetings", "cross_stitch", json!({ "name": "cross_stitch", "layers": 2 })),
+        ("meetings", "sluice", json!({ "name": "sluice", "layers": 2, "subspaces": 4 })),
+        ("meetings", "cross_attention", json!({ "name": "cross_attention", "layers": 2 })),
+    ]
+}
+
+/// A model folder of an encoder with its private parts, before training.
+fn begun(encoder: &str, (file, way, sharing): &(&str, &str, Value), folder: &Path) -> (Model, Tensors, Tensors) {
     let fixtures = fixture(encoder);
-    let [inputs, all] =
-        ["parity", "adapters"].map(|name| common::read(&fixtures.join(name).with_extension("safetensors")));
-    let of_form = all
-        .into_iter()
-        .filter_map(|(name, tensor)| Some((name.strip_prefix(form)?.strip_prefix('.')?.to_owned(), tensor)));
-    let reference: Tensors = of_form.collect();
+    let [inputs, all] = ["parity", file].map(|name| common::read(&fixtures.join(name).with_extension("safetensors")));
+    let of_way = all.into_iter().filter_map(|(name, tensor)| {
+        let own = name.strip_prefix(way).and_then(|name| name.strip_prefix('.')).map(str::to_owned);
+        Some((own.or(Some(name).filter(|name| name.starts_with("private.")))?, tensor))
+    });
+    let reference: Tensors = of_way.collect();
     common::write_model(&fixtures, &inputs, folder);
     let mut tensors = common::read(&folder.join("model.safetensors"));
-    let private = reference.iter().filter(|(name, _)| name.starts_with("private."));
-    tensors.extend(private.map(|(name, tensor)| (name.clone(), tensor.clone())));
+    for (name, tensor) in reference.iter().filter(|(name, _)| name.starts_with("private.")) {
+        // What each task has for itself is not there for all.
+        tensors.remove(name.split_once('.').and_then(|(_, rest)| rest.split_once('.')).unwrap().1);
+        tensors.insert(name.clone(), tensor.clone());
+    }
     common::write(&folder.join("model.safetensors"), &tensors);
     let path = folder.join("config.json");
     let mut config: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-    config["polyhead"]["sharing"] = json!({ "name": "adapters", "form": form, "reduction": 4 });
+    config["polyhead"]["sharing"] = sharing.clone();
     std::fs::write(&path, config.to_string()).unwrap();
     (common::load(folder), inputs, reference)
 }
@@ -42,21 +60,22 @@ fn logits(model: &Model, inputs: &Tensors, task: &str, like: &candle_core::Tenso
 }
 
 #[test]
-fn logits_losses_gradients_and_training_are_those_of_adapters() {
+fn logits_losses_gradients_and_training_are_those_of_others() {
     for encoder in ["tiny-bert", "tiny-roberta"] {
-        for form in ["houlsby", "pfeiffer", "parallel"] {
-            as_adapters(encoder, form);
-        }
+        ways().iter().for_each(|way| as_theirs(encoder, way));
     }
 }
 
-fn as_adapters(encoder: &str, form: &str) {
+fn as_theirs(encoder: &str, way: &(&str, &str, Value)) {
     let folder = tempfile::tempdir().unwrap();
-    let (model, inputs, reference) = begun(encoder, form, folder.path());
+    let (model, inputs, reference) = begun(encoder, way, folder.path());
     let close = |name: &str, got: &candle_core::Tensor, want: &candle_core::Tensor| {
         let error = error(got, want);
-        assert!(error <= TOLERANCE, "{encoder}, {form}, {name}: error {error:e}");
+        assert!(error <= TOLERANCE, "{encoder}, {}, {name}: error {error:e}", way.1);
     };
+    // Gradients of layers are there for one way.
+    let frozen = way.0 == "adapters";
+    let has_all = frozen || way.1 == "cross_attention";
     let mut compared = 0;
     for task in ["ner", "qa"] {
         let (name, windows) = (format!("{task}_logits"), targets(&inputs, task));
@@ -65,7 +84,9 @@ fn as_adapters(encoder: &str, form: &str) {
         close("loss", &loss.detach().reshape(1).unwrap(), &reference[&format!("{task}_loss")]);
         let found = gradients(&model, task, &loss);
         let want: Vec<_> = reference.iter().filter(|(name, _)| name.starts_with(&format!("grad.{task}."))).collect();
-        assert_eq!(found.len(), want.len(), "what is trained for the task has a gradient, and nothing else");
+        let compares = |name: &str| has_all || name.contains(".meeting.") || name.contains(".heads.");
+        let compared_of = found.keys().filter(|name| compares(name)).count();
+        assert_eq!(compared_of, want.len(), "{}: what is trained for the task has a gradient, and nothing else", way.1);
         let scale = want.iter().map(|(_, gradient)| largest(gradient)).fold(0.0, f64::max);
         for (name, want) in want {
             let found = found.get(name).unwrap_or_else(|| panic!("{name} has no gradient"));
@@ -78,8 +99,10 @@ fn as_adapters(encoder: &str, form: &str) {
             }
         }
     }
-    let adapters = reference.keys().filter(|name| name.starts_with("private.")).count();
-    assert_eq!(compared, adapters + 2 + 4);
+    if frozen {
+        let adapters = reference.keys().filter(|name| name.starts_with("private.")).count();
+        assert_eq!(compared, adapters + 2 + 4);
+    }
     let mut optimizer = Optimizer::new(AdamW::default(), DECAY, CLIP);
     let [losses, norms] = ["losses", "grad_norms"].map(|name| floats(&reference[name]));
     for (step, (want, norm)) in losses.into_iter().zip(norms).enumerate() {
