@@ -15,7 +15,6 @@ use crate::info::ModelInfo;
 use crate::io::{write_atomic, write_folder_atomic};
 use crate::model::{Model, NamedTask, card, case_embeddings};
 use crate::onnx::{self, Format};
-use crate::sharing;
 use crate::tasks::SingleTask;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -67,7 +66,7 @@ fn no_single_task(model: &Model, task: &NamedTask) -> Error {
 /// transformers has no class for it or one with another head, or the folder can't be written.
 pub fn single_task(model: &Model, task: &NamedTask, folder: &Path) -> Result<()> {
     let (single, config) = described(model, task).ok_or_else(|| no_single_task(model, task))??;
-    if !sharing::open(&model.sharing)?.is_plain_for_each() {
+    if !model.is_plain_for_each()? {
         let message = format!(
             "sharing: transformers has no class for an encoder with the private parts of `{}`",
             model.sharing.name

@@ -130,6 +130,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "recipe",
             "report",
             "sample",
+            "sharing",
             "strategy",
             "tasks",
             "train",
@@ -143,7 +144,7 @@ const LISTS: &[(&str, &[&str])] = &[
     ("tasks", &["mod", "any", "answer", "confusion", "drawing", "faces", "lowest", "reliability"]),
     ("encoders", &["mod", "config", "layers", "post_norm"]),
     ("sample", &["mod"]),
-    ("sharing", &["mod"]),
+    ("sharing", &["mod", "mixtures"]),
     ("balance", &["mod", "averaged", "means", "solve"]),
 ];
 

@@ -4,7 +4,7 @@
 
 mod small;
 
-use polyhead::compare::{Opened, Series, StrategyComparison, StrategyReport, Verdict, entries};
+use polyhead::compare::{Group, Opened, Series, StrategyComparison, StrategyReport, Verdict, entries};
 use polyhead::recipe::Recipe;
 use std::path::Path;
 
@@ -19,7 +19,9 @@ fn recipe(folder: &Path) -> Recipe {
 /// Trains what is not finished; how many runs that were, and what came of all.
 fn compare(folder: &Path, balance: &[&str], sample: &[&str], seeds: &[u64]) -> (usize, StrategyReport) {
     let recipe = recipe(folder);
-    let entries = entries(&recipe, &names(balance), &names(sample), None, &mut |_| {}).unwrap();
+    let entries =
+        entries(&recipe, &[(Group::Balance, &names(balance)), (Group::Sample, &names(sample))], None, &mut |_| {})
+            .unwrap();
     let comparison = StrategyComparison::open(recipe, entries, seeds, &mut |_| {}).unwrap();
     let mut trained = 0;
     for run in comparison.runs().unwrap() {
@@ -89,7 +91,8 @@ fn names_that_are_none_and_targets_that_are_missing_are_refused() {
     let mut left_out = Vec::new();
     let mut whole = |target| {
         let mut note = |note: &str| left_out.push(note.to_owned());
-        entries(&recipe, &names(&["all"]), &names(&["all"]), target, &mut note).unwrap()
+        entries(&recipe, &[(Group::Balance, &names(&["all"])), (Group::Sample, &names(&["all"]))], target, &mut note)
+            .unwrap()
     };
     // Two samplers and a balancer can do nothing without a target.
     let without = whole(None).len();
@@ -104,12 +107,46 @@ fn names_that_are_none_and_targets_that_are_missing_are_refused() {
         (&[], &["dga"], "train.sample: `dga` needs a target, found none"),
         (&["graddrop"], &[], "train.balance: `graddrop` expected one batch that feeds all tasks"),
     ] {
-        let error = entries(&recipe, &names(balance), &names(sample), None, &mut |_| {}).unwrap_err().to_string();
+        let error =
+            entries(&recipe, &[(Group::Balance, &names(balance)), (Group::Sample, &names(sample))], None, &mut |_| {})
+                .unwrap_err()
+                .to_string();
         assert!(error.contains(expected), "{error}");
     }
-    let named = entries(&recipe, &names(&["gls"]), &[], None, &mut |_| {}).unwrap();
+    let named = entries(&recipe, &[(Group::Balance, &names(&["gls"]))], None, &mut |_| {}).unwrap();
     let mut alone = recipe;
     alone.tasks.remove("qa");
     let error = StrategyComparison::open(alone, named, &[1], &mut |_| {}).err().unwrap().to_string();
     assert!(error.contains("tasks: expected two at least"), "{error}");
+}
+
+#[test]
+fn ways_of_sharing_stand_beside_hard_sharing_with_what_they_train() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = small::recipe(folder.path(), &["train.epochs=1", "train.learning_rate=auto"]);
+    let named = names(&["lora", "private_layers"]);
+    let entries = entries(&recipe, &[(Group::Sharing, &named)], None, &mut |_| {}).unwrap();
+    let comparison = StrategyComparison::open(recipe, entries, &[1], &mut |_| {}).unwrap();
+    let mut rates = Vec::new();
+    for run in comparison.runs().unwrap() {
+        if let Opened::Training(trainer) = comparison.open_run(&run, &mut |_| {}).unwrap() {
+            trainer.for_each(|event| _ = event.unwrap());
+        }
+        // The run keeps the number that `auto` came to.
+        let recipe = comparison.folder().join(comparison.name(&run)).join("recipe.toml");
+        if let Ok(recipe) = Recipe::read(&recipe, &[]) {
+            rates.push(recipe.train.learning_rate.fixed().unwrap());
+        }
+    }
+    let report = comparison.conclude().unwrap();
+    let [group] = report.groups.as_slice() else { panic!("one group") };
+    let of = |entry: &polyhead::compare::EntryReport| (entry.strategy.name.clone(), entry.parameters.unwrap());
+    let [(hard, plain), (lora, few), (layers, more)] = [0, 1, 2].map(|at| of(&group.entries[at]));
+    assert_eq!([hard, lora, layers], ["hard", "lora", "private_layers"]);
+    assert!(few.trained < plain.trained / 4 && few.all > plain.all, "{few:?}, {plain:?}");
+    assert!(more.trained > plain.trained, "{more:?}, {plain:?}");
+    // What is new in a frozen encoder takes a higher rate.
+    assert_eq!(rates, [5e-4, 2e-3, 5e-4]);
+    let page = std::fs::read_to_string(comparison.folder().join("strategies.md")).unwrap();
+    assert!(page.contains("What they take") && page.contains("| lora |"), "{page}");
 }

@@ -1,5 +1,5 @@
 //! `polyhead compare`: a recipe trained jointly and task by task over several seeds, and whether sharing helped; or strategies for several
-//! tasks against each other.
+//! tasks, or ways of sharing the encoder, against each other.
 
 use super::Format;
 use crate::document;
@@ -8,7 +8,7 @@ use crate::progress::Show;
 use crate::runs::{Ending, once, train_all, written};
 use crate::signals::Signals;
 use polyhead::Result;
-use polyhead::compare::{Comparison, Kept, StrategyComparison, default_seeds, entries};
+use polyhead::compare::{Comparison, Group, Kept, StrategyComparison, default_seeds, entries};
 use polyhead::recipe::Recipe;
 use std::path::PathBuf;
 
@@ -22,9 +22,10 @@ For each seed one joint run and a run of each task alone, at equal budgets, all 
 command goes on with a comparison that was interrupted; more --seeds add to one that is done. Ctrl-C and SIGTERM
 finish the step, save a checkpoint and exit with 130 and 143.
 Of finished runs the models of the first seed stay, those of the other seeds and all checkpoints go, unless --keep-models.
-With --balance or --sample, strategies are compared with each other instead, in OUTPUT/NAME-strategies:
+With --balance, --sample or --sharing, strategies are compared with each other instead, in OUTPUT/NAME-strategies:
   polyhead compare recipes/quickstart.toml --balance all --seeds 42
   polyhead compare recipes/quickstart.toml --balance uncertainty,pcgrad --sample temperature,joint
+  polyhead compare recipes/quickstart.toml --sharing all --set train.learning_rate=auto
 docs/compare.md says what is compared and how to read the intervals.";
 
 #[derive(clap::Args)]
@@ -41,6 +42,9 @@ pub struct Args {
     /// Compare these samplers with `round_robin`; `all` of them
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     sample: Vec<String>,
+    /// Compare these ways of sharing the encoder with `hard`; `all` of them
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    sharing: Vec<String>,
     /// The task that strategies with a target are to help
     #[arg(long, value_name = "TASK")]
     target: Option<String>,
@@ -48,7 +52,7 @@ pub struct Args {
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// Keep the models of every seed, not of the first alone, and what else the runs keep
-    #[arg(long, conflicts_with_all = ["balance", "sample"])]
+    #[arg(long, conflicts_with_all = ["balance", "sample", "sharing"])]
     keep_models: bool,
     /// No progress and no notes
     #[arg(long, short)]
@@ -62,8 +66,8 @@ pub fn run(args: &Args, out: &mut Out) -> Result<()> {
     let recipe = Recipe::read(&args.recipe, &args.set)?;
     let seeds = if args.seeds.is_empty() { default_seeds(recipe.seed) } else { args.seeds.clone() };
     let signals = Signals::listen(show)?;
-    let (balance, sample) = (&args.balance, &args.sample);
-    if balance.is_empty() && sample.is_empty() {
+    let named = [(Group::Balance, &args.balance[..]), (Group::Sample, &args.sample), (Group::Sharing, &args.sharing)];
+    if named.iter().all(|(_, names)| names.is_empty()) {
         let comparison = Comparison::open(recipe, &seeds, &mut once(out, show))?;
         let comparison = comparison.keeping(if args.keep_models { Kept::All } else { Kept::FirstSeed });
         if train_all(&comparison, &signals, show, out)? == Ending::Stopped {
@@ -73,7 +77,7 @@ pub fn run(args: &Args, out: &mut Out) -> Result<()> {
         written(&comparison, "comparison", show, out);
         return if args.format.json { out.json(&report) } else { document::print(&report.document(), out) };
     }
-    let named = entries(&recipe, balance, sample, args.target.as_deref(), &mut once(out, show))?;
+    let named = entries(&recipe, &named, args.target.as_deref(), &mut once(out, show))?;
     let comparison = StrategyComparison::open(recipe, named, &seeds, &mut once(out, show))?;
     if train_all(&comparison, &signals, show, out)? == Ending::Stopped {
         return Ok(());

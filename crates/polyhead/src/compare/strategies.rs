@@ -1,11 +1,11 @@
-//! Strategies against each other: every balancer, every sampler, on one recipe over several seeds, and which of them is better than the plain one.
+//! Strategies against each other: every balancer, every sampler, every way of sharing, on one recipe over several seeds, and which of them is better than the plain one.
 //!
 //! ```text
 //! recipe, strategies, seeds -> NAME-strategies/balance-gls-seed42/ ...: ordinary runs -> strategies.json, strategies.html, strategies.md
 //! ```
 //!
 //! Balancers are compared with a batch of every task in each step (`train.sample = "joint"`), beside `equal`; samplers with `train.balance = "equal"`, beside
-//! `round_robin`. The two are not crossed. Everything else is as the recipe has it: the same data, epochs and seeds.
+//! `round_robin`; ways of sharing with the sampler and the balancer of the recipe, beside `hard`. They are not crossed. Everything else is as the recipe has it: the same data, epochs and seeds.
 
 use super::folder::Folder;
 use super::runs::{self, Opened, Series};
@@ -13,11 +13,12 @@ use super::statistics::{CONFIDENCE, Sample, Verdict};
 use crate::balance::BALANCERS;
 use crate::document::Series as Curve;
 use crate::error::{Error, Result};
-use crate::events::{MeanCosine, Outcome};
+use crate::events::{MeanCosine, Outcome, ParameterCounts};
 use crate::recipe::Recipe;
 use crate::report::combined;
 use crate::report::run::Run;
 use crate::sample::SAMPLERS;
+use crate::sharing::SHARINGS;
 use crate::strategy::{Registered, Strategy, find};
 use crate::tasks::{TASKS, TaskKind};
 use serde::Serialize;
@@ -32,17 +33,20 @@ pub enum Group {
     Balance,
     /// `train.sample`, with `train.balance = "equal"`.
     Sample,
+    /// `sharing`, with the sampler and the balancer of the recipe.
+    Sharing,
 }
 
 impl Group {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Balance, Self::Sample];
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Balance, Self::Sample, Self::Sharing];
 
     /// The key of the recipe.
     pub const fn key(self) -> &'static str {
         match self {
             Self::Balance => "train.balance",
             Self::Sample => "train.sample",
+            Self::Sharing => "sharing",
         }
     }
 
@@ -51,6 +55,7 @@ impl Group {
         match self {
             Self::Balance => "equal",
             Self::Sample => "round_robin",
+            Self::Sharing => "hard",
         }
     }
 
@@ -58,6 +63,7 @@ impl Group {
         match self {
             Self::Balance => "balance",
             Self::Sample => "sample",
+            Self::Sharing => "sharing",
         }
     }
 
@@ -65,6 +71,7 @@ impl Group {
         match self {
             Self::Balance => BALANCERS.iter().map(|entry| entry.name).collect(),
             Self::Sample => SAMPLERS.iter().map(|entry| entry.name).collect(),
+            Self::Sharing => SHARINGS.iter().map(|entry| entry.name).collect(),
         }
     }
 
@@ -76,6 +83,7 @@ impl Group {
         let opens = |strategy: &Strategy| match self {
             Self::Balance => can_open(BALANCERS, strategy),
             Self::Sample => can_open(SAMPLERS, strategy),
+            Self::Sharing => can_open(SHARINGS, strategy),
         };
         let with = |target: &str| Strategy {
             name: name.to_owned(),
@@ -104,28 +112,32 @@ impl Entry {
         let mut recipe = recipe.clone();
         (recipe.name, recipe.seed, recipe.output) = (self.run_name(seed), seed, folder.to_owned());
         recipe.train.patience = None;
-        (recipe.train.sample, recipe.train.balance) = match self.group {
-            Group::Balance => (Strategy::named("joint"), self.strategy.clone()),
-            Group::Sample => (self.strategy.clone(), Strategy::named("equal")),
-        };
+        match self.group {
+            Group::Balance => {
+                (recipe.train.sample, recipe.train.balance) = (Strategy::named("joint"), self.strategy.clone());
+            }
+            Group::Sample => {
+                (recipe.train.sample, recipe.train.balance) = (self.strategy.clone(), Strategy::named("equal"));
+            }
+            Group::Sharing => recipe.sharing = self.strategy.clone(),
+        }
         Recipe::parse(&recipe.to_toml()?, &folder.join(self.run_name(seed)).join("recipe.toml"), &[])
     }
 }
 
-/// The strategies of these names, `all` for every one; the plain one of each group comes first. `target` is the task that strategies with a
+/// The strategies of these names in each group, `all` for every one; the plain one of each group comes first. `target` is the task that strategies with a
 /// `target` are to help. Of all, those that can't be used with the recipe are left out, and `notify` hears why.
 ///
 /// # Errors
 /// A name is none; a strategy that was named needs a target and there is none, or can't be used with this recipe.
 pub fn entries(
     recipe: &Recipe,
-    balance: &[String],
-    sample: &[String],
+    named: &[(Group, &[String])],
     target: Option<&str>,
     notify: &mut dyn FnMut(&str),
 ) -> Result<Vec<Entry>> {
     let mut all = Vec::new();
-    for (group, named) in [(Group::Balance, balance), (Group::Sample, sample)] {
+    for &(group, named) in named {
         if named.is_empty() {
             continue;
         }
@@ -235,7 +247,7 @@ pub struct StrategyReport {
     pub confidence: f64,
     /// What matrix products were computed in: one or, if the machine changed, several.
     pub precision: Vec<String>,
-    /// Balancers, samplers, or both.
+    /// Balancers, samplers, ways of sharing.
     pub groups: Vec<GroupReport>,
 }
 
@@ -282,6 +294,8 @@ pub struct EntryReport {
     pub updates: BTreeMap<String, Vec<usize>>,
     /// Real tokens trained on, seed by seed.
     pub tokens: Vec<usize>,
+    /// The parameters of the model; none where they were not recorded.
+    pub parameters: Option<ParameterCounts>,
     /// In the run of the first seed, by step: the weight of each task if any moved (of a balancer), its batches so far (of a sampler).
     #[serde(skip)]
     pub curves: Vec<Curve>,
@@ -317,6 +331,7 @@ impl StrategyReport {
             let curves = first.map_or_else(Vec::new, |run| match entry.group {
                 Group::Balance => combined::weights(&run),
                 Group::Sample => combined::batches(&run),
+                Group::Sharing => Vec::new(),
             });
             Ok((entry.clone(), outcomes, curves))
         };
@@ -380,6 +395,7 @@ impl GroupReport {
                 step_seconds: Sample::of(outcomes.iter().map(steps).collect()),
                 updates: tasks.iter().map(updates).collect(),
                 tokens: outcomes.iter().map(|outcome| outcome.tokens).collect(),
+                parameters: outcomes.first().and_then(|outcome| outcome.parameters),
                 curves: curves.clone(),
             }
         };

@@ -3,8 +3,9 @@
 use super::page::{reproduction, section, seeds, signed, spread, table};
 use super::statistics::Verdict;
 use super::strategies::{EntryReport, Group, GroupReport, Standing, StrategyReport};
-use crate::document::number::{decimal, words};
+use crate::document::number::{count, decimal, words};
 use crate::document::{Block, Chart, Document, Interval, Plot, Section};
+use crate::events::ParameterCounts;
 
 impl StrategyReport {
     /// What it says to a reader.
@@ -12,8 +13,13 @@ impl StrategyReport {
         let numbers: Vec<String> = self.seeds.iter().map(u64::to_string).collect();
         let short = self.groups.iter().map(|group| group.sentence(self.seeds.len())).collect::<Vec<_>>();
         let mut sections = vec![section("In short", None, short)];
-        sections
-            .extend(self.groups.iter().flat_map(|group| [self.result(group), self.draws(group), self.curves(group)]));
+        for group in &self.groups {
+            sections.push(self.result(group));
+            sections.extend(match group.group {
+                Group::Balance | Group::Sample => vec![self.draws(group), self.curves(group)],
+                Group::Sharing => vec![costs(group)],
+            });
+        }
         sections.push(self.reproduction(&numbers));
         Document {
             title: format!("{}: strategies for several tasks", self.name),
@@ -28,6 +34,7 @@ impl StrategyReport {
                 ("Balancers", "A batch of every task in each step (train.sample = \"joint\"), beside equal.")
             }
             Group::Sample => ("Samplers", "Losses as they are (train.balance = \"equal\"), beside round_robin."),
+            Group::Sharing => ("Ways of sharing", "Steps and losses as the recipe has them, beside hard."),
         };
         let tasks: Vec<String> = group
             .entries
@@ -86,7 +93,7 @@ impl StrategyReport {
         }
         let title = match group.group {
             Group::Balance => "Batches of each task, with each balancer",
-            Group::Sample => "Batches of each task, with each sampler",
+            Group::Sample | Group::Sharing => "Batches of each task, with each sampler",
         };
         section(title, [Block::Table(table)], ["The mean over seeds.".to_owned()])
     }
@@ -100,7 +107,7 @@ impl StrategyReport {
                 "weight",
                 "Balancers that left all weights at 1 are not among them. Of those that change single numbers of the gradients a weight is the share that went through.",
             ),
-            Group::Sample => (
+            Group::Sample | Group::Sharing => (
                 "What was drawn when",
                 "batches",
                 "How many batches each task has had. Straight lines: its share stayed the same.",
@@ -151,6 +158,27 @@ impl StrategyReport {
         let command = format!("polyhead compare {}{options} --seeds {}", recipe.display(), numbers.join(","));
         reproduction(command, self.polyhead, &self.precision, &self.path)
     }
+}
+
+/// What each way of sharing takes.
+fn costs(group: &GroupReport) -> Section {
+    let mut table = table(&["sharing"], &["parameters", "trained", "per cent", "MiB", "time of a step, beside hard"]);
+    let plain = group.entries.first().map_or(1.0, |entry| entry.step_seconds.mean);
+    for entry in &group.entries {
+        let ParameterCounts { all, trained } = entry.parameters.unwrap_or(ParameterCounts { all: 0, trained: 0 });
+        let mib = (4 * all + 12 * trained) as f64 / f64::from(1 << 20);
+        table.row([
+            entry.strategy.name.clone(),
+            count(all),
+            count(trained),
+            decimal(100.0 * trained as f64 / all.max(1) as f64),
+            decimal(mib),
+            decimal(entry.step_seconds.mean / plain),
+        ]);
+    }
+    let text = "MiB: the parameters in f32, and of those that are trained the gradient and two moments. Seconds of steps are those of these runs, \
+                whatever else the machine did.";
+    section("What they take", [Block::Table(table)], [text.to_owned()])
 }
 
 impl GroupReport {

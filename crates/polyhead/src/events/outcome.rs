@@ -1,6 +1,6 @@
 //! What a finished run came to, out of its events: `updates of each task, scores, times`.
 
-use super::{Cosine, Diagnosed, Event, FILE, Record, Step, TaskPlan, is_finished};
+use super::{Cosine, Diagnosed, Event, FILE, ParameterCounts, Record, Step, TaskPlan, is_finished};
 use crate::error::{Error, Place, Result};
 use crate::tasks::Score;
 use serde::Serialize;
@@ -14,6 +14,8 @@ pub struct Outcome {
     pub tasks: Vec<TaskPlan>,
     /// What matrix products were computed in.
     pub precision: String,
+    /// The parameters of the model; none where they were not recorded.
+    pub parameters: Option<ParameterCounts>,
     /// The updates taken of each task.
     pub updates: BTreeMap<String, usize>,
     /// Steps; one may take batches of several tasks.
@@ -107,6 +109,7 @@ impl Outcome {
         Ok(Some(Self {
             tasks: planned.tasks,
             precision: planned.precision,
+            parameters: planned.parameters,
             updates,
             steps: steps.len(),
             epochs,

@@ -193,6 +193,11 @@ impl Model {
         self.sharing_inside
     }
 
+    /// Whether the encoder of a task, what is private to it in its place, is one of its architecture.
+    pub(crate) fn is_plain_for_each(&self) -> Result<bool> {
+        Ok(sharing::open(&self.sharing)?.is_plain_for_each())
+    }
+
     /// The windows of a task as a batch.
     fn batch_of(&self, task: &NamedTask, windows: &[&Features], padding: Padding, max_length: usize) -> Result<Batch> {
         let batch = Batch::new(windows, padding, max_length, self.tokenizer.pad);

@@ -14,20 +14,25 @@ pub enum LearningRate {
 }
 
 const AUTO: &str = "auto";
+/// How many times the rate of an encoder that of what is new in a frozen one is (docs/sharing.md).
+const FROZEN: f64 = 4.0;
 
 impl LearningRate {
-    /// The number, for hidden states of so many numbers.
+    /// The number, for hidden states of so many numbers, and an encoder that is trained or one that is frozen but for small parts.
     ///
     /// ```text
-    /// 2.5e-4 (384 / width)^(3/2), at most 5e-4
+    /// 2.5e-4 (384 / width)^(3/2), at most 5e-4; four times that where the encoder is frozen
     /// ```
     ///
     /// Narrow encoders take higher rates. A search with MiniLM (384) found 2.6e-4 (docs/tune.md). 8.8e-5 for 768 and 5.7e-5 for 1,024 are
     /// near those of ELECTRA and BERT (1e-4 and 5e-5; Clark et al. 2020, Devlin et al. 2019) and not measured here.
-    pub fn of_width(self, width: usize) -> f64 {
+    pub fn of_encoder(self, width: usize, is_frozen: bool) -> f64 {
         match self {
             Self::Fixed(rate) => rate,
-            Self::Auto => two_digits(2.5e-4 * (384.0 / width.max(1) as f64).powf(1.5)).min(5e-4),
+            Self::Auto => {
+                let rate = two_digits(2.5e-4 * (384.0 / width.max(1) as f64).powf(1.5)).min(5e-4);
+                if is_frozen { two_digits(FROZEN * rate) } else { rate }
+            }
         }
     }
 
@@ -90,10 +95,11 @@ mod tests {
     #[test]
     fn the_rate_falls_with_the_width_of_the_encoder_and_a_number_stays() {
         let widths = [32, 256, 384, 512, 768, 1024];
-        let rates = widths.map(|width| LearningRate::Auto.of_width(width));
+        let rates = widths.map(|width| LearningRate::Auto.of_encoder(width, false));
         for (rate, want) in rates.into_iter().zip([5e-4, 4.6e-4, 2.5e-4, 1.6e-4, 8.8e-5, 5.7e-5]) {
             assert!((rate / want - 1.0).abs() < 1e-9, "{rates:?}");
         }
-        assert_eq!(LearningRate::Fixed(3e-5).of_width(384), 3e-5);
+        assert_eq!(LearningRate::Fixed(3e-5).of_encoder(384, true), 3e-5);
+        assert_eq!(LearningRate::Auto.of_encoder(384, true), 1e-3);
     }
 }

@@ -4,7 +4,7 @@ use super::{Recipe, fault, keys, unknown, words};
 use crate::balance::{BALANCERS, Balancer, Needs};
 use crate::error::{Error, Result};
 use crate::sample::{SAMPLERS, Sampler, StepOf};
-use crate::sharing::SHARINGS;
+use crate::sharing::{self, SHARINGS};
 use crate::strategy::{Registered, Strategy, find};
 
 impl Recipe {
@@ -16,6 +16,17 @@ impl Recipe {
     /// What weighs the tasks of a step.
     pub fn balancer(&self) -> Result<Box<dyn Balancer>> {
         self.open_strategy("train.balance", BALANCERS, &self.train.balance)
+    }
+
+    /// Whether nothing of the encoder's own weights is trained.
+    pub fn freezes_encoder(&self) -> bool {
+        let by_sharing = sharing::open(&self.sharing).is_ok_and(|sharing| sharing.freezes_encoder());
+        by_sharing || self.encoder.lora.is_some()
+    }
+
+    /// The peak of the learning rate, for an encoder with hidden states of so many numbers.
+    pub fn learning_rate(&self, width: usize) -> f64 {
+        self.train.learning_rate.of_encoder(width, self.freezes_encoder())
     }
 
     /// Refuses strategies that are none, and those that can't work together.

@@ -19,6 +19,7 @@ mod cross_attention;
 mod cross_stitch;
 mod hard;
 mod lora;
+mod mixtures;
 mod private_layers;
 mod sluice;
 

@@ -8,7 +8,7 @@
 //!
 //! The paper's penalty that keeps subspaces apart is left out.
 
-use super::cross_stitch::{check_own, stitches};
+use super::mixtures::{check_own, stitches};
 use super::{Meeting, Place, Sharing, SharingKind, all_but, check_meets};
 use crate::error::{Error, Result};
 use crate::parameters::{Init, Role, Weights};

@@ -123,8 +123,10 @@ impl Trainer {
         if recipe.train.learning_rate == LearningRate::Auto {
             // The run keeps the number: whatever a later version would choose, it goes on with this one.
             let width = prepared.model.encoder.hidden_size();
-            let rate = recipe.train.learning_rate.of_width(width);
-            notify(&format!("train.learning_rate: {rate:e}, for an encoder with hidden states of {width} numbers"));
+            let frozen = recipe.freezes_encoder();
+            let rate = recipe.learning_rate(width);
+            let encoder = if frozen { "a frozen encoder" } else { "an encoder" };
+            notify(&format!("train.learning_rate: {rate:e}, for {encoder} with hidden states of {width} numbers"));
             recipe.train.learning_rate = LearningRate::Fixed(rate);
         }
         let plan = Plan::new(&recipe, &prepared)?;
@@ -253,7 +255,7 @@ impl Trainer {
             balancer,
             target,
             schedule: Schedule::new(plan.steps, recipe.train.warmup),
-            learning_rate: recipe.train.learning_rate.of_width(model.encoder.hidden_size()),
+            learning_rate: recipe.learning_rate(model.encoder.hidden_size()),
             optimizer: Optimizer::new(Default::default(), recipe.train.weight_decay, recipe.train.max_grad_norm)
                 .with_rates(Rates { head: recipe.train.head_rate, layer_decay: recipe.train.layer_decay }),
             key: Key::seed(recipe.seed),

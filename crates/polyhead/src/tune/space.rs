@@ -94,8 +94,8 @@ impl Space {
         for key in SearchedKey::ALL.into_iter().filter(|key| keys.contains(key)) {
             match key {
                 SearchedKey::LearningRate => {
-                    let known = LearningRate::Auto.of_width(width);
-                    let own = recipe.train.learning_rate.of_width(width);
+                    let known = LearningRate::Auto.of_encoder(width, recipe.freezes_encoder());
+                    let own = recipe.learning_rate(width);
                     add("train.learning_rate".into(), Values::Logarithmic(known / 5.0, known * 2.5), [own, known]);
                 }
                 // One factor for all tasks, which the settings spell out.
