@@ -426,7 +426,7 @@ epochs = 2
                 "epochs",
                 "dropout",
                 "tiny.toml:11:1",
-                "elsewhere: `encoder.dropout`, `encoder.lora.dropout`, `tasks.ner.dropout`",
+                "elsewhere: `encoder.dropout`, `encoder.lora.dropout`, `sharing.dropout`, `tasks.ner.dropout`",
             ),
             (
                 "epochs",
