@@ -28,13 +28,30 @@ const TRITON: &str = "config.pbtxt";
 /// What a folder for browsers says of its model, as `GET /info` of a server.
 pub const INFO: &str = "info.json";
 
-/// A task as a single-task model of transformers, and `config.json` of that model. None where it has no class for it, or would give the encoder
-/// other inputs.
-fn described(model: &Model, task: &NamedTask) -> Option<Result<(SingleTask, Value)>> {
+/// A task as a single-task model of transformers.
+pub(crate) struct Described {
+    /// Its class, and what that is for.
+    pub task: SingleTask,
+    /// `config.json` of that model.
+    pub config: Value,
+    /// How its encoder is built.
+    pub encoder: &'static EncoderKind,
+}
+
+/// A task as a single-task model of transformers.
+///
+/// # Errors
+/// transformers has no class for it, or would give the encoder other inputs.
+pub(crate) fn as_single_task(model: &Model, task: &NamedTask) -> Result<Described> {
+    described(model, task).ok_or_else(|| no_single_task(model, task))?
+}
+
+/// The same; none where there is no such class.
+fn described(model: &Model, task: &NamedTask) -> Option<Result<Described>> {
     if case_embeddings::has(model.config()) {
         return None;
     }
-    let describe = |encoder: &EncoderKind| {
+    let describe = |encoder: &'static EncoderKind| {
         let single = task.task.single(encoder)?;
         let mut config = model.config().clone();
         if let Some(fields) = config.as_object_mut() {
@@ -44,7 +61,7 @@ fn described(model: &Model, task: &NamedTask) -> Option<Result<(SingleTask, Valu
             fields.insert("architectures".into(), json!([model.architecture(single.architecture)]));
             fields.extend(single.config.clone());
         }
-        Some((single, config))
+        Some(Described { task: single, config, encoder })
     };
     EncoderKind::of(Path::new("config.json"), model.config()).map(describe).transpose()
 }
@@ -65,7 +82,7 @@ fn no_single_task(model: &Model, task: &NamedTask) -> Error {
 /// # Errors
 /// transformers has no class for it or one with another head, or the folder can't be written.
 pub fn single_task(model: &Model, task: &NamedTask, folder: &Path) -> Result<()> {
-    let (single, config) = described(model, task).ok_or_else(|| no_single_task(model, task))??;
+    let Described { task: single, config, encoder: kind } = as_single_task(model, task)?;
     if !model.is_plain_for_each()? {
         let message = format!(
             "sharing: transformers has no class for an encoder with the private parts of `{}`",
@@ -73,7 +90,6 @@ pub fn single_task(model: &Model, task: &NamedTask, folder: &Path) -> Result<()>
         );
         return Err(Error::usage(message).hint("`polyhead export --onnx --task NAME` writes what it computes"));
     }
-    let kind = EncoderKind::of(Path::new("config.json"), &config)?;
     let prefix = kind.naming.prefix;
     let head = task.task.export(kind)?;
     if kind.head_transform.is_some() {
@@ -100,7 +116,7 @@ pub fn single_onnx(model: &Model, task: &NamedTask, format: Format, folder: &Pat
 }
 
 fn write_single_onnx(model: &Model, task: &NamedTask, format: Format, folder: &Path) -> Result<()> {
-    let (single, config) = described(model, task).ok_or_else(|| {
+    let Described { task: single, config, .. } = described(model, task).ok_or_else(|| {
         no_single_task(model, task)
             .hint(format!("without `--task` the model is written with all its heads: {ALL_HEADS}"))
     })??;

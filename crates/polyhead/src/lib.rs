@@ -30,6 +30,7 @@ pub mod onnx;
 pub mod optim;
 pub mod order;
 pub mod parameters;
+pub mod peft;
 pub mod quantize;
 pub mod recipe;
 pub mod report;

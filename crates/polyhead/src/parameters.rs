@@ -11,8 +11,9 @@ mod weights;
 
 pub use int8::{Int8, Multiplies, Quantized};
 pub use kept_gradients::KeptGradients;
+pub(crate) use lora::without_number;
 pub use lora::{Lora, LoraOf};
-pub use safetensors_file::{write_numbers, write_tensors, write_tensors_in_bytes};
+pub use safetensors_file::{holds, write_numbers, write_tensors, write_tensors_in_bytes};
 pub use weights::{Heads, Init, Naming, Weights};
 
 use crate::error::{Error, Result};
@@ -24,7 +25,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 const PRIVATE: &str = "private.";
 
 /// What the names of the tensors that are private to a task begin with.
-fn private_prefix(name: &str) -> String {
+pub(crate) fn private_prefix(name: &str) -> String {
     format!("{PRIVATE}{name}.")
 }
 

@@ -56,6 +56,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ),
     ("info", &["model", "parameters", "recipe", "tasks"]),
     ("export", &["encoders", "error", "info", "io", "model", "onnx", "tasks"]),
+    ("peft", &["encoders", "error", "export", "hub", "io", "model", "parameters", "strategy", "tasks"]),
     (
         "train",
         &[

@@ -1,4 +1,4 @@
-//! `polyhead export`: a model for other programs, as a single-task folder that transformers loads, as ONNX, or as a folder for browsers.
+//! `polyhead export`: a model for other programs, as a single-task folder that transformers loads, as a folder of PEFT, as ONNX, or as a folder for browsers.
 
 use super::{Destination, Overwrite};
 use crate::browser;
@@ -6,11 +6,12 @@ use crate::out::Out;
 use clap::ValueEnum;
 use polyhead::export::{ALL_HEADS, all_heads_onnx, single_onnx, single_task};
 use polyhead::infer::Session;
-use polyhead::model::shell_word;
+use polyhead::model::{Model, shell_word};
 use polyhead::onnx::{Format, Opset, WeightType};
+use polyhead::peft::{self, Base};
 use polyhead::quantize::{Settings, with_input_ranges};
 use polyhead::{Error, Result};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const HELP: &str = "\
 Examples:
@@ -20,6 +21,8 @@ Examples:
   polyhead export runs/quickstart --onnx exported/onnx                       all heads in one file, and a folder for each task
   polyhead export runs/quickstart --onnx exported/ner-int8 --task ner --weights int8
   polyhead export runs/quickstart --onnx exported/ner-qdq --task ner --weights qdq     ranges of inputs come from its training data
+
+  polyhead export runs/lora --task ner --adapter exported/ner --base exported/encoder     for PEFT: a few megabytes beside an encoder
 
   polyhead export runs/quickstart --web exported/web                         a page that answers in the browser, with all heads
   (cd exported/web && npm install) && python -m http.server -d exported/web";
@@ -33,8 +36,14 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     task: Option<String>,
     /// The folder to write, for transformers
-    #[arg(long, value_name = "DIR", required_unless_present_any = ["onnx", "web"], conflicts_with_all = ["onnx", "web"])]
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["onnx", "web", "adapter"], conflicts_with_all = ["onnx", "web"])]
     to: Option<PathBuf>,
+    /// The folder to write, for PEFT: the low-rank additions of a task, and its head
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["to", "onnx", "web", "weights", "recipe", "examples", "opset", "fused_attention", "external_data"])]
+    adapter: Option<PathBuf>,
+    /// The encoder that they belong to is written here, for transformers; one that is there already serves several tasks
+    #[arg(long, value_name = "DIR", requires = "adapter")]
+    base: Option<PathBuf>,
     /// The folder to write, for programs that run ONNX
     #[arg(long, value_name = "DIR")]
     onnx: Option<PathBuf>,
@@ -114,9 +123,31 @@ impl Args {
     }
 }
 
+/// Writes a task for PEFT, and where it is asked for the encoder that it belongs to.
+fn adapter(args: &Args, model: &Model, folder: &Path, out: &mut Out) -> Result<()> {
+    let task = super::task(model, args.task.as_deref())?;
+    super::destination(folder, args.overwrite, Destination::Adapter)?;
+    let base = match &args.base {
+        Some(base) => {
+            peft::write_base(model, base)?;
+            Base { name: base.display().to_string(), revision: None }
+        }
+        None => Base::of_source(model).ok_or_else(|| {
+            Error::usage("expected --base DIR: the encoder that the additions belong to has no name on the Hub")
+                .hint("the encoder is written there, once for all tasks")
+        })?,
+    };
+    peft::write(model, task, &base, folder)?;
+    out.note(format!("`{}` of {} is in {}, for {}", task.name, args.model.display(), folder.display(), base.name));
+    Ok(())
+}
+
 pub fn run(args: &Args, out: &mut Out) -> Result<()> {
     let session = args.session(out)?;
     let (model, from) = (&session.model, args.model.display());
+    if let Some(folder) = &args.adapter {
+        return adapter(args, model, folder, out);
+    }
     match (&args.onnx, &args.web, &args.to) {
         (Some(folder), ..) => {
             let format = args.format(Weights::F32);
@@ -151,7 +182,7 @@ pub fn run(args: &Args, out: &mut Out) -> Result<()> {
             single_task(model, task, folder)?;
             out.note(format!("`{}` of {from} is in {}", task.name, folder.display()));
         }
-        (None, None, None) => return Err(Error::usage("expected --to DIR, --onnx DIR or --web DIR")),
+        (None, None, None) => return Err(Error::usage("expected --to DIR, --adapter DIR, --onnx DIR or --web DIR")),
     }
     Ok(())
 }

@@ -29,6 +29,7 @@ use polyhead::export::{ALL_HEADS, INFO, ONE_HEAD};
 use polyhead::infer::{Products, Session};
 use polyhead::io::INT8_WEIGHTS;
 use polyhead::model::{Model, NamedTask};
+use polyhead::peft;
 use polyhead::tasks::TASKS;
 use polyhead::{Error, Place, Result};
 use std::path::Path;
@@ -160,15 +161,22 @@ enum Destination {
     Model,
     Onnx,
     Browser,
+    Adapter,
 }
 
 impl Destination {
-    /// One of these is in such a folder.
+    /// This is in such a folder.
+    fn config(self) -> &'static str {
+        if self == Self::Adapter { peft::CONFIG } else { "config.json" }
+    }
+
+    /// And one of these.
     fn files(self) -> &'static [&'static str] {
         match self {
             Self::Model => &["model.safetensors", INT8_WEIGHTS],
             Self::Onnx => &[ALL_HEADS, ONE_HEAD],
             Self::Browser => &[INFO],
+            Self::Adapter => &[peft::TENSORS],
         }
     }
 }
@@ -198,7 +206,7 @@ fn destination(folder: &Path, overwrite: Overwrite, kind: Destination) -> Result
         return Ok(());
     }
     let there = Error::cannot_write("the folder exists and is not empty").at(Place::file(folder));
-    if !folder.join("config.json").is_file() || !kind.files().iter().any(|name| folder.join(name).is_file()) {
+    if !folder.join(kind.config()).is_file() || !kind.files().iter().any(|name| folder.join(name).is_file()) {
         return Err(there.hint("it is no model folder: name another one"));
     }
     if overwrite.overwrite { Ok(()) } else { Err(there.hint("--overwrite replaces it")) }

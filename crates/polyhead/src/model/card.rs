@@ -91,6 +91,38 @@ pub fn single_task_card(model: &Model, task: &NamedTask, single: &SingleTask) ->
     card
 }
 
+/// The card of the low-rank additions of a task, for PEFT: they belong to the encoder of this name.
+pub fn peft_card(model: &Model, task: &NamedTask, single: &SingleTask, base: &str) -> String {
+    let mut card =
+        front_matter(model, Some(single.pipeline)).replacen("library_name: transformers", "library_name: peft", 1);
+    title(&mut card, task, single);
+    let (class, labels) = (single.architecture, task.task.labels().len());
+    let labels = if labels > 0 { format!(", num_labels={labels}") } else { String::new() };
+    let _ = write!(
+        card,
+        "Low-rank additions (LoRA) to the encoder `{base}`, and the head:\n\n```python\nfrom peft import PeftModel\nfrom transformers import \
+         AutoModel{class}\n\nbase = AutoModel{class}.from_pretrained({}{labels})\nmodel = PeftModel.from_pretrained(base, \
+         \"THIS_FOLDER\")\n```\n\n",
+        json!(base),
+    );
+    scores(model, &mut card);
+    origin(model, &mut card);
+    card
+}
+
+/// The card of an encoder that the additions of tasks belong to.
+pub fn base_card(model: &Model) -> String {
+    let mut card = front_matter(model, None);
+    let tasks: Vec<&str> = model.tasks.iter().map(|task| task.name.as_str()).collect();
+    let _ = write!(
+        card,
+        "# An encoder\n\nWhat low-rank additions for {} belong to. `transformers.AutoModel.from_pretrained(THIS_FOLDER)` loads it.\n\n",
+        tasks.join(", ")
+    );
+    origin(model, &mut card);
+    card
+}
+
 /// The card of one exported task whose weights are in ONNX.
 pub fn single_onnx_card(model: &Model, task: &NamedTask, single: &SingleTask) -> String {
     let mut card = front_matter(model, Some(single.pipeline));

@@ -166,7 +166,7 @@ impl Model {
                 (tasks.collect::<Result<Vec<_>>>()?, lora, sharing, int8, about)
             }
             None => {
-                let task = import(folder, &config, kinds, &mut weights)?;
+                let task = import(&path, &config, kinds, &mut weights)?;
                 (vec![task], None, sharing::hard(), None, Provenance::default())
             }
         };
@@ -178,6 +178,34 @@ impl Model {
             None => error,
         };
         Ok(Self::assemble(folder, config, about, tasks, &adjust, weights).map_err(of_lora)?.0)
+    }
+
+    /// The task that a single-task model of transformers has, by its `config.json`; its tensors then have the names of a head of ours.
+    ///
+    /// # Errors
+    /// Its class is none that is known, or its head is of another form than here.
+    pub(crate) fn imported_task(
+        path: &Path,
+        config: &Value,
+        kinds: &[TaskKind],
+        weights: &mut Weights,
+    ) -> Result<NamedTask> {
+        import(path, config, kinds, weights)
+    }
+
+    /// The model of an encoder's folder, with tasks whose tensors stand beside those of the encoder.
+    ///
+    /// # Errors
+    /// They do not fit, or the folder has no tokenizer.
+    pub(crate) fn of_parts(
+        folder: &Path,
+        config: Value,
+        about: Provenance,
+        tasks: Vec<NamedTask>,
+        adjust: &EncoderOverrides,
+        weights: Weights,
+    ) -> Result<Self> {
+        Ok(Self::assemble(folder, config, about, tasks, adjust, weights)?.0)
     }
 
     /// Writes the model folder, whole or not at all. An existing folder is replaced.
@@ -285,17 +313,18 @@ fn without_paths(name: &str, bytes: &[u8]) -> Option<Vec<u8>> {
     (changed > 0).then(|| format!("{config:#}\n").into_bytes())
 }
 
-fn import(folder: &Path, config: &Value, kinds: &[TaskKind], weights: &mut Weights) -> Result<NamedTask> {
+/// The task that a single-task model of transformers has, by its `config.json`; its tensors then have the names of a head of ours.
+fn import(path: &Path, config: &Value, kinds: &[TaskKind], weights: &mut Weights) -> Result<NamedTask> {
     let architecture = config.pointer("/architectures/0").and_then(Value::as_str).unwrap_or("none").to_owned();
     let single = SingleTaskFolder { architecture, config: config.clone() };
     for kind in kinds {
         if let Some(task) = (kind.import)(&single, weights) {
-            let place = || Place::file(folder.join("config.json"));
-            return Ok(NamedTask { name: kind.kind.to_owned(), task: task.map_err(|error| error.at_least(place()))? });
+            let task = task.map_err(|error| error.at_least(Place::file(path)))?;
+            return Ok(NamedTask { name: kind.kind.to_owned(), task });
         }
     }
     let message = format!("expected a model of polyhead or a single-task model, found `{}`", single.architecture);
     Err(Error::data(message)
-        .at(Place::field(folder.join("config.json"), "architectures"))
+        .at(Place::field(path, "architectures"))
         .hint("a bare encoder has no heads to use: name it as `encoder.checkpoint` in a recipe and train"))
 }

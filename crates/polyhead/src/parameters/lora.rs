@@ -33,7 +33,6 @@ pub struct Lora {
     /// The additions count `alpha / rank`.
     pub alpha: f64,
     /// They count `alpha / √rank` instead: large ranks are then of use.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub rslora: bool,
     /// Dropout of what the additions read.
     pub dropout: f64,
@@ -307,7 +306,7 @@ fn merge(tensors: &mut BTreeMap<String, Tensor>, settings: &Lora) -> Result<()> 
 }
 
 /// The name of a layer without what leads to it: after the last part that is a number.
-fn without_number(name: &str) -> &str {
+pub(crate) fn without_number(name: &str) -> &str {
     let mut rest = name;
     let mut start = 0;
     for part in name.split('.') {

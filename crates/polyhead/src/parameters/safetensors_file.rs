@@ -5,11 +5,11 @@
 //! ```
 
 use super::int8::{Quantized, SCALE};
-use crate::error::{Error, Result};
+use crate::error::{Error, Place, Result};
 use crate::io::{CHUNK, write_atomic_with};
 use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
-use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
+use safetensors::{Dtype, SafeTensors};
 use std::collections::HashMap;
 use std::io::Write;
 use std::path::Path;
@@ -23,6 +23,27 @@ const ALIGNED: usize = 8;
 /// The file can't be written; the old one is then untouched.
 pub fn write_tensors(path: &Path, tensors: &[(String, Tensor)]) -> Result<()> {
     write_tensors_in_bytes(path, tensors, &|_| false)
+}
+
+/// Whether a file holds these tensors and no others, bit by bit.
+///
+/// # Errors
+/// It can't be read, or is no file of safetensors.
+pub fn holds(path: &Path, tensors: &[(String, Tensor)]) -> Result<bool> {
+    let bytes = std::fs::read(path).map_err(|cause| Error::reading(path, cause))?;
+    let not_so = |cause| Error::data(format!("not a safetensors file: {cause}")).at(Place::file(path));
+    let file = SafeTensors::deserialize(&bytes).map_err(not_so)?;
+    for (name, tensor) in tensors {
+        let Ok(view) = file.tensor(name) else { return Ok(false) };
+        let values = tensor.flatten_all()?.to_vec1::<f32>()?;
+        let is_same = view.dtype() == Dtype::F32
+            && view.shape() == tensor.dims()
+            && view.data().chunks_exact(4).eq(values.iter().map(|value| value.to_le_bytes()));
+        if !is_same {
+            return Ok(false);
+        }
+    }
+    Ok(file.len() == tensors.len())
 }
 
 /// The same with the matrices of these names in bytes, each with its scales beside it (see `int8.rs`).

@@ -52,6 +52,9 @@ pub struct Naming {
     pub pretraining: &'static [&'static str],
 }
 
+/// What PyTorch's wrappers and PEFT put before the names of a model.
+const WRAPPERS: [&str; 3] = ["module.", "_orig_mod.", "base_model.model."];
+
 /// Whose a tensor is, by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Side {
@@ -67,7 +70,7 @@ impl Naming {
     /// them, and with `weight` and `bias` for the `gamma` and `beta` of early checkpoints.
     fn plain(&self, name: &str) -> (String, Side) {
         let mut bare = name;
-        while let Some(rest) = bare.strip_prefix("module.").or_else(|| bare.strip_prefix("_orig_mod.")) {
+        while let Some(rest) = WRAPPERS.iter().find_map(|wrapper| bare.strip_prefix(wrapper)) {
             bare = rest;
         }
         let (bare, prefixed) = bare.strip_prefix(self.prefix).map_or((bare, false), |rest| (rest, true));
@@ -391,6 +394,24 @@ impl Weights {
     /// The linear layers of the encoder that were noted.
     pub fn linear_layers(&self) -> &[Vec<String>] {
         &self.layers
+    }
+
+    /// The names of the tensors that were not yet handed out.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// Those of them that are matrices.
+    pub fn matrices(&self) -> impl Iterator<Item = &str> {
+        self.tensors.iter().filter(|(_, tensor)| tensor.rank() == 2).map(|(name, _)| name.as_str())
+    }
+
+    /// Those whose names begin so, with their tensors.
+    pub fn of_part(&self, prefix: &str) -> impl Iterator<Item = (&str, &Tensor)> {
+        self.tensors
+            .iter()
+            .filter(move |(name, _)| name.starts_with(prefix))
+            .map(|(name, tensor)| (name.as_str(), tensor))
     }
 
     /// Renames a tensor of the checkpoint, if it is there: single-task folders name their heads in their own way.
