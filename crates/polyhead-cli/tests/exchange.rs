@@ -162,3 +162,46 @@ fn a_model_with_lora_is_merged_into_a_plain_one_with_the_same_answers() {
         polyhead(&["merge", text(&merged), text(&folder.path().join("twice"))]).failure(2).contains("nothing to merge")
     );
 }
+
+#[test]
+fn additions_go_to_peft_and_several_folders_come_back_as_one_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let fixture = support::tiny_bert();
+    let [ner, qa] = ["ner", "qa"].map(|task| fixture.join("peft").join(task));
+    let both = folder.path().join("both");
+    let named = [format!("people={}", text(&ner)), format!("qa={}", text(&qa))];
+    let base = ["--base", text(&fixture)];
+    let labels = ["--labels", "people=O,B-LOC,I-LOC,B-PER,I-PER"];
+    let import = |to: &std::path::Path, more: &[&str]| {
+        polyhead(&[&["import", &named[0], &named[1], "--to", text(to)], more].concat())
+    };
+    assert_eq!(import(&both, &[base, labels].concat()).success(), "");
+    let facts = polyhead(&["inspect", text(&both), "--json"]).json();
+    assert_eq!((&facts["tasks"][0]["name"], &facts["sharing"]["name"]), (&"people".into(), &"lora".into()));
+    let (out, encoder) = (folder.path().join("out"), folder.path().join("encoder"));
+    let export = |more: &[&str]| {
+        polyhead(&[&["export", text(&both), "--task", "people", "--adapter", text(&out)], more].concat())
+    };
+    assert!(export(&[]).failure(2).contains("--base DIR"));
+    export(&["--base", text(&encoder)]).success();
+    assert!(encoder.join("model.safetensors").is_file() && out.join("adapter_model.safetensors").is_file());
+    assert!(export(&["--base", text(&encoder)]).failure(73).contains("--overwrite"));
+    export(&["--base", text(&encoder), "--overwrite"]).success();
+    // It says where its encoder is, and comes back with the same answers.
+    let back = folder.path().join("back");
+    let from = format!("people={}", text(&out));
+    polyhead(&["import", &from, "--to", text(&back), labels[0], labels[1]]).success();
+    let ask = |model: &std::path::Path| {
+        polyhead(&["predict", text(model), "--json", "--task", "people", "Ada lived in London."]).json()
+    };
+    assert_eq!(ask(&back), ask(&both));
+    for (more, said) in [
+        (&["--labels", "people"][..], "expected TASK=LABEL"),
+        (&["--labels", "nobody=O"], "no task `nobody`"),
+        (&["--base", "./nowhere"], "nowhere"),
+    ] {
+        let ran = import(&folder.path().join("none"), more);
+        assert!(ran.stderr.contains(said), "{said}: {}", ran.stderr);
+    }
+    assert!(polyhead(&["import", text(&ner), text(&folder.path().join("none")), "--to", "x"]).stderr.contains("adapter_config.json"));
+}
