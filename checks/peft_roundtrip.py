@@ -69,7 +69,9 @@ def main():
     rows = pairs(args.model)
     ours = plain.dump(args, args.model, rows)
     tasks = json.loads((args.model / "config.json").read_text())["polyhead"]["tasks"]
-    tasks = [(task["name"], task["kind"], task["config"].get("labels", [])) for task in tasks if task["kind"] in plain.CLASSES]
+    # A classifier without the pooler is refused, as it has no form there.
+    has_class = [task["kind"] in plain.CLASSES and (task["kind"] != "classify" or task["config"].get("pooler")) for task in tasks]
+    tasks = [(task["name"], task["kind"], task["config"].get("labels", [])) for task, known in zip(tasks, has_class) if known]
     with tempfile.TemporaryDirectory() as scratch:
         scratch = Path(scratch)
         base, together, wanted = scratch / "base", [], {}

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Inputs: `ids`, `type_ids` (packed end to end) and `lengths`. Outputs: `hidden.N` `[tokens, hidden]` after the
-//! embeddings and every layer, and `logits.TASK` for every task of the model, `[tokens, outputs]` or `[windows, outputs]`.
+//! embeddings and every layer, if tasks share them, and `logits.TASK` for every task of the model, `[tokens, outputs]` or `[windows, outputs]`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -14,6 +14,7 @@
 mod common;
 
 use candle_core::{Device, Tensor};
+use polyhead::sharing;
 use std::path::Path;
 
 fn main() {
@@ -24,7 +25,9 @@ fn main() {
     };
     let windows = common::windows(&common::read(Path::new(inputs)));
     let model = common::load(Path::new(model));
-    let mut found = common::hidden(&*model.encoder, &windows);
+    // Where each task has hidden states of its own, there are none without a task.
+    let has_hidden = !sharing::open(&model.sharing).unwrap().is_inside_layers();
+    let mut found = if has_hidden { common::hidden(&*model.encoder, &windows) } else { common::Tensors::new() };
     for task in &model.tasks {
         let logits = model.logits(task, &windows.iter().collect::<Vec<_>>()).unwrap();
         let rows: Vec<&[f32]> = logits.iter().flat_map(|window| window.rows()).collect();
