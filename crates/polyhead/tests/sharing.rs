@@ -209,6 +209,32 @@ fn what_is_private_stays_so_in_what_is_trained_from_it() {
 }
 
 #[test]
+fn a_task_that_is_added_to_a_frozen_encoder_leaves_the_answers_of_the_others_as_they_are() {
+    for mode in MODES.iter().filter(|mode| ["adapters", "lora"].iter().any(|name| mode.contains(name))) {
+        let folder = trained(mode, &["train.epochs=1"]);
+        let before = common::load(&best(folder.path()));
+        let ner = small::kind("ner");
+        let train = small::write_data(ner, "more", &[9; 16], folder.path());
+        let text = format!(
+            "name = 'more'\noutput = {:?}\nsharing = {mode}\nencoder = {{ checkpoint = {:?}, keep_heads = true }}\n\
+             train = {{ epochs = 1, learning_rate = 1e-2, feature_cache = false }}\n\
+             tasks.people = {{ kind = 'ner', max_length = 48, stride = 12, batch_size = 8 }}\n\
+             data.people = {{ train = {train:?}, validation = {train:?} }}\n",
+            folder.path().join("runs"),
+            best(folder.path()),
+        );
+        small::train(Recipe::parse(&text, &folder.path().join("more.toml"), &[]).unwrap());
+        let after = common::load(&folder.path().join("runs/more/best"));
+        assert!(after.parameters.iter().any(|parameter| parameter.name.starts_with("private.people.")));
+        for data in &prepare(&recipe(folder.path(), mode, &[]), TASKS, &mut |_| {}).unwrap().task_data {
+            let windows = windows(data);
+            let [then, now] = [&before, &after].map(|model| logits(model, &data.name, &windows));
+            assert_eq!(then, now, "{mode}: {}", data.name);
+        }
+    }
+}
+
+#[test]
 fn options_out_of_range_are_refused_with_their_key() {
     let folder = tempfile::tempdir().unwrap();
     let refused =

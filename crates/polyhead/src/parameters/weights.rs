@@ -657,9 +657,8 @@ impl Weights {
     fn train(&self, role: Role) -> Train {
         let frozen = match (&self.owner, role) {
             (_, Role::Unused) => true,
-            (_, Role::LowRank) => false,
-            (Owner::Head(name), _) => self.still.contains(name),
-            (Owner::Private(name), _) => self.still.contains(name),
+            (Owner::Head(name) | Owner::Private(name), _) => self.still.contains(name),
+            (Owner::Encoder, Role::LowRank) => false,
             (Owner::Encoder, _) => self.shared_is_frozen || self.lora.is_some() || self.freeze.holds(self.group),
         };
         if frozen { Train::No } else { Train::Yes }
