@@ -4,8 +4,8 @@
     python3 bench/sharing.py --encoder MINILM_DIR --data DATA_DIR [--seeds 42 43 44] [PART ...]
     python3 bench/sharing.py --table
 
-A part is `SENTENCES+QUESTIONS`: one training on the first so many of each file, 0 for a task that is left out. Parts with both train jointly; the
-other task has 2,000 examples. All are scored on the whole validation sets, by the model of the best epoch as the recipe chooses it: that of the task where it
+A part is `SENTENCES+QUESTIONS`: one training on the first so many of each file, 0 for a task that is left out. Parts with both train jointly, as the recipe says with a
+batch of both in each step, or `/in-turn` with batches of the tasks in turn and losses as they are; the other task has 2,000 examples. All are scored on the whole validation sets, by the model of the best epoch as the recipe chooses it: that of the task where it
 is alone, the mean of both where they are joint. What `polyhead compare` does, with every training that several comparisons share made once.
 
 A part's scores go into --results as soon as it is done, and a part that is there is not run again. --until begins nothing after that time. Scores do not
@@ -20,17 +20,20 @@ import tempfile
 from pathlib import Path
 
 import harness
+import levers
 from harness import ROOT, Busy, table
 
 FEW, MANY = [200, 500, 2000], 2000
 MEASURES = {"ner": ["micro_f1"], "qa": ["exact_match", "f1"]}
+IN_TURN = "/in-turn"
 PARTS = [f"{few}+0" for few in FEW] + [f"0+{few}" for few in FEW] + [f"{few}+{MANY}" for few in FEW] + [f"{MANY}+{few}" for few in FEW[:-1]]
+PARTS += [f"{sizes}{IN_TURN}" for few in FEW[:-1] for sizes in [f"{few}+{MANY}", f"{MANY}+{few}"]]
 
 
 def run(args, part: str, seed: int) -> dict:
-    sizes = {task: int(size) for task, size in zip(MEASURES, part.split("+")) if int(size)}
-    overrides = harness.entities_and_answers(args.data, sizes)
-    overrides |= {"seed": seed, "name": f"{part.replace('+', '-')}-{seed}", "output": args.work, "encoder.checkpoint": args.encoder}
+    sizes = {task: int(size) for task, size in zip(MEASURES, part.removesuffix(IN_TURN).split("+")) if int(size)}
+    overrides = harness.entities_and_answers(args.data, sizes) | (levers.IN_TURN if part.endswith(IN_TURN) else {})
+    overrides |= {"seed": seed, "name": f"{part.replace('+', '-').replace('/', '-')}-{seed}", "output": args.work, "encoder.checkpoint": args.encoder}
     folder = args.work / overrides["name"]
     shutil.rmtree(folder, ignore_errors=True)
     args.work.mkdir(parents=True, exist_ok=True)
@@ -57,15 +60,17 @@ def show(parts: dict) -> None:
         for few in FEW:
             for measure in MEASURES[task]:
                 name = f"{task} {measure}"
-                alone, joint = of(parts, f"{few}+0" if task == "ner" else f"0+{few}", name), of(parts, joint_of(few), name)
-                seeds = sorted(alone.keys() & joint.keys())
-                if not seeds:
-                    continue
-                gains = [joint[seed] - alone[seed] for seed in seeds]
-                mean = statistics.mean
-                rows.append([name, str(few), str(len(seeds)), f"{mean(alone[seed] for seed in seeds):.2f}", f"{mean(joint[seed] for seed in seeds):.2f}",
-                             harness.difference(gains)])
-    print(table(["measure", "its examples", "seeds", "alone", f"with {MANY} of the other", "difference, 95 % interval"], rows))
+                alone = of(parts, f"{few}+0" if task == "ner" else f"0+{few}", name)
+                for way in ["", IN_TURN]:
+                    joint = of(parts, joint_of(few) + way, name)
+                    seeds = sorted(alone.keys() & joint.keys())
+                    if not seeds:
+                        continue
+                    gains = [joint[seed] - alone[seed] for seed in seeds]
+                    mean = statistics.mean
+                    rows.append([name, str(few), way.strip("/") or "as the recipe", str(len(seeds)), f"{mean(alone[seed] for seed in seeds):.2f}",
+                                 f"{mean(joint[seed] for seed in seeds):.2f}", harness.difference(gains)])
+    print(table(["measure", "its examples", "batches", "seeds", "alone", f"with {MANY} of the other", "difference, 95 % interval"], rows))
 
 
 def main() -> None:

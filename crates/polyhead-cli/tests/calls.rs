@@ -17,9 +17,12 @@ fn version_and_help_go_to_standard_output() {
     }
 }
 
-const COMMANDS: [&str; 21] = [
+const COMMANDS: [&str; 24] = [
     "init",
     "merge",
+    "average",
+    "negate",
+    "unload",
     "quantize",
     "push",
     "pull",

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod support;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -171,4 +171,24 @@ fn strategies_are_ranked_beside_the_plain_one() {
     let refused = polyhead(&["compare", &recipe, "--sample", "dga"]);
     assert!(refused.stderr.contains("`dga` needs a target"), "{}", refused.stderr);
     assert!(!folder.path().join("trial-compare").exists());
+}
+
+#[test]
+fn ways_of_sharing_are_ranked_beside_hard_sharing_with_what_they_take() {
+    let (folder, recipe) = recipe();
+    let arguments =
+        ["--sharing", "private_layers,lora", "--seeds", "1", "--set", "sharing={ name = 'lora', rank = 2 }"];
+    let shown = polyhead(&[&["compare", &recipe][..], &arguments].concat()).success();
+    for part in ["Ways of sharing", "What they take", "private_layers", "lora"] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    let json = polyhead(&[&["compare", &recipe][..], &arguments, &["--json", "--quiet"]].concat()).json();
+    let entries = json["groups"][0]["entries"].as_array().unwrap();
+    let ways: Vec<&Value> = entries.iter().map(|entry| &entry["strategy"]).collect();
+    // With the options that the recipe has.
+    assert_eq!(ways, [&json!("hard"), &json!("private_layers"), &json!({ "name": "lora", "rank": 2 })]);
+    let config = folder.path().join("trial-strategies/sharing-lora-seed1/recipe.toml");
+    assert!(std::fs::read_to_string(config).unwrap().contains("rank = 2"));
+    let refused = polyhead(&["compare", &recipe, "--sharing", "nothing"]);
+    assert!(refused.stderr.contains("sharing: expected all, or some of hard"), "{}", refused.stderr);
 }

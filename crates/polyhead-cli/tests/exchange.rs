@@ -195,6 +195,25 @@ fn additions_go_to_peft_and_several_folders_come_back_as_one_model() {
         polyhead(&["predict", text(model), "--json", "--task", "people", "Ada lived in London."]).json()
     };
     assert_eq!(ask(&back), ask(&both));
+    // A task more, one less, and what else can be made of additions.
+    let changed = |call: &[&str], name: &str, to_flag: bool| {
+        let to = folder.path().join(name);
+        let to_flag: &[&str] = if to_flag { &["--to"] } else { &[] };
+        polyhead(&[call, to_flag, &[text(&to)]].concat()).success();
+        to
+    };
+    let again = format!("again={}", text(&qa));
+    let three = changed(&["import", &again, "--into", text(&both)], "three", true);
+    assert_eq!(ask(&three), ask(&both));
+    let two = changed(&["unload", "--task", "qa", text(&three)], "two", false);
+    let facts = polyhead(&["inspect", text(&two), "--json"]).json();
+    assert_eq!((&facts["tasks"][1]["name"], facts["tasks"].as_array().unwrap().len()), (&"again".into(), 2));
+    let negated = changed(&["negate", "--task", "people", text(&both)], "negated", false);
+    changed(&["average", text(&both), text(&negated)], "mean", true);
+    let merged = changed(&["merge", "--task", "people", text(&both)], "merged", false);
+    let facts = polyhead(&["inspect", text(&merged), "--json"]).json();
+    assert!(facts["lora"].is_null() && facts["sharing"]["name"] != "lora", "{facts}");
+    assert!(polyhead(&["merge", text(&both), "x"]).stderr.contains("--task"));
     for (more, said) in [
         (&["--labels", "people"][..], "expected TASK=LABEL"),
         (&["--labels", "nobody=O"], "no task `nobody`"),
@@ -203,5 +222,9 @@ fn additions_go_to_peft_and_several_folders_come_back_as_one_model() {
         let ran = import(&folder.path().join("none"), more);
         assert!(ran.stderr.contains(said), "{said}: {}", ran.stderr);
     }
-    assert!(polyhead(&["import", text(&ner), text(&folder.path().join("none")), "--to", "x"]).stderr.contains("adapter_config.json"));
+    assert!(
+        polyhead(&["import", text(&ner), text(&folder.path().join("none")), "--to", "x"])
+            .stderr
+            .contains("adapter_config.json")
+    );
 }

@@ -171,7 +171,8 @@ fn tensors_that_do_not_fit_are_named() {
         let short = tensors[&a].narrow(1, 0, 8).unwrap().contiguous().unwrap();
         tensors.insert(a.clone(), short);
     });
-    assert!(message.contains("expected an addition to `encoder.layer.0.attention.self.query` [32, 32]"), "{message}");
+    let layer = "`encoder.layer.0.attention.self.query`: expected an addition to a layer [32, 32]";
+    assert!(message.contains(layer), "{message}");
     let message = changed(&|tensors| {
         let vector = tensors[&a].narrow(0, 0, 1).unwrap().contiguous().unwrap();
         tensors.insert(format!("{layer}.lora_magnitude_vector"), vector);
@@ -209,4 +210,106 @@ fn a_model_without_lora_is_not_written_for_peft() {
     let error = peft::write(&model, model.task("ner").unwrap(), &base, &folder.path().join("to")).unwrap_err();
     assert!(error.to_string().contains("expected a model with LoRA"), "{error}");
     assert!(!folder.path().join("to").exists());
+}
+
+/// Model folders of the first encoder, each with these folders of PEFT as tasks of these names.
+fn saved(scratch: &Path, name: &str, tasks: &[(&str, &str)]) -> PathBuf {
+    let kind = with_folders().next().unwrap();
+    let named = |(task, of): &(&str, &str)| Folder { task: Some((*task).to_owned()), ..folder(kind, of) };
+    let to = scratch.join(name);
+    let folders: Vec<Folder> = tasks.iter().map(named).collect();
+    peft::read(&fixture(kind.fixture), &folders, TASKS).unwrap().save(&to).unwrap();
+    to
+}
+
+fn answers(model: &Model, task: &str) -> Vec<f32> {
+    let kind = with_folders().next().unwrap();
+    let reference = read(&fixture(kind.fixture).join("peft/logits.safetensors"));
+    logits(model, task, &windows(&reference)).concat()
+}
+
+fn far(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+#[test]
+fn tasks_are_added_and_left_out_and_the_others_answer_the_same() {
+    let (scratch, kind) = (tempfile::tempdir().unwrap(), with_folders().next().unwrap());
+    let one = saved(scratch.path(), "one", &[("ner", "ner")]);
+    let before = answers(&load(&one), "ner");
+    let named = |name: &str, of: &str| Folder { task: Some(name.to_owned()), ..folder(kind, of) };
+    let two = peft::added(&one, &[named("people", "ner")], TASKS).unwrap();
+    assert_eq!(answers(&two, "ner"), before);
+    assert_eq!(answers(&two, "people"), before);
+    // Room for more layers and a larger rank: sums have more zeros in them.
+    let three = peft::added(&one, &[named("qa", "qa"), named("sentiment", "classify")], TASKS).unwrap();
+    assert!(far(&answers(&three, "ner"), &before) < 1e-5);
+    let to = scratch.path().join("two");
+    two.save(&to).unwrap();
+    let again = peft::without(&to, &["people".to_owned()], TASKS).unwrap();
+    assert_eq!((answers(&again, "ner"), again.tasks.len()), (before, 1));
+    for (tasks, said) in [(&["ner", "people"][..], "expected a task that stays"), (&["nobody"], "found `nobody`")] {
+        let tasks: Vec<String> = tasks.iter().map(|&task| task.to_owned()).collect();
+        let refused = peft::without(&to, &tasks, TASKS).err().unwrap().to_string();
+        assert!(refused.contains(said), "{refused}");
+    }
+    let refused = peft::added(&one, &[named("ner", "ner")], TASKS).err().unwrap().to_string();
+    assert!(refused.contains("ner"), "{refused}");
+}
+
+#[test]
+fn additions_are_merged_negated_and_averaged_as_their_products_are() {
+    let scratch = tempfile::tempdir().unwrap();
+    let both = saved(scratch.path(), "both", &[("ner", "ner"), ("qa", "qa")]);
+    let model = load(&both);
+    for task in ["ner", "qa"] {
+        let merged = peft::merged(&both, task, TASKS).unwrap();
+        assert!(merged.parameters.iter().all(|parameter| !parameter.name.contains("lora")));
+        assert!(far(&answers(&merged, task), &answers(&model, task)) < 1e-5, "{task}");
+    }
+    // Twice is not at all; once is W - s B A.
+    let negated = peft::negated(&both, &["ner".to_owned()], TASKS).unwrap();
+    assert_eq!(answers(&negated, "qa"), answers(&model, "qa"));
+    assert!(far(&answers(&negated, "ner"), &answers(&model, "ner")) > 1e-2);
+    let to = scratch.path().join("negated");
+    negated.save(&to).unwrap();
+    assert_eq!(answers(&peft::negated(&to, &["ner".to_owned()], TASKS).unwrap(), "ner"), answers(&model, "ner"));
+    let weight = |model: &Path| {
+        let merged = peft::merged(model, "ner", TASKS).unwrap();
+        let query = merged.parameters.get("encoder.layer.0.attention.self.query.weight").unwrap();
+        query.weight.tensor().unwrap().copy().unwrap()
+    };
+    let plain = load(&both).parameters.get("encoder.layer.0.attention.self.query.weight").unwrap().weight.clone();
+    let twice = (plain.tensor().unwrap() * 2.0).unwrap();
+    assert!(error(&(weight(&both) + weight(&to)).unwrap(), &twice) < 1e-6);
+    // What was added and what was taken away come to nothing; the mean of three has the rank of all.
+    let mean = peft::average(&[&both, &to, &both], TASKS).unwrap();
+    let path = scratch.path().join("mean");
+    mean.save(&path).unwrap();
+    let third = ((weight(&both) * 2.0).unwrap() + weight(&to)).unwrap();
+    assert!(error(&weight(&path), &(third / 3.0).unwrap()) < 1e-6);
+    assert_eq!(mean.private_lora.as_ref().unwrap().rank, 9);
+    assert!(far(&answers(&mean, "qa"), &answers(&model, "qa")) < 1e-5);
+}
+
+#[test]
+fn models_that_have_no_mean_are_refused() {
+    let scratch = tempfile::tempdir().unwrap();
+    let one = saved(scratch.path(), "one", &[("ner", "ner")]);
+    let other = saved(scratch.path(), "other", &[("qa", "qa")]);
+    let refused = |models: &[&Path]| peft::average(models, TASKS).err().unwrap().to_string();
+    assert!(refused(&[&one, &other]).contains("with the same tasks, found qa"));
+    assert!(refused(&[&one]).contains("found one"));
+    let tensors = one.join("model.safetensors");
+    let changed = scratch.path().join("changed");
+    fs::create_dir(&changed).unwrap();
+    for file in fs::read_dir(&one).unwrap() {
+        let file = file.unwrap().path();
+        fs::copy(&file, changed.join(file.file_name().unwrap())).unwrap();
+    }
+    let mut all = read(&tensors);
+    let name = "encoder.layer.0.output.dense.bias";
+    all.insert(name.to_owned(), (&all[name] + 1.0).unwrap());
+    common::write(&changed.join("model.safetensors"), &all);
+    assert!(refused(&[&one, &changed]).contains("another encoder"));
 }

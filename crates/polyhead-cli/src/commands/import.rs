@@ -1,10 +1,10 @@
 //! `polyhead import`: a model folder out of a single-task folder of transformers, or of folders of PEFT.
 
-use super::{Destination, Overwrite};
+use super::Overwrite;
 use crate::out::Out;
 use crate::progress::downloads;
 use polyhead::hub::{self, HubOptions};
-use polyhead::model::{Model, shell_word};
+use polyhead::model::Model;
 use polyhead::peft::{self, Folder};
 use polyhead::tasks::TASKS;
 use polyhead::{Error, Result};
@@ -17,6 +17,7 @@ Examples:
   polyhead predict models/ner \"Ada Lovelace was born in London.\"
 
   polyhead import ner=adapters/ner qa=adapters/qa --to models/both --labels ner=O,B-PER,I-PER      of PEFT, a task each
+  polyhead import sentiment=adapters/sentiment --into models/both --to models/three
 
 Read are folders of ...ForTokenClassification, ...ForQuestionAnswering and ...ForSequenceClassification with an encoder that polyhead
 knows, and folders of PEFT with LoRA and the head of such a class. PEFT does not store what labels are called: those of the encoder's
@@ -34,6 +35,9 @@ pub struct Args {
     /// Of PEFT: the encoder, a folder or a name on the Hub, in place of the one that the folders name
     #[arg(long, value_name = "ENCODER")]
     base: Option<String>,
+    /// Of PEFT: a model with LoRA that the tasks are added to; its own answer the same as before
+    #[arg(long, value_name = "MODEL", conflicts_with = "base")]
+    into: Option<PathBuf>,
     /// Of PEFT: what the labels of a task are called, in order
     #[arg(long, value_name = "TASK=LABEL,...")]
     labels: Vec<String>,
@@ -51,7 +55,9 @@ impl Args {
         let named: Vec<(Option<String>, PathBuf)> = self.from.iter().map(named).collect();
         match named.iter().find(|(_, path)| !peft::is_folder(path)) {
             None => {}
-            Some(_) if self.from.len() == 1 && self.base.is_none() && self.labels.is_empty() => return Ok(None),
+            Some(_) if self.from.len() == 1 && self.base.is_none() && self.into.is_none() && self.labels.is_empty() => {
+                return Ok(None);
+            }
             Some((_, path)) => {
                 let message = format!("expected a folder of PEFT, found no {} in {}", peft::CONFIG, path.display());
                 return Err(Error::usage(message));
@@ -103,24 +109,24 @@ impl Args {
 }
 
 pub fn run(args: &Args, out: &mut Out) -> Result<()> {
-    let options = HubOptions::from_env();
     let folders = args.of_peft()?;
-    let from = match (&folders, args.from.as_slice()) {
-        (Some(folders), _) => args.base_of(folders)?,
-        (None, [from]) => from.clone(),
+    let mut model = match (&folders, args.from.as_slice()) {
+        (Some(folders), _) => match &args.into {
+            Some(model) => peft::added(model, folders, TASKS)?,
+            None => from_source(&args.base_of(folders)?, out, |base| peft::read(base, folders, TASKS))?,
+        },
+        (None, [from]) => from_source(from, out, |folder| Model::load(folder, TASKS))?,
         (None, _) => return Err(Error::usage("expected one folder, or folders of PEFT")),
     };
-    let checkpoint = hub::encoder(&from, &options, &mut downloads(out))?;
-    let mut model = match &folders {
-        Some(folders) => peft::read(&checkpoint.folder, folders, TASKS)?,
-        None => Model::load(&checkpoint.folder, TASKS)?,
-    };
-    model.about.source.get_or_insert(checkpoint.source);
     model.about = model.about.without_paths();
-    super::destination(&args.to, args.overwrite, Destination::Model)?;
-    model.save(&args.to)?;
     let names: Vec<&str> = model.tasks.iter().map(|task| task.name.as_str()).collect();
-    out.note(format!("{} is in {}", names.join(", "), args.to.display()));
-    out.note(format!("next: polyhead inspect {}", shell_word(&args.to.display().to_string())));
-    Ok(())
+    super::save(&model, &args.to, args.overwrite, &names.join(", "), out)
+}
+
+/// A model out of what a folder or a name on the Hub stands for, which is kept as its origin.
+fn from_source(from: &str, out: &mut Out, open: impl FnOnce(&Path) -> Result<Model>) -> Result<Model> {
+    let checkpoint = hub::encoder(from, &HubOptions::from_env(), &mut downloads(out))?;
+    let mut model = open(&checkpoint.folder)?;
+    model.about.source.get_or_insert(checkpoint.source);
+    Ok(model)
 }

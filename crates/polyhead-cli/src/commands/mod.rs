@@ -1,5 +1,6 @@
 //! The commands, one a file, in the order in which help lists them.
 
+mod average;
 mod compare;
 mod completions;
 mod data;
@@ -11,6 +12,7 @@ mod init;
 mod inspect;
 mod man;
 mod merge;
+mod negate;
 mod predict;
 mod pull;
 mod push;
@@ -21,6 +23,7 @@ mod serve;
 mod suite;
 mod train;
 mod tune;
+mod unload;
 
 use crate::out::Out;
 use clap::Subcommand;
@@ -28,7 +31,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use polyhead::export::{ALL_HEADS, INFO, ONE_HEAD};
 use polyhead::infer::{Products, Session};
 use polyhead::io::INT8_WEIGHTS;
-use polyhead::model::{Model, NamedTask};
+use polyhead::model::{Model, NamedTask, shell_word};
 use polyhead::peft;
 use polyhead::tasks::TASKS;
 use polyhead::{Error, Place, Result};
@@ -63,12 +66,18 @@ pub enum Command {
     Inspect(inspect::Args),
     /// List the architectures that a model can begin with
     Encoders(encoders::Args),
-    /// Write one task as a single-task model of transformers
+    /// Write a task for transformers, PEFT or ONNX, or a model for browsers
     Export(export::Args),
-    /// Make a model out of a single-task model of transformers
+    /// Make a model out of a single-task model of transformers, or of folders of PEFT
     Import(import::Args),
     /// Merge LoRA into the encoder: a plain model
     Merge(merge::Args),
+    /// Average the low-rank additions of models, and their heads
+    Average(average::Args),
+    /// Take away from an encoder what LoRA added to it
+    Negate(negate::Args),
+    /// Leave tasks of a model with LoRA out
+    Unload(unload::Args),
     /// Write a model a quarter of the size, whose encoder multiplies bytes, and say what that does to its scores
     Quantize(quantize::Args),
     /// Put a model on the Hugging Face Hub
@@ -101,6 +110,9 @@ impl Command {
             Command::Export(args) => export::run(&args, out),
             Command::Import(args) => import::run(&args, out),
             Command::Merge(args) => merge::run(&args, out),
+            Command::Average(args) => average::run(&args, out),
+            Command::Negate(args) => negate::run(&args, out),
+            Command::Unload(args) => unload::run(&args, out),
             Command::Quantize(args) => quantize::run(&args, out),
             Command::Push(args) => push::run(&args, out),
             Command::Pull(args) => pull::run(&args, out),
@@ -187,6 +199,15 @@ struct Overwrite {
     /// Replace the model folder that is there
     #[arg(long)]
     overwrite: bool,
+}
+
+/// Writes a model folder, and says what it is.
+fn save(model: &Model, to: &Path, overwrite: Overwrite, said: &str, out: &mut Out) -> Result<()> {
+    destination(to, overwrite, Destination::Model)?;
+    model.save(to)?;
+    out.note(format!("{said}: {}", to.display()));
+    out.note(format!("next: polyhead inspect {}", shell_word(&to.display().to_string())));
+    Ok(())
 }
 
 /// Checks that a model folder may be written here, and makes the folders above it.

@@ -75,8 +75,17 @@ impl Group {
         }
     }
 
-    /// The strategy of this name with its defaults and, where it takes one, a target; none if it can't be opened so.
-    fn strategy(self, name: &str, target: Option<&str>) -> Option<Strategy> {
+    /// What a recipe has of this group.
+    fn of(self, recipe: &Recipe) -> &Strategy {
+        match self {
+            Self::Balance => &recipe.train.balance,
+            Self::Sample => &recipe.train.sample,
+            Self::Sharing => &recipe.sharing,
+        }
+    }
+
+    /// The strategy of this name: as the recipe has it, else with its defaults and, where it takes one, a target. None if it can't be opened so.
+    fn strategy(self, recipe: &Recipe, name: &str, target: Option<&str>) -> Option<Strategy> {
         fn can_open<T: ?Sized>(all: &[Registered<T>], strategy: &Strategy) -> bool {
             find(all, &strategy.name).is_some_and(|entry| (entry.open)(&strategy.options).is_ok())
         }
@@ -89,7 +98,8 @@ impl Group {
             name: name.to_owned(),
             options: toml::Table::from_iter([("target".to_owned(), target.into())]),
         };
-        target.map(with).filter(&opens).or_else(|| Some(Strategy::named(name)).filter(&opens))
+        let own = Some(self.of(recipe)).filter(|own| own.name == name).cloned();
+        own.or_else(|| target.map(with).filter(&opens)).or_else(|| Some(Strategy::named(name)).filter(&opens))
     }
 }
 
@@ -149,7 +159,7 @@ pub fn entries(
         }
         for name in std::iter::once(group.baseline()).chain(names.into_iter().filter(|name| *name != group.baseline()))
         {
-            match group.strategy(name, target) {
+            match group.strategy(recipe, name, target) {
                 Some(strategy) => {
                     let entry = Entry { group, strategy };
                     match entry.recipe(recipe, recipe.seed, &recipe.output) {

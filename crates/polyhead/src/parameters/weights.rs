@@ -169,6 +169,30 @@ impl Weights {
         }
     }
 
+    /// These tensors, for a model that has all it needs. `path` is for errors.
+    pub fn of(path: &Path, tensors: BTreeMap<String, Tensor>) -> Self {
+        Self { path: path.to_owned(), tensors, ..Self::empty() }
+    }
+
+    /// Whether others are the same to the bit.
+    ///
+    /// # Errors
+    /// A tensor can't be read.
+    pub fn holds_same(&self, others: &Self) -> Result<bool> {
+        if !self.tensors.keys().eq(others.tensors.keys()) {
+            return Ok(false);
+        }
+        for (one, other) in self.tensors.values().zip(others.tensors.values()) {
+            let bits = |tensor: &Tensor| -> Result<Vec<u32>> {
+                Ok(tensor.flatten_all()?.to_vec1::<f32>()?.into_iter().map(f32::to_bits).collect())
+            };
+            if one.dims() != other.dims() || bits(one)? != bits(other)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Whether a tensor is not read at all.
     fn is_left_out(&self, naming: Naming, plain: &str) -> bool {
         let pretraining = matches!(self.heads, Heads::Stored) && Naming::is_of(naming.pretraining, plain);

@@ -8,12 +8,15 @@
 //! ```
 //!
 //! Names after `base_model.model.` are those of transformers' class for the task. Such folders are written (`write.rs`) and read, several
-//! as one model (`read.rs`).
+//! as one model (`read.rs`). What can be made of additions without training, whatever trained them: `arithmetic.rs`.
 
+mod arithmetic;
+mod parts;
 mod read;
 mod write;
 
-pub use read::{Folder, base_of, read};
+pub use arithmetic::{average, merged, negated, without};
+pub use read::{Folder, added, base_of, read};
 pub use write::{Base, write, write_base};
 
 use serde::{Deserialize, Serialize};

@@ -5,18 +5,15 @@
 //!                                base_model.model.classifier.weight                   ->  heads.ner.weight
 //! qa/adapter_model.safetensors   ...                                                  ->  private.qa. ..., heads.qa. ...
 //! ```
-//!
-//! A model has one rank, scale and choice of layers. Where folders differ, the largest rank and all layers are taken: what a folder does not have are
-//! zeros, and its scale is multiplied into B.
 
+use super::parts::{A, Addition, B, Part, Parts, targets};
 use super::{CONFIG, Config, TASK_TYPES, TENSORS};
-use crate::encoders::{EncoderKind, EncoderOverrides};
+use crate::encoders::EncoderKind;
 use crate::error::{Error, Place, Result};
 use crate::model::{Model, NamedTask, Provenance, read_config};
-use crate::parameters::{Heads, Lora, Weights, private_prefix, without_number};
-use crate::strategy::Strategy;
+use crate::parameters::{Heads, Lora, Weights};
 use crate::tasks::TaskKind;
-use candle_core::{Device, Tensor};
+use candle_core::Device;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -30,9 +27,6 @@ pub struct Folder {
     /// The labels of its head in order, which PEFT does not store; those of the encoder's `config.json` if they are left out and fit.
     pub labels: Option<Vec<String>>,
 }
-
-const A: &str = ".lora_A.weight";
-const B: &str = ".lora_B.weight";
 
 /// The encoder that a folder says it belongs to, `NAME` or `NAME@REVISION`.
 ///
@@ -93,135 +87,69 @@ impl Config {
     }
 }
 
-/// The additions of a task, and its head.
-struct Part {
-    task: NamedTask,
-    /// By layer: A `[rank, in]`, B `[out, rank]`, what they count.
-    layers: BTreeMap<String, (Tensor, Tensor, f64)>,
-    head: Vec<(String, Tensor)>,
-    config: Config,
-}
-
 /// Reads folders of PEFT that belong to one encoder as a model of that encoder, in which each task has low-rank additions of its own.
 ///
 /// # Errors
 /// A folder has what is computed in another way here, does not fit the encoder, or has no head of a known kind; two tasks have one name.
 pub fn read(base: &Path, folders: &[Folder], kinds: &[TaskKind]) -> Result<Model> {
     let path = base.join("config.json");
-    let mut config = read_config(&path)?;
+    let config = read_config(&path)?;
     if config.get("polyhead").is_some() {
         return Err(Error::usage("expected an encoder of transformers, found a model of polyhead")
             .at(Place::file(base))
             .hint("`polyhead export MODEL --adapter DIR --base BASE` writes the encoder of such a model"));
     }
-    let kind = EncoderKind::of(&path, &config)?;
-    let mut weights = Weights::read(&base.join("model.safetensors"), kind.naming, Heads::Stored, &Device::Cpu)?;
-    let parts = folders.iter().map(|folder| Part::read(folder, kind, &config, &weights, kinds));
-    let parts = parts.collect::<Result<Vec<_>>>()?;
-    let lora = settings(&parts, &weights)?;
-    let named: BTreeSet<&String> = parts.iter().flat_map(|part| part.layers.keys()).collect();
-    let named: BTreeMap<String, [usize; 2]> = named
-        .into_iter()
-        .map(|layer| {
-            let dims = weights.dims(&format!("{layer}.weight"));
-            let Some(&[outer, inner]) = dims else {
-                return Err(Error::data(format!("expected a linear layer `{layer}` in the encoder, found none"))
-                    .at(Place::file(base))
-                    .hint("is this the encoder that the folder was trained with?"));
-            };
-            Ok((layer.clone(), [outer, inner]))
-        })
-        .collect::<Result<_>>()?;
-    let mut tasks = Vec::new();
-    for part in parts {
-        for (layer, &[outer, inner]) in &named {
-            let (a, b) = match part.layers.get(layer) {
-                Some((a, b, scale)) => {
-                    let fits = a.dims().get(1) == Some(&inner) && b.dims().first() == Some(&outer);
-                    if !fits || a.dims().first() != b.dims().get(1) {
-                        let (name, a, b) = (&part.task.name, a.dims(), b.dims());
-                        return Err(Error::data(format!(
-                            "{name}: expected an addition to `{layer}` [{outer}, {inner}], found A {a:?} and B {b:?}"
-                        )));
-                    }
-                    let rank = a.dim(0)?;
-                    let b = (b * (scale / lora.scale()))?;
-                    (a.pad_with_zeros(0, 0, lora.rank - rank)?, b.pad_with_zeros(1, 0, lora.rank - rank)?.contiguous()?)
-                }
-                None => {
-                    let zeros = |dims: [usize; 2]| Tensor::zeros(&dims, candle_core::DType::F32, &Device::Cpu);
-                    (zeros([lora.rank, inner])?, zeros([outer, lora.rank])?)
-                }
-            };
-            for (end, tensor) in [(A, a), (B, b)] {
-                weights.put(&format!("{}{layer}{end}", private_prefix(&part.task.name)), tensor);
-            }
-        }
-        part.head.into_iter().for_each(|(name, tensor)| weights.put(&name, tensor));
-        tasks.push(part.task);
-    }
-    if let Some(fields) = config.as_object_mut() {
-        fields.insert("architectures".into(), json!([]));
-    }
-    let options = toml::Table::try_from(&lora).map_err(|cause| Error::data(cause.to_string()))?;
-    let sharing = Strategy { name: "lora".to_owned(), options };
-    let adjust = EncoderOverrides { sharing, ..EncoderOverrides::default() };
-    Model::of_parts(base, config, Provenance::default(), tasks, &adjust, weights)
+    let naming = EncoderKind::of(&path, &config)?.naming;
+    let encoder = Weights::read(&base.join("model.safetensors"), naming, Heads::Stored, &Device::Cpu)?;
+    let (folder, about) = (base.to_owned(), Provenance::default());
+    with(Parts { folder, config, encoder, tasks: Vec::new(), about }, folders, kinds)
 }
 
-/// One choice of rank, scale and layers that holds what all parts have.
-fn settings(parts: &[Part], weights: &Weights) -> Result<Lora> {
-    let ranks =
-        parts.iter().flat_map(|part| part.layers.values()).map(|(a, ..)| a.dims().first().copied().unwrap_or(0));
-    let rank = ranks.max().unwrap_or(0);
-    let layers: BTreeSet<&str> = parts.iter().flat_map(|part| part.layers.keys()).map(String::as_str).collect();
-    // `query` says it shortly, if it names no other layer.
-    let matrices: Vec<&str> = weights.matrices().filter_map(|name| name.strip_suffix(".weight")).collect();
-    let ends_so = |layer: &str, end: &str| layer.strip_suffix(end).is_some_and(|rest| rest.ends_with('.'));
-    let mut targets: Vec<String> = Vec::new();
-    for layer in &layers {
-        let end = without_number(layer);
-        let names_others = matrices.iter().any(|other| ends_so(other, end) && !layers.contains(other));
-        let target = if names_others { (*layer).to_owned() } else { end.to_owned() };
-        if !targets.contains(&target) {
-            targets.push(target);
-        }
+/// The same with the encoder and the tasks of a model with LoRA, whose answers stay the same.
+///
+/// # Errors
+/// The model has no LoRA; and those of [`read`].
+pub fn added(model: &Path, folders: &[Folder], kinds: &[TaskKind]) -> Result<Model> {
+    with(Parts::of_model(model, kinds)?, folders, kinds)
+}
+
+fn with(mut parts: Parts, folders: &[Folder], kinds: &[TaskKind]) -> Result<Model> {
+    let kind = EncoderKind::of(&parts.folder.join("config.json"), &parts.config)?;
+    for folder in folders {
+        let part = Part::read(folder, kind, &parts.config, &parts.encoder, kinds)?;
+        parts.tasks.push(part);
     }
-    let own = |config: &Config| (config.r, config.lora_alpha.to_bits(), config.use_rslora);
-    let first = parts.first().map(|part| own(&part.config));
-    let is_one = parts.iter().all(|part| Some(own(&part.config)) == first && part.config.rank_pattern.is_empty());
-    let dropout = parts.iter().map(|part| part.config.lora_dropout).fold(0.0, f64::max);
-    let lora = Lora { rank, alpha: rank as f64, rslora: false, dropout, targets: Some(targets) };
-    Ok(match parts.first() {
-        Some(Part { config, .. }) if is_one && config.r == rank => {
-            Lora { alpha: config.lora_alpha, rslora: config.use_rslora, ..lora }
-        }
-        _ => lora,
-    })
+    parts.into_model()
 }
 
 impl Part {
-    fn read(folder: &Folder, kind: &EncoderKind, config: &Value, base: &Weights, kinds: &[TaskKind]) -> Result<Self> {
+    fn read(
+        folder: &Folder,
+        kind: &EncoderKind,
+        config: &Value,
+        encoder: &Weights,
+        kinds: &[TaskKind],
+    ) -> Result<Self> {
         let said = config_of(&folder.path)?;
         let file = folder.path.join(TENSORS);
         let mut weights = Weights::read(&file, kind.naming, Heads::Stored, &Device::Cpu)?;
-        let mut layers = BTreeMap::new();
-        let found: Vec<String> = weights.matrices().filter_map(|name| Some(name.strip_suffix(A)?.to_owned())).collect();
-        for layer in found {
-            let [a, b] = [A, B].map(|end| weights.take(&format!("{layer}{end}")));
-            let (Some(a), Some(b)) = (a, b) else {
+        let mut additions = BTreeMap::new();
+        let layers: Vec<String> =
+            weights.matrices().filter_map(|name| Some(name.strip_suffix(A)?.to_owned())).collect();
+        for layer in layers {
+            let [Some(a), Some(b)] = [A, B].map(|end| weights.take(&format!("{layer}{end}"))) else {
                 let message = "expected B beside it, found none";
                 return Err(Error::data(message).at(Place::tensor(&file, format!("{layer}{A}"))));
             };
             let scale = said.scale(a.dim(0)?);
-            layers.insert(layer, (a, b, scale));
+            additions.insert(layer, Addition { a, b, scale });
         }
-        if layers.is_empty() {
+        if additions.is_empty() {
             return Err(Error::data("expected low-rank additions (tensors `...lora_A.weight`), found none")
                 .at(Place::file(&file)));
         }
         // A pooler belongs to the head here; PEFT leaves it with the encoder.
-        for (name, tensor) in base.of_part("pooler.") {
+        for (name, tensor) in encoder.of_part("pooler.") {
             if !weights.holds(name) {
                 weights.put(name, tensor.clone());
             }
@@ -230,16 +158,23 @@ impl Part {
         let left: Vec<String> =
             weights.names().filter(|name| !name.starts_with("pooler.")).map(str::to_owned).collect();
         let prefix = format!("heads.{}.", task.name);
-        let (head, other): (Vec<_>, Vec<_>) = left.into_iter().partition(|name| name.starts_with(&prefix));
-        if let Some(other) = other.first() {
+        if let Some(other) = left.iter().find(|name| !name.starts_with(&prefix)) {
             return Err(Error::data("a tensor that is no part of LoRA and no part of the head")
                 .at(Place::tensor(&file, other))
                 .hint(
                     "merge it with PEFT (`merge_and_unload`), and import the folder of transformers that this makes",
                 ));
         }
-        let head = head.into_iter().filter_map(|name| Some((name.clone(), weights.take(&name)?))).collect();
-        Ok(Self { task, layers, head, config: said })
+        let head = left.into_iter().filter_map(|name| Some((name.clone(), weights.take(&name)?))).collect();
+        let layers: BTreeSet<&str> = additions.keys().map(String::as_str).collect();
+        let made_with = said.rank_pattern.is_empty().then(|| Lora {
+            rank: said.r,
+            alpha: said.lora_alpha,
+            rslora: said.use_rslora,
+            dropout: said.lora_dropout,
+            targets: Some(targets(&layers, encoder)),
+        });
+        Ok(Self { task, additions, head, made_with })
     }
 }
 
