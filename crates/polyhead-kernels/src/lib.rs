@@ -14,6 +14,7 @@
 
 pub mod activation;
 pub mod adamw;
+mod affine;
 pub mod attention;
 pub mod binary_cross_entropy;
 mod concat;
@@ -58,12 +59,13 @@ pub mod weight;
 mod workspace;
 
 pub use activation::Activation;
+pub use affine::{Affine, AffinePart, Factor, Scale};
 pub use attention::positions::{BIAS_BUCKETS, Distances};
 pub use dropout::Dropout;
 pub use gemm::{InstructionSets, Precision, instruction_sets, instructions};
 pub use gradient::Gradient;
 pub use joined::{HeadGradients, Join};
-pub use linear::{Linear, LowRank, Part};
+pub use linear::{Around, Linear, LowRank, Part, Vectors};
 pub use ops::{Attention, Body, Disentangled, Ops, Positions, TaskBody};
 pub use pass::{DropoutAt, Index, Inputs, Items, Offset, Pass, TaskRows, Tasks};
 pub use plain::Plain;

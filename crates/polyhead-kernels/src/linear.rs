@@ -7,7 +7,7 @@
 //!
 //! [`Linear`] is a layer, or several side by side that read the same input and are computed as one product (queries, keys
 //! and values). Each part has its own weights, trained or frozen, and may have low-rank additions (`low_rank.rs`), of all rows or of those of a
-//! task. Weights
+//! task. There may be vectors around it (`vectors.rs`), which products know nothing of. Weights
 //! are rounded and brought into panels. Those of weights that a step changes are let go after their first product: most steps need no
 //! second one, and they take as much memory as the weights. All others are kept until their weights change.
 //!
@@ -16,9 +16,11 @@
 mod low_rank;
 mod operator;
 mod range;
+mod vectors;
 
 pub use low_rank::LowRank;
 pub(crate) use low_rank::Operand;
+pub use vectors::{Around, Vectors};
 
 use crate::dropout::{self, Dropout};
 use crate::gemm::{
@@ -47,6 +49,8 @@ pub struct Linear {
     in_int8: Option<Int8Cache>,
     /// Where its inputs are watched.
     inputs: Option<InputRange>,
+    /// What is done to its input and to its output.
+    vectors: Option<Vectors>,
 }
 
 /// One layer: `x Wᵀ + b`, and what is added to it.
@@ -153,7 +157,7 @@ impl Linear {
         let inner = parts.first().map_or(0, |part| part.weight.dims().iter().skip(1).product());
         let outer = parts.iter().map(Part::outputs).sum();
         let (in_f32, in_bf16) = Default::default();
-        Self { parts, inner, outer, precision: None, in_f32, in_bf16, in_int8: None, inputs: None }
+        Self { parts, inner, outer, precision: None, in_f32, in_bf16, in_int8: None, inputs: None, vectors: None }
     }
 
     /// The same, with the product of an input in bytes: for a model that answers. There is no gradient of it.
@@ -187,11 +191,6 @@ impl Linear {
     /// The width of its output.
     pub fn outputs(&self) -> usize {
         self.outer
-    }
-
-    /// Whether what it adds depends on whose the rows are.
-    pub fn is_private_inside(&self) -> bool {
-        self.parts.iter().flat_map(|part| &part.low_rank).any(|low_rank| low_rank.task.is_some())
     }
 
     /// What it is computed in, in a pass of this precision.

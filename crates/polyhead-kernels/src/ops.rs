@@ -14,9 +14,10 @@
 //! [`Ops::select_rows`]) for each of what was selected.
 
 use crate::activation::Activation;
+use crate::affine::Affine;
 use crate::attention::positions::Distances;
 use crate::layer_norm::Norm;
-use crate::linear::Linear;
+use crate::linear::{Around, Linear, Vectors};
 use crate::pass::{DropoutAt, Index};
 use crate::stitch::Stitch;
 use crate::value::Value;
@@ -88,8 +89,8 @@ pub trait Ops {
     /// The rows of a table `[.., columns]` that an index names.
     fn embedding(&mut self, table: &Weight, index: Index) -> Result<Value>;
 
-    /// `x Wᵀ + b` for each part of a layer, side by side; with the part's low-rank addition where it has one.
-    fn linear(&mut self, x: &Value, layer: &Arc<Linear>) -> Result<Value>;
+    /// `x Wᵀ + b` for each part of a layer, side by side; with the part's low-rank additions where it has some, without vectors around it.
+    fn product(&mut self, x: &Value, layer: &Arc<Linear>) -> Result<Value>;
 
     /// A function of each element.
     fn activation(&mut self, x: &Value, activation: Activation) -> Result<Value>;
@@ -135,10 +136,33 @@ pub trait Ops {
     /// A learnt mixture of values of one shape (see `stitch.rs`).
     fn stitched(&mut self, values: &[&Value], stitch: &Stitch) -> Result<Value>;
 
+    /// Columns times and plus vectors (see `affine.rs`).
+    fn affine(&mut self, x: &Value, affine: &Affine) -> Result<Value>;
+
     /// What the private part of each task makes of the task's own rows of these values, which are tokens; the results lie where the rows lay.
     fn of_each_task(&mut self, values: &[&Value], body: &TaskBody) -> Result<Value>;
 
     // Fused
+
+    /// A linear layer: its product, with the vectors around it if it has some.
+    fn linear(&mut self, x: &Value, layer: &Arc<Linear>) -> Result<Value> {
+        let Some(Vectors { reads, makes }) = layer.vectors() else { return self.product(x, layer) };
+        let x = self.around(x, reads)?;
+        let y = self.product(&x, layer)?;
+        self.around(&y, makes)
+    }
+
+    /// Times and plus the vectors of all tasks, or of the task of each row.
+    fn around(&mut self, x: &Value, vectors: &Around) -> Result<Value> {
+        match vectors {
+            Around::Nothing => Ok(x.clone()),
+            Around::AllTasks(affine) => self.affine(x, affine),
+            Around::EachTask(affines) => self.of_each_task(&[x], &|ops, task, rows| match (rows, affines.get(task)) {
+                ([x], Some(affine)) => ops.affine(x, affine),
+                _ => candle_core::bail!("no vectors of a task {task}"),
+            }),
+        }
+    }
 
     /// `a + b`.
     fn add(&mut self, a: &Value, b: &Value) -> Result<Value> {
@@ -162,14 +186,12 @@ pub trait Ops {
 
     /// Attention on a projection: `qkv` makes queries, keys and values side by side.
     fn self_attention(&mut self, x: &Value, qkv: &Arc<Linear>, attention: Attention) -> Result<Value> {
-        let projected = self.linear(x, qkv)?;
-        self.attention(&projected, attention)
+        composed::self_attention(self, x, qkv, attention)
     }
 
     /// `activation(x Wᵀ + b)`, for a product to read.
     fn linear_activation(&mut self, x: &Value, layer: &Arc<Linear>, activation: Activation) -> Result<Value> {
-        let y = self.linear(x, layer)?;
-        self.activation(&y, activation)
+        composed::linear_activation(self, x, layer, activation)
     }
 
     /// `dropout(x Wᵀ + b) + residual`: the end of a sub-layer with its LayerNorm before it.
@@ -180,15 +202,12 @@ pub trait Ops {
         residual: &Value,
         dropout: DropoutAt,
     ) -> Result<Value> {
-        let y = self.linear(x, layer)?;
-        let y = self.dropout(&y, dropout)?;
-        self.add(&y, residual)
+        composed::linear_residual(self, x, layer, residual, dropout)
     }
 
     /// `f(a) g` of the halves a and g of `x Wᵀ + b`, for a product to read.
     fn linear_gated(&mut self, x: &Value, layer: &Arc<Linear>, activation: Activation) -> Result<Value> {
-        let y = self.linear(x, layer)?;
-        self.gated(&y, activation)
+        composed::linear_gated(self, x, layer, activation)
     }
 
     /// `LayerNorm(dropout(x Wᵀ + b) + residual)`: the end of every BERT sub-layer.
@@ -200,15 +219,71 @@ pub trait Ops {
         norm: &Norm,
         dropout: DropoutAt,
     ) -> Result<Value> {
-        let y = self.linear(x, layer)?;
-        let y = self.dropout(&y, dropout)?;
-        let sum = self.add(&y, residual)?;
-        self.layer_norm(&sum, norm)
+        composed::linear_residual_norm(self, x, layer, residual, norm, dropout)
     }
 
     /// `dropout(x) Wᵀ + b`: a head.
     fn dropout_linear(&mut self, x: &Value, layer: &Arc<Linear>, dropout: DropoutAt) -> Result<Value> {
         let x = self.dropout(x, dropout)?;
         self.linear(&x, layer)
+    }
+}
+
+/// Fused methods as compositions of primitives: for backends without a kernel, and for layers with vectors around them.
+pub(crate) mod composed {
+    use super::*;
+
+    pub(crate) fn self_attention<O: Ops + ?Sized>(
+        ops: &mut O,
+        x: &Value,
+        qkv: &Arc<Linear>,
+        attention: Attention,
+    ) -> Result<Value> {
+        let projected = ops.linear(x, qkv)?;
+        ops.attention(&projected, attention)
+    }
+
+    pub(crate) fn linear_activation<O: Ops + ?Sized>(
+        ops: &mut O,
+        x: &Value,
+        layer: &Arc<Linear>,
+        activation: Activation,
+    ) -> Result<Value> {
+        let y = ops.linear(x, layer)?;
+        ops.activation(&y, activation)
+    }
+
+    pub(crate) fn linear_residual<O: Ops + ?Sized>(
+        ops: &mut O,
+        x: &Value,
+        layer: &Arc<Linear>,
+        residual: &Value,
+        dropout: DropoutAt,
+    ) -> Result<Value> {
+        let y = ops.linear(x, layer)?;
+        let y = ops.dropout(&y, dropout)?;
+        ops.add(&y, residual)
+    }
+
+    pub(crate) fn linear_gated<O: Ops + ?Sized>(
+        ops: &mut O,
+        x: &Value,
+        layer: &Arc<Linear>,
+        activation: Activation,
+    ) -> Result<Value> {
+        let y = ops.linear(x, layer)?;
+        ops.gated(&y, activation)
+    }
+
+    pub(crate) fn linear_residual_norm<O: Ops + ?Sized>(
+        ops: &mut O,
+        x: &Value,
+        layer: &Arc<Linear>,
+        residual: &Value,
+        norm: &Norm,
+        dropout: DropoutAt,
+    ) -> Result<Value> {
+        let sum = linear_residual(ops, x, layer, residual, dropout)?;
+        ops.layer_norm(&sum, norm)
     }
 }

@@ -2,6 +2,7 @@
 //! of ours, and where a new operator begins.
 
 use crate::activation::Activation;
+use crate::affine::{self, Affine};
 use crate::attention::{self, positions::PositionTensors};
 use crate::concat;
 use crate::dropout;
@@ -93,7 +94,7 @@ impl Ops for Plain {
         Ok(Value::Tensor(rows_of(&self.weight(table)?, &rows)?, index.rows_of()))
     }
 
-    fn linear(&mut self, x: &Value, layer: &Arc<Linear>) -> Result<Value> {
+    fn product(&mut self, x: &Value, layer: &Arc<Linear>) -> Result<Value> {
         let columns = x.tensor()?.dims2()?.1;
         let mask = |at| self.setting.mask(at, x.rows_of(), columns);
         let tasks = &self.setting.inputs.tasks;
@@ -168,6 +169,10 @@ impl Ops for Plain {
 
     fn of_each_task(&mut self, values: &[&Value], body: &TaskBody) -> Result<Value> {
         task_parts::of_each_task(self, values, body)
+    }
+
+    fn affine(&mut self, x: &Value, affine: &Affine) -> Result<Value> {
+        Ok(Value::Tensor(affine::plain(x.tensor()?, affine, |weight| self.weight(weight))?, x.rows_of()))
     }
 
     fn stitched(&mut self, values: &[&Value], stitch: &Stitch) -> Result<Value> {

@@ -1,13 +1,14 @@
 //! The tape as a backend: fused methods where there is a kernel, plain candle inside the tape for the rest.
 
 use crate::activation::Activation;
+use crate::affine::Affine;
 use crate::concat;
 use crate::dropout;
 use crate::gate;
 use crate::layer_norm::Norm;
 use crate::linear::Linear;
 use crate::neighbours;
-use crate::ops::{Attention, Body, Ops, TaskBody};
+use crate::ops::{Attention, Body, Ops, TaskBody, composed};
 use crate::pair_dots;
 use crate::pass::{DropoutAt, Index};
 use crate::plain::rows_of;
@@ -34,7 +35,7 @@ impl Ops for Tape {
         self.candle(&[], &[table], index.rows_of(), |_, tables| rows_of(&tables[0], &rows))
     }
 
-    fn linear(&mut self, x: &Value, layer: &Arc<Linear>) -> Result<Value> {
+    fn product(&mut self, x: &Value, layer: &Arc<Linear>) -> Result<Value> {
         self.fused_linear(x.fused()?, layer, None)
     }
 
@@ -103,6 +104,10 @@ impl Ops for Tape {
         self.fused_stitched(&values, stitch)
     }
 
+    fn affine(&mut self, x: &Value, affine: &Affine) -> Result<Value> {
+        self.fused_affine(x.fused()?, affine)
+    }
+
     fn concat(&mut self, values: &[&Value]) -> Result<Value> {
         let rows = concat::rows_of(values)?;
         let values = values.iter().map(|value| value.fused()).collect::<Result<Vec<_>>>()?;
@@ -118,10 +123,16 @@ impl Ops for Tape {
     }
 
     fn self_attention(&mut self, x: &Value, qkv: &Arc<Linear>, attention: Attention) -> Result<Value> {
+        if qkv.vectors().is_some() {
+            return composed::self_attention(self, x, qkv, attention);
+        }
         self.fused_self_attention(x.fused()?, qkv, attention)
     }
 
     fn linear_activation(&mut self, x: &Value, layer: &Arc<Linear>, activation: Activation) -> Result<Value> {
+        if layer.vectors().is_some() {
+            return composed::linear_activation(self, x, layer, activation);
+        }
         self.fused_linear_activation(x.fused()?, layer, activation)
     }
 
@@ -132,10 +143,16 @@ impl Ops for Tape {
         residual: &Value,
         dropout: DropoutAt,
     ) -> Result<Value> {
+        if layer.vectors().is_some() {
+            return composed::linear_residual(self, x, layer, residual, dropout);
+        }
         self.fused_linear_residual(x.fused()?, layer, residual.fused()?, dropout)
     }
 
     fn linear_gated(&mut self, x: &Value, layer: &Arc<Linear>, activation: Activation) -> Result<Value> {
+        if layer.vectors().is_some() {
+            return composed::linear_gated(self, x, layer, activation);
+        }
         self.fused_linear_gated(x.fused()?, layer, activation)
     }
 
@@ -147,6 +164,9 @@ impl Ops for Tape {
         norm: &Norm,
         dropout: DropoutAt,
     ) -> Result<Value> {
+        if layer.vectors().is_some() {
+            return composed::linear_residual_norm(self, x, layer, residual, norm, dropout);
+        }
         self.fused_linear_residual_norm(x.fused()?, layer, residual.fused()?, norm, dropout)
     }
 

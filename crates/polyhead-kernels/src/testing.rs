@@ -130,8 +130,8 @@ impl Ops for Primitives {
     fn embedding(&mut self, table: &Weight, index: Index) -> Result<Value> {
         self.0.embedding(table, index)
     }
-    fn linear(&mut self, x: &Value, layer: &Arc<Linear>) -> Result<Value> {
-        self.0.linear(x, layer)
+    fn product(&mut self, x: &Value, layer: &Arc<Linear>) -> Result<Value> {
+        self.0.product(x, layer)
     }
     fn activation(&mut self, x: &Value, activation: Activation) -> Result<Value> {
         self.0.activation(x, activation)
@@ -160,6 +160,10 @@ impl Ops for Primitives {
     fn recomputed(&mut self, x: &Value, beside: &[Value], body: Body) -> Result<Value> {
         body(self, x, beside)
     }
+    fn affine(&mut self, x: &Value, affine: &crate::Affine) -> Result<Value> {
+        self.0.affine(x, affine)
+    }
+
     fn stitched(&mut self, values: &[&Value], stitch: &crate::Stitch) -> Result<Value> {
         self.0.stitched(values, stitch)
     }

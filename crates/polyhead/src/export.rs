@@ -15,6 +15,7 @@ use crate::info::ModelInfo;
 use crate::io::{write_atomic, write_folder_atomic};
 use crate::model::{Model, NamedTask, card, case_embeddings};
 use crate::onnx::{self, Format};
+use crate::parameters::Merged;
 use crate::tasks::SingleTask;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -96,8 +97,10 @@ pub fn single_task(model: &Model, task: &NamedTask, folder: &Path) -> Result<()>
         HeadTransform::check(model.config())?;
     }
     // These classes of transformers have no pooler, or one that is the head's, and know nothing of LoRA.
-    let encoder =
-        model.parameters.encoder_of(&task.name, model.lora.as_ref().or(model.private_lora.as_ref()))?.into_iter();
+    let encoder = model
+        .parameters
+        .encoder_of(&task.name, Merged::Yes(model.lora.as_ref().or(model.private_lora.as_ref())))?
+        .into_iter();
     let encoder = encoder.filter(|(name, _)| !name.starts_with("pooler."));
     let encoder = encoder.map(|(name, tensor)| (format!("{prefix}{name}"), tensor));
     let tensors: Vec<_> = encoder.chain(head).collect();

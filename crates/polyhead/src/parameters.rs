@@ -7,13 +7,15 @@ mod int8;
 mod kept_gradients;
 mod lora;
 mod safetensors_file;
+mod vectors;
 mod weights;
 
 pub use int8::{Int8, Multiplies, Quantized};
 pub use kept_gradients::KeptGradients;
 pub(crate) use lora::without_number;
-pub use lora::{Lora, LoraOf};
+pub use lora::{Lora, LoraOf, Merged};
 pub use safetensors_file::{holds, write_numbers, write_tensors, write_tensors_in_bytes};
+pub use vectors::{Ia3Layers, TaskVectors};
 pub use weights::{Heads, Init, Naming, Weights};
 
 use crate::error::{Error, Result};
@@ -49,6 +51,8 @@ pub enum Role {
     Norm,
     /// A factor of a low-rank addition to a linear layer ([`Lora`]): it decays, and is trained though the layer is not.
     LowRank,
+    /// A vector around a linear layer ([`TaskVectors`]): it does not decay, and is trained though the layer is not.
+    Vector,
     /// Kept and saved as it is: no task uses it.
     Unused,
 }

@@ -55,7 +55,7 @@ const MODULES: &[(&str, &[&str])] = &[
         ],
     ),
     ("info", &["model", "parameters", "recipe", "tasks"]),
-    ("export", &["encoders", "error", "info", "io", "model", "onnx", "tasks"]),
+    ("export", &["encoders", "error", "info", "io", "model", "onnx", "parameters", "tasks"]),
     ("peft", &["encoders", "error", "export", "hub", "io", "model", "parameters", "strategy", "tasks"]),
     (
         "train",

@@ -16,15 +16,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 const TASK_NAMES: [&str; 3] = ["ner", "qa", "classify"];
+/// With DoRA.
+const DORA: &str = "dora";
 
 fn with_folders() -> impl Iterator<Item = &'static EncoderKind> {
     ENCODERS.iter().filter(|kind| ["tiny-bert", "tiny-roberta"].contains(&kind.fixture))
 }
 
 fn folder(kind: &EncoderKind, task: &str) -> Folder {
+    // The folder with DoRA is of entities, too.
+    let is_ner = ["ner", DORA].contains(&task);
     let labels = ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"].map(str::to_owned).to_vec();
     let path = fixture(kind.fixture).join("peft").join(task);
-    Folder { path, task: Some(task.to_owned()), labels: (task == "ner").then_some(labels) }
+    Folder { path, task: Some(task.to_owned()), labels: is_ner.then_some(labels) }
 }
 
 fn imported(kind: &EncoderKind, tasks: &[&str]) -> Model {
@@ -47,6 +51,9 @@ fn folders_that_peft_saved_answer_as_they_do_there_alone_and_together() {
         for task in TASK_NAMES {
             answers_as_peft(&imported(kind, &[task]), task, &reference);
         }
+        let dora = imported(kind, &[DORA]);
+        assert!(dora.private_lora.as_ref().unwrap().dora);
+        answers_as_peft(&dora, DORA, &reference);
         // Ranks, scales and layers differ: one model has room for all.
         let together = imported(kind, &TASK_NAMES);
         TASK_NAMES.iter().for_each(|task| answers_as_peft(&together, task, &reference));
@@ -70,7 +77,7 @@ fn config(folder: &Path) -> Value {
 fn what_is_written_is_what_peft_saved() {
     let folder = tempfile::tempdir().unwrap();
     for kind in with_folders() {
-        for task in ["ner", "qa"] {
+        for task in ["ner", "qa", DORA] {
             let to = folder.path().join(kind.fixture).join(task);
             fs::create_dir_all(to.parent().unwrap()).unwrap();
             written(&imported(kind, &[task]), task, &to);
@@ -81,7 +88,7 @@ fn what_is_written_is_what_peft_saved() {
                 assert_eq!(error(&ours[name], tensor), 0.0, "{task}: {name}");
             }
             let (ours, saved) = (config(&to), config(&theirs));
-            for field in ["peft_type", "task_type", "r", "use_rslora", "bias"] {
+            for field in ["peft_type", "task_type", "r", "use_rslora", "use_dora", "bias"] {
                 assert_eq!(ours[field], saved[field], "{task}: {field}");
             }
             assert_eq!(ours["lora_alpha"].as_f64(), saved["lora_alpha"].as_f64());
@@ -137,7 +144,7 @@ fn refused(path: &Path, labels: Option<&[&str]>) -> String {
 fn what_is_computed_in_another_way_here_is_refused_by_its_field() {
     for (field, value, said) in [
         ("peft_type", json!("IA3"), "`peft_type`: expected LORA, found IA3"),
-        ("use_dora", json!(true), "`use_dora`: expected false"),
+        ("use_dora", json!(true), "expected lengths of rows (DoRA) beside it"),
         ("fan_in_fan_out", json!(true), "`fan_in_fan_out`: expected false"),
         ("bias", json!("all"), "`bias`: expected none, found all"),
         ("alpha_pattern", json!({ "query": 3 }), "`alpha_pattern`"),
@@ -150,7 +157,8 @@ fn what_is_computed_in_another_way_here_is_refused_by_its_field() {
         changed[field] = value;
         fs::write(path.join(peft::CONFIG), changed.to_string()).unwrap();
         let message = refused(&path, None);
-        assert!(message.contains(said) && message.contains(peft::CONFIG), "{field}: {message}");
+        let place = if field == "use_dora" { "lora_magnitude_vector" } else { peft::CONFIG };
+        assert!(message.contains(said) && message.contains(place), "{field}: {message}");
     }
 }
 
@@ -171,11 +179,16 @@ fn tensors_that_do_not_fit_are_named() {
         let short = tensors[&a].narrow(1, 0, 8).unwrap().contiguous().unwrap();
         tensors.insert(a.clone(), short);
     });
-    let layer = "`encoder.layer.0.attention.self.query`: expected an addition to a layer [32, 32]";
-    assert!(message.contains(layer), "{message}");
+    let said = "`encoder.layer.0.attention.self.query`: expected an addition to a layer [32, 32]";
+    assert!(message.contains(said), "{message}");
     let message = changed(&|tensors| {
         let vector = tensors[&a].narrow(0, 0, 1).unwrap().contiguous().unwrap();
         tensors.insert(format!("{layer}.lora_magnitude_vector"), vector);
+    });
+    assert!(message.contains("expected none beside it, found some"), "{message}");
+    let message = changed(&|tensors| {
+        let vector = tensors[&a].narrow(0, 0, 1).unwrap().contiguous().unwrap();
+        tensors.insert(format!("{layer}.lora_embedding_A"), vector);
     });
     assert!(message.contains("no part of LoRA"), "{message}");
     let message = changed(&|tensors| tensors.retain(|name, _| !name.contains("lora")));

@@ -322,6 +322,19 @@ fn the_sample_corpus_has_no_warning_but_for_a_vocabulary_of_a_few_words() {
 }
 
 #[test]
+fn tasks_of_very_different_sizes_in_one_step_are_warned_of_and_in_turn_they_are_not() {
+    let folder = tempfile::tempdir().unwrap();
+    for (sample, expected) in [("joint", 1), ("round_robin", 0)] {
+        let sample = format!("train.sample={sample}");
+        let recipe = small::recipe(folder.path(), &[&sample, "data.qa.limit=4", "tasks.ner.batch_size=1"]);
+        let prepared = prepare(&recipe, TASKS, &mut |_| {}).unwrap();
+        let plan = Plan::new(&recipe, &prepared).unwrap();
+        let found = warned(&plan).into_iter().filter(|found| *found == ("qa", WarningKind::UnevenTasks)).count();
+        assert_eq!(found, expected, "{sample}");
+    }
+}
+
+#[test]
 fn of_several_examples_without_windows_the_first_in_order_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let data = small::write_data(small::kind("ner"), "train", &[5; 1000], folder.path());

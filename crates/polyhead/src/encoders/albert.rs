@@ -3,7 +3,7 @@
 
 use super::post_norm::{self, Build, Dropouts, LayerNames, Projection};
 use super::{EncoderKind, FirstPosition, ModelName, SequenceHead, TokenTypes};
-use crate::parameters::Naming;
+use crate::parameters::{Ia3Layers, Naming};
 use polyhead_kernels::Activation;
 
 const BUILD: Build = Build {
@@ -42,6 +42,7 @@ pub const KIND: EncoderKind = EncoderKind {
     case_embeddings: true,
     vocabulary: None,
     lora_targets: &["query", "value"],
+    ia3: Ia3Layers { outputs: &["key", "value"], inputs: &["ffn_output"] },
     sequence_head: Some(SequenceHead {
         dense: "albert.pooler",
         activation: Activation::Tanh,

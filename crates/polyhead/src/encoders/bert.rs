@@ -1,7 +1,7 @@
 //! BERT (Devlin et al., arXiv:1810.04805): learned positions from 0, and two token types that say which text a token is of.
 
 use super::{EncoderKind, FirstPosition, ModelName, SequenceHead, TokenTypes, Vocabulary, post_norm};
-use crate::parameters::Naming;
+use crate::parameters::{Ia3Layers, Naming};
 use polyhead_kernels::Activation;
 
 /// Its entry in [`super::ENCODERS`].
@@ -20,6 +20,7 @@ pub const KIND: EncoderKind = EncoderKind {
     case_embeddings: true,
     vocabulary: Some(Vocabulary::WordPiece),
     lora_targets: &["query", "value"],
+    ia3: Ia3Layers { outputs: &["key", "value"], inputs: &["output.dense"] },
     sequence_head: Some(SequenceHead {
         dense: "bert.pooler.dense",
         activation: Activation::Tanh,

@@ -208,7 +208,8 @@ pub(super) fn linear_with(
         Ok(Part { low_rank: weights.low_rank(name, outer, inner)?, ..Part::new(weight, bias) })
     };
     let parts = names.iter().map(&mut part).collect::<Result<Vec<_>>>()?;
-    let layer = Linear::new(parts);
+    let vectors = weights.vectors_around(names, &parts, [outer, inner])?;
+    let layer = Linear::new(parts).with_vectors(vectors);
     Ok(Arc::new(match weights.linear_layer(names) {
         Multiplies::Numbers => layer,
         Multiplies::Bytes => layer.in_int8(),

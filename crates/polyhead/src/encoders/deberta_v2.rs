@@ -19,7 +19,7 @@ use super::{
     SequenceHead, TokenTypes,
 };
 use crate::error::{Error, Place, Result};
-use crate::parameters::{Group, Naming, Role, Weights};
+use crate::parameters::{Group, Ia3Layers, Naming, Role, Weights};
 use crate::sharing;
 use polyhead_kernels::layer_norm::Norm;
 use polyhead_kernels::{
@@ -45,6 +45,7 @@ pub const KIND: EncoderKind = EncoderKind {
     case_embeddings: false,
     vocabulary: None,
     lora_targets: &["query_proj", "value_proj"],
+    ia3: Ia3Layers { outputs: &["key_proj", "value_proj"], inputs: &["output.dense"] },
     sequence_head: Some(SequenceHead {
         dense: "pooler.dense",
         activation: Activation::Gelu,
@@ -336,8 +337,7 @@ impl OfDistances {
             if !config.share_att_key {
                 return config::linear(weights, &[format!("{prefix}attention.self.{name}")], hidden, hidden).map(Some);
             }
-            let shared: Vec<Part> = layer.qkv.parts().get(own).cloned().into_iter().collect();
-            Ok(Some(Arc::new(Linear::new(shared))))
+            Ok(Some(Arc::new(layer.qkv.part_alone(own))))
         };
         let keys = of("c2p", 1, "pos_key_proj")?;
         Ok(Self { keys, queries: of("p2c", 0, "pos_query_proj")? })

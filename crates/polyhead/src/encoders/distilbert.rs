@@ -3,7 +3,7 @@
 
 use super::post_norm::{self, Build, Dropouts, LayerNames};
 use super::{EncoderKind, FirstPosition, ModelName, SequenceHead, TokenTypes, Vocabulary};
-use crate::parameters::Naming;
+use crate::parameters::{Ia3Layers, Naming};
 use polyhead_kernels::Activation;
 
 const BUILD: Build = Build {
@@ -46,6 +46,7 @@ pub const KIND: EncoderKind = EncoderKind {
     case_embeddings: true,
     vocabulary: Some(Vocabulary::WordPiece),
     lora_targets: &["q_lin", "v_lin"],
+    ia3: Ia3Layers { outputs: &["k_lin", "v_lin"], inputs: &["ffn.lin2"] },
     sequence_head: Some(SequenceHead {
         dense: "pre_classifier",
         activation: Activation::Relu,

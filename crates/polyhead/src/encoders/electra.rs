@@ -3,7 +3,7 @@
 
 use super::post_norm::{self, Build, Projection};
 use super::{EncoderKind, FirstPosition, ModelName, SequenceHead, TokenTypes, Vocabulary};
-use crate::parameters::Naming;
+use crate::parameters::{Ia3Layers, Naming};
 use polyhead_kernels::Activation;
 
 const BUILD: Build = Build {
@@ -29,6 +29,7 @@ pub const KIND: EncoderKind = EncoderKind {
     case_embeddings: true,
     vocabulary: Some(Vocabulary::WordPiece),
     lora_targets: &["query", "value"],
+    ia3: Ia3Layers { outputs: &["key", "value"], inputs: &["output.dense"] },
     sequence_head: Some(SequenceHead {
         dense: "classifier.dense",
         activation: Activation::Gelu,

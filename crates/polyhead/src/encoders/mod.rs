@@ -19,7 +19,7 @@ pub mod roberta;
 
 use crate::batch::{Batch, HeadInputs};
 use crate::error::{Error, Place, Result};
-use crate::parameters::{Freeze, Int8, Lora, Naming, Weights};
+use crate::parameters::{Freeze, Ia3Layers, Int8, Lora, Naming, Weights};
 use crate::sharing;
 use crate::strategy::Strategy;
 use candle_core::{Device, Tensor};
@@ -63,6 +63,8 @@ pub struct EncoderKind {
     /// The linear layers that low-rank adaptation (LoRA) changes if nothing else is said, by the last part of their names:
     /// those of PEFT.
     pub lora_targets: &'static [&'static str],
+    /// The linear layers that have the vectors of IA³.
+    pub ia3: Ia3Layers,
     /// The layers of its class for one label of a whole text, if they are those of [`SequenceHead`].
     pub sequence_head: Option<SequenceHead>,
     /// What its classes for labels and answers have between hidden states and their linear layer, if anything.

@@ -18,7 +18,7 @@ use super::{
     Reads, TokenTypes,
 };
 use crate::error::{Error, Place, Result};
-use crate::parameters::{Group, Naming, Weights};
+use crate::parameters::{Group, Ia3Layers, Naming, Weights};
 use crate::sharing::{self, Site, SubLayer};
 use polyhead_kernels::layer_norm::Norm;
 use polyhead_kernels::{Activation, Attention, DropoutAt, Index, Linear, Ops, Positions, Value, Weight};
@@ -42,6 +42,7 @@ pub const KIND: EncoderKind = EncoderKind {
     case_embeddings: false,
     vocabulary: None,
     lora_targets: &["Wqkv"],
+    ia3: Ia3Layers { outputs: &["Wqkv"], inputs: &["mlp.Wo"] },
     sequence_head: None,
     head_transform: Some(HeadTransform { dense: "head.dense", norm: "head.norm", output: "classifier" }),
     fixture: "tiny-modernbert",
@@ -216,7 +217,7 @@ impl ModernBert {
         let sharing = sharing::open(&adjust.sharing)?;
         let end = |weights: &mut Weights, of: SubLayer, name: String, inner, biased| {
             let linear = linear(weights, name.clone(), inner, hidden, biased)?;
-            let insert = sharing.insert(&Site { name: &name, of, hidden }, weights)?;
+            let insert = sharing.insert(&Site { name: &name, norm: None, of, hidden }, weights)?;
             Ok::<_, Error>(SubLayerEnd { linear, norm: None, insert })
         };
         let numbers: Vec<usize> = (0..reaches.len()).collect();

@@ -3,7 +3,7 @@
 
 use super::post_norm::{self, Build, LayerNames};
 use super::{EncoderKind, FirstPosition, ModelName, SequenceHead, TokenTypes};
-use crate::parameters::Naming;
+use crate::parameters::{Ia3Layers, Naming};
 use polyhead_kernels::Activation;
 
 const BUILD: Build = Build {
@@ -37,6 +37,7 @@ pub const KIND: EncoderKind = EncoderKind {
     case_embeddings: true,
     vocabulary: None,
     lora_targets: &["q", "v"],
+    ia3: Ia3Layers { outputs: &["k", "v"], inputs: &["output.dense"] },
     sequence_head: Some(SequenceHead {
         dense: "classifier.dense",
         activation: Activation::Tanh,

@@ -263,7 +263,7 @@ impl Layer {
             Ok::<_, Error>(SubLayerEnd {
                 linear: config::linear(weights, std::slice::from_ref(&name), inner, hidden)?,
                 norm: Some(config::norm(weights, &at(norm), hidden, epsilon)?),
-                insert: sharing.insert(&Site { name: &name, of, hidden }, weights)?,
+                insert: sharing.insert(&Site { name: &name, norm: Some(&at(norm)), of, hidden }, weights)?,
             })
         };
         Ok(Self {

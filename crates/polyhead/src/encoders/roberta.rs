@@ -7,7 +7,7 @@
 //! A `<pad>` that is written in a text is a token like any other here. transformers counts no position for it.
 
 use super::{EncoderKind, FirstPosition, ModelName, SequenceHead, TokenTypes, Vocabulary, post_norm};
-use crate::parameters::Naming;
+use crate::parameters::{Ia3Layers, Naming};
 use polyhead_kernels::Activation;
 
 /// Its entry in [`super::ENCODERS`].
@@ -29,6 +29,7 @@ pub const KIND: EncoderKind = EncoderKind {
     case_embeddings: false,
     vocabulary: Some(Vocabulary::ByteLevelBpe),
     lora_targets: &["query", "value"],
+    ia3: Ia3Layers { outputs: &["key", "value"], inputs: &["output.dense"] },
     sequence_head: Some(SequenceHead {
         dense: "classifier.dense",
         activation: Activation::Tanh,

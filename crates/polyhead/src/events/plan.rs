@@ -127,6 +127,8 @@ pub enum WarningKind {
     LabelsOnlyInValidation,
     /// Words that the tokenizer does not know.
     UnknownWords,
+    /// A task with few batches beside one with many, in steps of several tasks.
+    UnevenTasks,
     /// A kind that only a later version knows, or none was recorded.
     #[default]
     #[serde(other)]

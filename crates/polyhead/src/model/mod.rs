@@ -385,11 +385,15 @@ fn build(
     if let Some(lora) = sharing.lora() {
         weights.with_lora(lora.resolved(kind.lora_targets), LoraOf::EachTask)?;
     }
+    if let Some(vectors) = sharing.vectors(kind.ia3) {
+        weights.with_vectors(vectors);
+    }
     if sharing.freezes_encoder() {
         weights.freeze_shared();
     }
     weights.for_tasks(tasks.iter().map(|task| task.name.clone()));
     let encoder = (kind.open)(kind, path, config, adjust, weights)?;
+    weights.check_vectors()?;
     if let Freeze::Layers(count) = adjust.freeze
         && count > encoder.layers()
     {

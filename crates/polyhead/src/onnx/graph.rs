@@ -14,11 +14,12 @@
 use super::file::{Attribute, Initializer, Length, Numbers, Port, Type, node, node_of};
 use super::protobuf::Message;
 use super::{Format, Opset, PAIRS, RANGES, WeightType};
-use candle_core::Result;
+use candle_core::{Device, Result, Tensor};
 use polyhead_kernels::activation;
 use polyhead_kernels::layer_norm::Norm;
 use polyhead_kernels::{
-    Activation, Attention, Body, DropoutAt, GraphNode, Index, Linear, Ops, Part, Rows, Stitch, TaskBody, Value, Weight,
+    Activation, Affine, Attention, Body, DropoutAt, GraphNode, Index, Linear, Ops, Part, Rows, Stitch, TaskBody, Value,
+    Weight,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -339,7 +340,7 @@ impl Ops for Graph {
         Ok(Value::Node(GraphNode { name, columns, rows: Rows::Tokens }))
     }
 
-    fn linear(&mut self, x: &Value, layer: &Arc<Linear>) -> Result<Value> {
+    fn product(&mut self, x: &Value, layer: &Arc<Linear>) -> Result<Value> {
         let x = self.node(x)?;
         let parts = layer.parts().iter().map(|part| self.part(&x.name, layer, part)).collect::<Result<Vec<_>>>()?;
         let names: Vec<&str> = parts.iter().map(String::as_str).collect();
@@ -410,6 +411,21 @@ impl Ops for Graph {
         Ok(self.like(first, name, first.columns))
     }
 
+    fn affine(&mut self, x: &Value, affine: &Affine) -> Result<Value> {
+        let x = self.node(x)?.clone();
+        let at = x.name.split_once('/').map_or("vectors", |(at, _)| at).to_owned();
+        let (times, plus) = affine.values()?;
+        let mut name = x.name.clone();
+        for (operator, what, values, nothing) in [("Mul", "times", times, 1.0), ("Add", "plus", plus, 0.0)] {
+            if values.iter().any(|value| *value != nothing) {
+                let vector = Tensor::from_vec(values, x.columns, &Device::Cpu)?;
+                let vector = self.initializer(&format!("{at}.{what}"), Numbers::Tensor(vector));
+                name = self.emit(operator, &at, &[&name, &vector], &[]);
+            }
+        }
+        Ok(self.like(&x, name, x.columns))
+    }
+
     fn layer_norm(&mut self, x: &Value, norm: &Norm) -> Result<Value> {
         let x = self.node(x)?;
         let at = norm.weights().next().map_or("", Weight::name).trim_end_matches(".weight").to_owned();
@@ -449,7 +465,7 @@ impl Ops for Graph {
 
     /// Queries, keys and values need not be joined to be taken apart again.
     fn self_attention(&mut self, x: &Value, qkv: &Arc<Linear>, attention: Attention) -> Result<Value> {
-        let [query, key, value] = qkv.parts() else {
+        let ([query, key, value], None) = (qkv.parts(), qkv.vectors()) else {
             let projected = self.linear(x, qkv)?;
             return self.attention(&projected, attention);
         };

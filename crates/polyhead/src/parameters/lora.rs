@@ -8,11 +8,12 @@
 //! merged: NAME.weight = W + alpha / rank · B A
 //! ```
 //!
-//! With `rslora` it is alpha / √rank (Kalajdzievski, arXiv:2312.03732).
+//! With `rslora` it is alpha / √rank (Kalajdzievski, arXiv:2312.03732). With `dora` there is a vector besides (`vectors.rs`).
 //!
 //! Names, defaults and beginnings are those of PEFT: A is uniform within 1/√in (Kaiming, a = √5), B is zero, so that training
 //! begins with the encoder as it was. Encoders ask [`Weights::low_rank`] at each of their linear layers.
 
+use super::vectors::merge_vectors;
 use super::{Init, Owner, Parameter, Parameters, Role, Weights, private_prefix};
 use crate::error::{Error, Place, Result};
 use candle_core::Tensor;
@@ -34,6 +35,8 @@ pub struct Lora {
     pub alpha: f64,
     /// They count `alpha / √rank` instead: large ranks are then of use.
     pub rslora: bool,
+    /// The lengths of the rows of what they are added to are learnt by themselves (DoRA).
+    pub dora: bool,
     /// Dropout of what the additions read.
     pub dropout: f64,
     /// The linear layers, by the last parts of their names; left out, those that the encoder's kind names.
@@ -43,7 +46,7 @@ pub struct Lora {
 
 impl Default for Lora {
     fn default() -> Self {
-        Self { rank: 8, alpha: 8.0, rslora: false, dropout: 0.0, targets: None }
+        Self { rank: 8, alpha: 8.0, rslora: false, dora: false, dropout: 0.0, targets: None }
     }
 }
 
@@ -88,6 +91,7 @@ impl Lora {
         self.rank == other.rank
             && self.alpha == other.alpha
             && self.rslora == other.rslora
+            && self.dora == other.dora
             && targets(self) == targets(other)
     }
 
@@ -99,19 +103,22 @@ impl Lora {
 
     /// In words, for people.
     pub fn described(&self) -> String {
-        let Self { rank, alpha, rslora, targets, .. } = self;
+        let Self { rank, alpha, rslora, dora, targets, .. } = self;
         let targets = targets.as_deref().unwrap_or_default().join(", ");
         let of_rank = if *rslora { " / √rank" } else { "" };
-        format!("rank {rank}, alpha {alpha}{of_rank}, on {targets}")
+        let dora = if *dora { ", DoRA" } else { "" };
+        format!("rank {rank}, alpha {alpha}{of_rank}{dora}, on {targets}")
     }
 
     /// The targets that name a layer; several may.
     fn targets_of(&self, name: &str) -> impl Iterator<Item = &String> {
-        let names = move |target: &&String| {
-            name.strip_suffix(target.as_str()).is_some_and(|before| before.is_empty() || before.ends_with('.'))
-        };
-        self.targets.iter().flatten().filter(names)
+        self.targets.iter().flatten().filter(move |target| names_layer(target, name))
     }
+}
+
+/// Whether a target names a layer: it is its name, or the last parts of it.
+pub(super) fn names_layer(target: &str, name: &str) -> bool {
+    name.strip_suffix(target).is_some_and(|before| before.is_empty() || before.ends_with('.'))
 }
 
 /// Who has additions.
@@ -135,7 +142,7 @@ impl LoraOf {
 
 /// LoRA while an encoder declares its layers.
 pub(super) struct Declared {
-    settings: Lora,
+    pub(super) settings: Lora,
     of: LoraOf,
     /// Targets that named no layer yet.
     unmet: BTreeSet<String>,
@@ -259,9 +266,8 @@ impl Parameters {
         Ok(order.filter_map(|name| Some((name.clone(), tensors.remove(&name)?))).collect())
     }
 
-    /// The same of the encoder alone as a task has it, under the names that it would have if nothing were private. Additions are merged,
-    /// whoever has them.
-    pub fn encoder_of(&self, task: &str, settings: Option<&Lora>) -> Result<Vec<(String, Tensor)>> {
+    /// The same of the encoder alone as a task has it, under the names that it would have if nothing were private.
+    pub fn encoder_of(&self, task: &str, merged: Merged) -> Result<Vec<(String, Tensor)>> {
         let prefix = private_prefix(task);
         let name = |parameter: &Parameter| match parameter.owner {
             Owner::Encoder => Some(parameter.name.clone()),
@@ -271,11 +277,22 @@ impl Parameters {
         let named = self.iter().filter_map(|parameter| Some((name(parameter)?, &parameter.weight)));
         let named = named.map(|(name, weight)| Ok((name, weight.tensor()?.clone())));
         let mut tensors: BTreeMap<String, Tensor> = named.collect::<Result<_>>()?;
-        if let Some(settings) = settings {
-            merge(&mut tensors, settings)?;
+        match merged {
+            Merged::No => {}
+            Merged::Yes(Some(settings)) => merge(&mut tensors, settings)?,
+            Merged::Yes(None) => merge_vectors(&mut tensors)?,
         }
         Ok(tensors.into_iter().collect())
     }
+}
+
+/// Whether additions and vectors are put into the layers that they stand at.
+#[derive(Debug, Clone, Copy)]
+pub enum Merged<'a> {
+    /// They stay as they are.
+    No,
+    /// With the settings of LoRA, where there is some.
+    Yes(Option<&'a Lora>),
 }
 
 /// `W + scale B A` for W, and neither A nor B any more.
@@ -299,6 +316,7 @@ fn merge(tensors: &mut BTreeMap<String, Tensor>, settings: &Lora) -> Result<()> 
         let merged = (w.detach() + (b.detach().matmul(&a.detach())? * settings.scale())?)?;
         tensors.insert(format!("{layer}.weight"), merged);
     }
+    merge_vectors(tensors)?;
     match unmet.first() {
         Some(target) => Err(Error::data(format!("expected tensors `...{target}{A}`, found none"))),
         None => Ok(()),

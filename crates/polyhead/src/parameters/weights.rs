@@ -9,6 +9,7 @@
 
 use super::int8::{Int8, Multiplies, Quantized};
 use super::lora::Declared;
+use super::vectors;
 use super::{Freeze, Group, HeadTensor, Owner, PRIVATE, Parameter, Parameters, Role, Shape, Train, private_prefix};
 use crate::error::{Error, Place, Result};
 use crate::io::{INT8_WEIGHTS, SHARD_INDEX, ShardIndex};
@@ -112,6 +113,7 @@ pub struct Weights {
     /// Those layers, as they were declared: the names of each that stand side by side in one product.
     layers: Vec<Vec<String>>,
     pub(super) lora: Option<Declared>,
+    pub(super) vectors: Option<vectors::Declared>,
     heads: Heads,
     device: Device,
     problems: Vec<Error>,
@@ -275,6 +277,7 @@ impl Weights {
             int8: Int8::No,
             layers: Vec::new(),
             lora: None,
+            vectors: None,
             heads: Heads::Stored,
             device: Device::Cpu,
             problems: Vec::new(),
@@ -537,6 +540,21 @@ impl Weights {
         }
     }
 
+    /// The same, where what is new is computed of what was declared before.
+    pub fn get_or_begin_as(
+        &mut self,
+        name: &str,
+        shape: &[usize],
+        role: Role,
+        begins: impl FnOnce() -> Result<Tensor>,
+    ) -> Result<Weight> {
+        let own = self.own_name(name);
+        match self.new_key() {
+            Some(_) if !self.holds(&own) => self.declare(&own, &begins()?, role),
+            _ => self.get(name, shape, role),
+        }
+    }
+
     /// The named tensor of a head, which serves all its labels alike: where the head begins with that of the checkpoint it is kept,
     /// whatever labels that was made for; else it is initialised.
     pub fn get_or_init(&mut self, name: &str, shape: &[usize], role: Role, init: Init) -> Result<Weight> {
@@ -682,7 +700,7 @@ impl Weights {
         let frozen = match (&self.owner, role) {
             (_, Role::Unused) => true,
             (Owner::Head(name) | Owner::Private(name), _) => self.still.contains(name),
-            (Owner::Encoder, Role::LowRank) => false,
+            (Owner::Encoder, Role::LowRank | Role::Vector) => false,
             (Owner::Encoder, _) => self.shared_is_frozen || self.lora.is_some() || self.freeze.holds(self.group),
         };
         if frozen { Train::No } else { Train::Yes }

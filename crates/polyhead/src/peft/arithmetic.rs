@@ -47,6 +47,7 @@ pub fn without(model: &Path, tasks: &[String], kinds: &[TaskKind]) -> Result<Mod
 pub fn negated(model: &Path, tasks: &[String], kinds: &[TaskKind]) -> Result<Model> {
     let mut parts = Parts::of_model(model, kinds)?;
     parts.check_names(tasks)?;
+    parts.check_sums(model)?;
     for part in &mut parts.tasks {
         let name = &part.task.name;
         if !tasks.is_empty() && !tasks.contains(name) {
@@ -72,6 +73,7 @@ pub fn average(models: &[&Path], kinds: &[TaskKind]) -> Result<Model> {
     if count < 2 {
         return Err(Error::usage("expected two models at least, found one"));
     }
+    mean.check_sums(models.first().unwrap_or(&Path::new("")))?;
     mean.about.scores.clear();
     let share = 1.0 / count as f64;
     for part in &mut mean.tasks {
@@ -85,6 +87,7 @@ pub fn average(models: &[&Path], kinds: &[TaskKind]) -> Result<Model> {
         }
     }
     for (other, path) in all.zip(models.iter().skip(1)) {
+        other.check_sums(path)?;
         let fault = |what: &str| {
             Error::usage(format!("expected models of one encoder with the same tasks, found {what}"))
                 .at(Place::file(path))
@@ -109,15 +112,16 @@ pub fn average(models: &[&Path], kinds: &[TaskKind]) -> Result<Model> {
 impl Part {
     /// Adds a share of another part with the same head.
     fn add(&mut self, other: Self, share: f64) -> Result<()> {
-        for (layer, Addition { a, b, scale }) in other.additions {
+        for (layer, Addition { a, b, scale, .. }) in other.additions {
             let b = (b * (scale * share))?;
             let sum = match self.additions.remove(&layer) {
                 Some(mean) => Addition {
                     a: Tensor::cat(&[&mean.a, &a], 0)?,
                     b: Tensor::cat(&[&mean.b, &b], 1)?.contiguous()?,
                     scale: 1.0,
+                    lengths: None,
                 },
-                None => Addition { a, b, scale: 1.0 },
+                None => Addition { a, b, scale: 1.0, lengths: None },
             };
             self.additions.insert(layer, sum);
         }
@@ -134,6 +138,16 @@ impl Part {
 }
 
 impl Parts {
+    /// Refuses additions that are not all that training made.
+    fn check_sums(&self, model: &Path) -> Result<()> {
+        match self.tasks.iter().flat_map(|part| part.additions.values()).any(|addition| addition.lengths.is_some()) {
+            true => Err(Error::usage("expected low-rank additions alone, found lengths of rows (DoRA) beside them")
+                .at(Place::file(model))
+                .hint("`polyhead merge` writes the sum of both")),
+            false => Ok(()),
+        }
+    }
+
     fn check_names(&self, tasks: &[String]) -> Result<()> {
         let known: Vec<&str> = self.tasks.iter().map(|part| part.task.name.as_str()).collect();
         match tasks.iter().find(|task| !known.contains(&task.as_str())) {

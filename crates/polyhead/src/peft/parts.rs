@@ -13,7 +13,7 @@ use crate::encoders::EncoderOverrides;
 use crate::error::{Error, Place, Result};
 use crate::hub::model_folder;
 use crate::model::{Model, NamedTask, Provenance};
-use crate::parameters::{Lora, Owner, Weights, private_prefix, without_number};
+use crate::parameters::{Lora, Merged, Owner, Weights, private_prefix, without_number};
 use crate::strategy::Strategy;
 use crate::tasks::TaskKind;
 use candle_core::{DType, Device, Tensor};
@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 
 pub(super) const A: &str = ".lora_A.weight";
 pub(super) const B: &str = ".lora_B.weight";
+pub(super) const LENGTHS: &str = ".lora_magnitude_vector";
 
 /// An addition to a linear layer.
 pub(super) struct Addition {
@@ -32,6 +33,8 @@ pub(super) struct Addition {
     pub b: Tensor,
     /// What their product is multiplied by.
     pub scale: f64,
+    /// The lengths of the rows of the sum, `[out]`, where they are learnt by themselves (DoRA).
+    pub lengths: Option<Tensor>,
 }
 
 /// What a task has for itself.
@@ -72,17 +75,19 @@ impl Parts {
             let kept = model.parameters.iter().filter(|parameter| keep(&parameter.owner, &parameter.name));
             kept.map(|parameter| Ok((parameter.name.clone(), parameter.weight.tensor()?.clone()))).collect()
         };
-        let is_addition = |name: &str| name.ends_with(A) || name.ends_with(B);
+        let is_addition = |name: &str| [A, B, LENGTHS].iter().any(|end| name.ends_with(end));
         let encoder = tensors(&|owner, name| *owner == Owner::Encoder && !is_addition(name))?;
         let mut tasks = Vec::new();
         for NamedTask { name, task } in &model.tasks {
-            let mut own: BTreeMap<String, Tensor> = model.parameters.encoder_of(name, None)?.into_iter().collect();
+            let mut own: BTreeMap<String, Tensor> =
+                model.parameters.encoder_of(name, Merged::No)?.into_iter().collect();
             let layers: Vec<String> =
                 own.keys().filter_map(|tensor| Some(tensor.strip_suffix(A)?.to_owned())).collect();
             let mut additions = BTreeMap::new();
             for layer in layers {
+                let lengths = own.remove(&format!("{layer}{LENGTHS}"));
                 if let [Some(a), Some(b)] = [A, B].map(|end| own.remove(&format!("{layer}{end}"))) {
-                    additions.insert(layer, Addition { a, b, scale: lora.scale() });
+                    additions.insert(layer, Addition { a, b, scale: lora.scale(), lengths });
                 }
             }
             let head = tensors(&|owner, _| matches!(owner, Owner::Head(task) if task == name))?;
@@ -101,12 +106,13 @@ impl Parts {
     /// # Errors
     /// Additions do not fit the encoder, or two tasks have one name.
     pub fn into_model(mut self) -> Result<Model> {
-        let lora = self.settings();
+        let lora = self.settings()?;
         let layers = self.layers()?;
         let mut tasks = Vec::new();
         for part in self.tasks {
             for (layer, &[outer, inner]) in &layers {
-                let [a, b] = match part.additions.get(layer) {
+                let addition = part.additions.get(layer);
+                let [a, b] = match addition {
                     Some(addition) => addition
                         .of_rank(&lora, [outer, inner])
                         .map_err(|error| error.at_least(Place::tensor(format!("task {}", part.task.name), layer)))?,
@@ -115,7 +121,15 @@ impl Parts {
                         [zeros([lora.rank, inner])?, zeros([outer, lora.rank])?]
                     }
                 };
-                for (end, tensor) in [(A, a), (B, b)] {
+                let mut tensors = vec![(A, a), (B, b)];
+                if lora.dora {
+                    let weight = self.encoder.of_part(&format!("{layer}.weight")).next();
+                    let weight = weight.ok_or_else(|| Error::internal("a layer without weights"))?.1;
+                    let of_weight = || weight.sqr()?.sum(1)?.sqrt();
+                    let lengths = addition.and_then(|addition| addition.lengths.clone()).map_or_else(of_weight, Ok)?;
+                    tensors.push((LENGTHS, lengths));
+                }
+                for (end, tensor) in tensors {
                     self.encoder.put(&format!("{}{layer}{end}", private_prefix(&part.task.name)), tensor);
                 }
             }
@@ -139,10 +153,17 @@ impl Parts {
         self.layers()?;
         self.keep(&|name| name == task);
         let Some(part) = self.tasks.pop() else { return Err(Error::usage(format!("there is no task `{task}`"))) };
-        for (layer, Addition { a, b, scale }) in part.additions {
+        for (layer, Addition { a, b, scale, lengths }) in part.additions {
             let name = format!("{layer}.weight");
             let weight = self.encoder.take(&name).ok_or_else(|| Error::internal("a layer without weights"))?;
-            self.encoder.put(&name, (weight + (b.matmul(&a)? * scale)?)?);
+            let sum = (weight + (b.matmul(&a)? * scale)?)?;
+            self.encoder.put(
+                &name,
+                match lengths {
+                    Some(lengths) => sum.broadcast_mul(&(lengths / sum.sqr()?.sum(1)?.sqrt()?)?.unsqueeze(1)?)?,
+                    None => sum,
+                },
+            );
         }
         part.head.into_iter().for_each(|(name, tensor)| self.encoder.put(&name, tensor));
         let adjust = EncoderOverrides::default();
@@ -171,21 +192,28 @@ impl Parts {
     }
 
     /// One choice of rank, scale and layers that holds what all parts have.
-    fn settings(&self) -> Lora {
+    ///
+    /// # Errors
+    /// Some are of DoRA and some are not.
+    fn settings(&self) -> Result<Lora> {
         let additions = || self.tasks.iter().flat_map(|part| part.additions.values());
         let rank = additions().map(Addition::rank).max().unwrap_or(0);
         let made_with = self.tasks.first().and_then(|part| part.made_with.as_ref());
         let all_alike =
             self.tasks.iter().all(|part| part.made_with.as_ref().zip(made_with).is_some_and(|(a, b)| a.fits(b)));
         if let Some(lora) = made_with.filter(|lora| all_alike && lora.rank == rank) {
-            return lora.clone();
+            return Ok(lora.clone());
+        }
+        let dora = additions().any(|addition| addition.lengths.is_some());
+        if dora && additions().any(|addition| addition.lengths.is_none()) {
+            return Err(Error::usage("expected additions with lengths of rows (DoRA) in all tasks or in none"));
         }
         let layers: BTreeSet<&str> =
             self.tasks.iter().flat_map(|part| part.additions.keys()).map(String::as_str).collect();
         let targets = targets(&layers, &self.encoder);
         let loras = self.tasks.iter().filter_map(|part| part.made_with.as_ref());
         let dropout = loras.map(|lora| lora.dropout).fold(0.0, f64::max);
-        Lora { rank, alpha: rank as f64, rslora: false, dropout, targets: Some(targets) }
+        Ok(Lora { rank, alpha: rank as f64, rslora: false, dora, dropout, targets: Some(targets) })
     }
 }
 

@@ -6,7 +6,7 @@
 //! qa/adapter_model.safetensors   ...                                                  ->  private.qa. ..., heads.qa. ...
 //! ```
 
-use super::parts::{A, Addition, B, Part, Parts, targets};
+use super::parts::{A, Addition, B, LENGTHS, Part, Parts, targets};
 use super::{CONFIG, Config, TASK_TYPES, TENSORS};
 use crate::encoders::EncoderKind;
 use crate::error::{Error, Place, Result};
@@ -70,9 +70,8 @@ impl Config {
         if self.bias != "none" {
             return fault("bias", "none", self.bias.clone());
         }
-        let switches = [("use_dora", self.use_dora), ("fan_in_fan_out", self.fan_in_fan_out)];
-        if let Some((field, _)) = switches.into_iter().find(|(_, is_on)| *is_on) {
-            return fault(field, "false", "true".to_owned());
+        if self.fan_in_fan_out {
+            return fault("fan_in_fan_out", "false", "true".to_owned());
         }
         if !self.alpha_pattern.is_empty() {
             return fault("alpha_pattern", "one alpha for all layers", json!(self.alpha_pattern).to_string());
@@ -142,7 +141,14 @@ impl Part {
                 return Err(Error::data(message).at(Place::tensor(&file, format!("{layer}{A}"))));
             };
             let scale = said.scale(a.dim(0)?);
-            additions.insert(layer, Addition { a, b, scale });
+            let lengths = weights.take(&format!("{layer}{LENGTHS}"));
+            if lengths.is_some() != said.use_dora {
+                let [expected, found] =
+                    if said.use_dora { ["lengths of rows (DoRA)", "none"] } else { ["none", "some"] };
+                return Err(Error::data(format!("expected {expected} beside it, found {found}"))
+                    .at(Place::tensor(&file, format!("{layer}{LENGTHS}"))));
+            }
+            additions.insert(layer, Addition { a, b, scale, lengths });
         }
         if additions.is_empty() {
             return Err(Error::data("expected low-rank additions (tensors `...lora_A.weight`), found none")
@@ -171,6 +177,7 @@ impl Part {
             rank: said.r,
             alpha: said.lora_alpha,
             rslora: said.use_rslora,
+            dora: said.use_dora,
             dropout: said.lora_dropout,
             targets: Some(targets(&layers, encoder)),
         });

@@ -6,7 +6,7 @@ use crate::export;
 use crate::hub::SourceKind;
 use crate::io::{write_atomic, write_folder_atomic};
 use crate::model::{Model, NamedTask, card};
-use crate::parameters::{Owner, holds, write_tensors};
+use crate::parameters::{Merged, Owner, holds, write_tensors};
 use candle_core::Tensor;
 use serde_json::json;
 use std::path::Path;
@@ -48,7 +48,7 @@ pub fn write(model: &Model, task: &NamedTask, base: &Base, folder: &Path) -> Res
         return Err(Error::usage(message));
     };
     let prefix = single.encoder.naming.prefix;
-    let additions = model.parameters.encoder_of(&task.name, None)?.into_iter();
+    let additions = model.parameters.encoder_of(&task.name, Merged::No)?.into_iter();
     let additions: Vec<(String, Tensor)> = additions.filter(|(name, _)| name.contains(".lora_")).collect();
     let head = task.task.export(single.encoder)?;
     // A module is saved whole: `classifier`, or the pooler before it.
@@ -74,6 +74,7 @@ pub fn write(model: &Model, task: &NamedTask, base: &Base, folder: &Path) -> Res
         lora_alpha: lora.alpha,
         lora_dropout: lora.dropout,
         use_rslora: lora.rslora,
+        use_dora: lora.dora,
         target_modules: json!(targets),
         modules_to_save: Some(saved),
         inference_mode: true,

@@ -10,21 +10,24 @@
 //!
 //! adapters         in each layer, behind what all share, a small network of each task
 //! lora             in each layer, beside linear layers that all share, a product of low rank of each task
+//! ia3, bitfit      the same with a vector that is multiplied, or added
 //! ```
 //!
 //! A mode says what it declares; the encoder asks it while it is built, and knows no mode. What is private has the number of its task.
 
 mod adapters;
+mod bitfit;
 mod cross_attention;
 mod cross_stitch;
 mod hard;
+mod ia3;
 mod lora;
 mod mixtures;
 mod private_layers;
 mod sluice;
 
 use crate::error::{Error, Result};
-use crate::parameters::{Lora, Weights};
+use crate::parameters::{Ia3Layers, Lora, TaskVectors, Weights};
 use crate::strategy::{Registered, Strategy, find};
 use polyhead_kernels::layer_norm::Norm;
 use polyhead_kernels::{Ops, Stitch, Value};
@@ -42,6 +45,8 @@ pub const SHARINGS: &[SharingKind] = &[
     cross_attention::KIND,
     adapters::KIND,
     lora::KIND,
+    ia3::KIND,
+    bitfit::KIND,
 ];
 
 /// A mode with its options.
@@ -90,6 +95,11 @@ pub trait Sharing: Send + Sync {
         None
     }
 
+    /// The vectors that each task has for itself around linear layers, if it has any; of an encoder in which those of IA³ stand at these.
+    fn vectors(&self, _layers: Ia3Layers) -> Option<TaskVectors> {
+        None
+    }
+
     /// Declares what stands at the end of a sub-layer, if anything does.
     ///
     /// # Errors
@@ -103,6 +113,8 @@ pub trait Sharing: Send + Sync {
 pub struct Site<'a> {
     /// The name of its last linear layer.
     pub name: &'a str,
+    /// The name of its LayerNorm, where it stands there.
+    pub norm: Option<&'a str>,
     /// Which of the two sub-layers of a layer it is.
     pub of: SubLayer,
     /// The width of hidden states.

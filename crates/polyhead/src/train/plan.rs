@@ -1,11 +1,13 @@
 //! What a run will do, known before it begins: batches, steps, warm-up; and the rule for the best epoch.
 
+use super::warnings::uneven;
 use super::{Prepared, Unit};
 use crate::error::Result;
 use crate::events::{FORMAT, ParameterCounts, Plan, TaskPlan};
 use crate::optim::Schedule;
 use crate::parameters::Parameters;
 use crate::recipe::Recipe;
+use crate::sample::StepOf;
 use crate::tasks::Score;
 use std::collections::BTreeMap;
 
@@ -38,7 +40,10 @@ impl Plan {
         let steps = (steps_per_epoch * epochs).min(recipe.train.max_steps.unwrap_or(usize::MAX));
         let warmup_steps = Schedule::new(steps, recipe.train.warmup).warmup;
         let precision = recipe.train.precision.resolve().name().to_owned();
-        let warnings = task_data.iter().flat_map(|data| data.warnings.iter().cloned()).collect();
+        let mut warnings: Vec<_> = task_data.iter().flat_map(|data| data.warnings.iter().cloned()).collect();
+        if recipe.sampler()?.step_of() == StepOf::SeveralTasks {
+            warnings.extend(uneven(&tasks));
+        }
         let parameters = Some(ParameterCounts {
             all: Parameters::count(model.parameters.iter()),
             trained: Parameters::count(model.parameters.trained()),

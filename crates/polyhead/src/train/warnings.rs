@@ -8,7 +8,7 @@
 
 use super::facts::{Facts, Labels, SHOWN, Unknown};
 use crate::document::number::{count, counted};
-use crate::events::{Warning, WarningKind};
+use crate::events::{TaskPlan, Warning, WarningKind};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 
@@ -24,6 +24,9 @@ const FEW_MENTIONS: usize = 5;
 const SAME_EXAMPLES: f64 = 0.2;
 /// This share of words with a token that the vocabulary lacks means another language or script than the encoder's.
 const UNKNOWN_WORDS: f64 = 0.05;
+/// A task with more than so many times the batches of another is much larger (docs/accuracy.md#few-examples).
+const UNEVEN: usize = 3;
+
 /// What is known of a task's data.
 pub(super) struct TaskFacts<'a> {
     pub name: &'a str,
@@ -75,6 +78,27 @@ pub(super) fn warnings(facts: &TaskFacts) -> Vec<Warning> {
         warn(WarningKind::UnknownWords, "train", message, figures, hint);
     }
     all
+}
+
+/// A warning about the smallest of tasks that share steps, where another has many times its batches.
+pub(super) fn uneven(tasks: &[TaskPlan]) -> Option<Warning> {
+    let small = tasks.iter().filter(|task| task.batches > 0).min_by_key(|task| task.batches)?;
+    let large = tasks.iter().max_by_key(|task| task.batches)?;
+    if large.batches <= UNEVEN * small.batches {
+        return None;
+    }
+    let batches = counted(small.batches, "batch");
+    let message =
+        format!("{batches} an epoch beside {} of `{}`, in steps of several tasks", count(large.batches), large.name);
+    let figures = json!({ "batches": small.batches, "most": large.batches });
+    Some(Warning {
+        kind: WarningKind::UnevenTasks,
+        task: small.name.clone(),
+        split: "train".to_owned(),
+        message,
+        figures: figures.as_object().cloned().unwrap_or_default(),
+        hint: "few examples are learned better where tasks take turns: train.sample = \"round_robin\"".to_owned(),
+    })
 }
 
 type Warn<'a> = &'a mut dyn FnMut(WarningKind, &str, String, Value, &str);
@@ -273,6 +297,15 @@ mod tests {
         let found =
             warnings(&TaskFacts { name: "ner", train: &many, whole: Some(&whole), validation: None, unknown: None });
         assert!(only(&found).1.contains("the first 20 examples never have `LAW`"), "{found:?}");
+    }
+
+    #[test]
+    fn a_task_with_few_batches_beside_one_with_many_is_warned_of() {
+        let task = |name: &str, batches| TaskPlan { name: name.to_owned(), batches, ..TaskPlan::default() };
+        assert_eq!(uneven(&[task("ner", 250), task("qa", 84), task("empty", 0)]), None);
+        let warning = uneven(&[task("ner", 250), task("qa", 83)]).unwrap();
+        assert_eq!((warning.kind, warning.task.as_str()), (WarningKind::UnevenTasks, "qa"));
+        assert!(warning.message.contains("83 batches an epoch beside 250 of `ner`"), "{}", warning.message);
     }
 
     #[test]
