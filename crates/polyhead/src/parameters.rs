@@ -6,14 +6,15 @@
 mod int8;
 mod kept_gradients;
 mod lora;
+mod names;
 mod safetensors_file;
 mod vectors;
 mod weights;
 
 pub use int8::{Int8, Multiplies, Quantized};
 pub use kept_gradients::KeptGradients;
-pub(crate) use lora::without_number;
 pub use lora::{Lora, LoraOf, Merged};
+pub(crate) use names::without_number;
 pub use safetensors_file::{holds, write_numbers, write_tensors, write_tensors_in_bytes};
 pub use vectors::{Ia3Layers, TaskVectors};
 pub use weights::{Heads, Init, Naming, Weights};

@@ -290,7 +290,7 @@ fn a_run_is_not_resumed_with_other_additions() {
 fn a_folder_says_its_additions_and_loads_to_the_same_answers_merged_and_not() {
     let folder = trained(&[]);
     let best = best(folder.path());
-    let wanted = json!({ "rank": 4, "alpha": 8.0, "dropout": 0.0, "targets": ["query", "value"] });
+    let wanted = json!({ "rank": 4, "alpha": 8.0, "rslora": false, "dora": false, "dropout": 0.0, "targets": ["query", "value"] });
     assert_eq!(config(&best)["polyhead"]["lora"], wanted);
     let tensors = common::read(&best.join("model.safetensors"));
     assert_eq!(tensors["encoder.layer.2.attention.self.value.lora_A.weight"].dims(), [4, 32]);
@@ -403,7 +403,7 @@ fn wrong_settings_are_refused_with_their_place_and_the_layers_that_there_are() {
         ("targets=['query_layer']", "found `query_layer` hint: did you mean `attention.self.query`?"),
         (
             "r=8",
-            "unknown key `r` in [encoder.lora]; known: rank, alpha, rslora, dropout, targets hint: it is called `encoder.lora.rank` here",
+            "unknown key `r` in [encoder.lora]; known: rank, alpha, rslora, dora, dropout, targets hint: it is called `encoder.lora.rank` here",
         ),
         ("lora_alpha=8", "it is called `encoder.lora.alpha` here"),
         ("target_modules=['query']", "it is called `encoder.lora.targets` here"),

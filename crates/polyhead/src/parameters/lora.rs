@@ -13,6 +13,7 @@
 //! Names, defaults and beginnings are those of PEFT: A is uniform within 1/√in (Kaiming, a = √5), B is zero, so that training
 //! begins with the encoder as it was. Encoders ask [`Weights::low_rank`] at each of their linear layers.
 
+use super::names::{names_layer, without_number};
 use super::vectors::merge_vectors;
 use super::{Init, Owner, Parameter, Parameters, Role, Weights, private_prefix};
 use crate::error::{Error, Place, Result};
@@ -114,11 +115,6 @@ impl Lora {
     fn targets_of(&self, name: &str) -> impl Iterator<Item = &String> {
         self.targets.iter().flatten().filter(move |target| names_layer(target, name))
     }
-}
-
-/// Whether a target names a layer: it is its name, or the last parts of it.
-pub(super) fn names_layer(target: &str, name: &str) -> bool {
-    name.strip_suffix(target).is_some_and(|before| before.is_empty() || before.ends_with('.'))
 }
 
 /// Who has additions.
@@ -323,19 +319,6 @@ fn merge(tensors: &mut BTreeMap<String, Tensor>, settings: &Lora) -> Result<()> 
     }
 }
 
-/// The name of a layer without what leads to it: after the last part that is a number.
-pub(crate) fn without_number(name: &str) -> &str {
-    let mut rest = name;
-    let mut start = 0;
-    for part in name.split('.') {
-        start += part.len() + 1;
-        if !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()) {
-            rest = name.get(start..).unwrap_or_default();
-        }
-    }
-    rest
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -344,19 +327,6 @@ mod tests {
 
     fn lora(targets: &[&str]) -> Lora {
         Lora { targets: Some(targets.iter().map(|&name| name.to_owned()).collect()), ..Lora::default() }
-    }
-
-    #[test]
-    fn a_target_is_the_last_parts_of_a_name() {
-        let of = |target: &str, name: &str| lora(&[target]).targets_of(name).next().is_some();
-        assert!(of("query", "encoder.layer.0.attention.self.query") && of("query", "query"));
-        assert!(of("output.dense", "encoder.layer.0.attention.output.dense"));
-        assert!(of("attention.output.dense", "encoder.layer.0.attention.output.dense"));
-        assert!(!of("attention.output.dense", "encoder.layer.0.output.dense"));
-        assert!(!of("ery", "encoder.layer.0.attention.self.query") && !of("self", "attention.self.query"));
-        assert_eq!(without_number("encoder.layer.11.attention.self.query"), "attention.self.query");
-        assert_eq!(without_number("pooler.dense"), "pooler.dense");
-        assert_eq!(without_number("layer.3"), "");
     }
 
     #[test]

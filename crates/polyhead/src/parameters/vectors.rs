@@ -13,7 +13,7 @@
 //! Liu et al. 2022 (arXiv:2205.05638); Ben Zaken et al. 2022 (arXiv:2106.10199); Liu et al. 2024 (arXiv:2402.09353), whose lengths have no gradient. Names and
 //! beginnings of IA³ and DoRA are those of PEFT.
 
-use super::lora::names_layer;
+use super::names::names_layer;
 use super::{Init, Role, Weights};
 use crate::error::{Error, Result};
 use candle_core::Tensor;

@@ -73,7 +73,7 @@ pub fn average(models: &[&Path], kinds: &[TaskKind]) -> Result<Model> {
     if count < 2 {
         return Err(Error::usage("expected two models at least, found one"));
     }
-    mean.check_sums(models.first().unwrap_or(&Path::new("")))?;
+    mean.check_sums(&mean.folder)?;
     mean.about.scores.clear();
     let share = 1.0 / count as f64;
     for part in &mut mean.tasks {
